@@ -1,0 +1,98 @@
+//! Where milestones are kept: the backend, and for a database its engine.
+
+use std::fmt;
+use std::str::FromStr;
+
+use serde::{Deserialize, Serialize};
+
+/// One of the three ways to keep milestones (contract §1), from the smallest to the largest.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
+#[serde(rename_all = "lowercase")]
+pub enum Backend {
+    /// One YAML file a milestone.
+    File,
+    /// The same files, and an SQLite index derived from them.
+    Hybrid,
+    /// Documents in SQLite or PostgreSQL.
+    Database,
+}
+
+impl Backend {
+    /// All backends, smallest first.
+    pub const ALL: [Self; 3] = [Self::File, Self::Hybrid, Self::Database];
+
+    /// The word that marker, lines and configuration use.
+    pub const fn as_str(self) -> &'static str {
+        match self {
+            Self::File => "file",
+            Self::Hybrid => "hybrid",
+            Self::Database => "database",
+        }
+    }
+
+    /// The word of BACKUP_ID, where a database goes by its engine (contract §2).
+    pub const fn store_word(self, engine: Engine) -> &'static str {
+        match self {
+            Self::Database => engine.as_str(),
+            other => other.as_str(),
+        }
+    }
+}
+
+impl fmt::Display for Backend {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.pad(self.as_str())
+    }
+}
+
+/// A word that names no backend.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct UnknownBackend(pub String);
+
+impl fmt::Display for UnknownBackend {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "{:?} is not a backend; expected file, hybrid or database", self.0)
+    }
+}
+
+impl std::error::Error for UnknownBackend {}
+
+impl FromStr for Backend {
+    type Err = UnknownBackend;
+
+    fn from_str(word: &str) -> Result<Self, Self::Err> {
+        Self::ALL.into_iter().find(|backend| backend.as_str() == word).ok_or_else(|| UnknownBackend(word.to_owned()))
+    }
+}
+
+/// The program behind the `database` backend.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "lowercase")]
+pub enum Engine {
+    /// A file, `enterprise.db`.
+    Sqlite,
+    /// A server.
+    Postgresql,
+}
+
+impl Engine {
+    /// The word that configuration and `DATABASE_TYPE` use.
+    pub const fn as_str(self) -> &'static str {
+        match self {
+            Self::Sqlite => "sqlite",
+            Self::Postgresql => "postgresql",
+        }
+    }
+}
+
+impl FromStr for Engine {
+    type Err = String;
+
+    fn from_str(word: &str) -> Result<Self, Self::Err> {
+        match word {
+            "sqlite" => Ok(Self::Sqlite),
+            "postgresql" => Ok(Self::Postgresql),
+            other => Err(format!("{other:?} is not an engine; expected sqlite or postgresql")),
+        }
+    }
+}

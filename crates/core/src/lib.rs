@@ -1,0 +1,17 @@
+//! The words and the rules of milescale.
+//!
+//! Everything here is plain data and pure functions: no files, clock, environment, tasks or logging. What the rest of
+//! the program senses ends up in an [`figures::Observation`]; [`decision::decide`] turns one into a
+//! [`decision::Decision`]; [`line`] holds the shapes of what people tail.
+
+pub mod backend;
+pub mod config;
+pub mod decimal;
+pub mod decision;
+pub mod document;
+pub mod facts;
+pub mod figures;
+pub mod line;
+pub mod notification;
+pub mod timestamp;
+pub mod trend;

@@ -1,0 +1,106 @@
+//! The notification of contract §7: what a recommendation that waits for a person says.
+
+use jiff::Timestamp;
+use serde::{Deserialize, Serialize};
+
+use crate::config::Config;
+use crate::decision::{Cause, Decision};
+use crate::figures::Figures;
+use crate::timestamp;
+
+/// `config/migration-notification.yaml`.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[allow(missing_docs, reason = "the keys are the contract's, section 7")]
+pub struct Notification {
+    pub migration_recommendation: Recommendation,
+    pub metrics: Metrics,
+    pub actions: Actions,
+    pub risk_assessment: Risk,
+}
+
+/// What is recommended, and why.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[allow(missing_docs, reason = "the keys are the contract's, section 7")]
+pub struct Recommendation {
+    pub timestamp: String,
+    pub current_backend: String,
+    pub recommended_backend: String,
+    pub reason: String,
+    pub confidence: u8,
+}
+
+/// The figures that it was made from.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[allow(missing_docs, reason = "the keys are the contract's, section 7")]
+pub struct Metrics {
+    pub milestone_count: Option<u64>,
+    pub concurrent_users: Option<u64>,
+    pub complexity_score: Option<u64>,
+    pub avg_query_time_ms: Option<i64>,
+}
+
+/// What a person can do.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[allow(missing_docs, reason = "the keys are the contract's, section 7")]
+pub struct Actions {
+    pub manual_command: String,
+    pub auto_enable: String,
+}
+
+/// What it would cost.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[allow(missing_docs, reason = "the keys are the contract's, section 7")]
+pub struct Risk {
+    pub migration_time_estimate: String,
+    pub downtime_required: bool,
+    pub rollback_available: bool,
+}
+
+impl Notification {
+    /// The notification of a decision that recommends; `None` for any other. `command` is one that works as it stands.
+    pub fn of(
+        now: Timestamp,
+        config: &Config,
+        decision: &Decision,
+        figures: &Figures,
+        command: String,
+    ) -> Option<Self> {
+        let (current, optimal) = decision.recommended_move()?;
+        let causes: Vec<String> = decision.causes.iter().map(Cause::words).collect();
+        let mut reason = causes.join("; ");
+        let auto_enable = if config.migration.auto_migrate {
+            reason.push_str("; auto_migrate is on, but this version of milescale does not migrate yet: nothing moves");
+            "auto_migrate is already on; this version of milescale does not migrate yet"
+        } else {
+            "set storage.migration.auto_migrate to true in .milestones/config/storage-config.yaml"
+        };
+        Some(Self {
+            migration_recommendation: Recommendation {
+                timestamp: timestamp::to_text(now),
+                current_backend: current.as_str().to_owned(),
+                recommended_backend: optimal.as_str().to_owned(),
+                reason,
+                confidence: decision.confidence?,
+            },
+            metrics: Metrics {
+                milestone_count: figures.milestone_count(),
+                concurrent_users: figures.concurrent_users(),
+                complexity_score: figures.complexity_score(),
+                avg_query_time_ms: figures.recent_query_time(),
+            },
+            actions: Actions { manual_command: command, auto_enable: auto_enable.to_owned() },
+            risk_assessment: Risk {
+                migration_time_estimate: "unknown".to_owned(),
+                downtime_required: false,
+                rollback_available: false,
+            },
+        })
+    }
+
+    /// Whether two notifications say the same, their timestamps aside.
+    pub fn says_the_same(&self, other: &Self) -> bool {
+        let mut other = other.clone();
+        other.migration_recommendation.timestamp.clone_from(&self.migration_recommendation.timestamp);
+        *self == other
+    }
+}

@@ -1,0 +1,140 @@
+//! Writing files so that they are there whole or not at all.
+//!
+//! The one place of the program that creates, replaces, renames or removes files (lines excepted: [`crate::jsonl`]). A
+//! failed fsync is never retried and never followed by success: the temporary file is removed and the caller is told.
+
+use std::fs::{self, File, OpenOptions};
+use std::io::{self, Write};
+use std::path::{Path, PathBuf};
+use std::sync::atomic::{AtomicU32, Ordering};
+
+const TEMPORARY_PREFIX: &str = ".milescale-tmp-";
+
+/// Whether a replacement must outlive a power cut.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Promise {
+    Durable,
+    WholeOnly,
+}
+
+/// Replaces `path` with `content`. Once it returns, the content is on the disk under that name; if the process or the
+/// machine dies in it, the old or the new content is there, whole.
+pub fn replace(path: &Path, content: &[u8]) -> io::Result<()> {
+    let temporary = written(path, content, Promise::Durable)?;
+    put(&temporary, path).and_then(|()| sync_folder(path))
+}
+
+/// Replaces `path` with `content`, whole at every instant, but after a power cut perhaps the old one or empty. For what
+/// can be computed again.
+pub fn publish(path: &Path, content: &[u8]) -> io::Result<()> {
+    let temporary = written(path, content, Promise::WholeOnly)?;
+    put(&temporary, path)
+}
+
+/// Creates `path` with `content`, durably, unless something is there already: then nothing is changed and the answer
+/// is `false`.
+pub fn create(path: &Path, content: &[u8]) -> io::Result<bool> {
+    if path.symlink_metadata().is_ok() {
+        return Ok(false);
+    }
+    let temporary = written(path, content, Promise::Durable)?;
+    let linked = fs::hard_link(&temporary, path);
+    let _ = fs::remove_file(&temporary);
+    match linked {
+        Ok(()) => sync_folder(path).map(|()| true),
+        Err(error) if error.kind() == io::ErrorKind::AlreadyExists => Ok(false),
+        Err(error) => Err(error),
+    }
+}
+
+/// Renames durably; an existing `to` is replaced. `from` missing is no error: the answer is `false`.
+pub fn rename(from: &Path, to: &Path) -> io::Result<bool> {
+    match fs::rename(from, to) {
+        Ok(()) => sync_folder(to).map(|()| true),
+        Err(error) if error.kind() == io::ErrorKind::NotFound => Ok(false),
+        Err(error) => Err(error),
+    }
+}
+
+/// Creates a folder and its parents; one that is there is no error.
+pub fn create_folder(path: &Path) -> io::Result<bool> {
+    if path.is_dir() {
+        return Ok(false);
+    }
+    fs::create_dir_all(path).map(|()| true)
+}
+
+/// Removes what a crash in [`replace`], [`publish`] or [`create`] left in `folder`. Only for the holder of the lock
+/// under which files are written there. Best effort: what stays does no harm.
+pub fn remove_leftovers(folder: &Path) {
+    let Ok(entries) = fs::read_dir(folder) else { return };
+    for entry in entries.flatten() {
+        if entry.file_name().as_encoded_bytes().starts_with(TEMPORARY_PREFIX.as_bytes()) {
+            let _ = fs::remove_file(entry.path());
+        }
+    }
+}
+
+/// Writes a temporary file beside `path`.
+fn written(path: &Path, content: &[u8], promise: Promise) -> io::Result<PathBuf> {
+    static COUNT: AtomicU32 = AtomicU32::new(0);
+    let number = COUNT.fetch_add(1, Ordering::Relaxed);
+    let temporary = path.with_file_name(format!("{TEMPORARY_PREFIX}{}-{number}", std::process::id()));
+    let write = || {
+        let mut file = OpenOptions::new().write(true).create(true).truncate(true).open(&temporary)?;
+        file.write_all(content)?;
+        if promise == Promise::Durable { file.sync_all() } else { Ok(()) }
+    };
+    write().inspect_err(|_| drop(fs::remove_file(&temporary)))?;
+    Ok(temporary)
+}
+
+fn put(temporary: &Path, path: &Path) -> io::Result<()> {
+    fs::rename(temporary, path).inspect_err(|_| drop(fs::remove_file(temporary)))
+}
+
+/// A rename is on the disk only once its folder is.
+fn sync_folder(path: &Path) -> io::Result<()> {
+    File::open(path.parent().unwrap_or(Path::new(".")))?.sync_all()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::{create, publish, remove_leftovers, rename, replace};
+    use std::fs;
+
+    #[test]
+    fn create_never_overwrites() {
+        let folder = tempfile::tempdir().unwrap();
+        let path = folder.path().join("a");
+        assert!(create(&path, b"one").unwrap());
+        assert!(!create(&path, b"two").unwrap());
+        assert_eq!(fs::read(&path).unwrap(), b"one");
+        assert_eq!(fs::read_dir(folder.path()).unwrap().count(), 1);
+    }
+
+    #[test]
+    fn a_failed_replacement_leaves_the_old_content_and_nothing_else() {
+        let folder = tempfile::tempdir().unwrap();
+        let path = folder.path().join("a");
+        fs::create_dir_all(path.join("not empty")).unwrap();
+        assert!(replace(&path, b"x").is_err());
+        assert!(publish(&path, b"x").is_err());
+        assert_eq!(fs::read_dir(folder.path()).unwrap().count(), 1);
+    }
+
+    #[test]
+    fn leftovers_of_a_crash_go_and_nothing_else() {
+        let folder = tempfile::tempdir().unwrap();
+        fs::write(folder.path().join(".milescale-tmp-7-0"), "half").unwrap();
+        fs::write(folder.path().join(".other"), "").unwrap();
+        remove_leftovers(folder.path());
+        assert_eq!(fs::read_dir(folder.path()).unwrap().count(), 1);
+    }
+
+    #[test]
+    fn renaming_what_is_not_there_is_no_error() {
+        let folder = tempfile::tempdir().unwrap();
+        assert!(!rename(&folder.path().join("a"), &folder.path().join("b")).unwrap());
+    }
+}

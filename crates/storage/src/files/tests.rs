@@ -1,0 +1,152 @@
+use std::fs;
+use std::os::unix::fs::symlink;
+use std::path::PathBuf;
+use std::time::{Duration, SystemTime};
+
+use super::{Extent, FileStore};
+
+struct Bench {
+    folder: tempfile::TempDir,
+    store: FileStore,
+}
+
+impl Bench {
+    fn new() -> Self {
+        let folder = tempfile::tempdir().unwrap();
+        let store = FileStore::new(folder.path().join("active"), 0);
+        fs::create_dir(folder.path().join("active")).unwrap();
+        Self { folder, store }
+    }
+
+    fn path(&self, name: &str) -> PathBuf {
+        self.folder.path().join("active").join(name)
+    }
+
+    fn write(&self, name: &str, text: impl AsRef<[u8]>) {
+        fs::create_dir_all(self.path(name).parent().unwrap()).unwrap();
+        fs::write(self.path(name), text).unwrap();
+    }
+
+    fn look(&mut self) -> (u64, u64, u64) {
+        self.store.survey(&Extent::Everything, SystemTime::now()).unwrap();
+        self.figures()
+    }
+
+    fn look_at(&mut self, name: &str) -> (u64, u64, u64) {
+        let path = self.path(name);
+        self.store.survey(&Extent::Paths(vec![path]), SystemTime::now()).unwrap();
+        self.figures()
+    }
+
+    fn figures(&self) -> (u64, u64, u64) {
+        let figures = self.store.figures();
+        (figures.milestone_count, figures.kiro_enabled_count, figures.dependency_count)
+    }
+}
+
+const KIRO: &str = "tasks: [{kiro_workflow: {enabled: true}}]\ndependencies: {requires: [x]}\n";
+
+#[test]
+fn counts_what_the_contract_counts() {
+    let mut bench = Bench::new();
+    for name in ["a.yaml", "sub/b.yaml", "folder.yaml/c.yaml", "new\nline'\".yaml"] {
+        bench.write(name, KIRO);
+    }
+    for name in ["d.yml", ".e.yaml", ".hidden/f.yaml", "g.yaml.bak", "h.YAML"] {
+        bench.write(name, KIRO);
+    }
+    symlink("a.yaml", bench.path("link.yaml")).unwrap();
+    symlink("sub", bench.path("folder-link")).unwrap();
+    symlink("/etc/passwd", bench.path("out.yaml")).unwrap();
+    rustix::fs::mknodat(
+        rustix::fs::CWD,
+        bench.path("fifo.yaml"),
+        rustix::fs::FileType::Fifo,
+        rustix::fs::Mode::RUSR,
+        0,
+    )
+    .unwrap();
+    let _socket = std::os::unix::net::UnixListener::bind(bench.path("socket.yaml")).unwrap();
+    assert_eq!(bench.look(), (4, 4, 4));
+    for name in ["fifo.yaml", "socket.yaml", "link.yaml", ".e.yaml", ".hidden/f.yaml", "d.yml"] {
+        assert_eq!(bench.look_at(name), (4, 4, 4), "{name}");
+    }
+}
+
+#[test]
+fn a_flawed_file_counts_and_adds_nothing_else() {
+    let mut bench = Bench::new();
+    bench.write("a.yaml", KIRO);
+    bench.write("b.yaml", "tasks: [");
+    bench.write("huge.yaml", vec![b'#'; (16 << 20) + 1]);
+    bench.write("list.yaml", "- a");
+    assert_eq!(bench.look(), (4, 1, 1));
+    let flawed: Vec<String> = bench.store.flawed().into_keys().map(|path| path.display().to_string()).collect();
+    assert_eq!(flawed, ["b.yaml", "huge.yaml", "list.yaml"]);
+    bench.write("b.yaml", KIRO);
+    assert_eq!(bench.look_at("b.yaml"), (4, 2, 2));
+    assert_eq!(bench.store.flawed().len(), 2);
+}
+
+#[test]
+fn a_change_of_one_path_is_seen_whatever_it_is() {
+    let mut bench = Bench::new();
+    bench.write("a.yaml", "id: a");
+    assert_eq!(bench.look(), (1, 0, 0));
+    bench.write("a.yaml", KIRO);
+    assert_eq!(bench.look_at("a.yaml"), (1, 1, 1));
+    bench.write("new/b.yaml", KIRO);
+    assert_eq!(bench.look_at("new"), (2, 2, 2), "a new folder widens the look");
+    fs::rename(bench.path("new"), bench.path(".gone")).unwrap();
+    assert_eq!(bench.look_at("new"), (1, 1, 1), "a folder that is gone takes its files along");
+    fs::remove_file(bench.path("a.yaml")).unwrap();
+    assert_eq!(bench.look_at("a.yaml"), (0, 0, 0));
+}
+
+#[test]
+fn two_edits_of_one_size_within_a_clock_tick_are_both_seen() {
+    let mut bench = Bench::new();
+    bench.write("a.yaml", "tasks: [{kiro_workflow: {enabled: true}}]");
+    let times = fs::FileTimes::new().set_modified(SystemTime::now());
+    assert_eq!(bench.look(), (1, 1, 0));
+    bench.write("a.yaml", "tasks: [{kiro_workflow: {enabled: nope}}]");
+    fs::File::options().write(true).open(bench.path("a.yaml")).unwrap().set_times(times).unwrap();
+    assert!(bench.store.wants_another_look());
+    assert_eq!(bench.look(), (1, 0, 0));
+    let later = SystemTime::now() + Duration::from_secs(5);
+    bench.store.survey(&Extent::Everything, later).unwrap();
+    assert!(!bench.store.wants_another_look(), "an old change needs no further look");
+}
+
+#[test]
+fn a_lost_folder_is_not_an_empty_one() {
+    let mut bench = Bench::new();
+    let active = bench.folder.path().join("active");
+    fs::remove_dir(&active).unwrap();
+    assert_eq!(bench.look(), (0, 0, 0), "a fresh clone without active/ has no milestones");
+    bench.write("a.yaml", KIRO);
+    assert_eq!(bench.look(), (1, 1, 1));
+    fs::rename(&active, bench.folder.path().join("away")).unwrap();
+    let lost = bench.store.survey(&Extent::Everything, SystemTime::now()).unwrap_err();
+    assert!(lost.reason.contains("it held milestones"), "{lost}");
+    assert_eq!(bench.figures(), (1, 1, 1), "the last figures stay");
+    symlink("away", &active).unwrap();
+    let lost = bench.store.survey(&Extent::Everything, SystemTime::now()).unwrap_err();
+    assert!(lost.reason.contains("not a folder"), "{lost}");
+    fs::remove_file(&active).unwrap();
+    fs::create_dir(&active).unwrap();
+    assert_eq!(bench.look(), (0, 0, 0), "an empty folder is empty");
+    let mut restarted = FileStore::new(bench.folder.path().join("nowhere"), 7);
+    assert!(restarted.survey(&Extent::Everything, SystemTime::now()).is_err(), "remembered across restarts");
+}
+
+#[test]
+fn names_ids_that_stand_twice_or_differ_from_the_name() {
+    let mut bench = Bench::new();
+    bench.write("a.yaml", "id: other");
+    bench.write("x/b.yaml", "id: b");
+    bench.write("y/b.yaml", "id: b");
+    bench.look();
+    assert_eq!(bench.store.other_ids().into_values().collect::<Vec<_>>(), ["other"]);
+    assert_eq!(bench.store.duplicates()["b"], [PathBuf::from("x/b.yaml"), PathBuf::from("y/b.yaml")]);
+}

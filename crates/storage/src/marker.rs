@@ -1,0 +1,71 @@
+//! The marker: one word that names the backend in use (contract §2).
+
+use std::io;
+use std::path::Path;
+use std::time::SystemTime;
+
+use milescale_core::backend::{Backend, UnknownBackend};
+
+use crate::read::{Symlinks, read_regular};
+
+/// What the marker says.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Word {
+    /// No marker: `file`.
+    Missing,
+    /// An empty one, as `echo x >` leaves it for a moment.
+    Empty,
+    /// A backend.
+    Backend(Backend),
+    /// Any other word.
+    Unknown(UnknownBackend),
+}
+
+/// A marker as read at one instant.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Marker {
+    /// What it says.
+    pub word: Word,
+    /// When it was last modified; `None` without a marker.
+    pub modified: Option<SystemTime>,
+}
+
+/// The longest marker that is read; a longer one is no marker.
+const LIMIT: u64 = 4096;
+
+/// Reads the marker. A missing one is not an error; one that cannot be read is.
+pub fn read(path: &Path) -> io::Result<Marker> {
+    let (content, metadata) = match read_regular(path, Symlinks::Follow, LIMIT) {
+        Err(error) if error.kind() == io::ErrorKind::NotFound => {
+            return Ok(Marker { word: Word::Missing, modified: None });
+        }
+        other => other?,
+    };
+    Ok(Marker { word: word(&String::from_utf8_lossy(&content)), modified: metadata.modified().ok() })
+}
+
+fn word(text: &str) -> Word {
+    let word = text.trim_matches(|character: char| character.is_whitespace() || character == '\u{feff}');
+    if word.is_empty() {
+        return Word::Empty;
+    }
+    match word.parse() {
+        Ok(backend) => Word::Backend(backend),
+        Err(UnknownBackend(word)) => Word::Unknown(UnknownBackend(word.chars().take(40).collect())),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::{Backend, Word, word};
+
+    #[test]
+    fn drops_what_editors_leave_around_the_word() {
+        for text in ["file", "file\n", "\u{feff}file\r\n", "  file\t"] {
+            assert_eq!(word(text), Word::Backend(Backend::File), "{text:?}");
+        }
+        assert_eq!(word(" \r\n"), Word::Empty);
+        assert!(matches!(word("postgres"), Word::Unknown(_)));
+        assert!(matches!(word("file hybrid"), Word::Unknown(_)));
+    }
+}

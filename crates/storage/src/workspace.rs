@@ -1,0 +1,91 @@
+//! Where everything lies under a workspace (contract §2).
+
+use std::path::{Path, PathBuf};
+
+/// The folder that holds every file of contract §2.
+pub const FOLDER: &str = ".milestones";
+
+/// The folder of milescale's own runtime files.
+pub const OWN_FOLDER: &str = ".milescale";
+
+/// A workspace: the folder that holds `.milestones/`. Plain paths; nothing is touched.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Workspace {
+    root: PathBuf,
+}
+
+macro_rules! paths {
+    ($($(#[$doc:meta])* $name:ident = $path:expr;)*) => {
+        impl Workspace { $($(#[$doc])* pub fn $name(&self) -> PathBuf { self.folder().join($path) })* }
+    };
+}
+
+paths! {
+    /// The milestones that count.
+    active = "active";
+    /// Finished milestones.
+    completed = "completed";
+    /// Marker, configuration, notification.
+    config_folder = "config";
+    /// The marker: which backend is in use.
+    marker = "config/storage-backend.txt";
+    /// What people set.
+    config_file = "config/storage-config.yaml";
+    /// A recommendation that waits for a person.
+    notification = "config/migration-notification.yaml";
+    /// The last one that was withdrawn.
+    previous_notification = "config/migration-notification.previous.yaml";
+    /// The three logs.
+    logs = "logs";
+    /// Lines of adapters.
+    storage_events = "logs/storage-events.jsonl";
+    /// One line a cycle.
+    metrics = "logs/performance-metrics.jsonl";
+    /// What milescale says.
+    scale_events = "logs/scale-events.jsonl";
+    /// milescale's own runtime files.
+    own = OWN_FOLDER;
+    /// Keeps git away from the runtime files.
+    own_gitignore = ".milescale/.gitignore";
+    /// Held by the one daemon.
+    daemon_lock = ".milescale/daemon.lock";
+    /// What must outlive a restart.
+    state = ".milescale/state.json";
+    /// What the daemon knows now.
+    published = ".milescale/status.json";
+    /// The last configuration that was valid.
+    last_good_config = ".milescale/last-good-config.yaml";
+}
+
+impl Workspace {
+    /// The workspace at `root`, whether or not there is one.
+    pub fn at(root: impl Into<PathBuf>) -> Self {
+        Self { root: root.into() }
+    }
+
+    /// The nearest folder from `start` upwards that holds `.milestones/`, as git finds `.git`.
+    pub fn find(start: &Path) -> Option<Self> {
+        start.ancestors().find(|folder| folder.join(FOLDER).is_dir()).map(Self::at)
+    }
+
+    /// The folder that holds `.milestones/`.
+    pub fn root(&self) -> &Path {
+        &self.root
+    }
+
+    /// `.milestones/`.
+    pub fn folder(&self) -> PathBuf {
+        self.root.join(FOLDER)
+    }
+
+    /// A path as people read it: relative to the workspace where it lies in it, control characters escaped.
+    pub fn shown(&self, path: &Path) -> String {
+        let inside = path.strip_prefix(&self.root).unwrap_or(path);
+        inside.to_string_lossy().chars().map(escaped).collect()
+    }
+}
+
+/// A character as it may stand on a terminal: control characters become escapes.
+fn escaped(character: char) -> String {
+    if character.is_control() { character.escape_default().to_string() } else { character.to_string() }
+}

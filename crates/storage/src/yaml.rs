@@ -1,0 +1,210 @@
+//! Reading YAML: the one module that knows a parser.
+//!
+//! YAML 1.2, with limits on size, nesting, values and what aliases expand to. What cannot be read is a [`Flaw`] with its
+//! place: no mapping at the root, a key twice, a key that is no scalar, several documents, text that is not UTF-8.
+
+use std::collections::{HashMap, HashSet};
+
+use granit_parser::{Event, Options, Parser, ScalarStyle, Span};
+use milescale_core::document::{Content, Document, Flaw, Node, NodeId, Position};
+
+/// The largest text that is read, in bytes.
+pub const SIZE_LIMIT: u64 = 16 << 20;
+
+/// The deepest nesting.
+const DEPTH_LIMIT: usize = 100;
+
+/// The most values a document may have, aliases expanded.
+const VALUE_LIMIT: u64 = 1_000_000;
+
+/// Reads a document.
+///
+/// # Errors
+/// The first flaw, with its place.
+pub fn parse(text: &[u8]) -> Result<Document, Flaw> {
+    if text.len() as u64 > SIZE_LIMIT {
+        return Err(flaw(None, format!("it is larger than the limit of {} MiB", SIZE_LIMIT >> 20)));
+    }
+    let text = std::str::from_utf8(text).map_err(|error| not_utf8(text, error.valid_up_to()))?;
+    let text = text.strip_prefix('\u{feff}').unwrap_or(text);
+    build(text).map_err(|flaw| conflict_marker(text).unwrap_or(flaw))
+}
+
+fn flaw(position: Option<Position>, reason: impl Into<String>) -> Flaw {
+    Flaw { position, reason: reason.into() }
+}
+
+fn not_utf8(text: &[u8], at: usize) -> Flaw {
+    let before = &text[..at];
+    let line = before.iter().filter(|&&byte| byte == b'\n').count() + 1;
+    let start = before.iter().rposition(|&byte| byte == b'\n').map_or(0, |newline| newline + 1);
+    let column = String::from_utf8_lossy(&before[start..]).chars().count() + 1;
+    let position = Position { line: small(line), column: small(column) };
+    flaw(Some(position), "it is not UTF-8 from here on; save it as UTF-8")
+}
+
+/// The commonest reason why a file of a repository is no YAML, said plainly.
+fn conflict_marker(text: &str) -> Option<Flaw> {
+    let line = text.lines().position(|line| line.starts_with("<<<<<<< ") || line.starts_with(">>>>>>> "))?;
+    let position = Position { line: small(line + 1), column: 1 };
+    Some(flaw(Some(position), "a conflict marker of git stands here; resolve the conflict"))
+}
+
+fn small(number: usize) -> u32 {
+    u32::try_from(number).unwrap_or(u32::MAX)
+}
+
+/// A list or mapping whose end has not come yet.
+struct Open {
+    id: NodeId,
+    children: Vec<NodeId>,
+    is_mapping: bool,
+    anchor: usize,
+}
+
+#[derive(Default)]
+struct Builder {
+    nodes: Vec<Node>,
+    /// Values that the node at the same index stands for, aliases expanded.
+    weights: Vec<u64>,
+    open: Vec<Open>,
+    anchors: HashMap<usize, NodeId>,
+    root: Option<NodeId>,
+    documents: usize,
+}
+
+fn build(text: &str) -> Result<Document, Flaw> {
+    let mut options = Options::default();
+    options.flow_nesting_limit = DEPTH_LIMIT;
+    options.block_nesting_limit = DEPTH_LIMIT;
+    let mut builder = Builder::default();
+    for event in Parser::new_from_str_with_options(text, options) {
+        let (event, span) = event.map_err(|error| {
+            let mark = error.marker();
+            flaw(Some(position(mark.line(), mark.col())), error.info())
+        })?;
+        builder.event(event, &span)?;
+    }
+    let root = builder.root.ok_or_else(|| flaw(None, "it is empty; expected a mapping, such as `id: …`"))?;
+    Ok(Document::new(builder.nodes, root))
+}
+
+fn position(line: usize, column: usize) -> Position {
+    Position { line: small(line.max(1)), column: small(column + 1) }
+}
+
+impl Builder {
+    fn event(&mut self, event: Event<'_>, span: &Span) -> Result<(), Flaw> {
+        let place = position(span.start.line(), span.start.col());
+        match event {
+            Event::DocumentStart(..) => {
+                self.documents += 1;
+                if self.documents > 1 {
+                    return Err(flaw(Some(place), "a second document begins here; expected one"));
+                }
+            }
+            Event::Scalar(text, style, anchor, tag) => {
+                let plain = style == ScalarStyle::Plain && tag.is_none();
+                let id = self.add(Content::Scalar { text: text.into(), plain }, place, 1)?;
+                self.finish(id, anchor)?;
+            }
+            Event::SequenceStart(_, anchor, _) => self.start(Content::Sequence(Vec::new()), anchor, place)?,
+            Event::MappingStart(_, anchor, _) => self.start(Content::Mapping(Vec::new()), anchor, place)?,
+            Event::SequenceEnd | Event::MappingEnd => self.end()?,
+            Event::Alias(anchor) => {
+                let id = *self
+                    .anchors
+                    .get(&anchor)
+                    .ok_or_else(|| flaw(Some(place), "an alias stands within what it refers to"))?;
+                self.place(id)?;
+            }
+            Event::UnresolvedAlias(name) => {
+                return Err(flaw(Some(place), format!("the alias *{name} refers to nothing")));
+            }
+            _ => {}
+        }
+        Ok(())
+    }
+
+    fn add(&mut self, content: Content, position: Position, weight: u64) -> Result<NodeId, Flaw> {
+        let id = NodeId(small(self.nodes.len()));
+        if u64::from(id.0) >= VALUE_LIMIT {
+            return Err(too_many(position));
+        }
+        self.nodes.push(Node { content, position });
+        self.weights.push(weight);
+        Ok(id)
+    }
+
+    fn start(&mut self, content: Content, anchor: usize, position: Position) -> Result<(), Flaw> {
+        let is_mapping = matches!(content, Content::Mapping(_));
+        let id = self.add(content, position, 1)?;
+        if self.open.len() >= DEPTH_LIMIT {
+            return Err(flaw(Some(position), format!("it is nested deeper than {DEPTH_LIMIT} levels")));
+        }
+        self.open.push(Open { id, children: Vec::new(), is_mapping, anchor });
+        Ok(())
+    }
+
+    fn end(&mut self) -> Result<(), Flaw> {
+        let Some(Open { id, children, is_mapping, anchor }) = self.open.pop() else { return Ok(()) };
+        let place = self.nodes[id.0 as usize].position;
+        let weight = children.iter().fold(1_u64, |sum, child| sum.saturating_add(self.weights[child.0 as usize]));
+        if weight > VALUE_LIMIT {
+            return Err(too_many(place));
+        }
+        self.weights[id.0 as usize] = weight;
+        self.nodes[id.0 as usize].content = if is_mapping {
+            Content::Mapping(self.pairs(&children)?)
+        } else {
+            Content::Sequence(children)
+        };
+        self.finish(id, anchor)
+    }
+
+    fn pairs(&self, children: &[NodeId]) -> Result<Vec<(NodeId, NodeId)>, Flaw> {
+        let mut seen = HashSet::new();
+        let mut pairs = Vec::with_capacity(children.len() / 2);
+        for pair in children.chunks_exact(2) {
+            let key = &self.nodes[pair[0].0 as usize];
+            let Content::Scalar { text, .. } = &key.content else {
+                return Err(flaw(Some(key.position), "a key here is a list or mapping; expected a text"));
+            };
+            if !seen.insert(text) {
+                let cut: String = text.chars().take(40).collect();
+                return Err(flaw(Some(key.position), format!("the key {cut:?} stands here a second time")));
+            }
+            pairs.push((pair[0], pair[1]));
+        }
+        Ok(pairs)
+    }
+
+    /// A node is complete: aliases may refer to it, and it takes its place in what is open.
+    fn finish(&mut self, id: NodeId, anchor: usize) -> Result<(), Flaw> {
+        if anchor != 0 {
+            self.anchors.insert(anchor, id);
+        }
+        self.place(id)
+    }
+
+    fn place(&mut self, id: NodeId) -> Result<(), Flaw> {
+        if let Some(open) = self.open.last_mut() {
+            open.children.push(id);
+            return Ok(());
+        }
+        let node = &self.nodes[id.0 as usize];
+        if !matches!(node.content, Content::Mapping(_)) {
+            let what = if matches!(node.content, Content::Sequence(_)) { "a list" } else { "a single value" };
+            return Err(flaw(Some(node.position), format!("it is {what}; expected a mapping, such as `id: …`")));
+        }
+        self.root = Some(id);
+        Ok(())
+    }
+}
+
+fn too_many(position: Position) -> Flaw {
+    flaw(Some(position), format!("it has more than {VALUE_LIMIT} values, aliases expanded"))
+}
+
+#[cfg(test)]
+mod tests;
