@@ -1,0 +1,135 @@
+//! Reading the lines of a file from its end backwards.
+
+use std::fs::{File, Metadata, OpenOptions};
+use std::io;
+use std::ops::ControlFlow;
+use std::os::unix::fs::{FileExt, OpenOptionsExt};
+use std::path::Path;
+
+use rustix::fs::OFlags;
+
+/// The longest line that is read, in bytes; a longer one is [`Line::TooLong`].
+pub const LINE_LIMIT: usize = 16 << 20;
+
+const CHUNK: usize = 64 << 10;
+
+/// A line without its newline.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Line<'a> {
+    /// The bytes.
+    Whole(&'a [u8]),
+    /// Longer than [`LINE_LIMIT`].
+    TooLong,
+}
+
+/// Opens a regular file without ever waiting for a FIFO.
+pub fn open(path: &Path) -> io::Result<(File, Metadata)> {
+    let nonblock = i32::try_from(OFlags::NONBLOCK.bits()).unwrap_or_default();
+    let file = OpenOptions::new().read(true).custom_flags(nonblock).open(path)?;
+    let metadata = file.metadata()?;
+    if metadata.is_file() {
+        Ok((file, metadata))
+    } else {
+        Err(io::Error::new(io::ErrorKind::InvalidInput, "it is not a regular file"))
+    }
+}
+
+/// Hands the lines of the first `end` bytes to `each`, last line first, each with the offset it begins at, until `each`
+/// breaks. The piece after the last newline comes first, also when it is empty. A file that is cut shorter meanwhile
+/// ends the reading early.
+pub fn lines_backwards(
+    file: &File,
+    end: u64,
+    mut each: impl FnMut(u64, Line<'_>) -> ControlFlow<()>,
+) -> io::Result<()> {
+    let mut position = end;
+    // The part of a line whose beginning has not been read yet; bytes in order.
+    let mut rest: Vec<u8> = Vec::new();
+    let mut too_long = false;
+    let mut chunk = vec![0; CHUNK];
+    while position > 0 {
+        let size = usize::try_from(position).unwrap_or(CHUNK).min(CHUNK);
+        position -= size as u64;
+        match file.read_exact_at(&mut chunk[..size], position) {
+            Err(error) if error.kind() == io::ErrorKind::UnexpectedEof => return Ok(()),
+            other => other?,
+        }
+        let mut stop = size;
+        while let Some(newline) = chunk[..stop].iter().rposition(|&byte| byte == b'\n') {
+            let begin = position + newline as u64 + 1;
+            let line = &chunk[newline + 1..stop];
+            let flow = if too_long {
+                each(begin, Line::TooLong)
+            } else if rest.is_empty() {
+                each(begin, Line::Whole(line))
+            } else {
+                rest.splice(0..0, line.iter().copied());
+                each(begin, Line::Whole(&rest))
+            };
+            if flow.is_break() {
+                return Ok(());
+            }
+            rest.clear();
+            too_long = false;
+            stop = newline;
+        }
+        if rest.len() + stop > LINE_LIMIT {
+            too_long = true;
+            rest = Vec::new();
+        } else if !too_long {
+            rest.splice(0..0, chunk[..stop].iter().copied());
+        }
+    }
+    let first = if too_long { Line::TooLong } else { Line::Whole(&rest) };
+    let _ = each(0, first);
+    Ok(())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::{CHUNK, LINE_LIMIT, Line, lines_backwards};
+    use std::io::Write;
+    use std::ops::ControlFlow;
+
+    fn read(content: &[u8]) -> Vec<(u64, Option<Vec<u8>>)> {
+        let mut file = tempfile::tempfile().unwrap();
+        file.write_all(content).unwrap();
+        let mut found = Vec::new();
+        lines_backwards(&file, content.len() as u64, |offset, line| {
+            found.push((offset, if let Line::Whole(line) = line { Some(line.to_vec()) } else { None }));
+            ControlFlow::Continue(())
+        })
+        .unwrap();
+        found
+    }
+
+    #[test]
+    fn gives_each_line_once_with_its_offset() {
+        let expected = |lines: &[(u64, &str)]| -> Vec<_> {
+            lines.iter().map(|(offset, line)| (*offset, Some(line.as_bytes().to_vec()))).collect()
+        };
+        assert_eq!(read(b"a\nbc\n"), expected(&[(5, ""), (2, "bc"), (0, "a")]));
+        assert_eq!(read(b"a\nbc"), expected(&[(2, "bc"), (0, "a")]));
+        assert_eq!(read(b"\n\n"), expected(&[(2, ""), (1, ""), (0, "")]));
+        assert_eq!(read(b""), expected(&[(0, "")]));
+    }
+
+    #[test]
+    fn lines_may_cross_chunks() {
+        for length in [CHUNK - 1, CHUNK, CHUNK + 1, 3 * CHUNK + 7] {
+            let content = [vec![b'x'; length], vec![b'\n'], vec![b'y'; length], vec![b'\n']].concat();
+            let lines = read(&content);
+            let lengths: Vec<_> = lines.iter().map(|(_, line)| line.as_ref().unwrap().len()).collect();
+            assert_eq!(lengths, [0, length, length]);
+            assert!(lines[1].1.as_ref().unwrap().iter().all(|&byte| byte == b'y'));
+        }
+    }
+
+    #[test]
+    fn a_line_beyond_the_limit_is_named_and_its_neighbours_stay() {
+        let content = [b"a\n".to_vec(), vec![b'x'; LINE_LIMIT + CHUNK], b"\nb\n".to_vec()].concat();
+        let lines = read(&content);
+        let found: Vec<_> = lines.into_iter().map(|(_, line)| line).collect();
+        assert_eq!(found, [Some(vec![]), Some(b"b".to_vec()), None, Some(b"a".to_vec())]);
+    }
+}

@@ -1,0 +1,201 @@
+//! Changes of files, as hints: what they say makes somebody look, and only what is then seen counts.
+//!
+//! Watched are the workspace's own folder (so that a new `.milestones/` is noticed), `.milestones/`, `config/`, `logs/`
+//! and `active/` with all below it. A watch holds on to the folder it was set on, not to the name: [`Watch::arm`], called
+//! before every full look, moves it when another folder has taken the name.
+
+use std::collections::{BTreeMap, BTreeSet};
+use std::os::unix::fs::MetadataExt;
+use std::path::{Path, PathBuf};
+use std::sync::{Arc, Mutex, PoisonError};
+
+use notify::event::{AccessKind, AccessMode, CreateKind, EventKind, RemoveKind};
+use notify::{Config, Event, RecommendedWatcher, RecursiveMode, Watcher};
+
+/// More changed milestones than this, and everything is looked at instead.
+const PATHS: usize = 256;
+
+/// The places that matter. All are absolute.
+#[derive(Debug, Clone)]
+pub struct Places {
+    /// The folder that holds `.milestones/`.
+    pub root: PathBuf,
+    /// `.milestones/`.
+    pub folder: PathBuf,
+    /// The milestones.
+    pub active: PathBuf,
+    /// The folder of marker and configuration.
+    pub config_folder: PathBuf,
+    /// The configuration.
+    pub config_file: PathBuf,
+    /// The marker.
+    pub marker: PathBuf,
+    /// The folder of the logs.
+    pub logs: PathBuf,
+    /// The log of storage events.
+    pub storage_events: PathBuf,
+}
+
+/// What may have changed since the hints were taken last.
+#[derive(Debug, Clone, PartialEq, Eq, Default)]
+pub struct Hints {
+    /// Anything: a folder was replaced, or the kernel dropped events.
+    pub everything: bool,
+    /// The configuration.
+    pub config: bool,
+    /// The marker.
+    pub marker: bool,
+    /// The log of storage events.
+    pub log: bool,
+    /// These milestone files, or folders of them.
+    pub milestones: BTreeSet<PathBuf>,
+}
+
+impl Hints {
+    /// Whether there is nothing to look at.
+    pub fn is_empty(&self) -> bool {
+        *self == Self::default()
+    }
+
+    /// Takes in other hints.
+    pub fn merge(&mut self, other: Self) {
+        self.everything |= other.everything;
+        self.config |= other.config;
+        self.marker |= other.marker;
+        self.log |= other.log;
+        self.milestones.extend(other.milestones);
+        if self.milestones.len() > PATHS {
+            self.everything = true;
+            self.milestones.clear();
+        }
+    }
+}
+
+/// The watch could not be set, so that changes are found by looking only.
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+#[error("{path}: changes cannot be watched: {cause}; until they can, milescale looks by itself")]
+pub struct NotWatched {
+    /// The folder.
+    pub path: String,
+    /// Why, and what to do.
+    pub cause: String,
+}
+
+/// The watch. Hints gather until they are taken.
+#[derive(Debug)]
+pub struct Watch {
+    watcher: RecommendedWatcher,
+    places: Places,
+    /// Which folder, by device and inode, is watched under a name.
+    armed: BTreeMap<PathBuf, (u64, u64)>,
+    hints: Arc<Mutex<Hints>>,
+}
+
+impl Watch {
+    /// A watch that is not armed yet. `wake` is called, from another thread, whenever there are new hints.
+    ///
+    /// # Errors
+    /// When the system gives no watch at all.
+    pub fn new(places: Places, wake: impl Fn() + Send + 'static) -> Result<Self, NotWatched> {
+        let hints = Arc::new(Mutex::new(Hints::default()));
+        let (inbox, classify) = (Arc::clone(&hints), places.clone());
+        let handler = move |event: notify::Result<Event>| {
+            let hint = event.map_or_else(|_| everything(), |event| hints_of(&event, &classify));
+            if !hint.is_empty() {
+                inbox.lock().unwrap_or_else(PoisonError::into_inner).merge(hint);
+                wake();
+            }
+        };
+        let watcher = RecommendedWatcher::new(handler, Config::default().with_follow_symlinks(false))
+            .map_err(|error| not_watched(&places.root, &error))?;
+        Ok(Self { watcher, places, armed: BTreeMap::new(), hints })
+    }
+
+    /// Sets the watch on folders that are new under their name. Called before a full look, nothing can change unseen
+    /// between the two.
+    ///
+    /// # Errors
+    /// The last folder that is there and cannot be watched; the others are.
+    pub fn arm(&mut self) -> Result<(), NotWatched> {
+        let Places { root, folder, active, config_folder, logs, .. } = self.places.clone();
+        let mut result = Ok(());
+        for (path, mode) in [
+            (root, RecursiveMode::NonRecursive),
+            (folder, RecursiveMode::NonRecursive),
+            (config_folder, RecursiveMode::NonRecursive),
+            (logs, RecursiveMode::NonRecursive),
+            (active, RecursiveMode::Recursive),
+        ] {
+            // Milestones behind a symlink do not count, so it is not watched either.
+            let metadata = if path == self.places.active { path.symlink_metadata() } else { path.metadata() };
+            let now = metadata.ok().filter(std::fs::Metadata::is_dir).map(|it| (it.dev(), it.ino()));
+            if self.armed.get(&path).copied() == now {
+                continue;
+            }
+            if self.armed.remove(&path).is_some() {
+                // The folder that had the name may be gone, and its watch with it.
+                let _ = self.watcher.unwatch(&path);
+            }
+            let Some(identity) = now else { continue };
+            match self.watcher.watch(&path, mode) {
+                Ok(()) => drop(self.armed.insert(path, identity)),
+                Err(error) => {
+                    let _ = self.watcher.unwatch(&path);
+                    result = Err(not_watched(&path, &error));
+                }
+            }
+        }
+        result
+    }
+
+    /// Takes the hints that have gathered.
+    pub fn take(&self) -> Hints {
+        std::mem::take(&mut self.hints.lock().unwrap_or_else(PoisonError::into_inner))
+    }
+}
+
+fn everything() -> Hints {
+    Hints { everything: true, ..Hints::default() }
+}
+
+fn not_watched(path: &Path, error: &notify::Error) -> NotWatched {
+    let cause = match error.kind {
+        notify::ErrorKind::MaxFilesWatch => {
+            "the limit of watched folders is reached; raise fs.inotify.max_user_watches".to_owned()
+        }
+        notify::ErrorKind::Io(ref cause) => format!("{cause}; the limits fs.inotify.* may be reached"),
+        _ => error.to_string(),
+    };
+    NotWatched { path: path.display().to_string(), cause }
+}
+
+fn hints_of(event: &Event, places: &Places) -> Hints {
+    if event.need_rescan() {
+        return everything();
+    }
+    let mut hints = Hints::default();
+    // Reading a file changes nothing; our own looks would wake us for ever.
+    if matches!(event.kind, EventKind::Access(kind) if kind != AccessKind::Close(AccessMode::Write)) {
+        return hints;
+    }
+    let is_file = matches!(event.kind, EventKind::Create(CreateKind::File) | EventKind::Remove(RemoveKind::File));
+    for path in &event.paths {
+        let Places { folder, active, config_folder, logs, .. } = places;
+        if [folder, active, config_folder, logs].contains(&path) {
+            hints.everything = true;
+        } else if path.starts_with(active) {
+            // What is a file for certain and no milestone changes no figure: editors leave many.
+            if !(is_file && path.extension().is_none_or(|extension| extension != "yaml")) {
+                hints.milestones.insert(path.clone());
+            }
+        } else {
+            hints.config |= *path == places.config_file;
+            hints.marker |= *path == places.marker;
+            hints.log |= *path == places.storage_events;
+        }
+    }
+    hints
+}
+
+#[cfg(test)]
+mod tests;

@@ -1,0 +1,118 @@
+use std::fs;
+use std::path::{Path, PathBuf};
+use std::sync::mpsc::{Receiver, channel};
+use std::time::{Duration, Instant};
+
+use super::{Hints, Places, Watch};
+
+struct Bench {
+    folder: tempfile::TempDir,
+    watch: Watch,
+    woken: Receiver<()>,
+}
+
+impl Bench {
+    fn new() -> Self {
+        let folder = tempfile::tempdir().unwrap();
+        let below = |path: &str| folder.path().join(path);
+        let places = Places {
+            root: folder.path().to_owned(),
+            folder: below("m"),
+            active: below("m/active"),
+            config_folder: below("m/config"),
+            config_file: below("m/config/c.yaml"),
+            marker: below("m/config/marker"),
+            logs: below("m/logs"),
+            storage_events: below("m/logs/events"),
+        };
+        for path in [&places.active, &places.config_folder, &places.logs] {
+            fs::create_dir_all(path).unwrap();
+        }
+        let (send, woken) = channel();
+        let mut watch = Watch::new(places, move || drop(send.send(()))).unwrap();
+        watch.arm().unwrap();
+        Self { folder, watch, woken }
+    }
+
+    fn path(&self, path: &str) -> PathBuf {
+        self.folder.path().join("m").join(path)
+    }
+
+    /// Gathers hints until `enough` says so.
+    fn until(&self, enough: impl Fn(&Hints) -> bool) {
+        let mut hints = Hints::default();
+        let end = Instant::now() + Duration::from_secs(10);
+        while !enough(&hints) {
+            let left = end.saturating_duration_since(Instant::now());
+            self.woken.recv_timeout(left).unwrap_or_else(|_| panic!("only {hints:?}"));
+            hints.merge(self.watch.take());
+        }
+    }
+
+    fn until_milestone(&self, path: &Path) {
+        self.until(|hints| hints.milestones.contains(path));
+    }
+}
+
+#[test]
+fn tells_what_changed() {
+    let bench = Bench::new();
+    let milestone = bench.path("active/a.yaml");
+    fs::write(&milestone, "x").unwrap();
+    bench.until_milestone(&milestone);
+    fs::write(bench.path("config/c.yaml"), "x").unwrap();
+    bench.until(|hints| hints.config);
+    fs::write(bench.path("config/new"), "x").unwrap();
+    fs::rename(bench.path("config/new"), bench.path("config/marker")).unwrap();
+    bench.until(|hints| hints.marker);
+    fs::write(bench.path("logs/events"), "x").unwrap();
+    bench.until(|hints| hints.log);
+}
+
+#[test]
+fn reading_and_other_files_wake_nobody() {
+    let bench = Bench::new();
+    let milestone = bench.path("active/a.yaml");
+    fs::write(&milestone, "x").unwrap();
+    bench.until_milestone(&milestone);
+    while bench.woken.recv_timeout(Duration::from_millis(300)).is_ok() {}
+    bench.watch.take();
+    fs::read(&milestone).unwrap();
+    fs::read_dir(bench.path("active")).unwrap().for_each(drop);
+    fs::write(bench.path("logs/scale-events.jsonl"), "x").unwrap();
+    fs::write(bench.path("active/4913"), "x").unwrap();
+    // Events come in order: once this one is there, those above would be too.
+    fs::write(bench.path("config/c.yaml"), "x").unwrap();
+    bench.until(|hints| {
+        assert!(hints.milestones.iter().all(|path| path.ends_with("4913")) && !hints.log && !hints.everything, "{hints:?}");
+        hints.config
+    });
+}
+
+#[test]
+fn a_replaced_folder_is_watched_again_once_armed() {
+    let mut bench = Bench::new();
+    fs::rename(bench.path(""), bench.folder.path().join("away")).unwrap();
+    bench.until(|hints| hints.everything);
+    bench.watch.arm().unwrap();
+    fs::create_dir_all(bench.path("active")).unwrap();
+    bench.until(|hints| hints.everything);
+    bench.watch.arm().unwrap();
+    let milestone = bench.path("active/a.yaml");
+    fs::write(&milestone, "x").unwrap();
+    bench.until_milestone(&milestone);
+}
+
+#[test]
+fn new_folders_are_watched_with_all_below() {
+    let bench = Bench::new();
+    fs::create_dir_all(bench.path("active/1/2/3")).unwrap();
+    bench.until_milestone(&bench.path("active/1"));
+    let milestone = bench.path("active/1/2/3/a.yaml");
+    // The watch of the new folders is set by another thread: write until it is seen.
+    bench.until(|hints| {
+        fs::write(&milestone, "x").unwrap();
+        std::thread::yield_now();
+        hints.milestones.iter().any(|path| path.starts_with(bench.path("active/1"))) 
+    });
+}
