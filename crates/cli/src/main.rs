@@ -1,1 +1,42 @@
-fn main() {}
+//! The command `milescale`: reads its arguments, calls one verb, prints, and answers with an exit status.
+
+mod args;
+mod context;
+mod logging;
+mod terminal;
+mod verbs;
+
+use std::process::ExitCode;
+
+use clap::Parser;
+
+use args::{Arguments, Command, ConfigCommand};
+use context::{Context, Failure};
+
+fn main() -> ExitCode {
+    let arguments = Arguments::parse();
+    match dispatch(arguments) {
+        Ok(code) => code,
+        Err(failure) => failure.report(),
+    }
+}
+
+fn dispatch(arguments: Arguments) -> Result<ExitCode, Failure> {
+    let context = Context::new(arguments.workspace);
+    match arguments.command {
+        Command::Run(options) => verbs::run::run(&context, &options),
+        Command::Init(options) => verbs::init::run(&context, &options),
+        Command::Check(options) => verbs::check::run(&context, &options),
+        Command::Status(options) => verbs::status::run(&context, &options),
+        Command::Dashboard(options) => verbs::dashboard::run(&context, &options),
+        Command::Events(options) => verbs::events::run(&context, &options),
+        Command::Doctor(options) => verbs::doctor::run(&context, &options),
+        Command::Config { command } => match command {
+            ConfigCommand::Check(options) => verbs::config::check(&context, &options),
+            ConfigCommand::Show(options) => verbs::config::show(&context, &options),
+            ConfigCommand::Schema => verbs::config::schema(),
+        },
+        Command::Completions { shell } => verbs::manual::completions(shell),
+        Command::Man(options) => verbs::manual::man(&options),
+    }
+}

@@ -1,1 +1,20 @@
-//! x
+//! The cycle of milescale and the daemon around it.
+//!
+//! [`engine::Engine`] looks, decides, says and remembers; it is plain blocking code, so that `check` runs exactly what
+//! the daemon runs. [`run`] is the event loop that calls it.
+
+pub mod config;
+pub mod engine;
+mod follow;
+mod note;
+mod output;
+mod run;
+mod signals;
+mod sources;
+mod state;
+pub mod status;
+mod supervisor;
+
+pub use engine::{Cycle, Engine, Mode, command};
+pub use run::{Options, RunError, run, take_lock};
+pub use sources::Patience;

@@ -2,12 +2,23 @@
 
 use std::fs::{File, OpenOptions, TryLockError};
 use std::io::{self, Read, Seek, Write};
+use std::os::unix::fs::MetadataExt;
 use std::path::Path;
 
 /// The lock, held until this is dropped.
 #[derive(Debug)]
 pub struct Held {
-    _file: File,
+    file: File,
+}
+
+impl Held {
+    /// Whether the locked file still has this name. If not, the lock keeps nobody out.
+    pub fn is_at(&self, path: &Path) -> bool {
+        match (self.file.metadata(), path.metadata()) {
+            (Ok(ours), Ok(there)) => (ours.dev(), ours.ino()) == (there.dev(), there.ino()),
+            _ => false,
+        }
+    }
 }
 
 /// What became of an attempt.
@@ -27,7 +38,7 @@ pub fn try_take(path: &Path) -> io::Result<Attempt> {
             file.set_len(0)?;
             file.rewind()?;
             writeln!(file, "{}", std::process::id())?;
-            Ok(Attempt::Taken(Held { _file: file }))
+            Ok(Attempt::Taken(Held { file }))
         }
         Err(TryLockError::WouldBlock) => Ok(Attempt::Busy(owner(&mut file))),
         Err(TryLockError::Error(error)) => Err(error),

@@ -192,6 +192,11 @@ impl FileStore {
         self.entries.values().any(|entry| entry.fresh)
     }
 
+    /// The files that another look is due at.
+    pub fn fresh_paths(&self) -> impl Iterator<Item = PathBuf> {
+        self.entries.iter().filter(|(_, entry)| entry.fresh).map(|(path, _)| self.active.join(path))
+    }
+
     /// The figures of what is remembered.
     pub fn figures(&self) -> StoreFigures {
         let sum = |of: fn(&Entry) -> u32| self.entries.values().map(|entry| u64::from(of(entry))).sum();

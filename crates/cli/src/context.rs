@@ -1,0 +1,93 @@
+//! What every verb needs: the workspace, the environment, and how a failure ends the program.
+
+use std::path::PathBuf;
+use std::process::ExitCode;
+
+use milescale_daemon::config::Environment;
+use milescale_daemon::{Engine, Mode, Patience, RunError};
+use milescale_storage::workspace::Workspace;
+
+use crate::terminal;
+
+/// Why a verb did not do what it was asked.
+#[derive(Debug)]
+pub(crate) enum Failure {
+    /// Exit status 1.
+    Failed(String),
+    /// Exit status 2.
+    Usage(String),
+}
+
+impl Failure {
+    pub(crate) fn report(self) -> ExitCode {
+        let (message, code) = match self {
+            Self::Failed(message) => (message, 1),
+            Self::Usage(message) => (message, 2),
+        };
+        terminal::error(&message);
+        ExitCode::from(code)
+    }
+}
+
+impl From<RunError> for Failure {
+    fn from(error: RunError) -> Self {
+        match error {
+            RunError::NoWorkspace(_) => Self::Usage(error.to_string()),
+            other => Self::Failed(other.to_string()),
+        }
+    }
+}
+
+/// Where and with what environment a verb runs.
+#[derive(Debug)]
+pub(crate) struct Context {
+    given: Option<PathBuf>,
+}
+
+impl Context {
+    pub(crate) fn new(given: Option<PathBuf>) -> Self {
+        Self { given }
+    }
+
+    /// The workspace: the one given, else the nearest from the current folder upwards.
+    pub(crate) fn workspace(&self) -> Result<Workspace, Failure> {
+        let start = self.start()?;
+        let found = match self.given {
+            Some(_) => Some(Workspace::at(&start)).filter(|workspace| workspace.folder().is_dir()),
+            None => Workspace::find(&start),
+        };
+        found.ok_or_else(|| {
+            let above = if self.given.is_some() { "" } else { " or above it" };
+            Failure::Usage(format!(
+                "{}: there is no folder .milestones here{above}; make one with `milescale init`, or say where it is with \
+                 --workspace DIR",
+                start.display()
+            ))
+        })
+    }
+
+    /// The folder given, else the current one; with symlinks resolved.
+    pub(crate) fn start(&self) -> Result<PathBuf, Failure> {
+        let folder = match &self.given {
+            Some(folder) => Ok(folder.clone()),
+            None => std::env::current_dir(),
+        };
+        folder.and_then(|folder| folder.canonicalize()).map_err(|error| {
+            let shown = self.given.clone().unwrap_or_else(|| PathBuf::from("."));
+            Failure::Usage(format!("{}: {error}", shown.display()))
+        })
+    }
+
+    pub(crate) fn environment() -> Environment {
+        let set = |name| std::env::var(name).ok().filter(|value: &String| !value.is_empty());
+        Environment { database_type: set("DATABASE_TYPE"), database_url: set("DATABASE_URL") }
+    }
+
+    /// An engine that has looked at everything and writes nothing.
+    pub(crate) fn looked_at(&self) -> Result<Engine, Failure> {
+        let mut engine =
+            Engine::open(self.workspace()?, Self::environment(), Mode::ReadOnly, Patience::SayAtOnce);
+        engine.settle();
+        Ok(engine)
+    }
+}

@@ -1,0 +1,272 @@
+//! The configuration in force: an edit is taken over whole or not at all (contract §3).
+
+use std::time::Duration;
+
+use milescale_core::backend::Engine;
+use milescale_core::config::{Config, Interpreted, KEYS, Problem, Value};
+use milescale_storage::config_file;
+use milescale_storage::durable;
+use milescale_storage::read::{Symlinks, read_regular};
+use milescale_storage::workspace::Workspace;
+
+use crate::note::Note;
+
+/// The configuration as `init` writes it.
+pub const DEFAULT_TEXT: &str = include_str!("../../../config/storage-config.yaml");
+
+/// An edit is taken over once two looks this far apart agree, so that no half-written file is.
+const SETTLES_AFTER: Duration = Duration::from_millis(150);
+
+/// What the environment says; it wins over the file.
+#[derive(Debug, Clone, Default)]
+pub struct Environment {
+    /// `DATABASE_TYPE`.
+    pub database_type: Option<String>,
+    /// `DATABASE_URL`.
+    pub database_url: Option<String>,
+}
+
+/// Where the configuration in force comes from.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, serde::Serialize, serde::Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum Origin {
+    /// `storage-config.yaml` as it is.
+    File,
+    /// There is no file.
+    Defaults,
+    /// An earlier `storage-config.yaml`, for the one that is there is not valid.
+    LastGood,
+    /// The file is not valid, and no earlier one is known.
+    DefaultsForBadFile,
+}
+
+/// The configuration in force, and how it came to be.
+#[derive(Debug)]
+pub struct ConfigKeeper {
+    workspace: Workspace,
+    environment: Environment,
+    in_force: Interpreted,
+    origin: Origin,
+    /// The text behind `in_force`; `None` where there is no file.
+    text: Option<Vec<u8>>,
+    /// What is wrong with the file as it is.
+    problems: Vec<Problem>,
+    /// A text that was seen once and differs from what was last judged.
+    unsettled: Option<Seen>,
+    judged: Option<Seen>,
+}
+
+/// What a look found: a text, no file, or something that cannot be read.
+type Seen = Result<Option<Vec<u8>>, Problem>;
+
+impl ConfigKeeper {
+    /// Reads the configuration. With one that is not valid, the last good one or the defaults, without `auto_migrate`.
+    pub fn start(workspace: Workspace, environment: Environment) -> Self {
+        let seen = config_file::text(&workspace.config_file());
+        let mut keeper = Self {
+            workspace,
+            environment,
+            in_force: defaults(),
+            origin: Origin::Defaults,
+            text: None,
+            problems: Vec::new(),
+            unsettled: None,
+            judged: Some(seen.clone()),
+        };
+        match keeper.read(&seen) {
+            Ok(interpreted) => keeper.take_over(interpreted, seen.unwrap_or_default()),
+            Err(problems) => {
+                keeper.problems = problems;
+                let last_good = read_regular(&keeper.workspace.last_good_config(), Symlinks::Refuse, 1 << 20)
+                    .ok()
+                    .and_then(|(text, _)| config_file::parse(&text).ok());
+                (keeper.in_force, keeper.origin) = match last_good {
+                    Some(interpreted) => (interpreted, Origin::LastGood),
+                    None => (defaults(), Origin::DefaultsForBadFile),
+                };
+                keeper.in_force.config.migration.auto_migrate = false;
+                keeper.apply_environment();
+            }
+        }
+        keeper
+    }
+
+    /// Looks at the file. What changed is noted; also when to look again.
+    pub(crate) fn look(&mut self, notes: &mut Vec<Note>) -> Option<Duration> {
+        let seen = config_file::text(&self.workspace.config_file());
+        if self.judged.as_ref() == Some(&seen) {
+            self.unsettled = None;
+            return None;
+        }
+        if self.unsettled.as_ref() != Some(&seen) {
+            self.unsettled = Some(seen);
+            return Some(SETTLES_AFTER);
+        }
+        self.unsettled = None;
+        self.judged = Some(seen.clone());
+        match self.read(&seen) {
+            Ok(interpreted) => {
+                let before = self.in_force.config.clone();
+                self.take_over(interpreted, seen.unwrap_or_default());
+                let changed = KEYS
+                    .iter()
+                    .filter(|key| (key.get)(&before) != (key.get)(&self.in_force.config))
+                    .map(|key| key.path)
+                    .collect();
+                let from_defaults = self.origin == Origin::Defaults;
+                notes.push(Note::ConfigReloaded { file: self.shown(), changed, from_defaults });
+            }
+            Err(problems) => {
+                self.problems.clone_from(&problems);
+                notes.push(Note::ConfigRejected { file: self.shown(), problems });
+            }
+        }
+        None
+    }
+
+    fn read(&self, seen: &Seen) -> Result<Interpreted, Vec<Problem>> {
+        let mut interpreted = match seen {
+            Err(problem) => return Err(vec![problem.clone()]),
+            Ok(None) => defaults(),
+            Ok(Some(text)) => config_file::parse(text)?,
+        };
+        if let Some(Err(error)) = self.environment.database_type.as_deref().map(str::parse::<Engine>) {
+            let message = format!("{error}; the environment's value is not used");
+            interpreted.warnings.push(Problem { position: None, key: Some("DATABASE_TYPE".to_owned()), message });
+        }
+        Ok(interpreted)
+    }
+
+    fn take_over(&mut self, interpreted: Interpreted, text: Option<Vec<u8>>) {
+        self.origin = if text.is_some() { Origin::File } else { Origin::Defaults };
+        (self.in_force, self.text, self.problems) = (interpreted, text, Vec::new());
+        self.apply_environment();
+    }
+
+    fn apply_environment(&mut self) {
+        let database = &mut self.in_force.config.database;
+        if let Some(Ok(engine)) = self.environment.database_type.as_deref().map(str::parse) {
+            database.engine = engine;
+        }
+        if database.engine == Engine::Postgresql
+            && let Some(url) = &self.environment.database_url
+        {
+            database.url.clone_from(url);
+        }
+    }
+
+    /// Keeps a copy of a valid file for a start with a bad one.
+    pub(crate) fn keep_last_good(&self) -> std::io::Result<()> {
+        let Some(text) = &self.text else { return Ok(()) };
+        let path = self.workspace.last_good_config();
+        match read_regular(&path, Symlinks::Refuse, 1 << 20) {
+            Ok((kept, _)) if kept == *text => Ok(()),
+            _ => durable::replace(&path, text),
+        }
+    }
+
+    /// The configuration in force.
+    pub fn config(&self) -> &Config {
+        &self.in_force.config
+    }
+
+    /// Where it comes from.
+    pub fn origin(&self) -> Origin {
+        if self.problems.is_empty() || self.origin == Origin::DefaultsForBadFile { self.origin } else { Origin::LastGood }
+    }
+
+    /// What is wrong with the file as it is; empty when it is in force.
+    pub fn problems(&self) -> &[Problem] {
+        &self.problems
+    }
+
+    /// Unknown keys.
+    pub fn warnings(&self) -> &[Problem] {
+        &self.in_force.warnings
+    }
+
+    /// The file's path, as people read it.
+    pub fn shown(&self) -> String {
+        self.workspace.shown(&self.workspace.config_file())
+    }
+
+    /// Every key with its value in force and where that comes from. Secrets are masked.
+    pub fn values(&self) -> Vec<(&'static str, Value, &'static str)> {
+        let config = &self.in_force.config;
+        let from_environment = |path: &str| match path {
+            "storage.database.type" => self.environment.database_type.as_deref().is_some_and(|word| word.parse::<Engine>().is_ok()),
+            "storage.database.url" => config.database.engine == Engine::Postgresql && self.environment.database_url.is_some(),
+            _ => false,
+        };
+        KEYS.iter()
+            .map(|key| {
+                let value = match (key.get)(config) {
+                    Value::Text(url) if key.path == "storage.database.url" => Value::Text(without_password(&url)),
+                    value => value,
+                };
+                let origin = if from_environment(key.path) {
+                    "environment"
+                } else if self.in_force.set.contains(&key.path) {
+                    if self.problems.is_empty() { "file" } else { "last good file" }
+                } else {
+                    "default"
+                };
+                (key.path, value, origin)
+            })
+            .collect()
+    }
+}
+
+fn defaults() -> Interpreted {
+    Interpreted { config: Config::default(), set: Vec::new(), warnings: Vec::new() }
+}
+
+/// A connection text without its password, in either spelling of PostgreSQL: `scheme://user:password@host` with perhaps
+/// `?password=…`, and `password=…` words.
+pub fn without_password(url: &str) -> String {
+    let mut text = url.to_owned();
+    if let Some((scheme, rest)) = url.split_once("://") {
+        // A password may hold an @ that nobody escaped: the last one before the path ends it.
+        let end = rest.find(['?', '#']).unwrap_or(rest.len());
+        if let Some(at) = rest[..end].rfind('@')
+            && let Some(colon) = rest[..at].find(':')
+        {
+            text = format!("{scheme}://{}:***{}", &rest[..colon], &rest[at..]);
+        }
+    }
+    let Some(start) = text.to_ascii_lowercase().find("password") else { return text };
+    let Some(equals) = text[start..].find('=').map(|at| start + at + 1) else { return text };
+    // What follows may be quoted and hold anything: nothing after it is worth the risk.
+    text.truncate(equals);
+    text + "***"
+}
+
+#[cfg(test)]
+mod tests {
+    use super::{DEFAULT_TEXT, without_password};
+    use milescale_core::config::{Config, KEYS};
+    use milescale_storage::config_file;
+
+    #[test]
+    fn the_file_of_init_sets_every_key_to_its_default() {
+        let interpreted = config_file::parse(DEFAULT_TEXT.as_bytes()).unwrap();
+        assert_eq!((interpreted.config, interpreted.warnings), (Config::default(), vec![]));
+        assert_eq!(interpreted.set.len(), KEYS.len());
+    }
+
+    #[test]
+    fn a_password_never_shows() {
+        for url in [
+            "postgresql://ada:s3cret@host/db",
+            "postgres://ada:s3cret@x@host:5432/db?sslmode=require",
+            "postgresql://host/db?user=ada&password=s3cret",
+            "host=h user=ada password='s3cret x' dbname=d",
+            "postgresql://ada:s3/cret@host/db",
+            "host=h PASSWORD = s3cret",
+        ] {
+            let shown = without_password(url);
+            assert!(!shown.contains("s3") && !shown.contains("cret"), "{shown}");
+        }
+        assert_eq!(without_password("postgresql://ada@host/db"), "postgresql://ada@host/db");
+    }
+}

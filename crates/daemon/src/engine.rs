@@ -1,0 +1,391 @@
+//! Look, decide, say, remember: what the daemon does on every change and every cycle, and `check` once.
+
+use std::time::Duration;
+
+use jiff::Timestamp;
+use milescale_core::decimal::Decimal;
+use milescale_core::decision::{Decision, Verdict, decide};
+use milescale_core::figures::{Figures, History, Observation};
+use milescale_core::line::{EventName, MetricsEntry, ScaleEvent};
+use milescale_core::notification::Notification;
+use milescale_core::trend::ENTRIES;
+use milescale_sensing::machine::Machine;
+use milescale_sensing::metrics::last_query_times;
+use milescale_sensing::watch::Hints;
+use milescale_storage::workspace::Workspace;
+use milescale_storage::{durable, notification};
+use serde_json::{Value, json};
+
+use crate::config::{ConfigKeeper, Environment};
+use crate::note::Note;
+use crate::output::Output;
+use crate::sources::{Moment, Patience, Sources, earlier};
+use crate::state::State;
+
+/// What an engine may do.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Mode {
+    /// Look and decide; nothing is written (`status`, `dashboard`, `doctor`).
+    ReadOnly,
+    /// Also write lines, notification and memory. Under the daemon's lock only.
+    Writing,
+}
+
+/// What one cycle came to, for `check` to tell.
+#[derive(Debug, Clone)]
+pub struct Cycle {
+    /// The decision.
+    pub decision: Decision,
+    /// Whether the notification was written anew.
+    pub notified: bool,
+}
+
+/// One workspace, looked at.
+#[derive(Debug)]
+pub struct Engine {
+    pub(crate) workspace: Workspace,
+    mode: Mode,
+    pub(crate) config: ConfigKeeper,
+    pub(crate) sources: Sources,
+    pub(crate) output: Output,
+    state: State,
+    saved: Option<State>,
+    machine: Machine,
+    figures: Figures,
+    history: History,
+    pub(crate) decision: Option<Decision>,
+    pub(crate) observed: Option<Observation>,
+    /// When the last complete cycle ended.
+    pub(crate) last_cycle: Option<Timestamp>,
+}
+
+impl Engine {
+    /// Opens a workspace: reads memory and configuration, takes the machine's first sample. Figures come with a look.
+    pub fn open(workspace: Workspace, environment: Environment, mode: Mode, patience: Patience) -> Self {
+        let mut output = Output::new(workspace.clone());
+        let config = ConfigKeeper::start(workspace.clone(), environment);
+        if mode == Mode::Writing {
+            let made = output.own_folder();
+            output.note(".milescale", made);
+            durable::remove_leftovers(&workspace.own());
+            durable::remove_leftovers(&workspace.config_folder());
+        }
+        let (state, notes) = recall(&workspace, mode, &mut output);
+        let mut engine = Self {
+            sources: Sources::new(workspace.clone(), &state, patience),
+            machine: Machine::new(workspace.root()),
+            figures: state.figures,
+            saved: notes.is_empty().then(|| state.clone()),
+            state,
+            history: History::default(),
+            decision: None,
+            observed: None,
+            last_cycle: None,
+            workspace,
+            mode,
+            config,
+            output,
+        };
+        engine.read_history();
+        engine.say_all(&notes);
+        engine.say_bad_config();
+        engine
+    }
+
+    /// The workspace.
+    pub fn workspace(&self) -> &Workspace {
+        &self.workspace
+    }
+
+    /// The configuration in force, and what is wrong with its file.
+    pub fn config(&self) -> &ConfigKeeper {
+        &self.config
+    }
+
+    /// The last decision.
+    pub fn decision(&self) -> Option<&Decision> {
+        self.decision.as_ref()
+    }
+
+    /// Whether `init` was run here before.
+    pub fn is_initialized(&self) -> bool {
+        self.state.initialized
+    }
+
+    /// The first lines of a workspace: a metrics entry and `scale_detection_initialized`. Only once.
+    pub fn initialize(&mut self) {
+        self.look(&everything());
+        let moment = Moment::now();
+        self.measure(moment);
+        let config = self.config.config().clone();
+        let (current, _) = self.sources.current();
+        self.output.metrics(&MetricsEntry::new(moment.timestamp(), current, &self.figures), &config);
+        self.say(EventName::Initialized, json!({}));
+        self.state.initialized = true;
+        self.save();
+    }
+
+    /// Looks at everything until no marker is being written any more: for who looks only once.
+    pub fn settle(&mut self) {
+        for _ in 0..3 {
+            let again = self.see(&everything());
+            match again.filter(|_| self.sources.marker_is_changing()) {
+                Some(again) => std::thread::sleep(again),
+                None => return,
+            }
+        }
+    }
+
+    /// Looks at what the hints name, decides, and announces. When to look again without a hint.
+    pub fn look(&mut self, hints: &Hints) -> Option<Duration> {
+        let again = self.see(hints);
+        if self.mode == Mode::Writing {
+            if self.decision.as_ref().is_some_and(|decision| decision.recommended_move().is_some()) {
+                self.act();
+            }
+            self.save_if_changed();
+        }
+        again
+    }
+
+    /// One cycle of contract §6: metrics entry, decision, event or action, `scale_status`.
+    pub fn cycle(&mut self) -> (Cycle, Option<Duration>) {
+        let again = self.see(&everything());
+        let moment = Moment::now();
+        self.measure(moment);
+        let config = self.config.config().clone();
+        let (current, _) = self.sources.current();
+        let entry = MetricsEntry::new(moment.timestamp(), current, &self.figures);
+        if self.output.metrics(&entry, &config) {
+            self.read_history();
+        } else if let Some(log) = self.figures.log {
+            // The disk does not take the entry; the trend goes on all the same.
+            self.history.query_times.push(Decimal::whole(log.query.average));
+            let surplus = self.history.query_times.len().saturating_sub(ENTRIES);
+            self.history.query_times.drain(..surplus);
+        }
+        let decision = self.decide(moment);
+        let notified = match decision.verdict {
+            Verdict::Monitoring => {
+                self.say(EventName::Monitoring, json!({}));
+                self.withdraw(&decision);
+                false
+            }
+            Verdict::MigrationRecommended => self.act(),
+            Verdict::Optimal => {
+                self.withdraw(&decision);
+                false
+            }
+            Verdict::Unavailable => false,
+        };
+        self.say(EventName::ScaleStatus, self.status_details(&decision));
+        self.save();
+        tracing::info!(
+            verdict = %decision.verdict,
+            confidence = decision.confidence,
+            milestones = self.figures.milestone_count(),
+            users = self.figures.concurrent_users(),
+            "cycle"
+        );
+        (Cycle { decision, notified }, again)
+    }
+
+    /// Writes the memory for the last time.
+    pub fn close(&mut self) {
+        self.save();
+    }
+
+    fn see(&mut self, hints: &Hints) -> Option<Duration> {
+        let moment = Moment::now();
+        let mut notes = Vec::new();
+        if self.mode == Mode::Writing && hints.everything {
+            let made = self.output.own_folder();
+            self.output.note(".milescale", made);
+        }
+        let folder_is_there = self.workspace.folder().is_dir();
+        // Without the folder, a missing configuration says nothing.
+        let mut again = if folder_is_there { self.config.look(&mut notes) } else { None };
+        again = earlier(again, self.sources.look(hints, moment, &mut notes));
+        self.figures = Figures { machine: self.figures.machine, ..self.sources.figures(moment) };
+        self.decide(moment);
+        self.say_all(&notes);
+        let config = self.config.config().clone();
+        self.output.retry(&config);
+        again
+    }
+
+    fn decide(&mut self, moment: Moment) -> Decision {
+        let (current, undecidable) = self.sources.current();
+        let observation = Observation {
+            now: moment.timestamp(),
+            current,
+            undecidable,
+            figures: self.figures,
+            stale: self.sources.stale(),
+        };
+        let decision = decide(self.config.config(), &observation, &self.history);
+        self.observed = Some(observation);
+        self.decision = Some(decision.clone());
+        decision
+    }
+
+    fn measure(&mut self, moment: Moment) {
+        self.figures = Figures { machine: self.machine.sample(), ..self.sources.figures(moment) };
+    }
+
+    fn read_history(&mut self) {
+        match last_query_times(&self.workspace.metrics()) {
+            Ok(query_times) => self.history = History { query_times },
+            Err(error) => tracing::warn!(%error, "the metrics entries cannot be read; the trend stays as it was"),
+        }
+    }
+
+    /// What a recommendation does (contract §7). Whether the notification was written anew.
+    fn act(&mut self) -> bool {
+        let Some(decision) = self.decision.clone() else { return false };
+        let Some(pair) = decision.recommended_move() else { return false };
+        if decision.stale {
+            return false;
+        }
+        if self.state.announced != Some(pair) {
+            let engine = self.config.config().database.engine;
+            self.say(
+                EventName::Recommended,
+                json!({
+                    "from": pair.0.store_word(engine), "to": pair.1.store_word(engine),
+                    "confidence": decision.confidence, "reasons": decision.reasons, "causes": decision.causes,
+                }),
+            );
+            self.state.announced = Some(pair);
+        }
+        self.notify(&decision)
+    }
+
+    fn notify(&mut self, decision: &Decision) -> bool {
+        let command = command(&self.workspace, "status");
+        let now = Moment::now().timestamp();
+        let wanted = Notification::of(now, self.config.config(), decision, &self.figures, command);
+        let Some(wanted) = wanted else { return false };
+        if notification::read(&self.workspace).is_some_and(|there| there.says_the_same(&wanted)) {
+            return false;
+        }
+        let written = self
+            .output
+            .folder(&self.workspace.config_folder())
+            .and_then(|()| notification::write(&self.workspace, &wanted));
+        let done = written.is_ok();
+        self.output.note("config/migration-notification.yaml", written);
+        done
+    }
+
+    /// The recommendation does not stand, or no longer. On figures that are not of now nothing is withdrawn.
+    fn withdraw(&mut self, decision: &Decision) {
+        if decision.stale {
+            return;
+        }
+        if decision.verdict == Verdict::Optimal {
+            self.state.announced = None;
+        }
+        let withdrawn = notification::withdraw(&self.workspace).map(drop);
+        self.output.note("config/migration-notification.yaml", withdrawn);
+    }
+
+    fn status_details(&self, decision: &Decision) -> Value {
+        json!({
+            "milestone_count": self.figures.milestone_count(),
+            "concurrent_users": self.figures.concurrent_users(),
+            "complexity_score": self.figures.complexity_score(),
+            "avg_query_time_ms": self.figures.recent_query_time(),
+            "migration_confidence": decision.confidence,
+        })
+    }
+
+    fn say_bad_config(&mut self) {
+        let problems = self.config.problems().to_vec();
+        let said = (!problems.is_empty()).then(|| problems.iter().map(|it| it.to_string() + "\n").collect::<String>());
+        if said.is_some() && self.state.config_rejected != said {
+            self.say_all(&[Note::ConfigRejected { file: self.config.shown(), problems }]);
+        }
+        self.state.config_rejected = said;
+    }
+
+    fn say_all(&mut self, notes: &[Note]) {
+        for note in notes {
+            if self.mode == Mode::Writing {
+                note.log();
+            }
+            self.say(note.event(), note.details());
+        }
+    }
+
+    fn say(&mut self, event: EventName, details: Value) {
+        if self.mode == Mode::ReadOnly {
+            return;
+        }
+        let (current, _) = self.sources.current();
+        // These two are written before anything is decided.
+        let optimal = self.decision.as_ref().and_then(|decision| decision.optimal).filter(|_| event != EventName::Initialized);
+        let line = ScaleEvent::new(Moment::now().timestamp(), event, current, optimal, details);
+        self.output.event(line, &self.config.config().clone());
+    }
+
+    fn save_if_changed(&mut self) {
+        let before = self.saved.as_ref();
+        self.sources.remember(&mut self.state);
+        // Figures change with every event; a cycle is soon enough for them.
+        let said = |state: &State| State { figures: Figures::default(), log_reported: None, ..state.clone() };
+        if before.map(said) != Some(said(&self.state)) {
+            self.save();
+        }
+    }
+
+    fn save(&mut self) {
+        if self.mode == Mode::ReadOnly {
+            return;
+        }
+        self.sources.remember(&mut self.state);
+        self.state.figures = self.figures;
+        let kept = self.config.keep_last_good();
+        self.output.note(".milescale/last-good-config.yaml", kept);
+        if self.saved.as_ref() == Some(&self.state) && self.workspace.state().exists() {
+            return;
+        }
+        let saved = self.output.own_folder().and_then(|()| self.state.save(&self.workspace));
+        if saved.is_ok() {
+            self.saved = Some(self.state.clone());
+        }
+        self.output.note(".milescale/state.json", saved);
+    }
+}
+
+/// Hints that name everything.
+pub(crate) fn everything() -> Hints {
+    Hints { everything: true, config: true, marker: true, log: true, ..Hints::default() }
+}
+
+/// A command line for this workspace that works as it stands, from any folder.
+pub fn command(workspace: &Workspace, verb: &str) -> String {
+    let root = workspace.root().to_string_lossy();
+    let plain = |byte: u8| byte.is_ascii_alphanumeric() || b"/._-+@%:,".contains(&byte);
+    if root.bytes().all(plain) {
+        format!("milescale {verb} --workspace {root}")
+    } else {
+        format!("milescale {verb} --workspace '{}'", root.replace('\'', r"'\''"))
+    }
+}
+
+/// Reads the memory. One that cannot be read is set aside and named, never replaced by a clean one in silence.
+fn recall(workspace: &Workspace, mode: Mode, output: &mut Output) -> (State, Vec<Note>) {
+    let unreadable = match State::load(workspace) {
+        Ok(state) => return (state, Vec::new()),
+        Err(unreadable) => unreadable.0,
+    };
+    let mut kept_as = workspace.shown(&workspace.state());
+    if mode == Mode::Writing {
+        match State::set_aside(workspace) {
+            Ok(aside) => kept_as = workspace.shown(&aside),
+            Err(error) => output.note(".milescale/state.json", Err(error)),
+        }
+    }
+    (State::default(), vec![Note::StateUnreadable { reason: unreadable, kept_as }])
+}

@@ -1,0 +1,369 @@
+//! The event loop of the daemon.
+//!
+//! One loop, one worker at a time: the [`Engine`] is handed to a blocking thread for each look or cycle and comes back
+//! with it, so that nothing is shared and the loop always goes round. A change wakes the loop by a hint; a hint makes a
+//! look due; what is due is done when the engine is there. A stop is a level that every turn sees.
+
+mod job;
+
+use std::path::PathBuf;
+use std::sync::Arc;
+use std::time::Duration;
+
+use milescale_sensing::watch::{Hints, NotWatched, Places, Watch};
+use milescale_storage::lock::{self, Attempt, Held};
+use milescale_storage::workspace::Workspace;
+use tokio::sync::{Notify, watch};
+use tokio::time::{Instant, sleep, sleep_until, timeout};
+
+use crate::config::Environment;
+use crate::engine::{Engine, Mode, everything};
+use crate::signals::{self, Received};
+use crate::sources::Patience;
+use crate::supervisor::Supervisor;
+use job::{Done, Job, Work};
+
+/// How long hints gather before they are looked at: one save of an editor is several events.
+const DEBOUNCE: Duration = Duration::from_millis(50);
+
+/// How often everything is looked at where changes cannot be watched.
+const POLL: Duration = Duration::from_millis(700);
+
+/// A look that takes longer than this hangs: the service manager hears nothing more.
+const HANGS_AFTER: Duration = Duration::from_secs(600);
+
+/// How long a look under way may take to end once a stop came.
+const DRAIN: Duration = Duration::from_secs(20);
+
+/// Panics of the worker after each of which it is started again; with one more the daemon ends.
+const PANICS: u32 = 3;
+
+/// What the command line adds to the configuration.
+#[derive(Debug, Clone, Default)]
+pub struct Options {
+    /// Time between two cycles; wins over the configuration.
+    pub interval: Option<Duration>,
+    /// What the environment says of databases.
+    pub environment: Environment,
+}
+
+/// Why the daemon could not start, or ended by itself.
+#[derive(Debug, thiserror::Error)]
+pub enum RunError {
+    /// There is no `.milestones/`.
+    #[error("{0}: there is no folder .milestones here; make one with `milescale init`")]
+    NoWorkspace(PathBuf),
+    /// The one daemon of the workspace runs already.
+    #[error("{path}: another milescale{by} looks after this workspace; stop it first, or leave it to it")]
+    AlreadyRuns {
+        /// The lock's file.
+        path: PathBuf,
+        /// Its process id, in words.
+        by: String,
+    },
+    /// The lock, signals or the runtime cannot be had.
+    #[error("{what}: {cause}")]
+    System {
+        /// What was tried.
+        what: String,
+        /// Why it failed.
+        cause: std::io::Error,
+    },
+    /// The worker panicked too often.
+    #[error("the worker panicked {0} times; the last message is in the log above")]
+    Panics(u32),
+}
+
+/// Takes the daemon's lock. Whoever only looks at the lock holds it for an instant: it is tried for a second.
+pub fn take_lock(workspace: &Workspace) -> Result<Held, RunError> {
+    let path = workspace.daemon_lock();
+    let system = |cause| RunError::System { what: format!("{} cannot be locked", path.display()), cause };
+    if !workspace.folder().is_dir() {
+        return Err(RunError::NoWorkspace(workspace.root().to_owned()));
+    }
+    milescale_storage::durable::create_folder(&workspace.own()).map_err(system)?;
+    let mut tries = 0;
+    loop {
+        match lock::try_take(&path).map_err(system)? {
+            Attempt::Taken(held) => return Ok(held),
+            Attempt::Busy(pid) if tries >= 20 => {
+                let by = pid.map(|pid| format!(" (process {pid})")).unwrap_or_default();
+                return Err(RunError::AlreadyRuns { path, by });
+            }
+            Attempt::Busy(_) => {
+                tries += 1;
+                std::thread::sleep(Duration::from_millis(50));
+            }
+        }
+    }
+}
+
+/// Runs the daemon until a signal stops it.
+pub fn run(workspace: Workspace, options: Options) -> Result<(), RunError> {
+    let lock = take_lock(&workspace)?;
+    let system = |what: &str| {
+        let what = what.to_owned();
+        move |cause| RunError::System { what, cause }
+    };
+    let received = signals::listen().map_err(system("signals cannot be received"))?;
+    let runtime = tokio::runtime::Builder::new_current_thread()
+        .enable_time()
+        .max_blocking_threads(1)
+        .build()
+        .map_err(system("the runtime cannot be started"))?;
+    let result = runtime.block_on(Daemon::new(workspace, options, received, lock).run());
+    // A look that hangs in the kernel must not keep the process.
+    runtime.shutdown_timeout(Duration::from_millis(100));
+    result
+}
+
+struct Daemon {
+    workspace: Workspace,
+    options: Options,
+    received: watch::Receiver<Received>,
+    supervisor: Supervisor,
+    lock: Held,
+    wake: Arc<Notify>,
+    watch: Option<Watch>,
+    not_watching: Option<NotWatched>,
+    hints: Hints,
+    /// When the hints that have gathered are looked at.
+    look_due: Option<Instant>,
+    last_cycle: Option<Instant>,
+    interval: Duration,
+    /// Reloads that the cycle under way takes in, and those that are done.
+    reloads_begun: u32,
+    reloads_done: u32,
+    panics: u32,
+}
+
+impl Daemon {
+    fn new(workspace: Workspace, options: Options, received: watch::Receiver<Received>, lock: Held) -> Self {
+        Self {
+            workspace,
+            options,
+            received,
+            supervisor: Supervisor::new(),
+            lock,
+            wake: Arc::new(Notify::new()),
+            watch: None,
+            not_watching: None,
+            hints: Hints::default(),
+            look_due: None,
+            last_cycle: None,
+            interval: Duration::ZERO,
+            reloads_begun: 0,
+            reloads_done: 0,
+            panics: 0,
+        }
+    }
+
+    async fn run(mut self) -> Result<(), RunError> {
+        tracing::info!(workspace = %self.workspace.root().display(), pid = std::process::id(), "milescale starts");
+        let mut job = Some(self.start(self.opened(), Work::Cycle));
+        let mut idle: Option<Engine> = None;
+        loop {
+            if self.received.borrow().stops > 0 {
+                return self.stop(idle, job).await;
+            }
+            if let Some(engine) = idle.take() {
+                match self.due(&engine) {
+                    Some(work) => job = Some(self.start(engine, work)),
+                    None => idle = Some(engine),
+                }
+            }
+            let next = self.next_turn();
+            tokio::select! {
+                biased;
+                _ = self.received.changed() => self.reload_if_asked(),
+                done = Job::finished(&mut job) => {
+                    job = None;
+                    idle = Some(self.finish(done)?);
+                }
+                () = self.wake.notified() => self.gather(),
+                () = sleep_until(next), if idle.is_some() => {}
+                () = sleep(self.supervisor.ping_every()) => {}
+            }
+            if job.as_ref().is_none_or(|job| job.started.elapsed() < HANGS_AFTER) {
+                self.supervisor.ping();
+            }
+        }
+    }
+
+    fn opened(&self) -> Engine {
+        Engine::open(self.workspace.clone(), self.options.environment.clone(), Mode::Writing, Patience::Wait)
+    }
+
+    /// What the engine has to do now.
+    fn due(&mut self, engine: &Engine) -> Option<Work> {
+        let configured = Duration::from_secs(engine.config().config().monitoring.interval);
+        self.interval = self.options.interval.unwrap_or(configured);
+        let now = Instant::now();
+        if self.last_cycle.is_none_or(|last| last + self.interval <= now) {
+            return Some(Work::Cycle);
+        }
+        self.look_due.is_some_and(|due| due <= now).then(|| Work::Look(std::mem::take(&mut self.hints)))
+    }
+
+    fn next_turn(&self) -> Instant {
+        let cycle = self.last_cycle.map_or_else(Instant::now, |last| last + self.interval);
+        self.look_due.map_or(cycle, |look| look.min(cycle))
+    }
+
+    fn start(&mut self, engine: Engine, work: Work) -> Job {
+        let everything_is_seen = match &work {
+            Work::Cycle => {
+                self.last_cycle = Some(Instant::now());
+                self.reloads_begun = self.received.borrow().reloads;
+                self.hints = Hints::default();
+                true
+            }
+            Work::Look(hints) => hints.everything,
+        };
+        self.look_due = None;
+        if everything_is_seen {
+            self.arm();
+        }
+        Job::start(engine, work, self.report())
+    }
+
+    /// Takes back the engine; a worker that panicked is replaced by one that starts from what was remembered.
+    fn finish(&mut self, done: Result<Done, String>) -> Result<Engine, RunError> {
+        let done = match done {
+            Ok(done) => done,
+            Err(panic) => {
+                self.panics += 1;
+                tracing::error!(panic, count = self.panics, "the worker panicked; it is started again");
+                if self.panics > PANICS {
+                    return Err(RunError::Panics(self.panics));
+                }
+                self.look_again(everything(), Duration::from_secs(1));
+                return Ok(self.opened());
+            }
+        };
+        if done.was_cycle {
+            self.supervisor.status(done.summary.clone());
+            if self.reloads_begun > self.reloads_done {
+                self.reloads_done = self.reloads_begun;
+                self.supervisor.reloaded();
+            }
+        } else if self.last_cycle.is_some() {
+            self.supervisor.status(done.summary.clone());
+        }
+        if let Some(again) = done.again {
+            self.look_again(done.again_at, again);
+        }
+        if self.not_watching.is_some() {
+            // Never more than a tenth of the time: a look may be long.
+            self.look_again(everything(), POLL.max(done.took * 9));
+        }
+        self.keep_lock()?;
+        Ok(done.engine)
+    }
+
+    fn look_again(&mut self, hints: Hints, after: Duration) {
+        self.hints.merge(hints);
+        let due = Instant::now() + after;
+        self.look_due = Some(self.look_due.map_or(due, |before| before.min(due)));
+    }
+
+    fn gather(&mut self) {
+        let Some(watch) = &self.watch else { return };
+        let hints = watch.take();
+        if !hints.is_empty() {
+            self.look_again(hints, DEBOUNCE);
+        }
+    }
+
+    /// SIGHUP: everything is read again, in a cycle of its own.
+    fn reload_if_asked(&mut self) {
+        if self.received.borrow().reloads > self.reloads_done {
+            tracing::info!("asked to read everything again");
+            self.supervisor.reloading();
+            self.last_cycle = None;
+        }
+    }
+
+    fn arm(&mut self) {
+        let result = match &mut self.watch {
+            Some(watch) => watch.arm(),
+            None => {
+                let wake = Arc::clone(&self.wake);
+                match Watch::new(places(&self.workspace), move || wake.notify_one()) {
+                    Ok(watch) => self.watch.insert(watch).arm(),
+                    Err(error) => Err(error),
+                }
+            }
+        };
+        let before = self.not_watching.take();
+        match &result {
+            Err(error) if before.as_ref() != Some(error) => tracing::warn!("{error}"),
+            Ok(()) if before.is_some() => tracing::info!("changes are watched again"),
+            _ => {}
+        }
+        self.not_watching = result.err();
+    }
+
+    /// A lock on a file that is gone (a checkout removed `.milestones/`) keeps nobody out: it is taken anew.
+    fn keep_lock(&mut self) -> Result<(), RunError> {
+        if !self.workspace.folder().is_dir() || self.lock.is_at(&self.workspace.daemon_lock()) {
+            return Ok(());
+        }
+        match take_lock(&self.workspace) {
+            Ok(held) => self.lock = held,
+            Err(RunError::System { what, cause }) => tracing::warn!(%cause, "{what}"),
+            Err(error) => return Err(error),
+        }
+        Ok(())
+    }
+
+    fn report(&self) -> job::Report {
+        job::Report {
+            interval: self.interval,
+            not_watching: self.not_watching.as_ref().map(ToString::to_string),
+        }
+    }
+
+    /// Ends in order: a look under way may end, the memory is written. A second signal, and it ends at once.
+    async fn stop(mut self, idle: Option<Engine>, mut job: Option<Job>) -> Result<(), RunError> {
+        tracing::info!("asked to stop");
+        self.supervisor.stopping();
+        let mut engine = idle;
+        if engine.is_none() {
+            tokio::select! {
+                done = timeout(DRAIN, Job::finished(&mut job)) => match done {
+                    Ok(Ok(done)) => engine = Some(done.engine),
+                    Ok(Err(panic)) => tracing::error!(panic, "the worker panicked while stopping"),
+                    Err(_) => tracing::error!("the look under way does not end; stopping without it"),
+                },
+                _ = second_stop(&mut self.received) => tracing::warn!("asked again to stop; stopping at once"),
+            }
+        }
+        if let Some(mut engine) = engine {
+            engine.close();
+        }
+        tracing::info!("milescale has stopped");
+        Ok(())
+    }
+}
+
+async fn second_stop(received: &mut watch::Receiver<Received>) {
+    while received.borrow().stops < 2 {
+        if received.changed().await.is_err() {
+            std::future::pending::<()>().await;
+        }
+    }
+}
+
+fn places(workspace: &Workspace) -> Places {
+    Places {
+        root: workspace.root().to_owned(),
+        folder: workspace.folder(),
+        active: workspace.active(),
+        config_folder: workspace.config_folder(),
+        config_file: workspace.config_file(),
+        marker: workspace.marker(),
+        logs: workspace.logs(),
+        storage_events: workspace.storage_events(),
+    }
+}

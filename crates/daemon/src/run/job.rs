@@ -1,0 +1,129 @@
+//! One piece of work of the engine, on a thread that may block.
+
+use std::time::Duration;
+
+use jiff::Timestamp;
+use milescale_core::decision::Verdict;
+use milescale_core::timestamp;
+use milescale_sensing::watch::Hints;
+use tokio::task::JoinHandle;
+use tokio::time::Instant;
+
+use crate::engine::{Engine, everything};
+use crate::status::{DaemonStatus, Status};
+
+/// What the engine is to do.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(super) enum Work {
+    /// Look at everything and write what a cycle writes.
+    Cycle,
+    /// Look at what changed.
+    Look(Hints),
+}
+
+/// What the loop knows and the published status tells.
+#[derive(Debug, Clone)]
+pub(super) struct Report {
+    pub(super) interval: Duration,
+    pub(super) not_watching: Option<String>,
+}
+
+/// Work under way.
+#[derive(Debug)]
+pub(super) struct Job {
+    pub(super) started: Instant,
+    handle: JoinHandle<Done>,
+}
+
+/// Work done.
+#[derive(Debug)]
+pub(super) struct Done {
+    pub(super) engine: Engine,
+    pub(super) was_cycle: bool,
+    pub(super) took: Duration,
+    /// When to look again without a hint, and at what.
+    pub(super) again: Option<Duration>,
+    pub(super) again_at: Hints,
+    /// One line for the service manager.
+    pub(super) summary: String,
+}
+
+impl Job {
+    /// Starts it. The status is published at its end.
+    pub(super) fn start(mut engine: Engine, work: Work, report: Report) -> Self {
+        let started = Instant::now();
+        let handle = tokio::task::spawn_blocking(move || {
+            let was_cycle = work == Work::Cycle;
+            let again = match work {
+                Work::Cycle => engine.cycle().1,
+                Work::Look(hints) => engine.look(&hints),
+            };
+            let status = publish(&mut engine, was_cycle, report);
+            Done {
+                took: started.elapsed(),
+                again_at: again_at(&engine),
+                summary: summary(&status),
+                engine,
+                was_cycle,
+                again,
+            }
+        });
+        Self { started, handle }
+    }
+
+    /// Waits for it; without a job, for ever. A panic is its message.
+    pub(super) async fn finished(job: &mut Option<Self>) -> Result<Done, String> {
+        let Some(job) = job else { return std::future::pending().await };
+        (&mut job.handle).await.map_err(|error| match error.try_into_panic() {
+            Ok(panic) => panic
+                .downcast_ref::<String>()
+                .cloned()
+                .or_else(|| panic.downcast_ref::<&str>().map(ToString::to_string))
+                .unwrap_or_default(),
+            Err(error) => error.to_string(),
+        })
+    }
+}
+
+/// Only files that were just written are looked at again by path; for all else a look at everything is due.
+fn again_at(engine: &Engine) -> Hints {
+    if engine.sources.is_settled() {
+        Hints { milestones: engine.sources.fresh(), ..Hints::default() }
+    } else {
+        everything()
+    }
+}
+
+fn publish(engine: &mut Engine, was_cycle: bool, report: Report) -> Status {
+    let mut status = Status::of(engine);
+    if was_cycle {
+        engine.last_cycle = Timestamp::try_from(std::time::SystemTime::now()).ok();
+    }
+    status.daemon = DaemonStatus {
+        running: true,
+        pid: Some(std::process::id()),
+        last_cycle: engine.last_cycle.map(timestamp::to_text),
+        interval: Some(report.interval.as_secs_f64()),
+        not_watching: report.not_watching,
+    };
+    let published = if engine.workspace.own().is_dir() { status.publish(&engine.workspace) } else { Ok(()) };
+    engine.output.note(".milescale/status.json", published);
+    status
+}
+
+fn summary(status: &Status) -> String {
+    let count = status.milestone_count.map_or_else(|| "?".to_owned(), |count| count.to_string());
+    let (current, optimal) = (&status.current_backend, &status.optimal_backend);
+    let confidence = status.migration_confidence.unwrap_or_default();
+    let stale = if status.stale { ", figures stale" } else { "" };
+    match status.status {
+        Verdict::Optimal => format!("optimal: {current}, {count} milestones{stale}"),
+        Verdict::Monitoring => format!("monitoring: {current} → {optimal}, confidence {confidence}, {count} milestones{stale}"),
+        Verdict::MigrationRecommended => {
+            format!("recommended: {current} → {optimal}, confidence {confidence}, {count} milestones{stale}")
+        }
+        Verdict::Unavailable => {
+            format!("unavailable: {}", status.unavailable_because.first().map_or("nothing is known", String::as_str))
+        }
+    }
+}

@@ -1,0 +1,318 @@
+//! Everything that figures come from, looked at together: marker, store, log of storage events.
+
+use std::collections::{BTreeMap, BTreeSet};
+use std::path::PathBuf;
+use std::time::{Duration, Instant, SystemTime};
+
+use jiff::Timestamp;
+use milescale_core::backend::Backend;
+use milescale_core::document::Flaw;
+use milescale_core::figures::{Figures, Stale};
+use milescale_core::timestamp;
+use milescale_sensing::log::EventLog;
+use milescale_sensing::watch::Hints;
+use milescale_storage::files::{Extent, FileStore, Unavailable};
+use milescale_storage::marker;
+use milescale_storage::workspace::Workspace;
+
+use crate::follow::{Follower, Standing};
+use crate::note::Note;
+use crate::state::State;
+
+/// How long a milestone must have been unparsable before that is said: editors write in several steps.
+const FLAWED_AFTER: Duration = Duration::from_secs(2);
+
+/// When to look again at a file that was read within a clock tick of its last change.
+const FRESH_AFTER: Duration = Duration::from_millis(2100);
+
+/// How often a source that cannot be read is tried.
+const RETRY_AFTER: Duration = Duration::from_secs(1);
+
+/// Whether there will be another look.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Patience {
+    /// There will: what may pass by itself is not said yet.
+    Wait,
+    /// There will not (`check`): it is said at once.
+    SayAtOnce,
+}
+
+/// The instant of a look, on both clocks.
+#[derive(Debug, Clone, Copy)]
+pub(crate) struct Moment {
+    pub(crate) wall: SystemTime,
+    pub(crate) instant: Instant,
+}
+
+impl Moment {
+    pub(crate) fn now() -> Self {
+        Self { wall: SystemTime::now(), instant: Instant::now() }
+    }
+
+    pub(crate) fn timestamp(self) -> Timestamp {
+        Timestamp::try_from(self.wall).unwrap_or(Timestamp::UNIX_EPOCH)
+    }
+}
+
+/// The sources of one workspace.
+#[derive(Debug)]
+pub(crate) struct Sources {
+    workspace: Workspace,
+    patience: Patience,
+    follower: Follower,
+    standing: Standing,
+    store: FileStore,
+    log: EventLog,
+    figures: Figures,
+    marker_modified: Option<SystemTime>,
+    /// Sources that cannot be read now, and why.
+    unavailable: BTreeMap<String, String>,
+    /// Of these, those that were said.
+    said: BTreeMap<String, String>,
+    flawed_since: BTreeMap<PathBuf, Instant>,
+    flawed_said: BTreeSet<PathBuf>,
+}
+
+impl Sources {
+    pub(crate) fn new(workspace: Workspace, state: &State, patience: Patience) -> Self {
+        let remembered = state.figures.store.map_or(0, |store| store.milestone_count);
+        Self {
+            store: FileStore::new(workspace.active(), remembered),
+            log: EventLog::new(workspace.storage_events(), state.log_reported),
+            workspace,
+            patience,
+            follower: Follower::new(state.followed, state.refused),
+            standing: Standing::Undecidable("nothing has been looked at yet".to_owned()),
+            figures: state.figures,
+            marker_modified: None,
+            unavailable: BTreeMap::new(),
+            said: state.unavailable.clone(),
+            flawed_since: BTreeMap::new(),
+            flawed_said: state.flawed.clone(),
+        }
+    }
+
+    /// Looks at what the hints name. When to look again without a hint.
+    pub(crate) fn look(&mut self, hints: &Hints, moment: Moment, notes: &mut Vec<Note>) -> Option<Duration> {
+        self.unavailable.clear();
+        let mut again = None;
+        if self.workspace.folder().is_dir() {
+            again = earlier(again, self.look_at_marker(moment, notes));
+            again = earlier(again, self.look_at_store(hints, moment));
+            self.look_at_log(moment, notes);
+            again = earlier(again, self.say_flawed(moment, notes));
+        } else {
+            let reason = "the folder is gone; put it back, or run milescale init".to_owned();
+            self.unavailable.insert(self.shown(&self.workspace.folder()), reason);
+        }
+        self.say_unavailable(notes);
+        if !self.unavailable.is_empty() {
+            again = earlier(again, Some(RETRY_AFTER));
+        }
+        again
+    }
+
+    fn look_at_marker(&mut self, moment: Moment, notes: &mut Vec<Note>) -> Option<Duration> {
+        match marker::read(&self.workspace.marker()) {
+            Ok(marker) => {
+                self.marker_modified = marker.modified;
+                let (standing, again) = self.follower.judge(&marker, moment.instant, moment.wall, notes);
+                if let Standing::Undecidable(reason) = &standing {
+                    self.unavailable.insert(self.shown(&self.workspace.marker()), reason.clone());
+                }
+                self.standing = standing;
+                again
+            }
+            Err(error) => {
+                let reason = format!("the marker cannot be read: {error}");
+                self.unavailable.insert(self.shown(&self.workspace.marker()), reason.clone());
+                self.standing = Standing::Undecidable(reason);
+                None
+            }
+        }
+    }
+
+    fn look_at_store(&mut self, hints: &Hints, moment: Moment) -> Option<Duration> {
+        let Standing::Follows(backend) = self.standing else { return None };
+        if backend != Backend::File {
+            let reason = format!(
+                "the marker names {backend}, which this version of milescale cannot read yet; nothing is counted"
+            );
+            self.unavailable.insert(format!("the {backend} store"), reason);
+            self.figures.store = None;
+            return None;
+        }
+        let incomplete = self.follower.followed().is_none() || !self.said.is_empty();
+        let extent = if hints.everything || incomplete {
+            Extent::Everything
+        } else {
+            Extent::Paths(hints.milestones.iter().cloned().collect())
+        };
+        match self.store.survey(&extent, moment.wall) {
+            Ok(()) => {
+                self.follower.read_in_full(Backend::File);
+                self.figures.store = Some(self.store.figures());
+                self.store.wants_another_look().then_some(FRESH_AFTER)
+            }
+            Err(Unavailable { path, reason }) => {
+                self.unavailable.insert(self.shown(&path), reason);
+                None
+            }
+        }
+    }
+
+    fn look_at_log(&mut self, moment: Moment, notes: &mut Vec<Note>) {
+        let now = moment.timestamp();
+        let file = self.shown(&self.workspace.storage_events());
+        match self.log.look(now) {
+            Ok(()) => {
+                if let Some(bad) = self.log.take_new_bad_lines() {
+                    notes.push(Note::LogLinesUnreadable { file, bad });
+                }
+            }
+            Err(error) => drop(self.unavailable.insert(file, error.to_string())),
+        }
+    }
+
+    /// Says which milestones cannot be parsed, each once, and which are mended.
+    fn say_flawed(&mut self, moment: Moment, notes: &mut Vec<Note>) -> Option<Duration> {
+        if !matches!(self.standing, Standing::Follows(Backend::File)) || !self.unavailable.is_empty() {
+            return None;
+        }
+        let flawed = self.store.flawed();
+        let mended: Vec<PathBuf> = self.flawed_said.iter().filter(|path| !flawed.contains_key(*path)).cloned().collect();
+        for path in &mended {
+            self.flawed_said.remove(path);
+        }
+        if !mended.is_empty() {
+            notes.push(Note::MilestonesMended(mended.iter().map(|path| self.milestone(path)).collect()));
+        }
+        self.flawed_since.retain(|path, _| flawed.contains_key(path));
+        let (mut due, mut again) = (Vec::new(), None);
+        for (path, flaw) in flawed {
+            if self.flawed_said.contains(&path) {
+                continue;
+            }
+            let since = *self.flawed_since.entry(path.clone()).or_insert(moment.instant);
+            let stood = moment.instant.duration_since(since);
+            if stood >= FLAWED_AFTER || self.patience == Patience::SayAtOnce {
+                due.push((self.milestone(&path), flaw));
+                self.flawed_since.remove(&path);
+                self.flawed_said.insert(path);
+            } else {
+                again = earlier(again, Some(FLAWED_AFTER - stood));
+            }
+        }
+        if !due.is_empty() {
+            notes.push(Note::MilestonesUnparsable(due));
+        }
+        again
+    }
+
+    fn say_unavailable(&mut self, notes: &mut Vec<Note>) {
+        for (source, reason) in &self.unavailable {
+            if self.said.insert(source.clone(), reason.clone()).is_none() {
+                notes.push(Note::SourceUnavailable { source: source.clone(), reason: reason.clone() });
+            }
+        }
+        let recovered: Vec<String> =
+            self.said.keys().filter(|source| !self.unavailable.contains_key(*source)).cloned().collect();
+        for source in recovered {
+            self.said.remove(&source);
+            notes.push(Note::SourceRecovered { source });
+        }
+    }
+
+    /// The figures at an instant.
+    pub(crate) fn figures(&mut self, moment: Moment) -> Figures {
+        let folder_is_there = self.unavailable.keys().all(|source| *source != self.shown(&self.workspace.folder()));
+        let log = self.shown(&self.workspace.storage_events());
+        if folder_is_there && !self.unavailable.contains_key(&log) {
+            self.figures.log = Some(self.log.figures(moment.timestamp()));
+        }
+        if folder_is_there && matches!(self.standing, Standing::Follows(_)) {
+            let modified = self.marker_modified.and_then(|modified| Timestamp::try_from(modified).ok());
+            let age = modified.map_or(0, |modified| timestamp::seconds_between(modified, moment.timestamp()));
+            self.figures.backend_age_seconds = Some(age);
+        }
+        self.figures
+    }
+
+    /// The backend in use, and why nothing can be decided where that is so.
+    pub(crate) fn current(&self) -> (Option<Backend>, Option<String>) {
+        match &self.standing {
+            Standing::Follows(backend) => (Some(*backend), None),
+            Standing::Stale { current, .. } => (*current, None),
+            Standing::Undecidable(reason) => (self.follower.followed(), Some(reason.clone())),
+        }
+    }
+
+    /// Sources whose figures are not of now.
+    pub(crate) fn stale(&self) -> Vec<Stale> {
+        let changed = match &self.standing {
+            Standing::Stale { reason, .. } => {
+                Some(Stale { source: self.shown(&self.workspace.marker()), reason: reason.clone() })
+            }
+            _ => None,
+        };
+        let unavailable = self.unavailable.iter();
+        let unavailable =
+            unavailable.map(|(source, reason)| Stale { source: source.clone(), reason: reason.clone() });
+        unavailable.chain(changed).collect()
+    }
+
+    /// Writes into the memory what must outlive a restart.
+    pub(crate) fn remember(&self, state: &mut State) {
+        state.followed = self.follower.followed();
+        state.refused = self.follower.refused();
+        state.figures = self.figures;
+        state.unavailable.clone_from(&self.said);
+        state.flawed.clone_from(&self.flawed_said);
+        state.log_reported = self.log.reported();
+    }
+
+    /// Milestones that cannot be parsed, by path as people read it.
+    pub(crate) fn flawed(&self) -> Vec<(String, Flaw)> {
+        self.store.flawed().into_iter().map(|(path, flaw)| (self.milestone(&path), flaw)).collect()
+    }
+
+    /// The store of files.
+    pub(crate) fn store(&self) -> &FileStore {
+        &self.store
+    }
+
+    /// The log of storage events.
+    pub(crate) fn log(&self) -> &EventLog {
+        &self.log
+    }
+
+    /// Whether the marker was changed so recently that it is not judged yet.
+    pub(crate) fn marker_is_changing(&self) -> bool {
+        matches!(self.standing, Standing::Stale { .. }) && self.follower.refused().is_none()
+    }
+
+    /// Whether all that another look could be due for are fresh files.
+    pub(crate) fn is_settled(&self) -> bool {
+        self.unavailable.is_empty() && self.flawed_since.is_empty() && !matches!(self.standing, Standing::Stale { .. })
+    }
+
+    /// Paths that were read within a clock tick of their last change.
+    pub(crate) fn fresh(&self) -> BTreeSet<PathBuf> {
+        self.store.fresh_paths().collect()
+    }
+
+    fn milestone(&self, path: &std::path::Path) -> String {
+        self.shown(&self.workspace.active().join(path))
+    }
+
+    fn shown(&self, path: &std::path::Path) -> String {
+        self.workspace.shown(path)
+    }
+}
+
+pub(crate) fn earlier(one: Option<Duration>, other: Option<Duration>) -> Option<Duration> {
+    match (one, other) {
+        (Some(one), Some(other)) => Some(one.min(other)),
+        (one, other) => one.or(other),
+    }
+}

@@ -1,0 +1,95 @@
+//! What must outlive a restart: `.milescale/state.json`.
+
+use std::collections::{BTreeMap, BTreeSet};
+use std::io;
+use std::path::PathBuf;
+
+use milescale_core::backend::Backend;
+use milescale_core::figures::Figures;
+use milescale_sensing::log::Reported;
+use milescale_storage::durable;
+use milescale_storage::read::{Symlinks, read_regular};
+use milescale_storage::workspace::Workspace;
+use serde::{Deserialize, Serialize};
+
+/// The version of this file's shape.
+const VERSION: u32 = 1;
+
+/// milescale's memory of a workspace.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+#[serde(default)]
+pub(crate) struct State {
+    pub(crate) version: u32,
+    /// `init` has said so in the events.
+    pub(crate) initialized: bool,
+    /// The backend whose store was last read in full.
+    pub(crate) followed: Option<Backend>,
+    /// The backend that the marker names without being followed, once that was said.
+    pub(crate) refused: Option<Backend>,
+    /// The last known figures.
+    pub(crate) figures: Figures,
+    /// The pair that was last announced; cleared once the backend in use fits.
+    pub(crate) announced: Option<(Backend, Backend)>,
+    /// Sources that were said to be unavailable, and why.
+    pub(crate) unavailable: BTreeMap<String, String>,
+    /// Milestones that were said to be unparsable.
+    pub(crate) flawed: BTreeSet<PathBuf>,
+    /// Up to where bad lines of the log were said.
+    pub(crate) log_reported: Option<Reported>,
+    /// The rejected configuration that was said to be one.
+    pub(crate) config_rejected: Option<String>,
+}
+
+impl Default for State {
+    fn default() -> Self {
+        Self {
+            version: VERSION,
+            initialized: false,
+            followed: None,
+            refused: None,
+            figures: Figures::default(),
+            announced: None,
+            unavailable: BTreeMap::new(),
+            flawed: BTreeSet::new(),
+            log_reported: None,
+            config_rejected: None,
+        }
+    }
+}
+
+/// Why a memory could not be read.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(crate) struct Unreadable(pub(crate) String);
+
+impl State {
+    /// Reads the memory; a workspace without one has the default.
+    pub(crate) fn load(workspace: &Workspace) -> Result<Self, Unreadable> {
+        let content = match read_regular(&workspace.state(), Symlinks::Refuse, 64 << 20) {
+            Err(error) if matches!(error.kind(), io::ErrorKind::NotFound | io::ErrorKind::NotADirectory) => {
+                return Ok(Self::default());
+            }
+            Err(error) => return Err(Unreadable(error.to_string())),
+            Ok((content, _)) => content,
+        };
+        let state: Self = serde_json::from_slice(&content).map_err(|error| Unreadable(error.to_string()))?;
+        if state.version > VERSION {
+            return Err(Unreadable(format!("it is of version {}, written by a newer milescale", state.version)));
+        }
+        Ok(state)
+    }
+
+    /// Sets a memory that cannot be read aside, so that it is neither lost nor in the way. Where it is now.
+    pub(crate) fn set_aside(workspace: &Workspace) -> io::Result<PathBuf> {
+        let free = (1..).map(|number| workspace.own().join(format!("state.unreadable-{number}.json")));
+        let aside = free.into_iter().find(|path| path.symlink_metadata().is_err()).unwrap_or_default();
+        durable::rename(&workspace.state(), &aside)?;
+        Ok(aside)
+    }
+
+    /// Writes the memory, durably.
+    pub(crate) fn save(&self, workspace: &Workspace) -> io::Result<()> {
+        let mut text = serde_json::to_vec_pretty(self)?;
+        text.push(b'\n');
+        durable::replace(&workspace.state(), &text)
+    }
+}

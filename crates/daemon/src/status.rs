@@ -1,0 +1,222 @@
+//! What `status` tells: the figures, the decision with its reasons, and everything that is wrong.
+
+use std::io;
+
+use milescale_core::backend::Backend;
+use milescale_core::config::{Choice, Config, Problem};
+use milescale_core::decision::{Cause, Outlook, Reason, Verdict};
+use milescale_core::document::Flaw;
+use milescale_core::figures::{Figures, MachineFigures, Stale};
+use milescale_core::timestamp;
+use milescale_core::trend::Trend;
+use milescale_storage::durable;
+use milescale_storage::files::id_of;
+use milescale_storage::read::{Symlinks, read_regular};
+use milescale_storage::workspace::Workspace;
+use serde::Serialize;
+use serde_json::Value;
+
+use crate::config::Origin;
+use crate::engine::Engine;
+
+/// Milestones listed; the rest is a count.
+const LISTED: usize = 50;
+
+/// Everything that `status --json` prints. The first keys are those of the reference, with its meaning.
+#[derive(Debug, Clone, Serialize)]
+#[allow(missing_docs, reason = "the keys are the contract's, sections 4 and 9, or speak for themselves")]
+pub struct Status {
+    pub current_backend: String,
+    pub optimal_backend: String,
+    pub status: Verdict,
+    pub migration_confidence: Option<u8>,
+    pub milestone_count: Option<u64>,
+    pub concurrent_users: Option<u64>,
+    pub team_size: Option<u64>,
+    pub kiro_enabled_count: Option<u64>,
+    pub dependency_count: Option<u64>,
+    pub complexity_score: Option<u64>,
+    pub avg_read_time_ms: Option<i64>,
+    pub avg_write_time_ms: Option<i64>,
+    pub avg_query_time_ms: Option<i64>,
+    pub recent_avg_read_time_ms: Option<i64>,
+    pub recent_avg_write_time_ms: Option<i64>,
+    pub recent_avg_query_time_ms: Option<i64>,
+    pub backend_age_hours: Option<u64>,
+    pub performance_trend: Trend,
+    pub system: MachineFigures,
+    pub reasons: Vec<Reason>,
+    pub causes: Vec<Cause>,
+    pub outlook: Option<Outlook>,
+    pub unavailable_because: Vec<String>,
+    pub stale: bool,
+    pub stale_sources: Vec<Stale>,
+    /// The backend that the configuration pins, where it does.
+    pub pinned: Option<Backend>,
+    pub workspace: String,
+    pub looked_at: String,
+    pub config: ConfigStatus,
+    pub milestones: MilestoneStatus,
+    pub log_lines_unreadable: u64,
+    /// The latest stamp of the log, where it lies ahead of the clock.
+    pub log_stamp_ahead: Option<String>,
+    /// What milescale itself cannot write.
+    pub output_problems: Vec<String>,
+    /// Who looked: filled in by the daemon and by who asks.
+    pub daemon: DaemonStatus,
+}
+
+/// The configuration's part of the status.
+#[derive(Debug, Clone, Serialize)]
+#[allow(missing_docs, reason = "they speak for themselves")]
+pub struct ConfigStatus {
+    pub file: String,
+    pub origin: Origin,
+    pub problems: Vec<Problem>,
+    pub warnings: Vec<Problem>,
+    pub auto_migrate: bool,
+    pub thresholds: Thresholds,
+}
+
+/// The thresholds in force.
+#[derive(Debug, Clone, Serialize)]
+#[allow(missing_docs, reason = "the keys are the contract's, section 3")]
+pub struct Thresholds {
+    pub milestone_count: milescale_core::config::Steps,
+    pub concurrent_users: milescale_core::config::Steps,
+}
+
+/// What is wrong with milestones.
+#[derive(Debug, Clone, Serialize)]
+#[allow(missing_docs, reason = "they speak for themselves")]
+pub struct MilestoneStatus {
+    pub unparsable: u64,
+    pub first_unparsable: Vec<Unparsable>,
+    /// Ids that several files have.
+    pub duplicate_ids: Vec<(String, Vec<String>)>,
+    /// Files whose `id:` is not their name: path, name, `id:`.
+    pub other_ids: Vec<(String, String, String)>,
+}
+
+/// A milestone that cannot be parsed.
+#[derive(Debug, Clone, Serialize)]
+#[allow(missing_docs, reason = "they speak for themselves")]
+pub struct Unparsable {
+    pub path: String,
+    #[serde(flatten)]
+    pub flaw: Flaw,
+}
+
+/// Whether a daemon runs, and when it last looked.
+#[derive(Debug, Clone, Default, Serialize)]
+#[allow(missing_docs, reason = "they speak for themselves")]
+pub struct DaemonStatus {
+    pub running: bool,
+    pub pid: Option<u32>,
+    /// When its last complete cycle was.
+    pub last_cycle: Option<String>,
+    /// Seconds between two cycles.
+    pub interval: Option<f64>,
+    /// Why changes are found by looking only, where they are.
+    pub not_watching: Option<String>,
+}
+
+impl Status {
+    /// The status of what an engine saw last; one that saw nothing yet has no figures.
+    pub fn of(engine: &Engine) -> Self {
+        let (sources, keeper) = (&engine.sources, &engine.config);
+        let config: &Config = keeper.config();
+        let observation = engine.observed.as_ref();
+        let figures = observation.map_or_else(Figures::default, |observation| observation.figures);
+        let decision = engine.decision.as_ref();
+        let word = |backend: Option<Backend>| backend.map_or("", Backend::as_str).to_owned();
+        let (store, log) = (figures.store, figures.log);
+        let now = observation.map(|observation| observation.now);
+        Self {
+            current_backend: word(decision.and_then(|decision| decision.current)),
+            optimal_backend: word(decision.and_then(|decision| decision.optimal)),
+            status: decision.map_or(Verdict::Unavailable, |decision| decision.verdict),
+            migration_confidence: decision.and_then(|decision| decision.confidence),
+            milestone_count: store.map(|store| store.milestone_count),
+            concurrent_users: log.map(|log| log.concurrent_users),
+            team_size: log.map(|log| log.team_size),
+            kiro_enabled_count: store.map(|store| store.kiro_enabled_count),
+            dependency_count: store.map(|store| store.dependency_count),
+            complexity_score: figures.complexity_score(),
+            avg_read_time_ms: log.map(|log| log.read.average),
+            avg_write_time_ms: log.map(|log| log.write.average),
+            avg_query_time_ms: log.map(|log| log.query.average),
+            recent_avg_read_time_ms: log.map(|log| log.read.recent),
+            recent_avg_write_time_ms: log.map(|log| log.write.recent),
+            recent_avg_query_time_ms: log.map(|log| log.query.recent),
+            backend_age_hours: figures.backend_age_hours(),
+            performance_trend: decision.map_or(Trend::Unknown, |decision| decision.trend),
+            system: figures.machine,
+            reasons: decision.map(|decision| decision.reasons.clone()).unwrap_or_default(),
+            causes: decision.map(|decision| decision.causes.clone()).unwrap_or_default(),
+            outlook: decision.and_then(|decision| decision.outlook.clone()),
+            unavailable_because: decision.map(|decision| decision.unavailable_because.clone()).unwrap_or_default(),
+            stale: decision.is_some_and(|decision| decision.stale),
+            stale_sources: sources.stale(),
+            pinned: match config.backend {
+                Choice::Auto => None,
+                Choice::Pinned(backend) => Some(backend),
+            },
+            workspace: engine.workspace.root().to_string_lossy().into_owned(),
+            looked_at: now.map(timestamp::to_text).unwrap_or_default(),
+            config: ConfigStatus {
+                file: keeper.shown(),
+                origin: keeper.origin(),
+                problems: keeper.problems().to_vec(),
+                warnings: keeper.warnings().to_vec(),
+                auto_migrate: config.migration.auto_migrate,
+                thresholds: Thresholds {
+                    milestone_count: config.milestone_count,
+                    concurrent_users: config.concurrent_users,
+                },
+            },
+            milestones: milestones(engine),
+            log_lines_unreadable: sources.log().bad_lines(),
+            log_stamp_ahead: sources
+                .log()
+                .latest_stamp()
+                .filter(|stamp| now.is_some_and(|now| *stamp > now))
+                .map(timestamp::to_text),
+            output_problems: engine.output.failing(),
+            daemon: DaemonStatus::default(),
+        }
+    }
+
+    /// Lets programs read it while the daemon runs.
+    pub(crate) fn publish(&self, workspace: &Workspace) -> io::Result<()> {
+        durable::publish(&workspace.published(), &serde_json::to_vec(self)?)
+    }
+}
+
+/// What the running daemon has published last.
+pub fn published(workspace: &Workspace) -> io::Result<Value> {
+    let (content, _) = read_regular(&workspace.published(), Symlinks::Refuse, 64 << 20)?;
+    Ok(serde_json::from_slice(&content)?)
+}
+
+fn milestones(engine: &Engine) -> MilestoneStatus {
+    let (workspace, store) = (&engine.workspace, engine.sources.store());
+    let shown = |path: &std::path::Path| workspace.shown(&workspace.active().join(path));
+    let flawed = engine.sources.flawed();
+    MilestoneStatus {
+        unparsable: flawed.len() as u64,
+        first_unparsable: flawed.into_iter().take(LISTED).map(|(path, flaw)| Unparsable { path, flaw }).collect(),
+        duplicate_ids: store
+            .duplicates()
+            .into_iter()
+            .take(LISTED)
+            .map(|(id, paths)| (id, paths.iter().map(|path| shown(path)).collect()))
+            .collect(),
+        other_ids: store
+            .other_ids()
+            .into_iter()
+            .take(LISTED)
+            .map(|(path, id)| (shown(&path), id_of(&path), id))
+            .collect(),
+    }
+}
