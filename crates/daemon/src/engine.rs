@@ -136,6 +136,13 @@ impl Engine {
         }
     }
 
+    /// Measures the load of the machine, for who shows it without a cycle.
+    pub fn measure_machine(&mut self) {
+        let moment = Moment::now();
+        self.measure(moment);
+        self.decide(moment);
+    }
+
     /// Looks at what the hints name, decides, and announces. When to look again without a hint.
     pub fn look(&mut self, hints: &Hints) -> Option<Duration> {
         let again = self.see(hints);

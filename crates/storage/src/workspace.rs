@@ -8,6 +8,9 @@ pub const FOLDER: &str = ".milestones";
 /// The folder of milescale's own runtime files.
 pub const OWN_FOLDER: &str = ".milescale";
 
+/// What `.gitignore` says in it.
+pub const OWN_GITIGNORE: &str = "# milescale's own runtime files\n*\n";
+
 /// A workspace: the folder that holds `.milestones/`. Plain paths; nothing is touched.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Workspace {

@@ -1,0 +1,103 @@
+//! `milescale config check|show|schema`.
+
+use std::process::ExitCode;
+
+use milescale_core::config::{Problem, json_schema, key};
+use milescale_daemon::config::ConfigKeeper;
+use milescale_storage::config_file;
+use serde_json::json;
+
+use crate::args::{CheckOptions, JsonOptions};
+use crate::context::{Context, Failure};
+use crate::terminal::{self, Screen, Style};
+
+/// Offline: needs no workspace when a file is given, and no daemon.
+pub(crate) fn check(context: &Context, options: &CheckOptions) -> Result<ExitCode, Failure> {
+    let (path, shown) = match &options.file {
+        Some(file) => (file.clone(), file.display().to_string()),
+        None => {
+            let workspace = context.workspace()?;
+            (workspace.config_file(), workspace.shown(&workspace.config_file()))
+        }
+    };
+    let text = match config_file::text(&path) {
+        Ok(None) if options.file.is_some() => Err(vec![problem("there is no such file")]),
+        Ok(text) => Ok(text),
+        Err(problem) => Err(vec![problem]),
+    };
+    let interpreted = text.and_then(|text| text.map(|text| config_file::parse(&text)).transpose());
+    let (problems, warnings, there) = match interpreted {
+        Ok(interpreted) => {
+            let there = interpreted.is_some();
+            (Vec::new(), interpreted.map(|it| it.warnings).unwrap_or_default(), there)
+        }
+        Err(problems) => (problems, Vec::new(), true),
+    };
+    if options.json {
+        terminal::json(&json!({
+            "file": shown, "exists": there, "valid": problems.is_empty(), "problems": problems, "warnings": warnings,
+        }));
+    } else {
+        for problem in &problems {
+            terminal::line(&located(&shown, "error", problem));
+        }
+        for warning in &warnings {
+            terminal::line(&located(&shown, "warning", warning));
+        }
+        if problems.is_empty() {
+            terminal::line(&if there {
+                format!("{shown}: valid")
+            } else {
+                format!("{shown}: there is none; the defaults are in force")
+            });
+        }
+    }
+    Ok(if problems.is_empty() { ExitCode::SUCCESS } else { ExitCode::from(2) })
+}
+
+/// `file:line:column: error: …`, as compilers print it and editors jump to.
+fn located(file: &str, level: &str, problem: &Problem) -> String {
+    let place = problem.position.map(|it| format!(":{}:{}", it.line, it.column)).unwrap_or_default();
+    let key = problem.key.as_deref().map(|key| format!("{key}: ")).unwrap_or_default();
+    format!("{file}{place}: {level}: {key}{}", problem.message)
+}
+
+fn problem(message: &str) -> Problem {
+    Problem { position: None, key: None, message: message.to_owned() }
+}
+
+pub(crate) fn show(context: &Context, options: &JsonOptions) -> Result<ExitCode, Failure> {
+    let keeper = ConfigKeeper::start(context.workspace()?, Context::environment());
+    let values = keeper.values();
+    let without_effect = |path: &str| key(path).and_then(|key| key.without_effect);
+    if options.json {
+        let keys: Vec<_> = values
+            .iter()
+            .map(|(path, value, origin)| {
+                json!({ "key": path, "value": value, "origin": origin, "without_effect": without_effect(path) })
+            })
+            .collect();
+        terminal::json(&json!({
+            "file": keeper.shown(), "origin": keeper.origin(), "keys": keys,
+            "problems": keeper.problems(), "warnings": keeper.warnings(),
+        }));
+        return Ok(ExitCode::SUCCESS);
+    }
+    let screen = Screen::new();
+    for (path, value, origin) in values {
+        let effect = without_effect(path).map(|why| format!("  (no effect: {why})")).unwrap_or_default();
+        terminal::line(&screen.fit(&format!("{path:<56} {:<12} {origin}{effect}", value.to_string())));
+    }
+    for problem in keeper.problems() {
+        terminal::line(&screen.paint(Style::Bad, &located(&keeper.shown(), "error, so the file is not in force", problem)));
+    }
+    for warning in keeper.warnings() {
+        terminal::line(&screen.paint(Style::Attention, &located(&keeper.shown(), "warning", warning)));
+    }
+    Ok(ExitCode::SUCCESS)
+}
+
+pub(crate) fn schema() -> Result<ExitCode, Failure> {
+    terminal::json(&json_schema());
+    Ok(ExitCode::SUCCESS)
+}

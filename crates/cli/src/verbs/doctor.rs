@@ -1,0 +1,77 @@
+//! `milescale doctor`: each thing that could be wrong here, what it means, what to do.
+
+mod checks;
+
+use std::process::ExitCode;
+
+use milescale_daemon::status::Status;
+use serde::Serialize;
+use serde_json::json;
+
+use super::status::Daemon;
+use crate::args::JsonOptions;
+use crate::context::{Context, Failure};
+use crate::terminal::{self, Screen, Style};
+
+/// How bad a finding is.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize)]
+#[serde(rename_all = "lowercase")]
+pub(crate) enum Level {
+    /// As it should be.
+    Ok,
+    /// Worth knowing.
+    Note,
+    /// To be mended.
+    Wrong,
+}
+
+/// One thing that was looked at.
+#[derive(Debug, Clone, Serialize)]
+pub(crate) struct Finding {
+    pub(crate) level: Level,
+    /// What was found.
+    pub(crate) what: String,
+    /// What that means.
+    pub(crate) means: String,
+    /// What to do.
+    pub(crate) do_this: String,
+}
+
+pub(crate) fn run(context: &Context, options: &JsonOptions) -> Result<ExitCode, Failure> {
+    let engine = context.looked_at()?;
+    let mut status = Status::of(&engine);
+    let daemon = Daemon::of(engine.workspace());
+    status.output_problems.clone_from(&daemon.output_problems);
+    let findings = checks::all(engine.workspace(), &status, &daemon);
+    let wrong = findings.iter().filter(|finding| finding.level == Level::Wrong).count();
+    if options.json {
+        terminal::json(&json!({ "wrong": wrong, "findings": findings }));
+    } else {
+        print(&findings);
+    }
+    Ok(if wrong == 0 { ExitCode::SUCCESS } else { ExitCode::FAILURE })
+}
+
+fn print(findings: &[Finding]) {
+    let screen = Screen::new();
+    for Finding { level, what, means, do_this } in findings {
+        let (style, sign) = match level {
+            Level::Ok => (Style::Good, "ok   "),
+            Level::Note => (Style::Attention, "note "),
+            Level::Wrong => (Style::Bad, "wrong"),
+        };
+        terminal::line(&format!("{} {what}", screen.paint(style, sign)));
+        for text in [means, do_this] {
+            if !text.is_empty() {
+                terminal::line(&format!("      {text}"));
+            }
+        }
+    }
+    let count = |level| findings.iter().filter(|finding| finding.level == level).count();
+    terminal::line(&format!(
+        "{} wrong, {} worth knowing, {} as they should be",
+        count(Level::Wrong),
+        count(Level::Note),
+        count(Level::Ok)
+    ));
+}

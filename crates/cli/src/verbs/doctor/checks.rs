@@ -1,0 +1,309 @@
+//! The checks of `doctor`. Each looks at one thing and says something about it, also when all is well.
+
+use std::fs;
+use std::path::Path;
+
+use milescale_core::config::key;
+use milescale_core::timestamp;
+use milescale_daemon::status::Status;
+use milescale_storage::workspace::Workspace;
+
+use super::super::status::Daemon;
+use super::{Finding, Level};
+
+pub(super) fn all(workspace: &Workspace, status: &Status, daemon: &Daemon) -> Vec<Finding> {
+    [
+        sources(status),
+        milestones(status),
+        uncounted(workspace),
+        config(status),
+        marker(workspace, status),
+        logs(status),
+        own(workspace, status),
+        file_system(workspace),
+        watch_limits(workspace),
+        vec![running(status, daemon)],
+    ]
+    .concat()
+}
+
+fn finding(level: Level, what: impl Into<String>, means: impl Into<String>, do_this: impl Into<String>) -> Finding {
+    Finding { level, what: what.into(), means: means.into(), do_this: do_this.into() }
+}
+
+fn ok(what: impl Into<String>) -> Vec<Finding> {
+    vec![finding(Level::Ok, what, "", "")]
+}
+
+/// The findings, or one that says that all is well.
+fn or_ok(findings: Vec<Finding>, what: &str) -> Vec<Finding> {
+    if findings.is_empty() { ok(what) } else { findings }
+}
+
+fn sources(status: &Status) -> Vec<Finding> {
+    let findings = status.stale_sources.iter().map(|stale| {
+        finding(
+            Level::Wrong,
+            format!("{}: {}", stale.source, stale.reason),
+            "Its figures are the last known ones, and nothing is done on them.",
+            "Mend what the line says; milescale notices by itself.",
+        )
+    });
+    or_ok(findings.collect(), "every source of figures can be read")
+}
+
+fn milestones(status: &Status) -> Vec<Finding> {
+    let milestones = &status.milestones;
+    let mut findings: Vec<Finding> = milestones
+        .first_unparsable
+        .iter()
+        .map(|it| {
+            finding(
+                Level::Wrong,
+                format!("{}: {}", it.path, it.flaw),
+                "It counts as a milestone and adds nothing to the other figures.",
+                "Mend the file in an editor; nothing of it was changed.",
+            )
+        })
+        .collect();
+    let more = milestones.unparsable.saturating_sub(findings.len() as u64);
+    if more > 0 {
+        findings.push(finding(Level::Wrong, format!("{more} more milestones cannot be parsed"), "", ""));
+    }
+    findings.extend(milestones.duplicate_ids.iter().map(|(id, paths)| {
+        finding(
+            Level::Wrong,
+            format!("the id {id} stands twice: {}", paths.join(", ")),
+            "A milestone's id is its file's name, so these are one milestone twice; no migration starts.",
+            "Rename all but one, or remove them.",
+        )
+    }));
+    findings.extend(milestones.other_ids.iter().map(|(path, name, id)| {
+        finding(
+            Level::Note,
+            format!("{path}: its id: says {id}"),
+            format!("Its id is {name}, the file's name."),
+            "Rename the file or change its id: if programs are to find it under both.",
+        )
+    }));
+    or_ok(findings, "every milestone can be parsed, and each id stands once")
+}
+
+/// Files in `active/` that look like milestones and are none.
+fn uncounted(workspace: &Workspace) -> Vec<Finding> {
+    let Ok(entries) = fs::read_dir(workspace.active()) else { return Vec::new() };
+    let mut findings = Vec::new();
+    for entry in entries.flatten().take(100_000) {
+        let (name, kind) = (entry.file_name().to_string_lossy().into_owned(), entry.file_type());
+        let why = match kind {
+            Ok(kind) if kind.is_symlink() && name.ends_with(".yaml") => "it is a symlink, and none is followed",
+            Ok(kind) if kind.is_file() && name.ends_with(".yml") => "its name does not end in .yaml",
+            Ok(kind) if !kind.is_file() && !kind.is_dir() && name.ends_with(".yaml") => "it is no regular file",
+            _ => continue,
+        };
+        findings.push(finding(
+            Level::Note,
+            format!("{}: it does not count: {why}", workspace.shown(&entry.path())),
+            "Only regular files in active/ whose names end in .yaml are milestones.",
+            "Rename it or put the file itself there, if it is to be one.",
+        ));
+        if findings.len() == 20 {
+            break;
+        }
+    }
+    findings
+}
+
+fn config(status: &Status) -> Vec<Finding> {
+    let config = &status.config;
+    let problems = config.problems.iter().map(|problem| {
+        finding(
+            Level::Wrong,
+            format!("{}: {problem}", config.file),
+            "The file is not in force; the last good configuration is, and nothing migrates after a restart.",
+            "Mend it; `milescale config check` tells when it is right.",
+        )
+    });
+    let warnings = config.warnings.iter().map(|warning| {
+        finding(Level::Note, format!("{}: {warning}", config.file), "It changes nothing.", "Remove it, or write it as the nearest key.")
+    });
+    let mut findings: Vec<Finding> = problems.chain(warnings).collect();
+    if let Some(pinned) = status.pinned
+        && pinned.as_str() != status.current_backend
+    {
+        findings.push(finding(
+            Level::Note,
+            format!("storage.backend pins {pinned}, and {} is in use", status.current_backend),
+            "A pin moves nothing by itself.",
+            "Set storage.backend to auto or to the backend in use.",
+        ));
+    }
+    if config.auto_migrate
+        && let Some(why) = key("storage.migration.auto_migrate").and_then(|key| key.without_effect)
+    {
+        findings.push(finding(Level::Note, format!("storage.migration.auto_migrate is on: {why}"), "", ""));
+    }
+    or_ok(findings, "the configuration is valid")
+}
+
+fn marker(workspace: &Workspace, status: &Status) -> Vec<Finding> {
+    let path = workspace.shown(&workspace.marker());
+    match fs::metadata(workspace.marker()).and_then(|metadata| metadata.modified()) {
+        Err(_) => vec![finding(
+            Level::Note,
+            format!("{path}: there is no marker"),
+            "The backend is file, and its age stays 0: no move is ever recommended by age.",
+            "Run `milescale init`.",
+        )],
+        Ok(modified) if modified > std::time::SystemTime::now() => vec![finding(
+            Level::Wrong,
+            format!("{path}: its modification time lies ahead"),
+            "The age of the backend is taken as 0 until then.",
+            "Set the clock right, or `touch` the file.",
+        )],
+        Ok(_) => vec![finding(
+            Level::Ok,
+            format!("{path}: the backend is in use for {} h", status.backend_age_hours.unwrap_or_default()),
+            "A checkout or `touch` of this file starts the age anew.",
+            "",
+        )],
+    }
+}
+
+fn logs(status: &Status) -> Vec<Finding> {
+    let mut findings = Vec::new();
+    if let Some(stamp) = &status.log_stamp_ahead {
+        findings.push(finding(
+            Level::Note,
+            format!("logs/storage-events.jsonl has stamps that lie ahead, up to {stamp}"),
+            "Their users count until an hour and a day after that.",
+            "Set the clock of the machine that writes them.",
+        ));
+    }
+    if status.log_lines_unreadable > 0 {
+        findings.push(finding(
+            Level::Note,
+            format!("{} lines of logs/storage-events.jsonl are no JSON objects", status.log_lines_unreadable),
+            "They take no place in any figure.",
+            "`milescale events --event log_lines_unreadable` tells which; see to the adapter that writes them.",
+        ));
+    }
+    or_ok(findings, "the log of storage events is in order")
+}
+
+fn own(workspace: &Workspace, status: &Status) -> Vec<Finding> {
+    let mut findings: Vec<Finding> = status
+        .output_problems
+        .iter()
+        .map(|problem| {
+            finding(
+                Level::Wrong,
+                problem.clone(),
+                "What milescale has to say waits in its memory and in its log.",
+                "Make room on the disk, or give milescale's user the right to write there.",
+            )
+        })
+        .collect();
+    let aside = fs::read_dir(workspace.own()).into_iter().flatten().flatten();
+    for entry in aside.filter(|entry| entry.file_name().to_string_lossy().starts_with("state.unreadable-")) {
+        findings.push(finding(
+            Level::Wrong,
+            format!("{}: milescale's memory could not be read and was set aside", workspace.shown(&entry.path())),
+            "Announcements may have been repeated; figures that could not be read since then have no last value.",
+            "Look at the file if you like, then remove it.",
+        ));
+    }
+    for (path, folder) in [(workspace.folder(), ".milestones"), (workspace.logs(), "logs")] {
+        if rustix::fs::access(&path, rustix::fs::Access::WRITE_OK).is_err() {
+            findings.push(finding(
+                Level::Wrong,
+                format!("{folder} cannot be written by this user"),
+                "Nothing can be said or remembered there.",
+                "Run milescale as the user who owns it, or make the file system writable.",
+            ));
+        }
+    }
+    or_ok(findings, "milescale can write what it has to")
+}
+
+fn file_system(workspace: &Workspace) -> Vec<Finding> {
+    let Ok(kind) = rustix::fs::statfs(&workspace.folder()) else { return Vec::new() };
+    // The numbers of the kernel's table of file systems.
+    let network = match kind.f_type {
+        0x6969 => Some("NFS"),
+        0x517B | 0xFE53_4D42 | 0xFF53_4D42 => Some("SMB"),
+        0x0102_1997 => Some("9p"),
+        0x00C3_6400 => Some("Ceph"),
+        _ => None,
+    };
+    network.map_or_else(
+        || ok("the workspace lies on a local file system"),
+        |name| {
+            vec![finding(
+                Level::Wrong,
+                format!("the workspace lies on {name}, a network file system"),
+                "Changes made on other machines are not seen at once, and no promise of milescale holds there.",
+                "Keep the workspace on a local disk of the machine where milescale runs.",
+            )]
+        },
+    )
+}
+
+fn watch_limits(workspace: &Workspace) -> Vec<Finding> {
+    let read = |name: &str| -> Option<u64> {
+        fs::read_to_string(Path::new("/proc/sys/fs/inotify").join(name)).ok()?.trim().parse().ok()
+    };
+    let Some(limit) = read("max_user_watches") else { return Vec::new() };
+    let needed = folders_below(&workspace.active()) + 4;
+    if needed * 2 > limit {
+        return vec![finding(
+            Level::Wrong,
+            format!("{needed} folders are to be watched, and fs.inotify.max_user_watches is {limit} for all programs"),
+            "Where the limit is reached, milescale finds changes by looking, which costs more.",
+            "Raise it: sysctl fs.inotify.max_user_watches=524288",
+        )];
+    }
+    ok(format!("{needed} folders are to be watched, well below the limit of {limit}"))
+}
+
+fn folders_below(folder: &Path) -> u64 {
+    let mut count = 0;
+    let mut folders = vec![folder.to_owned()];
+    while let Some(folder) = folders.pop() {
+        count += 1;
+        let entries = fs::read_dir(folder).into_iter().flatten().flatten();
+        folders.extend(entries.filter(|it| it.file_type().is_ok_and(|kind| kind.is_dir())).map(|it| it.path()));
+    }
+    count
+}
+
+fn running(status: &Status, daemon: &Daemon) -> Finding {
+    if !daemon.status.running {
+        return finding(
+            Level::Note,
+            "no daemon looks after this workspace",
+            "Nothing is measured or said until one does, or until `milescale check` is run.",
+            "Start `milescale run`, best as a service (see the manual).",
+        );
+    }
+    let pid = daemon.status.pid.map(|pid| format!(" (process {pid})")).unwrap_or_default();
+    let now = timestamp::from_text(&status.looked_at);
+    let last = daemon.status.last_cycle.as_deref().and_then(timestamp::from_text);
+    let (Some(now), Some(last), Some(interval)) = (now, last, daemon.status.interval) else {
+        return finding(Level::Note, format!("the daemon{pid} runs and has not finished its first cycle"), "", "");
+    };
+    #[allow(clippy::cast_precision_loss, reason = "seconds of a life")]
+    let silent = timestamp::seconds_between(last, now) as f64;
+    if silent > interval * 2.0 + 60.0 {
+        return finding(
+            Level::Wrong,
+            format!("the daemon{pid} runs, but its last cycle was {silent} s ago, with an interval of {interval} s"),
+            "It hangs, perhaps in a file system that does not answer.",
+            "Look at its log; restart it.",
+        );
+    }
+    if let Some(why) = &daemon.status.not_watching {
+        return finding(Level::Wrong, why.clone(), "", "Raise the limit; milescale notices by itself.");
+    }
+    finding(Level::Ok, format!("the daemon{pid} runs"), "", "")
+}

@@ -1,0 +1,76 @@
+//! `milescale init`: makes what is missing, and never touches what is there.
+
+use std::io;
+use std::path::Path;
+use std::process::ExitCode;
+
+use milescale_daemon::config::DEFAULT_TEXT;
+use milescale_daemon::{Engine, Mode, Patience, take_lock};
+use milescale_storage::durable;
+use milescale_storage::workspace::Workspace;
+use serde_json::json;
+
+use crate::args::JsonOptions;
+use crate::context::{Context, Failure};
+use crate::terminal;
+
+pub(crate) fn run(context: &Context, options: &JsonOptions) -> Result<ExitCode, Failure> {
+    let workspace = Workspace::at(context.start()?);
+    let say = |text: &str| {
+        if !options.json {
+            terminal::line(text);
+        }
+    };
+    say("🔍 Initializing scale detection system...");
+    let made = make(&workspace)?;
+    let environment = Context::environment();
+    let known = Engine::open(workspace.clone(), environment.clone(), Mode::ReadOnly, Patience::SayAtOnce);
+    let first = !known.is_initialized();
+    if first {
+        let _lock = take_lock(&workspace)?;
+        Engine::open(workspace.clone(), environment, Mode::Writing, Patience::SayAtOnce).initialize();
+    }
+    for path in &made {
+        say(&format!("   made {path}"));
+    }
+    for problem in known.config().problems() {
+        terminal::error(&format!("{}: {problem}", known.config().shown()));
+    }
+    if !first && made.is_empty() {
+        say("   everything is there already; nothing was changed");
+    }
+    say("✅ Scale detection system initialized");
+    if options.json {
+        terminal::json(&json!({ "workspace": workspace.root(), "made": made, "initialized": first }));
+    }
+    Ok(ExitCode::SUCCESS)
+}
+
+/// Makes folders, configuration, marker and `.gitignore` where they are missing. What was made, as people read it.
+fn make(workspace: &Workspace) -> Result<Vec<String>, Failure> {
+    let mut made = Vec::new();
+    let folders =
+        [workspace.active(), workspace.completed(), workspace.config_folder(), workspace.logs(), workspace.own()];
+    for path in folders {
+        note(workspace, &path, durable::create_folder(&path), &mut made)?;
+    }
+    let files = [
+        (workspace.own_gitignore(), milescale_storage::workspace::OWN_GITIGNORE),
+        (workspace.config_file(), DEFAULT_TEXT),
+        (workspace.marker(), "file\n"),
+    ];
+    for (path, text) in files {
+        note(workspace, &path, durable::create(&path, text.as_bytes()), &mut made)?;
+    }
+    Ok(made)
+}
+
+fn note(workspace: &Workspace, path: &Path, result: io::Result<bool>, made: &mut Vec<String>) -> Result<(), Failure> {
+    let shown = workspace.shown(path);
+    match result {
+        Ok(true) => made.push(shown),
+        Ok(false) => {}
+        Err(error) => return Err(Failure::Failed(format!("{shown} cannot be made: {error}"))),
+    }
+    Ok(())
+}

@@ -1,0 +1,46 @@
+//! `milescale completions` and `milescale man`, both made from the arguments themselves.
+
+use std::path::Path;
+use std::process::ExitCode;
+
+use clap::CommandFactory;
+use clap_mangen::Man;
+use milescale_storage::durable;
+
+use crate::args::{Arguments, ManOptions};
+use crate::context::Failure;
+use crate::terminal;
+
+pub(crate) fn completions(shell: clap_complete::Shell) -> Result<ExitCode, Failure> {
+    let mut text = Vec::new();
+    clap_complete::generate(shell, &mut Arguments::command(), "milescale", &mut text);
+    terminal::line(String::from_utf8_lossy(&text).trim_end());
+    Ok(ExitCode::SUCCESS)
+}
+
+pub(crate) fn man(options: &ManOptions) -> Result<ExitCode, Failure> {
+    let mut command = Arguments::command();
+    command.build();
+    match &options.dir {
+        None => terminal::line(&page(command)?),
+        Some(folder) => write_pages(&command, "milescale", folder)?,
+    }
+    Ok(ExitCode::SUCCESS)
+}
+
+fn write_pages(command: &clap::Command, name: &str, folder: &Path) -> Result<(), Failure> {
+    let path = folder.join(format!("{name}.1"));
+    let text = page(command.clone().display_name(name.to_owned()))?;
+    durable::replace(&path, text.as_bytes())
+        .map_err(|error| Failure::Failed(format!("{}: {error}", path.display())))?;
+    for subcommand in command.get_subcommands().filter(|it| it.get_name() != "help") {
+        write_pages(subcommand, &format!("{name}-{}", subcommand.get_name()), folder)?;
+    }
+    Ok(())
+}
+
+fn page(command: clap::Command) -> Result<String, Failure> {
+    let mut text = Vec::new();
+    Man::new(command).render(&mut text).map_err(|error| Failure::Failed(error.to_string()))?;
+    Ok(String::from_utf8_lossy(&text).into_owned())
+}
