@@ -3,7 +3,7 @@
 use jiff::Timestamp;
 use serde::{Deserialize, Serialize};
 
-use crate::config::Config;
+use crate::config::{Choice, Config};
 use crate::decision::{Cause, Decision};
 use crate::figures::Figures;
 use crate::timestamp;
@@ -68,6 +68,9 @@ impl Notification {
         let (current, optimal) = decision.recommended_move()?;
         let causes: Vec<String> = decision.causes.iter().map(Cause::words).collect();
         let mut reason = causes.join("; ");
+        if let Choice::Pinned(pinned) = config.backend {
+            reason.push_str(&format!("; storage.backend pins {pinned}, so nothing moves by itself"));
+        }
         let auto_enable = if config.migration.auto_migrate {
             reason.push_str("; auto_migrate is on, but this version of milescale does not migrate yet: nothing moves");
             "auto_migrate is already on; this version of milescale does not migrate yet"

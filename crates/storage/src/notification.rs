@@ -3,6 +3,7 @@
 use std::io;
 
 use milescale_core::notification::Notification;
+use serde_json::Value;
 
 use crate::durable;
 use crate::read::{Symlinks, read_regular};
@@ -16,11 +17,22 @@ pub fn read(workspace: &Workspace) -> Option<Notification> {
 
 /// Writes it, durably.
 pub fn write(workspace: &Workspace, notification: &Notification) -> io::Result<()> {
-    let mut text = String::from(
-        "# Written by milescale while a recommendation stands; renamed to migration-notification.previous.yaml after it.\n",
-    );
-    text.push_str(&serde_yaml::to_string(notification).map_err(io::Error::other)?);
+    let text = text(&serde_json::to_value(notification)?);
     durable::replace(&workspace.notification(), text.as_bytes())
+}
+
+/// Sections of keys, each text in double quotes: so no reader of YAML takes a time or a word for something else. A JSON
+/// scalar is a YAML scalar.
+fn text(notification: &Value) -> String {
+    let mut text = String::from("# Written by milescale while a recommendation stands, and renamed to\n");
+    text.push_str("# migration-notification.previous.yaml when it no longer does.\n");
+    for (section, keys) in notification.as_object().into_iter().flatten() {
+        text.push_str(&format!("{section}:\n"));
+        for (key, value) in keys.as_object().into_iter().flatten() {
+            text.push_str(&format!("  {key}: {value}\n"));
+        }
+    }
+    text
 }
 
 /// Withdraws it. Whether there was one.

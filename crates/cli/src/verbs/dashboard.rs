@@ -27,7 +27,7 @@ pub(crate) fn run(context: &Context, options: &JsonOptions) -> Result<ExitCode, 
 }
 
 fn print(screen: &Screen, status: &Status, recent: &[Value]) {
-    let heading = |text: &str| terminal::line(&screen.paint(Style::Heading, text));
+    let heading = |text: &str| terminal::line(&screen.paint(Style::Heading, &screen.fit(text)));
     let line = |text: String| terminal::line(&screen.fit(&text));
     let (current, optimal) = (&status.current_backend, &status.optimal_backend);
     heading("=== MILESTONE SCALE DETECTION DASHBOARD ===");

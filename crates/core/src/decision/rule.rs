@@ -163,12 +163,20 @@ pub(super) fn judge(config: &Config, inputs: &Inputs) -> Judged {
 
 /// The backend that fits, and which figures say so.
 fn optimal(config: &Config, inputs: &Inputs) -> (Backend, Vec<Cause>) {
-    if inputs.query_time > 1000 && inputs.current != Backend::Database {
-        return (Backend::Database, vec![slow(inputs, 1000)]);
+    let (by_size, mut causes) = optimal_by_size(config, inputs);
+    let (forced, threshold) = match inputs.current {
+        Backend::File | Backend::Hybrid if inputs.query_time > 1000 => (Backend::Database, 1000),
+        Backend::File if inputs.query_time > 500 => (Backend::Hybrid, 500),
+        _ => return (by_size, causes),
+    };
+    if forced != by_size {
+        causes.clear();
     }
-    if inputs.query_time > 500 && inputs.current == Backend::File {
-        return (Backend::Hybrid, vec![slow(inputs, 500)]);
-    }
+    causes.push(Cause { figure: "recent_avg_query_time_ms", value: inputs.query_time, threshold });
+    (forced, causes)
+}
+
+fn optimal_by_size(config: &Config, inputs: &Inputs) -> (Backend, Vec<Cause>) {
     for backend in [Backend::Database, Backend::Hybrid] {
         let reached = |figure, value: u64, threshold: Option<u64>| {
             threshold.filter(|&threshold| value >= threshold).map(|threshold| Cause {
@@ -189,10 +197,6 @@ fn optimal(config: &Config, inputs: &Inputs) -> (Backend, Vec<Cause>) {
         }
     }
     (Backend::File, Vec::new())
-}
-
-fn slow(inputs: &Inputs, threshold: i64) -> Cause {
-    Cause { figure: "recent_avg_query_time_ms", value: inputs.query_time, threshold }
 }
 
 /// Steps of hours and their points, the highest first.
