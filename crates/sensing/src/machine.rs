@@ -15,6 +15,8 @@ pub struct Machine {
     system: Option<System>,
     disk: Option<Disk>,
     sampled: Instant,
+    /// The figures of the last sample but the first.
+    figures: Option<MachineFigures>,
 }
 
 impl Machine {
@@ -24,7 +26,7 @@ impl Machine {
         if let Some(system) = &mut system {
             system.refresh_cpu_usage();
         }
-        Self { system, disk: Disk::of(folder), sampled: Instant::now() }
+        Self { system, disk: Disk::of(folder), sampled: Instant::now(), figures: None }
     }
 
     /// How long until a sample makes sense: a share needs some time between two samples.
@@ -32,10 +34,22 @@ impl Machine {
         MINIMUM_CPU_UPDATE_INTERVAL.saturating_sub(self.sampled.elapsed())
     }
 
-    /// The figures since the last sample. Waits for [`Machine::ready_in`], at most 200 ms.
+    /// The figures since the last sample. The first time it waits for [`Machine::ready_in`], at most 200 ms; later, when
+    /// asked again within that time, it answers as before.
     pub fn sample(&mut self) -> MachineFigures {
+        if let Some(figures) = self.figures
+            && !self.ready_in().is_zero()
+        {
+            return figures;
+        }
         std::thread::sleep(self.ready_in());
         self.sampled = Instant::now();
+        let figures = self.measured();
+        self.figures = Some(figures);
+        figures
+    }
+
+    fn measured(&mut self) -> MachineFigures {
         let disk_io_percent = self.disk.as_mut().and_then(Disk::busy_percent);
         let Some(system) = &mut self.system else { return MachineFigures { disk_io_percent, ..MachineFigures::default() } };
         system.refresh_cpu_usage();

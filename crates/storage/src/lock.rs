@@ -1,7 +1,7 @@
 //! The daemon's lock: a kernel lock held for the daemon's life, so that a crash can never leave it behind.
 
 use std::fs::{File, OpenOptions, TryLockError};
-use std::io::{self, Read, Seek, Write};
+use std::io::{self, Read, Write};
 use std::os::unix::fs::MetadataExt;
 use std::path::Path;
 
@@ -31,16 +31,26 @@ pub enum Attempt {
 }
 
 /// Tries to take the lock, and writes this process's id into its file.
+///
+/// The file that is held is open for reading only, so that the file system can be made read-only meanwhile, and so that
+/// a lock that is there already can be taken on one that is.
 pub fn try_take(path: &Path) -> io::Result<Attempt> {
-    let mut file = OpenOptions::new().read(true).write(true).create(true).truncate(false).open(path)?;
+    let file = match File::open(path) {
+        Err(error) if error.kind() == io::ErrorKind::NotFound => {
+            OpenOptions::new().write(true).create(true).truncate(false).open(path)?;
+            File::open(path)?
+        }
+        other => other?,
+    };
     match file.try_lock() {
         Ok(()) => {
-            file.set_len(0)?;
-            file.rewind()?;
-            writeln!(file, "{}", std::process::id())?;
+            // The id is for people: without it the lock is as good.
+            if let Ok(mut open) = OpenOptions::new().write(true).truncate(true).open(path) {
+                let _ = writeln!(open, "{}", std::process::id());
+            }
             Ok(Attempt::Taken(Held { file }))
         }
-        Err(TryLockError::WouldBlock) => Ok(Attempt::Busy(owner(&mut file))),
+        Err(TryLockError::WouldBlock) => Ok(Attempt::Busy(owner(&file))),
         Err(TryLockError::Error(error)) => Err(error),
     }
 }
@@ -49,14 +59,14 @@ pub fn try_take(path: &Path) -> io::Result<Attempt> {
 ///
 /// Looking takes the lock for an instant; a daemon that starts in this instant tries again.
 pub fn holder(path: &Path) -> Option<Option<u32>> {
-    let mut file = File::open(path).ok()?;
+    let file = File::open(path).ok()?;
     match file.try_lock_shared() {
-        Err(TryLockError::WouldBlock) => Some(owner(&mut file)),
+        Err(TryLockError::WouldBlock) => Some(owner(&file)),
         _ => None,
     }
 }
 
-fn owner(file: &mut File) -> Option<u32> {
+fn owner(file: &File) -> Option<u32> {
     let mut text = String::new();
     file.take(32).read_to_string(&mut text).ok()?;
     text.trim().parse().ok()

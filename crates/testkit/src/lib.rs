@@ -247,19 +247,20 @@ impl Daemon<'_> {
         serde_json::from_str(&self.workspace.read(".milescale/status.json")).unwrap_or_default()
     }
 
-    /// Waits until a figure or word of what it knows has this value. How long that took.
+    /// Waits until a key of what it knows, or a JSON pointer into that, has this value. How long that took.
     pub fn until(&self, key: &str, value: impl Into<Value>) -> Duration {
         let (start, value) = (Instant::now(), value.into());
         let mut last = Value::Null;
         let end = start + PATIENCE;
         while Instant::now() < end {
-            last = self.published();
-            if last[key] == value {
+            let published = self.published();
+            last = if key.starts_with('/') { published.pointer(key) } else { published.get(key) }.cloned().unwrap_or_default();
+            if last == value {
                 return start.elapsed();
             }
             std::thread::sleep(Duration::from_millis(5));
         }
-        panic!("{key} was to become {value}, and is {}; log:\n{}", last[key], self.log());
+        panic!("{key} was to become {value}, and is {last}; log:\n{}", self.log());
     }
 
     /// Waits until its log holds a text.
