@@ -76,7 +76,10 @@ fn rooms() -> Vec<(String, String)> {
 
 #[test]
 fn crates_depend_only_leftwards() {
-    let crates: BTreeSet<_> = fs::read_dir(repository().join("crates")).unwrap().map(|it| it.unwrap().file_name().into_string().unwrap()).collect();
+    let crates: BTreeSet<_> = fs::read_dir(repository().join("crates"))
+        .unwrap()
+        .map(|it| it.unwrap().file_name().into_string().unwrap())
+        .collect();
     assert_eq!(crates, ARROWS.iter().map(|(name, _)| (*name).to_owned()).collect(), "every crate has its arrows");
     for (name, allowed) in ARROWS {
         let manifest = fs::read_to_string(repository().join("crates").join(name).join("Cargo.toml")).unwrap();
@@ -97,7 +100,8 @@ fn crates_depend_only_leftwards() {
 fn each_tool_has_its_room() {
     for (word, places) in ONLY_IN {
         for (room, code) in rooms() {
-            let allowed = places.iter().any(|place| room == *place || (place.ends_with('/') && room.starts_with(place)));
+            let allowed =
+                places.iter().any(|place| room == *place || (place.ends_with('/') && room.starts_with(place)));
             assert!(allowed || !code.contains(word), "{word} stands in crates/{room}");
         }
     }

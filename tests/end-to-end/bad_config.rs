@@ -14,9 +14,19 @@ fn each_bad_edit_is_rejected_with_its_place_and_changes_nothing() {
     let daemon = workspace.daemon(NEVER);
     let bad = [
         ("storage:\n  migration:\n    auto_migrate: yes\n", 3, 19, "found yes, expected true or false"),
-        ("storage:\n  thresholds:\n    milestone_count: { file_to_hybrid: 100, hybrid_to_database: 25 }\n", 3, 65, "expected file_to_hybrid to be the smaller one"),
+        (
+            "storage:\n  thresholds:\n    milestone_count: { file_to_hybrid: 100, hybrid_to_database: 25 }\n",
+            3,
+            65,
+            "expected file_to_hybrid to be the smaller one",
+        ),
         ("storage:\n  backend: [file]\n", 2, 12, "found a list, expected one of auto, file, hybrid, database"),
-        ("storage:\n  thresholds:\n    concurrent_users: { file_to_hybrid: \"5\" }\n", 3, 41, "found the quoted text \"5\", expected a whole number"),
+        (
+            "storage:\n  thresholds:\n    concurrent_users: { file_to_hybrid: \"5\" }\n",
+            3,
+            41,
+            "found the quoted text \"5\", expected a whole number",
+        ),
         ("storage:\n  monitoring: { interval: 0 }\n", 2, 27, "found 0, expected a whole number from 1"),
         ("storage:\n  thresholds: 5\n", 2, 15, "expected a section"),
         ("storage: {\n", 1, 10, "unclosed bracket"),
@@ -63,7 +73,10 @@ fn empty_removed_and_replaced_by_a_folder() {
 #[test]
 fn a_start_with_a_bad_file_takes_the_last_good_one_without_auto_migrate() {
     let workspace = workspace();
-    workspace.write(FILE, "storage: {migration: {auto_migrate: true}, thresholds: {milestone_count: {file_to_hybrid: 7}}}\n");
+    workspace.write(
+        FILE,
+        "storage: {migration: {auto_migrate: true}, thresholds: {milestone_count: {file_to_hybrid: 7}}}\n",
+    );
     workspace.run(["check"]);
     assert_eq!(workspace.status()["config"]["auto_migrate"], true);
     workspace.write(FILE, "storage: {backend: nothing}\n");

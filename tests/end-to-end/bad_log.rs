@@ -9,7 +9,9 @@ use super::workspace;
 const NEVER: [&str; 2] = ["--interval", "86400"];
 
 fn event(user: &str, duration: u32) -> String {
-    format!("{{\"timestamp\":\"2999-01-01T00:00:00Z\",\"user\":\"{user}\",\"details\":{{\"operation\":\"query\",\"duration_ms\":{duration}}}}}\n")
+    format!(
+        "{{\"timestamp\":\"2999-01-01T00:00:00Z\",\"user\":\"{user}\",\"details\":{{\"operation\":\"query\",\"duration_ms\":{duration}}}}}\n"
+    )
 }
 
 #[test]
@@ -79,7 +81,8 @@ fn truncated_replaced_and_rotated_while_it_is_read() {
 fn a_line_of_ten_megabytes_is_a_line() {
     let workspace = workspace();
     let daemon = workspace.daemon(NEVER);
-    let long = format!("{{\"user\":\"long\",\"timestamp\":\"2999-01-01T00:00:00Z\",\"note\":\"{}\"}}\n", "x".repeat(10 << 20));
+    let long =
+        format!("{{\"user\":\"long\",\"timestamp\":\"2999-01-01T00:00:00Z\",\"note\":\"{}\"}}\n", "x".repeat(10 << 20));
     workspace.append("logs/storage-events.jsonl", long);
     workspace.append("logs/storage-events.jsonl", event("ada", 1));
     daemon.until("concurrent_users", 2);

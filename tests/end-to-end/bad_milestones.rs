@@ -18,7 +18,11 @@ fn each_kind_of_broken_file_counts_is_named_once_and_mended() {
         ("not-yaml", b"{{{ ]\n".to_vec(), "line 1"),
         ("cut-in-half", b"id: cut\ntitle: \"cut in ha".to_vec(), "unclosed quote"),
         ("empty", Vec::new(), "it is empty"),
-        ("conflict", b"id: a\n<<<<<<< HEAD\na: 1\n=======\na: 2\n>>>>>>> x\n".to_vec(), "line 2, column 1: a conflict marker of git"),
+        (
+            "conflict",
+            b"id: a\n<<<<<<< HEAD\na: 1\n=======\na: 2\n>>>>>>> x\n".to_vec(),
+            "line 2, column 1: a conflict marker of git",
+        ),
         ("tabs", b"a:\n\tb: 1\n".to_vec(), "tabs disallowed"),
         ("duplicate", b"a: 1\nb: 1\na: 2\n".to_vec(), "line 3, column 1: the key \"a\" stands here a second time"),
         ("several", b"a: 1\n---\nb: 2\n".to_vec(), "line 2, column 1: a second document"),
@@ -47,7 +51,11 @@ fn each_kind_of_broken_file_counts_is_named_once_and_mended() {
     daemon.until("milestone_count", (broken.len() + harmless.len()) as u64);
     daemon.until("dependency_count", 1);
     until("all named", || {
-        let said: u64 = workspace.events_named("milestones_unparsable").iter().map(|it| it["details"]["count"].as_u64().unwrap()).sum();
+        let said: u64 = workspace
+            .events_named("milestones_unparsable")
+            .iter()
+            .map(|it| it["details"]["count"].as_u64().unwrap())
+            .sum();
         (said == broken.len() as u64).then_some(())
     });
     let events = serde_json::to_string(&workspace.events_named("milestones_unparsable")).unwrap();
@@ -66,7 +74,8 @@ fn each_kind_of_broken_file_counts_is_named_once_and_mended() {
     }
     daemon.until("kiro_enabled_count", broken.len() as u64);
     until("all mended", || {
-        let said: u64 = workspace.events_named("milestones_mended").iter().map(|it| it["details"]["count"].as_u64().unwrap()).sum();
+        let said: u64 =
+            workspace.events_named("milestones_mended").iter().map(|it| it["details"]["count"].as_u64().unwrap()).sum();
         (said == broken.len() as u64).then_some(())
     });
     assert_eq!(daemon.stop().0, 0);

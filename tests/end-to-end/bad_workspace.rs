@@ -128,7 +128,11 @@ fn a_full_disk_is_said_once_and_nothing_that_was_said_is_lost_needs_root() {
     daemon.until_logged("can be written again");
     // Those that waited come first, then new ones.
     until("what waited", || (whole() > written + 6).then_some(()));
-    let torn = workspace.read("logs/scale-events.jsonl").lines().filter(|line| serde_json::from_str::<serde_json::Value>(line).is_err()).count();
+    let torn = workspace
+        .read("logs/scale-events.jsonl")
+        .lines()
+        .filter(|line| serde_json::from_str::<serde_json::Value>(line).is_err())
+        .count();
     assert!(torn <= 1, "at most the half line that the full disk left, ended before the next: {torn}");
     assert_eq!(daemon.stop().0, 0);
 }

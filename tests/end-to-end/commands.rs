@@ -63,7 +63,9 @@ fn init_keeps_what_is_there_and_reading_commands_write_nothing() {
     assert_eq!(workspace.read("config/storage-config.yaml"), "storage: {monitoring: {interval: 7}}\n");
     assert_eq!(workspace.read("config/storage-backend.txt"), "file");
     let before = snapshot(workspace.root());
-    for arguments in [&["status"][..], &["status", "--json"], &["dashboard"], &["doctor"], &["events"], &["config", "show"]] {
+    for arguments in
+        [&["status"][..], &["status", "--json"], &["dashboard"], &["doctor"], &["events"], &["config", "show"]]
+    {
         assert_eq!(workspace.run(arguments).code, 0, "{arguments:?}");
     }
     assert_eq!(snapshot(workspace.root()), before);
@@ -73,10 +75,7 @@ fn init_keeps_what_is_there_and_reading_commands_write_nothing() {
 fn check_writes_the_lines_of_a_cycle_in_order_and_says_the_references_sentences() {
     let workspace = workspace();
     let said = workspace.run(["check"]);
-    assert_eq!(
-        said.out,
-        "🔍 Performing scale detection analysis...\n✅ Current scale configuration is optimal\n"
-    );
+    assert_eq!(said.out, "🔍 Performing scale detection analysis...\n✅ Current scale configuration is optimal\n");
     workspace.milestones("m", 36);
     let said = workspace.run(["check"]);
     assert!(said.out.ends_with("👀 Monitoring scale patterns. Migration may be needed soon.\n"), "{said:?}");
@@ -117,7 +116,9 @@ fn a_recommendation_is_announced_once_notified_and_withdrawn() {
         "migration_recommendation:\n  timestamp: \"20",
         "  current_backend: \"file\"\n  recommended_backend: \"hybrid\"\n  reason: \"36 milestones (threshold 25); queries take 600 ms in the mean of the last ten (over 500 ms)\"\n  confidence: 90\n",
         "metrics:\n  milestone_count: 36\n  concurrent_users: 0\n  complexity_score: 36\n  avg_query_time_ms: 600\n",
-        &format!("actions:\n  manual_command: \"milescale status --workspace {root}\"\n  auto_enable: \"set storage.migration.auto_migrate"),
+        &format!(
+            "actions:\n  manual_command: \"milescale status --workspace {root}\"\n  auto_enable: \"set storage.migration.auto_migrate"
+        ),
         "risk_assessment:\n  migration_time_estimate: \"unknown\"\n  downtime_required: false\n  rollback_available: false\n",
     ] {
         assert!(text.contains(line), "{line}\n{text}");
@@ -209,7 +210,9 @@ fn hybrid_and_database_get_a_clear_message_and_never_a_zero() {
         assert!(status["milestone_count"].is_null() && status["complexity_score"].is_null());
         let message = format!("the marker names {backend}, which this version of milescale cannot read yet");
         assert!(workspace.run(["status"]).out.contains(&message));
-        assert!(workspace.events_named("source_unavailable")[0]["details"]["reason"].as_str().unwrap().contains(&message));
+        assert!(
+            workspace.events_named("source_unavailable")[0]["details"]["reason"].as_str().unwrap().contains(&message)
+        );
         let metrics = workspace.read("logs/performance-metrics.jsonl");
         assert!(metrics.lines().last().unwrap().contains("\"milestone_count\":null"), "{metrics}");
         let last = workspace.events().pop().unwrap();

@@ -14,7 +14,11 @@ fn schema() -> Value {
 #[test]
 fn the_committed_schema_is_the_one_of_the_code() {
     let committed = fs::read_to_string(repository().join("config/storage-config.schema.json")).unwrap();
-    assert_eq!(serde_json::from_str::<Value>(&committed).unwrap(), schema(), "milescale config schema > config/storage-config.schema.json");
+    assert_eq!(
+        serde_json::from_str::<Value>(&committed).unwrap(),
+        schema(),
+        "milescale config schema > config/storage-config.schema.json"
+    );
 }
 
 #[test]
@@ -43,7 +47,9 @@ fn the_schema_takes_what_the_code_takes_and_nothing_else() {
         // The schema is the stricter one where a plain scalar is as good as a quoted text.
         assert!(code == schema || (code && document.pointer("/storage/database/url").is_some()), "{document} {said:?}");
     }
-    for (document, valid) in cases.into_iter().filter(|(document, _)| document.pointer("/storage/database/url").is_none()) {
+    for (document, valid) in
+        cases.into_iter().filter(|(document, _)| document.pointer("/storage/database/url").is_none())
+    {
         assert_eq!(validator.is_valid(&document), valid, "{document}");
     }
 }
@@ -51,7 +57,8 @@ fn the_schema_takes_what_the_code_takes_and_nothing_else() {
 #[test]
 fn check_works_offline_and_prints_places_as_compilers_do() {
     let workspace = Workspace::empty(BINARY);
-    fs::write(workspace.root().join("draft.yaml"), "storage:\n  backend: fil\n  monitoring: { interval: soon }\n").unwrap();
+    fs::write(workspace.root().join("draft.yaml"), "storage:\n  backend: fil\n  monitoring: { interval: soon }\n")
+        .unwrap();
     let said = workspace.run(["config", "check", "draft.yaml"]);
     assert_eq!(said.code, 2);
     assert_eq!(
@@ -69,9 +76,14 @@ fn check_works_offline_and_prints_places_as_compilers_do() {
 #[test]
 fn show_tells_where_each_value_comes_from_and_never_a_password() {
     let mut workspace = workspace();
-    workspace.write("config/storage-config.yaml", "storage: {monitoring: {interval: 7}, database: {url: 'postgresql://ada:s3cret@h/d'}}\n");
+    workspace.write(
+        "config/storage-config.yaml",
+        "storage: {monitoring: {interval: 7}, database: {url: 'postgresql://ada:s3cret@h/d'}}\n",
+    );
     let text = workspace.run(["config", "show"]).out;
-    let line = |key: &str| text.lines().find(|line| line.starts_with(key)).unwrap().split_whitespace().collect::<Vec<_>>().join(" ");
+    let line = |key: &str| {
+        text.lines().find(|line| line.starts_with(key)).unwrap().split_whitespace().collect::<Vec<_>>().join(" ")
+    };
     assert_eq!(line("storage.monitoring.interval"), "storage.monitoring.interval 7 file");
     assert_eq!(line("storage.backend"), "storage.backend auto default");
     assert!(line("storage.database.url").starts_with("storage.database.url postgresql://ada:***@h/d file"));
@@ -82,11 +94,16 @@ fn show_tells_where_each_value_comes_from_and_never_a_password() {
     assert!(!json.out.contains("s3cret"), "{}", json.out);
     let keys = json.json()["keys"].clone();
     let origin = |key: &str| keys.as_array().unwrap().iter().find(|it| it["key"] == key).unwrap()["origin"].clone();
-    assert_eq!((origin("storage.database.type"), origin("storage.database.url")), ("environment".into(), "environment".into()));
+    assert_eq!(
+        (origin("storage.database.type"), origin("storage.database.url")),
+        ("environment".into(), "environment".into())
+    );
     for arguments in [&["status"][..], &["status", "--json"], &["doctor"], &["check"]] {
         let said = workspace.run(arguments);
         assert!(!said.out.contains("s3cret") && !said.err.contains("s3cret"), "{said:?}");
     }
     workspace.environment[0].1 = "oracle".to_owned();
-    assert!(workspace.run(["config", "show"]).out.contains("\"oracle\" is not an engine; expected sqlite or postgresql"));
+    assert!(
+        workspace.run(["config", "show"]).out.contains("\"oracle\" is not an engine; expected sqlite or postgresql")
+    );
 }

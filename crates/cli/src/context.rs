@@ -85,8 +85,7 @@ impl Context {
 
     /// An engine that has looked at everything and writes nothing.
     pub(crate) fn looked_at(&self) -> Result<Engine, Failure> {
-        let mut engine =
-            Engine::open(self.workspace()?, Self::environment(), Mode::ReadOnly, Patience::SayAtOnce);
+        let mut engine = Engine::open(self.workspace()?, Self::environment(), Mode::ReadOnly, Patience::SayAtOnce);
         engine.settle();
         Ok(engine)
     }

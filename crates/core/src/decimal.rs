@@ -28,7 +28,8 @@ impl Decimal {
             return None;
         }
         // Places to move the digits' point by, so that the number becomes a count of 10^-SCALE.
-        let shift = exponent.checked_add(i32::try_from(SCALE).ok()?)?.checked_sub(i32::try_from(fraction.len()).ok()?)?;
+        let shift =
+            exponent.checked_add(i32::try_from(SCALE).ok()?)?.checked_sub(i32::try_from(fraction.len()).ok()?)?;
         let digits: String = [whole, fraction].concat();
         let digits = digits.trim_start_matches('0');
         let places = i32::try_from(digits.len()).ok()?.checked_add(shift)?;

@@ -44,9 +44,8 @@ fn kiro_enabled(document: &Document) -> usize {
 }
 
 fn requires(document: &Document) -> usize {
-    let found = document
-        .get(document.root(), "dependencies")
-        .and_then(|dependencies| document.get(dependencies, "requires"));
+    let found =
+        document.get(document.root(), "dependencies").and_then(|dependencies| document.get(dependencies, "requires"));
     let Some(requires) = found else { return 0 };
     match &document.node(requires).content {
         Content::Sequence(items) => items.iter().filter(|&&item| !document.is_null(item)).count(),

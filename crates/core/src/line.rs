@@ -19,6 +19,7 @@ pub struct MetricsEntry {
 }
 
 #[derive(Debug, Clone, PartialEq, Eq, Serialize)]
+#[allow(clippy::struct_field_names, reason = "the keys are the contract's")]
 struct Performance {
     avg_read_time_ms: Option<i64>,
     avg_write_time_ms: Option<i64>,

@@ -47,9 +47,7 @@ impl Trend {
         let sum = |part: &[Decimal]| part.iter().fold(Decimal::default(), |sum, &time| sum.plus(time));
         // Both halves have the same number of entries, so that sums compare as means do.
         let (first, second) = (sum(&last[..half]), sum(&last[last.len() - half..]));
-        let limit = |milliseconds| {
-            Decimal::whole(milliseconds).times(u32::try_from(half).unwrap_or(u32::MAX))
-        };
+        let limit = |milliseconds| Decimal::whole(milliseconds).times(u32::try_from(half).unwrap_or(u32::MAX));
         if second.times(10) > first.times(12) {
             Self::Degrading
         } else if second > limit(500) {
@@ -95,6 +93,9 @@ mod tests {
 
     #[test]
     fn only_the_last_ten_count() {
-        assert_eq!(trend(&["0", "200", "200", "200", "200", "200", "200", "200", "200", "200", "200"]), Trend::StableNormal);
+        assert_eq!(
+            trend(&["0", "200", "200", "200", "200", "200", "200", "200", "200", "200", "200"]),
+            Trend::StableNormal
+        );
     }
 }

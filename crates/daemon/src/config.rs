@@ -172,7 +172,11 @@ impl ConfigKeeper {
 
     /// Where it comes from.
     pub fn origin(&self) -> Origin {
-        if self.problems.is_empty() || self.origin == Origin::DefaultsForBadFile { self.origin } else { Origin::LastGood }
+        if self.problems.is_empty() || self.origin == Origin::DefaultsForBadFile {
+            self.origin
+        } else {
+            Origin::LastGood
+        }
     }
 
     /// What is wrong with the file as it is; empty when it is in force.
@@ -194,8 +198,12 @@ impl ConfigKeeper {
     pub fn values(&self) -> Vec<(&'static str, Value, &'static str)> {
         let config = &self.in_force.config;
         let from_environment = |path: &str| match path {
-            "storage.database.type" => self.environment.database_type.as_deref().is_some_and(|word| word.parse::<Engine>().is_ok()),
-            "storage.database.url" => config.database.engine == Engine::Postgresql && self.environment.database_url.is_some(),
+            "storage.database.type" => {
+                self.environment.database_type.as_deref().is_some_and(|word| word.parse::<Engine>().is_ok())
+            }
+            "storage.database.url" => {
+                config.database.engine == Engine::Postgresql && self.environment.database_url.is_some()
+            }
             _ => false,
         };
         KEYS.iter()

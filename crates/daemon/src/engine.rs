@@ -1,5 +1,9 @@
 //! Look, decide, say, remember: what the daemon does on every change and every cycle, and `check` once.
 
+mod act;
+
+pub use act::command;
+
 use std::time::Duration;
 
 use jiff::Timestamp;
@@ -7,13 +11,12 @@ use milescale_core::decimal::Decimal;
 use milescale_core::decision::{Decision, Verdict, decide};
 use milescale_core::figures::{Figures, History, Observation};
 use milescale_core::line::{EventName, MetricsEntry, ScaleEvent};
-use milescale_core::notification::Notification;
 use milescale_core::trend::ENTRIES;
 use milescale_sensing::machine::Machine;
 use milescale_sensing::metrics::last_query_times;
 use milescale_sensing::watch::Hints;
+use milescale_storage::durable;
 use milescale_storage::workspace::Workspace;
-use milescale_storage::{durable, notification};
 use serde_json::{Value, json};
 
 use crate::config::{ConfigKeeper, Environment};
@@ -247,56 +250,6 @@ impl Engine {
         }
     }
 
-    /// What a recommendation does (contract §7). Whether the notification was written anew.
-    fn act(&mut self) -> bool {
-        let Some(decision) = self.decision.clone() else { return false };
-        let Some(pair) = decision.recommended_move() else { return false };
-        if decision.stale {
-            return false;
-        }
-        if self.state.announced != Some(pair) {
-            let engine = self.config.config().database.engine;
-            self.say(
-                EventName::Recommended,
-                json!({
-                    "from": pair.0.store_word(engine), "to": pair.1.store_word(engine),
-                    "confidence": decision.confidence, "reasons": decision.reasons, "causes": decision.causes,
-                }),
-            );
-            self.state.announced = Some(pair);
-        }
-        self.notify(&decision)
-    }
-
-    fn notify(&mut self, decision: &Decision) -> bool {
-        let command = command(&self.workspace, "status");
-        let now = Moment::now().timestamp();
-        let wanted = Notification::of(now, self.config.config(), decision, &self.figures, command);
-        let Some(wanted) = wanted else { return false };
-        if notification::read(&self.workspace).is_some_and(|there| there.says_the_same(&wanted)) {
-            return false;
-        }
-        let written = self
-            .output
-            .folder(&self.workspace.config_folder())
-            .and_then(|()| notification::write(&self.workspace, &wanted));
-        let done = written.is_ok();
-        self.output.note("config/migration-notification.yaml", written);
-        done
-    }
-
-    /// The recommendation does not stand, or no longer. On figures that are not of now nothing is withdrawn.
-    fn withdraw(&mut self, decision: &Decision) {
-        if decision.stale {
-            return;
-        }
-        if decision.verdict == Verdict::Optimal {
-            self.state.announced = None;
-        }
-        let withdrawn = notification::withdraw(&self.workspace).map(drop);
-        self.output.note("config/migration-notification.yaml", withdrawn);
-    }
-
     fn status_details(&self, decision: &Decision) -> Value {
         json!({
             "milestone_count": self.figures.milestone_count(),
@@ -331,7 +284,8 @@ impl Engine {
         }
         let (current, _) = self.sources.current();
         // These two are written before anything is decided.
-        let optimal = self.decision.as_ref().and_then(|decision| decision.optimal).filter(|_| event != EventName::Initialized);
+        let optimal =
+            self.decision.as_ref().and_then(|decision| decision.optimal).filter(|_| event != EventName::Initialized);
         let line = ScaleEvent::new(Moment::now().timestamp(), event, current, optimal, details);
         self.output.event(line, &self.config.config().clone());
     }
@@ -368,17 +322,6 @@ impl Engine {
 /// Hints that name everything.
 pub(crate) fn everything() -> Hints {
     Hints { everything: true, config: true, marker: true, log: true, ..Hints::default() }
-}
-
-/// A command line for this workspace that works as it stands, from any folder.
-pub fn command(workspace: &Workspace, verb: &str) -> String {
-    let root = workspace.root().to_string_lossy();
-    let plain = |byte: u8| byte.is_ascii_alphanumeric() || b"/._-+@%:,".contains(&byte);
-    if root.bytes().all(plain) {
-        format!("milescale {verb} --workspace {root}")
-    } else {
-        format!("milescale {verb} --workspace '{}'", root.replace('\'', r"'\''"))
-    }
 }
 
 /// Reads the memory. One that cannot be read is set aside and named, never replaced by a clean one in silence.

@@ -30,10 +30,7 @@ pub(crate) enum Standing {
     /// This backend is in use.
     Follows(Backend),
     /// The marker says something else; the backend in use, where one is known, and why that is.
-    Stale {
-        current: Option<Backend>,
-        reason: String,
-    },
+    Stale { current: Option<Backend>, reason: String },
     /// The marker names no backend: nothing can be decided.
     Undecidable(String),
 }
@@ -74,14 +71,12 @@ impl Follower {
         match &marker.word {
             Word::Empty if stood < EMPTY_FOR => {
                 let reason = "the marker is empty; perhaps it is being written".to_owned();
-                (Standing::Stale { current: self.followed, reason }, Some(EMPTY_FOR - stood))
+                (Standing::Stale { current: self.followed, reason }, Some(EMPTY_FOR.saturating_sub(stood)))
             }
             Word::Empty => {
                 (Standing::Undecidable("the marker is empty; write file, hybrid or database into it".to_owned()), None)
             }
-            Word::Unknown(unknown) => {
-                (Standing::Undecidable(format!("the marker says {unknown}")), None)
-            }
+            Word::Unknown(unknown) => (Standing::Undecidable(format!("the marker says {unknown}")), None),
             Word::Missing => self.named(Backend::File, stood, notes),
             Word::Backend(backend) => self.named(*backend, stood, notes),
         }
@@ -98,7 +93,7 @@ impl Follower {
         let stale = |reason| Standing::Stale { current: Some(followed), reason };
         if stood < STANDS_AFTER {
             let reason = format!("the marker has just been changed to {named}");
-            return (stale(reason), Some(STANDS_AFTER - stood));
+            return (stale(reason), Some(STANDS_AFTER.saturating_sub(stood)));
         }
         let reason = format!(
             "the marker was changed to {named}, which this version of milescale cannot read, so nobody knows whether the \

@@ -13,16 +13,39 @@ const LISTED: usize = 20;
 /// Something that happened.
 #[derive(Debug, Clone, PartialEq)]
 pub(crate) enum Note {
-    BackendChanged { from: Backend, to: Backend, adopted: bool, reason: String },
-    SourceUnavailable { source: String, reason: String },
-    SourceRecovered { source: String },
+    BackendChanged {
+        from: Backend,
+        to: Backend,
+        adopted: bool,
+        reason: String,
+    },
+    SourceUnavailable {
+        source: String,
+        reason: String,
+    },
+    SourceRecovered {
+        source: String,
+    },
     /// Paths as people read them.
     MilestonesUnparsable(Vec<(String, Flaw)>),
     MilestonesMended(Vec<String>),
-    LogLinesUnreadable { file: String, bad: BadLines },
-    ConfigReloaded { file: String, changed: Vec<&'static str>, from_defaults: bool },
-    ConfigRejected { file: String, problems: Vec<Problem> },
-    StateUnreadable { reason: String, kept_as: String },
+    LogLinesUnreadable {
+        file: String,
+        bad: BadLines,
+    },
+    ConfigReloaded {
+        file: String,
+        changed: Vec<&'static str>,
+        from_defaults: bool,
+    },
+    ConfigRejected {
+        file: String,
+        problems: Vec<Problem>,
+    },
+    StateUnreadable {
+        reason: String,
+        kept_as: String,
+    },
 }
 
 impl Note {

@@ -30,7 +30,7 @@ const DEBOUNCE: Duration = Duration::from_millis(50);
 const POLL: Duration = Duration::from_millis(700);
 
 /// A look that takes longer than this hangs: the service manager hears nothing more.
-const HANGS_AFTER: Duration = Duration::from_secs(600);
+const HANGS_AFTER: Duration = Duration::from_mins(10);
 
 /// How long a look under way may take to end once a stop came.
 const DRAIN: Duration = Duration::from_secs(20);
@@ -279,22 +279,13 @@ impl Daemon {
     fn reload_if_asked(&mut self) {
         if self.received.borrow().reloads > self.reloads_done {
             tracing::info!("asked to read everything again");
-            self.supervisor.reloading();
+            Supervisor::reloading();
             self.last_cycle = None;
         }
     }
 
     fn arm(&mut self) {
-        let result = match &mut self.watch {
-            Some(watch) => watch.arm(),
-            None => {
-                let wake = Arc::clone(&self.wake);
-                match Watch::new(places(&self.workspace), move || wake.notify_one()) {
-                    Ok(watch) => self.watch.insert(watch).arm(),
-                    Err(error) => Err(error),
-                }
-            }
-        };
+        let result = self.watched().and_then(Watch::arm);
         let before = self.not_watching.take();
         match &result {
             Err(error) if before.as_ref() != Some(error) => tracing::warn!("{error}"),
@@ -302,6 +293,17 @@ impl Daemon {
             _ => {}
         }
         self.not_watching = result.err();
+    }
+
+    /// The watch; made the first time, and as long as it could not be.
+    fn watched(&mut self) -> Result<&mut Watch, NotWatched> {
+        let watch = if let Some(watch) = self.watch.take() {
+            watch
+        } else {
+            let wake = Arc::clone(&self.wake);
+            Watch::new(places(&self.workspace), move || wake.notify_one())?
+        };
+        Ok(self.watch.insert(watch))
     }
 
     /// A lock on a file that is gone (a checkout removed `.milestones/`) keeps nobody out: it is taken anew.
@@ -318,16 +320,13 @@ impl Daemon {
     }
 
     fn report(&self) -> job::Report {
-        job::Report {
-            interval: self.interval,
-            not_watching: self.not_watching.as_ref().map(ToString::to_string),
-        }
+        job::Report { interval: self.interval, not_watching: self.not_watching.as_ref().map(ToString::to_string) }
     }
 
     /// Ends in order: a look under way may end, the memory is written. A second signal, and it ends at once.
     async fn stop(mut self, idle: Option<Engine>, mut job: Option<Job>) -> Result<(), RunError> {
         tracing::info!("asked to stop");
-        self.supervisor.stopping();
+        Supervisor::stopping();
         let mut engine = idle;
         if engine.is_none() {
             tokio::select! {
@@ -336,7 +335,7 @@ impl Daemon {
                     Ok(Err(panic)) => tracing::error!(panic, "the worker panicked while stopping"),
                     Err(_) => tracing::error!("the look under way does not end; stopping without it"),
                 },
-                _ = second_stop(&mut self.received) => tracing::warn!("asked again to stop; stopping at once"),
+                () = second_stop(&mut self.received) => tracing::warn!("asked again to stop; stopping at once"),
             }
         }
         if let Some(mut engine) = engine {

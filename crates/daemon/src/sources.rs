@@ -180,7 +180,8 @@ impl Sources {
             return None;
         }
         let flawed = self.store.flawed();
-        let mended: Vec<PathBuf> = self.flawed_said.iter().filter(|path| !flawed.contains_key(*path)).cloned().collect();
+        let mended: Vec<PathBuf> =
+            self.flawed_said.iter().filter(|path| !flawed.contains_key(*path)).cloned().collect();
         for path in &mended {
             self.flawed_said.remove(path);
         }
@@ -200,7 +201,7 @@ impl Sources {
                 self.flawed_since.remove(&path);
                 self.flawed_said.insert(path);
             } else {
-                again = earlier(again, Some(FLAWED_AFTER - stood));
+                again = earlier(again, Some(FLAWED_AFTER.saturating_sub(stood)));
             }
         }
         if !due.is_empty() {
@@ -256,8 +257,7 @@ impl Sources {
             _ => None,
         };
         let unavailable = self.unavailable.iter();
-        let unavailable =
-            unavailable.map(|(source, reason)| Stale { source: source.clone(), reason: reason.clone() });
+        let unavailable = unavailable.map(|(source, reason)| Stale { source: source.clone(), reason: reason.clone() });
         unavailable.chain(changed).collect()
     }
 

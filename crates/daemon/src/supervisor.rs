@@ -19,7 +19,12 @@ const EXTENSION_MICROSECONDS: u32 = 60_000_000;
 
 impl Supervisor {
     pub(crate) fn new() -> Self {
-        Self { ping_every: sd_notify::watchdog_enabled().map(|limit| limit / 2), pinged: None, ready: false, status: String::new() }
+        Self {
+            ping_every: sd_notify::watchdog_enabled().map(|limit| limit / 2),
+            pinged: None,
+            ready: false,
+            status: String::new(),
+        }
     }
 
     pub(crate) fn ping_every(&self) -> Duration {
@@ -52,7 +57,7 @@ impl Supervisor {
         self.status = status;
     }
 
-    pub(crate) fn reloading(&self) {
+    pub(crate) fn reloading() {
         if let Ok(now) = NotifyState::monotonic_usec_now() {
             send(&[NotifyState::Reloading, now]);
         }
@@ -64,7 +69,7 @@ impl Supervisor {
         }
     }
 
-    pub(crate) fn stopping(&self) {
+    pub(crate) fn stopping() {
         send(&[NotifyState::Stopping, NotifyState::Status("stopping")]);
     }
 }

@@ -51,7 +51,9 @@ impl Machine {
 
     fn measured(&mut self) -> MachineFigures {
         let disk_io_percent = self.disk.as_mut().and_then(Disk::busy_percent);
-        let Some(system) = &mut self.system else { return MachineFigures { disk_io_percent, ..MachineFigures::default() } };
+        let Some(system) = &mut self.system else {
+            return MachineFigures { disk_io_percent, ..MachineFigures::default() };
+        };
         system.refresh_cpu_usage();
         system.refresh_memory_specifics(MemoryRefreshKind::nothing().with_ram());
         MachineFigures {

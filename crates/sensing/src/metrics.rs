@@ -69,7 +69,8 @@ mod tests {
         let path = folder.path().join("m");
         assert_eq!(last_query_times(&path).unwrap(), []);
         let entry = |time: &str| format!("{{\"performance\":{{\"avg_query_time_ms\":{time}}}}}\n");
-        fs::write(&path, ["7", "null", "3.6"].map(entry).concat() + "{\n  \"half\": 1\n}\n{\"performance\":{\"avg").unwrap();
+        fs::write(&path, ["7", "null", "3.6"].map(entry).concat() + "{\n  \"half\": 1\n}\n{\"performance\":{\"avg")
+            .unwrap();
         fs::write(folder.path().join("m.1"), (0..20).map(|time| entry(&time.to_string())).collect::<String>()).unwrap();
         let expected: Vec<_> =
             ["13", "14", "15", "16", "17", "18", "19", "7", "3.6"].map(|time| Decimal::parse(time).unwrap()).into();

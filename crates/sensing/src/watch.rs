@@ -38,6 +38,7 @@ pub struct Places {
 
 /// What may have changed since the hints were taken last.
 #[derive(Debug, Clone, PartialEq, Eq, Default)]
+#[allow(clippy::struct_excessive_bools, reason = "each is a place that may have changed")]
 pub struct Hints {
     /// Anything: a folder was replaced, or the kernel dropped events.
     pub everything: bool,

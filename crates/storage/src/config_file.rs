@@ -33,8 +33,7 @@ pub fn parse(text: &[u8]) -> Result<Interpreted, Vec<Problem>> {
         let message = "the file is empty; expected `storage:`, or no file at all for the defaults".to_owned();
         return Err(vec![Problem { position: None, key: None, message }]);
     }
-    let document = yaml::parse(text).map_err(|Flaw { position, reason }| {
-        vec![Problem { position, key: None, message: reason }]
-    })?;
+    let document = yaml::parse(text)
+        .map_err(|Flaw { position, reason }| vec![Problem { position, key: None, message: reason }])?;
     interpret(&document)
 }

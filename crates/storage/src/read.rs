@@ -69,9 +69,8 @@ pub fn open_regular(path: &Path, symlinks: Symlinks) -> io::Result<(File, Metada
 /// Reads a whole regular file of at most `limit` bytes; a larger one is an error of kind `FileTooLarge`.
 pub fn read_regular(path: &Path, symlinks: Symlinks, limit: u64) -> io::Result<(Vec<u8>, Metadata)> {
     let (file, metadata) = open_regular(path, symlinks)?;
-    let too_large = || {
-        io::Error::new(io::ErrorKind::FileTooLarge, format!("it is larger than the limit of {} MiB", limit >> 20))
-    };
+    let too_large =
+        || io::Error::new(io::ErrorKind::FileTooLarge, format!("it is larger than the limit of {} MiB", limit >> 20));
     if metadata.len() > limit {
         return Err(too_large());
     }

@@ -154,11 +154,8 @@ impl Builder {
             return Err(too_many(place));
         }
         self.weights[id.0 as usize] = weight;
-        self.nodes[id.0 as usize].content = if is_mapping {
-            Content::Mapping(self.pairs(&children)?)
-        } else {
-            Content::Sequence(children)
-        };
+        self.nodes[id.0 as usize].content =
+            if is_mapping { Content::Mapping(self.pairs(&children)?) } else { Content::Sequence(children) };
         self.finish(id, anchor)
     }
 

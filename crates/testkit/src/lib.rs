@@ -254,7 +254,9 @@ impl Daemon<'_> {
         let end = start + PATIENCE;
         while Instant::now() < end {
             let published = self.published();
-            last = if key.starts_with('/') { published.pointer(key) } else { published.get(key) }.cloned().unwrap_or_default();
+            last = if key.starts_with('/') { published.pointer(key) } else { published.get(key) }
+                .cloned()
+                .unwrap_or_default();
             if last == value {
                 return start.elapsed();
             }

@@ -89,7 +89,9 @@ pub(crate) fn show(context: &Context, options: &JsonOptions) -> Result<ExitCode,
         terminal::line(&screen.fit(&format!("{path:<56} {:<12} {origin}{effect}", value.to_string())));
     }
     for problem in keeper.problems() {
-        terminal::line(&screen.paint(Style::Bad, &located(&keeper.shown(), "error, so the file is not in force", problem)));
+        terminal::line(
+            &screen.paint(Style::Bad, &located(&keeper.shown(), "error, so the file is not in force", problem)),
+        );
     }
     for warning in keeper.warnings() {
         terminal::line(&screen.paint(Style::Attention, &located(&keeper.shown(), "warning", warning)));

@@ -40,7 +40,10 @@ pub(crate) fn run(context: &Context, options: &EventsOptions) -> Result<ExitCode
     let wanted: Vec<&String> = lines.iter().filter(|line| printer.wants(line)).collect();
     let skipped = if since.is_some() { 0 } else { wanted.len().saturating_sub(LAST) };
     wanted.into_iter().skip(skipped).for_each(|line| printer.print(line));
-    while options.follow {
+    if !options.follow {
+        return Ok(ExitCode::SUCCESS);
+    }
+    loop {
         for line in follower.new_lines().map_err(|error| unreadable(&path, &error))? {
             if printer.wants(&line) {
                 printer.print(&line);
@@ -48,7 +51,6 @@ pub(crate) fn run(context: &Context, options: &EventsOptions) -> Result<ExitCode
         }
         std::thread::sleep(LOOK_EVERY);
     }
-    Ok(ExitCode::SUCCESS)
 }
 
 /// The last events, oldest first.

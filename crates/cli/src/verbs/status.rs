@@ -134,7 +134,11 @@ impl Page<'_> {
         );
         self.row(
             "people",
-            &format!("{} in the last hour, {} in the last day", figure(status.concurrent_users), figure(status.team_size)),
+            &format!(
+                "{} in the last hour, {} in the last day",
+                figure(status.concurrent_users),
+                figure(status.team_size)
+            ),
         );
         self.row(
             "mean times",

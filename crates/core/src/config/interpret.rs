@@ -145,9 +145,9 @@ fn unknown(path: &str, position: Position) -> Problem {
 /// The known key or section most like `path`, if one is at all like it.
 fn nearest(path: &str) -> Option<String> {
     let (last, most) = (last_part(path), strsim::normalized_damerau_levenshtein);
-    let sections = KEYS.iter().flat_map(|key| {
-        key.path.match_indices('.').map(|(at, _)| &key.path[..at]).chain(std::iter::once(key.path))
-    });
+    let sections = KEYS
+        .iter()
+        .flat_map(|key| key.path.match_indices('.').map(|(at, _)| &key.path[..at]).chain(std::iter::once(key.path)));
     sections
         .map(|known| (most(path, known).max(most(last, last_part(known)) - 0.05), known))
         .filter(|(likeness, _)| *likeness > 0.6)

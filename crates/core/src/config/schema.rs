@@ -2,8 +2,8 @@
 
 use serde_json::{Map, Value as Json, json};
 
-use super::keys::{KEYS, Key, Kind};
 use super::Config;
+use super::keys::{KEYS, Key, Kind};
 
 /// The schema, a JSON object. Unknown keys are marked, as `config check` names them.
 pub fn json_schema() -> Json {

@@ -92,7 +92,7 @@ fn alternatives(config: &Config, inputs: &Inputs) -> Vec<Vec<Change>> {
     for (age_seconds, older) in ages(inputs) {
         for (milestones, more) in counts(config, inputs) {
             for (trend, slower) in trends(inputs) {
-                let tried = Inputs { age_seconds, milestones, trend, ..*inputs };
+                let tried = Inputs { milestones, age_seconds, trend, ..*inputs };
                 if judge(config, &tried).verdict == Verdict::MigrationRecommended {
                     found.push([older.clone(), more.clone(), slower].into_iter().flatten().collect());
                 }
@@ -158,9 +158,7 @@ fn trends(inputs: &Inputs) -> Vec<Try<Trend>> {
 fn smallest(mut found: Vec<Vec<Change>>) -> Vec<Vec<Change>> {
     let all = found.clone();
     found.retain(|one| !all.iter().any(|other| other != one && asks_no_more(other, one)));
-    found.sort_by_key(|changes| {
-        (changes.iter().map(|change| change.lever as u8).max(), changes.len())
-    });
+    found.sort_by_key(|changes| (changes.iter().map(|change| change.lever as u8).max(), changes.len()));
     found
 }
 

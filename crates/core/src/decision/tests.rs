@@ -152,7 +152,11 @@ fn every_current_backend_and_every_move() {
 fn the_limits_of_the_classic_policy_are_told() {
     let ceiling = |case: Case| case.decide().outlook.unwrap().ceiling;
     assert_eq!(ceiling(Case { users: 9, ..BASE }), 30, "people alone");
-    assert_eq!(ceiling(Case { users: 9, query: 700, times: DEGRADING, ..BASE }), 60, "slow queries, with or without people");
+    assert_eq!(
+        ceiling(Case { users: 9, query: 700, times: DEGRADING, ..BASE }),
+        60,
+        "slow queries, with or without people"
+    );
     assert_eq!(ceiling(Case { milestones: 60, ..BASE }), 70, "milestones alone");
     assert_eq!(ceiling(Case { current: Hybrid, times: DEGRADING, ..BASE }), 60, "a move to file");
     let words = Case { current: Hybrid, times: DEGRADING, ..BASE }.decide().outlook.unwrap().words;

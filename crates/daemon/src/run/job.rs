@@ -118,7 +118,9 @@ fn summary(status: &Status) -> String {
     let stale = if status.stale { ", figures stale" } else { "" };
     match status.status {
         Verdict::Optimal => format!("optimal: {current}, {count} milestones{stale}"),
-        Verdict::Monitoring => format!("monitoring: {current} → {optimal}, confidence {confidence}, {count} milestones{stale}"),
+        Verdict::Monitoring => {
+            format!("monitoring: {current} → {optimal}, confidence {confidence}, {count} milestones{stale}")
+        }
         Verdict::MigrationRecommended => {
             format!("recommended: {current} → {optimal}, confidence {confidence}, {count} milestones{stale}")
         }

@@ -38,9 +38,9 @@ impl Event {
         };
         let operation = text(inner_operation).or_else(|| text(operation));
         Some(Self {
-            second: text(timestamp).and_then(|text| timestamp::from_text(&text)).map(|instant| {
-                timestamp::cut_to_second(instant).as_second()
-            }),
+            second: text(timestamp)
+                .and_then(|text| timestamp::from_text(&text))
+                .map(|instant| timestamp::cut_to_second(instant).as_second()),
             user: text(user).or_else(|| text(inner_user)).map(Into::into),
             operation: match operation.as_deref() {
                 Some("read") => Some(Operation::Read),
@@ -243,9 +243,17 @@ mod tests {
         let line = r#"{"timestamp":"2026-10-09T11:00:02.250+02:00","user":"lin","operation":"read","details":{"duration_ms":8}}"#;
         let event = parse(line);
         assert_eq!(event.second, Some(1_791_536_402));
-        assert_eq!((event.user.as_deref(), event.operation, event.duration_ms), (Some("lin"), Some(Operation::Read), 8.0));
-        let event = parse(r#"{ "user" : "", "details" : { "user" : "ada", "operation":"query", "duration_ms":"12.5" }, "operation":"x" }"#);
-        assert_eq!((event.user.as_deref(), event.operation, event.duration_ms), (Some("ada"), Some(Operation::Query), 12.5));
+        assert_eq!(
+            (event.user.as_deref(), event.operation, event.duration_ms),
+            (Some("lin"), Some(Operation::Read), 8.0)
+        );
+        let event = parse(
+            r#"{ "user" : "", "details" : { "user" : "ada", "operation":"query", "duration_ms":"12.5" }, "operation":"x" }"#,
+        );
+        assert_eq!(
+            (event.user.as_deref(), event.operation, event.duration_ms),
+            (Some("ada"), Some(Operation::Query), 12.5)
+        );
     }
 
     #[test]

@@ -171,7 +171,12 @@ fn a_log_that_is_no_file_is_an_error_and_changes_nothing() {
 #[test]
 fn a_whole_line_of_ten_megabytes_counts_and_a_longer_one_is_named() {
     let mut bench = Bench::new();
-    let long = |length: usize| format!("{{\"user\":\"x\",\"note\":\"{}\",\"details\":{{\"operation\":\"read\",\"duration_ms\":9}}}}\n", "y".repeat(length));
+    let long = |length: usize| {
+        format!(
+            "{{\"user\":\"x\",\"note\":\"{}\",\"details\":{{\"operation\":\"read\",\"duration_ms\":9}}}}\n",
+            "y".repeat(length)
+        )
+    };
     bench.append("{}\n");
     bench.look();
     bench.append(&long(10 << 20));
@@ -189,7 +194,8 @@ fn a_whole_line_of_ten_megabytes_counts_and_a_longer_one_is_named() {
 #[test]
 fn only_as_much_is_read_as_the_windows_reach() {
     let mut bench = Bench::new();
-    let old: String = (0..2000).map(|number| bench.event(200_000, "old", ["read", "write", "query"][number % 3], 5)).collect();
+    let old: String =
+        (0..2000).map(|number| bench.event(200_000, "old", ["read", "write", "query"][number % 3], 5)).collect();
     bench.append("not json, but too far back to be seen\n");
     bench.append(&old);
     bench.append(&bench.event(1, "a", "read", 1));

@@ -181,7 +181,8 @@ impl FileStore {
                 let flaw = Flaw { position: None, reason: format!("it cannot be read: {error}") };
                 let remark = Some(Box::new(Remark::Flawed(flaw)));
                 let stamp = Stamp::default();
-                self.entries.insert(inside, Entry { stamp, fresh: true, kiro_enabled: 0, requires: 0, remark, seen: look });
+                self.entries
+                    .insert(inside, Entry { stamp, fresh: true, kiro_enabled: 0, requires: 0, remark, seen: look });
             }
         }
         Ok(())

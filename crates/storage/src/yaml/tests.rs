@@ -70,7 +70,10 @@ fn says_where_and_why() {
         ("a: 1\n---\nb: 2\n", "line 2, column 1: a second document begins here; expected one"),
         ("- a\n- b\n", "line 1, column 1: it is a list; expected a mapping, such as `id: …`"),
         ("hello\n", "line 1, column 1: it is a single value; expected a mapping, such as `id: …`"),
-        ("a: 1\n<<<<<<< HEAD\nb: 2\n=======\nb: 3\n>>>>>>> x\n", "line 2, column 1: a conflict marker of git stands here; resolve the conflict"),
+        (
+            "a: 1\n<<<<<<< HEAD\nb: 2\n=======\nb: 3\n>>>>>>> x\n",
+            "line 2, column 1: a conflict marker of git stands here; resolve the conflict",
+        ),
         ("[a, b]: c\n", "line 1, column 1: a key here is a list or mapping; expected a text"),
     ] {
         assert_eq!(flaw(text), expected, "{text}");

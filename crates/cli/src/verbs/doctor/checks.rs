@@ -125,7 +125,12 @@ fn config(status: &Status) -> Vec<Finding> {
         )
     });
     let warnings = config.warnings.iter().map(|warning| {
-        finding(Level::Note, format!("{}: {warning}", config.file), "It changes nothing.", "Remove it, or write it as the nearest key.")
+        finding(
+            Level::Note,
+            format!("{}: {warning}", config.file),
+            "It changes nothing.",
+            "Remove it, or write it as the nearest key.",
+        )
     });
     let mut findings: Vec<Finding> = problems.chain(warnings).collect();
     if let Some(pinned) = status.pinned
@@ -227,7 +232,7 @@ fn own(workspace: &Workspace, status: &Status) -> Vec<Finding> {
 }
 
 fn file_system(workspace: &Workspace) -> Vec<Finding> {
-    let Ok(kind) = rustix::fs::statfs(&workspace.folder()) else { return Vec::new() };
+    let Ok(kind) = rustix::fs::statfs(workspace.folder()) else { return Vec::new() };
     // The numbers of the kernel's table of file systems.
     let network = match kind.f_type {
         0x6969 => Some("NFS"),
