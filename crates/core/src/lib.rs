@@ -2,7 +2,7 @@
 //!
 //! Everything here is plain data and pure functions: no files, clock, environment, tasks or logging. What the rest of
 //! the program senses ends up in an [`figures::Observation`]; [`decision::decide`] turns one into a
-//! [`decision::Decision`]; [`line`] holds the shapes of what people tail.
+//! [`decision::Decision`]; [`mod@line`] holds the shapes of what people tail.
 
 pub mod backend;
 pub mod config;
