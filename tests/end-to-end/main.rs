@@ -13,6 +13,7 @@ mod commands;
 mod config;
 mod daemon;
 mod day;
+mod faults;
 mod reference;
 mod service_manager;
 mod systemd;

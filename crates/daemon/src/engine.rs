@@ -150,9 +150,7 @@ impl Engine {
     pub fn look(&mut self, hints: &Hints) -> Option<Duration> {
         let again = self.see(hints);
         if self.mode == Mode::Writing {
-            if self.decision.as_ref().is_some_and(|decision| decision.recommended_move().is_some()) {
-                self.act();
-            }
+            self.apply();
             self.save_if_changed();
         }
         again
@@ -175,19 +173,10 @@ impl Engine {
             self.history.query_times.drain(..surplus);
         }
         let decision = self.decide(moment);
-        let notified = match decision.verdict {
-            Verdict::Monitoring => {
-                self.say(EventName::Monitoring, json!({}));
-                self.withdraw(&decision);
-                false
-            }
-            Verdict::MigrationRecommended => self.act(),
-            Verdict::Optimal => {
-                self.withdraw(&decision);
-                false
-            }
-            Verdict::Unavailable => false,
-        };
+        if decision.verdict == Verdict::Monitoring {
+            self.say(EventName::Monitoring, json!({}));
+        }
+        let notified = self.apply();
         self.say(EventName::ScaleStatus, self.status_details(&decision));
         self.save();
         tracing::info!(

@@ -38,9 +38,9 @@ impl Stamp {
         }
     }
 
-    /// Nanoseconds since 1970 of the last change of content or metadata.
+    /// Nanoseconds since 1970 of the last change of content or metadata, which no program can set.
     pub fn changed(&self) -> i64 {
-        self.changed.max(self.modified)
+        self.changed
     }
 }
 

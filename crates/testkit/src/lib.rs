@@ -200,7 +200,8 @@ impl Workspace {
         let cycles = self.events_named("scale_status").len();
         let daemon = self.daemon_at_once(arguments);
         until(&format!("the first cycle; log: {}", daemon.log()), || {
-            (self.events_named("scale_status").len() > cycles).then_some(())
+            let known = daemon.published()["daemon"]["pid"] == daemon.pid();
+            (known && self.events_named("scale_status").len() > cycles).then_some(())
         });
         daemon
     }

@@ -77,7 +77,7 @@ pub(super) fn look(config: &Config, inputs: &Inputs) -> Outlook {
     let oldest = Inputs { age_seconds: inputs.age_seconds.max(u64::from(u32::MAX)), ..*inputs };
     let ceiling = judge(config, &oldest).confidence;
     let alternatives = match judged.verdict {
-        Verdict::Monitoring => smallest(alternatives(config, inputs)),
+        Verdict::Monitoring => smallest(alternatives(config, inputs, judged.optimal)),
         _ => Vec::new(),
     };
     let mut outlook =
@@ -86,14 +86,15 @@ pub(super) fn look(config: &Config, inputs: &Inputs) -> Outlook {
     outlook
 }
 
-/// All combinations of changes that the rule answers with a recommendation.
-fn alternatives(config: &Config, inputs: &Inputs) -> Vec<Vec<Change>> {
+/// All combinations of changes that the rule answers with a recommendation of this move.
+fn alternatives(config: &Config, inputs: &Inputs, optimal: Backend) -> Vec<Vec<Change>> {
     let mut found = Vec::new();
     for (age_seconds, older) in ages(inputs) {
         for (milestones, more) in counts(config, inputs) {
             for (trend, slower) in trends(inputs) {
                 let tried = Inputs { milestones, age_seconds, trend, ..*inputs };
-                if judge(config, &tried).verdict == Verdict::MigrationRecommended {
+                let judged = judge(config, &tried);
+                if judged.verdict == Verdict::MigrationRecommended && judged.optimal == optimal {
                     found.push([older.clone(), more.clone(), slower].into_iter().flatten().collect());
                 }
             }

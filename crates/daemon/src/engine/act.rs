@@ -1,5 +1,6 @@
 //! What a recommendation does (contract §7): announced once a pair, then a level that every cycle looks at.
 
+use milescale_core::backend::Backend;
 use milescale_core::decision::{Decision, Verdict};
 use milescale_core::line::EventName;
 use milescale_core::notification::Notification;
@@ -11,13 +12,24 @@ use super::Engine;
 use crate::sources::Moment;
 
 impl Engine {
-    /// Announces and notifies. Whether the notification was written anew. On figures that are not of now, nothing.
-    pub(super) fn act(&mut self) -> bool {
-        let Some(decision) = self.decision.clone() else { return false };
-        let Some(pair) = decision.recommended_move() else { return false };
-        if decision.stale {
-            return false;
+    /// Does what the last decision asks for: announces and notifies, or withdraws. Whether the notification was written
+    /// anew. On figures that are not of now, nothing.
+    pub(super) fn apply(&mut self) -> bool {
+        let Some(decision) = self.decision.clone().filter(|decision| !decision.stale) else { return false };
+        match (decision.verdict, decision.recommended_move()) {
+            (Verdict::MigrationRecommended, Some(pair)) => {
+                self.announce(pair, &decision);
+                self.notify(&decision)
+            }
+            (Verdict::Optimal | Verdict::Monitoring, _) => {
+                self.withdraw(&decision);
+                false
+            }
+            _ => false,
         }
+    }
+
+    fn announce(&mut self, pair: (Backend, Backend), decision: &Decision) {
         if self.state.announced != Some(pair) {
             let engine = self.config.config().database.engine;
             self.say(
@@ -29,7 +41,6 @@ impl Engine {
             );
             self.state.announced = Some(pair);
         }
-        self.notify(&decision)
     }
 
     fn notify(&mut self, decision: &Decision) -> bool {
@@ -49,11 +60,8 @@ impl Engine {
         done
     }
 
-    /// The recommendation does not stand, or no longer. On figures that are not of now nothing is withdrawn.
-    pub(super) fn withdraw(&mut self, decision: &Decision) {
-        if decision.stale {
-            return;
-        }
+    /// The recommendation does not stand, or no longer.
+    fn withdraw(&mut self, decision: &Decision) {
         if decision.verdict == Verdict::Optimal {
             self.state.announced = None;
         }

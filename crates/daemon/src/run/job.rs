@@ -71,7 +71,7 @@ impl Job {
         Self { started, handle }
     }
 
-    /// Waits for it; without a job, for ever. A panic is its message.
+    /// Waits for it; without a job, for ever. An error is the message of a panic.
     pub(super) async fn finished(job: &mut Option<Self>) -> Result<Done, String> {
         let Some(job) = job else { return std::future::pending().await };
         (&mut job.handle).await.map_err(|error| match error.try_into_panic() {
@@ -127,5 +127,21 @@ fn summary(status: &Status) -> String {
         Verdict::Unavailable => {
             format!("unavailable: {}", status.unavailable_because.first().map_or("nothing is known", String::as_str))
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::Job;
+    use tokio::time::Instant;
+
+    #[test]
+    fn a_panic_is_an_error_with_its_message_and_never_an_end_in_order() {
+        let runtime = tokio::runtime::Builder::new_current_thread().enable_time().build().unwrap();
+        let message = runtime.block_on(async {
+            let handle = tokio::task::spawn_blocking(|| panic!("the worker fell over a {}", "stone"));
+            Job::finished(&mut Some(Job { started: Instant::now(), handle })).await.unwrap_err()
+        });
+        assert_eq!(message, "the worker fell over a stone");
     }
 }

@@ -233,8 +233,11 @@ impl EventLog {
             numbering: Numbering::default(),
         };
         place.remember(file)?;
-        (self.window, self.bad, self.place) = (window, bad, Some(place));
-        self.read_rotated(Some(inode), now).map(|_| ())
+        (self.window, self.bad) = (window, bad);
+        self.read_rotated(Some(inode), now)?;
+        // Only now: what was read in part is read again.
+        self.place = Some(place);
+        Ok(())
     }
 
     /// Reads on in the rotated file where the windows reach further back. Whether there is one.

@@ -1,0 +1,129 @@
+//! Writes that fail and processes that die in them, by a shim under the C library (tests/faults/shim.c).
+
+use std::fs;
+use std::path::PathBuf;
+use std::process::Command;
+use std::sync::OnceLock;
+
+use milescale_testkit::Workspace;
+
+use super::{BINARY, repository};
+
+/// The shim, compiled once a process.
+fn shim() -> &'static PathBuf {
+    static SHIM: OnceLock<(tempfile::TempDir, PathBuf)> = OnceLock::new();
+    let (_, path) = SHIM.get_or_init(|| {
+        let folder = tempfile::tempdir().unwrap();
+        let path = folder.path().join("shim.so");
+        let source = repository().join("tests/faults/shim.c");
+        let compiled =
+            Command::new("cc").args(["-shared", "-fPIC", "-O2", "-o"]).arg(&path).arg(source).arg("-ldl").status();
+        assert!(compiled.unwrap().success());
+        (folder, path)
+    });
+    path
+}
+
+/// The same workspace with a fault to come.
+fn with_fault(root: &std::path::Path, fault: &str) -> Workspace {
+    let mut workspace = Workspace::at(root, BINARY);
+    let shim = shim().to_str().unwrap().to_owned();
+    workspace.environment = vec![
+        ("LD_PRELOAD".to_owned(), shim),
+        ("FAULT".to_owned(), fault.to_owned()),
+        ("FAULT_PATH".to_owned(), "/.milestones/".to_owned()),
+    ];
+    workspace
+}
+
+/// A workspace whose next `check` recommends: it writes a line of each kind, the notification and the memory.
+fn about_to_recommend() -> Workspace {
+    let workspace = Workspace::new(BINARY);
+    workspace.milestones("m", 36);
+    workspace.age_marker(30);
+    workspace.append("logs/performance-metrics.jsonl", "{\"performance\":{\"avg_query_time_ms\":600}}\n".repeat(10));
+    workspace.append("logs/storage-events.jsonl", "{\"details\":{\"operation\":\"query\",\"duration_ms\":600}}\n");
+    workspace
+}
+
+/// The operations of a `check`, one a line, as the shim names them.
+fn operations() -> Vec<String> {
+    let workspace = about_to_recommend();
+    let mut counting = with_fault(workspace.root(), "any:0:count");
+    let log = workspace.root().join("operations");
+    counting.environment.push(("FAULT_LOG".to_owned(), log.to_str().unwrap().to_owned()));
+    assert_eq!(counting.run(["check"]).code, 0);
+    fs::read_to_string(log).unwrap().lines().map(str::to_owned).collect()
+}
+
+#[test]
+fn what_must_last_is_synced_before_its_rename_and_its_folder_after() {
+    let operations = operations();
+    for name in ["state.json", "migration-notification.yaml"] {
+        let rename = operations
+            .iter()
+            .position(|line| line.contains("rename") && line.contains(name))
+            .unwrap_or_else(|| panic!("{name} is renamed into place: {operations:#?}"));
+        let kinds: Vec<&str> = operations[rename - 3..=rename + 1].iter().map(|line| kind(line)).collect();
+        assert_eq!(kinds, ["create", "write", "fsync", "rename", "fsync"], "{name}: {operations:#?}");
+    }
+}
+
+fn kind(line: &str) -> &'static str {
+    ["create", "write", "fsync", "rename", "unlink"].into_iter().find(|kind| line.contains(kind)).unwrap_or("other")
+}
+
+#[test]
+fn dying_at_any_write_leaves_a_workspace_that_goes_on() {
+    let count = operations().len();
+    assert!(count > 10, "{count} operations");
+    for what in ["kill", "killafter", "torn"] {
+        for number in 1..=count {
+            let workspace = about_to_recommend();
+            let died = with_fault(workspace.root(), &format!("any:{number}:{what}")).run(["check"]);
+            let said = workspace.run(["check"]);
+            assert_eq!(said.code, 0, "{what} {number}: {died:?} {said:?}");
+            assert!(said.out.contains("recommended: file → hybrid"), "{what} {number}: {said:?}");
+            assert!(workspace.read("config/migration-notification.yaml").ends_with("rollback_available: false\n"));
+            let text = workspace.read("logs/scale-events.jsonl");
+            let torn = text.lines().filter(|line| serde_json::from_str::<serde_json::Value>(line).is_err()).count();
+            assert!(torn <= usize::from(what == "torn"), "{what} {number}: {text}");
+            assert!(text.contains("migration_recommended"), "{what} {number}: said at least once: {text}");
+            assert!(!text.contains("state_unreadable"), "{what} {number}: {text}");
+            let left: Vec<_> =
+                fs::read_dir(workspace.path("config")).unwrap().map(|it| it.unwrap().file_name()).collect();
+            assert_eq!(left.len(), 3, "{what} {number}: what a crash left is removed: {left:?}");
+        }
+    }
+}
+
+#[test]
+fn a_failed_sync_is_no_success_and_leaves_the_old_file() {
+    let workspace = about_to_recommend();
+    workspace.run(["check"]);
+    let before = workspace.read(".milescale/state.json");
+    fs::remove_file(workspace.path("active/m-1.yaml")).unwrap();
+    let failed = with_fault(workspace.root(), "fsync:1:EIO+").run(["check"]);
+    assert_eq!(failed.code, 1, "{failed:?}");
+    assert!(failed.err.contains(".milescale/state.json cannot be written: Input/output error"), "{failed:?}");
+    assert_eq!(workspace.read(".milescale/state.json"), before);
+    assert_eq!(workspace.run(["check"]).code, 0);
+    assert_ne!(workspace.read(".milescale/state.json"), before);
+}
+
+#[test]
+fn dying_in_init_at_any_write_leaves_one_that_can_be_repeated() {
+    for number in 1..100 {
+        let workspace = Workspace::empty(BINARY);
+        let died = with_fault(workspace.root(), &format!("any:{number}:kill")).run(["init"]);
+        assert_eq!(workspace.run(["init"]).code, 0, "{number}");
+        assert_eq!(workspace.read("config/storage-backend.txt"), "file\n");
+        assert_eq!(workspace.run(["config", "check"]).code, 0, "{number}");
+        assert!(!workspace.events_named("scale_detection_initialized").is_empty());
+        if died.code == 0 {
+            assert!(number > 10, "{number} operations");
+            return;
+        }
+    }
+    panic!("init has more operations than thought");
+}
