@@ -231,6 +231,10 @@ impl FileStore {
     /// Ids that several files in different folders have, and the files.
     pub fn duplicates(&self) -> BTreeMap<String, Vec<PathBuf>> {
         let mut by_name: HashMap<&OsStr, Vec<&Path>> = HashMap::new();
+        // One folder has each name once: the common case costs no map.
+        if self.entries.keys().all(|path| path.parent().is_none_or(|folder| folder.as_os_str().is_empty())) {
+            return BTreeMap::new();
+        }
         for path in self.entries.keys() {
             by_name.entry(path.file_name().unwrap_or_default()).or_default().push(path);
         }
