@@ -140,6 +140,39 @@ fn a_recommendation_is_announced_once_notified_and_withdrawn() {
 }
 
 #[test]
+fn nothing_is_announced_or_withdrawn_on_stale_figures() {
+    let workspace = recommended();
+    workspace.run(["check"]);
+    let notification = workspace.read("config/migration-notification.yaml");
+    fs::remove_dir_all(workspace.path("active")).unwrap();
+    workspace.run(["check"]);
+    assert_eq!(workspace.status()["stale"], true);
+    assert_eq!(workspace.read("config/migration-notification.yaml"), notification);
+
+    let workspace = workspace_read_once_then_marked_hybrid();
+    workspace.run(["check"]);
+    let status = workspace.status();
+    assert_eq!((&status["status"], &status["stale"]), (&"migration_recommended".into(), &true.into()));
+    assert!(workspace.events_named("migration_recommended").is_empty());
+    assert!(!workspace.path("config/migration-notification.yaml").exists());
+}
+
+/// Figures that recommend, and a marker that somebody changed without moving anything.
+fn workspace_read_once_then_marked_hybrid() -> Workspace {
+    let workspace = workspace();
+    workspace.milestones("m", 36);
+    workspace.run(["check"]);
+    workspace.age_marker(30);
+    workspace.run(["check"]);
+    workspace.write("config/storage-backend.txt", "hybrid\n");
+    workspace.age_marker(1);
+    let entry = "{\"performance\":{\"avg_query_time_ms\":600}}\n";
+    workspace.append("logs/performance-metrics.jsonl", entry.repeat(10));
+    workspace.append("logs/storage-events.jsonl", "{\"details\":{\"operation\":\"query\",\"duration_ms\":600}}\n");
+    workspace
+}
+
+#[test]
 fn the_notification_of_auto_migrate_and_of_a_pin_says_why_nothing_moves() {
     let workspace = recommended();
     workspace.write("config/storage-config.yaml", "storage: {migration: {auto_migrate: true}, backend: file}\n");

@@ -179,6 +179,22 @@ fn signals_stop_and_reload_in_order() {
 }
 
 #[test]
+fn a_second_signal_ends_a_look_that_takes_long_at_once() {
+    let workspace = workspace();
+    // A hundred gigabytes without a single line: the look that has to read them takes longer than any test.
+    fs::File::create(workspace.path("logs/storage-events.jsonl")).unwrap().set_len(100 << 30).unwrap();
+    let daemon = workspace.daemon_at_once(NEVER);
+    daemon.until_logged("milescale starts");
+    daemon.signal("TERM");
+    daemon.until_logged("asked to stop");
+    daemon.signal("TERM");
+    let start = std::time::Instant::now();
+    let (code, log) = daemon.ended();
+    assert!(code == 0 && log.contains("asked again to stop; stopping at once"), "{log}");
+    assert!(start.elapsed() < Duration::from_secs(5), "{:?}", start.elapsed());
+}
+
+#[test]
 fn a_stop_right_after_the_start_is_not_lost() {
     let workspace = workspace();
     for _ in 0..5 {

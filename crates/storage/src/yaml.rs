@@ -27,7 +27,10 @@ pub fn parse(text: &[u8]) -> Result<Document, Flaw> {
     }
     let text = std::str::from_utf8(text).map_err(|error| not_utf8(text, error.valid_up_to()))?;
     let text = text.strip_prefix('\u{feff}').unwrap_or(text);
-    build(text).map_err(|flaw| conflict_marker(text).unwrap_or(flaw))
+    // A parser that panics on one file must not take the others along.
+    let built = std::panic::catch_unwind(|| build(text))
+        .unwrap_or_else(|_| Err(flaw(None, "the parser fails on it, which is a fault of milescale; please report it")));
+    built.map_err(|flaw| conflict_marker(text).unwrap_or(flaw))
 }
 
 fn flaw(position: Option<Position>, reason: impl Into<String>) -> Flaw {

@@ -107,6 +107,20 @@ fn a_replaced_folder_is_watched_again_once_armed() {
 }
 
 #[test]
+fn a_folder_that_another_took_the_place_of_is_watched_again_once_armed() {
+    let mut bench = Bench::new();
+    fs::create_dir(bench.path("other")).unwrap();
+    fs::rename(bench.path("active"), bench.path("away")).unwrap();
+    fs::rename(bench.path("other"), bench.path("active")).unwrap();
+    bench.until(|hints| hints.everything);
+    // At no time did the watch find the name missing.
+    bench.watch.arm().unwrap();
+    let milestone = bench.path("active/a.yaml");
+    fs::write(&milestone, "x").unwrap();
+    bench.until_milestone(&milestone);
+}
+
+#[test]
 fn new_folders_are_watched_with_all_below() {
     let bench = Bench::new();
     fs::create_dir_all(bench.path("active/1/2/3")).unwrap();
