@@ -41,6 +41,10 @@ fn each_bad_edit_is_rejected_with_its_place_and_changes_nothing() {
         assert_eq!(config["thresholds"]["milestone_count"]["file_to_hybrid"], 7, "{text}");
         assert!(workspace.run(["status"]).out.contains(message), "{text}");
     }
+    assert_eq!(daemon.stop().0, 0);
+    let daemon = workspace.daemon(NEVER);
+    daemon.until("/config/origin", "last_good");
+    assert_eq!(workspace.events_named("config_rejected").len(), bad.len(), "said once, across restarts");
     workspace.write(FILE, "storage: {thresholds: {milestone_count: {file_to_hybrid: 9}}}\n");
     workspace.until_event("config_reloaded", 1);
     daemon.until("/config/thresholds/milestone_count/file_to_hybrid", 9);

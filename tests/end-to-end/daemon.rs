@@ -226,8 +226,10 @@ fn a_changed_marker_is_reported_within_three_seconds_and_not_followed() {
     let daemon = workspace.daemon(NEVER);
     daemon.until("current_backend", "file");
     assert_eq!(workspace.status()["current_backend"], "file");
+    workspace.write("active/written-meanwhile.yaml", KIRO);
     workspace.write("config/storage-backend.txt", "file\n");
     daemon.until("stale", false);
+    daemon.until("milestone_count", 4);
     let event = workspace.until_event("backend_changed", 2);
     assert_eq!(event["details"]["adopted"], true);
     workspace.write("config/storage-backend.txt", "");

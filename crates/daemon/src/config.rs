@@ -184,6 +184,11 @@ impl ConfigKeeper {
         &self.problems
     }
 
+    /// What is wrong, as one text, so that the same is said only once; `None` when nothing is.
+    pub(crate) fn wrong(&self) -> Option<String> {
+        (!self.problems.is_empty()).then(|| self.problems.iter().map(|it| format!("{it}\n")).collect())
+    }
+
     /// Unknown keys.
     pub fn warnings(&self) -> &[Problem] {
         &self.in_force.warnings

@@ -204,6 +204,9 @@ impl Engine {
         let folder_is_there = self.workspace.folder().is_dir();
         // Without the folder, a missing configuration says nothing.
         let mut again = if folder_is_there { self.config.look(&mut notes) } else { None };
+        if !notes.is_empty() {
+            self.state.config_rejected = self.config.wrong();
+        }
         again = earlier(again, self.sources.look(hints, moment, &mut notes));
         self.figures = Figures { machine: self.figures.machine, ..self.sources.figures(moment) };
         self.decide(moment);
@@ -250,12 +253,12 @@ impl Engine {
     }
 
     fn say_bad_config(&mut self) {
-        let problems = self.config.problems().to_vec();
-        let said = (!problems.is_empty()).then(|| problems.iter().map(|it| it.to_string() + "\n").collect::<String>());
-        if said.is_some() && self.state.config_rejected != said {
+        let wrong = self.config.wrong();
+        if wrong.is_some() && self.state.config_rejected != wrong {
+            let problems = self.config.problems().to_vec();
             self.say_all(&[Note::ConfigRejected { file: self.config.shown(), problems }]);
         }
-        self.state.config_rejected = said;
+        self.state.config_rejected = wrong;
     }
 
     fn say_all(&mut self, notes: &[Note]) {
@@ -272,7 +275,7 @@ impl Engine {
             return;
         }
         let (current, _) = self.sources.current();
-        // These two are written before anything is decided.
+        // The first event of a workspace stands before any decision.
         let optimal =
             self.decision.as_ref().and_then(|decision| decision.optimal).filter(|_| event != EventName::Initialized);
         let line = ScaleEvent::new(Moment::now().timestamp(), event, current, optimal, details);

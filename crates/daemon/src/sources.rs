@@ -62,6 +62,8 @@ pub(crate) struct Sources {
     follower: Follower,
     standing: Standing,
     store: FileStore,
+    /// Changes of the store may have been missed: only a look at everything tells.
+    store_missed: bool,
     log: EventLog,
     figures: Figures,
     marker_modified: Option<SystemTime>,
@@ -78,6 +80,7 @@ impl Sources {
         let remembered = state.figures.store.map_or(0, |store| store.milestone_count);
         Self {
             store: FileStore::new(workspace.active(), remembered),
+            store_missed: true,
             log: EventLog::new(workspace.storage_events(), state.log_reported),
             workspace,
             patience,
@@ -102,6 +105,7 @@ impl Sources {
             self.look_at_log(moment, notes);
             again = earlier(again, self.say_flawed(moment, notes));
         } else {
+            self.store_missed = true;
             let reason = "the folder is gone; put it back, or run milescale init".to_owned();
             self.unavailable.insert(self.shown(&self.workspace.folder()), reason);
         }
@@ -133,6 +137,7 @@ impl Sources {
     }
 
     fn look_at_store(&mut self, hints: &Hints, moment: Moment) -> Option<Duration> {
+        let missed = std::mem::replace(&mut self.store_missed, true);
         let Standing::Follows(backend) = self.standing else { return None };
         if backend != Backend::File {
             let reason = format!(
@@ -142,14 +147,14 @@ impl Sources {
             self.figures.store = None;
             return None;
         }
-        let incomplete = self.follower.followed().is_none() || !self.said.is_empty();
-        let extent = if hints.everything || incomplete {
+        let extent = if hints.everything || missed {
             Extent::Everything
         } else {
             Extent::Paths(hints.milestones.iter().cloned().collect())
         };
         match self.store.survey(&extent, moment.wall) {
             Ok(()) => {
+                self.store_missed = false;
                 self.follower.read_in_full(Backend::File);
                 self.figures.store = Some(self.store.figures());
                 self.store.wants_another_look().then_some(FRESH_AFTER)
