@@ -105,4 +105,19 @@ mod tests {
         assert!((1..=100).contains(&figures.memory_usage_percent.unwrap()));
         assert!(figures.disk_io_percent.is_none_or(|percent| percent <= 100));
     }
+
+    #[test]
+    fn busy_processors_show() {
+        let folder = tempfile::tempdir().unwrap();
+        let stop = std::sync::atomic::AtomicBool::new(false);
+        std::thread::scope(|scope| {
+            for _ in 0..std::thread::available_parallelism().unwrap().get() {
+                scope.spawn(|| while !stop.load(std::sync::atomic::Ordering::Relaxed) {});
+            }
+            let mut machine = Machine::new(folder.path());
+            let busy = machine.sample().cpu_usage_percent;
+            stop.store(true, std::sync::atomic::Ordering::Relaxed);
+            assert!(busy >= Some(25), "{busy:?}");
+        });
+    }
 }
