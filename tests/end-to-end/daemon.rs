@@ -254,17 +254,41 @@ fn a_marker_that_is_written_in_two_steps_is_no_change() {
     );
 }
 
+/// A workspace whose commands get so many watches from the system.
+fn with_watches(count: u32) -> Workspace {
+    let mut workspace = workspace();
+    let script = format!("echo {count} > /proc/sys/user/max_inotify_watches && exec \"$@\"");
+    workspace.wrapper = ["unshare", "-Ur", "sh", "-c", &script, "sh"].map(str::to_owned).to_vec();
+    workspace
+}
+
 #[test]
 fn works_without_a_watch_when_the_system_gives_none_needs_root() {
-    let mut workspace = workspace();
-    let script = "mount -t proc proc /proc 2>/dev/null; echo 0 > /proc/sys/user/max_inotify_watches; exec \"$@\"";
-    workspace.wrapper = ["unshare", "-Ur", "sh", "-c", script, "sh"].map(str::to_owned).to_vec();
+    let workspace = with_watches(0);
     let daemon = workspace.daemon(NEVER);
     daemon.until_logged("changes cannot be watched");
     workspace.write("active/a.yaml", "id: a");
     daemon.until("milestone_count", 1);
     assert!(daemon.published()["daemon"]["not_watching"].as_str().unwrap().contains("fs.inotify"));
     assert_eq!(daemon.log().matches("changes cannot be watched").count(), 1, "said once");
+}
+
+#[test]
+fn notices_when_watches_run_out_later_needs_root() {
+    let workspace = with_watches(8);
+    let daemon = workspace.daemon(NEVER);
+    assert!(daemon.published()["daemon"]["not_watching"].is_null());
+    for number in 0..12 {
+        workspace.write(format!("active/folder-{number}/a.yaml"), "id: a");
+    }
+    daemon.until("milestone_count", 12);
+    daemon.until_logged("changes cannot be watched");
+    workspace.write("active/folder-11/b.yaml", "id: b");
+    daemon.until("milestone_count", 13);
+    for number in 0..12 {
+        fs::remove_dir_all(workspace.path(format!("active/folder-{number}"))).unwrap();
+    }
+    daemon.until_logged("changes are watched again");
 }
 
 #[test]

@@ -4,13 +4,14 @@
 //! with it, so that nothing is shared and the loop always goes round. A change wakes the loop by a hint; a hint makes a
 //! look due; what is due is done when the engine is there. A stop is a level that every turn sees.
 
+mod eyes;
 mod job;
 
 use std::path::PathBuf;
 use std::sync::Arc;
 use std::time::Duration;
 
-use milescale_sensing::watch::{Hints, NotWatched, Places, Watch};
+use milescale_sensing::watch::{Hints, Inbox};
 use milescale_storage::lock::{self, Attempt, Held};
 use milescale_storage::workspace::Workspace;
 use tokio::sync::{Notify, watch};
@@ -21,7 +22,8 @@ use crate::engine::{Engine, Mode, everything};
 use crate::signals::{self, Received};
 use crate::sources::Patience;
 use crate::supervisor::Supervisor;
-use job::{Done, Job, Work};
+use eyes::Eyes;
+use job::{Done, Job, Work, Worker};
 
 /// How long hints gather before they are looked at: one save of an editor is several events.
 const DEBOUNCE: Duration = Duration::from_millis(50);
@@ -124,8 +126,7 @@ struct Daemon {
     supervisor: Supervisor,
     lock: Held,
     wake: Arc<Notify>,
-    watch: Option<Watch>,
-    not_watching: Option<NotWatched>,
+    inbox: Arc<Inbox>,
     hints: Hints,
     /// When the hints that have gathered are looked at.
     look_due: Option<Instant>,
@@ -139,15 +140,16 @@ struct Daemon {
 
 impl Daemon {
     fn new(workspace: Workspace, options: Options, received: watch::Receiver<Received>, lock: Held) -> Self {
+        let wake = Arc::new(Notify::new());
+        let waker = Arc::clone(&wake);
         Self {
             workspace,
             options,
             received,
             supervisor: Supervisor::new(),
             lock,
-            wake: Arc::new(Notify::new()),
-            watch: None,
-            not_watching: None,
+            wake,
+            inbox: Arc::new(Inbox::new(move || waker.notify_one())),
             hints: Hints::default(),
             look_due: None,
             last_cycle: None,
@@ -160,16 +162,16 @@ impl Daemon {
 
     async fn run(mut self) -> Result<(), RunError> {
         tracing::info!(workspace = %self.workspace.root().display(), pid = std::process::id(), "milescale starts");
-        let mut job = Some(self.start(self.opened(), Work::Cycle));
-        let mut idle: Option<Engine> = None;
+        let mut idle = Some(self.opened());
+        let mut job: Option<Job> = None;
         loop {
             if self.received.borrow().stops > 0 {
                 return self.stop(idle, job).await;
             }
-            if let Some(engine) = idle.take() {
-                match self.due(&engine) {
-                    Some(work) => job = Some(self.start(engine, work)),
-                    None => idle = Some(engine),
+            if let Some(worker) = idle.take() {
+                match self.due(&worker.engine) {
+                    Some(work) => job = Some(Job::start(worker, work, self.interval)),
+                    None => idle = Some(worker),
                 }
             }
             let next = self.next_turn();
@@ -190,8 +192,12 @@ impl Daemon {
         }
     }
 
-    fn opened(&self) -> Engine {
-        Engine::open(self.workspace.clone(), self.options.environment.clone(), Mode::Writing, Patience::Wait)
+    fn opened(&self) -> Worker {
+        let environment = self.options.environment.clone();
+        Worker {
+            engine: Engine::open(self.workspace.clone(), environment, Mode::Writing, Patience::Wait),
+            eyes: Eyes::new(&self.workspace, Arc::clone(&self.inbox)),
+        }
     }
 
     /// What the engine has to do now.
@@ -200,9 +206,13 @@ impl Daemon {
         self.interval = self.options.interval.unwrap_or(configured);
         let now = Instant::now();
         if self.last_cycle.is_none_or(|last| last + self.interval <= now) {
+            self.last_cycle = Some(now);
+            self.reloads_begun = self.received.borrow().reloads;
+            // A cycle takes in all that hints could name.
+            (self.hints, self.look_due) = (Hints::default(), None);
             return Some(Work::Cycle);
         }
-        self.look_due.is_some_and(|due| due <= now).then(|| Work::Look(std::mem::take(&mut self.hints)))
+        self.look_due.take_if(|due| *due <= now).map(|_| Work::Look(std::mem::take(&mut self.hints)))
     }
 
     fn next_turn(&self) -> Instant {
@@ -210,25 +220,8 @@ impl Daemon {
         self.look_due.map_or(cycle, |look| look.min(cycle))
     }
 
-    fn start(&mut self, engine: Engine, work: Work) -> Job {
-        let everything_is_seen = match &work {
-            Work::Cycle => {
-                self.last_cycle = Some(Instant::now());
-                self.reloads_begun = self.received.borrow().reloads;
-                self.hints = Hints::default();
-                true
-            }
-            Work::Look(hints) => hints.everything,
-        };
-        self.look_due = None;
-        if everything_is_seen {
-            self.arm();
-        }
-        Job::start(engine, work, self.report())
-    }
-
-    /// Takes back the engine; a worker that panicked is replaced by one that starts from what was remembered.
-    fn finish(&mut self, done: Result<Done, String>) -> Result<Engine, RunError> {
+    /// Takes back the worker; one that panicked is replaced by one that starts from what was remembered.
+    fn finish(&mut self, done: Result<Done, String>) -> Result<Worker, RunError> {
         let done = match done {
             Ok(done) => done,
             Err(panic) => {
@@ -253,12 +246,12 @@ impl Daemon {
         if let Some(again) = done.again {
             self.look_again(done.again_at, again);
         }
-        if self.not_watching.is_some() {
+        if done.worker.eyes.not_watching.is_some() {
             // Never more than a tenth of the time: a look may be long.
             self.look_again(everything(), POLL.max(done.took * 9));
         }
         self.keep_lock()?;
-        Ok(done.engine)
+        Ok(done.worker)
     }
 
     fn look_again(&mut self, hints: Hints, after: Duration) {
@@ -268,8 +261,7 @@ impl Daemon {
     }
 
     fn gather(&mut self) {
-        let Some(watch) = &self.watch else { return };
-        let hints = watch.take();
+        let hints = self.inbox.take();
         if !hints.is_empty() {
             self.look_again(hints, DEBOUNCE);
         }
@@ -282,28 +274,6 @@ impl Daemon {
             Supervisor::reloading();
             self.last_cycle = None;
         }
-    }
-
-    fn arm(&mut self) {
-        let result = self.watched().and_then(Watch::arm);
-        let before = self.not_watching.take();
-        match &result {
-            Err(error) if before.as_ref() != Some(error) => tracing::warn!("{error}"),
-            Ok(()) if before.is_some() => tracing::info!("changes are watched again"),
-            _ => {}
-        }
-        self.not_watching = result.err();
-    }
-
-    /// The watch; made the first time, and as long as it could not be.
-    fn watched(&mut self) -> Result<&mut Watch, NotWatched> {
-        let watch = if let Some(watch) = self.watch.take() {
-            watch
-        } else {
-            let wake = Arc::clone(&self.wake);
-            Watch::new(places(&self.workspace), move || wake.notify_one())?
-        };
-        Ok(self.watch.insert(watch))
     }
 
     /// A lock on a file that is gone (a checkout removed `.milestones/`) keeps nobody out: it is taken anew.
@@ -319,27 +289,23 @@ impl Daemon {
         Ok(())
     }
 
-    fn report(&self) -> job::Report {
-        job::Report { interval: self.interval, not_watching: self.not_watching.as_ref().map(ToString::to_string) }
-    }
-
     /// Ends in order: a look under way may end, the memory is written. A second signal, and it ends at once.
-    async fn stop(mut self, idle: Option<Engine>, mut job: Option<Job>) -> Result<(), RunError> {
+    async fn stop(mut self, idle: Option<Worker>, mut job: Option<Job>) -> Result<(), RunError> {
         tracing::info!("asked to stop");
         Supervisor::stopping();
-        let mut engine = idle;
-        if engine.is_none() {
+        let mut worker = idle;
+        if worker.is_none() {
             tokio::select! {
                 done = timeout(DRAIN, Job::finished(&mut job)) => match done {
-                    Ok(Ok(done)) => engine = Some(done.engine),
+                    Ok(Ok(done)) => worker = Some(done.worker),
                     Ok(Err(panic)) => tracing::error!(panic, "the worker panicked while stopping"),
                     Err(_) => tracing::error!("the look under way does not end; stopping without it"),
                 },
                 () = second_stop(&mut self.received) => tracing::warn!("asked again to stop; stopping at once"),
             }
         }
-        if let Some(mut engine) = engine {
-            engine.close();
+        if let Some(mut worker) = worker {
+            worker.engine.close();
         }
         tracing::info!("milescale has stopped");
         Ok(())
@@ -351,18 +317,5 @@ async fn second_stop(received: &mut watch::Receiver<Received>) {
         if received.changed().await.is_err() {
             std::future::pending::<()>().await;
         }
-    }
-}
-
-fn places(workspace: &Workspace) -> Places {
-    Places {
-        root: workspace.root().to_owned(),
-        folder: workspace.folder(),
-        active: workspace.active(),
-        config_folder: workspace.config_folder(),
-        config_file: workspace.config_file(),
-        marker: workspace.marker(),
-        logs: workspace.logs(),
-        storage_events: workspace.storage_events(),
     }
 }

@@ -11,7 +11,7 @@ use milescale_core::figures::{Figures, Stale};
 use milescale_core::timestamp;
 use milescale_sensing::log::EventLog;
 use milescale_sensing::watch::Hints;
-use milescale_storage::files::{Extent, FileStore, Unavailable};
+use milescale_storage::files::{Extent, FileStore, Reach, Unavailable};
 use milescale_storage::marker;
 use milescale_storage::workspace::Workspace;
 
@@ -24,6 +24,9 @@ const FLAWED_AFTER: Duration = Duration::from_secs(2);
 
 /// When to look again at a file that was read within a clock tick of its last change.
 const FRESH_AFTER: Duration = Duration::from_millis(2100);
+
+/// When to look again at everything once folders have come or gone.
+const NEW_FOLDER_AFTER: Duration = Duration::from_secs(1);
 
 /// How often a source that cannot be read is tried.
 const RETRY_AFTER: Duration = Duration::from_secs(1);
@@ -153,11 +156,13 @@ impl Sources {
             Extent::Paths(hints.milestones.iter().cloned().collect())
         };
         match self.store.survey(&extent, moment.wall) {
-            Ok(()) => {
-                self.store_missed = false;
+            Ok(reach) => {
+                // The watch of a new folder may have been set only after it was looked into.
+                self.store_missed = reach == Reach::Widened;
                 self.follower.read_in_full(Backend::File);
                 self.figures.store = Some(self.store.figures());
-                self.store.wants_another_look().then_some(FRESH_AFTER)
+                let fresh = self.store.wants_another_look().then_some(FRESH_AFTER);
+                earlier(fresh, self.store_missed.then_some(NEW_FOLDER_AFTER))
             }
             Err(Unavailable { path, reason }) => {
                 self.unavailable.insert(self.shown(&path), reason);
@@ -298,7 +303,10 @@ impl Sources {
 
     /// Whether all that another look could be due for are fresh files.
     pub(crate) fn is_settled(&self) -> bool {
-        self.unavailable.is_empty() && self.flawed_since.is_empty() && !matches!(self.standing, Standing::Stale { .. })
+        !self.store_missed
+            && self.unavailable.is_empty()
+            && self.flawed_since.is_empty()
+            && !matches!(self.standing, Standing::Stale { .. })
     }
 
     /// Paths that were read within a clock tick of their last change.

@@ -5,8 +5,10 @@
 //! before every full look, moves it when another folder has taken the name.
 
 use std::collections::{BTreeMap, BTreeSet};
+use std::fmt;
 use std::os::unix::fs::MetadataExt;
 use std::path::{Path, PathBuf};
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex, PoisonError};
 
 use notify::event::{AccessKind, AccessMode, CreateKind, EventKind, RemoveKind};
@@ -82,34 +84,68 @@ pub struct NotWatched {
     pub cause: String,
 }
 
-/// The watch. Hints gather until they are taken.
+/// Where hints gather until they are taken.
+pub struct Inbox {
+    hints: Mutex<Hints>,
+    /// The system has refused a watch since this was last asked.
+    refused: AtomicBool,
+    wake: Box<dyn Fn() + Send + Sync>,
+}
+
+impl Inbox {
+    /// An empty one. `wake` is called, from another thread, whenever there are new hints.
+    pub fn new(wake: impl Fn() + Send + Sync + 'static) -> Self {
+        Self { hints: Mutex::default(), refused: AtomicBool::new(false), wake: Box::new(wake) }
+    }
+
+    /// Takes the hints that have gathered.
+    pub fn take(&self) -> Hints {
+        std::mem::take(&mut self.hints.lock().unwrap_or_else(PoisonError::into_inner))
+    }
+
+    fn put(&self, hints: Hints) {
+        if !hints.is_empty() {
+            self.hints.lock().unwrap_or_else(PoisonError::into_inner).merge(hints);
+            (self.wake)();
+        }
+    }
+}
+
+impl fmt::Debug for Inbox {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Inbox").field("hints", &self.hints).finish_non_exhaustive()
+    }
+}
+
+/// The watch.
 #[derive(Debug)]
 pub struct Watch {
     watcher: RecommendedWatcher,
     places: Places,
     /// Which folder, by device and inode, is watched under a name.
     armed: BTreeMap<PathBuf, (u64, u64)>,
-    hints: Arc<Mutex<Hints>>,
+    inbox: Arc<Inbox>,
 }
 
 impl Watch {
-    /// A watch that is not armed yet. `wake` is called, from another thread, whenever there are new hints.
+    /// A watch that is not armed yet; its hints go to `inbox`.
     ///
     /// # Errors
     /// When the system gives no watch at all.
-    pub fn new(places: Places, wake: impl Fn() + Send + 'static) -> Result<Self, NotWatched> {
-        let hints = Arc::new(Mutex::new(Hints::default()));
-        let (inbox, classify) = (Arc::clone(&hints), places.clone());
-        let handler = move |event: notify::Result<Event>| {
-            let hint = event.map_or_else(|_| everything(), |event| hints_of(&event, &classify));
-            if !hint.is_empty() {
-                inbox.lock().unwrap_or_else(PoisonError::into_inner).merge(hint);
-                wake();
+    pub fn new(places: Places, inbox: Arc<Inbox>) -> Result<Self, NotWatched> {
+        let (out, classify) = (Arc::clone(&inbox), places.clone());
+        let handler = move |event: notify::Result<Event>| match event {
+            Ok(event) => out.put(hints_of(&event, &classify)),
+            Err(error) => {
+                // A new folder that could not be watched, perhaps: arming again tells.
+                tracing::debug!(%error, "the watcher reports an error");
+                out.refused.store(true, Ordering::Release);
+                out.put(everything());
             }
         };
         let watcher = RecommendedWatcher::new(handler, Config::default().with_follow_symlinks(false))
             .map_err(|error| not_watched(&places.root, &error))?;
-        Ok(Self { watcher, places, armed: BTreeMap::new(), hints })
+        Ok(Self { watcher, places, armed: BTreeMap::new(), inbox })
     }
 
     /// Sets the watch on folders that are new under their name. Called before a full look, nothing can change unseen
@@ -120,6 +156,9 @@ impl Watch {
     pub fn arm(&mut self) -> Result<(), NotWatched> {
         let Places { root, folder, active, config_folder, logs, .. } = self.places.clone();
         let mut result = Ok(());
+        if self.inbox.refused.swap(false, Ordering::AcqRel) {
+            self.armed.clear();
+        }
         for (path, mode) in [
             (root, RecursiveMode::NonRecursive),
             (folder, RecursiveMode::NonRecursive),
@@ -133,10 +172,9 @@ impl Watch {
             if self.armed.get(&path).copied() == now {
                 continue;
             }
-            if self.armed.remove(&path).is_some() {
-                // The folder that had the name may be gone, and its watch with it.
-                let _ = self.watcher.unwatch(&path);
-            }
+            self.armed.remove(&path);
+            // The folder that had the name may be gone, and its watch with it.
+            let _ = self.watcher.unwatch(&path);
             let Some(identity) = now else { continue };
             match self.watcher.watch(&path, mode) {
                 Ok(()) => drop(self.armed.insert(path, identity)),
@@ -147,11 +185,6 @@ impl Watch {
             }
         }
         result
-    }
-
-    /// Takes the hints that have gathered.
-    pub fn take(&self) -> Hints {
-        std::mem::take(&mut self.hints.lock().unwrap_or_else(PoisonError::into_inner))
     }
 }
 

@@ -9,6 +9,7 @@ use milescale_sensing::watch::Hints;
 use tokio::task::JoinHandle;
 use tokio::time::Instant;
 
+use super::eyes::Eyes;
 use crate::engine::{Engine, everything};
 use crate::status::{DaemonStatus, Status};
 
@@ -21,11 +22,20 @@ pub(super) enum Work {
     Look(Hints),
 }
 
-/// What the loop knows and the published status tells.
-#[derive(Debug, Clone)]
-pub(super) struct Report {
-    pub(super) interval: Duration,
-    pub(super) not_watching: Option<String>,
+impl Work {
+    fn takes_in_everything(&self) -> bool {
+        match self {
+            Self::Cycle => true,
+            Self::Look(hints) => hints.everything,
+        }
+    }
+}
+
+/// Who does it: what is handed to the thread and comes back from it.
+#[derive(Debug)]
+pub(super) struct Worker {
+    pub(super) engine: Engine,
+    pub(super) eyes: Eyes,
 }
 
 /// Work under way.
@@ -38,7 +48,7 @@ pub(super) struct Job {
 /// Work done.
 #[derive(Debug)]
 pub(super) struct Done {
-    pub(super) engine: Engine,
+    pub(super) worker: Worker,
     pub(super) was_cycle: bool,
     pub(super) took: Duration,
     /// When to look again without a hint, and at what.
@@ -49,21 +59,24 @@ pub(super) struct Done {
 }
 
 impl Job {
-    /// Starts it. The status is published at its end.
-    pub(super) fn start(mut engine: Engine, work: Work, report: Report) -> Self {
+    /// Starts it. The watch is armed before a look at everything; the status is published at the end.
+    pub(super) fn start(mut worker: Worker, work: Work, interval: Duration) -> Self {
         let started = Instant::now();
         let handle = tokio::task::spawn_blocking(move || {
             let was_cycle = work == Work::Cycle;
+            if work.takes_in_everything() {
+                worker.eyes.arm();
+            }
             let again = match work {
-                Work::Cycle => engine.cycle().1,
-                Work::Look(hints) => engine.look(&hints),
+                Work::Cycle => worker.engine.cycle().1,
+                Work::Look(hints) => worker.engine.look(&hints),
             };
-            let status = publish(&mut engine, was_cycle, report);
+            let status = publish(&mut worker, was_cycle, interval);
             Done {
                 took: started.elapsed(),
-                again_at: again_at(&engine),
+                again_at: again_at(&worker.engine),
                 summary: summary(&status),
-                engine,
+                worker,
                 was_cycle,
                 again,
             }
@@ -94,7 +107,8 @@ fn again_at(engine: &Engine) -> Hints {
     }
 }
 
-fn publish(engine: &mut Engine, was_cycle: bool, report: Report) -> Status {
+fn publish(worker: &mut Worker, was_cycle: bool, interval: Duration) -> Status {
+    let Worker { engine, eyes } = worker;
     let mut status = Status::of(engine);
     if was_cycle {
         engine.last_cycle = Timestamp::try_from(std::time::SystemTime::now()).ok();
@@ -103,8 +117,8 @@ fn publish(engine: &mut Engine, was_cycle: bool, report: Report) -> Status {
         running: true,
         pid: Some(std::process::id()),
         last_cycle: engine.last_cycle.map(timestamp::to_text),
-        interval: Some(report.interval.as_secs_f64()),
-        not_watching: report.not_watching,
+        interval: Some(interval.as_secs_f64()),
+        not_watching: eyes.not_watching.as_ref().map(ToString::to_string),
     };
     let published = if engine.workspace.own().is_dir() { status.publish(&engine.workspace) } else { Ok(()) };
     engine.output.note(".milescale/status.json", published);

@@ -1,13 +1,15 @@
 use std::fs;
 use std::path::{Path, PathBuf};
+use std::sync::Arc;
 use std::sync::mpsc::{Receiver, channel};
 use std::time::{Duration, Instant};
 
-use super::{Hints, Places, Watch};
+use super::{Hints, Inbox, Places, Watch};
 
 struct Bench {
     folder: tempfile::TempDir,
     watch: Watch,
+    inbox: Arc<Inbox>,
     woken: Receiver<()>,
 }
 
@@ -29,9 +31,10 @@ impl Bench {
             fs::create_dir_all(path).unwrap();
         }
         let (send, woken) = channel();
-        let mut watch = Watch::new(places, move || send.send(()).unwrap_or_default()).unwrap();
+        let inbox = Arc::new(Inbox::new(move || send.send(()).unwrap_or_default()));
+        let mut watch = Watch::new(places, Arc::clone(&inbox)).unwrap();
         watch.arm().unwrap();
-        Self { folder, watch, woken }
+        Self { folder, watch, inbox, woken }
     }
 
     fn path(&self, path: &str) -> PathBuf {
@@ -45,7 +48,7 @@ impl Bench {
         while !enough(&hints) {
             let left = end.saturating_duration_since(Instant::now());
             self.woken.recv_timeout(left).unwrap_or_else(|_| panic!("only {hints:?}"));
-            hints.merge(self.watch.take());
+            hints.merge(self.inbox.take());
         }
     }
 
@@ -76,7 +79,7 @@ fn reading_and_other_files_wake_nobody() {
     fs::write(&milestone, "x").unwrap();
     bench.until_milestone(&milestone);
     while bench.woken.recv_timeout(Duration::from_millis(300)).is_ok() {}
-    bench.watch.take();
+    bench.inbox.take();
     fs::read(&milestone).unwrap();
     fs::read_dir(bench.path("active")).unwrap().for_each(drop);
     fs::write(bench.path("logs/scale-events.jsonl"), "x").unwrap();
@@ -127,9 +130,10 @@ fn new_folders_are_watched_with_all_below() {
     bench.until_milestone(&bench.path("active/1"));
     let milestone = bench.path("active/1/2/3/a.yaml");
     // The watch of the new folders is set by another thread: write until it is seen.
-    bench.until(|hints| {
+    let mut hints = Hints::default();
+    while !hints.milestones.contains(&milestone) {
         fs::write(&milestone, "x").unwrap();
-        std::thread::yield_now();
-        hints.milestones.iter().any(|path| path.starts_with(bench.path("active/1")))
-    });
+        let _ = bench.woken.recv_timeout(Duration::from_millis(10));
+        hints.merge(bench.inbox.take());
+    }
 }

@@ -28,6 +28,15 @@ pub enum Extent {
     Paths(Vec<PathBuf>),
 }
 
+/// How far a look went.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Reach {
+    /// As far as asked.
+    AsAsked,
+    /// To everything, because a path was that of a folder.
+    Widened,
+}
+
 /// The store cannot be read, so that its last figures are stale.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Unavailable {
@@ -85,17 +94,19 @@ impl FileStore {
     ///
     /// # Errors
     /// When folders cannot be read, or `active/` is gone though it held milestones: then nothing remembered changes.
-    pub fn survey(&mut self, extent: &Extent, now: SystemTime) -> Result<(), Unavailable> {
+    pub fn survey(&mut self, extent: &Extent, now: SystemTime) -> Result<Reach, Unavailable> {
+        let mut reach = Reach::AsAsked;
         if let Extent::Paths(paths) = extent {
             let mut folder_among_them = false;
             for path in paths {
                 folder_among_them |= self.look_at(path, now)? == Found::Folder;
             }
             if !folder_among_them {
-                return Ok(());
+                return Ok(reach);
             }
+            reach = Reach::Widened;
         }
-        self.look_at_everything(now)
+        self.look_at_everything(now).map(|()| reach)
     }
 
     fn look_at_everything(&mut self, now: SystemTime) -> Result<(), Unavailable> {

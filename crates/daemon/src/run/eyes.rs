@@ -1,0 +1,56 @@
+//! The watch as the daemon keeps it: made when it can be, armed before each look at everything.
+
+use std::sync::Arc;
+
+use milescale_sensing::watch::{Inbox, NotWatched, Places, Watch};
+use milescale_storage::workspace::Workspace;
+
+/// The watch, or why there is none.
+#[derive(Debug)]
+pub(super) struct Eyes {
+    places: Places,
+    inbox: Arc<Inbox>,
+    watch: Option<Watch>,
+    /// Why changes are found by looking only, where they are.
+    pub(super) not_watching: Option<NotWatched>,
+}
+
+impl Eyes {
+    pub(super) fn new(workspace: &Workspace, inbox: Arc<Inbox>) -> Self {
+        Self { places: places(workspace), inbox, watch: None, not_watching: None }
+    }
+
+    /// Arms the watch. It walks all folders of milestones, so it is done where blocking is allowed.
+    pub(super) fn arm(&mut self) {
+        let result = self.watched().and_then(Watch::arm);
+        let before = self.not_watching.take();
+        match &result {
+            Err(error) if before.as_ref() != Some(error) => tracing::warn!("{error}"),
+            Ok(()) if before.is_some() => tracing::info!("changes are watched again"),
+            _ => {}
+        }
+        self.not_watching = result.err();
+    }
+
+    /// The watch; made the first time, and as long as it could not be.
+    fn watched(&mut self) -> Result<&mut Watch, NotWatched> {
+        let watch = match self.watch.take() {
+            Some(watch) => watch,
+            None => Watch::new(self.places.clone(), Arc::clone(&self.inbox))?,
+        };
+        Ok(self.watch.insert(watch))
+    }
+}
+
+fn places(workspace: &Workspace) -> Places {
+    Places {
+        root: workspace.root().to_owned(),
+        folder: workspace.folder(),
+        active: workspace.active(),
+        config_folder: workspace.config_folder(),
+        config_file: workspace.config_file(),
+        marker: workspace.marker(),
+        logs: workspace.logs(),
+        storage_events: workspace.storage_events(),
+    }
+}
