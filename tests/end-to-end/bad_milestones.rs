@@ -110,6 +110,29 @@ fn what_is_no_regular_file_never_counts_hangs_or_leaves_the_workspace() {
     assert!(workspace.events_named("source_unavailable").is_empty());
 }
 
+#[test]
+fn names_and_texts_of_any_bytes_are_counted_remembered_and_never_reach_a_terminal_raw() {
+    use std::os::unix::ffi::OsStrExt;
+    let workspace = workspace();
+    let name = std::path::Path::new("active").join(std::ffi::OsStr::from_bytes(b"\xff\x1b[2J.yaml"));
+    workspace.write(&name, "a: \x1b]0;title\x07 [\n");
+    workspace.append(
+        "logs/scale-events.jsonl",
+        "{\"timestamp\":\"2999-01-01T00:00:00Z\",\"event\":\"\\u001b[2J\",\"details\":{}}\n",
+    );
+    assert_eq!(workspace.run(["check"]).code, 0);
+    assert_eq!(workspace.run(["check"]).code, 0);
+    assert_eq!(workspace.events_named("milestones_unparsable").len(), 1, "remembered");
+    for verb in ["status", "dashboard", "doctor", "events", "check"] {
+        let said = workspace.run([verb]);
+        assert!(!said.out.contains('\x1b') && !said.err.contains('\x1b'), "{verb}: {said:?}");
+    }
+    workspace.write(&name, GOOD);
+    workspace.run(["check"]);
+    assert_eq!(workspace.events_named("milestones_mended").len(), 1);
+    assert_eq!(workspace.status()["kiro_enabled_count"], 1);
+}
+
 /// A daemon without root's right to read everything.
 fn as_somebody_else(workspace: &mut Workspace) -> tempfile::TempDir {
     let place = tempfile::tempdir().unwrap();

@@ -13,5 +13,6 @@ pub mod facts;
 pub mod figures;
 pub mod line;
 pub mod notification;
+pub mod text;
 pub mod timestamp;
 pub mod trend;

@@ -74,8 +74,9 @@ pub(crate) struct Sources {
     unavailable: BTreeMap<String, String>,
     /// Of these, those that were said.
     said: BTreeMap<String, String>,
-    flawed_since: BTreeMap<PathBuf, Instant>,
-    flawed_said: BTreeSet<PathBuf>,
+    /// Milestones that cannot be parsed, by path as people read it: since when, and those that were said.
+    flawed_since: BTreeMap<String, Instant>,
+    flawed_said: BTreeSet<String>,
 }
 
 impl Sources {
@@ -189,14 +190,13 @@ impl Sources {
         if !matches!(self.standing, Standing::Follows(Backend::File)) || !self.unavailable.is_empty() {
             return None;
         }
-        let flawed = self.store.flawed();
-        let mended: Vec<PathBuf> =
-            self.flawed_said.iter().filter(|path| !flawed.contains_key(*path)).cloned().collect();
+        let flawed: BTreeMap<String, Flaw> = self.flawed().into_iter().collect();
+        let mended: Vec<String> = self.flawed_said.iter().filter(|path| !flawed.contains_key(*path)).cloned().collect();
         for path in &mended {
             self.flawed_said.remove(path);
         }
         if !mended.is_empty() {
-            notes.push(Note::MilestonesMended(mended.iter().map(|path| self.milestone(path)).collect()));
+            notes.push(Note::MilestonesMended(mended));
         }
         self.flawed_since.retain(|path, _| flawed.contains_key(path));
         let (mut due, mut again) = (Vec::new(), None);
@@ -207,9 +207,9 @@ impl Sources {
             let since = *self.flawed_since.entry(path.clone()).or_insert(moment.instant);
             let stood = moment.instant.duration_since(since);
             if stood >= FLAWED_AFTER || self.patience == Patience::SayAtOnce {
-                due.push((self.milestone(&path), flaw));
                 self.flawed_since.remove(&path);
-                self.flawed_said.insert(path);
+                self.flawed_said.insert(path.clone());
+                due.push((path, flaw));
             } else {
                 again = earlier(again, Some(FLAWED_AFTER.saturating_sub(stood)));
             }

@@ -32,8 +32,8 @@ pub(crate) struct State {
     pub(crate) announced: Option<(Backend, Backend)>,
     /// Sources that were said to be unavailable, and why.
     pub(crate) unavailable: BTreeMap<String, String>,
-    /// Milestones that were said to be unparsable.
-    pub(crate) flawed: BTreeSet<PathBuf>,
+    /// Milestones that were said to be unparsable, by path as people read it: a name need not be UTF-8.
+    pub(crate) flawed: BTreeSet<String>,
     /// Up to where bad lines of the log were said.
     pub(crate) log_reported: Option<Reported>,
     /// The rejected configuration that was said to be one.

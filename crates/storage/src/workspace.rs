@@ -2,6 +2,8 @@
 
 use std::path::{Path, PathBuf};
 
+use milescale_core::text::harmless;
+
 /// The folder that holds every file of contract §2.
 pub const FOLDER: &str = ".milestones";
 
@@ -84,11 +86,6 @@ impl Workspace {
     /// A path as people read it: relative to the workspace where it lies in it, control characters escaped.
     pub fn shown(&self, path: &Path) -> String {
         let inside = path.strip_prefix(&self.root).unwrap_or(path);
-        inside.to_string_lossy().chars().map(escaped).collect()
+        harmless(&inside.to_string_lossy())
     }
-}
-
-/// A character as it may stand on a terminal: control characters become escapes.
-fn escaped(character: char) -> String {
-    if character.is_control() { character.escape_default().to_string() } else { character.to_string() }
 }

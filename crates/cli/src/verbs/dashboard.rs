@@ -3,6 +3,7 @@
 use std::process::ExitCode;
 
 use milescale_core::decision::Verdict;
+use milescale_core::text::harmless;
 use milescale_daemon::status::Status;
 use serde_json::{Value, json};
 
@@ -70,7 +71,7 @@ fn print(screen: &Screen, status: &Status, recent: &[Value]) {
         line("No scale events recorded".to_owned());
     }
     for event in recent {
-        let text = |key: &str| event[key].as_str().unwrap_or_default().to_owned();
+        let text = |key: &str| harmless(event[key].as_str().unwrap_or_default());
         line(format!(
             "{} {}: {} → {}",
             text("timestamp"),

@@ -9,6 +9,7 @@ use std::time::Duration;
 
 use jiff::Timestamp;
 use milescale_core::line::EventName;
+use milescale_core::text::harmless;
 use milescale_core::timestamp;
 use milescale_storage::jsonl::rotated;
 use milescale_storage::read::{Symlinks, open_regular};
@@ -140,7 +141,7 @@ impl Printer<'_> {
             return terminal::line(line);
         }
         let Ok(event) = serde_json::from_str::<Value>(line) else { return };
-        let text = |key: &str| event[key].as_str().unwrap_or_default().to_owned();
+        let text = |key: &str| harmless(event[key].as_str().unwrap_or_default());
         let (name, current, optimal) = (text("event"), text("current_backend"), text("optimal_backend"));
         let style = match name.as_str() {
             "scale_status" | "migration_monitoring" => None,
