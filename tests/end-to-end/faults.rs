@@ -7,6 +7,7 @@ use std::sync::OnceLock;
 
 use milescale_testkit::Workspace;
 
+use super::recommendation::recommended;
 use super::{BINARY, repository};
 
 /// The shim, compiled once a process.
@@ -36,19 +37,10 @@ fn with_fault(root: &std::path::Path, fault: &str) -> Workspace {
     workspace
 }
 
-/// A workspace whose next `check` recommends: it writes a line of each kind, the notification and the memory.
-fn about_to_recommend() -> Workspace {
-    let workspace = Workspace::new(BINARY);
-    workspace.milestones("m", 36);
-    workspace.age_marker(30);
-    workspace.append("logs/performance-metrics.jsonl", "{\"performance\":{\"avg_query_time_ms\":600}}\n".repeat(10));
-    workspace.append("logs/storage-events.jsonl", "{\"details\":{\"operation\":\"query\",\"duration_ms\":600}}\n");
-    workspace
-}
-
-/// The operations of a `check`, one a line, as the shim names them.
+/// The operations of a `check` that writes a line of each kind, the notification and the memory; one a line, as the shim
+/// names them.
 fn operations() -> Vec<String> {
-    let workspace = about_to_recommend();
+    let workspace = recommended();
     let mut counting = with_fault(workspace.root(), "any:0:count");
     let log = workspace.root().join("operations");
     counting.environment.push(("FAULT_LOG".to_owned(), log.to_str().unwrap().to_owned()));
@@ -79,7 +71,7 @@ fn dying_at_any_write_leaves_a_workspace_that_goes_on() {
     assert!(count > 10, "{count} operations");
     for what in ["kill", "killafter", "torn"] {
         for number in 1..=count {
-            let workspace = about_to_recommend();
+            let workspace = recommended();
             let died = with_fault(workspace.root(), &format!("any:{number}:{what}")).run(["check"]);
             let said = workspace.run(["check"]);
             assert_eq!(said.code, 0, "{what} {number}: {died:?} {said:?}");
@@ -99,7 +91,7 @@ fn dying_at_any_write_leaves_a_workspace_that_goes_on() {
 
 #[test]
 fn a_failed_sync_is_no_success_and_leaves_the_old_file() {
-    let workspace = about_to_recommend();
+    let workspace = recommended();
     workspace.run(["check"]);
     let before = workspace.read(".milescale/state.json");
     fs::remove_file(workspace.path("active/m-1.yaml")).unwrap();

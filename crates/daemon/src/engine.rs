@@ -105,11 +105,6 @@ impl Engine {
         &self.config
     }
 
-    /// The last decision.
-    pub fn decision(&self) -> Option<&Decision> {
-        self.decision.as_ref()
-    }
-
     /// Whether `init` was run here before.
     pub fn is_initialized(&self) -> bool {
         self.state.initialized
