@@ -60,6 +60,20 @@ fn a_recommendation_is_announced_once_notified_and_withdrawn() {
 }
 
 #[test]
+fn another_reader_of_yaml_finds_texts_where_texts_are_meant() {
+    let workspace = recommended();
+    workspace.run(["check"]);
+    let script = "import sys, yaml; it = yaml.safe_load(open(sys.argv[1])); \
+        flat = {key: value for section in it.values() for key, value in section.items()}; \
+        texts = [key for key, value in flat.items() if isinstance(value, str)]; \
+        print(len(it), ' '.join(sorted(texts)), flat['downtime_required'])";
+    let path = workspace.path("config/migration-notification.yaml");
+    let output = std::process::Command::new("python3").args(["-c", script]).arg(path).output().unwrap();
+    let expected = "4 auto_enable current_backend manual_command migration_time_estimate reason recommended_backend timestamp False\n";
+    assert_eq!(String::from_utf8_lossy(&output.stdout), expected, "{output:?}");
+}
+
+#[test]
 fn nothing_is_announced_or_withdrawn_on_stale_figures() {
     let workspace = recommended();
     workspace.run(["check"]);
