@@ -7,7 +7,6 @@ use std::collections::{HashMap, HashSet};
 
 use granit_parser::{Event, Options, Parser, ScalarStyle, Span};
 use milescale_core::document::{Content, Document, Flaw, Node, NodeId, Position};
-use milescale_core::text::harmless;
 
 /// The largest text that is read, in bytes.
 pub const SIZE_LIMIT: u64 = 16 << 20;
@@ -85,8 +84,7 @@ fn build(text: &str) -> Result<Document, Flaw> {
     for event in Parser::new_from_str_with_options(text, options) {
         let (event, span) = event.map_err(|error| {
             let mark = error.marker();
-            // The parser quotes what it stumbles over, control characters and all.
-            flaw(Some(position(mark.line(), mark.col())), harmless(&error.info()))
+            flaw(Some(position(mark.line(), mark.col())), error.info())
         })?;
         builder.event(event, &span)?;
     }

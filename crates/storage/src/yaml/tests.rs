@@ -101,3 +101,9 @@ fn depth_aliases_and_size_are_bounded() {
     assert!(flaw(vec![b'a'; (16 << 20) + 1]).contains("limit of 16 MiB"));
     assert!(flaw("- \n".repeat(1_500_000)).contains("more than 1000000 values"));
 }
+
+#[test]
+fn what_the_parser_quotes_is_harmless() {
+    let flaw = flaw("a: \u{1b}[2J\n");
+    assert!(flaw.contains("\\u{1b}") && !flaw.contains('\u{1b}'), "{flaw:?}");
+}
