@@ -112,12 +112,11 @@ impl Engine {
 
     /// The first lines of a workspace: a metrics entry and `scale_detection_initialized`. Only once.
     pub fn initialize(&mut self) {
-        self.look(&everything());
+        self.look(&Hints::everything());
         let moment = Moment::now();
         self.measure(moment);
-        let config = self.config.config().clone();
         let (current, _) = self.sources.current();
-        self.output.metrics(&MetricsEntry::new(moment.timestamp(), current, &self.figures), &config);
+        self.output.metrics(&MetricsEntry::new(moment.timestamp(), current, &self.figures), self.config.config());
         self.say(EventName::Initialized, json!({}));
         self.state.initialized = true;
         self.save();
@@ -126,7 +125,7 @@ impl Engine {
     /// Looks at everything until no marker is being written any more: for who looks only once.
     pub fn settle(&mut self) {
         for _ in 0..3 {
-            let again = self.see(&everything());
+            let again = self.see(&Hints::everything());
             match again.filter(|_| self.sources.marker_is_changing()) {
                 Some(again) => std::thread::sleep(again),
                 None => return,
@@ -153,13 +152,12 @@ impl Engine {
 
     /// One cycle of contract §6: metrics entry, decision, event or action, `scale_status`.
     pub fn cycle(&mut self) -> (Cycle, Option<Duration>) {
-        let again = self.see(&everything());
+        let again = self.see(&Hints::everything());
         let moment = Moment::now();
         self.measure(moment);
-        let config = self.config.config().clone();
         let (current, _) = self.sources.current();
         let entry = MetricsEntry::new(moment.timestamp(), current, &self.figures);
-        if self.output.metrics(&entry, &config) {
+        if self.output.metrics(&entry, self.config.config()) {
             self.read_history();
         } else if let Some(log) = self.figures.log {
             // The disk does not take the entry; the trend goes on all the same.
@@ -206,8 +204,7 @@ impl Engine {
         self.figures = Figures { machine: self.figures.machine, ..self.sources.figures(moment) };
         self.decide(moment);
         self.say_all(&notes);
-        let config = self.config.config().clone();
-        self.output.retry(&config);
+        self.output.retry(self.config.config());
         again
     }
 
@@ -274,7 +271,7 @@ impl Engine {
         let optimal =
             self.decision.as_ref().and_then(|decision| decision.optimal).filter(|_| event != EventName::Initialized);
         let line = ScaleEvent::new(Moment::now().timestamp(), event, current, optimal, details);
-        self.output.event(line, &self.config.config().clone());
+        self.output.event(line, self.config.config());
     }
 
     fn save_if_changed(&mut self) {
@@ -304,11 +301,6 @@ impl Engine {
         }
         self.output.note(".milescale/state.json", saved);
     }
-}
-
-/// Hints that name everything.
-pub(crate) fn everything() -> Hints {
-    Hints { everything: true, config: true, marker: true, log: true, ..Hints::default() }
 }
 
 /// Reads the memory. One that cannot be read is set aside and named, never replaced by a clean one in silence.

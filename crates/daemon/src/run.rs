@@ -18,7 +18,7 @@ use tokio::sync::{Notify, watch};
 use tokio::time::{Instant, sleep, sleep_until, timeout};
 
 use crate::config::Environment;
-use crate::engine::{Engine, Mode, everything};
+use crate::engine::{Engine, Mode};
 use crate::signals::{self, Received};
 use crate::sources::Patience;
 use crate::supervisor::Supervisor;
@@ -230,25 +230,25 @@ impl Daemon {
                 if self.panics > PANICS {
                     return Err(RunError::Panics(self.panics));
                 }
-                self.look_again(everything(), Duration::from_secs(1));
+                self.look_again(Hints::everything(), Duration::from_secs(1));
                 return Ok(self.opened());
             }
         };
         if done.was_cycle {
-            self.supervisor.status(done.summary.clone());
+            self.supervisor.ready(done.summary);
             if self.reloads_begun > self.reloads_done {
                 self.reloads_done = self.reloads_begun;
                 self.supervisor.reloaded();
             }
-        } else if self.last_cycle.is_some() {
-            self.supervisor.status(done.summary.clone());
+        } else {
+            self.supervisor.status(done.summary);
         }
         if let Some(again) = done.again {
             self.look_again(done.again_at, again);
         }
         if done.worker.eyes.not_watching.is_some() {
             // Never more than a tenth of the time: a look may be long.
-            self.look_again(everything(), POLL.max(done.took * 9));
+            self.look_again(Hints::everything(), POLL.max(done.took * 9));
         }
         self.keep_lock()?;
         Ok(done.worker)

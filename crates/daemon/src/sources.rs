@@ -275,7 +275,6 @@ impl Sources {
     pub(crate) fn remember(&self, state: &mut State) {
         state.followed = self.follower.followed();
         state.refused = self.follower.refused();
-        state.figures = self.figures;
         state.unavailable.clone_from(&self.said);
         state.flawed.clone_from(&self.flawed_said);
         state.log_reported = self.log.reported();

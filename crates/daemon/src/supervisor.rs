@@ -46,15 +46,22 @@ impl Supervisor {
         }
     }
 
-    /// What is to be shown beside the service; the first time, also that it is ready.
-    pub(crate) fn status(&mut self, status: String) {
-        if !self.ready {
-            self.ready = true;
-            send(&[NotifyState::Ready, NotifyState::Status(&status)]);
-        } else if self.status != status {
-            send(&[NotifyState::Status(&status)]);
+    /// A complete cycle is done: the first time, the service is ready.
+    pub(crate) fn ready(&mut self, status: String) {
+        if self.ready {
+            return self.status(status);
         }
+        self.ready = true;
+        send(&[NotifyState::Ready, NotifyState::Status(&status)]);
         self.status = status;
+    }
+
+    /// What is to be shown beside the service, once it is ready.
+    pub(crate) fn status(&mut self, status: String) {
+        if self.ready && self.status != status {
+            send(&[NotifyState::Status(&status)]);
+            self.status = status;
+        }
     }
 
     pub(crate) fn reloading() {

@@ -9,7 +9,7 @@ use milescale_core::trend::ENTRIES;
 use serde::Deserialize;
 use serde_json::value::RawValue;
 
-use crate::tail::{Line, lines_backwards, open};
+use crate::tail::{Line, lines_backwards, open, rotated};
 
 #[derive(Deserialize)]
 struct Entry<'a> {
@@ -28,15 +28,15 @@ struct Performance<'a> {
 pub fn last_query_times(path: &Path) -> io::Result<Vec<Decimal>> {
     let mut times = Vec::new();
     let mut entries = 0;
-    let mut rotated = path.as_os_str().to_owned();
-    rotated.push(".1");
-    for path in [path, Path::new(&rotated)] {
+    for path in [path, &rotated(path)] {
         let (file, metadata) = match open(path) {
             Err(error) if error.kind() == io::ErrorKind::NotFound => continue,
             other => other?,
         };
         lines_backwards(&file, metadata.len(), |_, line| {
+            // A list would do for a struct, but it is no entry.
             if let Line::Whole(line) = line
+                && line.trim_ascii_start().starts_with(b"{")
                 && let Ok(entry) = serde_json::from_slice::<Entry<'_>>(line)
             {
                 entries += 1;
@@ -69,8 +69,12 @@ mod tests {
         let path = folder.path().join("m");
         assert_eq!(last_query_times(&path).unwrap(), []);
         let entry = |time: &str| format!("{{\"performance\":{{\"avg_query_time_ms\":{time}}}}}\n");
-        fs::write(&path, ["7", "null", "3.6"].map(entry).concat() + "{\n  \"half\": 1\n}\n{\"performance\":{\"avg")
-            .unwrap();
+        fs::write(
+            &path,
+            ["7", "null", "3.6"].map(entry).concat()
+                + "{\n  \"half\": 1\n}\n[{\"avg_query_time_ms\":9}]\n{\"performance\":{\"avg",
+        )
+        .unwrap();
         fs::write(folder.path().join("m.1"), (0..20).map(|time| entry(&time.to_string())).collect::<String>()).unwrap();
         let expected: Vec<_> =
             ["13", "14", "15", "16", "17", "18", "19", "7", "3.6"].map(|time| Decimal::parse(time).unwrap()).into();

@@ -55,6 +55,11 @@ pub struct Hints {
 }
 
 impl Hints {
+    /// Those that name everything.
+    pub fn everything() -> Self {
+        Self { everything: true, ..Self::default() }
+    }
+
     /// Whether there is nothing to look at.
     pub fn is_empty(&self) -> bool {
         *self == Self::default()
@@ -140,7 +145,7 @@ impl Watch {
                 // A new folder that could not be watched, perhaps: arming again tells.
                 tracing::debug!(%error, "the watcher reports an error");
                 out.refused.store(true, Ordering::Release);
-                out.put(everything());
+                out.put(Hints::everything());
             }
         };
         let watcher = RecommendedWatcher::new(handler, Config::default().with_follow_symlinks(false))
@@ -188,10 +193,6 @@ impl Watch {
     }
 }
 
-fn everything() -> Hints {
-    Hints { everything: true, ..Hints::default() }
-}
-
 fn not_watched(path: &Path, error: &notify::Error) -> NotWatched {
     let cause = match error.kind {
         notify::ErrorKind::MaxFilesWatch => {
@@ -205,7 +206,7 @@ fn not_watched(path: &Path, error: &notify::Error) -> NotWatched {
 
 fn hints_of(event: &Event, places: &Places) -> Hints {
     if event.need_rescan() {
-        return everything();
+        return Hints::everything();
     }
     let mut hints = Hints::default();
     // Reading a file changes nothing; our own looks would wake us for ever.

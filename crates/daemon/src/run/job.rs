@@ -10,7 +10,7 @@ use tokio::task::JoinHandle;
 use tokio::time::Instant;
 
 use super::eyes::Eyes;
-use crate::engine::{Engine, everything};
+use crate::engine::Engine;
 use crate::status::{DaemonStatus, Status};
 
 /// What the engine is to do.
@@ -103,7 +103,7 @@ fn again_at(engine: &Engine) -> Hints {
     if engine.sources.is_settled() {
         Hints { milestones: engine.sources.fresh(), ..Hints::default() }
     } else {
-        everything()
+        Hints::everything()
     }
 }
 

@@ -13,13 +13,13 @@ use std::fs::{File, Metadata};
 use std::io;
 use std::ops::ControlFlow;
 use std::os::unix::fs::{FileExt, MetadataExt};
-use std::path::{Path, PathBuf};
+use std::path::PathBuf;
 
 use jiff::Timestamp;
 use milescale_core::figures::LogFigures;
 use serde::{Deserialize, Serialize};
 
-use crate::tail::{LINE_LIMIT, Line, lines_backwards, open};
+use crate::tail::{LINE_LIMIT, Line, lines_backwards, open, rotated};
 use event::Event;
 use numbering::Numbering;
 use window::Window;
@@ -311,12 +311,6 @@ impl Bad {
             self.offsets.drain(..self.offsets.len() - LISTED);
         }
     }
-}
-
-fn rotated(path: &Path) -> PathBuf {
-    let mut name = path.as_os_str().to_owned();
-    name.push(".1");
-    PathBuf::from(name)
 }
 
 #[cfg(test)]
