@@ -3,6 +3,10 @@
 //! The tree is an arena: an alias is simply a second reference to the same node, so a document is never larger in
 //! memory than its text, whatever its aliases would expand to.
 
+use std::borrow::Cow;
+
+use crate::tree::{Shape, Tree};
+
 /// A place in a text. Both numbers start at 1; a column counts characters.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, serde::Serialize, serde::Deserialize)]
 pub struct Position {
@@ -46,6 +50,7 @@ pub struct Node {
 pub struct Document {
     nodes: Vec<Node>,
     root: NodeId,
+    untold: Option<Flaw>,
 }
 
 /// A text that is not a document milescale can use: where, and what was expected.
@@ -67,9 +72,20 @@ impl std::fmt::Display for Flaw {
 }
 
 impl Document {
-    /// Puts a parser's nodes together. `root` must be one of them, as must every child.
-    pub fn new(nodes: Vec<Node>, root: NodeId) -> Self {
-        Self { nodes, root }
+    /// Puts a parser's nodes together. `root` must be one of them, as must every child. `untold` is the first thing in
+    /// the text that the nodes do not tell (a tag of somebody's own), so that it has no value elsewhere.
+    pub fn new(nodes: Vec<Node>, root: NodeId, untold: Option<Flaw>) -> Self {
+        Self { nodes, root, untold }
+    }
+
+    /// The first thing in the text that the nodes do not tell.
+    pub fn untold(&self) -> Option<&Flaw> {
+        self.untold.as_ref()
+    }
+
+    /// The root as a [`Tree`].
+    pub fn tree(&self) -> Branch<'_> {
+        Branch { document: self, id: self.root }
     }
 
     /// The root mapping.
@@ -116,6 +132,39 @@ impl Document {
             Content::Sequence(items) => items.clone(),
             Content::Mapping(pairs) => pairs.iter().map(|&(_, value)| value).collect(),
             Content::Scalar { .. } => Vec::new(),
+        }
+    }
+}
+
+/// A node together with its document.
+#[derive(Debug, Clone, Copy)]
+pub struct Branch<'a> {
+    document: &'a Document,
+    id: NodeId,
+}
+
+impl<'a> Tree<'a> for Branch<'a> {
+    fn get(self, key: &str) -> Option<Self> {
+        self.document.get(self.id, key).map(|id| Self { id, ..self })
+    }
+
+    fn children(self) -> Vec<Self> {
+        self.document.children(self.id).into_iter().map(|id| Self { id, ..self }).collect()
+    }
+
+    fn scalar(self) -> Option<Cow<'a, str>> {
+        self.document.scalar(self.id).map(Cow::Borrowed)
+    }
+
+    fn is_null(self) -> bool {
+        self.document.is_null(self.id)
+    }
+
+    fn shape(self) -> Shape {
+        match &self.document.node(self.id).content {
+            Content::Scalar { .. } => Shape::Scalar,
+            Content::Sequence(_) => Shape::List,
+            Content::Mapping(_) => Shape::Mapping,
         }
     }
 }

@@ -1,6 +1,6 @@
 //! What a milestone's document adds to the figures (contract §4).
 
-use crate::document::{Content, Document};
+use crate::tree::{Shape, Tree};
 
 /// The facts of one milestone that figures are made of.
 #[derive(Debug, Clone, PartialEq, Eq, Default)]
@@ -14,16 +14,12 @@ pub struct Facts {
 }
 
 impl Facts {
-    /// Reads the facts off a document. Never fails: a shape that is not the expected one adds nothing.
-    pub fn of(document: &Document) -> Self {
+    /// Reads the facts off a document's root. Never fails: a shape that is not the expected one adds nothing.
+    pub fn of<'a>(root: impl Tree<'a>) -> Self {
         Self {
-            kiro_enabled: count(kiro_enabled(document)),
-            requires: count(requires(document)),
-            declared_id: document
-                .get(document.root(), "id")
-                .and_then(|id| document.scalar(id))
-                .filter(|id| !id.is_empty())
-                .map(Into::into),
+            kiro_enabled: count(kiro_enabled(root)),
+            requires: count(requires(root)),
+            declared_id: root.get("id").and_then(Tree::scalar).filter(|id| !id.is_empty()).map(Into::into),
         }
     }
 }
@@ -32,24 +28,23 @@ fn count(number: usize) -> u32 {
     u32::try_from(number).unwrap_or(u32::MAX)
 }
 
-fn kiro_enabled(document: &Document) -> usize {
-    let Some(tasks) = document.get(document.root(), "tasks") else { return 0 };
-    document
-        .children(tasks)
+fn kiro_enabled<'a>(root: impl Tree<'a>) -> usize {
+    let Some(tasks) = root.get("tasks") else { return 0 };
+    tasks
+        .children()
         .into_iter()
-        .filter_map(|task| document.get(task, "kiro_workflow"))
-        .filter_map(|workflow| document.get(workflow, "enabled"))
-        .filter(|&enabled| document.scalar(enabled) == Some("true"))
+        .filter_map(|task| task.get("kiro_workflow")?.get("enabled")?.scalar())
+        .filter(|enabled| enabled == "true")
         .count()
 }
 
-fn requires(document: &Document) -> usize {
-    let found =
-        document.get(document.root(), "dependencies").and_then(|dependencies| document.get(dependencies, "requires"));
-    let Some(requires) = found else { return 0 };
-    match &document.node(requires).content {
-        Content::Sequence(items) => items.iter().filter(|&&item| !document.is_null(item)).count(),
-        Content::Mapping(entries) => entries.len(),
-        Content::Scalar { text, .. } => usize::from(!text.is_empty() && !document.is_null(requires)),
+fn requires<'a>(root: impl Tree<'a>) -> usize {
+    let Some(requires) = root.get("dependencies").and_then(|dependencies| dependencies.get("requires")) else {
+        return 0;
+    };
+    match requires.shape() {
+        Shape::List => requires.children().into_iter().filter(|item| !item.is_null()).count(),
+        Shape::Mapping => requires.children().len(),
+        Shape::Scalar => usize::from(requires.text().is_some()),
     }
 }

@@ -1,11 +1,14 @@
-//! Reading YAML: the one module that knows a parser.
+//! YAML in and out: the one module that knows a parser.
 //!
 //! YAML 1.2, with limits on size, nesting, values and what aliases expand to. What cannot be read is a [`Flaw`] with its
 //! place: no mapping at the root, a key twice, a key that is no scalar, several documents, text that is not UTF-8.
 
+pub mod edit;
+pub mod write;
+
 use std::collections::{HashMap, HashSet};
 
-use granit_parser::{Event, Options, Parser, ScalarStyle, Span};
+use granit_parser::{Event, Options, Parser, ScalarStyle, Span, Tag};
 use milescale_core::document::{Content, Document, Flaw, Node, NodeId, Position};
 
 /// The largest text that is read, in bytes.
@@ -74,6 +77,8 @@ struct Builder {
     anchors: HashMap<usize, NodeId>,
     root: Option<NodeId>,
     documents: usize,
+    /// The first tag that the tree does not tell.
+    untold: Option<Flaw>,
 }
 
 fn build(text: &str) -> Result<Document, Flaw> {
@@ -89,7 +94,7 @@ fn build(text: &str) -> Result<Document, Flaw> {
         builder.event(event, &span)?;
     }
     let root = builder.root.ok_or_else(|| flaw(None, "it is empty; expected a mapping, such as `id: …`"))?;
-    Ok(Document::new(builder.nodes, root))
+    Ok(Document::new(builder.nodes, root, builder.untold))
 }
 
 fn position(line: usize, column: usize) -> Position {
@@ -108,11 +113,18 @@ impl Builder {
             }
             Event::Scalar(text, style, anchor, tag) => {
                 let plain = style == ScalarStyle::Plain && tag.is_none();
+                self.tagged(tag.as_deref(), "str", place);
                 let id = self.add(Content::Scalar { text: text.into(), plain }, place, 1)?;
                 self.finish(id, anchor)?;
             }
-            Event::SequenceStart(_, anchor, _) => self.start(Content::Sequence(Vec::new()), anchor, place)?,
-            Event::MappingStart(_, anchor, _) => self.start(Content::Mapping(Vec::new()), anchor, place)?,
+            Event::SequenceStart(_, anchor, tag) => {
+                self.tagged(tag.as_deref(), "seq", place);
+                self.start(Content::Sequence(Vec::new()), anchor, place)?;
+            }
+            Event::MappingStart(_, anchor, tag) => {
+                self.tagged(tag.as_deref(), "map", place);
+                self.start(Content::Mapping(Vec::new()), anchor, place)?;
+            }
             Event::SequenceEnd | Event::MappingEnd => self.end()?,
             Event::Alias(anchor) => {
                 let id = *self
@@ -127,6 +139,16 @@ impl Builder {
             _ => {}
         }
         Ok(())
+    }
+
+    /// Remembers the first tag that says more than the tree does.
+    fn tagged(&mut self, tag: Option<&Tag>, told: &str, position: Position) {
+        let Some(tag) = tag else { return };
+        let says_nothing = tag.is_yaml_core_schema_tag(told) || tag.original() == "!";
+        if !says_nothing && self.untold.is_none() {
+            self.untold =
+                Some(flaw(Some(position), format!("the tag {tag} has no meaning outside of YAML; remove it")));
+        }
     }
 
     fn add(&mut self, content: Content, position: Position, weight: u64) -> Result<NodeId, Flaw> {

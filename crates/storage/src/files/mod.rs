@@ -173,7 +173,7 @@ impl FileStore {
                 let stamp = Stamp::of(&metadata);
                 let (facts, remark) = match yaml::parse(&content) {
                     Ok(document) => {
-                        let facts = Facts::of(&document);
+                        let facts = Facts::of(document.tree());
                         let remark = other_id(&facts, &inside);
                         (facts, remark)
                     }

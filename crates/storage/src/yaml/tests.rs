@@ -2,7 +2,7 @@ use super::parse;
 use milescale_core::facts::Facts;
 
 fn facts(text: impl AsRef<[u8]>) -> Facts {
-    Facts::of(&parse(text.as_ref()).unwrap())
+    Facts::of(parse(text.as_ref()).unwrap().tree())
 }
 
 fn flaw(text: impl AsRef<[u8]>) -> String {

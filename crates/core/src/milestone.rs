@@ -1,0 +1,85 @@
+//! What lists and indexes show of a milestone (contract §2).
+
+use std::borrow::Cow;
+
+use jiff::Timestamp;
+use jiff::civil;
+use serde::Serialize;
+
+use crate::timestamp;
+use crate::tree::Tree;
+
+/// The priority of a milestone that names none.
+pub const DEFAULT_PRIORITY: &str = "medium";
+
+/// The status of a milestone that counts no more.
+pub const ARCHIVED: &str = "archived";
+
+/// The columns of a milestone, read off its document.
+#[derive(Debug, Clone, PartialEq, Eq, Default, Serialize)]
+pub struct Columns {
+    /// The document's title; where it has none, the id.
+    pub title: String,
+    /// The document's status, where it has one.
+    pub status: Option<String>,
+    /// The document's priority, else `medium`.
+    pub priority: String,
+    /// `created_at` of the document, else its `timeline.estimated_start`, as `YYYY-MM-DDTHH:MM:SSZ` where it is a time.
+    pub created_at: Option<String>,
+}
+
+impl Columns {
+    /// Reads them off a document's root.
+    pub fn of<'a>(id: &str, root: impl Tree<'a>) -> Self {
+        let text = |key: &str| root.get(key).and_then(Tree::text).map(Cow::into_owned);
+        let start = || root.get("timeline")?.get("estimated_start")?.text();
+        Self {
+            title: text("title").unwrap_or_else(|| id.to_owned()),
+            status: text("status"),
+            priority: text("priority").unwrap_or_else(|| DEFAULT_PRIORITY.to_owned()),
+            created_at: text("created_at").or_else(|| start().map(Cow::into_owned)).as_deref().and_then(instant),
+        }
+    }
+
+    /// Those of a document that cannot be read.
+    pub fn unreadable(id: &str) -> Self {
+        Self { title: id.to_owned(), priority: DEFAULT_PRIORITY.to_owned(), ..Self::default() }
+    }
+}
+
+/// A time as lists and columns write it, from any spelling that people and programs use: RFC 3339, `YYYY-MM-DD HH:MM:SS`
+/// (UTC) or a date. `None` for what is no time.
+pub fn instant(text: &str) -> Option<String> {
+    read_instant(text).map(timestamp::to_text)
+}
+
+/// A time from any spelling that people and programs use.
+pub fn read_instant(text: &str) -> Option<Timestamp> {
+    let text = text.trim();
+    if let Some(instant) = timestamp::from_text(text) {
+        return Some(instant);
+    }
+    let civil = text.parse::<civil::DateTime>().ok().or_else(|| {
+        let date: civil::Date = text.parse().ok()?;
+        Some(date.at(0, 0, 0, 0))
+    })?;
+    timestamp::from_text(&format!("{civil}Z"))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::instant;
+
+    #[test]
+    fn every_spelling_of_a_time_becomes_one() {
+        for text in
+            ["2026-11-22T09:30:00Z", "2026-11-22T10:30:00.5+01:00", "2026-11-22 09:30:00", "2026-11-22T09:30:00"]
+        {
+            assert_eq!(instant(text).as_deref(), Some("2026-11-22T09:30:00Z"), "{text}");
+        }
+        assert_eq!(instant("2026-11-22").as_deref(), Some("2026-11-22T00:00:00Z"));
+        for text in ["", "soon", "Q3", "12:30"] {
+            assert_eq!(instant(text), None, "{text}");
+        }
+    }
+}
