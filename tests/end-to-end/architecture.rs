@@ -18,13 +18,25 @@ const ARROWS: &[(&str, &[&str])] = &[
 
 /// What is named in these files and nowhere else. A path that ends in / is a folder.
 const ONLY_IN: &[(&str, &[&str])] = &[
-    ("granit_parser", &["storage/src/yaml.rs"]),
+    ("granit_parser", &["storage/src/yaml.rs", "storage/src/yaml/edit.rs"]),
+    ("sqlx::", &["storage/src/sqlite/", "storage/src/hybrid/index.rs"]),
+    ("tokio_postgres::", &["storage/src/postgres/"]),
+    ("rustls::", &["storage/src/postgres/"]),
     ("serde_yaml", &["storage/src/notification.rs"]),
     ("notify::", &["sensing/src/watch.rs", "daemon/src/supervisor.rs"]),
     ("sysinfo::", &["sensing/src/machine.rs"]),
     ("signal_hook", &["daemon/src/signals.rs"]),
     ("sd_notify", &["daemon/src/supervisor.rs"]),
-    ("tokio::", &["daemon/src/run.rs", "daemon/src/run/", "daemon/src/signals.rs"]),
+    (
+        "tokio::",
+        &[
+            "daemon/src/run.rs",
+            "daemon/src/run/",
+            "daemon/src/signals.rs",
+            "storage/src/sqlite/",
+            "storage/src/postgres/",
+        ],
+    ),
     ("SystemTime::now", &["daemon/src/", "cli/src/"]),
     ("Timestamp::now", &[]),
     ("std::env", &["cli/src/", "daemon/src/"]),

@@ -115,28 +115,24 @@ fn status_tells_reasons_outlook_and_exit_code() {
 }
 
 #[test]
-fn hybrid_and_database_get_a_clear_message_and_never_a_zero() {
-    for backend in ["hybrid", "database"] {
-        let workspace = Workspace::empty(BINARY);
-        workspace.write("config/storage-backend.txt", backend);
-        workspace.write("active/a.yaml", "id: a");
-        assert_eq!(workspace.run(["init"]).code, 0);
-        workspace.run(["check"]);
-        let status = workspace.status();
-        assert_eq!((&status["current_backend"], &status["status"]), (&backend.into(), &"unavailable".into()));
-        assert!(status["milestone_count"].is_null() && status["complexity_score"].is_null());
-        let message = format!("the marker names {backend}, which this version of milescale cannot read yet");
-        assert!(workspace.run(["status"]).out.contains(&message));
-        assert!(
-            workspace.events_named("source_unavailable")[0]["details"]["reason"].as_str().unwrap().contains(&message)
-        );
-        let metrics = workspace.read("logs/performance-metrics.jsonl");
-        assert!(metrics.lines().last().unwrap().contains("\"milestone_count\":null"), "{metrics}");
-        let last = workspace.events().pop().unwrap();
-        assert!(last["event"] == "scale_status" && last["details"]["migration_confidence"].is_null(), "{last}");
-        workspace.write("config/storage-backend.txt", "file");
-        assert_eq!(workspace.status()["milestone_count"], 1, "nothing was ever followed: the marker is believed");
-    }
+fn a_store_that_was_never_read_gets_a_clear_message_and_never_a_zero() {
+    let workspace = Workspace::empty(BINARY);
+    workspace.write("config/storage-backend.txt", "database");
+    workspace.write("active/a.yaml", "id: a");
+    assert_eq!(workspace.run(["init"]).code, 0);
+    workspace.run(["check"]);
+    let status = workspace.status();
+    assert_eq!((&status["current_backend"], &status["status"]), (&"database".into(), &"unavailable".into()));
+    assert!(status["milestone_count"].is_null() && status["complexity_score"].is_null());
+    let message = "the database is missing; put it back";
+    assert!(workspace.run(["status"]).out.contains(message));
+    assert!(workspace.events_named("source_unavailable")[0]["details"]["reason"].as_str().unwrap().contains(message));
+    let metrics = workspace.read("logs/performance-metrics.jsonl");
+    assert!(metrics.lines().last().unwrap().contains("\"milestone_count\":null"), "{metrics}");
+    let last = workspace.events().pop().unwrap();
+    assert!(last["event"] == "scale_status" && last["details"]["migration_confidence"].is_null(), "{last}");
+    workspace.write("config/storage-backend.txt", "file");
+    assert_eq!(workspace.status()["milestone_count"], 1, "nothing was ever followed: the marker is believed");
 }
 
 #[test]

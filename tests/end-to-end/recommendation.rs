@@ -83,7 +83,7 @@ fn nothing_is_announced_or_withdrawn_on_stale_figures() {
     assert_eq!(workspace.status()["stale"], true);
     assert_eq!(workspace.read("config/migration-notification.yaml"), notification);
 
-    let workspace = workspace_read_once_then_marked_hybrid();
+    let workspace = workspace_read_once_then_marked_database();
     workspace.run(["check"]);
     let status = workspace.status();
     assert_eq!((&status["status"], &status["stale"]), (&"migration_recommended".into(), &true.into()));
@@ -92,13 +92,13 @@ fn nothing_is_announced_or_withdrawn_on_stale_figures() {
 }
 
 /// Figures that recommend, and a marker that somebody changed without moving anything.
-fn workspace_read_once_then_marked_hybrid() -> Workspace {
+fn workspace_read_once_then_marked_database() -> Workspace {
     let workspace = workspace();
     workspace.milestones("m", 36);
     workspace.run(["check"]);
     workspace.age_marker(30);
     workspace.run(["check"]);
-    workspace.write("config/storage-backend.txt", "hybrid\n");
+    workspace.write("config/storage-backend.txt", "database\n");
     workspace.age_marker(1);
     let entry = "{\"performance\":{\"avg_query_time_ms\":600}}\n";
     workspace.append("logs/performance-metrics.jsonl", entry.repeat(10));

@@ -96,3 +96,28 @@ impl FromStr for Engine {
         }
     }
 }
+
+/// A store in use: a backend, and for a database its engine.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+pub struct InUse {
+    /// The backend.
+    pub backend: Backend,
+    /// The engine of a database; `None` for the others.
+    pub engine: Option<Engine>,
+}
+
+impl InUse {
+    /// A backend, with this engine where it is a database.
+    pub fn new(backend: Backend, engine: Engine) -> Self {
+        Self { backend, engine: (backend == Backend::Database).then_some(engine) }
+    }
+}
+
+impl fmt::Display for InUse {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self.engine {
+            Some(engine) => write!(f, "{} on {}", self.backend, engine.as_str()),
+            None => write!(f, "{}", self.backend),
+        }
+    }
+}

@@ -125,6 +125,10 @@ events! {
     SourceUnavailable = "source_unavailable",
     /// It can be read again.
     SourceRecovered = "source_recovered",
+    /// Rows of the index that did not say what their files say, and are about to be overwritten.
+    IndexMended = "index_mended",
+    /// A content is in conflict with what is current; it is kept.
+    WriteConflict = "write_conflict",
     /// Milestones that cannot be parsed; they count and add nothing else.
     MilestonesUnparsable = "milestones_unparsable",
     /// Milestones that could not be parsed before and can be now, or are gone.

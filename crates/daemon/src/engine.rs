@@ -7,6 +7,7 @@ pub use act::command;
 use std::time::Duration;
 
 use jiff::Timestamp;
+use milescale_core::backend::Backend;
 use milescale_core::decimal::Decimal;
 use milescale_core::decision::{Decision, Verdict, decide};
 use milescale_core::figures::{Figures, History, Observation};
@@ -115,7 +116,7 @@ impl Engine {
         self.look(&Hints::everything());
         let moment = Moment::now();
         self.measure(moment);
-        let (current, _) = self.sources.current();
+        let current = self.current();
         self.output.metrics(&MetricsEntry::new(moment.timestamp(), current, &self.figures), self.config.config());
         self.say(EventName::Initialized, json!({}));
         self.state.initialized = true;
@@ -155,7 +156,8 @@ impl Engine {
         let again = self.see(&Hints::everything());
         let moment = Moment::now();
         self.measure(moment);
-        let (current, _) = self.sources.current();
+        self.tend(moment);
+        let current = self.current();
         let entry = MetricsEntry::new(moment.timestamp(), current, &self.figures);
         if self.output.metrics(&entry, self.config.config()) {
             self.read_history();
@@ -200,19 +202,33 @@ impl Engine {
         if !notes.is_empty() {
             self.state.config_rejected = self.config.wrong();
         }
-        again = earlier(again, self.sources.look(hints, moment, &mut notes));
+        again = earlier(again, self.sources.look(hints, moment, self.config.config(), &mut notes));
         self.figures = Figures { machine: self.figures.machine, ..self.sources.figures(moment) };
         self.decide(moment);
+        if self.mode == Mode::Writing {
+            again = earlier(again, self.sources.tend(moment, &mut notes));
+        }
         self.say_all(&notes);
+        if self.mode == Mode::Writing {
+            // What is overwritten was said before.
+            self.sources.mend();
+        }
         self.output.retry(self.config.config());
         again
+    }
+
+    fn tend(&mut self, moment: Moment) {
+        let mut notes = Vec::new();
+        let tended = self.sources.tend_each_cycle(moment, &mut notes);
+        self.output.note(".milescale", tended);
+        self.say_all(&notes);
     }
 
     fn decide(&mut self, moment: Moment) -> Decision {
         let (current, undecidable) = self.sources.current();
         let observation = Observation {
             now: moment.timestamp(),
-            current,
+            current: current.map(|in_use| in_use.backend),
             undecidable,
             figures: self.figures,
             stale: self.sources.stale(),
@@ -221,6 +237,10 @@ impl Engine {
         self.observed = Some(observation);
         self.decision = Some(decision.clone());
         decision
+    }
+
+    fn current(&self) -> Option<Backend> {
+        self.sources.current().0.map(|in_use| in_use.backend)
     }
 
     fn measure(&mut self, moment: Moment) {
@@ -266,7 +286,7 @@ impl Engine {
         if self.mode == Mode::ReadOnly {
             return;
         }
-        let (current, _) = self.sources.current();
+        let current = self.current();
         // The first event of a workspace stands before any decision.
         let optimal =
             self.decision.as_ref().and_then(|decision| decision.optimal).filter(|_| event != EventName::Initialized);

@@ -1,10 +1,11 @@
 //! Things that happened and are worth a line: each becomes one scale event and one log line.
 
-use milescale_core::backend::Backend;
+use milescale_core::backend::InUse;
 use milescale_core::config::Problem;
 use milescale_core::document::Flaw;
 use milescale_core::line::EventName;
 use milescale_sensing::log::BadLines;
+use milescale_storage::store::Difference;
 use serde_json::{Value, json};
 
 /// Paths listed in one event; the rest is a count.
@@ -14,8 +15,8 @@ const LISTED: usize = 20;
 #[derive(Debug, Clone, PartialEq)]
 pub(crate) enum Note {
     BackendChanged {
-        from: Backend,
-        to: Backend,
+        from: InUse,
+        to: InUse,
         adopted: bool,
         reason: String,
     },
@@ -46,6 +47,13 @@ pub(crate) enum Note {
         reason: String,
         kept_as: String,
     },
+    IndexMended(Vec<Difference>),
+    /// A milestone, and where the content in conflict is kept.
+    WriteConflict {
+        id: String,
+        kept_as: String,
+        reason: &'static str,
+    },
 }
 
 impl Note {
@@ -61,6 +69,8 @@ impl Note {
             Self::ConfigReloaded { .. } => EventName::ConfigReloaded,
             Self::ConfigRejected { .. } => EventName::ConfigRejected,
             Self::StateUnreadable { .. } => EventName::StateUnreadable,
+            Self::IndexMended(_) => EventName::IndexMended,
+            Self::WriteConflict { .. } => EventName::WriteConflict,
         }
     }
 
@@ -68,7 +78,8 @@ impl Note {
     pub(crate) fn details(&self) -> Value {
         match self {
             Self::BackendChanged { from, to, adopted, reason } => {
-                json!({ "from": from, "to": to, "adopted": adopted, "reason": reason })
+                json!({ "from": from.backend, "to": to.backend, "from_engine": from.engine, "to_engine": to.engine,
+                        "adopted": adopted, "reason": reason })
             }
             Self::SourceUnavailable { source, reason } => json!({ "source": source, "reason": reason }),
             Self::SourceRecovered { source } => json!({ "source": source }),
@@ -96,6 +107,10 @@ impl Note {
                 json!({ "file": file, "line": first.map(|it| it.line), "column": first.map(|it| it.column),
                         "problems": problems.iter().take(LISTED).map(ToString::to_string).collect::<Vec<_>>() })
             }
+            Self::IndexMended(differences) => {
+                json!({ "count": differences.len(), "milestones": differences.iter().take(LISTED).collect::<Vec<_>>() })
+            }
+            Self::WriteConflict { id, kept_as, reason } => json!({ "id": id, "kept_as": kept_as, "reason": reason }),
             Self::StateUnreadable { reason, kept_as } => json!({ "reason": reason, "kept_as": kept_as }),
         }
     }

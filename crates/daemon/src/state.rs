@@ -4,7 +4,7 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::io;
 use std::path::PathBuf;
 
-use milescale_core::backend::Backend;
+use milescale_core::backend::{Backend, InUse};
 use milescale_core::figures::Figures;
 use milescale_sensing::log::Reported;
 use milescale_storage::durable;
@@ -22,10 +22,10 @@ pub(crate) struct State {
     pub(crate) version: u32,
     /// `init` has said so in the events.
     pub(crate) initialized: bool,
-    /// The backend whose store was last read in full.
-    pub(crate) followed: Option<Backend>,
-    /// The backend that the marker names without being followed, once that was said.
-    pub(crate) refused: Option<Backend>,
+    /// The store that was last read in full.
+    pub(crate) followed: Option<InUse>,
+    /// The store that marker and configuration name without being followed, once that was said, and why it is not.
+    pub(crate) refused: Option<(InUse, String)>,
     /// The last known figures.
     pub(crate) figures: Figures,
     /// The pair that was last announced; cleared once the backend in use fits.

@@ -10,8 +10,8 @@ use milescale_core::figures::{Figures, MachineFigures, Stale};
 use milescale_core::timestamp;
 use milescale_core::trend::Trend;
 use milescale_storage::durable;
-use milescale_storage::files::id_of;
 use milescale_storage::read::{Symlinks, read_regular};
+use milescale_storage::store::Store;
 use milescale_storage::workspace::Workspace;
 use serde::Serialize;
 use serde_json::Value;
@@ -200,23 +200,14 @@ pub fn published(workspace: &Workspace) -> io::Result<Value> {
 }
 
 fn milestones(engine: &Engine) -> MilestoneStatus {
-    let (workspace, store) = (&engine.workspace, engine.sources.store());
-    let shown = |path: &std::path::Path| workspace.shown(&workspace.active().join(path));
     let flawed = engine.sources.flawed();
+    let store = engine.sources.store();
+    let duplicates = store.map(Store::duplicates).unwrap_or_default();
+    let other_ids = store.map(Store::other_ids).unwrap_or_default();
     MilestoneStatus {
         unparsable: flawed.len() as u64,
         first_unparsable: flawed.into_iter().take(LISTED).map(|(path, flaw)| Unparsable { path, flaw }).collect(),
-        duplicate_ids: store
-            .duplicates()
-            .into_iter()
-            .take(LISTED)
-            .map(|(id, paths)| (id, paths.iter().map(|path| shown(path)).collect()))
-            .collect(),
-        other_ids: store
-            .other_ids()
-            .into_iter()
-            .take(LISTED)
-            .map(|(path, id)| (shown(&path), id_of(&path), id))
-            .collect(),
+        duplicate_ids: duplicates.into_iter().take(LISTED).collect(),
+        other_ids: other_ids.into_iter().take(LISTED).collect(),
     }
 }

@@ -50,6 +50,8 @@ pub struct Hints {
     pub marker: bool,
     /// The log of storage events.
     pub log: bool,
+    /// A database of SQLite in `.milestones/`.
+    pub database: bool,
     /// These milestone files, or folders of them.
     pub milestones: BTreeSet<PathBuf>,
 }
@@ -71,6 +73,7 @@ impl Hints {
         self.config |= other.config;
         self.marker |= other.marker;
         self.log |= other.log;
+        self.database |= other.database;
         self.milestones.extend(other.milestones);
         if self.milestones.len() > PATHS {
             self.everything = true;
@@ -227,9 +230,17 @@ fn hints_of(event: &Event, places: &Places) -> Hints {
             hints.config |= *path == places.config_file;
             hints.marker |= *path == places.marker;
             hints.log |= *path == places.storage_events;
+            // Opening and closing a database, as every reader does, changes nothing in it.
+            hints.database |= !matches!(event.kind, EventKind::Access(_)) && is_database(path, folder);
         }
     }
     hints
+}
+
+/// Whether a path is that of a database or of its journal.
+fn is_database(path: &Path, folder: &Path) -> bool {
+    let name = path.file_name().and_then(|name| name.to_str()).unwrap_or_default();
+    path.parent() == Some(folder) && ["index.db", "enterprise.db"].iter().any(|database| name.starts_with(database))
 }
 
 #[cfg(test)]

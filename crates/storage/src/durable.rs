@@ -3,10 +3,13 @@
 //! The one place of the program that creates, replaces, renames or removes files (lines excepted: [`crate::jsonl`]). A
 //! failed fsync is never retried and never followed by success: the temporary file is removed and the caller is told.
 
-use std::fs::{self, File, OpenOptions};
+use std::fs::{self, File, Metadata, OpenOptions};
 use std::io::{self, Write};
+use std::os::unix::fs::{MetadataExt, fchown};
 use std::path::{Path, PathBuf};
 use std::sync::atomic::{AtomicU32, Ordering};
+
+use rustix::fs::{CWD, RenameFlags, renameat_with};
 
 const TEMPORARY_PREFIX: &str = ".milescale-tmp-";
 
@@ -56,12 +59,69 @@ pub fn rename(from: &Path, to: &Path) -> io::Result<bool> {
     }
 }
 
+/// Puts `prepared` in the place of `path`, and what was there in the place of `prepared`, in one step, durably: at every
+/// instant both contents are there, each under one of the two names.
+pub fn exchange(prepared: &Path, path: &Path) -> io::Result<()> {
+    renameat_with(CWD, prepared, CWD, path, RenameFlags::EXCHANGE)?;
+    sync_folder(path)?;
+    sync_folder(prepared)
+}
+
+/// Renames durably, never over anything: an existing `to` is an error of kind `AlreadyExists`.
+pub fn rename_new(from: &Path, to: &Path) -> io::Result<()> {
+    renameat_with(CWD, from, CWD, to, RenameFlags::NOREPLACE)?;
+    sync_folder(to)?;
+    sync_folder(from)
+}
+
+/// Writes a new file, durably, with the mode and owner of `like` where there is one. An existing `path` is an error of
+/// kind `AlreadyExists`. If the process dies in it, a part may be there: for names that nobody reads yet.
+pub fn prepare(path: &Path, content: &[u8], like: Option<&Metadata>) -> io::Result<()> {
+    let write = |mut file: File| {
+        file.write_all(content)?;
+        if let Some(like) = like {
+            let ours = file.metadata()?;
+            if (ours.uid(), ours.gid()) != (like.uid(), like.gid()) {
+                // Only root may give files away; without that right the writer owns what it wrote.
+                let _ = fchown(&file, Some(like.uid()), Some(like.gid()));
+            }
+            file.set_permissions(like.permissions())?;
+        }
+        file.sync_all()?;
+        sync_folder(path)
+    };
+    let file = OpenOptions::new().write(true).create_new(true).open(path)?;
+    write(file).inspect_err(|_| drop(fs::remove_file(path)))
+}
+
+/// Removes a file; one that is gone is no error.
+pub fn remove(path: &Path) -> io::Result<()> {
+    match fs::remove_file(path) {
+        Err(error) if error.kind() != io::ErrorKind::NotFound => Err(error),
+        _ => Ok(()),
+    }
+}
+
 /// Creates a folder and its parents; one that is there is no error.
 pub fn create_folder(path: &Path) -> io::Result<bool> {
     if path.is_dir() {
         return Ok(false);
     }
     fs::create_dir_all(path).map(|()| true)
+}
+
+/// Makes the folder of a lock; one that is there is an error of kind `AlreadyExists`. Not durable: a lock dies with the
+/// machine.
+pub fn create_lock_folder(path: &Path) -> io::Result<()> {
+    fs::create_dir(path)
+}
+
+/// Removes the folder of a lock with the files that adapters keep in it. Best effort: what stays is left over by and by.
+pub fn remove_lock_folder(path: &Path) {
+    for name in ["pid", "timestamp"] {
+        let _ = fs::remove_file(path.join(name));
+    }
+    let _ = fs::remove_dir(path);
 }
 
 /// Removes what a crash in [`replace`], [`publish`] or [`create`] left in `folder`. Only for the holder of the lock

@@ -5,11 +5,20 @@
 
 pub mod config_file;
 pub mod durable;
+pub mod error;
 pub mod files;
+pub mod hybrid;
+pub mod identity;
 pub mod jsonl;
 pub mod lock;
+pub mod locks;
 pub mod marker;
 pub mod notification;
+pub mod open;
+pub mod postgres;
 pub mod read;
+mod row;
+pub mod sqlite;
+pub mod store;
 pub mod workspace;
 pub mod yaml;

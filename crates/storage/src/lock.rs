@@ -1,9 +1,11 @@
-//! The daemon's lock: a kernel lock held for the daemon's life, so that a crash can never leave it behind.
+//! Kernel locks, which go with the process that holds them, so that a crash can never leave one behind: the daemon's, held
+//! for its life, and that of the writers of milestone files.
 
 use std::fs::{File, OpenOptions, TryLockError};
 use std::io::{self, Read, Write};
 use std::os::unix::fs::MetadataExt;
 use std::path::Path;
+use std::time::{Duration, Instant};
 
 /// The lock, held until this is dropped.
 #[derive(Debug)]
@@ -52,6 +54,21 @@ pub fn try_take(path: &Path) -> io::Result<Attempt> {
         }
         Err(TryLockError::WouldBlock) => Ok(Attempt::Busy(owner(&file))),
         Err(TryLockError::Error(error)) => Err(error),
+    }
+}
+
+/// Takes the lock, waiting for at most so long; `None` when another process has it all that time. The file is made where
+/// it is missing; its folder must be there.
+pub fn wait_for(path: &Path, patience: Duration) -> io::Result<Option<Held>> {
+    let file = OpenOptions::new().read(true).write(true).create(true).truncate(false).open(path)?;
+    let end = Instant::now() + patience;
+    loop {
+        match file.try_lock() {
+            Ok(()) => return Ok(Some(Held { file })),
+            Err(TryLockError::Error(error)) => return Err(error),
+            Err(TryLockError::WouldBlock) if Instant::now() >= end => return Ok(None),
+            Err(TryLockError::WouldBlock) => std::thread::sleep(Duration::from_millis(1)),
+        }
     }
 }
 

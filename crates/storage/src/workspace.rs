@@ -52,8 +52,24 @@ paths! {
     own = OWN_FOLDER;
     /// Keeps git away from the runtime files.
     own_gitignore = ".milescale/.gitignore";
+    /// The ids that the store in use held when it was last read in full.
+    last_ids = ".milescale/last-ids.json";
+    /// Contents of milestones that a write of milescale replaced, for a while.
+    displaced = ".milescale/displaced";
+    /// Contents that are in conflict with what is current, until a person has seen them.
+    conflicts = ".milescale/conflicts";
+    /// The SQLite index of the hybrid backend.
+    index_db = "index.db";
+    /// The SQLite documents of the database backend.
+    enterprise_db = "enterprise.db";
+    /// Folders that mark milestones as being written.
+    locks = "locks";
     /// Held by the one daemon.
     daemon_lock = ".milescale/daemon.lock";
+    /// The number that says which workspace this is.
+    identity = ".milescale/identity";
+    /// Held by milescale while it replaces a milestone file.
+    write_lock = ".milescale/write.lock";
     /// What must outlive a restart.
     state = ".milescale/state.json";
     /// What the daemon knows now.

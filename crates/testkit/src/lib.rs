@@ -3,6 +3,10 @@
 //! Only for tests: a failure here is a panic with what was seen last.
 #![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic, reason = "a failed step is a failed test")]
 
+mod postgres;
+
+pub use postgres::{PASSWORD, Postgres};
+
 use std::ffi::OsStr;
 use std::fs;
 use std::io::Write;

@@ -174,7 +174,7 @@ fn value(document: &Document, node: NodeId, kind: Kind) -> Result<Value, String>
     };
     match kind {
         Kind::Word(words) if words.contains(&text) => Ok(Value::Text(text.to_owned())),
-        Kind::Url => Ok(Value::Text(text.to_owned())),
+        Kind::Text => Ok(Value::Text(text.to_owned())),
         Kind::Flag if plain && matches!(text, "true" | "True" | "TRUE") => Ok(Value::Flag(true)),
         Kind::Flag if plain && matches!(text, "false" | "False" | "FALSE") => Ok(Value::Flag(false)),
         Kind::Count { least, most } if plain && text.bytes().all(|byte| byte.is_ascii_digit()) => text

@@ -18,7 +18,7 @@ pub enum Kind {
     /// `true` or `false`.
     Flag,
     /// Any text; a secret in it is masked wherever it is shown.
-    Url,
+    Text,
 }
 
 impl Kind {
@@ -29,7 +29,7 @@ impl Kind {
             Self::Count { least, most: MOST } => format!("a whole number of at least {least}, without quotes"),
             Self::Count { least, most } => format!("a whole number from {least} to {most}, without quotes"),
             Self::Flag => "true or false, without quotes".to_owned(),
-            Self::Url => "a text".to_owned(),
+            Self::Text => "a text".to_owned(),
         }
     }
 }
@@ -38,7 +38,7 @@ impl Kind {
 #[derive(Debug, Clone, PartialEq, Eq, serde::Serialize)]
 #[serde(untagged)]
 pub enum Value {
-    /// For [`Kind::Word`] and [`Kind::Url`].
+    /// For [`Kind::Word`] and [`Kind::Text`].
     Text(String),
     /// For [`Kind::Count`].
     Count(u64),
@@ -82,7 +82,6 @@ pub fn key(path: &str) -> Option<&'static Key> {
 const MOST: u64 = 9_007_199_254_740_991;
 const POSITIVE: Kind = Kind::Count { least: 1, most: MOST };
 const LATER: Option<&str> = Some("migrations come with a later version");
-const DATABASE: Option<&str> = Some("databases come with a later version");
 const REFERENCE: Option<&str> = Some("milescale has no such cache; other programs may read it");
 
 macro_rules! count {
@@ -162,7 +161,7 @@ pub static KEYS: &[Key] = &[
         path: "storage.database.type",
         kind: Kind::Word(&["sqlite", "postgresql"]),
         about: "The engine of the database backend; DATABASE_TYPE in the environment wins over it.",
-        without_effect: DATABASE,
+        without_effect: None,
         get: |config| Value::Text(config.database.engine.as_str().to_owned()),
         set: |config, value| {
             if let Value::Text(word) = value
@@ -174,9 +173,9 @@ pub static KEYS: &[Key] = &[
     },
     Key {
         path: "storage.database.url",
-        kind: Kind::Url,
+        kind: Kind::Text,
         about: "Where the PostgreSQL server is; DATABASE_URL in the environment wins over it.",
-        without_effect: DATABASE,
+        without_effect: None,
         get: |config| Value::Text(config.database.url.clone()),
         set: |config, value| {
             if let Value::Text(url) = value {
@@ -184,11 +183,23 @@ pub static KEYS: &[Key] = &[
             }
         },
     },
+    Key {
+        path: "storage.database.schema",
+        kind: Kind::Text,
+        about: "The schema of the table in PostgreSQL; empty for the one that the server's search path says.",
+        without_effect: None,
+        get: |config| Value::Text(config.database.schema.clone()),
+        set: |config, value| {
+            if let Value::Text(schema) = value {
+                config.database.schema = schema;
+            }
+        },
+    },
     count!(
         "storage.database.pool_size",
         Kind::Count { least: 1, most: 1000 },
-        "Connections to the database at most.",
-        DATABASE,
+        "A key of other programs.",
+        Some("milescale uses one connection; other programs may read it"),
         database.pool_size
     ),
     flag!("storage.performance.cache_enabled", "A key of other programs.", REFERENCE, performance.cache_enabled),
@@ -197,7 +208,7 @@ pub static KEYS: &[Key] = &[
         "storage.performance.query_timeout",
         Kind::Count { least: 1, most: 86_400 },
         "Seconds that a statement of a database may take.",
-        DATABASE,
+        None,
         performance.query_timeout
     ),
     flag!(

@@ -50,7 +50,9 @@ pub struct Database {
     pub engine: Engine,
     /// Where the server is; may hold a password, which is never shown.
     pub url: String,
-    /// Connections at most.
+    /// The schema of the table in PostgreSQL; empty for the one that the server's search path says.
+    pub schema: String,
+    /// No effect in milescale.
     pub pool_size: u64,
 }
 
@@ -115,7 +117,7 @@ impl Default for Config {
             backend: Choice::Auto,
             milestone_count: Steps { file_to_hybrid: 25, hybrid_to_database: 100 },
             concurrent_users: Steps { file_to_hybrid: 5, hybrid_to_database: 20 },
-            database: Database { engine: Engine::Sqlite, url: String::new(), pool_size: 10 },
+            database: Database { engine: Engine::Sqlite, url: String::new(), schema: String::new(), pool_size: 10 },
             performance: Performance { cache_enabled: true, cache_ttl: 300, query_timeout: 30 },
             migration: Migration {
                 auto_migrate: false,

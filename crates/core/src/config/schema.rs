@@ -43,7 +43,7 @@ fn leaf(key: &Key) -> Json {
         Kind::Word(words) => json!({ "enum": words }),
         Kind::Count { least, most } => json!({ "type": "integer", "minimum": least, "maximum": most }),
         Kind::Flag => json!({ "type": "boolean" }),
-        Kind::Url => json!({ "type": "string" }),
+        Kind::Text => json!({ "type": "string" }),
     };
     leaf["description"] = json!(about);
     leaf["default"] = json!((key.get)(&Config::default()));

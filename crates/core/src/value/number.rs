@@ -37,7 +37,7 @@ impl Number {
             return None;
         }
         let (_, digits, exponent) = number.parts()?;
-        let within = text.len() <= LIMIT && exponent.unsigned_abs() as usize <= LIMIT && digits.len() <= LIMIT;
+        let within = text.len() <= LIMIT && exponent.unsigned_abs() <= LIMIT as u64 && digits.len() <= LIMIT;
         within.then_some(number)
     }
 

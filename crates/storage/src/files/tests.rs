@@ -3,7 +3,9 @@ use std::os::unix::fs::symlink;
 use std::path::PathBuf;
 use std::time::{Duration, SystemTime};
 
-use super::{Extent, FileStore};
+use super::FileStore;
+use crate::store::{Extent, Store};
+use crate::workspace::Workspace;
 
 struct Bench {
     folder: tempfile::TempDir,
@@ -13,13 +15,13 @@ struct Bench {
 impl Bench {
     fn new() -> Self {
         let folder = tempfile::tempdir().unwrap();
-        let store = FileStore::new(folder.path().join("active"), 0);
-        fs::create_dir(folder.path().join("active")).unwrap();
+        let store = FileStore::new(Workspace::at(folder.path()), 0);
+        fs::create_dir_all(folder.path().join(".milestones/active")).unwrap();
         Self { folder, store }
     }
 
     fn path(&self, name: &str) -> PathBuf {
-        self.folder.path().join("active").join(name)
+        self.folder.path().join(".milestones/active").join(name)
     }
 
     fn write(&self, name: &str, text: impl AsRef<[u8]>) {
@@ -81,8 +83,8 @@ fn a_flawed_file_counts_and_adds_nothing_else() {
     bench.write("huge.yaml", vec![b'#'; (16 << 20) + 1]);
     bench.write("list.yaml", "- a");
     assert_eq!(bench.look(), (4, 1, 1));
-    let flawed: Vec<String> = bench.store.flawed().into_keys().map(|path| path.display().to_string()).collect();
-    assert_eq!(flawed, ["b.yaml", "huge.yaml", "list.yaml"]);
+    let flawed: Vec<String> = bench.store.flawed().into_keys().collect();
+    assert_eq!(flawed, ["b.yaml", "huge.yaml", "list.yaml"].map(|name| format!(".milestones/active/{name}")));
     bench.write("b.yaml", KIRO);
     assert_eq!(bench.look_at("b.yaml"), (4, 2, 2));
     assert_eq!(bench.store.flawed().len(), 2);
@@ -111,32 +113,32 @@ fn two_edits_of_one_size_within_a_clock_tick_are_both_seen() {
     assert_eq!(bench.look(), (1, 1, 0));
     bench.write("a.yaml", "tasks: [{kiro_workflow: {enabled: nope}}]");
     fs::File::options().write(true).open(bench.path("a.yaml")).unwrap().set_times(times).unwrap();
-    assert!(bench.store.wants_another_look());
+    assert_eq!(bench.store.fresh_paths(), [bench.path("a.yaml")]);
     assert_eq!(bench.look(), (1, 0, 0));
     let later = SystemTime::now() + Duration::from_secs(5);
     bench.store.survey(&Extent::Everything, later).unwrap();
-    assert!(!bench.store.wants_another_look(), "an old change needs no further look");
+    assert!(bench.store.fresh_paths().is_empty(), "an old change needs no further look");
 }
 
 #[test]
 fn a_lost_folder_is_not_an_empty_one() {
     let mut bench = Bench::new();
-    let active = bench.folder.path().join("active");
+    let active = bench.folder.path().join(".milestones/active");
     fs::remove_dir(&active).unwrap();
     assert_eq!(bench.look(), (0, 0, 0), "a fresh clone without active/ has no milestones");
     bench.write("a.yaml", KIRO);
     assert_eq!(bench.look(), (1, 1, 1));
-    fs::rename(&active, bench.folder.path().join("away")).unwrap();
+    fs::rename(&active, bench.folder.path().join(".milestones/away")).unwrap();
     let lost = bench.store.survey(&Extent::Everything, SystemTime::now()).unwrap_err();
-    assert!(lost.reason.contains("it held milestones"), "{lost}");
+    assert!(lost.cause.contains("it held milestones"), "{lost}");
     assert_eq!(bench.figures(), (1, 1, 1), "the last figures stay");
     symlink("away", &active).unwrap();
     let lost = bench.store.survey(&Extent::Everything, SystemTime::now()).unwrap_err();
-    assert!(lost.reason.contains("not a folder"), "{lost}");
+    assert!(lost.cause.contains("not a folder"), "{lost}");
     fs::remove_file(&active).unwrap();
     fs::create_dir(&active).unwrap();
     assert_eq!(bench.look(), (0, 0, 0), "an empty folder is empty");
-    let mut restarted = FileStore::new(bench.folder.path().join("nowhere"), 7);
+    let mut restarted = FileStore::new(Workspace::at(bench.folder.path().join("nowhere")), 7);
     assert!(restarted.survey(&Extent::Everything, SystemTime::now()).is_err(), "remembered across restarts");
 }
 
@@ -147,6 +149,10 @@ fn names_ids_that_stand_twice_or_differ_from_the_name() {
     bench.write("x/b.yaml", "id: b");
     bench.write("y/b.yaml", "id: b");
     bench.look();
-    assert_eq!(bench.store.other_ids().into_values().collect::<Vec<_>>(), ["other"]);
-    assert_eq!(bench.store.duplicates()["b"], [PathBuf::from("x/b.yaml"), PathBuf::from("y/b.yaml")]);
+    let [(_, name, declared)] = &bench.store.other_ids()[..] else { panic!() };
+    assert_eq!((name.as_str(), declared.as_str()), ("a", "other"));
+    assert_eq!(
+        bench.store.duplicates()["b"],
+        ["x/b.yaml", "y/b.yaml"].map(|name| format!(".milestones/active/{name}"))
+    );
 }

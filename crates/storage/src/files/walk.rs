@@ -5,18 +5,28 @@ use std::fs;
 use std::io;
 use std::path::{Path, PathBuf};
 
-use super::{Unavailable, is_hidden};
+use super::is_hidden;
+use crate::error::{Problem, StoreError};
+use crate::workspace::Workspace;
 
-/// The milestone files below `active`, relative to it; `None` where there is no such folder.
+/// The milestone files below `active/`, relative to it; `None` where there is no such folder.
 ///
 /// # Errors
 /// When a folder cannot be read: a part of the truth is none.
-pub(super) fn milestone_files(active: &Path) -> Result<Option<Vec<Box<Path>>>, Unavailable> {
+pub(super) fn milestone_files(workspace: &Workspace) -> Result<Option<Vec<Box<Path>>>, StoreError> {
+    let active = &workspace.active();
+    let unreadable = |path: &Path, error: &io::Error| {
+        let cause = match error.kind() {
+            io::ErrorKind::PermissionDenied => format!("{error}; give milescale's user the right to list it"),
+            _ => error.to_string(),
+        };
+        StoreError::new(Problem::Unavailable, workspace.shown(path), cause)
+    };
     match active.symlink_metadata() {
         Ok(metadata) if metadata.is_dir() => {}
         Ok(_) => {
-            let reason = "it is not a folder (symlinks are not followed); make it one".to_owned();
-            return Err(Unavailable { path: active.to_owned(), reason });
+            let cause = "it is not a folder (symlinks are not followed); make it one";
+            return Err(StoreError::new(Problem::Unavailable, workspace.shown(active), cause));
         }
         Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(None),
         Err(error) => return Err(unreadable(active, &error)),
@@ -59,12 +69,4 @@ fn list(active: &Path, folder: &Path, files: &mut Vec<Box<Path>>, folders: &mut 
 /// Whether a regular file of this name counts.
 pub(super) fn is_milestone(path: &Path) -> bool {
     path.file_name().is_some_and(|name| !is_hidden(name) && name.as_encoded_bytes().ends_with(b".yaml"))
-}
-
-fn unreadable(path: &Path, error: &io::Error) -> Unavailable {
-    let reason = match error.kind() {
-        io::ErrorKind::PermissionDenied => format!("{error}; give milescale's user the right to list it"),
-        _ => error.to_string(),
-    };
-    Unavailable { path: path.to_owned(), reason }
 }

@@ -1,32 +1,31 @@
 //! Everything that figures come from, looked at together: marker, store, log of storage events.
 
+mod opened;
+mod stores;
+
 use std::collections::{BTreeMap, BTreeSet};
 use std::path::PathBuf;
 use std::time::{Duration, Instant, SystemTime};
 
 use jiff::Timestamp;
-use milescale_core::backend::Backend;
+use milescale_core::backend::InUse;
+use milescale_core::config::Config;
 use milescale_core::document::Flaw;
 use milescale_core::figures::{Figures, Stale};
 use milescale_core::timestamp;
 use milescale_sensing::log::EventLog;
 use milescale_sensing::watch::Hints;
-use milescale_storage::files::{Extent, FileStore, Reach, Unavailable};
 use milescale_storage::marker;
+use milescale_storage::store::Store;
 use milescale_storage::workspace::Workspace;
 
 use crate::follow::{Follower, Standing};
 use crate::note::Note;
 use crate::state::State;
+use opened::{LastIds, Opened};
 
 /// How long a milestone must have been unparsable before that is said: editors write in several steps.
 const FLAWED_AFTER: Duration = Duration::from_secs(2);
-
-/// When to look again at a file that was read within a clock tick of its last change.
-const FRESH_AFTER: Duration = Duration::from_millis(2100);
-
-/// When to look again at everything once folders have come or gone.
-const NEW_FOLDER_AFTER: Duration = Duration::from_secs(1);
 
 /// How often a source that cannot be read is tried.
 const RETRY_AFTER: Duration = Duration::from_secs(1);
@@ -64,7 +63,12 @@ pub(crate) struct Sources {
     patience: Patience,
     follower: Follower,
     standing: Standing,
-    store: FileStore,
+    store: Option<Opened>,
+    last_ids: LastIds,
+    /// The last look at the store: when it ended, and how long it took.
+    surveyed: Option<(Instant, Duration)>,
+    /// Files that the last look wants to see again.
+    fresh: BTreeSet<PathBuf>,
     /// Changes of the store may have been missed: only a look at everything tells.
     store_missed: bool,
     log: EventLog,
@@ -81,14 +85,16 @@ pub(crate) struct Sources {
 
 impl Sources {
     pub(crate) fn new(workspace: Workspace, state: &State, patience: Patience) -> Self {
-        let remembered = state.figures.store.map_or(0, |store| store.milestone_count);
         Self {
-            store: FileStore::new(workspace.active(), remembered),
+            store: None,
+            last_ids: LastIds::default(),
+            surveyed: None,
+            fresh: BTreeSet::new(),
             store_missed: true,
             log: EventLog::new(workspace.storage_events(), state.log_reported),
             workspace,
             patience,
-            follower: Follower::new(state.followed, state.refused),
+            follower: Follower::new(state.followed, state.refused.clone()),
             standing: Standing::Undecidable("nothing has been looked at yet".to_owned()),
             figures: state.figures,
             marker_modified: None,
@@ -100,12 +106,18 @@ impl Sources {
     }
 
     /// Looks at what the hints name. When to look again without a hint.
-    pub(crate) fn look(&mut self, hints: &Hints, moment: Moment, notes: &mut Vec<Note>) -> Option<Duration> {
+    pub(crate) fn look(
+        &mut self,
+        hints: &Hints,
+        moment: Moment,
+        config: &Config,
+        notes: &mut Vec<Note>,
+    ) -> Option<Duration> {
         self.unavailable.clear();
         let mut again = None;
         if self.workspace.folder().is_dir() {
-            again = earlier(again, self.look_at_marker(moment, notes));
-            again = earlier(again, self.look_at_store(hints, moment));
+            again = earlier(again, self.look_at_marker(hints, moment, config, notes));
+            again = earlier(again, self.look_at_store(hints, moment, config));
             self.look_at_log(moment, notes);
             again = earlier(again, self.say_flawed(moment, notes));
         } else {
@@ -120,11 +132,22 @@ impl Sources {
         again
     }
 
-    fn look_at_marker(&mut self, moment: Moment, notes: &mut Vec<Note>) -> Option<Duration> {
+    fn look_at_marker(
+        &mut self,
+        hints: &Hints,
+        moment: Moment,
+        config: &Config,
+        notes: &mut Vec<Note>,
+    ) -> Option<Duration> {
         match marker::read(&self.workspace.marker()) {
             Ok(marker) => {
                 self.marker_modified = marker.modified;
-                let (standing, again) = self.follower.judge(&marker, moment.instant, moment.wall, notes);
+                let engine = config.database.engine;
+                let (standing, again) = self.follower.judge(&marker, engine, moment.instant, moment.wall, notes);
+                let standing = match standing {
+                    Standing::Named(named) => self.prove(named, hints, config, notes),
+                    standing => standing,
+                };
                 if let Standing::Undecidable(reason) = &standing {
                     self.unavailable.insert(self.shown(&self.workspace.marker()), reason.clone());
                 }
@@ -135,38 +158,6 @@ impl Sources {
                 let reason = format!("the marker cannot be read: {error}");
                 self.unavailable.insert(self.shown(&self.workspace.marker()), reason.clone());
                 self.standing = Standing::Undecidable(reason);
-                None
-            }
-        }
-    }
-
-    fn look_at_store(&mut self, hints: &Hints, moment: Moment) -> Option<Duration> {
-        let missed = std::mem::replace(&mut self.store_missed, true);
-        let Standing::Follows(backend) = self.standing else { return None };
-        if backend != Backend::File {
-            let reason = format!(
-                "the marker names {backend}, which this version of milescale cannot read yet; nothing is counted"
-            );
-            self.unavailable.insert(format!("the {backend} store"), reason);
-            self.figures.store = None;
-            return None;
-        }
-        let extent = if hints.everything || missed {
-            Extent::Everything
-        } else {
-            Extent::Paths(hints.milestones.iter().cloned().collect())
-        };
-        match self.store.survey(&extent, moment.wall) {
-            Ok(reach) => {
-                // The watch of a new folder may have been set only after it was looked into.
-                self.store_missed = reach == Reach::Widened;
-                self.follower.read_in_full(Backend::File);
-                self.figures.store = Some(self.store.figures());
-                let fresh = self.store.wants_another_look().then_some(FRESH_AFTER);
-                earlier(fresh, self.store_missed.then_some(NEW_FOLDER_AFTER))
-            }
-            Err(Unavailable { path, reason }) => {
-                self.unavailable.insert(self.shown(&path), reason);
                 None
             }
         }
@@ -187,10 +178,10 @@ impl Sources {
 
     /// Says which milestones cannot be parsed, each once, and which are mended.
     fn say_flawed(&mut self, moment: Moment, notes: &mut Vec<Note>) -> Option<Duration> {
-        if !matches!(self.standing, Standing::Follows(Backend::File)) || !self.unavailable.is_empty() {
+        if !matches!(self.standing, Standing::Follows(_)) || !self.unavailable.is_empty() {
             return None;
         }
-        let flawed: BTreeMap<String, Flaw> = self.flawed().into_iter().collect();
+        let flawed = self.flawed();
         let mended: Vec<String> = self.flawed_said.iter().filter(|path| !flawed.contains_key(*path)).cloned().collect();
         for path in &mended {
             self.flawed_said.remove(path);
@@ -250,9 +241,9 @@ impl Sources {
     }
 
     /// The backend in use, and why nothing can be decided where that is so.
-    pub(crate) fn current(&self) -> (Option<Backend>, Option<String>) {
+    pub(crate) fn current(&self) -> (Option<InUse>, Option<String>) {
         match &self.standing {
-            Standing::Follows(backend) => (Some(*backend), None),
+            Standing::Follows(in_use) | Standing::Named(in_use) => (Some(*in_use), None),
             Standing::Stale { current, .. } => (*current, None),
             Standing::Undecidable(reason) => (self.follower.followed(), Some(reason.clone())),
         }
@@ -274,20 +265,20 @@ impl Sources {
     /// Writes into the memory what must outlive a restart.
     pub(crate) fn remember(&self, state: &mut State) {
         state.followed = self.follower.followed();
-        state.refused = self.follower.refused();
+        state.refused = self.follower.refused().cloned();
         state.unavailable.clone_from(&self.said);
         state.flawed.clone_from(&self.flawed_said);
         state.log_reported = self.log.reported();
     }
 
-    /// Milestones that cannot be parsed, by path as people read it.
-    pub(crate) fn flawed(&self) -> Vec<(String, Flaw)> {
-        self.store.flawed().into_iter().map(|(path, flaw)| (self.milestone(&path), flaw)).collect()
+    /// Milestones that cannot be parsed, by place as people read it.
+    pub(crate) fn flawed(&self) -> BTreeMap<String, Flaw> {
+        self.store().map(Store::flawed).unwrap_or_default()
     }
 
-    /// The store of files.
-    pub(crate) fn store(&self) -> &FileStore {
-        &self.store
+    /// The store in use, where it could be opened.
+    pub(crate) fn store(&self) -> Option<&dyn Store> {
+        self.store.as_ref().map(|opened| &*opened.store)
     }
 
     /// The log of storage events.
@@ -310,11 +301,7 @@ impl Sources {
 
     /// Paths that were read within a clock tick of their last change.
     pub(crate) fn fresh(&self) -> BTreeSet<PathBuf> {
-        self.store.fresh_paths().collect()
-    }
-
-    fn milestone(&self, path: &std::path::Path) -> String {
-        self.shown(&self.workspace.active().join(path))
+        self.fresh.clone()
     }
 
     fn shown(&self, path: &std::path::Path) -> String {

@@ -1,0 +1,115 @@
+//! The store in use, opened; and the ids that it held when it was last read in full, which another store must hold before
+//! it is followed.
+
+use std::collections::HashSet;
+use std::hash::{BuildHasher, BuildHasherDefault, DefaultHasher};
+use std::io;
+
+use milescale_core::backend::InUse;
+use milescale_core::config::Config;
+use milescale_storage::durable;
+use milescale_storage::error::StoreError;
+use milescale_storage::open::Which;
+use milescale_storage::read::{Symlinks, read_regular};
+use milescale_storage::store::Store;
+use milescale_storage::workspace::Workspace;
+
+/// Missing ids that are named.
+const NAMED: usize = 5;
+
+/// A store, opened as the configuration says.
+#[derive(Debug)]
+pub(super) struct Opened {
+    which: Which,
+    pub(super) store: Box<dyn Store>,
+}
+
+impl Opened {
+    /// The store in use; opened anew where the configuration says another one than before.
+    pub(super) fn open(
+        before: Option<Self>,
+        workspace: &Workspace,
+        in_use: InUse,
+        config: &Config,
+        remembered: u64,
+    ) -> Result<Self, StoreError> {
+        let which = Which::of(in_use.backend, &with_engine(config, in_use));
+        match before {
+            Some(before) if before.which == which => Ok(before),
+            _ => Ok(Self { store: which.open(workspace, remembered)?, which }),
+        }
+    }
+}
+
+/// The configuration with the engine of this store.
+fn with_engine(config: &Config, in_use: InUse) -> Config {
+    let mut config = config.clone();
+    config.database.engine = in_use.engine.unwrap_or(config.database.engine);
+    config
+}
+
+/// The ids of the last full reading, kept across restarts.
+#[derive(Debug, Default)]
+pub(super) struct LastIds {
+    /// What was written last, in eight bytes.
+    written: Option<u64>,
+}
+
+impl LastIds {
+    /// Writes the ids, where they are not those that were written last.
+    pub(super) fn keep(&mut self, workspace: &Workspace, store: &mut dyn Store) -> io::Result<()> {
+        let ids = match store.known_ids() {
+            Some(ids) => ids,
+            // One that does not remember them is asked; where it cannot answer, what was written stays.
+            None => match store.ids() {
+                Ok(ids) => ids,
+                Err(_) => return Ok(()),
+            },
+        };
+        let hash = ids.iter().fold(ids.len() as u64, |sum, id| {
+            sum.wrapping_add(BuildHasherDefault::<DefaultHasher>::default().hash_one(id))
+        });
+        if self.written == Some(hash) && workspace.last_ids().exists() {
+            return Ok(());
+        }
+        let mut ids = ids;
+        ids.sort();
+        durable::replace(&workspace.last_ids(), &serde_json::to_vec(&ids)?)?;
+        self.written = Some(hash);
+        Ok(())
+    }
+
+    /// Those of the last full reading: of this process, else of the file, else as the store has them now.
+    fn of(workspace: &Workspace, followed: Option<&dyn Store>) -> Result<Vec<String>, String> {
+        if let Some(ids) = followed.and_then(Store::known_ids) {
+            return Ok(ids);
+        }
+        let path = workspace.last_ids();
+        let unknown =
+            |why: String| format!("what the last store held is not known ({}: {why})", workspace.shown(&path));
+        let (text, _) = read_regular(&path, Symlinks::Refuse, 1 << 30).map_err(|error| unknown(error.to_string()))?;
+        serde_json::from_slice(&text).map_err(|error| unknown(error.to_string()))
+    }
+}
+
+/// Whether a named store holds every id of the last one.
+///
+/// # Errors
+/// Why it is not to be followed, in words.
+pub(super) fn proves(
+    workspace: &Workspace,
+    followed: Option<&dyn Store>,
+    named: InUse,
+    config: &Config,
+) -> Result<Opened, String> {
+    let expected = LastIds::of(workspace, followed)?;
+    let mut opened = Opened::open(None, workspace, named, config, 0).map_err(|error| error.to_string())?;
+    let there: HashSet<String> = opened.store.ids().map_err(|error| error.to_string())?.into_iter().collect();
+    let missing: Vec<&String> = expected.iter().filter(|id| !there.contains(*id)).collect();
+    if missing.is_empty() {
+        return Ok(opened);
+    }
+    let named: Vec<&str> = missing.iter().take(NAMED).map(|id| id.as_str()).collect();
+    let more = if missing.len() > NAMED { ", …" } else { "" };
+    Err(format!("{} of {} milestones are not there ({}{more})", missing.len(), expected.len(), named.join(", ")))
+}

@@ -1,0 +1,138 @@
+//! The store in use among the sources: which one it is, looked at, tended.
+
+use std::time::{Duration, Instant};
+
+use milescale_core::backend::InUse;
+use milescale_core::config::Config;
+use milescale_sensing::watch::Hints;
+use milescale_storage::error::StoreError;
+use milescale_storage::files;
+use milescale_storage::store::{Extent, Survey};
+
+use super::opened::{self, Opened};
+use super::{Moment, RETRY_AFTER, Sources, earlier};
+use crate::follow::Standing;
+use crate::note::Note;
+
+/// When to look again at a file that was read within a clock tick of its last change.
+const FRESH_AFTER: Duration = Duration::from_millis(2100);
+
+/// When to look again at everything once folders have come or gone.
+const NEW_FOLDER_AFTER: Duration = Duration::from_secs(1);
+
+/// A store whose figures take long to read is read again by itself at most this part of the time.
+const AT_MOST_ONE_IN: u32 = 10;
+
+impl Sources {
+    /// Follows a store that was named, if it holds what the last one did. Asked again whenever that may have changed.
+    pub(super) fn prove(&mut self, named: InUse, hints: &Hints, config: &Config, notes: &mut Vec<Note>) -> Standing {
+        let asked = hints.everything || hints.marker || hints.config || hints.database;
+        if let Some((refused, reason)) = self.follower.refused().filter(|(refused, _)| *refused == named && !asked) {
+            tracing::trace!(%refused, "still not followed");
+            return Standing::Stale { current: self.follower.followed(), reason: reason.clone() };
+        }
+        let followed = self.store.as_ref().map(|opened| &*opened.store);
+        match opened::proves(&self.workspace, followed, named, config) {
+            Ok(opened) => {
+                self.store = Some(opened);
+                self.figures.store = None;
+                self.follower.adopt(named, notes)
+            }
+            Err(why) => self.follower.refuse(named, &why, notes),
+        }
+    }
+
+    pub(super) fn look_at_store(&mut self, hints: &Hints, moment: Moment, config: &Config) -> Option<Duration> {
+        let missed = std::mem::replace(&mut self.store_missed, true);
+        let Standing::Follows(in_use) = self.standing else { return None };
+        let named = !hints.milestones.is_empty() || hints.database;
+        if let Some((ended, took)) = self.surveyed.filter(|_| !missed && !hints.everything && !named) {
+            let due = ended + took * (AT_MOST_ONE_IN - 1);
+            if due > moment.instant {
+                self.store_missed = false;
+                return Some(due - moment.instant);
+            }
+        }
+        let extent = if hints.everything || missed {
+            Extent::Everything
+        } else {
+            Extent::Paths(hints.milestones.iter().cloned().collect())
+        };
+        let survey = self.survey(in_use, &extent, moment, config);
+        let ended = Instant::now();
+        let took = ended.duration_since(moment.instant);
+        self.surveyed = Some((ended, took));
+        match survey {
+            Ok(Survey { figures, widened, fresh }) => {
+                // The watch of a new folder may have been set only after it was looked into.
+                self.store_missed = widened;
+                self.follower.read_in_full(in_use);
+                self.figures.store = Some(figures);
+                self.fresh = fresh.into_iter().collect();
+                let fresh = (!self.fresh.is_empty()).then_some(FRESH_AFTER);
+                earlier(fresh, self.store_missed.then_some(NEW_FOLDER_AFTER))
+            }
+            Err(StoreError { place, cause, .. }) => {
+                self.unavailable.insert(place, cause);
+                // A server that answers nothing is not asked all the time.
+                Some(RETRY_AFTER.max(took * (AT_MOST_ONE_IN - 1)))
+            }
+        }
+    }
+
+    fn survey(
+        &mut self,
+        in_use: InUse,
+        extent: &Extent,
+        moment: Moment,
+        config: &Config,
+    ) -> Result<Survey, StoreError> {
+        let remembered = self.figures.store.map_or(0, |store| store.milestone_count);
+        let opened = Opened::open(self.store.take(), &self.workspace, in_use, config, remembered)?;
+        let store = &mut self.store.insert(opened).store;
+        store.survey(extent, moment.wall)
+    }
+
+    /// Looks after the store in use, under the daemon's lock: milescale's own tables, what is derived, what was displaced.
+    /// What is to be overwritten is noted; [`Sources::mend`] does it, once it was said. When to look again.
+    pub(crate) fn tend(&mut self, moment: Moment, notes: &mut Vec<Note>) -> Option<Duration> {
+        if !matches!(self.standing, Standing::Follows(_)) || !self.unavailable.is_empty() {
+            return None;
+        }
+        let store = &mut self.store.as_mut()?.store;
+        match store.differing(moment.wall) {
+            Ok((due, again)) => {
+                if !due.is_empty() {
+                    notes.push(Note::IndexMended(due));
+                }
+                again
+            }
+            Err(error) => {
+                tracing::warn!(%error, "the index cannot be compared with the files");
+                None
+            }
+        }
+    }
+
+    /// Mends what was noted.
+    pub(crate) fn mend(&mut self) {
+        let mended = self.store.as_mut().map_or(Ok(()), |opened| opened.store.mend());
+        if let Err(error) = mended {
+            tracing::warn!(%error, "the index is not mended yet");
+        }
+    }
+
+    /// What a cycle does beside its look: milescale's own tables are made, ids remembered, displaced contents looked at.
+    pub(crate) fn tend_each_cycle(&mut self, moment: Moment, notes: &mut Vec<Note>) -> std::io::Result<()> {
+        let reason = "it was written to after milescale had replaced it";
+        for files::Overwritten { id, kept_as } in files::review(&self.workspace, moment.wall)? {
+            notes.push(Note::WriteConflict { id, kept_as: self.shown(&kept_as), reason });
+        }
+        let follows = matches!(self.standing, Standing::Follows(_)) && self.unavailable.is_empty();
+        let Some(opened) = self.store.as_mut().filter(|_| follows) else { return Ok(()) };
+        if let Err(error) = opened.store.adopt() {
+            tracing::warn!(%error, "milescale's own tables cannot be made");
+        }
+        self.last_ids.keep(&self.workspace, &mut *opened.store)
+    }
+}

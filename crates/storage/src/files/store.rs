@@ -1,0 +1,184 @@
+//! Milestone files as a [`Store`].
+
+use std::collections::{BTreeMap, HashMap};
+use std::ffi::OsStr;
+use std::fs::Metadata;
+use std::ops::ControlFlow;
+use std::path::{Path, PathBuf};
+use std::time::SystemTime;
+
+use jiff::Timestamp;
+use milescale_core::digest::Digest;
+use milescale_core::document::Flaw;
+use milescale_core::id::Id;
+use milescale_core::milestone::Columns;
+use milescale_core::timestamp;
+use milescale_core::value::Value;
+
+use super::{FileStore, Remark, id_of, walk};
+use crate::error::{Problem, StoreError};
+use crate::store::{Draft, Extent, Milestone, Seen, Store, Survey};
+use crate::yaml;
+
+impl FileStore {
+    /// A file as a milestone.
+    pub(crate) fn milestone(&self, path: &Path, text: Vec<u8>, metadata: &Metadata) -> Milestone {
+        let id = id_of(path);
+        let (value, mut columns) = match yaml::parse(&text) {
+            Ok(document) => (Value::of(&document), Columns::of(&id, document.tree())),
+            Err(flaw) => (Err(flaw), Columns::unreadable(&id)),
+        };
+        let modified = metadata.modified().ok().and_then(|modified| Timestamp::try_from(modified).ok());
+        let updated_at = modified.map(timestamp::to_text);
+        columns.created_at = columns.created_at.or_else(|| updated_at.clone());
+        Milestone { id, text, value, columns, updated_at, place: self.workspace.shown(path) }
+    }
+
+    /// Hands over each file with its path.
+    pub(crate) fn scan_files(
+        &self,
+        visit: &mut dyn FnMut(&Path, Milestone) -> ControlFlow<()>,
+    ) -> Result<(), StoreError> {
+        for path in self.sorted()? {
+            // One that vanished since it was listed is not there.
+            let milestone = match self.content(&path) {
+                Ok(None) => continue,
+                Ok(Some((text, metadata))) => self.milestone(&path, text, &metadata),
+                Err(error) if error.problem == Problem::Refused => self.unreadable(&path, error),
+                Err(error) => return Err(error),
+            };
+            if visit(&path, milestone).is_break() {
+                break;
+            }
+        }
+        Ok(())
+    }
+
+    /// A file that is there and cannot be read.
+    fn unreadable(&self, path: &Path, error: StoreError) -> Milestone {
+        let id = id_of(path);
+        let value = Err(Flaw { position: None, reason: error.cause });
+        let place = self.workspace.shown(path);
+        Milestone { columns: Columns::unreadable(&id), id, text: Vec::new(), value, updated_at: None, place }
+    }
+
+    /// Every file, by id, then by path.
+    fn sorted(&self) -> Result<Vec<PathBuf>, StoreError> {
+        let mut files = walk::milestone_files(&self.workspace)?.unwrap_or_default();
+        files.sort_by(|one, other| one.file_stem().cmp(&other.file_stem()).then_with(|| one.cmp(other)));
+        Ok(files.into_iter().map(|path| self.active.join(path)).collect())
+    }
+}
+
+impl Store for FileStore {
+    fn name(&self) -> String {
+        self.workspace.shown(&self.active)
+    }
+
+    fn survey(&mut self, extent: &Extent, now: SystemTime) -> Result<Survey, StoreError> {
+        let widened = self.look(extent, now)?;
+        Ok(Survey { figures: self.figures(), widened, fresh: self.fresh_paths() })
+    }
+
+    fn flawed(&self) -> BTreeMap<String, Flaw> {
+        self.remarks()
+            .filter_map(|(path, remark)| match remark {
+                Remark::Flawed(flaw) => Some((self.shown(path), flaw.clone())),
+                Remark::OtherId(_) => None,
+            })
+            .collect()
+    }
+
+    fn other_ids(&self) -> Vec<(String, String, String)> {
+        let mut found: Vec<_> = self
+            .remarks()
+            .filter_map(|(path, remark)| match remark {
+                Remark::OtherId(id) => Some((self.shown(path), id_of(path), id.to_string())),
+                Remark::Flawed(_) => None,
+            })
+            .collect();
+        found.sort();
+        found
+    }
+
+    fn duplicates(&self) -> BTreeMap<String, Vec<String>> {
+        let mut by_name: HashMap<&OsStr, Vec<&Path>> = HashMap::new();
+        // One folder has each name once: the common case costs no map.
+        if self.entries.keys().all(|path| path.parent().is_none_or(|folder| folder.as_os_str().is_empty())) {
+            return BTreeMap::new();
+        }
+        for path in self.entries.keys() {
+            by_name.entry(path.file_name().unwrap_or_default()).or_default().push(path);
+        }
+        by_name.retain(|_, paths| paths.len() > 1);
+        by_name
+            .into_iter()
+            .map(|(name, mut paths)| {
+                paths.sort();
+                (id_of(Path::new(name)), paths.into_iter().map(|path| self.shown(path)).collect())
+            })
+            .collect()
+    }
+
+    fn get(&mut self, id: &Id) -> Result<Milestone, StoreError> {
+        // Nearly every milestone lies in `active/` itself.
+        let plain = self.active.join(format!("{id}.yaml"));
+        if let Some((text, metadata)) = self.content(&plain)? {
+            return Ok(self.milestone(&plain, text, &metadata));
+        }
+        let found = match self.find_one(id)? {
+            Some(path) => self.content(&path)?.map(|(text, metadata)| self.milestone(&path, text, &metadata)),
+            None => None,
+        };
+        found.ok_or_else(|| StoreError::new(Problem::NotThere, self.name(), format!("there is no milestone {id}")))
+    }
+
+    fn scan(&mut self, visit: &mut dyn FnMut(Milestone) -> ControlFlow<()>) -> Result<(), StoreError> {
+        self.scan_files(&mut |_, milestone| visit(milestone))
+    }
+
+    fn put(&mut self, draft: &Draft, seen: Seen) -> Result<(), StoreError> {
+        let _alone = self.alone()?;
+        self.write(draft, seen).map(drop)
+    }
+
+    fn archive(&mut self, draft: &Draft, seen: Digest) -> Result<(), StoreError> {
+        let _alone = self.alone()?;
+        let path = self.write(draft, Seen::Text(seen))?;
+        self.complete(&path, draft).map(drop)
+    }
+
+    fn load(&mut self, drafts: &mut dyn Iterator<Item = Draft>) -> Result<u64, StoreError> {
+        let (_alone, mut count) = (self.alone()?, 0);
+        for draft in drafts {
+            self.write(&draft, Seen::Nothing)?;
+            count += 1;
+        }
+        Ok(count)
+    }
+
+    fn check(&mut self) -> Result<Vec<String>, StoreError> {
+        let (mut wrong, mut before): (Vec<String>, Option<(String, String)>) = (Vec::new(), None);
+        self.scan_files(&mut |_, milestone| {
+            if let Err(flaw) = &milestone.value {
+                wrong.push(format!("{}: {flaw}", milestone.place));
+            }
+            if let Some((_, place)) = before.as_ref().filter(|(id, _)| *id == milestone.id) {
+                wrong.push(format!("{}: its id stands a second time, in {place}", milestone.place));
+            }
+            before = Some((milestone.id, milestone.place));
+            ControlFlow::Continue(())
+        })?;
+        Ok(wrong)
+    }
+
+    fn known_ids(&self) -> Option<Vec<String>> {
+        Some(self.found().map(|(path, _)| id_of(path)).collect())
+    }
+
+    fn ids(&mut self) -> Result<Vec<String>, StoreError> {
+        let mut ids: Vec<String> = self.sorted()?.iter().map(|path| id_of(path)).collect();
+        ids.dedup();
+        Ok(ids)
+    }
+}

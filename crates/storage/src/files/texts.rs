@@ -1,0 +1,176 @@
+//! Milestone files as texts: read, replaced by exchange, moved away, never written in place.
+//!
+//! Between a check and a rename another program may save. So a file is replaced by an exchange, what comes out is
+//! compared with what was to be replaced, and where it is something else it is put back: at every instant each content is
+//! there under some name.
+
+use std::fs::Metadata;
+use std::io;
+use std::path::{Path, PathBuf};
+use std::time::Duration;
+
+use milescale_core::digest::Digest;
+use milescale_core::id::Id;
+
+use super::{FileStore, displaced, id_of, walk};
+use crate::durable;
+use crate::error::{Problem, StoreError};
+use crate::lock::{self, Held};
+use crate::read::{Symlinks, read_regular};
+use crate::store::{Draft, Seen};
+use crate::workspace::OWN_GITIGNORE;
+use crate::yaml;
+
+/// How long a writer waits for another one of milescale's.
+const PATIENCE: Duration = Duration::from_secs(10);
+
+/// How often a foreign write may come between before a replacement gives up.
+const TRIES: usize = 16;
+
+impl FileStore {
+    /// The files of an id: their paths, sorted.
+    ///
+    /// # Errors
+    /// When folders cannot be read.
+    pub(super) fn find(&self, id: &Id) -> Result<Vec<PathBuf>, StoreError> {
+        let files = walk::milestone_files(&self.workspace)?.unwrap_or_default();
+        let mut found: Vec<_> =
+            files.iter().filter(|path| id_of(path) == id.as_str()).map(|path| self.active.join(path)).collect();
+        found.sort();
+        Ok(found)
+    }
+
+    /// The one file of an id.
+    pub(crate) fn find_one(&self, id: &Id) -> Result<Option<PathBuf>, StoreError> {
+        let mut found = self.find(id)?;
+        if found.len() > 1 {
+            let paths: Vec<_> = found.iter().map(|path| self.workspace.shown(path)).collect();
+            let cause = format!("the id {id} stands several times; rename or remove all but one first");
+            return Err(StoreError::new(Problem::Refused, paths.join(", "), cause));
+        }
+        Ok(found.pop())
+    }
+
+    /// The content of a file; `None` where there is none.
+    pub(crate) fn content(&self, path: &Path) -> Result<Option<(Vec<u8>, Metadata)>, StoreError> {
+        match read_regular(path, Symlinks::Refuse, yaml::SIZE_LIMIT) {
+            Ok(found) => Ok(Some(found)),
+            Err(error) if error.kind() == io::ErrorKind::NotFound => Ok(None),
+            Err(error) => Err(StoreError::io(self.workspace.shown(path), "it cannot be read", &error)),
+        }
+    }
+
+    /// Keeps other writers of milescale's out: two that exchange at once could put each other's content back. Other
+    /// programs know nothing of it.
+    pub(super) fn alone(&self) -> Result<Held, StoreError> {
+        let path = self.workspace.write_lock();
+        let failed = |error: io::Error| StoreError::io(self.workspace.shown(&path), "it cannot be locked", &error);
+        durable::create_folder(&self.workspace.own()).map_err(failed)?;
+        durable::create(&self.workspace.own_gitignore(), OWN_GITIGNORE.as_bytes()).map_err(failed)?;
+        lock::wait_for(&path, PATIENCE).map_err(failed)?.ok_or_else(|| {
+            let cause = "another milescale is writing milestones all the time; try again";
+            StoreError::new(Problem::Busy, self.workspace.shown(&path), cause)
+        })
+    }
+
+    /// Writes a draft in the place of what was seen. Where it is now. To be called [`alone`](Self::alone).
+    pub(super) fn write(&self, draft: &Draft, seen: Seen) -> Result<PathBuf, StoreError> {
+        match (self.find_one(&draft.id)?, seen) {
+            (None, Seen::Nothing) => self.create(draft),
+            (Some(path), Seen::Text(digest)) => self.replace(&path, draft, digest).map(|()| path),
+            (None, Seen::Text(_)) => {
+                let place = self.workspace.shown(&self.active);
+                Err(StoreError::new(Problem::Changed, place, format!("the milestone {} is gone meanwhile", draft.id)))
+            }
+            (Some(path), Seen::Nothing) => Err(self.there_already(&path)),
+        }
+    }
+
+    fn create(&self, draft: &Draft) -> Result<PathBuf, StoreError> {
+        let path = self.active.join(format!("{}.yaml", draft.id));
+        let failed = |error: io::Error| StoreError::io(self.workspace.shown(&path), "it cannot be written", &error);
+        durable::create_folder(&self.active).map_err(failed)?;
+        if durable::create(&path, &draft.text).map_err(failed)? { Ok(path) } else { Err(self.there_already(&path)) }
+    }
+
+    fn there_already(&self, path: &Path) -> StoreError {
+        let cause = "it is there already; read it, and name the digest of what you have seen";
+        StoreError::new(Problem::Changed, self.workspace.shown(path), cause)
+    }
+
+    fn replace(&self, path: &Path, draft: &Draft, seen: Digest) -> Result<(), StoreError> {
+        let failed = |action: &str, error: io::Error| StoreError::io(self.workspace.shown(path), action, &error);
+        let (content, metadata) = self.content(path)?.ok_or_else(|| self.changed(path))?;
+        if Digest::of(&content) != seen {
+            return Err(self.changed(path));
+        }
+        let aside = displaced::name(&self.workspace, &draft.id, seen, draft.now)
+            .map_err(|error| failed("nothing can be kept in .milescale/displaced", error))?;
+        durable::prepare(&aside, &draft.text, Some(&metadata))
+            .map_err(|error| failed("the new content cannot be written", error))?;
+        // What should come out, and what is put in.
+        let (mut expected, mut holding) = (seen, Digest::of(&draft.text));
+        for round in 0..TRIES {
+            if let Err(error) = durable::exchange(&aside, path) {
+                return Err(self.not_exchanged(&aside, path, round, &error));
+            }
+            let out = self.content(&aside)?.map(|(content, _)| Digest::of(&content));
+            if out == Some(expected) && round == 0 {
+                return Ok(());
+            }
+            if out == Some(expected) {
+                // What is aside now has been in place for an instant: it is kept under the name of its content.
+                let kept = displaced::name(&self.workspace, &draft.id, expected, draft.now);
+                kept.and_then(|kept| durable::rename_new(&aside, &kept))
+                    .map_err(|error| failed("what came out cannot be kept", error))?;
+                return Err(self.changed(path));
+            }
+            // Another program wrote in between: what it wrote goes back, unless it writes again.
+            (expected, holding) = (holding, out.unwrap_or(holding));
+        }
+        let cause = "another program writes it all the time; stop that, or try again later";
+        Err(StoreError::new(Problem::Busy, self.workspace.shown(path), cause))
+    }
+
+    /// An exchange failed: in the first round nothing has changed, and the content that was prepared goes.
+    fn not_exchanged(&self, aside: &Path, path: &Path, round: usize, error: &io::Error) -> StoreError {
+        if round == 0 && self.content(path).is_ok_and(|there| there.is_some()) {
+            let _ = durable::remove(aside);
+        }
+        let gone = error.kind() == io::ErrorKind::NotFound;
+        if gone {
+            let _ = durable::remove(aside);
+            return self.changed(path);
+        }
+        StoreError::io(self.workspace.shown(path), "it cannot be exchanged for the new content", error)
+    }
+
+    pub(super) fn changed(&self, path: &Path) -> StoreError {
+        let cause = "it was changed meanwhile; read it again, and name the digest of what you then see";
+        StoreError::new(Problem::Changed, self.workspace.shown(path), cause)
+    }
+
+    /// Moves an archived file out of `active/`, never over another one.
+    pub(super) fn complete(&self, path: &Path, draft: &Draft) -> Result<PathBuf, StoreError> {
+        let to = self.workspace.completed().join(format!("{}.yaml", draft.id));
+        let failed = |error: io::Error| {
+            let cause = match error.kind() {
+                io::ErrorKind::AlreadyExists => format!(
+                    "it is there already, so {} stays where it is, with status archived; rename one of them",
+                    self.workspace.shown(path)
+                ),
+                _ => format!("it cannot be moved there: {error}"),
+            };
+            StoreError::new(Problem::Refused, self.workspace.shown(&to), cause)
+        };
+        durable::create_folder(&self.workspace.completed()).map_err(failed)?;
+        durable::rename_new(path, &to).map_err(failed)?;
+        let moved = self.content(&to)?.map(|(content, _)| Digest::of(&content));
+        if moved == Some(Digest::of(&draft.text)) {
+            return Ok(to);
+        }
+        // Saved between the two: it is not archived any more, so it goes back, unless something is there again.
+        let _ = durable::rename_new(&to, path);
+        Err(self.changed(path))
+    }
+}

@@ -1,0 +1,253 @@
+//! `index.db`: an index that is derived from the files, and that other programs read and write too.
+
+use std::collections::BTreeMap;
+use std::ops::ControlFlow;
+use std::path::{Path, PathBuf};
+
+use milescale_core::milestone::{Columns, DEFAULT_PRIORITY, instant};
+use sqlx::sqlite::SqliteRow;
+use sqlx::{AssertSqlSafe, Row as _, SqliteConnection};
+
+use crate::error::{Problem, StoreError};
+use crate::files::ColumnsHash;
+use crate::sqlite::{Make, Sqlite, has_table, missing_columns};
+use crate::store::Milestone;
+use crate::workspace::{FOLDER, Workspace};
+
+/// The table and its indexes (contract §2).
+const TABLE: &[&str] = &[
+    "CREATE TABLE IF NOT EXISTS milestones (id TEXT PRIMARY KEY, title TEXT, status TEXT, priority TEXT, \
+     created_at TEXT, updated_at TEXT, file_path TEXT)",
+    "CREATE INDEX IF NOT EXISTS idx_milestones_status ON milestones (status)",
+    "CREATE INDEX IF NOT EXISTS idx_milestones_priority ON milestones (priority)",
+    "CREATE INDEX IF NOT EXISTS idx_milestones_created_at ON milestones (created_at)",
+];
+
+/// Its columns.
+const COLUMNS: &[&str] = &["id", "title", "status", "priority", "created_at", "updated_at", "file_path"];
+
+/// Rows read at once: they are small.
+const ROWS: i64 = 100;
+
+/// Rows written in one transaction when the whole index is built: nobody reads it yet.
+pub(super) const BUILT_AT_ONCE: usize = 500;
+
+/// A row as it stands.
+#[derive(Debug, Clone, PartialEq, Eq, Default)]
+pub(super) struct IndexRow {
+    pub(super) title: Option<String>,
+    pub(super) status: Option<String>,
+    pub(super) priority: Option<String>,
+    pub(super) created_at: Option<String>,
+    pub(super) updated_at: Option<String>,
+    pub(super) file_path: Option<String>,
+}
+
+impl IndexRow {
+    /// The row that a milestone file should have.
+    pub(super) fn of(workspace: &Workspace, path: &Path, milestone: &Milestone) -> Self {
+        let Columns { title, status, priority, created_at } = milestone.columns.clone();
+        let inside = path.strip_prefix(workspace.root()).unwrap_or(path);
+        Self {
+            title: Some(title),
+            status,
+            priority: Some(priority),
+            created_at,
+            updated_at: milestone.updated_at.clone(),
+            file_path: Some(inside.to_string_lossy().into_owned()),
+        }
+    }
+
+    /// Whether it says of the milestone what its document does. When it was written is each program's own matter, and so
+    /// is when the milestone came to be where its document does not say.
+    pub(super) fn says(&self, wanted: ColumnsHash) -> bool {
+        let created_at = self.created_at.as_deref().and_then(instant).filter(|_| wanted.created_is_told);
+        let priority = self.priority.clone().unwrap_or_else(|| DEFAULT_PRIORITY.to_owned());
+        let columns = Columns {
+            title: self.title.clone().unwrap_or_default(),
+            status: self.status.clone(),
+            priority,
+            created_at,
+        };
+        ColumnsHash::of(&columns) == wanted
+    }
+
+    /// Whether it names this file.
+    pub(super) fn names(&self, workspace: &Workspace, path: &Path) -> bool {
+        let inside = path.strip_prefix(workspace.root()).unwrap_or(path);
+        self.file_path.as_deref().is_some_and(|named| *named == *inside.to_string_lossy())
+    }
+
+    /// Whether it counts: its path has `active` in it, in any ASCII case.
+    pub(super) fn counts(&self) -> bool {
+        self.file_path.as_deref().is_some_and(|path| path.to_ascii_lowercase().contains("active"))
+    }
+
+    /// The path in `active/` that it names.
+    pub(super) fn inside_active(&self, workspace: &Workspace, id: &str) -> PathBuf {
+        let named = self.file_path.as_deref().unwrap_or_default();
+        let root = workspace.root().to_string_lossy();
+        let relative = named.strip_prefix(&*root).map_or(named, |rest| rest.trim_start_matches('/'));
+        let relative = relative.strip_prefix("./").unwrap_or(relative);
+        let inside = relative.strip_prefix(FOLDER).and_then(|rest| rest.strip_prefix("/active/"));
+        inside.map_or_else(|| PathBuf::from(format!("{id}.yaml")), PathBuf::from)
+    }
+}
+
+/// The index of one workspace.
+#[derive(Debug)]
+pub(super) struct Index {
+    sqlite: Sqlite,
+}
+
+impl Index {
+    pub(super) fn new(workspace: &Workspace) -> Result<Self, StoreError> {
+        let path = workspace.index_db();
+        let shown = workspace.shown(&path);
+        Ok(Self { sqlite: Sqlite::new(path, shown)? })
+    }
+
+    /// Opens it; `false` where there is no index: no file, an empty one, or no table.
+    pub(super) fn is_there(&mut self) -> Result<bool, StoreError> {
+        if !self.sqlite.holds_something()? {
+            self.sqlite.close();
+            return Ok(false);
+        }
+        self.sqlite.open(Make::Never)?;
+        if !self.sqlite.run(async |connection| has_table(connection, "milestones").await)? {
+            return Ok(false);
+        }
+        self.check_shape().map(|()| true)
+    }
+
+    /// Makes it where it is not there.
+    pub(super) fn make(&mut self) -> Result<(), StoreError> {
+        if self.is_there()? {
+            return Ok(());
+        }
+        self.sqlite.open(Make::IfMissing)?;
+        self.sqlite.write(async |connection| {
+            for statement in TABLE {
+                sqlx::query(*statement).execute(&mut *connection).await?;
+            }
+            Ok(())
+        })?;
+        self.check_shape()
+    }
+
+    fn check_shape(&mut self) -> Result<(), StoreError> {
+        let missing = self.sqlite.run(async |connection| missing_columns(connection, COLUMNS).await)?;
+        if missing.is_empty() {
+            return Ok(());
+        }
+        let cause = format!("the table milestones has no column {}; it is no index of milestones", missing.join(", "));
+        Err(self.sqlite.error(Problem::Corrupt, cause))
+    }
+
+    /// The number that changes when another program has written.
+    pub(super) fn version(&mut self) -> Result<i64, StoreError> {
+        self.sqlite.run(async |connection| sqlx::query_scalar("PRAGMA data_version").fetch_one(connection).await)
+    }
+
+    /// Every row, by id. A row whose id is no text has none.
+    pub(super) fn rows(&mut self) -> Result<(BTreeMap<String, IndexRow>, Vec<IndexRow>), StoreError> {
+        let (mut rows, mut nameless) = (BTreeMap::new(), Vec::new());
+        let mut after: Option<i64> = None;
+        self.sqlite.pages(
+            async |connection| {
+                let rows = page(connection, after).await?;
+                after = rows.last().map(|(number, ..)| *number);
+                Ok(rows)
+            },
+            |(_, id, row)| {
+                match id {
+                    Some(id) => drop(rows.insert(id, row)),
+                    None => nameless.push(row),
+                }
+                ControlFlow::Continue(())
+            },
+        )?;
+        Ok((rows, nameless))
+    }
+
+    /// Writes rows, each in place of the one with its id.
+    pub(super) fn put(&mut self, rows: &[(String, IndexRow)]) -> Result<(), StoreError> {
+        self.sqlite.write(async |connection| {
+            for (id, row) in rows {
+                upsert(connection, id, row).await?;
+            }
+            Ok(())
+        })
+    }
+
+    /// Writes or removes a row if it still is what was seen. Whether it was.
+    pub(super) fn mend(
+        &mut self,
+        id: &str,
+        seen: Option<&IndexRow>,
+        wanted: Option<&IndexRow>,
+    ) -> Result<bool, StoreError> {
+        self.sqlite.write(async |connection| {
+            if one(connection, id).await?.as_ref() != seen {
+                return Ok(false);
+            }
+            match wanted {
+                Some(wanted) => upsert(connection, id, wanted).await?,
+                None => delete(connection, id).await?,
+            }
+            Ok(true)
+        })
+    }
+
+    /// Removes a row; one that is gone is no error.
+    pub(super) fn remove(&mut self, id: &str) -> Result<(), StoreError> {
+        self.sqlite.write(async |connection| Ok(delete(connection, id).await?))
+    }
+}
+
+async fn upsert(connection: &mut SqliteConnection, id: &str, row: &IndexRow) -> Result<(), sqlx::Error> {
+    let upsert = "INSERT INTO milestones (id, title, status, priority, created_at, updated_at, file_path)
+                  VALUES (?, ?, ?, ?, ?, ?, ?)
+                  ON CONFLICT (id) DO UPDATE SET title = excluded.title, status = excluded.status,
+                  priority = excluded.priority, created_at = excluded.created_at,
+                  updated_at = excluded.updated_at, file_path = excluded.file_path";
+    let query = sqlx::query(upsert).bind(id).bind(&row.title).bind(&row.status).bind(&row.priority);
+    query.bind(&row.created_at).bind(&row.updated_at).bind(&row.file_path).execute(connection).await.map(drop)
+}
+
+async fn delete(connection: &mut SqliteConnection, id: &str) -> Result<(), sqlx::Error> {
+    sqlx::query("DELETE FROM milestones WHERE id = ?").bind(id).execute(connection).await.map(drop)
+}
+
+async fn one(connection: &mut SqliteConnection, id: &str) -> Result<Option<IndexRow>, sqlx::Error> {
+    let select = AssertSqlSafe(format!("SELECT rowid, {TEXTS} FROM milestones WHERE id = ?"));
+    let row = sqlx::query(select).bind(id).fetch_optional(connection).await?;
+    row.as_ref().map(|row| Ok(index_row(row)?.2)).transpose()
+}
+
+const TEXTS: &str = "CASE WHEN typeof(id) = 'text' THEN CAST(id AS BLOB) END, CAST(title AS BLOB), CAST(status AS BLOB), \
+                     CAST(priority AS BLOB), CAST(created_at AS BLOB), CAST(updated_at AS BLOB), CAST(file_path AS BLOB)";
+
+async fn page(
+    connection: &mut SqliteConnection,
+    after: Option<i64>,
+) -> Result<Vec<(i64, Option<String>, IndexRow)>, sqlx::Error> {
+    let select = format!("SELECT rowid, {TEXTS} FROM milestones WHERE rowid > ? ORDER BY rowid LIMIT ?");
+    let query = sqlx::query(AssertSqlSafe(select)).bind(after.unwrap_or(i64::MIN)).bind(ROWS);
+    query.fetch_all(connection).await?.iter().map(index_row).collect()
+}
+
+fn index_row(row: &SqliteRow) -> Result<(i64, Option<String>, IndexRow), sqlx::Error> {
+    let text = |at: usize| -> Result<Option<String>, sqlx::Error> {
+        Ok(row.try_get::<Option<Vec<u8>>, _>(at)?.map(|bytes| String::from_utf8_lossy(&bytes).into_owned()))
+    };
+    let read = IndexRow {
+        title: text(2)?,
+        status: text(3)?,
+        priority: text(4)?,
+        created_at: text(5)?,
+        updated_at: text(6)?,
+        file_path: text(7)?,
+    };
+    Ok((row.try_get(0)?, text(1)?, read))
+}

@@ -1,0 +1,155 @@
+//! Keeping the index in step with the files: a difference that stands is mended by values, and what another program
+//! wrote only into the index is reported before it is overwritten.
+
+use std::collections::BTreeMap;
+use std::time::{Duration, SystemTime};
+
+use milescale_core::milestone::Columns;
+
+use super::HybridStore;
+use super::index::IndexRow;
+use crate::error::StoreError;
+use crate::files::id_of;
+use crate::locks;
+use crate::store::{Difference, Mended, Milestone, Store as _};
+
+/// How long a difference must have stood.
+const STANDS_AFTER: Duration = Duration::from_secs(10);
+
+/// What a row is, and what it should be.
+type Pair = (Option<IndexRow>, Option<IndexRow>);
+
+/// A difference between a file and its row.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(super) struct Standing {
+    since: SystemTime,
+    row: Option<IndexRow>,
+    wanted: Option<IndexRow>,
+}
+
+impl HybridStore {
+    /// What has stood for ten seconds and is not being written, and when to look again for the rest.
+    pub(super) fn due_differences(
+        &mut self,
+        now: SystemTime,
+    ) -> Result<(Vec<Difference>, Option<Duration>), StoreError> {
+        self.due.clear();
+        if !self.index.is_there()? {
+            self.differing.clear();
+            return Ok((Vec::new(), None));
+        }
+        // Without a change on either side, only what stands already can have come of age.
+        let state = Some((self.index.version()?, self.files_changed));
+        if self.compared == state && self.differing.is_empty() {
+            return Ok((Vec::new(), None));
+        }
+        let found = self.compare()?;
+        self.compared = state;
+        let before = std::mem::take(&mut self.differing);
+        let mut again = None;
+        for (id, (row, wanted)) in found {
+            let same = before.get(&id).filter(|before| (&before.row, &before.wanted) == (&row, &wanted));
+            let since = same.map_or(now, |before| before.since);
+            let stood = now.duration_since(since).unwrap_or_default();
+            if stood >= STANDS_AFTER && !locks::is_held(&self.workspace, &id, now) {
+                self.due.push((id.clone(), row.clone(), wanted.clone()));
+            } else {
+                let wait = STANDS_AFTER.saturating_sub(stood).max(Duration::from_secs(1));
+                again = Some(again.map_or(wait, |before: Duration| before.min(wait)));
+            }
+            self.differing.insert(id, Standing { since, row, wanted });
+        }
+        let shown = self.workspace.shown(&self.workspace.index_db());
+        let due = self.due.iter().map(|(id, row, wanted)| difference(&shown, id, row.as_ref(), wanted.as_ref()));
+        Ok((due.collect(), again))
+    }
+
+    /// Mends what is due, where the row still is what it was.
+    pub(super) fn mend_index(&mut self) -> Result<(), StoreError> {
+        for (id, row, wanted) in std::mem::take(&mut self.due) {
+            if self.index.mend(&id, row.as_ref(), wanted.as_ref())? {
+                self.differing.remove(&id);
+            }
+            self.counted = None;
+        }
+        Ok(())
+    }
+
+    /// Every difference as it stands now.
+    pub(super) fn differences(&mut self) -> Result<Vec<Difference>, StoreError> {
+        if !self.index.is_there()? {
+            return Ok(Vec::new());
+        }
+        let shown = self.workspace.shown(&self.workspace.index_db());
+        let found = self.compare()?;
+        Ok(found
+            .into_iter()
+            .map(|(id, (row, wanted))| difference(&shown, &id, row.as_ref(), wanted.as_ref()))
+            .collect())
+    }
+
+    /// Rows that do not say what their file says, rows without a file, files without a row, as the last look found the
+    /// files. Ids that stand twice are left alone.
+    fn compare(&mut self) -> Result<BTreeMap<String, Pair>, StoreError> {
+        let (mut rows, _) = self.index.rows()?;
+        let mut differing = Vec::new();
+        let twice = self.files.duplicates();
+        for (inside, wanted) in self.files.found() {
+            let id = id_of(inside);
+            let row = rows.remove(&id);
+            let at = self.workspace.active().join(inside);
+            let same = row.as_ref().is_some_and(|row| {
+                // A file that cannot be read says nothing about its row.
+                !wanted.is_known || row.says(wanted) && row.names(&self.workspace, &at)
+            });
+            if !same && !twice.contains_key(&id) {
+                differing.push((id, row, at));
+            }
+        }
+        let mut found = BTreeMap::new();
+        for (id, row, path) in differing {
+            // One that is gone since is seen by the next look.
+            let Some((text, metadata)) = self.files.content(&path)? else { continue };
+            let milestone = self.files.milestone(&path, text, &metadata);
+            let mut wanted = IndexRow::of(&self.workspace, &path, &milestone);
+            if let Some(row) = row.as_ref().filter(|_| !created_is_told(&milestone)) {
+                wanted.created_at.clone_from(&row.created_at);
+            }
+            found.insert(id, (row, Some(wanted)));
+        }
+        // Rows of finished milestones are another program's matter, and so are those of an id that stands twice.
+        let without_file = rows.into_iter().filter(|(id, row)| row.counts() && !twice.contains_key(id));
+        found.extend(without_file.map(|(id, row)| (id, (Some(row), None))));
+        Ok(found)
+    }
+}
+
+fn created_is_told(milestone: &Milestone) -> bool {
+    milestone.value.as_ref().is_ok_and(|value| Columns::of(&milestone.id, value).created_at.is_some())
+}
+
+fn difference(index: &str, id: &str, row: Option<&IndexRow>, wanted: Option<&IndexRow>) -> Difference {
+    let mended = match (row, wanted) {
+        (None, _) => Mended::Added,
+        (_, None) => Mended::Removed,
+        _ => Mended::Changed,
+    };
+    let columns = |row: &IndexRow| {
+        [
+            ("title", row.title.clone()),
+            ("status", row.status.clone()),
+            ("priority", row.priority.clone()),
+            ("created_at", row.created_at.clone()),
+            ("file_path", row.file_path.clone()),
+        ]
+    };
+    let overwritten = match (row, wanted) {
+        (Some(row), Some(wanted)) => {
+            let pairs = columns(row).into_iter().zip(columns(wanted));
+            pairs.filter(|((_, was), (_, is))| was != is).map(|((name, was), (_, is))| (name, was, is)).collect()
+        }
+        (Some(row), None) => columns(row).into_iter().map(|(name, was)| (name, was, None)).collect(),
+        _ => Vec::new(),
+    };
+    Difference { index: index.to_owned(), id: id.to_owned(), mended, overwritten }
+}

@@ -1,0 +1,348 @@
+//! The statements on the table of documents. All are unnamed and typed: one way there and back each, nothing left behind.
+
+use std::pin::pin;
+
+use bytes::{BufMut, BytesMut};
+use jiff::{SignedDuration, Timestamp};
+use milescale_core::digest::Digest;
+use milescale_core::milestone::read_instant;
+use milescale_core::timestamp;
+use tokio_postgres::binary_copy::BinaryCopyInWriter;
+use tokio_postgres::types::{IsNull, ToSql, Type, to_sql_checked};
+use tokio_postgres::{Client, Error};
+
+use super::connection::Failed;
+use super::schema::{self, ACTIVE, FLAWED, KIRO, REQUIRES};
+use crate::error::{Problem, StoreError};
+use crate::identity::Identity;
+use crate::row::{KEPT_FOR_SECONDS, Row};
+use crate::store::{Draft, Milestone};
+
+/// Rows in one COPY.
+const COPIED_AT_ONCE: usize = 1000;
+
+/// The table, as it was found.
+#[derive(Debug, Clone)]
+pub(super) struct Table {
+    /// What stands before the names of tables: a schema and a dot, or nothing.
+    prefix: String,
+    /// The schema, or nothing for the one that the search path says.
+    schema: String,
+    found: Option<Found>,
+}
+
+#[derive(Debug, Clone)]
+struct Found {
+    /// Columns of `milestones` with their types.
+    columns: Vec<(String, String)>,
+    has_own: bool,
+}
+
+impl Table {
+    pub(super) fn new(schema: &str) -> Self {
+        let prefix = if schema.is_empty() { String::new() } else { format!("{}.", schema::quoted(schema)) };
+        Self { prefix, schema: schema.to_owned(), found: None }
+    }
+
+    pub(super) fn is_known(&self) -> bool {
+        self.found.is_some()
+    }
+
+    pub(super) fn forget(&mut self) {
+        self.found = None;
+    }
+
+    pub(super) fn has_own(&self) -> bool {
+        self.found.as_ref().is_some_and(|found| found.has_own)
+    }
+
+    pub(super) fn create(&self) -> String {
+        let schema = if self.schema.is_empty() {
+            String::new()
+        } else {
+            format!("CREATE SCHEMA IF NOT EXISTS {}; ", schema::quoted(&self.schema))
+        };
+        format!("{schema}{}; {}", schema::create(&self.prefix), schema::own(&self.prefix))
+    }
+
+    pub(super) fn own(&self) -> String {
+        schema::own(&self.prefix)
+    }
+
+    /// Looks at the shape of what is there.
+    pub(super) async fn look(&mut self, client: &Client) -> Result<(), Failed> {
+        let select = "SELECT attname::text, format_type(atttypid, NULL) FROM pg_attribute
+                      WHERE attrelid = to_regclass($1) AND attnum > 0 AND NOT attisdropped";
+        let name = format!("{}milestones", self.prefix);
+        let rows = client.query_typed(select, &[(&name, Type::TEXT)]).await?;
+        let columns = rows.iter().map(|row| Ok((row.try_get(0)?, row.try_get(1)?))).collect::<Result<_, Error>>()?;
+        let select = format!(
+            "SELECT to_regclass('{0}milescale_meta') IS NOT NULL AND to_regclass('{0}milescale_texts') IS NOT NULL
+             AND to_regclass('{0}milescale_displaced') IS NOT NULL",
+            self.prefix.replace('\'', "''")
+        );
+        let has_own = client.query_typed_one(&select, &[]).await?.try_get(0)?;
+        self.found = Some(Found { columns, has_own });
+        Ok(())
+    }
+
+    /// Whether the table is one of milestones.
+    pub(super) fn fits(&mut self, shown: &str) -> Result<(), StoreError> {
+        let columns = self.found.as_ref().map(|found| found.columns.as_slice()).unwrap_or_default();
+        let wrong = |cause: String| StoreError::new(Problem::Corrupt, format!("{shown}, table milestones"), cause);
+        let result = if columns.is_empty() {
+            Err(wrong("there is no such table; name the database and schema where it is".to_owned()))
+        } else {
+            let fits = |name: &str, types: &[&str]| {
+                columns.iter().any(|(column, type_)| column == name && types.contains(&type_.as_str()))
+            };
+            let time = ["timestamp without time zone", "timestamp with time zone"];
+            [
+                ("id", &["text", "character varying"][..]),
+                ("data", &["jsonb"]),
+                ("created_at", &time),
+                ("updated_at", &time),
+            ]
+            .iter()
+            .find(|(name, types)| !fits(name, types))
+            .map_or(Ok(()), |(name, types)| {
+                Err(wrong(format!("it has no column {name} of type {}; it is not one of milestones", types[0])))
+            })
+        };
+        if result.is_err() {
+            self.found = None;
+        }
+        result
+    }
+
+    /// Whether the generated columns are there.
+    fn generated(&self) -> bool {
+        let columns = self.found.as_ref().map(|found| found.columns.as_slice()).unwrap_or_default();
+        ["milescale_active", "milescale_kiro", "milescale_requires"]
+            .iter()
+            .all(|name| columns.iter().any(|(column, _)| column == name))
+    }
+
+    /// The figures: milestones, kiro, dependencies.
+    pub(super) fn figures(&self) -> String {
+        let (active, kiro, requires) = if self.generated() {
+            ("milescale_active", "milescale_kiro", "milescale_requires")
+        } else {
+            (ACTIVE, KIRO, REQUIRES)
+        };
+        format!(
+            "SELECT count(*), coalesce(sum({kiro}), 0)::bigint, coalesce(sum({requires}), 0)::bigint \
+             FROM {}milestones WHERE {active}",
+            self.prefix
+        )
+    }
+
+    /// Ids of rows that are no object.
+    pub(super) fn flawed(&self) -> String {
+        format!("SELECT id::text FROM {}milestones WHERE {FLAWED} LIMIT $1", self.prefix)
+    }
+
+    pub(super) fn ids(&self) -> String {
+        format!("SELECT id::text FROM {}milestones ORDER BY id", self.prefix)
+    }
+
+    fn select(&self) -> String {
+        let time = |name: &str| format!("to_char(m.{name}::timestamp, 'YYYY-MM-DD\"T\"HH24:MI:SS\"Z\"')");
+        let (kept, join) = if self.has_own() {
+            ("t.text, t.data_digest", format!("LEFT JOIN {}milescale_texts t ON t.id = m.id", self.prefix))
+        } else {
+            ("NULL::bytea, NULL::text", String::new())
+        };
+        format!(
+            "SELECT m.id::text, m.data::text, {}, {}, {kept} FROM {}milestones m {join}",
+            time("created_at"),
+            time("updated_at"),
+            self.prefix
+        )
+    }
+
+    /// One row, perhaps locked.
+    pub(super) async fn row(&self, client: &Client, id: &str, lock: &str) -> Result<Option<Row>, Error> {
+        let select = format!("{} WHERE m.id = $1 {lock}", self.select());
+        let found = client.query_typed_opt(&select, &[(&id, Type::TEXT)]).await?;
+        found.as_ref().map(row).transpose()
+    }
+
+    /// The next rows.
+    pub(super) async fn page(&self, client: &Client, after: Option<&str>, limit: i64) -> Result<Vec<Row>, Error> {
+        let select = format!("{} WHERE $1 IS NULL OR m.id > $1 ORDER BY m.id LIMIT $2", self.select());
+        let select = if after.is_some() { select.replace("$1 IS NULL OR ", "") } else { select };
+        let rows = client.query_typed(&select, &[(&after, Type::TEXT), (&limit, Type::INT8)]).await?;
+        rows.iter().map(row).collect()
+    }
+
+    /// Refuses a table that is another workspace's. The table's epoch: the number of moves that it has seen.
+    pub(super) async fn is_ours(&self, client: &Client, identity: &Identity, shown: &str) -> Result<i64, Failed> {
+        let select = format!("SELECT workspace, path, epoch FROM {}milescale_meta FOR SHARE", self.prefix);
+        let Some(row) = client.query_typed_opt(&select, &[]).await? else {
+            let cause = "it belongs to no workspace any more: milescale_meta is empty";
+            return Err(StoreError::new(Problem::Refused, format!("{shown}, table milestones"), cause).into());
+        };
+        let (number, path): (String, String) = (row.try_get(0)?, row.try_get(1)?);
+        if number == identity.number {
+            return Ok(row.try_get(2)?);
+        }
+        let cause = format!(
+            "it belongs to the workspace {path} (number {number}), and this is {} (number {}); use another schema or \
+             database, or another workspace",
+            identity.path, identity.number
+        );
+        Err(StoreError::new(Problem::Refused, format!("{shown}, table milestones"), cause).into())
+    }
+
+    /// Takes a table for this workspace that is nobody's yet.
+    pub(super) async fn claim(&self, client: &Client, identity: &Identity, shown: &str) -> Result<i64, Failed> {
+        let insert = format!(
+            "INSERT INTO {}milescale_meta (workspace, path, epoch) VALUES ($1, $2, 0) ON CONFLICT DO NOTHING",
+            self.prefix
+        );
+        client.execute_typed(&insert, &[(&identity.number, Type::TEXT), (&identity.path, Type::TEXT)]).await?;
+        self.is_ours(client, identity, shown).await
+    }
+
+    /// Writes one row, with its text, and keeps what it replaces. `false`: a row that was not seen is there.
+    pub(super) async fn put(&self, client: &Client, draft: &Draft, before: Option<&Milestone>) -> Result<bool, Error> {
+        let (id, data, now) = (draft.id.as_str(), draft.value.to_json(), timestamp::to_text(draft.now));
+        let created = draft.columns.created_at.as_deref().unwrap_or(&now);
+        let texts: [(&(dyn ToSql + Sync), Type); 4] =
+            [(&id, Type::TEXT), (&data, Type::TEXT), (&now, Type::TEXT), (&created, Type::TEXT)];
+        let (statement, values) = if before.is_some() {
+            (
+                "UPDATE {}milestones SET data = $2::text::jsonb, updated_at = $3::text::timestamp WHERE id = $1",
+                &texts[..3],
+            )
+        } else {
+            (
+                "INSERT INTO {}milestones (id, data, updated_at, created_at) \
+                 VALUES ($1, $2::text::jsonb, $3::text::timestamp, $4::text::timestamp) ON CONFLICT (id) DO NOTHING",
+                &texts[..],
+            )
+        };
+        if client.execute_typed(&statement.replacen("{}", &self.prefix, 1), values).await? == 0 {
+            return Ok(false);
+        }
+        if let Some(before) = before {
+            let insert = format!(
+                "INSERT INTO {}milescale_displaced (id, at, text) VALUES ($1, $2::text::timestamp, $3)",
+                self.prefix
+            );
+            client
+                .execute_typed(&insert, &[(&id, Type::TEXT), (&now, Type::TEXT), (&before.text, Type::BYTEA)])
+                .await?;
+            let oldest = draft.now.checked_sub(SignedDuration::from_secs(KEPT_FOR_SECONDS)).unwrap_or(Timestamp::MIN);
+            let delete = format!(
+                "DELETE FROM {0}milescale_displaced WHERE number IN \
+                 (SELECT number FROM {0}milescale_displaced ORDER BY number LIMIT 5) AND at < $1::text::timestamp",
+                self.prefix
+            );
+            client.execute_typed(&delete, &[(&timestamp::to_text(oldest), Type::TEXT)]).await?;
+        }
+        // The digest is of the row's own spelling, which is the server's.
+        let select = format!("SELECT data::text FROM {}milestones WHERE id = $1", self.prefix);
+        let spelled: String = client.query_typed_one(&select, &[(&id, Type::TEXT)]).await?.try_get(0)?;
+        let upsert = format!(
+            "INSERT INTO {}milescale_texts (id, text, data_digest) VALUES ($1, $2, $3) \
+             ON CONFLICT (id) DO UPDATE SET text = excluded.text, data_digest = excluded.data_digest",
+            self.prefix
+        );
+        let digest = Digest::of(spelled.as_bytes()).to_string();
+        client.execute_typed(&upsert, &[(&id, Type::TEXT), (&draft.text, Type::BYTEA), (&digest, Type::TEXT)]).await?;
+        Ok(true)
+    }
+
+    /// Writes many new rows. How many.
+    pub(super) async fn copy(&self, client: &Client, drafts: &mut dyn Iterator<Item = Draft>) -> Result<u64, Failed> {
+        let mut copied = 0;
+        loop {
+            let rows: Vec<Draft> = drafts.take(COPIED_AT_ONCE).collect();
+            if rows.is_empty() {
+                return Ok(copied);
+            }
+            let copy =
+                format!("COPY {}milestones (id, data, created_at, updated_at) FROM STDIN (FORMAT binary)", self.prefix);
+            let types = [Type::TEXT, Type::JSONB, Type::TIMESTAMP, Type::TIMESTAMP];
+            let mut writer = pin!(BinaryCopyInWriter::new(client.copy_in(&copy).await?, &types));
+            for draft in &rows {
+                let created = draft.columns.created_at.as_deref().and_then(read_instant).unwrap_or(draft.now);
+                let values: [&(dyn ToSql + Sync); 4] =
+                    [&draft.id.as_str(), &Json(draft.value.to_json()), &Time(created), &Time(draft.now)];
+                writer.as_mut().write(&values).await?;
+            }
+            copied += writer.finish().await?;
+            // Without a digest, a kept text is compared by its value.
+            let copy =
+                format!("COPY {}milescale_texts (id, text, data_digest) FROM STDIN (FORMAT binary)", self.prefix);
+            let types = [Type::TEXT, Type::BYTEA, Type::TEXT];
+            let mut writer = pin!(BinaryCopyInWriter::new(client.copy_in(&copy).await?, &types));
+            for draft in &rows {
+                writer.as_mut().write(&[&draft.id.as_str(), &draft.text, &""]).await?;
+            }
+            writer.finish().await?;
+        }
+    }
+}
+
+/// JSON as the server reads it in binary: a version, then the text.
+#[derive(Debug)]
+struct Json(String);
+
+impl ToSql for Json {
+    fn to_sql(&self, _: &Type, out: &mut BytesMut) -> Result<IsNull, Box<dyn std::error::Error + Sync + Send>> {
+        out.put_u8(1);
+        out.put_slice(self.0.as_bytes());
+        Ok(IsNull::No)
+    }
+
+    fn accepts(type_: &Type) -> bool {
+        *type_ == Type::JSONB
+    }
+
+    to_sql_checked!();
+}
+
+/// A time as the server reads it in binary: microseconds since 2000, UTC.
+#[derive(Debug)]
+struct Time(Timestamp);
+
+/// Seconds from 1970 to 2000.
+const EPOCH_2000: i64 = 946_684_800;
+
+impl ToSql for Time {
+    fn to_sql(&self, _: &Type, out: &mut BytesMut) -> Result<IsNull, Box<dyn std::error::Error + Sync + Send>> {
+        out.put_i64((self.0.as_second() - EPOCH_2000) * 1_000_000);
+        Ok(IsNull::No)
+    }
+
+    fn accepts(type_: &Type) -> bool {
+        *type_ == Type::TIMESTAMP
+    }
+
+    to_sql_checked!();
+}
+
+fn row(row: &tokio_postgres::Row) -> Result<Row, Error> {
+    let kept = match row.try_get::<_, Option<Vec<u8>>>(4)? {
+        Some(text) => Some((text, row.try_get(5)?)),
+        None => None,
+    };
+    Ok(Row {
+        id: row.try_get::<_, String>(0)?.into_bytes(),
+        data: row.try_get::<_, Option<String>>(1)?.map(String::into_bytes),
+        created_at: row.try_get(2)?,
+        updated_at: row.try_get(3)?,
+        kept,
+    })
+}
+
+pub(super) fn text(row: &tokio_postgres::Row, at: usize) -> Result<Option<String>, Error> {
+    row.try_get(at)
+}
+
+pub(super) fn count(row: &tokio_postgres::Row, at: usize) -> Result<u64, Error> {
+    row.try_get::<_, i64>(at).map(|count| u64::try_from(count).unwrap_or_default())
+}

@@ -1,0 +1,263 @@
+//! Documents in PostgreSQL as a [`Store`], through tokio-postgres.
+
+mod connection;
+mod documents;
+mod schema;
+mod url;
+
+use std::collections::BTreeMap;
+use std::ops::ControlFlow;
+use std::time::{Duration, SystemTime};
+
+use milescale_core::digest::Digest;
+use milescale_core::document::Flaw;
+use milescale_core::figures::StoreFigures;
+use milescale_core::id::Id;
+use tokio_postgres::Client;
+use tokio_postgres::types::Type;
+
+use crate::error::{Problem, StoreError};
+use crate::identity::Identity;
+use crate::row::{Row, changed, place};
+use crate::store::{Draft, Extent, Milestone, Seen, Store, Survey};
+use crate::workspace::Workspace;
+use connection::{Access, Connection, Failed, Outcome};
+use documents::{Table, count, text};
+
+/// Rows read at once.
+const PAGE: i64 = 500;
+
+/// Rows named; the rest is a count.
+const NAMED: i64 = 50;
+
+/// The documents of one workspace in PostgreSQL.
+#[derive(Debug)]
+pub struct PostgresStore {
+    workspace: Workspace,
+    connection: Connection,
+    table: Table,
+    /// The table's epoch when it was adopted.
+    epoch: Option<i64>,
+    flawed: BTreeMap<String, Flaw>,
+}
+
+impl PostgresStore {
+    /// The store behind a URL; `schema` empty: the one that the server's search path says. A connection is made when it is
+    /// first needed.
+    ///
+    /// # Errors
+    /// When the URL cannot be understood.
+    pub fn new(
+        workspace: &Workspace,
+        url: &str,
+        schema: &str,
+        statement_timeout: Duration,
+    ) -> Result<Self, StoreError> {
+        Ok(Self {
+            workspace: workspace.clone(),
+            connection: Connection::new(url::read(url)?, statement_timeout)?,
+            table: Table::new(schema),
+            epoch: None,
+            flawed: BTreeMap::new(),
+        })
+    }
+
+    /// Connects, and on a new connection looks at the table's shape.
+    fn open(&mut self) -> Result<(), StoreError> {
+        if !self.connection.connect()? && self.table.is_known() {
+            return Ok(());
+        }
+        let mut table = self.table.clone();
+        let looked = self.connection.transaction(Access::Read, async |client| table.look(client).await);
+        looked.map_err(Outcome::error)?;
+        self.table = table;
+        self.table.fits(self.connection.shown())
+    }
+
+    fn read<R>(&mut self, work: impl AsyncFnOnce(&Client, &Table) -> Result<R, Failed>) -> Result<R, StoreError> {
+        self.open()?;
+        let table = &self.table;
+        self.connection.transaction(Access::Read, async |client| work(client, table).await).map_err(Outcome::error)
+    }
+
+    /// Runs a transaction that writes, if the table is this workspace's.
+    fn write<R>(
+        &mut self,
+        identity: &Identity,
+        work: impl AsyncFnOnce(&Client, &Table) -> Result<R, Failed>,
+    ) -> Result<R, Outcome> {
+        self.open().map_err(Outcome::NotDone)?;
+        let (table, known, shown) = (&self.table, self.epoch, self.connection.shown().to_owned());
+        self.connection.transaction(Access::Write, async |client| {
+            let epoch = table.is_ours(client, identity, &shown).await?;
+            if known.is_some_and(|known| known != epoch) {
+                let cause = format!(
+                    "it is of epoch {epoch}, and not of {} any more: it was moved or restored",
+                    known.unwrap_or_default()
+                );
+                return Err(StoreError::new(Problem::Unavailable, &shown, cause).into());
+            }
+            work(client, table).await
+        })
+    }
+
+    fn identity(&self) -> Result<Identity, StoreError> {
+        let shown = self.workspace.shown(&self.workspace.identity());
+        Identity::of_or_drawn(&self.workspace).map_err(|error| StoreError::io(shown, "no identity can be had", &error))
+    }
+
+    fn row(&mut self, id: &Id) -> Result<Option<Row>, StoreError> {
+        self.read(async |client, table| Ok(table.row(client, id.as_str(), "").await?))
+    }
+
+    /// Makes the table and milescale's own beside it, where they are not there.
+    fn make(&mut self) -> Result<(), StoreError> {
+        self.connection.connect()?;
+        let statements = self.table.create();
+        let made =
+            self.connection.transaction(Access::Write, async |client| Ok(client.batch_execute(&statements).await?));
+        made.map_err(Outcome::error)?;
+        self.table.forget();
+        self.open()
+    }
+
+    fn survey_table(&mut self) -> Result<StoreFigures, StoreError> {
+        let (figures, flawed) = self.read(async |client, table| {
+            let row = client.query_typed_one(&table.figures(), &[]).await?;
+            let figures = StoreFigures {
+                milestone_count: count(&row, 0)?,
+                kiro_enabled_count: count(&row, 1)?,
+                dependency_count: count(&row, 2)?,
+            };
+            let flawed = client.query_typed(&table.flawed(), &[(&NAMED, Type::INT8)]).await?;
+            Ok((figures, flawed.iter().map(|row| text(row, 0)).collect::<Result<Vec<_>, _>>()?))
+        })?;
+        let reason = || Flaw { position: None, reason: "data is no JSON object; write one into it".to_owned() };
+        let shown = self.connection.shown();
+        self.flawed = flawed.into_iter().flatten().map(|id| (place(shown, &id), reason())).collect();
+        Ok(figures)
+    }
+}
+
+impl Store for PostgresStore {
+    fn name(&self) -> String {
+        self.connection.shown().to_owned()
+    }
+
+    fn adopt(&mut self) -> Result<(), StoreError> {
+        self.open()?;
+        let identity = self.identity()?;
+        let statements = self.table.own();
+        let (table, shown) = (self.table.clone(), self.connection.shown().to_owned());
+        let adopted = self.connection.transaction(Access::Write, async |client| {
+            if !table.has_own() {
+                client.batch_execute(&statements).await?;
+            }
+            table.claim(client, &identity, &shown).await
+        });
+        self.epoch = Some(adopted.map_err(Outcome::error)?);
+        if !self.table.has_own() {
+            self.table.forget();
+            self.open()?;
+        }
+        Ok(())
+    }
+
+    fn survey(&mut self, _: &Extent, _: SystemTime) -> Result<Survey, StoreError> {
+        // A connection that was idle may be gone without a sign: then one more is tried before nothing is known.
+        let figures = match self.survey_table() {
+            Err(error) if error.problem == Problem::Unavailable => self.survey_table()?,
+            other => other?,
+        };
+        Ok(Survey { figures, ..Survey::default() })
+    }
+
+    fn flawed(&self) -> BTreeMap<String, Flaw> {
+        self.flawed.clone()
+    }
+
+    fn get(&mut self, id: &Id) -> Result<Milestone, StoreError> {
+        let row = self.row(id)?;
+        let shown = self.connection.shown();
+        let row =
+            row.ok_or_else(|| StoreError::new(Problem::NotThere, shown, format!("there is no milestone {id}")))?;
+        Ok(row.milestone(shown))
+    }
+
+    fn scan(&mut self, visit: &mut dyn FnMut(Milestone) -> ControlFlow<()>) -> Result<(), StoreError> {
+        let mut after: Option<String> = None;
+        loop {
+            let rows = self.read(async |client, table| Ok(table.page(client, after.as_deref(), PAGE).await?))?;
+            if rows.is_empty() {
+                return Ok(());
+            }
+            for row in rows {
+                after = Some(String::from_utf8_lossy(&row.id).into_owned());
+                if visit(row.milestone(self.connection.shown())).is_break() {
+                    return Ok(());
+                }
+            }
+        }
+    }
+
+    fn put(&mut self, draft: &Draft, seen: Seen) -> Result<(), StoreError> {
+        self.adopt()?;
+        let identity = self.identity()?;
+        let shown = self.connection.shown().to_owned();
+        let put = self.write(&identity, async |client, table| {
+            let there = table.row(client, draft.id.as_str(), "FOR UPDATE OF m").await?.map(|row| row.milestone(&shown));
+            let as_seen = match (&there, seen) {
+                (None, Seen::Nothing) => true,
+                (Some(there), Seen::Text(digest)) => there.digest() == digest,
+                _ => false,
+            };
+            // Somebody else may insert the row between the look and the insertion.
+            if !as_seen || !table.put(client, draft, there.as_ref()).await? {
+                return Err(Failed::Store(changed(&shown, &draft.id, there.is_some(), seen)));
+            }
+            Ok(())
+        });
+        match put {
+            Ok(()) => Ok(()),
+            Err(Outcome::NotDone(error)) => Err(error),
+            // The answer was lost: what stands there now tells.
+            Err(Outcome::Unknown(error)) => match self.row(&draft.id) {
+                Ok(Some(row)) if row.kept.as_ref().is_some_and(|(text, _)| *text == draft.text) => Ok(()),
+                Ok(_) => Err(error),
+                Err(_) => {
+                    let cause = format!("{}; whether {} was written is not known: look at it", error.cause, draft.id);
+                    Err(StoreError { cause, ..error })
+                }
+            },
+        }
+    }
+
+    fn archive(&mut self, draft: &Draft, seen: Digest) -> Result<(), StoreError> {
+        self.put(draft, Seen::Text(seen))
+    }
+
+    fn load(&mut self, drafts: &mut dyn Iterator<Item = Draft>) -> Result<u64, StoreError> {
+        self.make()?;
+        self.adopt()?;
+        let identity = self.identity()?;
+        self.write(&identity, async |client, table| table.copy(client, drafts).await).map_err(Outcome::error)
+    }
+
+    fn check(&mut self) -> Result<Vec<String>, StoreError> {
+        let mut wrong = Vec::new();
+        self.scan(&mut |milestone| {
+            if let Err(flaw) = &milestone.value {
+                wrong.push(format!("{}: {flaw}", milestone.place));
+            }
+            ControlFlow::Continue(())
+        })?;
+        Ok(wrong)
+    }
+
+    fn ids(&mut self) -> Result<Vec<String>, StoreError> {
+        self.read(async |client, table| {
+            let rows = client.query_typed(&table.ids(), &[]).await?;
+            Ok(rows.iter().filter_map(|row| text(row, 0).transpose()).collect::<Result<_, _>>()?)
+        })
+    }
+}

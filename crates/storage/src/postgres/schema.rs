@@ -1,0 +1,85 @@
+//! The table of contract §2 in PostgreSQL, and what milescale adds to it.
+//!
+//! Figures of a million rows come from stored generated columns within tens of milliseconds. Their expressions are total:
+//! every path is strict and guarded by the type of what it stands on, and silent, so that no row is refused that would be
+//! accepted without them. They mean what `facts` in the core means, to the letter.
+
+/// A task that has an enabled kiro workflow, of a list (`$[*]`) or a mapping (`$.*`).
+macro_rules! enabled {
+    ($items:literal) => {
+        concat!(
+            "jsonb_array_length(jsonb_path_query_array(data->'tasks', 'strict ",
+            $items,
+            " ? (@.type() == \"object\" && exists(@.kiro_workflow)).kiro_workflow ",
+            "? (@.type() == \"object\" && exists(@.enabled)).enabled ? (@ == true || @ == \"true\")', '{}', true))"
+        )
+    };
+}
+
+/// Tasks with an enabled kiro workflow.
+pub(super) const KIRO: &str = concat!(
+    "CASE WHEN jsonb_typeof(data) <> 'object' THEN 0 ELSE CASE jsonb_typeof(data->'tasks') WHEN 'array' THEN ",
+    enabled!("$[*]"),
+    " WHEN 'object' THEN ",
+    enabled!("$.*"),
+    " ELSE 0 END END"
+);
+
+/// Entries of `dependencies.requires`.
+pub(super) const REQUIRES: &str = "CASE WHEN jsonb_typeof(data) <> 'object' OR jsonb_typeof(data->'dependencies') <> 'object' THEN 0 ELSE \
+     CASE jsonb_typeof(data->'dependencies'->'requires') \
+     WHEN 'array' THEN jsonb_array_length(jsonb_path_query_array(data->'dependencies'->'requires', \
+          'strict $[*] ? (@.type() != \"null\")', '{}', true)) \
+     WHEN 'object' THEN jsonb_array_length(jsonb_path_query_array(data->'dependencies'->'requires', \
+          'strict $.*', '{}', true)) \
+     WHEN 'string' THEN (data->'dependencies'->>'requires' <> '')::int \
+     WHEN 'number' THEN 1 WHEN 'boolean' THEN 1 ELSE 0 END END";
+
+/// Whether the milestone counts.
+pub(super) const ACTIVE: &str = "(data->>'status' IS DISTINCT FROM 'archived')";
+
+/// Rows that are no object: they count and add nothing else.
+pub(super) const FLAWED: &str = "(jsonb_typeof(data) IS DISTINCT FROM 'object')";
+
+/// The table as milescale makes it.
+pub(super) fn create(prefix: &str) -> String {
+    format!(
+        "CREATE TABLE IF NOT EXISTS {prefix}milestones (id TEXT PRIMARY KEY, data JSONB, \
+         created_at TIMESTAMP DEFAULT now(), updated_at TIMESTAMP DEFAULT now(), {}); {}",
+        columns().join(", "),
+        indexes(prefix)
+    )
+}
+
+fn columns() -> [String; 3] {
+    [
+        format!("milescale_active BOOLEAN GENERATED ALWAYS AS ({ACTIVE}) STORED"),
+        format!("milescale_kiro INTEGER GENERATED ALWAYS AS (COALESCE({KIRO}, 0)) STORED"),
+        format!("milescale_requires INTEGER GENERATED ALWAYS AS (COALESCE({REQUIRES}, 0)) STORED"),
+    ]
+}
+
+fn indexes(prefix: &str) -> String {
+    format!(
+        "CREATE INDEX IF NOT EXISTS milescale_figures ON {prefix}milestones (milescale_active) \
+         INCLUDE (milescale_kiro, milescale_requires); \
+         CREATE INDEX IF NOT EXISTS milescale_flawed ON {prefix}milestones (id) WHERE {FLAWED}"
+    )
+}
+
+/// milescale's own tables.
+pub(super) fn own(prefix: &str) -> String {
+    format!(
+        "CREATE TABLE IF NOT EXISTS {prefix}milescale_meta (one BOOLEAN PRIMARY KEY DEFAULT true CHECK (one), \
+         workspace TEXT NOT NULL, path TEXT NOT NULL, epoch BIGINT NOT NULL); \
+         CREATE TABLE IF NOT EXISTS {prefix}milescale_texts (id TEXT PRIMARY KEY, text BYTEA NOT NULL, \
+         data_digest TEXT NOT NULL); \
+         CREATE TABLE IF NOT EXISTS {prefix}milescale_displaced (number BIGINT GENERATED ALWAYS AS IDENTITY PRIMARY KEY, \
+         id TEXT, at TIMESTAMP, text BYTEA)"
+    )
+}
+
+/// A name as it stands in a statement.
+pub(super) fn quoted(name: &str) -> String {
+    format!("\"{}\"", name.replace('"', "\"\""))
+}

@@ -1,0 +1,123 @@
+//! A row of a database as a milestone: what both databases do alike.
+
+use milescale_core::digest::Digest;
+use milescale_core::document::Flaw;
+use milescale_core::facts::Facts;
+use milescale_core::figures::StoreFigures;
+use milescale_core::id::Id;
+use milescale_core::milestone::{ARCHIVED, Columns, instant};
+use milescale_core::text::harmless;
+use milescale_core::tree::Tree;
+use milescale_core::value::Value;
+
+use crate::error::{Problem, StoreError};
+use crate::store::{Milestone, Seen};
+use crate::yaml;
+
+/// How long a content that milescale replaced is kept in a database, in seconds.
+pub(crate) const KEPT_FOR_SECONDS: i64 = 30 * 24 * 3600;
+
+/// A row as it was read.
+#[derive(Debug, Default)]
+pub(crate) struct Row {
+    pub(crate) id: Vec<u8>,
+    /// The text of `data`; `None` for NULL.
+    pub(crate) data: Option<Vec<u8>>,
+    pub(crate) created_at: Option<String>,
+    pub(crate) updated_at: Option<String>,
+    /// The text that was put, and the digest of `data` then.
+    pub(crate) kept: Option<(Vec<u8>, String)>,
+}
+
+impl Row {
+    /// The milestone that it holds. `table` is where it stands, as people read it.
+    pub(crate) fn milestone(self, table: &str) -> Milestone {
+        let id = String::from_utf8_lossy(&self.id).into_owned();
+        let data = self.data.unwrap_or_default();
+        let value = value(&data);
+        let text = match (&value, self.kept) {
+            (Ok(value), Some((text, digest))) if still_says(&text, &digest, &data, value) => text,
+            (Ok(value), _) => yaml::write::write(value).into_bytes(),
+            (Err(_), _) => data,
+        };
+        let mut columns = match &value {
+            Ok(value) => Columns::of(&id, value),
+            Err(_) => Columns::unreadable(&id),
+        };
+        columns.created_at = columns.created_at.or_else(|| self.created_at.as_deref().and_then(instant));
+        let updated_at = self.updated_at.as_deref().and_then(instant);
+        Milestone { place: place(table, &id), id, text, value, columns, updated_at }
+    }
+
+    /// What it adds to the figures.
+    pub(crate) fn adds(&self) -> Adds {
+        match value(self.data.as_deref().unwrap_or_default()) {
+            Ok(value) => Adds::of(&value),
+            Err(flaw) => Adds { flaw: Some(Box::new(flaw)), ..Adds::default() },
+        }
+    }
+}
+
+/// A row's place as people read it.
+pub(crate) fn place(table: &str, id: &str) -> String {
+    let cut: String = id.chars().take(80).collect();
+    format!("{table}, row {:?}", harmless(&cut))
+}
+
+/// The error of a compare-and-set that found something else.
+pub(crate) fn changed(place: &str, id: &Id, is_there: bool, seen: Seen) -> StoreError {
+    let cause = match (is_there, seen) {
+        (true, Seen::Nothing) => format!("{id} is there already; read it, and name the digest of what you have seen"),
+        (true, Seen::Text(_)) => {
+            format!("{id} was changed meanwhile; read it again, and name the digest of what you then see")
+        }
+        (false, _) => format!("the milestone {id} is gone meanwhile"),
+    };
+    StoreError::new(Problem::Changed, place, cause)
+}
+
+fn value(data: &[u8]) -> Result<Value, Flaw> {
+    let text = std::str::from_utf8(data)
+        .map_err(|_| Flaw { position: None, reason: "data is not UTF-8; write JSON into it".to_owned() })?;
+    if text.trim().is_empty() {
+        return Err(Flaw { position: None, reason: "data is empty; write JSON into it".to_owned() });
+    }
+    match Value::from_json(text) {
+        Ok(value @ Value::Mapping(_)) => Ok(value),
+        Ok(_) => Err(Flaw { position: None, reason: "data is no JSON object; write one into it".to_owned() }),
+        Err(flaw) => Err(Flaw { position: flaw.position, reason: format!("data is no JSON: {}", flaw.reason) }),
+    }
+}
+
+/// Whether a kept text still has the row's value: somebody may have changed the row since.
+fn still_says(text: &[u8], digest: &str, data: &[u8], value: &Value) -> bool {
+    Digest::of(data).to_string() == digest
+        || yaml::parse(text).is_ok_and(|document| Value::of(&document).is_ok_and(|said| said == *value))
+}
+
+/// What one row adds to the figures.
+#[derive(Debug, Clone, PartialEq, Eq, Default)]
+pub(crate) struct Adds {
+    pub(crate) archived: bool,
+    pub(crate) kiro_enabled: u32,
+    pub(crate) requires: u32,
+    /// Rare, so boxed.
+    pub(crate) flaw: Option<Box<Flaw>>,
+}
+
+impl Adds {
+    fn of(value: &Value) -> Self {
+        let Facts { kiro_enabled, requires, .. } = Facts::of(value);
+        let archived = value.get("status").and_then(Tree::scalar).is_some_and(|status| status == ARCHIVED);
+        Self { archived, kiro_enabled, requires, flaw: None }
+    }
+
+    /// Adds itself to a sum, unless it is archived.
+    pub(crate) fn add_to(&self, figures: &mut StoreFigures) {
+        if !self.archived {
+            figures.milestone_count += 1;
+            figures.kiro_enabled_count += u64::from(self.kiro_enabled);
+            figures.dependency_count += u64::from(self.requires);
+        }
+    }
+}

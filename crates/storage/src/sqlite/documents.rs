@@ -1,0 +1,321 @@
+//! Documents in SQLite: `enterprise.db` as a [`Store`].
+
+use std::collections::{BTreeMap, BTreeSet};
+use std::ops::ControlFlow;
+use std::time::SystemTime;
+
+use milescale_core::digest::Digest;
+use milescale_core::document::Flaw;
+use milescale_core::id::Id;
+use sqlx::sqlite::SqliteRow;
+use sqlx::{AssertSqlSafe, Row as _, SqliteConnection};
+
+use super::facts::Remembered;
+use super::schema::{DOCUMENTS, has_own, has_table, make_own, missing_columns};
+use super::write::{insert_many, put_row};
+use super::{Make, PAGE, Sqlite, WriteError};
+use crate::error::{Problem, StoreError};
+use crate::row::{Row, changed};
+use crate::store::{Draft, Extent, Milestone, Seen, Store, Survey};
+use crate::workspace::Workspace;
+
+/// Ids read at once from an index: a read lock of well below 2 ms.
+const KEYS: i64 = 500;
+
+/// More changed rows than this, and all are read again.
+const CHANGES: usize = 20_000;
+
+/// The documents of one workspace in SQLite.
+#[derive(Debug)]
+pub struct SqliteStore {
+    sqlite: Sqlite,
+    remembered: Option<Remembered>,
+}
+
+/// Whether a row's kept text is read with it.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Kept {
+    With,
+    Without,
+}
+
+impl SqliteStore {
+    /// The store in `enterprise.db`. It is opened when it is first needed.
+    pub fn new(workspace: &Workspace) -> Result<Self, StoreError> {
+        let path = workspace.enterprise_db();
+        let shown = workspace.shown(&path);
+        Ok(Self { sqlite: Sqlite::new(path, shown)?, remembered: None })
+    }
+
+    /// Opens the file and looks at its shape. A new file gets the table.
+    fn open(&mut self, make: Make) -> Result<(), StoreError> {
+        if !self.sqlite.open(make)? {
+            return Ok(());
+        }
+        self.remembered = None;
+        if make == Make::IfMissing {
+            self.sqlite.write(async |connection| {
+                sqlx::query(DOCUMENTS).execute(connection).await?;
+                Ok(())
+            })?;
+        }
+        let missing = self
+            .sqlite
+            .run(async |connection| missing_columns(connection, &["id", "data", "created_at", "updated_at"]).await)?;
+        if missing.is_empty() {
+            return Ok(());
+        }
+        self.sqlite.close();
+        let cause = format!("the table milestones has no column {}; it is not one of milestones", missing.join(", "));
+        Err(self.sqlite.error(Problem::Corrupt, cause))
+    }
+
+    /// Whether there are kept texts to read.
+    fn kept(&mut self) -> Result<Kept, StoreError> {
+        let there = self.sqlite.run(async |connection| has_table(connection, "milescale_texts").await)?;
+        Ok(if there { Kept::With } else { Kept::Without })
+    }
+
+    /// Hands over each row whose id is a text, in the order of ids.
+    fn rows(&mut self, kept: Kept, mut each: impl FnMut(Row) -> ControlFlow<()>) -> Result<(), StoreError> {
+        let mut after: Option<Vec<u8>> = None;
+        self.sqlite.pages(
+            async |connection| {
+                let rows = page(connection, kept, after.as_deref()).await?;
+                after = rows.last().map(|row| row.id.clone());
+                Ok(rows)
+            },
+            &mut each,
+        )
+    }
+
+    fn read_everything(&mut self) -> Result<Remembered, StoreError> {
+        let mut read = Remembered::since(self.version()?, self.newest_change()?);
+        self.rows(Kept::Without, |mut row| {
+            let adds = row.adds();
+            read.insert(std::mem::take(&mut row.id), adds);
+            ControlFlow::Continue(())
+        })?;
+        let nameless = self.sqlite.run(async |connection| {
+            let select = "SELECT x'', CAST(data AS BLOB), NULL, NULL FROM milestones WHERE id IS NULL
+                          UNION ALL SELECT x'', CAST(data AS BLOB), NULL, NULL FROM milestones WHERE id >= x''";
+            sqlx::query(select).fetch_all(connection).await?.iter().map(plain_row).collect::<Result<Vec<_>, _>>()
+        })?;
+        read.nameless = nameless.iter().map(Row::adds).collect();
+        Ok(read)
+    }
+
+    fn version(&mut self) -> Result<i64, StoreError> {
+        self.sqlite.run(async |connection| sqlx::query_scalar("PRAGMA data_version").fetch_one(connection).await)
+    }
+
+    /// The newest entry of the log of changes; `None` where there is no log.
+    fn newest_change(&mut self) -> Result<Option<i64>, StoreError> {
+        self.sqlite.run(async |connection| {
+            if !has_own(connection).await? {
+                return Ok(None);
+            }
+            sqlx::query_scalar("SELECT ifnull(max(number), 0) FROM milescale_changes")
+                .fetch_one(connection)
+                .await
+                .map(Some)
+        })
+    }
+
+    /// Reads again what has changed since the last look; `false` where only reading everything tells.
+    fn read_changes(&mut self, read: &mut Remembered) -> Result<bool, StoreError> {
+        let Some(since) = read.read_to else { return Ok(false) };
+        let version = self.version()?;
+        if version == read.version && !read.dirty {
+            return Ok(true);
+        }
+        let (mut changed, mut to) = (BTreeSet::new(), since);
+        let gap = self.sqlite.run(async |connection| {
+            let oldest: Option<i64> =
+                sqlx::query_scalar("SELECT min(number) FROM milescale_changes").fetch_one(&mut *connection).await?;
+            Ok(!has_own(connection).await?
+                || oldest.is_none() && since > 0
+                || oldest.is_some_and(|oldest| oldest > since + 1))
+        })?;
+        if gap {
+            return Ok(false);
+        }
+        self.sqlite.pages(
+            async |connection| {
+                let select = "SELECT number, CAST(id AS BLOB), typeof(id) = 'text' FROM milescale_changes
+                              WHERE number > ? ORDER BY number LIMIT ?";
+                let rows = sqlx::query(select).bind(to).bind(KEYS).fetch_all(connection).await?;
+                to = rows.last().map_or(Ok(to), |row| row.try_get(0))?;
+                rows.iter().map(|row| Ok((row.try_get(1)?, row.try_get(2)?))).collect()
+            },
+            |(id, is_text): (Option<Vec<u8>>, bool)| {
+                changed.insert(id.filter(|_| is_text));
+                if changed.len() > CHANGES { ControlFlow::Break(()) } else { ControlFlow::Continue(()) }
+            },
+        )?;
+        if changed.len() > CHANGES || changed.contains(&None) {
+            return Ok(false);
+        }
+        for id in changed.into_iter().flatten() {
+            match self.sqlite.run(async |connection| one(connection, Kept::Without, &id).await)? {
+                Some(row) => read.insert(id, row.adds()),
+                None => read.remove(&id),
+            }
+        }
+        (read.read_to, read.version, read.dirty) = (Some(to), version, false);
+        Ok(true)
+    }
+}
+
+impl Store for SqliteStore {
+    fn name(&self) -> String {
+        self.sqlite.shown.clone()
+    }
+
+    fn adopt(&mut self) -> Result<(), StoreError> {
+        self.open(Make::Never)?;
+        if self.sqlite.run(async |connection| has_own(connection).await)? {
+            return Ok(());
+        }
+        self.sqlite.write(async |connection| Ok(make_own(connection).await?))
+    }
+
+    fn survey(&mut self, _: &Extent, _: SystemTime) -> Result<Survey, StoreError> {
+        self.open(Make::Never)?;
+        let read = match self.remembered.take() {
+            Some(mut read) => {
+                if self.read_changes(&mut read)? {
+                    read
+                } else {
+                    self.read_everything()?
+                }
+            }
+            None => self.read_everything()?,
+        };
+        let figures = read.figures();
+        self.remembered = Some(read);
+        Ok(Survey { figures, ..Survey::default() })
+    }
+
+    fn flawed(&self) -> BTreeMap<String, Flaw> {
+        self.remembered.as_ref().map(|read| read.flawed(&self.sqlite.shown)).unwrap_or_default()
+    }
+
+    fn get(&mut self, id: &Id) -> Result<Milestone, StoreError> {
+        self.open(Make::Never)?;
+        let kept = self.kept()?;
+        let row = self.sqlite.run(async |connection| one(connection, kept, id.as_str().as_bytes()).await)?;
+        let row = row.ok_or_else(|| self.sqlite.error(Problem::NotThere, format!("there is no milestone {id}")))?;
+        Ok(row.milestone(&self.sqlite.shown))
+    }
+
+    fn scan(&mut self, visit: &mut dyn FnMut(Milestone) -> ControlFlow<()>) -> Result<(), StoreError> {
+        self.open(Make::Never)?;
+        let (kept, shown) = (self.kept()?, self.sqlite.shown.clone());
+        self.rows(kept, |row| visit(row.milestone(&shown)))
+    }
+
+    fn put(&mut self, draft: &Draft, seen: Seen) -> Result<(), StoreError> {
+        self.adopt()?;
+        let shown = self.sqlite.shown.clone();
+        let id = draft.id.as_str().as_bytes();
+        self.sqlite.write(async |connection| {
+            let row = one(connection, Kept::With, id).await?;
+            let there = row.map(|row| row.milestone(&shown));
+            match (&there, seen) {
+                (None, Seen::Nothing) => {}
+                (Some(there), Seen::Text(digest)) if there.digest() == digest => {}
+                (there, seen) => return Err(WriteError::Store(changed(&shown, &draft.id, there.is_some(), seen))),
+            }
+            put_row(connection, draft, there.as_ref()).await
+        })?;
+        if let Some(read) = &mut self.remembered {
+            read.dirty = true;
+        }
+        Ok(())
+    }
+
+    fn archive(&mut self, draft: &Draft, seen: Digest) -> Result<(), StoreError> {
+        self.put(draft, Seen::Text(seen))
+    }
+
+    fn load(&mut self, drafts: &mut dyn Iterator<Item = Draft>) -> Result<u64, StoreError> {
+        self.open(Make::IfMissing)?;
+        self.adopt()?;
+        self.remembered = None;
+        self.sqlite.write(async |connection| Ok(insert_many(connection, drafts).await?))
+    }
+
+    fn check(&mut self) -> Result<Vec<String>, StoreError> {
+        self.remembered = None;
+        self.survey(&Extent::Everything, SystemTime::UNIX_EPOCH)?;
+        Ok(self.flawed().into_iter().map(|(place, flaw)| format!("{place}: {flaw}")).collect())
+    }
+
+    fn known_ids(&self) -> Option<Vec<String>> {
+        self.remembered.as_ref().map(Remembered::ids)
+    }
+
+    fn ids(&mut self) -> Result<Vec<String>, StoreError> {
+        self.open(Make::Never)?;
+        let (mut ids, mut after) = (Vec::new(), None::<Vec<u8>>);
+        self.sqlite.pages(
+            async |connection| {
+                let select = format!("SELECT CAST(id AS BLOB) FROM milestones WHERE {}", range("id", after.as_deref()));
+                let query = sqlx::query(AssertSqlSafe(select)).bind(after.as_deref().unwrap_or_default()).bind(KEYS);
+                let rows = query.fetch_all(connection).await?;
+                let page: Vec<Vec<u8>> = rows.iter().map(|row| row.try_get(0)).collect::<Result<_, _>>()?;
+                after = page.last().cloned();
+                Ok(page)
+            },
+            |id| {
+                ids.push(String::from_utf8_lossy(&id).into_owned());
+                ControlFlow::Continue(())
+            },
+        )?;
+        Ok(ids)
+    }
+}
+
+/// Which rows come next: those whose id is a text, in their order. SQLite sorts texts before blobs.
+fn range(id: &str, after: Option<&[u8]>) -> String {
+    // The empty text is an id that a row may have.
+    let first = if after.is_some() { ">" } else { ">=" };
+    format!("{id} {first} CAST(?1 AS TEXT) AND {id} < x'' ORDER BY {id} LIMIT ?2")
+}
+
+async fn page(connection: &mut SqliteConnection, kept: Kept, after: Option<&[u8]>) -> Result<Vec<Row>, sqlx::Error> {
+    let select = AssertSqlSafe(format!("{} WHERE {}", columns(kept), range("m.id", after)));
+    let query = sqlx::query(select).bind(after.unwrap_or_default()).bind(PAGE);
+    query.fetch_all(connection).await?.iter().map(plain_row).collect()
+}
+
+/// What is read of a row; bytes, for no type and no encoding is certain.
+fn columns(kept: Kept) -> &'static str {
+    match kept {
+        Kept::With => {
+            "SELECT CAST(m.id AS BLOB), CAST(m.data AS BLOB), CAST(m.created_at AS TEXT), CAST(m.updated_at AS TEXT), \
+             t.text, t.data_digest FROM milestones m LEFT JOIN milescale_texts t ON t.id = m.id"
+        }
+        Kept::Without => "SELECT CAST(m.id AS BLOB), CAST(m.data AS BLOB), NULL, NULL FROM milestones m",
+    }
+}
+
+async fn one(connection: &mut SqliteConnection, kept: Kept, id: &[u8]) -> Result<Option<Row>, sqlx::Error> {
+    let select = AssertSqlSafe(format!("{} WHERE m.id = CAST(?1 AS TEXT)", columns(kept)));
+    sqlx::query(select).bind(id).fetch_optional(connection).await?.as_ref().map(plain_row).transpose()
+}
+
+fn plain_row(row: &SqliteRow) -> Result<Row, sqlx::Error> {
+    let kept = match (row.len() > 4).then(|| row.try_get::<Option<Vec<u8>>, _>(4)).transpose()?.flatten() {
+        Some(text) => Some((text, row.try_get(5)?)),
+        None => None,
+    };
+    Ok(Row {
+        id: row.try_get::<Option<Vec<u8>>, _>(0)?.unwrap_or_default(),
+        data: row.try_get(1)?,
+        created_at: row.try_get(2)?,
+        updated_at: row.try_get(3)?,
+        kept,
+    })
+}

@@ -1,0 +1,236 @@
+//! SQLite, through sqlx: one connection to a file that other programs use too.
+//!
+//! The `sqlite3` shell does not wait for a lock, it fails. So reads are short key ranges with pauses between them, a write
+//! is one row in a transaction of its own, and the journal stays as the file has it (a rollback journal where milescale
+//! makes the file), with `synchronous=EXTRA`: the one setting with which no acknowledged commit was lost by a power cut.
+
+mod documents;
+mod facts;
+mod schema;
+mod write;
+
+pub use documents::SqliteStore;
+pub(crate) use schema::{has_table, missing_columns};
+
+use std::fmt;
+use std::io;
+use std::os::unix::fs::MetadataExt;
+use std::path::PathBuf;
+use std::time::{Duration, Instant};
+
+use sqlx::sqlite::{SqliteConnectOptions, SqliteSynchronous};
+use sqlx::{ConnectOptions, Connection, SqliteConnection};
+use tokio::runtime::Runtime;
+
+use crate::error::{Problem, StoreError};
+
+/// How long milescale waits for a lock of another program.
+const BUSY_TIMEOUT: Duration = Duration::from_secs(5);
+
+/// The oldest SQLite whose commits are trusted; the bundled one is never older.
+const OLDEST: &str = "3.51.3";
+
+/// Rows of documents read at once: a read lock of well below 2 ms.
+pub(crate) const PAGE: i64 = 20;
+
+/// A pause is this much longer than the read before it, so that a write of a shell meets a read lock one time in ten.
+const PAUSE_FACTOR: u32 = 9;
+
+/// Whether a file that is missing is made.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Make {
+    /// A missing or empty file is an error: nothing is known.
+    Never,
+    /// It is made.
+    IfMissing,
+}
+
+/// A database file, and the connection to it while there is one.
+pub(crate) struct Sqlite {
+    runtime: Runtime,
+    path: PathBuf,
+    /// The path as people read it.
+    pub(crate) shown: String,
+    connection: Option<SqliteConnection>,
+    /// Device and inode of the file that is open: another one may take its name.
+    identity: (u64, u64),
+}
+
+impl fmt::Debug for Sqlite {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Sqlite").field("path", &self.path).finish_non_exhaustive()
+    }
+}
+
+impl Sqlite {
+    /// A file that is opened when it is first needed.
+    pub(crate) fn new(path: PathBuf, shown: String) -> Result<Self, StoreError> {
+        let runtime = tokio::runtime::Builder::new_current_thread().enable_time().build();
+        let runtime = runtime.map_err(|error| StoreError::io(&shown, "a runtime cannot be started", &error))?;
+        Ok(Self { runtime, path, shown, connection: None, identity: (0, 0) })
+    }
+
+    /// Whether there is a file with something in it.
+    ///
+    /// # Errors
+    /// When that cannot be told, and where something else has the name.
+    pub(crate) fn holds_something(&self) -> Result<bool, StoreError> {
+        match self.path.metadata() {
+            Ok(metadata) if metadata.is_file() => Ok(metadata.len() > 0),
+            Ok(_) => Err(self.error(Problem::Corrupt, "it is no regular file; expected a database of SQLite")),
+            Err(error) if error.kind() == io::ErrorKind::NotFound => Ok(false),
+            Err(error) => Err(self.error(Problem::Unavailable, error.to_string())),
+        }
+    }
+
+    /// Opens the file where it is not open, or where another file has its name now. Whether it was opened anew.
+    pub(crate) fn open(&mut self, make: Make) -> Result<bool, StoreError> {
+        if !self.holds_something()? && make == Make::Never {
+            self.close();
+            let what =
+                if self.path.exists() { "is empty, as `sqlite3` makes it when it only reads" } else { "is missing" };
+            return Err(self.error(Problem::Unavailable, format!("the database {what}; put it back")));
+        }
+        let identity = || self.path.metadata().map(|metadata| (metadata.dev(), metadata.ino()));
+        if self.connection.is_some() && identity().is_ok_and(|identity| identity == self.identity) {
+            return Ok(false);
+        }
+        self.close();
+        let options = SqliteConnectOptions::new()
+            .filename(&self.path)
+            .create_if_missing(make == Make::IfMissing)
+            .busy_timeout(BUSY_TIMEOUT)
+            .synchronous(SqliteSynchronous::Extra)
+            .disable_statement_logging();
+        let opened = self.runtime.block_on(async {
+            let mut connection = SqliteConnection::connect_with(&options).await?;
+            let version: String = sqlx::query_scalar("SELECT sqlite_version()").fetch_one(&mut connection).await?;
+            Ok((connection, version))
+        });
+        let (connection, version) = opened.map_err(|error| self.failed(&error))?;
+        if numbers(&version) < numbers(OLDEST) {
+            return Err(self.error(Problem::Refused, format!("SQLite {version} is older than {OLDEST}; not used")));
+        }
+        self.identity = self.path.metadata().map(|metadata| (metadata.dev(), metadata.ino())).unwrap_or_default();
+        self.connection = Some(connection);
+        Ok(true)
+    }
+
+    /// Lets the file go.
+    pub(crate) fn close(&mut self) {
+        if let Some(connection) = self.connection.take() {
+            // What a failed close leaves behind goes with the process.
+            let _ = self.runtime.block_on(connection.close());
+        }
+    }
+
+    /// Runs statements on the open connection. How long they took is what the next pause is measured by.
+    pub(crate) fn run<R>(
+        &mut self,
+        work: impl AsyncFnOnce(&mut SqliteConnection) -> Result<R, sqlx::Error>,
+    ) -> Result<R, StoreError> {
+        let Some(connection) = self.connection.as_mut() else {
+            return Err(self.error(Problem::Unavailable, "the database is not open"));
+        };
+        match self.runtime.block_on(work(connection)) {
+            Ok(done) => Ok(done),
+            Err(error) => {
+                let error = self.failed(&error);
+                if matches!(error.problem, Problem::Unavailable | Problem::Corrupt) {
+                    self.close();
+                }
+                Err(error)
+            }
+        }
+    }
+
+    /// Runs a transaction that writes: the write lock is taken first, and on any error nothing of it stays.
+    pub(crate) fn write<R>(
+        &mut self,
+        work: impl AsyncFnOnce(&mut SqliteConnection) -> Result<R, WriteError>,
+    ) -> Result<R, StoreError> {
+        let done = self.run(async |connection| {
+            sqlx::query("BEGIN IMMEDIATE").execute(&mut *connection).await?;
+            let done = match work(&mut *connection).await {
+                Ok(done) => match sqlx::query("COMMIT").execute(&mut *connection).await {
+                    Ok(_) => return Ok(Ok(done)),
+                    Err(error) => Err(WriteError::Sqlite(error)),
+                },
+                Err(error) => Err(error),
+            };
+            // A failed commit may have rolled back by itself: then this has nothing to do.
+            let _ = sqlx::query("ROLLBACK").execute(&mut *connection).await;
+            match done {
+                Err(WriteError::Sqlite(error)) => Err(error),
+                Err(WriteError::Store(error)) => Ok(Err(error)),
+                Ok(done) => Ok(Ok(done)),
+            }
+        });
+        done?
+    }
+
+    /// Reads page after page until one is empty, with pauses in between so that other programs get their turn.
+    pub(crate) fn pages<R>(
+        &mut self,
+        mut page: impl AsyncFnMut(&mut SqliteConnection) -> Result<Vec<R>, sqlx::Error>,
+        mut each: impl FnMut(R) -> std::ops::ControlFlow<()>,
+    ) -> Result<(), StoreError> {
+        loop {
+            let started = Instant::now();
+            let rows = self.run(async |connection| page(connection).await)?;
+            let took = started.elapsed();
+            if rows.is_empty() {
+                return Ok(());
+            }
+            for row in rows {
+                if each(row).is_break() {
+                    return Ok(());
+                }
+            }
+            let since = started.elapsed().saturating_sub(took);
+            std::thread::sleep((took * PAUSE_FACTOR).saturating_sub(since));
+        }
+    }
+
+    pub(crate) fn error(&self, problem: Problem, cause: impl Into<String>) -> StoreError {
+        StoreError::new(problem, &self.shown, cause)
+    }
+
+    fn failed(&self, error: &sqlx::Error) -> StoreError {
+        let code =
+            error.as_database_error().and_then(|error| error.code()?.parse::<u32>().ok()).map(|code| code & 0xff);
+        let message = error.as_database_error().map_or_else(|| error.to_string(), |error| error.message().to_owned());
+        let (problem, advice) = match code {
+            Some(5 | 6) => (Problem::Busy, "; another program holds it; try again"),
+            Some(8 | 3 | 23) => (Problem::Refused, "; give milescale's user the right to write it"),
+            Some(11 | 26) => (Problem::Corrupt, "; restore it from a backup"),
+            Some(1) => (Problem::Corrupt, "; its tables are not those of milestones"),
+            Some(13) => (Problem::Unavailable, "; the disk is full"),
+            _ => (Problem::Unavailable, ""),
+        };
+        self.error(problem, format!("{message}{advice}"))
+    }
+}
+
+/// Why a transaction was not committed.
+#[derive(Debug)]
+pub(crate) enum WriteError {
+    Sqlite(sqlx::Error),
+    Store(StoreError),
+}
+
+impl From<sqlx::Error> for WriteError {
+    fn from(error: sqlx::Error) -> Self {
+        Self::Sqlite(error)
+    }
+}
+
+impl From<StoreError> for WriteError {
+    fn from(error: StoreError) -> Self {
+        Self::Store(error)
+    }
+}
+
+fn numbers(version: &str) -> Vec<u32> {
+    version.split('.').map(|number| number.parse().unwrap_or_default()).collect()
+}

@@ -1,0 +1,59 @@
+//! The tables of contract §2, and milescale's own beside them.
+
+use sqlx::{Row as _, SqliteConnection};
+
+/// The table of documents, as adapters make it.
+pub(super) const DOCUMENTS: &str =
+    "CREATE TABLE IF NOT EXISTS milestones (id TEXT PRIMARY KEY, data TEXT, created_at TEXT, updated_at TEXT)";
+
+/// milescale's own tables: texts as they were put, contents that were replaced, and the ids of rows that changed.
+///
+/// The triggers only append an id: they use no function that some build of SQLite lacks and fail for no row. A row that
+/// `INSERT OR REPLACE` replaces fires the trigger of the insertion.
+const OWN: &[&str] = &[
+    "CREATE TABLE IF NOT EXISTS milescale_texts (id TEXT PRIMARY KEY, text BLOB NOT NULL, data_digest TEXT NOT NULL)",
+    "CREATE TABLE IF NOT EXISTS milescale_displaced (number INTEGER PRIMARY KEY, id TEXT, at TEXT, text BLOB)",
+    "CREATE TABLE IF NOT EXISTS milescale_changes (number INTEGER PRIMARY KEY, id TEXT)",
+    "CREATE TRIGGER IF NOT EXISTS milescale_inserted AFTER INSERT ON milestones BEGIN
+        INSERT INTO milescale_changes (id) VALUES (new.id); END",
+    "CREATE TRIGGER IF NOT EXISTS milescale_updated AFTER UPDATE ON milestones BEGIN
+        INSERT INTO milescale_changes (id) VALUES (old.id);
+        INSERT INTO milescale_changes (id) SELECT new.id WHERE new.id IS NOT old.id; END",
+    "CREATE TRIGGER IF NOT EXISTS milescale_deleted AFTER DELETE ON milestones BEGIN
+        INSERT INTO milescale_changes (id) VALUES (old.id); END",
+];
+
+/// Makes milescale's own tables and triggers where they are not there.
+pub(super) async fn make_own(connection: &mut SqliteConnection) -> Result<(), sqlx::Error> {
+    for statement in OWN {
+        sqlx::query(*statement).execute(&mut *connection).await?;
+    }
+    Ok(())
+}
+
+/// Whether a table is there.
+pub(crate) async fn has_table(connection: &mut SqliteConnection, name: &str) -> Result<bool, sqlx::Error> {
+    let found = sqlx::query("SELECT 1 FROM sqlite_master WHERE type = 'table' AND name = ?").bind(name);
+    Ok(found.fetch_optional(connection).await?.is_some())
+}
+
+/// Whether milescale's own tables are there, with the triggers.
+pub(super) async fn has_own(connection: &mut SqliteConnection) -> Result<bool, sqlx::Error> {
+    let count: i64 = sqlx::query_scalar(
+        "SELECT count(*) FROM sqlite_master WHERE name GLOB 'milescale_*' AND type IN ('table', 'trigger')",
+    )
+    .fetch_one(connection)
+    .await?;
+    Ok(usize::try_from(count).is_ok_and(|count| count >= OWN.len()))
+}
+
+/// The columns of a table that should be there and are not.
+pub(crate) async fn missing_columns(
+    connection: &mut SqliteConnection,
+    expected: &[&str],
+) -> Result<Vec<String>, sqlx::Error> {
+    let rows = sqlx::query("SELECT name FROM pragma_table_info('milestones')").fetch_all(connection).await?;
+    let there: Vec<String> = rows.iter().map(|row| row.try_get(0)).collect::<Result<_, _>>()?;
+    let missing = expected.iter().filter(|name| !there.iter().any(|there| there.eq_ignore_ascii_case(name)));
+    Ok(missing.map(ToString::to_string).collect())
+}

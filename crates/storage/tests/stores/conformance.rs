@@ -1,0 +1,275 @@
+//! What every store does alike.
+
+use std::cell::RefCell;
+use std::collections::BTreeSet;
+use std::ops::ControlFlow;
+use std::sync::{Barrier, Mutex};
+
+use jiff::Timestamp;
+use milescale_core::digest::Digest;
+use milescale_core::figures::StoreFigures;
+use milescale_core::id::Id;
+use milescale_core::value::Value;
+use milescale_storage::error::Problem;
+use milescale_storage::store::{Draft, Seen};
+use milescale_storage::yaml;
+use proptest::prelude::*;
+use proptest::test_runner::{Config, TestRunner};
+
+use super::bench::{Bench, Kind, draft, figures, put};
+
+const TEXT: &str = "# a note\nid: a\ntitle:   'Quoted'   # kept\nstatus: active\ncreated_at: 2026-11-22 09:30:00\n\
+                    tasks:\n- {kiro_workflow: {enabled: true}}\ndependencies: {requires: [x, y]}\n";
+
+fn id(text: &str) -> Id {
+    text.parse().unwrap()
+}
+
+pub(crate) fn what_is_put_is_shown_byte_for_byte(bench: &Bench) {
+    put(&mut *bench.store(), "a", TEXT);
+    let shown = bench.store().get(&id("a")).unwrap();
+    assert_eq!(String::from_utf8_lossy(&shown.text), TEXT);
+    assert_eq!(shown.digest(), Digest::of(TEXT.as_bytes()));
+    assert_eq!((shown.columns.title.as_str(), shown.columns.status.as_deref()), ("Quoted", Some("active")));
+    assert_eq!(
+        (shown.columns.priority.as_str(), shown.columns.created_at.as_deref()),
+        ("medium", Some("2026-11-22T09:30:00Z"))
+    );
+    assert!(shown.updated_at.is_some());
+}
+
+pub(crate) fn nothing_is_overwritten_that_was_not_seen(bench: &Bench) {
+    let mut store = bench.store();
+    store.put(&draft("a", "id: a\nn: 1\n"), Seen::Nothing).unwrap();
+    let first = store.get(&id("a")).unwrap();
+    let problem = |seen| bench.store().put(&draft("a", "id: a\nn: 2\n"), seen).unwrap_err().problem;
+    assert_eq!(problem(Seen::Nothing), Problem::Changed);
+    assert_eq!(problem(Seen::Text(Digest::of(b"other"))), Problem::Changed);
+    assert_eq!(bench.store().get(&id("a")).unwrap(), first);
+    store.put(&draft("a", "id: a\nn: 2\n"), Seen::Text(first.digest())).unwrap();
+    assert_eq!(problem(Seen::Text(first.digest())), Problem::Changed);
+    let gone = bench.store().put(&draft("b", "id: b\n"), Seen::Text(first.digest())).unwrap_err();
+    assert_eq!(gone.problem, Problem::Changed, "{gone}");
+    // The same value in another spelling is another content.
+    let seen = bench.store().get(&id("a")).unwrap().digest();
+    store.put(&draft("a", "id: a\nn: 2 # noted\n"), Seen::Text(seen)).unwrap();
+    assert_eq!(problem(Seen::Text(seen)), Problem::Changed);
+}
+
+pub(crate) fn figures_count_what_the_contract_counts(bench: &Bench) {
+    let mut store = bench.store();
+    assert_eq!(figures(&mut *store), StoreFigures::default());
+    put(&mut *store, "a", TEXT);
+    put(&mut *store, "b", "status: done\ndependencies: {requires: one}\n");
+    put(&mut *store, "c", "tasks: {x: {kiro_workflow: {enabled: 'true'}}, y: {kiro_workflow: {enabled: false}}}\n");
+    let expected = StoreFigures { milestone_count: 3, kiro_enabled_count: 2, dependency_count: 3 };
+    assert_eq!(figures(&mut *store), expected, "what this store has written itself");
+    assert_eq!(figures(&mut *bench.store()), expected);
+    put(&mut *bench.store(), "b", "status: done\n");
+    assert_eq!(figures(&mut *store).dependency_count, 2, "what another one has written");
+}
+
+pub(crate) fn archived_counts_no_more_and_keeps_its_comments(bench: &Bench) {
+    let mut store = bench.store();
+    put(&mut *store, "a", TEXT);
+    put(&mut *store, "b", "id: b\n");
+    let seen = store.get(&id("a")).unwrap();
+    let archived = Draft::archived(id("a"), &seen.text, Timestamp::now()).unwrap();
+    assert_eq!(archived.text, TEXT.replace("status: active", "status: archived").into_bytes());
+    let stale = store.archive(&archived, Digest::of(b"other")).unwrap_err();
+    assert_eq!(stale.problem, Problem::Changed);
+    store.archive(&archived, seen.digest()).unwrap();
+    assert_eq!(figures(&mut *store), StoreFigures { milestone_count: 1, ..StoreFigures::default() });
+    let kept = match bench.kind {
+        Kind::Files | Kind::Hybrid => std::fs::read(bench.path("completed/a.yaml")).unwrap(),
+        _ => store.get(&id("a")).unwrap().text,
+    };
+    assert_eq!(kept, archived.text);
+}
+
+pub(crate) fn a_scan_hands_over_everything_in_order(bench: &Bench) {
+    let mut store = bench.store();
+    let drafts: Vec<_> = (0..157).map(|number| draft(&format!("m-{number:03}"), &format!("n: {number}\n"))).collect();
+    store.load(&mut drafts.clone().into_iter()).unwrap();
+    let mut seen = Vec::new();
+    store
+        .scan(&mut |milestone| {
+            seen.push((milestone.id, milestone.text));
+            ControlFlow::Continue(())
+        })
+        .unwrap();
+    let expected: Vec<_> = drafts.iter().map(|draft| (draft.id.to_string(), draft.text.clone())).collect();
+    assert_eq!(seen, expected);
+    let mut count = 0;
+    store
+        .scan(&mut |_| {
+            count += 1;
+            if count == 50 { ControlFlow::Break(()) } else { ControlFlow::Continue(()) }
+        })
+        .unwrap();
+    assert_eq!(count, 50, "a scan ends when it is told to");
+    assert_eq!(store.ids().unwrap(), drafts.iter().map(|draft| draft.id.to_string()).collect::<Vec<_>>());
+}
+
+pub(crate) fn a_bulk_load_is_all_there(bench: &Bench) {
+    let mut drafts = (0..1234).map(|number| draft(&format!("m-{number}"), "dependencies: {requires: [a]}\n"));
+    assert_eq!(bench.store().load(&mut drafts).unwrap(), 1234);
+    let all = figures(&mut *bench.store());
+    assert_eq!((all.milestone_count, all.dependency_count), (1234, 1234));
+    assert_eq!(bench.store().get(&id("m-1000")).unwrap().text, b"dependencies: {requires: [a]}\n");
+}
+
+pub(crate) fn a_milestone_that_is_not_there_is_an_error_of_its_own(bench: &Bench) {
+    let error = bench.store().get(&id("nowhere")).unwrap_err();
+    assert_eq!(error.problem, Problem::NotThere, "{error}");
+    assert!(error.to_string().contains("nowhere"), "{error}");
+}
+
+pub(crate) fn texts_are_data(bench: &Bench) {
+    let mut store = bench.store();
+    let names = ["'; DROP TABLE milestones; --", "it's \"quoted\"", "🔄 ünïcode", "100%_*?", "$1", "a b", "-rf"];
+    for name in names {
+        let text = yaml::write::write(
+            &Value::from_json(&serde_json::json!({ "title": format!("{name}\u{1b}[2J\t\n\\") }).to_string()).unwrap(),
+        );
+        put(&mut *store, name, &text);
+        assert_eq!(bench.store().get(&id(name)).unwrap().columns.title, format!("{name}\u{1b}[2J\t\n\\"));
+    }
+    let ids: BTreeSet<String> = store.ids().unwrap().into_iter().collect();
+    assert_eq!(ids, names.iter().map(ToString::to_string).collect());
+}
+
+pub(crate) fn ids_that_differ_in_case_are_two(bench: &Bench) {
+    let mut store = bench.store();
+    put(&mut *store, "a", "n: 1\n");
+    put(&mut *store, "A", "n: 2\n");
+    assert_eq!(store.get(&id("a")).unwrap().text, b"n: 1\n");
+    assert_eq!(store.get(&id("A")).unwrap().text, b"n: 2\n");
+    assert_eq!(figures(&mut *store).milestone_count, 2);
+}
+
+pub(crate) fn check_finds_nothing_wrong_in_what_milescale_wrote(bench: &Bench) {
+    let mut store = bench.store();
+    put(&mut *store, "a", TEXT);
+    put(&mut *store, "b", "{}\n");
+    assert_eq!(store.check().unwrap(), Vec::<String>::new());
+}
+
+pub(crate) fn what_is_replaced_is_kept(bench: &Bench) {
+    let mut store = bench.store();
+    put(&mut *store, "a", "n: 1\n");
+    put(&mut *store, "a", "n: 2\n");
+    put(&mut *store, "a", "n: 3\n");
+    let kept = bench.displaced();
+    assert_eq!(kept, ["n: 1\n", "n: 2\n"].map(str::to_owned).into());
+}
+
+/// Any value that JSON has.
+fn any_value() -> impl Strategy<Value = Value> {
+    let text = prop_oneof![
+        "[a-z ]{0,12}",
+        any::<String>().prop_map(|text| text.replace('\0', "")),
+        proptest::sample::select(vec![
+            "no",
+            "12:30",
+            "1_000",
+            "2026-11-22",
+            "0755",
+            "~",
+            "",
+            "null",
+            "a\nb\n",
+            " a",
+            "<<",
+            "="
+        ])
+        .prop_map(str::to_owned),
+    ];
+    let number = prop_oneof![
+        any::<i64>().prop_map(|number| number.to_string()),
+        any::<f64>().prop_filter("finite", |number| number.is_finite()).prop_map(|number| format!("{number:e}")),
+        Just("123456789012345678901234567890.123".to_owned()),
+    ];
+    let leaf = prop_oneof![
+        Just(Value::Null),
+        any::<bool>().prop_map(Value::Flag),
+        number.prop_filter_map("kept exactly", |text| Value::from_json(&text).ok()),
+        text.clone().prop_map(Value::Text),
+    ];
+    leaf.prop_recursive(4, 40, 6, move |inner| {
+        prop_oneof![
+            proptest::collection::vec(inner.clone(), 0..6).prop_map(Value::List),
+            proptest::collection::btree_map(text.clone(), inner, 0..6)
+                .prop_map(|entries| Value::Mapping(entries.into_iter().collect())),
+        ]
+    })
+}
+
+pub(crate) fn any_document_comes_back_as_it_was(bench: &Bench) {
+    let entries = proptest::collection::btree_map("[a-z]{1,8}", any_value(), 1..6);
+    let documents = entries.prop_map(|mut entries| {
+        entries.remove("id");
+        Value::Mapping(entries.into_iter().collect())
+    });
+    let state = RefCell::new((bench.store(), 0));
+    let mut runner = TestRunner::new(Config { cases: 60, failure_persistence: None, ..Config::default() });
+    let result = runner.run(&documents, |value| {
+        let (store, number) = &mut *state.borrow_mut();
+        *number += 1;
+        let (name, text) = (format!("m-{number}"), yaml::write::write(&value));
+        store.put(&draft(&name, &text), Seen::Nothing).unwrap();
+        let there = store.get(&id(&name)).unwrap();
+        prop_assert_eq!(&String::from_utf8_lossy(&there.text), &text);
+        prop_assert_eq!(there.value.unwrap(), value.clone());
+        // Without the text that was put, the value is the same.
+        bench.forget_texts();
+        let there = store.get(&id(&name)).unwrap();
+        prop_assert_eq!(there.value.unwrap(), value.clone());
+        let read = Value::of(&yaml::parse(&there.text).unwrap()).unwrap();
+        prop_assert_eq!(read, value);
+        Ok(())
+    });
+    result.unwrap();
+}
+
+/// Each writer adds one to what it has seen, as often as it must, until its write is taken. No addition is lost.
+pub(crate) fn two_puts_at_once_never_overwrite_each_other(bench: &Bench) {
+    const WRITERS: usize = 4;
+    const ADDITIONS: usize = 50;
+    put(&mut *bench.store(), "a", "n: 0\n");
+    let (barrier, refused) = (Barrier::new(WRITERS), Mutex::new(0_u32));
+    std::thread::scope(|scope| {
+        for _ in 0..WRITERS {
+            scope.spawn(|| {
+                let mut store = bench.store();
+                barrier.wait();
+                for _ in 0..ADDITIONS {
+                    loop {
+                        let seen = store.get(&id("a")).unwrap();
+                        let text = String::from_utf8(seen.text.clone()).unwrap();
+                        let number: u64 = text.trim().strip_prefix("n: ").unwrap().parse().unwrap();
+                        match store.put(&draft("a", &format!("n: {}\n", number + 1)), Seen::Text(seen.digest())) {
+                            Ok(()) => break,
+                            Err(error) => {
+                                assert!(matches!(error.problem, Problem::Changed | Problem::Busy), "{error}");
+                                *refused.lock().unwrap() += 1;
+                            }
+                        }
+                    }
+                }
+            });
+        }
+    });
+    let last = bench.store().get(&id("a")).unwrap().text;
+    assert_eq!(String::from_utf8(last).unwrap(), format!("n: {}\n", WRITERS * ADDITIONS));
+    let kept = bench.displaced();
+    let missing: Vec<_> =
+        (0..WRITERS * ADDITIONS).map(|n| format!("n: {n}\n")).filter(|text| !kept.contains(text)).collect();
+    assert_eq!(missing, Vec::<String>::new(), "every content that was ever current can be found");
+    println!(
+        "{:?}: {} writes, {} refused because another came first",
+        bench.kind,
+        WRITERS * ADDITIONS,
+        refused.lock().unwrap()
+    );
+}

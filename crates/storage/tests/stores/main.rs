@@ -1,0 +1,51 @@
+//! One suite for every store: a further one is one line in [`suite!`].
+
+#![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic, reason = "a failed step is a failed test")]
+#![allow(clippy::print_stdout, reason = "figures of a run")]
+
+mod bench;
+mod conformance;
+
+use bench::{Bench, Kind};
+
+macro_rules! suite {
+    ($($store:ident = $kind:expr;)*) => {
+        $(mod $store {
+            use super::*;
+            cases!($kind);
+        })*
+    };
+}
+
+macro_rules! cases {
+    ($kind:expr) => {
+        cases!($kind;
+            what_is_put_is_shown_byte_for_byte,
+            nothing_is_overwritten_that_was_not_seen,
+            figures_count_what_the_contract_counts,
+            archived_counts_no_more_and_keeps_its_comments,
+            a_scan_hands_over_everything_in_order,
+            a_bulk_load_is_all_there,
+            a_milestone_that_is_not_there_is_an_error_of_its_own,
+            texts_are_data,
+            ids_that_differ_in_case_are_two,
+            check_finds_nothing_wrong_in_what_milescale_wrote,
+            what_is_replaced_is_kept,
+            any_document_comes_back_as_it_was,
+            two_puts_at_once_never_overwrite_each_other,
+        );
+    };
+    ($kind:expr; $($case:ident,)*) => {
+        $(#[test]
+        fn $case() {
+            conformance::$case(&Bench::new($kind));
+        })*
+    };
+}
+
+suite! {
+    files = Kind::Files;
+    hybrid = Kind::Hybrid;
+    sqlite = Kind::Sqlite;
+    postgres = Kind::Postgres;
+}

@@ -1,0 +1,150 @@
+//! A PostgreSQL server of a test's own: in a temporary folder, on a socket in it and on a port of the loopback.
+
+use std::fs;
+use std::net::TcpListener;
+use std::path::{Path, PathBuf};
+use std::process::{Child, Command, Stdio};
+
+use crate::until;
+
+/// The password of the user `ada`, to look for where none may be.
+pub const PASSWORD: &str = "s3cret-Pa55";
+
+/// A server that runs; it goes when this is dropped, and with the test's process.
+#[derive(Debug)]
+pub struct Postgres {
+    folder: tempfile::TempDir,
+    port: u16,
+    child: Child,
+}
+
+/// Where Debian keeps the programs of the newest server that is installed.
+fn programs() -> PathBuf {
+    let versions = fs::read_dir("/usr/lib/postgresql").expect("PostgreSQL is installed: tests/run does that");
+    let newest = versions
+        .map(|entry| entry.unwrap().path())
+        .max_by_key(|path| path.file_name().and_then(|name| name.to_str()?.parse::<u32>().ok()).unwrap_or_default());
+    newest.expect("a version of PostgreSQL is installed").join("bin")
+}
+
+/// A command as a user that PostgreSQL lets run a server: not root. It ends with the thread that started it.
+fn as_server_user(program: &Path) -> Command {
+    let mut command = Command::new("setpriv");
+    command.args(["--pdeathsig", "QUIT"]);
+    if fs::metadata("/proc/self").map(|it| std::os::unix::fs::MetadataExt::uid(&it)).unwrap() == 0 {
+        command.args(["--reuid", "postgres", "--regid", "postgres", "--clear-groups"]);
+    }
+    command.arg(program).stdin(Stdio::null()).stdout(Stdio::null()).env("LC_ALL", "C.UTF-8");
+    command
+}
+
+impl Postgres {
+    /// A fresh server with the users `postgres` and `ada` (with [`PASSWORD`], needed on the port) and the database `plans`.
+    pub fn start() -> Self {
+        let folder = tempfile::Builder::new().prefix("milescale-pg-").tempdir().unwrap();
+        let path = folder.path();
+        // The server's user makes its data below; the socket's folder is for everybody.
+        fs::set_permissions(path, std::os::unix::fs::PermissionsExt::from_mode(0o777)).unwrap();
+        let data = path.join("data");
+        let made = as_server_user(&programs().join("initdb"))
+            .args(["--no-sync", "--no-instructions", "-A", "trust", "-U", "postgres", "-E", "UTF8", "-D"])
+            .arg(&data)
+            .stderr(Stdio::piped())
+            .output()
+            .unwrap();
+        assert!(made.status.success(), "initdb: {}", String::from_utf8_lossy(&made.stderr));
+        fs::write(
+            data.join("pg_hba.conf"),
+            "local all all trust\nhost all all 127.0.0.1/32 scram-sha-256\nlocal replication all trust\n",
+        )
+        .unwrap();
+        let port = TcpListener::bind("127.0.0.1:0").unwrap().local_addr().unwrap().port();
+        let server = Self { child: spawn(path, port), folder, port };
+        server.until_ready();
+        server.psql("postgres", &format!("CREATE ROLE ada LOGIN PASSWORD '{PASSWORD}'"));
+        server.psql("postgres", "CREATE DATABASE plans OWNER ada");
+        server
+    }
+
+    fn until_ready(&self) {
+        until("the server", || {
+            let asked = self.client("postgres").args(["-c", "SELECT 1"]).output().unwrap();
+            asked.status.success().then_some(())
+        });
+    }
+
+    /// Its URL over the socket, as `ada`.
+    pub fn url(&self) -> String {
+        let socket = self.folder.path().to_str().unwrap().replace('/', "%2F");
+        format!("postgresql://ada@{socket}:{}/plans", self.port)
+    }
+
+    /// Its URL over the loopback, with the password.
+    pub fn tcp_url(&self) -> String {
+        format!("postgresql://ada:{PASSWORD}@127.0.0.1:{}/plans", self.port)
+    }
+
+    /// The port on the loopback.
+    pub fn port(&self) -> u16 {
+        self.port
+    }
+
+    /// The server's folder: `data` and the socket are in it.
+    pub fn folder(&self) -> &Path {
+        self.folder.path()
+    }
+
+    /// `psql` as the superuser, ready for its arguments.
+    pub fn client(&self, database: &str) -> Command {
+        let mut command = Command::new("psql");
+        command.args(["-X", "-q", "-A", "-t", "-v", "ON_ERROR_STOP=1", "-U", "postgres", "-d", database, "-h"]);
+        command.arg(self.folder.path()).args(["-p", &self.port.to_string()]).stdin(Stdio::null());
+        command
+    }
+
+    /// What `psql` prints as the superuser.
+    pub fn psql(&self, database: &str, sql: &str) -> String {
+        let said = self.client(database).args(["-c", sql]).output().unwrap();
+        assert!(said.status.success(), "{sql}: {}", String::from_utf8_lossy(&said.stderr));
+        String::from_utf8(said.stdout).unwrap().trim_end().to_owned()
+    }
+
+    /// Sends the server's first process a signal, by name.
+    pub fn signal(&self, name: &str) {
+        let sent = Command::new("kill").args(["-s", name, &self.child.id().to_string()]).status().unwrap();
+        assert!(sent.success());
+    }
+
+    /// Stops it at once, as a crash does, and waits for its end.
+    pub fn crash(&mut self) {
+        self.signal("QUIT");
+        until("the server's end", || self.child.try_wait().unwrap());
+    }
+
+    /// Starts it again after a crash.
+    pub fn start_again(&mut self) {
+        self.child = spawn(self.folder.path(), self.port);
+        self.until_ready();
+    }
+}
+
+fn spawn(folder: &Path, port: u16) -> Child {
+    as_server_user(&programs().join("postgres"))
+        .arg("-D")
+        .arg(folder.join("data"))
+        .args(["-c", "fsync=off", "-c", "listen_addresses=127.0.0.1", "-c", &format!("port={port}")])
+        .args(["-c", &format!("unix_socket_directories={}", folder.display())])
+        .args(["-c", "shared_buffers=16MB", "-c", "max_connections=20", "-c", "timezone=Asia/Tokyo"])
+        .stderr(fs::File::options().append(true).create(true).open(folder.join("log")).unwrap())
+        .spawn()
+        .unwrap()
+}
+
+impl Drop for Postgres {
+    fn drop(&mut self) {
+        for name in ["CONT", "QUIT"] {
+            let _ = Command::new("kill").args(["-s", name, &self.child.id().to_string()]).status();
+        }
+        let _ = self.child.wait();
+    }
+}
