@@ -14,6 +14,7 @@ mod config;
 mod daemon;
 mod day;
 mod faults;
+mod milestones;
 mod recommendation;
 mod reference;
 mod service_manager;

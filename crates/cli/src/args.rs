@@ -1,5 +1,11 @@
 //! The arguments: every verb, its options, and the help that people read.
 
+mod milestone;
+
+pub(crate) use milestone::{
+    ArchiveOptions, ExportOptions, ListOptions, MilestoneCommand, PutOptions, SearchOptions, ShowOptions,
+};
+
 use std::path::PathBuf;
 
 use clap::{Args, Parser, Subcommand, ValueEnum};
@@ -53,6 +59,11 @@ pub(crate) enum Command {
         after_help = "Example:\n  milescale doctor\n\nExit status 1 where something is wrong; what is only worth knowing leaves it at 0."
     )]
     Doctor(JsonOptions),
+    /// Milestones, on whatever backend is in use: list, show, put, archive, search, export.
+    Milestone {
+        #[command(subcommand)]
+        command: MilestoneCommand,
+    },
     /// The configuration: check it, show it, its JSON Schema.
     Config {
         #[command(subcommand)]

@@ -83,10 +83,28 @@ impl Context {
         Environment { database_type: set("DATABASE_TYPE"), database_url: set("DATABASE_URL") }
     }
 
+    /// Who does it: `MILESCALE_USER`, else the login name.
+    pub(crate) fn user() -> String {
+        let set = |name| std::env::var(name).ok().filter(|value: &String| !value.is_empty());
+        set("MILESCALE_USER").or_else(|| set("LOGNAME")).or_else(|| set("USER")).unwrap_or_else(login_name)
+    }
+
     /// An engine that has looked at everything and writes nothing.
     pub(crate) fn looked_at(&self) -> Result<Engine, Failure> {
         let mut engine = Engine::open(self.workspace()?, Self::environment(), Mode::ReadOnly, Patience::SayAtOnce);
         engine.settle();
         Ok(engine)
     }
+}
+
+/// The name that the system knows this user by, else its number.
+fn login_name() -> String {
+    let user = rustix::process::getuid().as_raw().to_string();
+    let known = std::fs::read_to_string("/etc/passwd").unwrap_or_default();
+    let mut entries = known.lines().map(|line| line.split(':'));
+    let name = entries.find_map(|mut fields| {
+        let name = fields.next()?;
+        (fields.nth(1)? == user).then(|| name.to_owned())
+    });
+    name.unwrap_or_else(|| format!("uid-{user}"))
 }

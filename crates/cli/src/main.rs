@@ -31,6 +31,7 @@ fn dispatch(arguments: Arguments) -> Result<ExitCode, Failure> {
         Command::Dashboard(options) => verbs::dashboard::run(&context, &options),
         Command::Events(options) => verbs::events::run(&context, &options),
         Command::Doctor(options) => verbs::doctor::run(&context, &options),
+        Command::Milestone { command } => verbs::milestone::run(&context, &command),
         Command::Config { command } => match command {
             ConfigCommand::Check(options) => verbs::config::check(&context, &options),
             ConfigCommand::Show(options) => verbs::config::show(&context, &options),

@@ -66,10 +66,17 @@ fn cut(text: &str, width: usize) -> String {
     kept + "…"
 }
 
-/// Prints a line. A closed pipe ends the program quietly, as it ends `cat`.
+/// Prints a line.
 pub(crate) fn line(text: &str) {
+    let mut line = text.as_bytes().to_vec();
+    line.push(b'\n');
+    bytes(&line);
+}
+
+/// Prints bytes as they are. A closed pipe ends the program quietly, as it ends `cat`.
+pub(crate) fn bytes(bytes: &[u8]) {
     let mut stdout = io::stdout().lock();
-    if let Err(error) = writeln!(stdout, "{text}").and_then(|()| stdout.flush()) {
+    if let Err(error) = stdout.write_all(bytes).and_then(|()| stdout.flush()) {
         if error.kind() == io::ErrorKind::BrokenPipe {
             std::process::exit(0);
         }
@@ -81,6 +88,14 @@ pub(crate) fn line(text: &str) {
 /// Prints an object as JSON over several lines.
 pub(crate) fn json(object: &impl Serialize) {
     match serde_json::to_string_pretty(object) {
+        Ok(text) => line(&text),
+        Err(error) => self::error(&error.to_string()),
+    }
+}
+
+/// Prints an object as JSON on one line.
+pub(crate) fn json_line(object: &impl Serialize) {
+    match serde_json::to_string(object) {
         Ok(text) => line(&text),
         Err(error) => self::error(&error.to_string()),
     }

@@ -84,6 +84,42 @@ impl ScaleEvent {
     }
 }
 
+/// A line of `logs/storage-events.jsonl`, as the milestone verbs write it.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize)]
+pub struct StorageEvent {
+    timestamp: String,
+    event: &'static str,
+    milestone_id: String,
+    user: String,
+    backend: &'static str,
+    details: Operation,
+}
+
+/// What a verb did.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize)]
+pub struct Operation {
+    /// `read`, `query` or `write`.
+    pub operation: &'static str,
+    /// Milliseconds that it took.
+    pub duration_ms: u64,
+    /// Whether it did what it was asked.
+    pub success: bool,
+}
+
+impl StorageEvent {
+    /// The event of one verb; `milestone` is `None` where several are meant.
+    pub fn new(now: Timestamp, milestone: Option<&str>, user: String, backend: Backend, details: Operation) -> Self {
+        Self {
+            timestamp: timestamp::to_text(now),
+            event: "performance_metric",
+            milestone_id: milestone.unwrap_or("system").to_owned(),
+            user,
+            backend: backend.as_str(),
+            details,
+        }
+    }
+}
+
 fn word(backend: Option<Backend>) -> &'static str {
     backend.map_or("", Backend::as_str)
 }

@@ -116,6 +116,7 @@ impl Engine {
         self.look(&Hints::everything());
         let moment = Moment::now();
         self.measure(moment);
+        self.tend(moment);
         let current = self.current();
         self.output.metrics(&MetricsEntry::new(moment.timestamp(), current, &self.figures), self.config.config());
         self.say(EventName::Initialized, json!({}));

@@ -3,6 +3,7 @@
 //! [`engine::Engine`] looks, decides, says and remembers; it is plain blocking code, so that `check` runs exactly what
 //! the daemon runs. [`run`] is the event loop that calls it.
 
+mod access;
 pub mod config;
 pub mod engine;
 mod follow;
@@ -15,6 +16,7 @@ mod state;
 pub mod status;
 mod supervisor;
 
+pub use access::Access;
 pub use engine::{Cycle, Engine, Mode, command};
 pub use run::{Options, RunError, run, take_lock};
 pub use sources::Patience;

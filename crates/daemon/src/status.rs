@@ -53,6 +53,8 @@ pub struct Status {
     pub stale_sources: Vec<Stale>,
     /// The backend that the configuration pins, where it does.
     pub pinned: Option<Backend>,
+    /// The store in use, without a password.
+    pub store: String,
     pub workspace: String,
     pub looked_at: String,
     pub config: ConfigStatus,
@@ -162,6 +164,7 @@ impl Status {
                 Choice::Auto => None,
                 Choice::Pinned(backend) => Some(backend),
             },
+            store: sources.store().map(Store::name).unwrap_or_default(),
             workspace: engine.workspace.root().to_string_lossy().into_owned(),
             looked_at: now.map(timestamp::to_text).unwrap_or_default(),
             config: ConfigStatus {

@@ -7,5 +7,6 @@ pub(crate) mod doctor;
 pub(crate) mod events;
 pub(crate) mod init;
 pub(crate) mod manual;
+pub(crate) mod milestone;
 pub(crate) mod run;
 pub(crate) mod status;

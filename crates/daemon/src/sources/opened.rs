@@ -79,16 +79,28 @@ impl LastIds {
         Ok(())
     }
 
-    /// Those of the last full reading: of this process, else of the file, else as the store has them now.
-    fn of(workspace: &Workspace, followed: Option<&dyn Store>) -> Result<Vec<String>, String> {
+    /// Those of the last full reading: of this process, else of the file. Without either the store is asked what it holds
+    /// now.
+    fn of(
+        workspace: &Workspace,
+        followed: Option<&dyn Store>,
+        in_use: InUse,
+        config: &Config,
+    ) -> Result<Vec<String>, String> {
         if let Some(ids) = followed.and_then(Store::known_ids) {
             return Ok(ids);
         }
         let path = workspace.last_ids();
         let unknown =
             |why: String| format!("what the last store held is not known ({}: {why})", workspace.shown(&path));
-        let (text, _) = read_regular(&path, Symlinks::Refuse, 1 << 30).map_err(|error| unknown(error.to_string()))?;
-        serde_json::from_slice(&text).map_err(|error| unknown(error.to_string()))
+        match read_regular(&path, Symlinks::Refuse, 1 << 30) {
+            Ok((text, _)) => serde_json::from_slice(&text).map_err(|error| unknown(error.to_string())),
+            Err(error) if error.kind() == io::ErrorKind::NotFound => {
+                let opened = Opened::open(None, workspace, in_use, config, 0);
+                opened.and_then(|mut opened| opened.store.ids()).map_err(|error| unknown(error.to_string()))
+            }
+            Err(error) => Err(unknown(error.to_string())),
+        }
     }
 }
 
@@ -99,10 +111,11 @@ impl LastIds {
 pub(super) fn proves(
     workspace: &Workspace,
     followed: Option<&dyn Store>,
+    in_use: InUse,
     named: InUse,
     config: &Config,
 ) -> Result<Opened, String> {
-    let expected = LastIds::of(workspace, followed)?;
+    let expected = LastIds::of(workspace, followed, in_use, config)?;
     let mut opened = Opened::open(None, workspace, named, config, 0).map_err(|error| error.to_string())?;
     let there: HashSet<String> = opened.store.ids().map_err(|error| error.to_string())?.into_iter().collect();
     let missing: Vec<&String> = expected.iter().filter(|id| !there.contains(*id)).collect();

@@ -31,8 +31,9 @@ impl Sources {
             tracing::trace!(%refused, "still not followed");
             return Standing::Stale { current: self.follower.followed(), reason: reason.clone() };
         }
+        let Some(in_use) = self.follower.followed() else { return Standing::Follows(named) };
         let followed = self.store.as_ref().map(|opened| &*opened.store);
-        match opened::proves(&self.workspace, followed, named, config) {
+        match opened::proves(&self.workspace, followed, in_use, named, config) {
             Ok(opened) => {
                 self.store = Some(opened);
                 self.figures.store = None;

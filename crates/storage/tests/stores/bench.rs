@@ -4,6 +4,7 @@ use std::path::PathBuf;
 use std::time::{Duration, SystemTime};
 
 use jiff::Timestamp;
+use milescale_core::digest::Digest;
 use milescale_core::figures::StoreFigures;
 use milescale_storage::files::FileStore;
 use milescale_storage::hybrid::HybridStore;
@@ -91,6 +92,13 @@ impl Bench {
                 rows.lines().map(unhex).collect()
             }
         }
+    }
+
+    /// Whether a file with this content was taken out of its place, whatever is in it now.
+    pub(crate) fn was_displaced(&self, text: &str) -> bool {
+        let digits = &Digest::of(text.as_bytes()).to_string()[..16];
+        let Ok(entries) = std::fs::read_dir(self.path(".milescale/displaced")) else { return false };
+        entries.map(|entry| entry.unwrap().file_name()).any(|name| name.to_str().unwrap().contains(digits))
     }
 
     /// Drops the texts that a database keeps beside its values.

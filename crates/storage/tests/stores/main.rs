@@ -5,6 +5,7 @@
 
 mod bench;
 mod conformance;
+mod race;
 
 use bench::{Bench, Kind};
 
@@ -40,6 +41,11 @@ macro_rules! cases {
         fn $case() {
             conformance::$case(&Bench::new($kind));
         })*
+
+        #[test]
+        fn a_thousand_times_two_puts_with_a_shell_among_them() {
+            race::a_thousand_times_two_puts_with_a_shell_among_them(&Bench::new($kind));
+        }
     };
 }
 

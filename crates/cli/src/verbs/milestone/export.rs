@@ -1,0 +1,94 @@
+//! `milestone export`.
+
+use std::io;
+use std::ops::ControlFlow;
+use std::path::Path;
+
+use milescale_core::id::Id;
+use milescale_core::text::harmless;
+use milescale_core::value::Value;
+use milescale_storage::durable;
+use milescale_storage::store::Milestone;
+use serde::Serialize;
+
+use super::Desk;
+use crate::args::ExportOptions;
+use crate::context::Failure;
+use crate::terminal;
+
+#[derive(Debug, Serialize)]
+struct Exported {
+    id: String,
+    data: Value,
+    created_at: Option<String>,
+    updated_at: Option<String>,
+    digest: String,
+}
+
+pub(super) fn run(desk: &mut Desk, options: &ExportOptions) -> Result<(), Failure> {
+    if let Some(folder) = &options.dir {
+        durable::create_folder(folder).map_err(|error| failed(folder, &error))?;
+    }
+    let (mut left_out, mut result) = (0_u64, Ok(()));
+    desk.access.store.scan(&mut |milestone| {
+        let done = match &options.dir {
+            Some(folder) => write(folder, &milestone),
+            None => print(milestone),
+        };
+        match done {
+            Ok(Done::Exported) => ControlFlow::Continue(()),
+            Ok(Done::LeftOut(why)) => {
+                terminal::error(&why);
+                left_out += 1;
+                ControlFlow::Continue(())
+            }
+            Err(failure) => {
+                result = Err(failure);
+                ControlFlow::Break(())
+            }
+        }
+    })?;
+    result?;
+    if left_out > 0 {
+        return Err(Failure::Failed(format!("{left_out} milestones were left out; they are named above")));
+    }
+    Ok(())
+}
+
+enum Done {
+    Exported,
+    LeftOut(String),
+}
+
+fn print(milestone: Milestone) -> Result<Done, Failure> {
+    let digest = milestone.digest().to_string();
+    let Milestone { id, value, columns, updated_at, place, .. } = milestone;
+    let data = match value {
+        Ok(data) => data,
+        Err(flaw) => return Ok(Done::LeftOut(format!("{place}: it has no value: {flaw}"))),
+    };
+    terminal::json_line(&Exported { id, data, created_at: columns.created_at, updated_at, digest });
+    Ok(Done::Exported)
+}
+
+fn write(folder: &Path, milestone: &Milestone) -> Result<Done, Failure> {
+    let id: Id = match milestone.id.parse() {
+        Ok(id) => id,
+        Err(bad) => return Ok(Done::LeftOut(format!("{}: {bad}", milestone.place))),
+    };
+    let path = folder.join(format!("{id}.yaml"));
+    match durable::create(&path, &milestone.text) {
+        Ok(true) => Ok(Done::Exported),
+        Ok(false) => {
+            let shown = harmless(&path.display().to_string());
+            Err(Failure::Failed(format!(
+                "{shown}: it is there already, and nothing is overwritten; use an empty folder"
+            )))
+        }
+        Err(error) => Err(failed(&path, &error)),
+    }
+}
+
+fn failed(path: &Path, error: &io::Error) -> Failure {
+    Failure::Failed(format!("{}: it cannot be written: {error}", harmless(&path.display().to_string())))
+}

@@ -1,0 +1,156 @@
+//! `milescale milestone`: the verbs on milestones, and the storage event that each leaves.
+
+mod export;
+mod list;
+mod put;
+mod show;
+
+use std::io;
+use std::ops::ControlFlow;
+use std::process::ExitCode;
+use std::time::Instant;
+
+use jiff::Timestamp;
+use milescale_core::line::{Operation, StorageEvent};
+use milescale_core::text::harmless;
+use milescale_daemon::Access;
+use milescale_storage::durable;
+use milescale_storage::error::StoreError;
+use milescale_storage::jsonl::{self, Rotation};
+use milescale_storage::store::{Milestone, Store};
+use milescale_storage::workspace::Workspace;
+use serde::Serialize;
+
+use crate::args::MilestoneCommand;
+use crate::context::{Context, Failure};
+use crate::terminal;
+
+/// The log of adapters is theirs to rotate.
+const NEVER_ROTATED: Rotation = Rotation { at_bytes: u64::MAX, files: 1 };
+
+/// What a verb works with.
+pub(super) struct Desk {
+    pub(super) workspace: Workspace,
+    pub(super) access: Access,
+}
+
+impl Desk {
+    /// The store, for a verb that writes.
+    fn writable(&mut self) -> Result<&mut dyn Store, Failure> {
+        match &self.access.only_read {
+            Some(why) => Err(Failure::Failed(format!("nothing was written: {why}"))),
+            None => Ok(&mut *self.access.store),
+        }
+    }
+}
+
+impl From<StoreError> for Failure {
+    fn from(error: StoreError) -> Self {
+        Self::Failed(error.to_string())
+    }
+}
+
+pub(crate) fn run(context: &Context, command: &MilestoneCommand) -> Result<ExitCode, Failure> {
+    let workspace = context.workspace()?;
+    let access = Access::open(&workspace, Context::environment()).map_err(Failure::Failed)?;
+    let mut desk = Desk { workspace, access };
+    let (operation, milestone) = match command {
+        MilestoneCommand::Show(options) => ("read", Some(options.id.as_str())),
+        MilestoneCommand::Put(options) => ("write", Some(options.id.as_str())),
+        MilestoneCommand::Archive(options) => ("write", Some(options.id.as_str())),
+        MilestoneCommand::List(_) | MilestoneCommand::Search(_) | MilestoneCommand::Export(_) => ("query", None),
+    };
+    if let Some(why) = desk.access.only_read.as_ref().filter(|_| operation != "write") {
+        terminal::error(why);
+    }
+    let started = Instant::now();
+    let result = match command {
+        MilestoneCommand::List(options) => list::list(&mut desk, options),
+        MilestoneCommand::Search(options) => list::search(&mut desk, options),
+        MilestoneCommand::Show(options) => show::run(&mut desk, options),
+        MilestoneCommand::Put(options) => put::put(&mut desk, options),
+        MilestoneCommand::Archive(options) => put::archive(&mut desk, options),
+        MilestoneCommand::Export(options) => export::run(&mut desk, options),
+    };
+    let duration_ms = u64::try_from(started.elapsed().as_millis()).unwrap_or(u64::MAX);
+    let details = Operation { operation, duration_ms, success: result.is_ok() };
+    let event = StorageEvent::new(Timestamp::now(), milestone, Context::user(), desk.access.in_use.backend, details);
+    if let Err(error) = append(&desk.workspace, &event) {
+        // What was asked for is done all the same.
+        terminal::error(&format!("{}: {error}", desk.workspace.shown(&desk.workspace.storage_events())));
+    }
+    result.map(|()| ExitCode::SUCCESS)
+}
+
+fn append(workspace: &Workspace, event: &StorageEvent) -> io::Result<()> {
+    durable::create_folder(&workspace.logs())?;
+    jsonl::append(&workspace.storage_events(), event, NEVER_ROTATED)
+}
+
+/// A milestone in a list.
+#[derive(Debug, Serialize)]
+struct Listed {
+    id: String,
+    title: String,
+    status: Option<String>,
+    priority: String,
+    created_at: Option<String>,
+    updated_at: Option<String>,
+    digest: String,
+    place: String,
+    /// Why it could not be read, where that is so.
+    flaw: Option<String>,
+}
+
+impl Listed {
+    fn of(milestone: Milestone) -> Self {
+        let digest = milestone.digest().to_string();
+        let Milestone { id, value, columns, updated_at, place, .. } = milestone;
+        Self {
+            id,
+            title: columns.title,
+            status: columns.status,
+            priority: columns.priority,
+            created_at: columns.created_at,
+            updated_at,
+            digest,
+            place,
+            flaw: value.err().map(|flaw| flaw.to_string()),
+        }
+    }
+}
+
+/// Collects what a filter takes.
+fn collect(desk: &mut Desk, mut takes: impl FnMut(&Milestone) -> bool) -> Result<Vec<Listed>, Failure> {
+    let mut found = Vec::new();
+    desk.access.store.scan(&mut |milestone| {
+        if takes(&milestone) {
+            found.push(Listed::of(milestone));
+        }
+        ControlFlow::Continue(())
+    })?;
+    Ok(found)
+}
+
+/// Prints a list, for people or programs.
+fn print(found: &[Listed], json: bool) {
+    if json {
+        return terminal::json(&found);
+    }
+    let screen = terminal::Screen::new();
+    let width = |of: fn(&Listed) -> &str, most: usize| {
+        found.iter().map(|listed| harmless(of(listed)).chars().count()).max().unwrap_or(0).min(most)
+    };
+    let ids = width(|listed| &listed.id, 40);
+    let statuses = width(|listed| listed.status.as_deref().unwrap_or("-"), 16);
+    let priorities = width(|listed| &listed.priority, 10);
+    for listed in found {
+        let status = harmless(listed.status.as_deref().unwrap_or("-"));
+        let (id, priority) = (harmless(&listed.id), harmless(&listed.priority));
+        let what = match &listed.flaw {
+            Some(flaw) => format!("cannot be read: {}", harmless(flaw)),
+            None => harmless(&listed.title),
+        };
+        terminal::line(&screen.fit(&format!("{id:ids$}  {status:statuses$}  {priority:priorities$}  {what}")));
+    }
+}
