@@ -3,8 +3,10 @@
 #![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic, reason = "a failed step is a failed test")]
 #![allow(clippy::print_stdout, reason = "figures of a run")]
 
+mod bad_sqlite;
 mod bench;
 mod conformance;
+mod others;
 mod race;
 
 use bench::{Bench, Kind};
