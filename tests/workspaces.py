@@ -5,14 +5,17 @@
     workspaces.py record REFERENCE                      writes tests/vectors/*.json anew
 
 A description: "config" (text or null), "marker" ({"word", "hours_ago"} or null), "milestones" (path to text), "many" (how
-many plain ones besides), "log" (list of {"minutes_ago", "line"}; null for no log), "metrics" (list of query times; null
+many plain ones besides), "index" (rows of index.db: id to file_path; "all": of every file), "rows" (of a database: id to
+data), "engine" (sqlite, or postgresql: then DATABASE_URL names a server), "log" (list of {"minutes_ago", "line"}; null for no log), "metrics" (list of query times; null
 for no file). In a line, $TIME stands for the instant. All times are relative, so that a vector stays true.
 """
+import contextlib
 import datetime
 import json
 import os
 import pathlib
 import random
+import sqlite3
 import subprocess
 import sys
 import tempfile
@@ -37,6 +40,27 @@ def make(root, spec):
         (folder / path).write_bytes(text.encode("utf-8"))
     for number in range(spec.get("many", 0)):
         (folder / f"active/many-{number:04}.yaml").write_text(f"id: many-{number:04}\ntitle: One of many\n")
+    if spec.get("index") is not None:
+        files = [path for path in folder.rglob("active/**/*.yaml")]
+        rows = {path.stem: str(path.relative_to(root)) for path in files} if "all" in spec["index"] else {}
+        rows.update({name: path for name, path in spec["index"].items() if name != "all"})
+        with contextlib.closing(sqlite3.connect(folder / "index.db")) as database, database:
+            database.execute("CREATE TABLE milestones (id TEXT PRIMARY KEY, title TEXT, status TEXT, priority TEXT, "
+                             "created_at TEXT, updated_at TEXT, file_path TEXT)")
+            database.executemany("INSERT INTO milestones (id, title, file_path) VALUES (?1, ?1, ?2)", rows.items())
+    if spec.get("rows") is not None:
+        rows = [(name, json.dumps(data)) for name, data in spec["rows"].items()]
+        rows += [(f"row-{number:04}", '{"status":"active"}') for number in range(spec.get("many_rows", 0))]
+        if spec.get("engine") == "postgresql":
+            table = "DROP TABLE IF EXISTS milestones CASCADE; CREATE TABLE milestones (id TEXT PRIMARY KEY, data JSONB, " \
+                    "created_at TIMESTAMP DEFAULT now(), updated_at TIMESTAMP DEFAULT now());"
+            inserts = "".join(f"INSERT INTO milestones (id, data) VALUES ('{name}', '{data}');" for name, data in rows)
+            subprocess.run(["psql", "-X", "-q", os.environ["MILESCALE_TEST_POSTGRESQL"], "-v", "ON_ERROR_STOP=1"],
+                           input=table + inserts, text=True, check=True, stderr=subprocess.DEVNULL)
+        else:
+            with contextlib.closing(sqlite3.connect(folder / "enterprise.db")) as database, database:
+                database.execute("CREATE TABLE milestones (id TEXT PRIMARY KEY, data TEXT, created_at TEXT, updated_at TEXT)")
+                database.executemany("INSERT INTO milestones (id, data) VALUES (?, ?)", rows)
     if spec.get("config") is not None:
         (folder / "config/storage-config.yaml").write_text(spec["config"])
     if spec.get("marker"):
@@ -53,19 +77,26 @@ def make(root, spec):
         (folder / "logs/performance-metrics.jsonl").write_text("".join(lines))
 
 
-def figures(command):
-    answer = subprocess.run(command, check=True, capture_output=True, text=True)
+def environment(spec):
+    """What both programs are told of the database."""
+    if spec.get("engine") != "postgresql":
+        return {**os.environ, "DATABASE_TYPE": "sqlite"}
+    return {**os.environ, "DATABASE_TYPE": "postgresql", "DATABASE_URL": os.environ["MILESCALE_TEST_POSTGRESQL"]}
+
+
+def figures(command, spec):
+    answer = subprocess.run(command, check=True, capture_output=True, text=True, env=environment(spec))
     found = json.loads(answer.stdout)
     return {key: found[key] for key in KEYS}
 
 
-def milescale(binary, root):
-    return figures([binary, "--workspace", root, "status", "--json"])
+def milescale(binary, root, spec):
+    return figures([binary, "--workspace", root, "status", "--json"], spec)
 
 
-def reference(command, root):
+def reference(command, root, spec):
     """What the reference says, but for the confidence, which the contract keeps within 0 to 100."""
-    said = figures([command, root])
+    said = figures([command, root], spec)
     return {**said, "migration_confidence": min(100, max(0, said["migration_confidence"]))}
 
 
@@ -172,6 +203,60 @@ def cases():
     yield "both-reached", aged(30, many=30, log=users[:21], metrics=NORMAL)
 
 
+    # The other backends: what the contract takes over from the reference. It counts rows with tasks where the contract
+    # counts tasks, so a row has one at most.
+    def hybrid(hours=1, **spec):
+        return case(marker={"word": "hybrid\n", "hours_ago": hours + 0.5}, index={"all": ""}, **spec)
+
+    def database(hours=1, engine="sqlite", **spec):
+        return case(marker={"word": "database\n", "hours_ago": hours + 0.5}, engine=engine, **spec)
+
+    rows = {"a": {"status": "active", "tasks": [{"kiro_workflow": {"enabled": True}}]},
+            "b": {"status": "done", "dependencies": {"requires": ["a"]}},
+            "c": {"status": "archived"}, "d": {"status": "x"}}
+    yield "hybrid-empty", hybrid()
+    yield "hybrid-below-file", hybrid(many=24)
+    yield "hybrid-at-hybrid", hybrid(many=25, metrics=NORMAL)
+    yield "hybrid-below-database", hybrid(many=99, metrics=SLOW)
+    yield "hybrid-at-database", hybrid(many=100, metrics=NORMAL)
+    yield "hybrid-recommended", hybrid(hours=30, many=126, metrics=DEGRADING)
+    yield "hybrid-queries-1000", hybrid(hours=30, many=30, log=queries(1000))
+    yield "hybrid-queries-1001", hybrid(hours=30, many=30, log=queries(1001), metrics=SLOW)
+    yield "hybrid-twenty-users", hybrid(many=3, log=users[:20])
+    yield "hybrid-rows-and-files", {**hybrid(many=3, milestones={
+        "active/a.yaml": milestone("a", kiro=2, requires=3), "active/no-row.yaml": "id: no-row\n"}),
+        "index": {"a": ".milestones/active/a.yaml", "gone": ".milestones/active/gone.yaml", "many-0000": ".milestones/Active/x.yaml",
+                  "finished": ".milestones/completed/finished.yaml"}}
+    for engine in ("sqlite", "postgresql"):
+        yield f"{engine}-empty", database(engine=engine, rows={})
+        yield f"{engine}-rows", database(engine=engine, rows=rows, log=users[:3])
+        yield f"{engine}-below-database", database(engine=engine, rows={}, many_rows=99, metrics=NORMAL)
+        yield f"{engine}-at-database", database(engine=engine, rows={}, many_rows=100, metrics=NORMAL)
+        yield f"{engine}-to-file", database(hours=30, engine=engine, rows=rows, metrics=DEGRADING)
+        yield f"{engine}-slow-queries", database(hours=30, engine=engine, rows={}, many_rows=30, log=queries(1500), metrics=SLOW)
+        yield f"{engine}-optimal", database(hours=30, engine=engine, rows=rows, many_rows=130, log=users, metrics=SLOW)
+
+
+def random_backend(rng, spec):
+    """The same workspace on another backend."""
+    hours_ago = (spec["marker"] or {"hours_ago": 0.5})["hours_ago"]
+    backend = rng.choice(["file", "file", "hybrid", "database"])
+    if backend == "hybrid":
+        finished = {f"done-{n}": f".milestones/completed/done-{n}.yaml" for n in range(rng.randrange(4))}
+        return {**spec, "marker": {"word": "hybrid\n", "hours_ago": hours_ago}, "index": {"all": "", **finished}}
+    if backend == "database":
+        def row():
+            data = {"status": rng.choice(["active", "done", "x"])}
+            if rng.random() < 0.3:
+                data["tasks"] = [{"kiro_workflow": {"enabled": True}}]
+            if rng.random() < 0.3:
+                data["dependencies"] = {"requires": ["one"]}
+            return data if rng.random() < 0.8 else {"status": "archived"}
+        rows = {f"r{n}": row() for n in range(rng.randrange(12))}
+        return {**spec, "marker": {"word": "database\n", "hours_ago": hours_ago}, "rows": rows, "many_rows": spec["many"]}
+    return spec
+
+
 def random_spec(rng):
     def times(count):
         return [rng.choice([0, 3, 50, 99, 100, 101, 120, 400, 499, 500, 501, 600, 1200]) for _ in range(count)]
@@ -195,7 +280,7 @@ def compare(binary, named):
     for name, spec, expected in named:
         with tempfile.TemporaryDirectory() as root:
             make(root, spec)
-            wrong = differences(expected(root), milescale(binary, root))
+            wrong = differences(expected(root, spec), milescale(binary, root, spec))
         failed += bool(wrong)
         passed += not wrong
         for line in wrong:
@@ -211,18 +296,18 @@ def main():
     if verb == "vectors":
         files = sorted((HERE / "vectors").glob("*.json"))
         specs = [(path.stem, json.loads(path.read_text())) for path in files]
-        return compare(rest[0], [(name, spec, lambda _, spec=spec: spec["expected"]) for name, spec in specs])
+        return compare(rest[0], [(name, spec, lambda _, spec: spec["expected"]) for name, spec in specs])
     if verb == "random":
         seed = int(rest[3]) if len(rest) > 3 else random.randrange(1 << 32)
         print(f"seed {seed}")
         rng = random.Random(seed)
-        ask = lambda root: reference(rest[1], root)
-        return compare(rest[0], [(f"random {n}", random_spec(rng), ask) for n in range(int(rest[2]))])
+        ask = lambda root, spec: reference(rest[1], root, spec)
+        return compare(rest[0], [(f"random {n}", random_backend(rng, random_spec(rng)), ask) for n in range(int(rest[2]))])
     if verb == "record":
         for name, spec in cases():
             with tempfile.TemporaryDirectory() as root:
                 make(root, spec)
-                spec["expected"] = reference(rest[0], root)
+                spec["expected"] = reference(rest[0], root, spec)
             (HERE / "vectors" / f"{name}.json").write_text(json.dumps(spec, indent=1) + "\n")
             print(name, spec["expected"]["status"], spec["expected"]["migration_confidence"])
         return 0

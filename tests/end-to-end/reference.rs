@@ -2,11 +2,19 @@
 
 use std::process::Command;
 
+use milescale_testkit::Postgres;
+
 use super::{BINARY, repository};
 
 fn workspaces(arguments: &[&str]) {
     let script = repository().join("tests/workspaces.py");
-    let output = Command::new("python3").arg(script).args(arguments).output().unwrap();
+    let server = Postgres::start();
+    let output = Command::new("python3")
+        .arg(script)
+        .args(arguments)
+        .env("MILESCALE_TEST_POSTGRESQL", server.url())
+        .output()
+        .unwrap();
     let text = String::from_utf8_lossy(&output.stdout);
     assert!(output.status.success(), "{text}\n{}", String::from_utf8_lossy(&output.stderr));
     println!("{}", text.lines().last().unwrap_or_default());

@@ -89,6 +89,16 @@ impl Postgres {
         self.port
     }
 
+    /// The number of its first process.
+    pub fn pid(&self) -> u32 {
+        self.child.id()
+    }
+
+    /// A command as the server's user, which ends with the test.
+    pub fn run_as_server_user(&self, program: impl AsRef<Path>) -> Command {
+        as_server_user(program.as_ref())
+    }
+
     /// The server's folder: `data` and the socket are in it.
     pub fn folder(&self) -> &Path {
         self.folder.path()
@@ -107,6 +117,56 @@ impl Postgres {
         let said = self.client(database).args(["-c", sql]).output().unwrap();
         assert!(said.status.success(), "{sql}: {}", String::from_utf8_lossy(&said.stderr));
         String::from_utf8(said.stdout).unwrap().trim_end().to_owned()
+    }
+
+    /// A standby of it, that follows it.
+    pub fn standby(&self) -> Self {
+        let folder = tempfile::Builder::new().prefix("milescale-pg-").tempdir().unwrap();
+        fs::set_permissions(folder.path(), std::os::unix::fs::PermissionsExt::from_mode(0o777)).unwrap();
+        let copied = as_server_user(&programs().join("pg_basebackup"))
+            .args([
+                "-R",
+                "-X",
+                "stream",
+                "-c",
+                "fast",
+                "--no-sync",
+                "-U",
+                "postgres",
+                "-p",
+                &self.port.to_string(),
+                "-h",
+            ])
+            .arg(self.folder.path())
+            .arg("-D")
+            .arg(folder.path().join("data"))
+            .stderr(Stdio::piped())
+            .output()
+            .unwrap();
+        assert!(copied.status.success(), "pg_basebackup: {}", String::from_utf8_lossy(&copied.stderr));
+        let port = TcpListener::bind("127.0.0.1:0").unwrap().local_addr().unwrap().port();
+        let standby = Self { child: spawn(folder.path(), port), folder, port };
+        standby.until_ready();
+        standby
+    }
+
+    /// Gives it a certificate that an authority of the test's own has signed for `localhost`, and starts it anew with TLS
+    /// on. The authority's certificate.
+    pub fn with_tls(&mut self) -> PathBuf {
+        let folder = self.folder.path();
+        let script = "set -e; cd \"$1\"
+            openssl req -x509 -newkey rsa:2048 -nodes -days 2 -subj /CN=test-authority -keyout ca.key -out ca.pem
+            openssl req -newkey rsa:2048 -nodes -subj /CN=localhost -keyout server.key -out server.csr
+            printf 'subjectAltName=DNS:localhost\nbasicConstraints=CA:FALSE\n' > extensions
+            openssl x509 -req -days 2 -in server.csr -CA ca.pem -CAkey ca.key -CAcreateserial -extfile extensions -out server.crt
+            chmod 600 server.key; chown --reference=data server.key server.crt; mv server.key server.crt data/
+            printf 'ssl = on\n' >> data/postgresql.conf";
+        let made = Command::new("sh").args(["-c", script, "sh"]).arg(folder).stderr(Stdio::piped()).output().unwrap();
+        assert!(made.status.success(), "{}", String::from_utf8_lossy(&made.stderr));
+        let authority = folder.join("ca.pem");
+        self.crash();
+        self.start_again();
+        authority
     }
 
     /// Sends the server's first process a signal, by name.

@@ -111,7 +111,7 @@ impl Connection {
             "BEGIN {}; SET LOCAL statement_timeout = {}; SET LOCAL lock_timeout = {LOCK_TIMEOUT_MILLISECONDS}",
             match access {
                 Access::Read => "READ ONLY",
-                Access::Write => "READ WRITE",
+                Access::Write => "",
             },
             self.statement_timeout.as_millis()
         );

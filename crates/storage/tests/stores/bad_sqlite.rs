@@ -34,7 +34,10 @@ fn missing_empty_corrupt_and_strange_databases_are_named_and_recover() {
         figures(&mut *store);
         fs::rename(&path, bench.path("away")).unwrap();
         let (kind, text) = problem(&mut *store);
-        assert!(kind == Problem::Unavailable && text.contains(".milestones/enterprise.db: the database is missing"), "{text}");
+        assert!(
+            kind == Problem::Unavailable && text.contains(".milestones/enterprise.db: the database is missing"),
+            "{text}"
+        );
         assert!(!path.exists(), "it is not made");
         fs::write(&path, "").unwrap();
         let (kind, text) = problem(&mut *store);
@@ -94,11 +97,17 @@ fn a_database_that_another_program_locks_is_busy_and_then_there_again() {
 #[test]
 fn a_hot_journal_is_rolled_back() {
     let bench = Bench::new(Kind::Sqlite);
-    let rows: Vec<_> = (0..200).map(|n| draft(&format!("m-{n:03}"), &format!("n: \"{}\"\n", "x".repeat(3000)))).collect();
+    let rows: Vec<_> =
+        (0..200).map(|n| draft(&format!("m-{n:03}"), &format!("n: \"{}\"\n", "x".repeat(3000)))).collect();
     bench.store().load(&mut rows.into_iter()).unwrap();
     // The shell dies in the middle of a transaction that has reached the file.
     let sql = "PRAGMA cache_size = 1;\nBEGIN;\nUPDATE milestones SET data = '{\"half\":true}';\nDELETE FROM milestones WHERE id > 'm-100';\n.shell kill -9 $PPID\n";
-    let mut shell = Command::new("sqlite3").arg(bench.path("enterprise.db")).stdin(Stdio::piped()).stdout(Stdio::null()).spawn().unwrap();
+    let mut shell = Command::new("sqlite3")
+        .arg(bench.path("enterprise.db"))
+        .stdin(Stdio::piped())
+        .stdout(Stdio::null())
+        .spawn()
+        .unwrap();
     shell.stdin.take().unwrap().write_all(sql.as_bytes()).unwrap();
     assert!(!shell.wait().unwrap().success());
     assert!(fs::metadata(bench.path("enterprise.db-journal")).unwrap().len() > 0, "the journal is hot");
@@ -206,7 +215,9 @@ fn differences_of_the_index_are_mended_by_values_and_told_before() {
     let shell = |sql: &str| bench.sqlite3("index.db", sql);
     shell("UPDATE milestones SET status = 'done', title = 'edited in the index' WHERE id = 'a'");
     // What each program writes in its own way is no difference.
-    shell("UPDATE milestones SET priority = NULL, created_at = '2020-01-01 00:00:00', updated_at = 'x' WHERE id = 'same'");
+    shell(
+        "UPDATE milestones SET priority = NULL, created_at = '2020-01-01 00:00:00', updated_at = 'x' WHERE id = 'same'",
+    );
     fs::remove_file(bench.path("active/gone.yaml")).unwrap();
     fs::write(bench.path("active/new.yaml"), "title: N\n").unwrap();
     let now = SystemTime::now();
@@ -236,6 +247,9 @@ fn differences_of_the_index_are_mended_by_values_and_told_before() {
     let (due, _) = store.differing(at(23)).unwrap();
     assert_eq!(due.len(), 2, "{due:?}");
     store.mend().unwrap();
-    assert_eq!(shell("SELECT id, title, status, file_path FROM milestones ORDER BY id"), "a|A|active|.milestones/active/a.yaml\nnew|N||.milestones/active/new.yaml\nsame|S||.milestones/active/same.yaml\n");
+    assert_eq!(
+        shell("SELECT id, title, status, file_path FROM milestones ORDER BY id"),
+        "a|A|active|.milestones/active/a.yaml\nnew|N||.milestones/active/new.yaml\nsame|S||.milestones/active/same.yaml\n"
+    );
     assert!(store.differing(at(50)).unwrap().0.is_empty());
 }

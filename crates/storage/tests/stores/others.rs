@@ -19,12 +19,21 @@ fn by_name_and_by_position(bench: &Bench, shell: &dyn Fn(&str) -> String, text_o
     let mut store = bench.store();
     put(&mut *store, "a", "title: it's \"one\"\nstatus: active\n");
     assert_eq!(shell(&format!("SELECT {text_of_title} FROM milestones WHERE id = 'a'")).trim(), "it's \"one\"");
-    assert_eq!(shell("SELECT count(*) FROM milestones WHERE created_at IS NOT NULL AND updated_at IS NOT NULL").trim(), "1");
+    assert_eq!(
+        shell("SELECT count(*) FROM milestones WHERE created_at IS NOT NULL AND updated_at IS NOT NULL").trim(),
+        "1"
+    );
     store.survey(&Extent::Everything, SystemTime::now()).unwrap();
 
     shell("UPDATE milestones SET data = '{\"title\":\"two\"}' WHERE id = 'a'");
-    assert_eq!(store.get(&id("a")).unwrap().text, b"title: two\n", "the text that was put is not that of this row any more");
-    shell("INSERT INTO milestones VALUES ('b', '{\"dependencies\":{\"requires\":[\"a\"]}}', '2026-11-22 09:30:00', '2026-11-23 10:00:00')");
+    assert_eq!(
+        store.get(&id("a")).unwrap().text,
+        b"title: two\n",
+        "the text that was put is not that of this row any more"
+    );
+    shell(
+        "INSERT INTO milestones VALUES ('b', '{\"dependencies\":{\"requires\":[\"a\"]}}', '2026-11-22 09:30:00', '2026-11-23 10:00:00')",
+    );
     shell("INSERT INTO milestones (id, data) VALUES ('c', '{\"status\":\"archived\"}')");
     let b = store.get(&id("b")).unwrap();
     assert_eq!(b.columns.created_at.as_deref(), Some("2026-11-22T09:30:00Z"));
@@ -62,8 +71,19 @@ fn psql_reads_updates_and_inserts_by_name_and_by_position() {
     let shell = |sql: &str| bench.psql(sql);
     by_name_and_by_position(&bench, &shell, "data->>'title'");
     // A row of any shape is accepted, as without milescale's columns.
-    for data in ["null", "[]", "5", "\"x\"", "{\"tasks\":5}", "{\"tasks\":[[{\"kiro_workflow\":{\"enabled\":true}}]]}", "{\"dependencies\":[]}", "{\"dependencies\":{\"requires\":{\"a\":null}}}"] {
-        shell(&format!("INSERT INTO milestones (id, data) VALUES ('x', '{data}') ON CONFLICT (id) DO UPDATE SET data = excluded.data"));
+    for data in [
+        "null",
+        "[]",
+        "5",
+        "\"x\"",
+        "{\"tasks\":5}",
+        "{\"tasks\":[[{\"kiro_workflow\":{\"enabled\":true}}]]}",
+        "{\"dependencies\":[]}",
+        "{\"dependencies\":{\"requires\":{\"a\":null}}}",
+    ] {
+        shell(&format!(
+            "INSERT INTO milestones (id, data) VALUES ('x', '{data}') ON CONFLICT (id) DO UPDATE SET data = excluded.data"
+        ));
     }
     shell("INSERT INTO milestones (id, data) VALUES ('nothing', NULL)");
 }
@@ -94,7 +114,10 @@ fn figures_in_postgresql_mean_what_they_mean_everywhere() {
     ];
     for (number, shape) in shapes.iter().enumerate() {
         bench.psql(&format!("INSERT INTO milestones (id, data) VALUES ('m-{number:02}', '{shape}')"));
-        sqlite.sqlite3("enterprise.db", &format!("INSERT INTO milestones (id, data) VALUES ('m-{number:02}', '{shape}')"));
+        sqlite.sqlite3(
+            "enterprise.db",
+            &format!("INSERT INTO milestones (id, data) VALUES ('m-{number:02}', '{shape}')"),
+        );
         let (one, other) = (figures(&mut *bench.store()), figures(&mut *sqlite.store()));
         assert_eq!(one, other, "up to {shape}");
     }
@@ -132,7 +155,11 @@ fn a_shell_is_seldom_refused_while_milescale_reads() {
             let mut store = bench.store();
             let mut scans = 0;
             while !stop.load(Ordering::Relaxed) {
-                store.scan(&mut |_| if stop.load(Ordering::Relaxed) { ControlFlow::Break(()) } else { ControlFlow::Continue(()) }).unwrap();
+                store
+                    .scan(&mut |_| {
+                        if stop.load(Ordering::Relaxed) { ControlFlow::Break(()) } else { ControlFlow::Continue(()) }
+                    })
+                    .unwrap();
                 scans += 1;
             }
             scans
@@ -142,7 +169,9 @@ fn a_shell_is_seldom_refused_while_milescale_reads() {
         scans = reader.join().unwrap();
         refused
     });
-    println!("shell writes refused: {refused} of {WRITES} beside {scans} scans of 5000 rows, {control} without milescale");
+    println!(
+        "shell writes refused: {refused} of {WRITES} beside {scans} scans of 5000 rows, {control} without milescale"
+    );
     assert_eq!(control, 0);
     assert!(refused * 4 < WRITES, "{refused} of {WRITES}: a long read transaction refuses nearly all");
 }
