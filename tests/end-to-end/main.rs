@@ -5,6 +5,7 @@
 #![allow(clippy::print_stdout, reason = "figures of a run")]
 
 mod architecture;
+mod backends;
 mod bad_config;
 mod bad_log;
 mod bad_milestones;

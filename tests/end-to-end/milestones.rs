@@ -13,14 +13,15 @@ use super::BINARY;
 struct Bench {
     workspace: Workspace,
     backend: &'static str,
-    _server: Option<Postgres>,
+    /// Kept running for as long as the bench is.
+    server: Option<Postgres>,
 }
 
 fn benches() -> Vec<Bench> {
     let bench = |backend: &'static str, marker: &str| {
         let workspace = Workspace::empty(BINARY);
         workspace.write("config/storage-backend.txt", marker);
-        Bench { workspace, backend, _server: None }
+        Bench { workspace, backend, server: None }
     };
     let sqlite = bench("sqlite", "database");
     sqlite3(&sqlite.workspace, "enterprise.db", DOCUMENTS);
@@ -31,7 +32,7 @@ fn benches() -> Vec<Bench> {
         "config/storage-config.yaml",
         format!("storage: {{database: {{type: postgresql, url: \"{}\"}}}}\n", server.tcp_url()),
     );
-    postgres._server = Some(server);
+    postgres.server = Some(server);
     let benches = vec![bench("file", "file"), bench("hybrid", "hybrid"), sqlite, postgres];
     for bench in &benches {
         let said = bench.workspace.run(["init"]);
@@ -100,7 +101,8 @@ fn every_verb_does_the_same_on_every_backend() {
         assert!(workspace.run(["milestone", "list"]).out.contains("a  active  medium"), "{backend}");
 
         let exported = workspace.run(["milestone", "export"]).out;
-        assert_eq!(exported.lines().map(|line| serde_json::from_str::<Value>(line).unwrap()).count(), 2);
+        let exported: Vec<Value> = exported.lines().map(|line| serde_json::from_str(line).unwrap()).collect();
+        assert_eq!((exported.len(), &exported[0]["data"]["title"]), (2, &"Two".into()));
         assert_eq!(workspace.run(["milestone", "export", "--dir", "copy"]).code, 0);
         assert_eq!(fs::read_to_string(workspace.root().join("copy/a.yaml")).unwrap(), second, "{backend}");
         let over = workspace.run(["milestone", "export", "--dir", "copy"]);

@@ -1,7 +1,8 @@
 //! The stores of milescale, and everything that touches a file on their behalf.
 //!
-//! In this version: milestone files ([`files`]). Reading YAML is the matter of [`yaml`] alone, writing files that of
-//! [`durable`] and, for lines, [`jsonl`]. Nothing here reads the clock or the environment.
+//! [`store::Store`] is what each of them can do: milestone [`files`], files with an index ([`hybrid`]), documents in
+//! [`sqlite`] and in [`postgres`]. YAML is the matter of [`yaml`] alone, writing files that of [`durable`] and, for lines,
+//! [`jsonl`]. Nothing here reads the clock or the environment.
 
 pub mod config_file;
 pub mod durable;

@@ -120,6 +120,7 @@ impl Postgres {
     }
 
     /// A standby of it, that follows it.
+    #[must_use]
     pub fn standby(&self) -> Self {
         let folder = tempfile::Builder::new().prefix("milescale-pg-").tempdir().unwrap();
         fs::set_permissions(folder.path(), std::os::unix::fs::PermissionsExt::from_mode(0o777)).unwrap();

@@ -69,6 +69,14 @@ pub fn review(workspace: &Workspace, now: SystemTime) -> io::Result<Vec<Overwrit
         if still.is_none_or(|still| still < STILL_FOR) {
             continue;
         }
+        // What was not touched since it left its place is what it was: years of it cost no reading.
+        let untouched = metadata.modified().ok().and_then(|modified| Timestamp::try_from(modified).ok());
+        if untouched.is_some_and(|modified| modified.strftime(STAMP).to_string() < stamp) {
+            if stamp < oldest {
+                durable::remove(&path)?;
+            }
+            continue;
+        }
         let Ok((content, _)) = read_regular(&path, Symlinks::Refuse, yaml::SIZE_LIMIT) else { continue };
         if Digest::of(&content).to_string().starts_with(&digits) {
             if stamp < oldest {

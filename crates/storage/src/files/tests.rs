@@ -3,8 +3,8 @@ use std::os::unix::fs::symlink;
 use std::path::PathBuf;
 use std::time::{Duration, SystemTime};
 
-use super::FileStore;
-use crate::store::{Extent, Store};
+use super::{FileStore, Overwritten, review};
+use crate::store::{Draft, Extent, Seen, Store};
 use crate::workspace::Workspace;
 
 struct Bench {
@@ -155,4 +155,57 @@ fn names_ids_that_stand_twice_or_differ_from_the_name() {
         bench.store.duplicates()["b"],
         ["x/b.yaml", "y/b.yaml"].map(|name| format!(".milestones/active/{name}"))
     );
+}
+
+#[test]
+fn what_is_written_into_a_replaced_file_is_kept_and_named() {
+    let bench = Bench::new();
+    let workspace = Workspace::at(bench.folder.path());
+    bench.write("a.yaml", "n: 1\n");
+    // An editor that has the file open since before.
+    let mut open = fs::File::options().append(true).open(bench.path("a.yaml")).unwrap();
+    let mut store = FileStore::new(workspace.clone(), 0);
+    let id: milescale_core::id::Id = "a".parse().unwrap();
+    let seen = Seen::Text(store.get(&id).unwrap().digest());
+    let draft = Draft::new(id, b"n: 2\n".to_vec(), jiff::Timestamp::now()).unwrap();
+    store.put(&draft, seen).unwrap();
+    let later = |seconds| SystemTime::now() + Duration::from_secs(seconds);
+    assert_eq!(review(&workspace, later(10)).unwrap(), [], "what nobody wrote to is no conflict");
+    std::io::Write::write_all(&mut open, b"late: 3\n").unwrap();
+    assert_eq!(review(&workspace, later(0)).unwrap(), [], "not while it is being written");
+    let found = review(&workspace, later(10)).unwrap();
+    let [Overwritten { id, kept_as }] = &found[..] else { panic!("{found:?}") };
+    assert_eq!((id.as_str(), fs::read_to_string(kept_as).unwrap().as_str()), ("a", "n: 1\nlate: 3\n"));
+    assert_eq!(fs::read_to_string(bench.path("a.yaml")).unwrap(), "n: 2\n");
+    assert_eq!(review(&workspace, later(10)).unwrap(), []);
+}
+
+#[test]
+fn what_was_replaced_goes_after_thirty_days() {
+    let bench = Bench::new();
+    let workspace = Workspace::at(bench.folder.path());
+    bench.write("a.yaml", "n: 1\n");
+    let mut store = FileStore::new(workspace.clone(), 0);
+    let id: milescale_core::id::Id = "a".parse().unwrap();
+    let seen = Seen::Text(store.get(&id).unwrap().digest());
+    store.put(&Draft::new(id, b"n: 2\n".to_vec(), jiff::Timestamp::now()).unwrap(), seen).unwrap();
+    let count = || fs::read_dir(workspace.displaced()).unwrap().count();
+    let days = |days: u64| SystemTime::now() + Duration::from_hours(days * 24);
+    review(&workspace, days(29)).unwrap();
+    assert_eq!(count(), 1);
+    review(&workspace, days(31)).unwrap();
+    assert_eq!(count(), 0);
+}
+
+#[test]
+fn mode_and_owner_stay() {
+    use std::os::unix::fs::PermissionsExt;
+    let bench = Bench::new();
+    bench.write("a.yaml", "n: 1\n");
+    fs::set_permissions(bench.path("a.yaml"), fs::Permissions::from_mode(0o640)).unwrap();
+    let mut store = FileStore::new(Workspace::at(bench.folder.path()), 0);
+    let id: milescale_core::id::Id = "a".parse().unwrap();
+    let seen = Seen::Text(store.get(&id).unwrap().digest());
+    store.put(&Draft::new(id, b"n: 2\n".to_vec(), jiff::Timestamp::now()).unwrap(), seen).unwrap();
+    assert_eq!(fs::metadata(bench.path("a.yaml")).unwrap().permissions().mode() & 0o777, 0o640);
 }

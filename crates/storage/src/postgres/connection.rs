@@ -82,6 +82,11 @@ impl Connection {
         &self.target.shown
     }
 
+    /// Whether there is a connection, as far as is known.
+    pub(super) fn is_connected(&self) -> bool {
+        self.client.is_some()
+    }
+
     /// Connects where there is no connection. Whether it is a new one.
     pub(super) fn connect(&mut self) -> Result<bool, StoreError> {
         if self.client.as_ref().is_some_and(|client| !client.is_closed()) {

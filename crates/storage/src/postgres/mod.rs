@@ -165,8 +165,9 @@ impl Store for PostgresStore {
 
     fn survey(&mut self, _: &Extent, _: SystemTime) -> Result<Survey, StoreError> {
         // A connection that was idle may be gone without a sign: then one more is tried before nothing is known.
+        let was_connected = self.connection.is_connected();
         let figures = match self.survey_table() {
-            Err(error) if error.problem == Problem::Unavailable => self.survey_table()?,
+            Err(error) if error.problem == Problem::Unavailable && was_connected => self.survey_table()?,
             other => other?,
         };
         Ok(Survey { figures, ..Survey::default() })

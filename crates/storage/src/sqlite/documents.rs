@@ -12,7 +12,7 @@ use sqlx::{AssertSqlSafe, Row as _, SqliteConnection};
 
 use super::facts::Remembered;
 use super::schema::{DOCUMENTS, has_own, has_table, make_own, missing_columns};
-use super::write::{insert_many, put_row};
+use super::write::{insert_many, put_row, shorten, surplus};
 use super::{Make, PAGE, Sqlite, WriteError};
 use crate::error::{Problem, StoreError};
 use crate::row::{Row, changed};
@@ -21,6 +21,9 @@ use crate::workspace::Workspace;
 
 /// Ids read at once from an index: a read lock of well below 2 ms.
 const KEYS: i64 = 500;
+
+/// How often a call shortens the log of changes at most, by a few entries each time.
+const SHORTENED_AT_MOST: usize = 20;
 
 /// More changed rows than this, and all are read again.
 const CHANGES: usize = 20_000;
@@ -68,6 +71,18 @@ impl SqliteStore {
         self.sqlite.close();
         let cause = format!("the table milestones has no column {}; it is not one of milestones", missing.join(", "));
         Err(self.sqlite.error(Problem::Corrupt, cause))
+    }
+
+    /// Drops entries of the log of changes that are old enough, a few at a time.
+    fn shorten_log(&mut self) -> Result<(), StoreError> {
+        for _ in 0..SHORTENED_AT_MOST {
+            let surplus = self.sqlite.run(async |connection| surplus(connection).await)?;
+            if !surplus {
+                return Ok(());
+            }
+            self.sqlite.write(async |connection| Ok(shorten(connection).await?))?;
+        }
+        Ok(())
     }
 
     /// Whether there are kept texts to read.
@@ -124,11 +139,11 @@ impl SqliteStore {
 
     /// Reads again what has changed since the last look; `false` where only reading everything tells.
     fn read_changes(&mut self, read: &mut Remembered) -> Result<bool, StoreError> {
-        let Some(since) = read.read_to else { return Ok(false) };
         let version = self.version()?;
         if version == read.version && !read.dirty {
             return Ok(true);
         }
+        let Some(since) = read.read_to else { return Ok(false) };
         let (mut changed, mut to) = (BTreeSet::new(), since);
         let gap = self.sqlite.run(async |connection| {
             let oldest: Option<i64> =
@@ -174,10 +189,10 @@ impl Store for SqliteStore {
 
     fn adopt(&mut self) -> Result<(), StoreError> {
         self.open(Make::Never)?;
-        if self.sqlite.run(async |connection| has_own(connection).await)? {
-            return Ok(());
+        if !self.sqlite.run(async |connection| has_own(connection).await)? {
+            return self.sqlite.write(async |connection| Ok(make_own(connection).await?));
         }
-        self.sqlite.write(async |connection| Ok(make_own(connection).await?))
+        self.shorten_log()
     }
 
     fn survey(&mut self, _: &Extent, _: SystemTime) -> Result<Survey, StoreError> {

@@ -7,6 +7,7 @@ mod bad_postgres;
 mod bad_sqlite;
 mod bench;
 mod conformance;
+mod costs;
 mod others;
 mod race;
 

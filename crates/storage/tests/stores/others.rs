@@ -176,14 +176,14 @@ fn a_shell_is_seldom_refused_while_milescale_reads() {
     assert!(refused * 4 < WRITES, "{refused} of {WRITES}: a long read transaction refuses nearly all");
 }
 
-/// What milescale writes reads the same in PyYAML (YAML 1.1) and in Debian's yq.
+/// What milescale writes reads the same in `PyYAML` (YAML 1.1) and in Debian's yq.
 #[test]
 fn other_readers_of_yaml_find_the_same_values() {
     let json = serde_json::json!({
         "words": ["no", "Yes", "on", "y", "null", "~", "", "true", "Null"],
         "numbers in quotes": ["0755", "12:30", "1_000", "1e3", ".5", "0x1f", "0o17", "-1", "+1", "190:20:30"],
         "dates": ["2026-11-22", "2026-11-22T09:30:00Z", "2026-11-22 09:30:00"],
-        "numbers": [0, -7, 1.5, 1e3, 1.25e-7, 9007199254740991u64],
+        "numbers": [0, -7, 1.5, 1e3, 1.25e-7, 9_007_199_254_740_991_u64],
         "lines": ["one\ntwo\n", "one\ntwo", "one\n\n", " one\ntwo", "a\r\nb", "tab\tb", "end \nx", "# no\n- comment\n"],
         "signs": ["- a", "? a", ": a", "a: b", "a #b", "&a", "*a", "!a", "%a", "@a", "`a", "{a", "[a", "\"", "'", "\\", "=", "<<", "|", ">", "---", "..."],
         "letters": ["é", "ünï", "🔄", "\u{85}", "\u{2028}", "\u{feff}", "\u{7f}", "\u{1b}[0m", "日本"],

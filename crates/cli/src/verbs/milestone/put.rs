@@ -39,7 +39,7 @@ pub(super) fn put(desk: &mut Desk, options: &PutOptions) -> Result<(), Failure> 
         .map_err(|flaw| Failure::Failed(format!("{name}: {flaw}; nothing was written")))?;
     let _lock = lock(desk, &options.id)?;
     let seen = options.if_match.map_or(Seen::Nothing, Seen::Text);
-    desk.writable()?.put(&draft, seen).map_err(not_written)?;
+    desk.writable()?.put(&draft, seen).map_err(|error| not_written(&error))?;
     say(&options.id, Digest::of(&draft.text), false, options.output.json);
     Ok(())
 }
@@ -52,11 +52,11 @@ pub(super) fn archive(desk: &mut Desk, options: &ArchiveOptions) -> Result<(), F
     let seen = there.digest();
     if options.if_match.is_some_and(|wanted| wanted != seen) {
         let cause = format!("its digest is {seen}: it was changed meanwhile; read it again");
-        return Err(not_written(StoreError::new(Problem::Changed, there.place, cause)));
+        return Err(not_written(&StoreError::new(Problem::Changed, there.place, cause)));
     }
     let draft = Draft::archived(options.id.clone(), &there.text, Timestamp::now())
         .map_err(|flaw| Failure::Failed(format!("{}: {flaw}; nothing was written", there.place)))?;
-    store.archive(&draft, seen).map_err(not_written)?;
+    store.archive(&draft, seen).map_err(|error| not_written(&error))?;
     say(&options.id, Digest::of(&draft.text), true, options.output.json);
     Ok(())
 }
@@ -66,7 +66,7 @@ fn lock(desk: &Desk, id: &Id) -> Result<Option<locks::Lock>, Failure> {
 }
 
 /// A conflict leaves the caller's text with the caller, and says so.
-fn not_written(error: StoreError) -> Failure {
+fn not_written(error: &StoreError) -> Failure {
     let nothing = if error.problem == Problem::Changed { "; nothing was written" } else { "" };
     Failure::Failed(format!("{error}{nothing}"))
 }

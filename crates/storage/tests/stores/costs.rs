@@ -1,0 +1,96 @@
+//! What a call costs on each store. Not part of the tests:
+//! `cargo test --release -p milescale-storage --test stores costs -- --ignored --nocapture --test-threads 1`
+
+use std::fs;
+use std::ops::ControlFlow;
+use std::time::{Duration, Instant, SystemTime};
+
+use milescale_core::id::Id;
+use milescale_storage::store::{Extent, Seen, Store};
+
+use super::bench::{Bench, Kind, draft};
+
+/// How often each is measured; the median counts.
+const RUNS: usize = 5;
+
+fn median(mut run: impl FnMut() -> Duration) -> String {
+    let mut times: Vec<Duration> = (0..RUNS).map(|_| run()).collect();
+    times.sort();
+    let median = times[RUNS / 2].as_secs_f64() * 1000.0;
+    if median < 10.0 { format!("{median:.2} ms") } else { format!("{median:.0} ms") }
+}
+
+fn time(work: impl FnOnce()) -> Duration {
+    let start = Instant::now();
+    work();
+    start.elapsed()
+}
+
+fn text(number: usize) -> String {
+    let tasks: String = (0..12)
+        .map(|task| format!("  - id: task-{task}\n    title: Something to do, number {task}\n    status: open\n    kiro_workflow:\n      enabled: {}\n", task % 2 == 0))
+        .collect();
+    format!(
+        "id: m-{number}\ntitle: Milestone number {number}\nstatus: active\npriority: high\ntasks:\n{tasks}dependencies:\n  requires: [m-1, m-2]\n"
+    )
+}
+
+fn filled(kind: Kind, count: usize) -> Bench {
+    let bench = Bench::new(kind);
+    if matches!(kind, Kind::Files | Kind::Hybrid) {
+        // Written without syncing each, which is not what is measured here.
+        for number in 0..count {
+            fs::write(bench.path(&format!("active/m-{number}.yaml")), text(number)).unwrap();
+        }
+    }
+    let mut drafts = (0..count).map(|number| draft(&format!("m-{number}"), &text(number)));
+    match kind {
+        Kind::Files => {}
+        Kind::Hybrid => drop(bench.store().load(&mut std::iter::empty()).unwrap()),
+        _ => drop(bench.store().load(&mut drafts).unwrap()),
+    }
+    bench
+}
+
+#[test]
+#[ignore = "a benchmark"]
+fn costs() {
+    println!("| store | milestones | figures, first | figures again | figures after one change | get | put | list |");
+    println!("|---|---|---|---|---|---|---|---|");
+    for kind in [Kind::Files, Kind::Hybrid, Kind::Sqlite, Kind::Postgres] {
+        for count in [100, 10_000, 100_000] {
+            let bench = filled(kind, count);
+            let survey =
+                |store: &mut dyn Store, extent: &Extent| drop(store.survey(extent, SystemTime::now()).unwrap());
+            let first = median(|| {
+                let mut store = bench.store();
+                time(|| survey(&mut *store, &Extent::Everything))
+            });
+            let mut store = bench.store();
+            store.adopt().unwrap();
+            let later = SystemTime::now() + Duration::from_mins(1);
+            drop(store.survey(&Extent::Everything, later).unwrap());
+            let again = median(|| time(|| drop(store.survey(&Extent::Everything, later).unwrap())));
+            let (mut other, mut number) = (bench.store(), 0);
+            let mut change = |other: &mut dyn Store| {
+                number += 1;
+                let id: Id = format!("m-{}", number % count).parse().unwrap();
+                let seen = Seen::Text(other.get(&id).unwrap().digest());
+                let draft = draft(id.as_str(), &format!("{}note: {number}\n", text(number % count)));
+                (id, time(|| other.put(&draft, seen).unwrap()))
+            };
+            let changed = median(|| {
+                let (id, _) = change(&mut *other);
+                let paths = Extent::Paths(vec![bench.path(&format!("active/{id}.yaml"))]);
+                time(|| drop(store.survey(&paths, SystemTime::now()).unwrap()))
+            });
+            let put = median(|| change(&mut *other).1);
+            let get = median(|| {
+                let id: Id = format!("m-{}", count / 2).parse().unwrap();
+                time(|| drop(other.get(&id).unwrap()))
+            });
+            let list = median(|| time(|| other.scan(&mut |_| ControlFlow::Continue(())).unwrap()));
+            println!("| {kind:?} | {count} | {first} | {again} | {changed} | {get} | {put} | {list} |");
+        }
+    }
+}

@@ -1,0 +1,182 @@
+//! The daemon on hybrid and on databases.
+
+use std::fs;
+use std::process::Command;
+use std::time::Duration;
+
+use milescale_testkit::{Postgres, Workspace, until};
+
+use super::BINARY;
+
+const NEVER: [&str; 2] = ["--interval", "86400"];
+
+fn sqlite3(workspace: &Workspace, file: &str, sql: &str) -> String {
+    let output =
+        Command::new("sqlite3").args(["-cmd", ".timeout 5000"]).arg(workspace.path(file)).arg(sql).output().unwrap();
+    assert!(output.status.success(), "{}", String::from_utf8_lossy(&output.stderr));
+    String::from_utf8(output.stdout).unwrap()
+}
+
+/// An initialised workspace whose marker says this.
+fn marked(marker: &str, before: impl FnOnce(&Workspace)) -> Workspace {
+    let workspace = Workspace::empty(BINARY);
+    workspace.write("config/storage-backend.txt", marker);
+    before(&workspace);
+    let said = workspace.run(["init"]);
+    assert_eq!(said.code, 0, "{said:?}");
+    workspace
+}
+
+fn documents(workspace: &Workspace) {
+    sqlite3(
+        workspace,
+        "enterprise.db",
+        "CREATE TABLE milestones(id TEXT PRIMARY KEY, data TEXT, created_at TEXT, updated_at TEXT)",
+    );
+}
+
+#[test]
+fn follows_the_rows_of_a_database_within_a_second() {
+    let workspace = marked("database", documents);
+    let daemon = workspace.daemon(NEVER);
+    let shell = |sql: &str| sqlite3(&workspace, "enterprise.db", sql);
+    shell("INSERT INTO milestones VALUES ('a', '{\"tasks\":[{\"kiro_workflow\":{\"enabled\":true}}]}', 'x', 'x')");
+    let mut slowest = daemon.until("milestone_count", 1);
+    shell("INSERT OR REPLACE INTO milestones VALUES ('b', '{\"dependencies\":{\"requires\":[\"a\"]}}', 'x', 'x')");
+    slowest = slowest.max(daemon.until("dependency_count", 1));
+    shell("UPDATE milestones SET data = '{\"status\":\"archived\"}' WHERE id = 'a'");
+    slowest = slowest.max(daemon.until("kiro_enabled_count", 0));
+    daemon.until("milestone_count", 1);
+    shell("DELETE FROM milestones");
+    slowest = slowest.max(daemon.until("milestone_count", 0));
+    println!("slowest change to show: {slowest:?}");
+    assert!(slowest < Duration::from_secs(1), "{slowest:?}");
+    assert_eq!(daemon.published()["current_backend"], "database");
+    assert_eq!(
+        shell("SELECT group_concat(name) FROM pragma_table_info('milestones')"),
+        "id,data,created_at,updated_at\n"
+    );
+}
+
+#[test]
+fn a_database_that_cannot_be_read_leaves_the_last_figures_and_recovers() {
+    let workspace = marked("database", documents);
+    sqlite3(
+        &workspace,
+        "enterprise.db",
+        "INSERT INTO milestones VALUES ('a', '{}', 'x', 'x'), ('bad', 'no json', 'x', 'x')",
+    );
+    let daemon = workspace.daemon(NEVER);
+    daemon.until("milestone_count", 2);
+    let event = workspace.until_event("milestones_unparsable", 1);
+    assert_eq!(event["details"]["milestones"][0]["path"], ".milestones/enterprise.db, row \"bad\"", "{event}");
+    let path = workspace.path("enterprise.db");
+    fs::rename(&path, workspace.path("away")).unwrap();
+    let event = workspace.until_event("source_unavailable", 1);
+    assert_eq!(event["details"]["source"], ".milestones/enterprise.db", "{event}");
+    daemon.until("stale", true);
+    assert_eq!(daemon.published()["milestone_count"], 2, "never zero");
+    // What `sqlite3` makes when it only reads is no database either.
+    sqlite3(&workspace, "enterprise.db", "SELECT 1");
+    assert_eq!(daemon.published()["milestone_count"], 2);
+    fs::rename(workspace.path("away"), &path).unwrap();
+    workspace.until_event("source_recovered", 1);
+    daemon.until("stale", false);
+    assert_eq!(workspace.status()["milestone_count"], 2);
+}
+
+#[test]
+fn follows_a_server_and_says_when_it_is_gone() {
+    let mut server = Postgres::start();
+    server.psql("plans", "CREATE TABLE milestones (id TEXT PRIMARY KEY, data JSONB, created_at TIMESTAMP DEFAULT now(), updated_at TIMESTAMP DEFAULT now()); ALTER TABLE milestones OWNER TO ada; INSERT INTO milestones (id, data) VALUES ('a', '{}')");
+    let config = format!(
+        "storage: {{database: {{type: postgresql, url: \"{}\"}}, performance: {{query_timeout: 2}}}}\n",
+        server.tcp_url()
+    );
+    let workspace = marked("database", |workspace| workspace.write("config/storage-config.yaml", config));
+    let daemon = workspace.daemon(["--interval", "0.3"]);
+    daemon.until("milestone_count", 1);
+    server.psql("plans", "INSERT INTO milestones (id, data) VALUES ('b', '{\"dependencies\":{\"requires\":\"a\"}}')");
+    daemon.until("dependency_count", 1);
+    server.crash();
+    let event = workspace.until_event("source_unavailable", 1);
+    let source = event["details"]["source"].as_str().unwrap();
+    assert!(source.starts_with("postgresql://ada@127.0.0.1:") && source.ends_with("/plans"), "{event}");
+    daemon.until("stale", true);
+    assert_eq!(daemon.published()["milestone_count"], 2);
+    // A metrics entry of a cycle without the server has the last figures.
+    let entries = workspace.read("logs/performance-metrics.jsonl").lines().count();
+    until("a cycle without the server", || {
+        (workspace.read("logs/performance-metrics.jsonl").lines().count() > entries + 1).then_some(())
+    });
+    assert!(workspace.read("logs/performance-metrics.jsonl").lines().last().unwrap().contains("\"milestone_count\":2"));
+    server.start_again();
+    workspace.until_event("source_recovered", 1);
+    daemon.until("stale", false);
+    // A command whose environment names another database writes nothing.
+    let mut put = workspace.command(["milestone", "put", "c", "/dev/null"]);
+    let other = put.env("DATABASE_URL", server.url()).output().unwrap();
+    let said = String::from_utf8(other.stderr).unwrap();
+    assert!(
+        other.status.code() == Some(1)
+            && said.contains("the running daemon keeps the milestones in postgresql://ada@127.0.0.1"),
+        "{said}"
+    );
+}
+
+#[test]
+fn the_index_of_hybrid_is_mended_and_that_is_said_before() {
+    let workspace = marked("hybrid", |workspace| workspace.write("active/a.yaml", "id: a\ntitle: A\n"));
+    let mut put = workspace.command(["milestone", "put", "b", "-"]);
+    let mut child = put.stdin(std::process::Stdio::piped()).spawn().unwrap();
+    std::io::Write::write_all(child.stdin.as_mut().unwrap(), b"id: b\ntitle: B\n").unwrap();
+    assert!(child.wait().unwrap().success());
+    sqlite3(&workspace, "index.db", "UPDATE milestones SET title = 'only in the index' WHERE id = 'b'");
+    let daemon = workspace.daemon(NEVER);
+    assert_eq!(daemon.published()["milestone_count"], 1, "rows count");
+    let event = workspace.until_event("index_mended", 1);
+    let mended = event["details"]["milestones"].as_array().unwrap();
+    assert_eq!(event["details"]["count"], 2);
+    assert_eq!(mended[1]["overwritten"][0], serde_json::json!(["title", "only in the index", "B"]), "{event}");
+    daemon.until("milestone_count", 2);
+    let titles = || sqlite3(&workspace, "index.db", "SELECT id, title FROM milestones ORDER BY id");
+    until("the index is mended", || (titles() == "a|A\nb|B\n").then_some(()));
+    fs::remove_file(workspace.path("active/a.yaml")).unwrap();
+    workspace.write("active/c.yaml", "title: C\n");
+    until("the index follows the files", || (titles() == "b|B\nc|C\n").then_some(()));
+    daemon.until("milestone_count", 2);
+    assert!(!daemon.log().contains("ERROR"), "{}", daemon.log());
+}
+
+#[test]
+fn a_marker_is_followed_once_the_store_that_it_names_holds_everything() {
+    let workspace = marked("file", |workspace| workspace.milestones("m", 3));
+    let daemon = workspace.daemon(NEVER);
+    daemon.until("milestone_count", 3);
+    documents(&workspace);
+    sqlite3(
+        &workspace,
+        "enterprise.db",
+        "INSERT INTO milestones VALUES ('m-0', '{}', 'x', 'x'), ('m-1', '{}', 'x', 'x')",
+    );
+    workspace.write("config/storage-backend.txt", "database\n");
+    let event = workspace.until_event("backend_changed", 1);
+    assert_eq!(event["details"]["adopted"], false);
+    assert!(event["details"]["reason"].as_str().unwrap().contains("1 of 3 milestones are not there (m-2)"), "{event}");
+    // The files go before the last milestone has come: they are remembered, across a restart too.
+    fs::remove_dir_all(workspace.path("active")).unwrap();
+    assert_eq!(daemon.stop().0, 0);
+    let daemon = workspace.daemon(NEVER);
+    daemon.until("current_backend", "file");
+    assert_eq!(daemon.published()["stale"], true);
+    sqlite3(
+        &workspace,
+        "enterprise.db",
+        "INSERT INTO milestones VALUES ('m-2', '{}', 'x', 'x'), ('m-3', '{}', 'x', 'x')",
+    );
+    let event = workspace.until_event("backend_changed", 2);
+    assert_eq!(event["details"]["adopted"], true);
+    daemon.until("current_backend", "database");
+    daemon.until("milestone_count", 4);
+    daemon.until("stale", false);
+}
