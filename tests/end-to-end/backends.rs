@@ -125,6 +125,30 @@ fn follows_a_server_and_says_when_it_is_gone() {
 }
 
 #[test]
+fn columns_are_added_to_a_table_of_other_programs_only_at_a_persons_word() {
+    let server = Postgres::start();
+    server.psql("plans", "CREATE TABLE milestones (id TEXT PRIMARY KEY, data JSONB, created_at TIMESTAMP DEFAULT now(), updated_at TIMESTAMP DEFAULT now()); ALTER TABLE milestones OWNER TO ada; INSERT INTO milestones (id, data) VALUES ('a', '{\"dependencies\":{\"requires\":[\"x\"]}}')");
+    let config = format!("storage: {{database: {{type: postgresql, url: \"{}\"}}}}\n", server.url());
+    let workspace = marked("database", |workspace| workspace.write("config/storage-config.yaml", config));
+    let columns = || {
+        server.psql("plans", "SELECT count(*) FROM pg_attribute WHERE attrelid = 'milestones'::regclass AND attnum > 0")
+    };
+    workspace.run(["check"]);
+    assert_eq!(columns(), "4");
+    assert!(workspace.run(["doctor"]).out.contains("milescale doctor --fix"));
+    let asked = workspace.run(["doctor", "--fix"]);
+    assert!(asked.code == 2 && asked.err.contains("say --yes"), "{asked:?}");
+    assert_eq!(columns(), "4");
+    let said = workspace.run(["doctor", "--fix", "--yes"]);
+    assert!(!said.out.contains("lacks generated columns"), "{said:?}");
+    assert_eq!(columns(), "7");
+    server.psql("plans", "INSERT INTO milestones VALUES ('b', '[]')");
+    let status = workspace.status();
+    assert_eq!((&status["milestone_count"], &status["dependency_count"]), (&2.into(), &1.into()));
+    assert!(workspace.run(["doctor", "--fix", "--yes"]).err.contains("nothing here that doctor can do"));
+}
+
+#[test]
 fn the_index_of_hybrid_is_mended_and_that_is_said_before() {
     let workspace = marked("hybrid", |workspace| workspace.write("active/a.yaml", "id: a\ntitle: A\n"));
     let mut put = workspace.command(["milestone", "put", "b", "-"]);

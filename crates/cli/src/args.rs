@@ -56,9 +56,9 @@ pub(crate) enum Command {
     Events(EventsOptions),
     /// Everything that could be wrong here, what it means, what to do.
     #[command(
-        after_help = "Example:\n  milescale doctor\n\nExit status 1 where something is wrong; what is only worth knowing leaves it at 0."
+        after_help = "Examples:\n  milescale doctor\n  milescale doctor --fix            asks before it changes anything\n\nExit status 1 where something is wrong; what is only worth knowing leaves it at 0."
     )]
-    Doctor(JsonOptions),
+    Doctor(DoctorOptions),
     /// Milestones, on whatever backend is in use: list, show, put, archive, search, export.
     Milestone {
         #[command(subcommand)]
@@ -131,6 +131,19 @@ pub(crate) struct StatusOptions {
     /// Answer with the verdict: 0 optimal, 10 monitoring, 11 recommended, 12 unavailable.
     #[arg(long)]
     pub(crate) exit_code: bool,
+}
+
+#[derive(Debug, Args)]
+pub(crate) struct DoctorOptions {
+    /// Print JSON.
+    #[arg(long)]
+    pub(crate) json: bool,
+    /// Do what doctor can do by itself, and look again.
+    #[arg(long)]
+    pub(crate) fix: bool,
+    /// Answer yes to what --fix asks; required without a terminal.
+    #[arg(long, requires = "fix")]
+    pub(crate) yes: bool,
 }
 
 #[derive(Debug, Args)]

@@ -2,7 +2,9 @@
 
 use std::path::PathBuf;
 use std::process::ExitCode;
+use std::time::SystemTime;
 
+use jiff::Timestamp;
 use milescale_daemon::config::Environment;
 use milescale_daemon::{Engine, Mode, Patience, RunError};
 use milescale_storage::workspace::Workspace;
@@ -81,6 +83,11 @@ impl Context {
     pub(crate) fn environment() -> Environment {
         let set = |name| std::env::var(name).ok().filter(|value: &String| !value.is_empty());
         Environment { database_type: set("DATABASE_TYPE"), database_url: set("DATABASE_URL") }
+    }
+
+    /// The wall clock.
+    pub(crate) fn now() -> Timestamp {
+        Timestamp::try_from(SystemTime::now()).unwrap_or(Timestamp::UNIX_EPOCH)
     }
 
     /// Who does it: `MILESCALE_USER`, else the login name.

@@ -5,6 +5,8 @@ use std::io::{self, IsTerminal, Write};
 use serde::Serialize;
 use unicode_width::{UnicodeWidthChar, UnicodeWidthStr};
 
+use crate::context::Failure;
+
 /// What a piece of text means, and so its colour.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) enum Style {
@@ -99,6 +101,17 @@ pub(crate) fn json_line(object: &impl Serialize) {
         Ok(text) => line(&text),
         Err(error) => self::error(&error.to_string()),
     }
+}
+
+/// Asks a person. Without a terminal nobody is there to answer.
+pub(crate) fn asked(question: &str) -> Result<bool, Failure> {
+    if !io::stdin().is_terminal() {
+        return Err(Failure::Usage(format!("{question} There is no terminal to ask on: say --yes")));
+    }
+    let _ = write!(io::stderr(), "{question} [y/N] ");
+    let mut answer = String::new();
+    let read = io::stdin().read_line(&mut answer);
+    Ok(read.is_ok() && matches!(answer.trim(), "y" | "Y" | "yes"))
 }
 
 /// Prints an error or warning for people.

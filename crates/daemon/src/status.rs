@@ -55,6 +55,8 @@ pub struct Status {
     pub pinned: Option<Backend>,
     /// The store in use, without a password.
     pub store: String,
+    /// What a person could have `doctor --fix` add to the store.
+    pub store_improvement: Option<&'static str>,
     pub workspace: String,
     pub looked_at: String,
     pub config: ConfigStatus,
@@ -165,6 +167,7 @@ impl Status {
                 Choice::Pinned(backend) => Some(backend),
             },
             store: sources.store().map(Store::name).unwrap_or_default(),
+            store_improvement: sources.store().and_then(Store::improvement),
             workspace: engine.workspace.root().to_string_lossy().into_owned(),
             looked_at: now.map(timestamp::to_text).unwrap_or_default(),
             config: ConfigStatus {

@@ -175,6 +175,17 @@ pub trait Store: fmt::Debug + Send {
     /// When the figures cannot be had: then they are stale, never zero.
     fn survey(&mut self, extent: &Extent, now: SystemTime) -> Result<Survey, StoreError>;
 
+    /// What would make it faster but changes a table that other programs made, so that only a person may ask for it; as
+    /// the last look found it.
+    fn improvement(&self) -> Option<&'static str> {
+        None
+    }
+
+    /// Does that, at a person's word. It may take long, and other programs wait meanwhile.
+    fn improve(&mut self) -> Result<(), StoreError> {
+        Ok(())
+    }
+
     /// What is derived from the milestones and has differed from them for a while, as the last look found them; also when
     /// to ask again where a difference has not stood long enough. `now` is the wall clock.
     fn differing(&mut self, now: SystemTime) -> Result<(Vec<Difference>, Option<Duration>), StoreError> {

@@ -4,12 +4,13 @@ mod checks;
 
 use std::process::ExitCode;
 
+use milescale_daemon::Access;
 use milescale_daemon::status::Status;
 use serde::Serialize;
 use serde_json::json;
 
 use super::status::Daemon;
-use crate::args::JsonOptions;
+use crate::args::DoctorOptions;
 use crate::context::{Context, Failure};
 use crate::terminal::{self, Screen, Style};
 
@@ -37,7 +38,10 @@ pub(crate) struct Finding {
     pub(crate) do_this: String,
 }
 
-pub(crate) fn run(context: &Context, options: &JsonOptions) -> Result<ExitCode, Failure> {
+pub(crate) fn run(context: &Context, options: &DoctorOptions) -> Result<ExitCode, Failure> {
+    if options.fix {
+        fix(context, options.yes)?;
+    }
     let engine = context.looked_at()?;
     let mut status = Status::of(&engine);
     let daemon = Daemon::of(engine.workspace());
@@ -50,6 +54,27 @@ pub(crate) fn run(context: &Context, options: &JsonOptions) -> Result<ExitCode, 
         print(&findings);
     }
     Ok(if wrong == 0 { ExitCode::SUCCESS } else { ExitCode::FAILURE })
+}
+
+/// Does what doctor can do by itself: adds to the store what only a person may ask for.
+fn fix(context: &Context, yes: bool) -> Result<(), Failure> {
+    let engine = context.looked_at()?;
+    let Some(improvement) = Status::of(&engine).store_improvement else {
+        terminal::error("there is nothing here that doctor can do by itself");
+        return Ok(());
+    };
+    let mut access = Access::open(engine.workspace(), Context::environment()).map_err(Failure::Failed)?;
+    if let Some(why) = access.only_read {
+        return Err(Failure::Failed(why));
+    }
+    let question = format!(
+        "Add {improvement} to the table in {}? It is written anew, and other programs wait meanwhile.",
+        access.store.name()
+    );
+    if !yes && !terminal::asked(&question)? {
+        return Err(Failure::Failed("nothing was changed".to_owned()));
+    }
+    access.store.improve().map_err(|error| Failure::Failed(error.to_string()))
 }
 
 fn print(findings: &[Finding]) {

@@ -25,6 +25,9 @@ const CONNECT_AT_MOST: Duration = Duration::from_secs(10);
 /// What a server that is alive needs beyond its own time-out to say so.
 const GRACE: Duration = Duration::from_secs(2);
 
+/// What a transaction that writes a whole table may take.
+const UNHURRIED: Duration = Duration::from_hours(24);
+
 /// Milliseconds that a statement waits for a lock of another program.
 const LOCK_TIMEOUT_MILLISECONDS: u32 = 5000;
 
@@ -48,6 +51,15 @@ impl fmt::Debug for Connection {
 pub(super) enum Access {
     Read,
     Write,
+}
+
+/// Whether a transaction as a whole has a time-out; each of its statements has one on the server.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Hurry {
+    /// It has: some statements on a few rows.
+    Yes,
+    /// It has not: it writes a whole table. The kernel still notices a host that is gone.
+    No,
 }
 
 /// Why a transaction did not come to its end.
@@ -110,6 +122,7 @@ impl Connection {
     pub(super) fn transaction<R>(
         &mut self,
         access: Access,
+        hurry: Hurry,
         work: impl AsyncFnOnce(&Client) -> Result<R, Failed>,
     ) -> Result<R, Outcome> {
         let begin = format!(
@@ -131,7 +144,11 @@ impl Connection {
         let done = self.runtime.block_on(async {
             within(patience, client.batch_execute(&begin)).await.map_err(|failed| (failed, false))?;
             // Each statement has its time-out on the server; that the whole has one here is for a server that is silent.
-            match within_own(patience * 4, work(client)).await {
+            let whole = match hurry {
+                Hurry::Yes => patience * 4,
+                Hurry::No => UNHURRIED,
+            };
+            match within_own(whole, work(client)).await {
                 Ok(done) => {
                     within(patience, client.batch_execute("COMMIT")).await.map_err(|failed| (failed, true))?;
                     Ok(done)

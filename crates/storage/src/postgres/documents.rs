@@ -115,8 +115,13 @@ impl Table {
         result
     }
 
+    /// Adds the generated columns and their indexes.
+    pub(super) fn generate(&self) -> String {
+        schema::generate(&self.prefix)
+    }
+
     /// Whether the generated columns are there.
-    fn generated(&self) -> bool {
+    pub(super) fn is_generated(&self) -> bool {
         let columns = self.found.as_ref().map(|found| found.columns.as_slice()).unwrap_or_default();
         ["milescale_active", "milescale_kiro", "milescale_requires"]
             .iter()
@@ -125,7 +130,7 @@ impl Table {
 
     /// The figures: milestones, kiro, dependencies.
     pub(super) fn figures(&self) -> String {
-        let (active, kiro, requires) = if self.generated() {
+        let (active, kiro, requires) = if self.is_generated() {
             ("milescale_active", "milescale_kiro", "milescale_requires")
         } else {
             (ACTIVE, KIRO, REQUIRES)

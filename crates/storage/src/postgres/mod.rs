@@ -21,7 +21,7 @@ use crate::identity::Identity;
 use crate::row::{Row, changed, place};
 use crate::store::{Draft, Extent, Milestone, Seen, Store, Survey};
 use crate::workspace::Workspace;
-use connection::{Access, Connection, Failed, Outcome};
+use connection::{Access, Connection, Failed, Hurry, Outcome};
 use documents::{Table, count, text};
 
 /// Rows read at once.
@@ -68,7 +68,7 @@ impl PostgresStore {
             return Ok(());
         }
         let mut table = self.table.clone();
-        let looked = self.connection.transaction(Access::Read, async |client| table.look(client).await);
+        let looked = self.connection.transaction(Access::Read, Hurry::Yes, async |client| table.look(client).await);
         looked.map_err(Outcome::error)?;
         self.table = table;
         self.table.fits(self.connection.shown())
@@ -77,18 +77,21 @@ impl PostgresStore {
     fn read<R>(&mut self, work: impl AsyncFnOnce(&Client, &Table) -> Result<R, Failed>) -> Result<R, StoreError> {
         self.open()?;
         let table = &self.table;
-        self.connection.transaction(Access::Read, async |client| work(client, table).await).map_err(Outcome::error)
+        self.connection
+            .transaction(Access::Read, Hurry::Yes, async |client| work(client, table).await)
+            .map_err(Outcome::error)
     }
 
     /// Runs a transaction that writes, if the table is this workspace's.
     fn write<R>(
         &mut self,
         identity: &Identity,
+        hurry: Hurry,
         work: impl AsyncFnOnce(&Client, &Table) -> Result<R, Failed>,
     ) -> Result<R, Outcome> {
         self.open().map_err(Outcome::NotDone)?;
         let (table, known, shown) = (&self.table, self.epoch, self.connection.shown().to_owned());
-        self.connection.transaction(Access::Write, async |client| {
+        self.connection.transaction(Access::Write, hurry, async |client| {
             let epoch = table.is_ours(client, identity, &shown).await?;
             if known.is_some_and(|known| known != epoch) {
                 let cause = format!(
@@ -114,8 +117,9 @@ impl PostgresStore {
     fn make(&mut self) -> Result<(), StoreError> {
         self.connection.connect()?;
         let statements = self.table.create();
-        let made =
-            self.connection.transaction(Access::Write, async |client| Ok(client.batch_execute(&statements).await?));
+        let made = self
+            .connection
+            .transaction(Access::Write, Hurry::Yes, async |client| Ok(client.batch_execute(&statements).await?));
         made.map_err(Outcome::error)?;
         self.table.forget();
         self.open()
@@ -149,7 +153,7 @@ impl Store for PostgresStore {
         let identity = self.identity()?;
         let statements = self.table.own();
         let (table, shown) = (self.table.clone(), self.connection.shown().to_owned());
-        let adopted = self.connection.transaction(Access::Write, async |client| {
+        let adopted = self.connection.transaction(Access::Write, Hurry::Yes, async |client| {
             if !table.has_own() {
                 client.batch_execute(&statements).await?;
             }
@@ -161,6 +165,24 @@ impl Store for PostgresStore {
             self.open()?;
         }
         Ok(())
+    }
+
+    fn improvement(&self) -> Option<&'static str> {
+        let known = self.table.is_known() && !self.table.is_generated();
+        known.then_some("generated columns with an index, from which the figures of a million rows come at once")
+    }
+
+    fn improve(&mut self) -> Result<(), StoreError> {
+        self.adopt()?;
+        let identity = self.identity()?;
+        let improved = self.write(&identity, Hurry::No, async |client, table| {
+            // The table is written anew, however long that takes.
+            client.batch_execute("SET LOCAL statement_timeout = 0").await?;
+            Ok(client.batch_execute(&table.generate()).await?)
+        });
+        improved.map_err(Outcome::error)?;
+        self.table.forget();
+        self.open()
     }
 
     fn survey(&mut self, _: &Extent, _: SystemTime) -> Result<Survey, StoreError> {
@@ -205,7 +227,7 @@ impl Store for PostgresStore {
         self.adopt()?;
         let identity = self.identity()?;
         let shown = self.connection.shown().to_owned();
-        let put = self.write(&identity, async |client, table| {
+        let put = self.write(&identity, Hurry::Yes, async |client, table| {
             let there = table.row(client, draft.id.as_str(), "FOR UPDATE OF m").await?.map(|row| row.milestone(&shown));
             let as_seen = match (&there, seen) {
                 (None, Seen::Nothing) => true,
@@ -241,7 +263,7 @@ impl Store for PostgresStore {
         self.make()?;
         self.adopt()?;
         let identity = self.identity()?;
-        self.write(&identity, async |client, table| table.copy(client, drafts).await).map_err(Outcome::error)
+        self.write(&identity, Hurry::No, async |client, table| table.copy(client, drafts).await).map_err(Outcome::error)
     }
 
     fn check(&mut self) -> Result<Vec<String>, StoreError> {

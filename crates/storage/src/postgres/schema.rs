@@ -51,6 +51,12 @@ pub(super) fn create(prefix: &str) -> String {
     )
 }
 
+/// Adds to a table of other programs' what milescale makes its own with.
+pub(super) fn generate(prefix: &str) -> String {
+    let columns = columns().map(|column| format!("ADD COLUMN IF NOT EXISTS {column}"));
+    format!("ALTER TABLE {prefix}milestones {}; {}", columns.join(", "), indexes(prefix))
+}
+
 fn columns() -> [String; 3] {
     [
         format!("milescale_active BOOLEAN GENERATED ALWAYS AS ({ACTIVE}) STORED"),

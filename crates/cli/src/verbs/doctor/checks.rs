@@ -16,6 +16,7 @@ pub(super) fn all(workspace: &Workspace, status: &Status, daemon: &Daemon) -> Ve
         sources(status),
         milestones(status),
         uncounted(workspace),
+        store(status),
         config(status),
         marker(workspace, status),
         logs(status),
@@ -87,6 +88,16 @@ fn milestones(status: &Status) -> Vec<Finding> {
         )
     }));
     or_ok(findings, "every milestone can be parsed, and each id stands once")
+}
+
+fn store(status: &Status) -> Vec<Finding> {
+    let Some(improvement) = status.store_improvement else { return Vec::new() };
+    vec![finding(
+        Level::Note,
+        format!("{}: the table lacks {improvement}", status.store),
+        "The figures are right, and computed from every row each time.",
+        "`milescale doctor --fix` adds them; the table is written anew, and other programs wait meanwhile.",
+    )]
 }
 
 /// Files in `active/` that look like milestones and are none.

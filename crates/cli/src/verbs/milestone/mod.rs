@@ -10,7 +10,6 @@ use std::ops::ControlFlow;
 use std::process::ExitCode;
 use std::time::Instant;
 
-use jiff::Timestamp;
 use milescale_core::line::{Operation, StorageEvent};
 use milescale_core::text::harmless;
 use milescale_daemon::Access;
@@ -74,7 +73,7 @@ pub(crate) fn run(context: &Context, command: &MilestoneCommand) -> Result<ExitC
     };
     let duration_ms = u64::try_from(started.elapsed().as_millis()).unwrap_or(u64::MAX);
     let details = Operation { operation, duration_ms, success: result.is_ok() };
-    let event = StorageEvent::new(Timestamp::now(), milestone, Context::user(), desk.access.in_use.backend, details);
+    let event = StorageEvent::new(Context::now(), milestone, Context::user(), desk.access.in_use.backend, details);
     if let Err(error) = append(&desk.workspace, &event) {
         // What was asked for is done all the same.
         terminal::error(&format!("{}: {error}", desk.workspace.shown(&desk.workspace.storage_events())));

@@ -4,7 +4,6 @@ use std::io::{self, Read};
 use std::path::Path;
 use std::time::Duration;
 
-use jiff::Timestamp;
 use milescale_core::digest::Digest;
 use milescale_core::document::Flaw;
 use milescale_core::id::Id;
@@ -18,7 +17,7 @@ use serde::Serialize;
 
 use super::Desk;
 use crate::args::{ArchiveOptions, PutOptions};
-use crate::context::Failure;
+use crate::context::{Context, Failure};
 use crate::terminal;
 
 /// How long a lock of another program is waited for.
@@ -35,7 +34,7 @@ pub(super) fn put(desk: &mut Desk, options: &PutOptions) -> Result<(), Failure> 
     desk.writable()?;
     let (name, text) = input(options.file.as_deref())?;
     let text = as_yaml(text).map_err(|flaw| Failure::Failed(format!("{name}: {flaw}; nothing was written")))?;
-    let draft = Draft::new(options.id.clone(), text, Timestamp::now())
+    let draft = Draft::new(options.id.clone(), text, Context::now())
         .map_err(|flaw| Failure::Failed(format!("{name}: {flaw}; nothing was written")))?;
     let _lock = lock(desk, &options.id)?;
     let seen = options.if_match.map_or(Seen::Nothing, Seen::Text);
@@ -54,7 +53,7 @@ pub(super) fn archive(desk: &mut Desk, options: &ArchiveOptions) -> Result<(), F
         let cause = format!("its digest is {seen}: it was changed meanwhile; read it again");
         return Err(not_written(&StoreError::new(Problem::Changed, there.place, cause)));
     }
-    let draft = Draft::archived(options.id.clone(), &there.text, Timestamp::now())
+    let draft = Draft::archived(options.id.clone(), &there.text, Context::now())
         .map_err(|flaw| Failure::Failed(format!("{}: {flaw}; nothing was written", there.place)))?;
     store.archive(&draft, seen).map_err(|error| not_written(&error))?;
     say(&options.id, Digest::of(&draft.text), true, options.output.json);
@@ -62,7 +61,7 @@ pub(super) fn archive(desk: &mut Desk, options: &ArchiveOptions) -> Result<(), F
 }
 
 fn lock(desk: &Desk, id: &Id) -> Result<Option<locks::Lock>, Failure> {
-    locks::take(&desk.workspace, id, Timestamp::now(), PATIENCE).map_err(|held| Failure::Failed(held.to_string()))
+    locks::take(&desk.workspace, id, Context::now(), PATIENCE).map_err(|held| Failure::Failed(held.to_string()))
 }
 
 /// A conflict leaves the caller's text with the caller, and says so.
