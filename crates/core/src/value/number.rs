@@ -2,9 +2,12 @@
 
 use std::fmt;
 
-/// The most characters of a number, and the most places that its point may lie beyond its digits: PostgreSQL keeps
-/// this much exactly, and so do files and SQLite.
-const LIMIT: usize = 300;
+/// The most places before the point, and after it. Every binary fraction of 64 bits lies within; so do files, SQLite and
+/// PostgreSQL, which spells a number out.
+const PLACES: i64 = 400;
+
+/// The most characters of a number: more than it has when it is spelled out.
+const LENGTH: usize = 1000;
 
 /// A number in the spelling of JSON. Equal to every other spelling of the same number.
 #[derive(Debug, Clone)]
@@ -37,7 +40,8 @@ impl Number {
             return None;
         }
         let (_, digits, exponent) = number.parts()?;
-        let within = text.len() <= LIMIT && exponent.unsigned_abs() <= LIMIT as u64 && digits.len() <= LIMIT;
+        let leading = i64::try_from(digits.len()).ok()? + exponent;
+        let within = text.len() <= LENGTH && leading <= PLACES && exponent >= -PLACES;
         within.then_some(number)
     }
 

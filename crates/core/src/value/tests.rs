@@ -15,7 +15,12 @@ fn numbers_are_equal_whatever_their_spelling_and_exact() {
         assert_ne!(json(one), json(other), "{one} {other}");
     }
     assert_eq!(json("18446744073709551617").to_json(), "18446744073709551617");
-    assert!(Value::from_json("1e400").is_err() && Value::from_json(&"9".repeat(301)).is_err());
+    // As PostgreSQL spells the largest and the smallest.
+    let spelled = format!("1{}", "0".repeat(399));
+    assert_eq!(json(&spelled), json("1e399"));
+    assert_eq!(json(&format!("0.{}1", "0".repeat(399))), json("1e-400"));
+    assert!(Value::from_json("1e-401").is_err());
+    assert!(Value::from_json("1e400").is_err() && Value::from_json(&"9".repeat(401)).is_err());
 }
 
 #[test]

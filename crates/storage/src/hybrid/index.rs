@@ -1,6 +1,5 @@
 //! `index.db`: an index that is derived from the files, and that other programs read and write too.
 
-use std::collections::BTreeMap;
 use std::ops::ControlFlow;
 use std::path::{Path, PathBuf};
 
@@ -8,9 +7,10 @@ use milescale_core::milestone::{Columns, DEFAULT_PRIORITY, instant};
 use sqlx::sqlite::SqliteRow;
 use sqlx::{AssertSqlSafe, Row as _, SqliteConnection};
 
+use super::known::Known;
 use crate::error::{Problem, StoreError};
 use crate::files::ColumnsHash;
-use crate::sqlite::{Make, Sqlite, has_table, missing_columns};
+use crate::sqlite::{Changed, Changes, Make, Sqlite, has_table, missing_columns};
 use crate::store::Milestone;
 use crate::workspace::{FOLDER, Workspace};
 
@@ -58,18 +58,15 @@ impl IndexRow {
         }
     }
 
-    /// Whether it says of the milestone what its document does. When it was written is each program's own matter, and so
-    /// is when the milestone came to be where its document does not say.
-    pub(super) fn says(&self, wanted: ColumnsHash) -> bool {
-        let created_at = self.created_at.as_deref().and_then(instant).filter(|_| wanted.created_is_told);
-        let priority = self.priority.clone().unwrap_or_else(|| DEFAULT_PRIORITY.to_owned());
-        let columns = Columns {
+    /// What it says of the milestone, to be compared with what its document says. When it was written is each program's own
+    /// matter, and so is when the milestone came to be where its document does not say.
+    pub(super) fn said(&self, created_is_told: bool) -> ColumnsHash {
+        ColumnsHash::of(&Columns {
             title: self.title.clone().unwrap_or_default(),
             status: self.status.clone(),
-            priority,
-            created_at,
-        };
-        ColumnsHash::of(&columns) == wanted
+            priority: self.priority.clone().unwrap_or_else(|| DEFAULT_PRIORITY.to_owned()),
+            created_at: self.created_at.as_deref().and_then(instant).filter(|_| created_is_told),
+        })
     }
 
     /// Whether it names this file.
@@ -97,24 +94,32 @@ impl IndexRow {
 /// The index of one workspace.
 #[derive(Debug)]
 pub(super) struct Index {
+    workspace: Workspace,
     sqlite: Sqlite,
+    known: Option<Known>,
+    /// How often a look has found something changed.
+    pub(super) changes: u64,
 }
 
 impl Index {
     pub(super) fn new(workspace: &Workspace) -> Result<Self, StoreError> {
         let path = workspace.index_db();
         let shown = workspace.shown(&path);
-        Ok(Self { sqlite: Sqlite::new(path, shown)? })
+        Ok(Self { workspace: workspace.clone(), sqlite: Sqlite::new(path, shown)?, known: None, changes: 0 })
     }
 
     /// Opens it; `false` where there is no index: no file, an empty one, or no table.
     pub(super) fn is_there(&mut self) -> Result<bool, StoreError> {
         if !self.sqlite.holds_something()? {
             self.sqlite.close();
+            self.known = None;
             return Ok(false);
         }
-        self.sqlite.open(Make::Never)?;
+        if self.sqlite.open(Make::Never)? {
+            self.known = None;
+        }
         if !self.sqlite.run(async |connection| has_table(connection, "milestones").await)? {
+            self.known = None;
             return Ok(false);
         }
         self.check_shape().map(|()| true)
@@ -144,15 +149,39 @@ impl Index {
         Err(self.sqlite.error(Problem::Corrupt, cause))
     }
 
-    /// The number that changes when another program has written.
-    pub(super) fn version(&mut self) -> Result<i64, StoreError> {
-        self.sqlite.run(async |connection| sqlx::query_scalar("PRAGMA data_version").fetch_one(connection).await)
+    /// Makes the log of changes where it is not there.
+    pub(super) fn adopt(&mut self) -> Result<(), StoreError> {
+        Changes::keep_log(&mut self.sqlite)
     }
 
-    /// Every row, by id. A row whose id is no text has none.
-    pub(super) fn rows(&mut self) -> Result<(BTreeMap<String, IndexRow>, Vec<IndexRow>), StoreError> {
-        let (mut rows, mut nameless) = (BTreeMap::new(), Vec::new());
-        let mut after: Option<i64> = None;
+    /// What the rows say now; only what has changed is read.
+    pub(super) fn look(&mut self) -> Result<&Known, StoreError> {
+        // An error in the middle makes everything be read the next time.
+        let known = match self.known.take() {
+            Some(mut known) => match known.changes.since(&mut self.sqlite)? {
+                Changed::Nothing => known,
+                Changed::Rows(ids) => {
+                    self.changes += 1;
+                    for id in ids {
+                        let id = String::from_utf8_lossy(&id).into_owned();
+                        match self.row(&id)? {
+                            Some(row) => known.insert(&self.workspace, Some(id), &row),
+                            None => known.remove(&id),
+                        }
+                    }
+                    known
+                }
+                Changed::Everything => self.read_everything()?,
+            },
+            None => self.read_everything()?,
+        };
+        Ok(self.known.insert(known))
+    }
+
+    fn read_everything(&mut self) -> Result<Known, StoreError> {
+        self.changes += 1;
+        let mut known = Known::since(Changes::begin(&mut self.sqlite)?);
+        let (workspace, mut after) = (&self.workspace, None);
         self.sqlite.pages(
             async |connection| {
                 let rows = page(connection, after).await?;
@@ -160,18 +189,27 @@ impl Index {
                 Ok(rows)
             },
             |(_, id, row)| {
-                match id {
-                    Some(id) => drop(rows.insert(id, row)),
-                    None => nameless.push(row),
-                }
+                known.insert(workspace, id, &row);
                 ControlFlow::Continue(())
             },
         )?;
-        Ok((rows, nameless))
+        Ok(known)
+    }
+
+    /// One row.
+    pub(super) fn row(&mut self, id: &str) -> Result<Option<IndexRow>, StoreError> {
+        self.sqlite.run(async |connection| one(connection, id).await)
+    }
+
+    fn wrote(&mut self) {
+        if let Some(known) = &mut self.known {
+            known.changes.own_writes = true;
+        }
     }
 
     /// Writes rows, each in place of the one with its id.
     pub(super) fn put(&mut self, rows: &[(String, IndexRow)]) -> Result<(), StoreError> {
+        self.wrote();
         self.sqlite.write(async |connection| {
             for (id, row) in rows {
                 upsert(connection, id, row).await?;
@@ -187,6 +225,7 @@ impl Index {
         seen: Option<&IndexRow>,
         wanted: Option<&IndexRow>,
     ) -> Result<bool, StoreError> {
+        self.wrote();
         self.sqlite.write(async |connection| {
             if one(connection, id).await?.as_ref() != seen {
                 return Ok(false);
@@ -201,6 +240,7 @@ impl Index {
 
     /// Removes a row; one that is gone is no error.
     pub(super) fn remove(&mut self, id: &str) -> Result<(), StoreError> {
+        self.wrote();
         self.sqlite.write(async |connection| Ok(delete(connection, id).await?))
     }
 }

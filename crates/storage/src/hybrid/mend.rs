@@ -1,7 +1,7 @@
 //! Keeping the index in step with the files: a difference that stands is mended by values, and what another program
 //! wrote only into the index is reported before it is overwritten.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, HashSet};
 use std::time::{Duration, SystemTime};
 
 use milescale_core::milestone::Columns;
@@ -39,7 +39,8 @@ impl HybridStore {
             return Ok((Vec::new(), None));
         }
         // Without a change on either side, only what stands already can have come of age.
-        let state = Some((self.index.version()?, self.files_changed));
+        self.index.look()?;
+        let state = Some((self.index.changes, self.files_changed));
         if self.compared == state && self.differing.is_empty() {
             return Ok((Vec::new(), None));
         }
@@ -70,7 +71,6 @@ impl HybridStore {
             if self.index.mend(&id, row.as_ref(), wanted.as_ref())? {
                 self.differing.remove(&id);
             }
-            self.counted = None;
         }
         Ok(())
     }
@@ -91,25 +91,23 @@ impl HybridStore {
     /// Rows that do not say what their file says, rows without a file, files without a row, as the last look found the
     /// files. Ids that stand twice are left alone.
     fn compare(&mut self) -> Result<BTreeMap<String, Pair>, StoreError> {
-        let (mut rows, _) = self.index.rows()?;
-        let mut differing = Vec::new();
         let twice = self.files.duplicates();
+        let known = self.index.look()?;
+        let (mut differing, mut without_file) = (Vec::new(), known.counting_ids().collect::<HashSet<_>>());
         for (inside, wanted) in self.files.found() {
             let id = id_of(inside);
-            let row = rows.remove(&id);
-            let at = self.workspace.active().join(inside);
-            let same = row.as_ref().is_some_and(|row| {
-                // A file that cannot be read says nothing about its row.
-                !wanted.is_known || row.says(wanted) && row.names(&self.workspace, &at)
-            });
-            if !same && !twice.contains_key(&id) {
-                differing.push((id, row, at));
+            without_file.remove(id.as_str());
+            if !known.agrees(&id, inside, wanted) && !twice.contains_key(&id) {
+                differing.push((id, self.workspace.active().join(inside)));
             }
         }
+        // Rows of finished milestones are another program's matter, and so are those of an id that stands twice.
+        let without_file: Vec<String> = without_file.into_iter().map(str::to_owned).collect();
         let mut found = BTreeMap::new();
-        for (id, row, path) in differing {
+        for (id, path) in differing {
             // One that is gone since is seen by the next look.
             let Some((text, metadata)) = self.files.content(&path)? else { continue };
+            let row = self.index.row(&id)?;
             let milestone = self.files.milestone(&path, text, &metadata);
             let mut wanted = IndexRow::of(&self.workspace, &path, &milestone);
             if let Some(row) = row.as_ref().filter(|_| !created_is_told(&milestone)) {
@@ -117,9 +115,11 @@ impl HybridStore {
             }
             found.insert(id, (row, Some(wanted)));
         }
-        // Rows of finished milestones are another program's matter, and so are those of an id that stands twice.
-        let without_file = rows.into_iter().filter(|(id, row)| row.counts() && !twice.contains_key(id));
-        found.extend(without_file.map(|(id, row)| (id, (Some(row), None))));
+        for id in without_file {
+            if let Some(row) = self.index.row(&id)?.filter(|_| !twice.contains_key(&id)) {
+                found.insert(id, (Some(row), None));
+            }
+        }
         Ok(found)
     }
 }

@@ -1,11 +1,11 @@
 //! Hybrid: milestone files, which are the truth, and an index of them in SQLite that can be built or ignored.
 
 mod index;
+mod known;
 mod mend;
 
 use std::collections::{BTreeMap, HashMap};
 use std::ops::ControlFlow;
-use std::path::PathBuf;
 use std::time::{Duration, SystemTime};
 
 use milescale_core::digest::Digest;
@@ -25,23 +25,14 @@ pub struct HybridStore {
     workspace: Workspace,
     files: FileStore,
     index: Index,
-    /// The rows that count, as they were last read: the path in `active/` that each names.
-    counted: Option<Counted>,
     /// Differences between a file and its row, by id: since when.
     differing: HashMap<String, mend::Standing>,
     /// Those of them that are to be mended: id, what the row is, what it should be.
     due: Vec<(String, Option<IndexRow>, Option<IndexRow>)>,
     /// How often a look has found the files changed.
     files_changed: u64,
-    /// The index's version and the files' when both were last compared.
-    compared: Option<(i64, u64)>,
-}
-
-#[derive(Debug)]
-struct Counted {
-    /// `PRAGMA data_version` before they were read.
-    version: i64,
-    paths: Vec<PathBuf>,
+    /// How often the index and the files had changed when both were last compared.
+    compared: Option<(u64, u64)>,
 }
 
 impl HybridStore {
@@ -51,7 +42,6 @@ impl HybridStore {
             files: FileStore::new(workspace.clone(), remembered),
             index: Index::new(workspace)?,
             workspace: workspace.clone(),
-            counted: None,
             differing: HashMap::new(),
             due: Vec::new(),
             files_changed: 0,
@@ -62,21 +52,12 @@ impl HybridStore {
     /// The figures of contract §4: of the rows where there is an index, else of the files.
     fn figures(&mut self, of_files: StoreFigures) -> Result<StoreFigures, StoreError> {
         if !self.index.is_there()? {
-            self.counted = None;
             return Ok(of_files);
         }
-        let version = self.index.version()?;
-        if self.counted.as_ref().is_none_or(|counted| counted.version != version) {
-            let (rows, nameless) = self.index.rows()?;
-            let rows = rows.iter().map(|(id, row)| (id.as_str(), row)).chain(nameless.iter().map(|row| ("", row)));
-            let counting = rows.filter(|(_, row)| row.counts());
-            let paths = counting.map(|(id, row)| row.inside_active(&self.workspace, id)).collect();
-            self.counted = Some(Counted { version, paths });
-        }
         let mut figures = StoreFigures::default();
-        for path in self.counted.iter().flat_map(|counted| &counted.paths) {
+        for path in self.index.look()?.counting() {
             figures.milestone_count += 1;
-            let (kiro_enabled, requires) = self.files.adds(path).unwrap_or_default();
+            let (kiro_enabled, requires) = self.files.adds(&path).unwrap_or_default();
             figures.kiro_enabled_count += u64::from(kiro_enabled);
             figures.dependency_count += u64::from(requires);
         }
@@ -86,7 +67,6 @@ impl HybridStore {
     /// Brings a file's row up to date. The file is the truth and is written already: an index that cannot be written now
     /// is mended later.
     fn index_it(&mut self, id: &Id) {
-        self.counted = None;
         let indexed = self.files.find_one(id).and_then(|path| match path {
             Some(path) => match self.files.content(&path)? {
                 Some((text, metadata)) => {
@@ -108,7 +88,6 @@ impl HybridStore {
     /// Builds the index of all files; rows of other programs whose file is there are replaced, others stay.
     fn build(&mut self) -> Result<(), StoreError> {
         self.index.make()?;
-        self.counted = None;
         let (workspace, index) = (&self.workspace, &mut self.index);
         let (mut rows, mut failed) = (Vec::new(), None);
         self.files.scan_files(&mut |path, milestone| {
@@ -135,6 +114,10 @@ impl HybridStore {
 impl Store for HybridStore {
     fn name(&self) -> String {
         format!("{} with index.db", self.files.name())
+    }
+
+    fn adopt(&mut self) -> Result<(), StoreError> {
+        if self.index.is_there()? { self.index.adopt() } else { Ok(()) }
     }
 
     fn survey(&mut self, extent: &Extent, now: SystemTime) -> Result<Survey, StoreError> {

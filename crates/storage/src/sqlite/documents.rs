@@ -1,6 +1,6 @@
 //! Documents in SQLite: `enterprise.db` as a [`Store`].
 
-use std::collections::{BTreeMap, BTreeSet};
+use std::collections::BTreeMap;
 use std::ops::ControlFlow;
 use std::time::SystemTime;
 
@@ -10,9 +10,10 @@ use milescale_core::id::Id;
 use sqlx::sqlite::SqliteRow;
 use sqlx::{AssertSqlSafe, Row as _, SqliteConnection};
 
+use super::changes::{Changed, Changes};
 use super::facts::Remembered;
-use super::schema::{DOCUMENTS, has_own, has_table, make_own, missing_columns};
-use super::write::{insert_many, put_row, shorten, surplus};
+use super::schema::{DOCUMENTS, has_beside_documents, has_table, make_beside_documents, missing_columns};
+use super::write::{insert_many, put_row};
 use super::{Make, PAGE, Sqlite, WriteError};
 use crate::error::{Problem, StoreError};
 use crate::row::{Row, changed};
@@ -21,12 +22,6 @@ use crate::workspace::Workspace;
 
 /// Ids read at once from an index: a read lock of well below 2 ms.
 const KEYS: i64 = 500;
-
-/// How often a call shortens the log of changes at most, by a few entries each time.
-const SHORTENED_AT_MOST: usize = 20;
-
-/// More changed rows than this, and all are read again.
-const CHANGES: usize = 20_000;
 
 /// The documents of one workspace in SQLite.
 #[derive(Debug)]
@@ -73,18 +68,6 @@ impl SqliteStore {
         Err(self.sqlite.error(Problem::Corrupt, cause))
     }
 
-    /// Drops entries of the log of changes that are old enough, a few at a time.
-    fn shorten_log(&mut self) -> Result<(), StoreError> {
-        for _ in 0..SHORTENED_AT_MOST {
-            let surplus = self.sqlite.run(async |connection| surplus(connection).await)?;
-            if !surplus {
-                return Ok(());
-            }
-            self.sqlite.write(async |connection| Ok(shorten(connection).await?))?;
-        }
-        Ok(())
-    }
-
     /// Whether there are kept texts to read.
     fn kept(&mut self) -> Result<Kept, StoreError> {
         let there = self.sqlite.run(async |connection| has_table(connection, "milescale_texts").await)?;
@@ -105,7 +88,7 @@ impl SqliteStore {
     }
 
     fn read_everything(&mut self) -> Result<Remembered, StoreError> {
-        let mut read = Remembered::since(self.version()?, self.newest_change()?);
+        let mut read = Remembered::since(Changes::begin(&mut self.sqlite)?);
         self.rows(Kept::Without, |mut row| {
             let adds = row.adds();
             read.insert(std::mem::take(&mut row.id), adds);
@@ -120,64 +103,19 @@ impl SqliteStore {
         Ok(read)
     }
 
-    fn version(&mut self) -> Result<i64, StoreError> {
-        self.sqlite.run(async |connection| sqlx::query_scalar("PRAGMA data_version").fetch_one(connection).await)
-    }
-
-    /// The newest entry of the log of changes; `None` where there is no log.
-    fn newest_change(&mut self) -> Result<Option<i64>, StoreError> {
-        self.sqlite.run(async |connection| {
-            if !has_own(connection).await? {
-                return Ok(None);
-            }
-            sqlx::query_scalar("SELECT ifnull(max(number), 0) FROM milescale_changes")
-                .fetch_one(connection)
-                .await
-                .map(Some)
-        })
-    }
-
-    /// Reads again what has changed since the last look; `false` where only reading everything tells.
+    /// Brings what is remembered up to date; `false` where only reading everything does.
     fn read_changes(&mut self, read: &mut Remembered) -> Result<bool, StoreError> {
-        let version = self.version()?;
-        if version == read.version && !read.dirty {
-            return Ok(true);
-        }
-        let Some(since) = read.read_to else { return Ok(false) };
-        let (mut changed, mut to) = (BTreeSet::new(), since);
-        let gap = self.sqlite.run(async |connection| {
-            let oldest: Option<i64> =
-                sqlx::query_scalar("SELECT min(number) FROM milescale_changes").fetch_one(&mut *connection).await?;
-            Ok(!has_own(connection).await?
-                || oldest.is_none() && since > 0
-                || oldest.is_some_and(|oldest| oldest > since + 1))
-        })?;
-        if gap {
-            return Ok(false);
-        }
-        self.sqlite.pages(
-            async |connection| {
-                let select = "SELECT number, CAST(id AS BLOB), typeof(id) = 'text' FROM milescale_changes
-                              WHERE number > ? ORDER BY number LIMIT ?";
-                let rows = sqlx::query(select).bind(to).bind(KEYS).fetch_all(connection).await?;
-                to = rows.last().map_or(Ok(to), |row| row.try_get(0))?;
-                rows.iter().map(|row| Ok((row.try_get(1)?, row.try_get(2)?))).collect()
-            },
-            |(id, is_text): (Option<Vec<u8>>, bool)| {
-                changed.insert(id.filter(|_| is_text));
-                if changed.len() > CHANGES { ControlFlow::Break(()) } else { ControlFlow::Continue(()) }
-            },
-        )?;
-        if changed.len() > CHANGES || changed.contains(&None) {
-            return Ok(false);
-        }
-        for id in changed.into_iter().flatten() {
+        let changed = match read.changes.since(&mut self.sqlite)? {
+            Changed::Nothing => return Ok(true),
+            Changed::Everything => return Ok(false),
+            Changed::Rows(changed) => changed,
+        };
+        for id in changed {
             match self.sqlite.run(async |connection| one(connection, Kept::Without, &id).await)? {
                 Some(row) => read.insert(id, row.adds()),
                 None => read.remove(&id),
             }
         }
-        (read.read_to, read.version, read.dirty) = (Some(to), version, false);
         Ok(true)
     }
 }
@@ -189,10 +127,10 @@ impl Store for SqliteStore {
 
     fn adopt(&mut self) -> Result<(), StoreError> {
         self.open(Make::Never)?;
-        if !self.sqlite.run(async |connection| has_own(connection).await)? {
-            return self.sqlite.write(async |connection| Ok(make_own(connection).await?));
+        if !self.sqlite.run(async |connection| has_beside_documents(connection).await)? {
+            self.sqlite.write(async |connection| Ok(make_beside_documents(connection).await?))?;
         }
-        self.shorten_log()
+        Changes::keep_log(&mut self.sqlite)
     }
 
     fn survey(&mut self, _: &Extent, _: SystemTime) -> Result<Survey, StoreError> {
@@ -245,7 +183,7 @@ impl Store for SqliteStore {
             put_row(connection, draft, there.as_ref()).await
         })?;
         if let Some(read) = &mut self.remembered {
-            read.dirty = true;
+            read.changes.own_writes = true;
         }
         Ok(())
     }

@@ -5,6 +5,7 @@ use std::collections::{BTreeMap, HashMap};
 use milescale_core::document::Flaw;
 use milescale_core::figures::StoreFigures;
 
+use super::changes::Changes;
 use crate::row::{Adds, place};
 
 /// The rows as they were last read.
@@ -13,18 +14,14 @@ pub(super) struct Remembered {
     rows: HashMap<Box<[u8]>, Adds>,
     /// Rows whose id is no text (NULL, a blob): they count and have no name.
     pub(super) nameless: Vec<Adds>,
-    /// Up to where the log of changes was read; `None` where there is no log.
-    pub(super) read_to: Option<i64>,
-    /// `PRAGMA data_version` before the look: the same number later means that nobody else has written.
-    pub(super) version: i64,
-    /// milescale itself has written since.
-    pub(super) dirty: bool,
+    /// Up to where they are known.
+    pub(super) changes: Changes,
 }
 
 impl Remembered {
-    /// Nothing read yet, before a look that begins at this version and entry.
-    pub(super) fn since(version: i64, read_to: Option<i64>) -> Self {
-        Self { version, read_to, ..Self::default() }
+    /// Nothing read yet.
+    pub(super) fn since(changes: Changes) -> Self {
+        Self { changes, ..Self::default() }
     }
 
     pub(super) fn insert(&mut self, id: Vec<u8>, adds: Adds) {

@@ -4,11 +4,13 @@
 //! is one row in a transaction of its own, and the journal stays as the file has it (a rollback journal where milescale
 //! makes the file), with `synchronous=EXTRA`: the one setting with which no acknowledged commit was lost by a power cut.
 
+mod changes;
 mod documents;
 mod facts;
 mod schema;
 mod write;
 
+pub(crate) use changes::{Changed, Changes};
 pub use documents::SqliteStore;
 pub(crate) use schema::{has_table, missing_columns};
 

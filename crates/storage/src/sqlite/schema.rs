@@ -6,13 +6,17 @@ use sqlx::{Row as _, SqliteConnection};
 pub(super) const DOCUMENTS: &str =
     "CREATE TABLE IF NOT EXISTS milestones (id TEXT PRIMARY KEY, data TEXT, created_at TEXT, updated_at TEXT)";
 
-/// milescale's own tables: texts as they were put, contents that were replaced, and the ids of rows that changed.
+/// milescale's own tables beside documents: texts as they were put, and contents that were replaced.
+const BESIDE_DOCUMENTS: &[&str] = &[
+    "CREATE TABLE IF NOT EXISTS milescale_texts (id TEXT PRIMARY KEY, text BLOB NOT NULL, data_digest TEXT NOT NULL)",
+    "CREATE TABLE IF NOT EXISTS milescale_displaced (number INTEGER PRIMARY KEY, id TEXT, at TEXT, text BLOB)",
+];
+
+/// The ids of rows that changed.
 ///
 /// The triggers only append an id: they use no function that some build of SQLite lacks and fail for no row. A row that
 /// `INSERT OR REPLACE` replaces fires the trigger of the insertion.
-const OWN: &[&str] = &[
-    "CREATE TABLE IF NOT EXISTS milescale_texts (id TEXT PRIMARY KEY, text BLOB NOT NULL, data_digest TEXT NOT NULL)",
-    "CREATE TABLE IF NOT EXISTS milescale_displaced (number INTEGER PRIMARY KEY, id TEXT, at TEXT, text BLOB)",
+const LOG: &[&str] = &[
     "CREATE TABLE IF NOT EXISTS milescale_changes (number INTEGER PRIMARY KEY, id TEXT)",
     "CREATE TRIGGER IF NOT EXISTS milescale_inserted AFTER INSERT ON milestones BEGIN
         INSERT INTO milescale_changes (id) VALUES (new.id); END",
@@ -23,9 +27,18 @@ const OWN: &[&str] = &[
         INSERT INTO milescale_changes (id) VALUES (old.id); END",
 ];
 
-/// Makes milescale's own tables and triggers where they are not there.
-pub(super) async fn make_own(connection: &mut SqliteConnection) -> Result<(), sqlx::Error> {
-    for statement in OWN {
+/// Makes milescale's own tables beside documents, where they are not there.
+pub(super) async fn make_beside_documents(connection: &mut SqliteConnection) -> Result<(), sqlx::Error> {
+    make(connection, BESIDE_DOCUMENTS).await
+}
+
+/// Makes the log of changes, where it is not there.
+pub(super) async fn make_log(connection: &mut SqliteConnection) -> Result<(), sqlx::Error> {
+    make(connection, LOG).await
+}
+
+async fn make(connection: &mut SqliteConnection, statements: &[&'static str]) -> Result<(), sqlx::Error> {
+    for statement in statements {
         sqlx::query(*statement).execute(&mut *connection).await?;
     }
     Ok(())
@@ -37,14 +50,21 @@ pub(crate) async fn has_table(connection: &mut SqliteConnection, name: &str) -> 
     Ok(found.fetch_optional(connection).await?.is_some())
 }
 
-/// Whether milescale's own tables are there, with the triggers.
-pub(super) async fn has_own(connection: &mut SqliteConnection) -> Result<bool, sqlx::Error> {
-    let count: i64 = sqlx::query_scalar(
-        "SELECT count(*) FROM sqlite_master WHERE name GLOB 'milescale_*' AND type IN ('table', 'trigger')",
-    )
-    .fetch_one(connection)
-    .await?;
-    Ok(usize::try_from(count).is_ok_and(|count| count >= OWN.len()))
+/// Whether milescale's own tables beside documents are there.
+pub(super) async fn has_beside_documents(connection: &mut SqliteConnection) -> Result<bool, sqlx::Error> {
+    has(connection, &["milescale_texts", "milescale_displaced"]).await
+}
+
+/// Whether the log of changes is there, with all its triggers.
+pub(super) async fn has_log(connection: &mut SqliteConnection) -> Result<bool, sqlx::Error> {
+    has(connection, &["milescale_changes", "milescale_inserted", "milescale_updated", "milescale_deleted"]).await
+}
+
+async fn has(connection: &mut SqliteConnection, names: &[&str]) -> Result<bool, sqlx::Error> {
+    let rows =
+        sqlx::query("SELECT name FROM sqlite_master WHERE name GLOB 'milescale_*'").fetch_all(connection).await?;
+    let there: Vec<String> = rows.iter().map(|row| row.try_get(0)).collect::<Result<_, _>>()?;
+    Ok(names.iter().all(|name| there.iter().any(|there| there == name)))
 }
 
 /// The columns of a table that should be there and are not.

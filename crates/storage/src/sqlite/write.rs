@@ -9,12 +9,6 @@ use super::WriteError;
 use crate::row::KEPT_FOR_SECONDS;
 use crate::store::{Draft, Milestone};
 
-/// Entries of the log of changes that are kept for others who read it.
-const CHANGES_KEPT: i64 = 100_000;
-
-/// Entries dropped at a time.
-const SHORTENED_BY: i64 = 500;
-
 /// Rows in one statement of a bulk load.
 const ROWS: usize = 500;
 
@@ -69,23 +63,6 @@ async fn tidy(connection: &mut SqliteConnection, now: Timestamp) -> Result<(), W
     .execute(&mut *connection)
     .await?;
     Ok(())
-}
-
-/// Whether the log of changes is longer than is kept by more than a few entries.
-pub(super) async fn surplus(connection: &mut SqliteConnection) -> Result<bool, sqlx::Error> {
-    sqlx::query_scalar("SELECT ifnull(max(number) - min(number), 0) >= ? FROM milescale_changes")
-        .bind(CHANGES_KEPT + SHORTENED_BY)
-        .fetch_one(connection)
-        .await
-}
-
-/// Drops the oldest entries of the log of changes, a few: the write lock is short.
-pub(super) async fn shorten(connection: &mut SqliteConnection) -> Result<(), sqlx::Error> {
-    sqlx::query("DELETE FROM milescale_changes WHERE number < (SELECT min(number) FROM milescale_changes) + ?")
-        .bind(SHORTENED_BY)
-        .execute(connection)
-        .await
-        .map(drop)
 }
 
 /// Writes many new rows. How many.
