@@ -174,6 +174,13 @@ impl Connection {
         })
     }
 
+    /// Runs a statement that has no transaction.
+    pub(super) fn outside_transaction(&mut self, statement: &str) -> Result<(), StoreError> {
+        let Some(client) = self.client.as_ref() else { return Ok(()) };
+        let done = self.runtime.block_on(within(UNHURRIED, client.batch_execute(statement)));
+        done.map_err(|failed| self.failed(failed, UNHURRIED))
+    }
+
     /// An error for the caller. A connection that failed or is silent is given up.
     fn failed(&mut self, failed: Failed, patience: Duration) -> StoreError {
         let place = self.target.shown.clone();

@@ -120,6 +120,11 @@ impl Table {
         schema::generate(&self.prefix)
     }
 
+    /// Lets figures come from the index alone.
+    pub(super) fn vacuum(&self) -> String {
+        format!("VACUUM (ANALYZE) {}milestones", self.prefix)
+    }
+
     /// Whether the generated columns are there.
     pub(super) fn is_generated(&self) -> bool {
         let columns = self.found.as_ref().map(|found| found.columns.as_slice()).unwrap_or_default();

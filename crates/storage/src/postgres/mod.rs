@@ -263,7 +263,14 @@ impl Store for PostgresStore {
         self.make()?;
         self.adopt()?;
         let identity = self.identity()?;
-        self.write(&identity, Hurry::No, async |client, table| table.copy(client, drafts).await).map_err(Outcome::error)
+        let copied = self.write(&identity, Hurry::No, async |client, table| table.copy(client, drafts).await);
+        let copied = copied.map_err(Outcome::error)?;
+        // Only for speed, and by and by the server does it itself.
+        let vacuum = self.table.vacuum();
+        if let Err(error) = self.connection.outside_transaction(&vacuum) {
+            tracing::debug!(%error, "the table is not vacuumed yet");
+        }
+        Ok(copied)
     }
 
     fn check(&mut self) -> Result<Vec<String>, StoreError> {

@@ -65,10 +65,11 @@ fn columns() -> [String; 3] {
     ]
 }
 
+/// Equal keys of an index are kept once, other columns that it includes are not: so the figures are its keys.
 fn indexes(prefix: &str) -> String {
     format!(
-        "CREATE INDEX IF NOT EXISTS milescale_figures ON {prefix}milestones (milescale_active) \
-         INCLUDE (milescale_kiro, milescale_requires); \
+        "CREATE INDEX IF NOT EXISTS milescale_figures ON {prefix}milestones (milescale_kiro, milescale_requires) \
+         WHERE milescale_active; \
          CREATE INDEX IF NOT EXISTS milescale_flawed ON {prefix}milestones (id) WHERE {FLAWED}"
     )
 }

@@ -33,7 +33,7 @@ const BUSY_TIMEOUT: Duration = Duration::from_secs(5);
 const OLDEST: &str = "3.51.3";
 
 /// Rows of documents read at once: a read lock of well below 2 ms.
-pub(crate) const PAGE: i64 = 20;
+pub(crate) const PAGE: i64 = 50;
 
 /// A pause is this much longer than the read before it, so that a write of a shell meets a read lock one time in ten.
 const PAUSE_FACTOR: u32 = 9;

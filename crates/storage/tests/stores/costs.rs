@@ -94,3 +94,28 @@ fn costs() {
         }
     }
 }
+
+/// Figures of a million rows: from generated columns, and from the expressions where other programs made the table.
+#[test]
+#[ignore = "a benchmark"]
+fn costs_of_a_million_rows() {
+    let bench = Bench::new(Kind::Postgres);
+    bench.psql(
+        "INSERT INTO milestones (id, data) SELECT 'm-' || n, jsonb_build_object('id', 'm-' || n, 'title', 'Milestone ' || n, \
+         'status', CASE WHEN n % 10 = 0 THEN 'archived' ELSE 'active' END, 'tasks', (SELECT jsonb_agg(jsonb_build_object(\
+         'id', t, 'title', 'Something to do', 'kiro_workflow', jsonb_build_object('enabled', t % 2 = 0))) FROM generate_series(1, 6) t), \
+         'dependencies', jsonb_build_object('requires', jsonb_build_array('a', 'b'))) FROM generate_series(1, 1000000) n",
+    );
+    let measure = |what: &str| {
+        let mut store = bench.store();
+        let mut figures = super::bench::figures(&mut *store);
+        let time = median(|| time(|| figures = super::bench::figures(&mut *store)));
+        println!("a million rows, {what}: {time} for {figures:?}");
+    };
+    bench.psql("VACUUM ANALYZE milestones");
+    measure("generated columns, vacuumed");
+    bench.psql("UPDATE milestones SET updated_at = now() WHERE id LIKE 'm-1%'");
+    measure("generated columns, a tenth of the rows written since");
+    bench.psql("ALTER TABLE milestones DROP COLUMN milescale_active, DROP COLUMN milescale_kiro, DROP COLUMN milescale_requires");
+    measure("expressions");
+}

@@ -9,6 +9,7 @@ use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 use milescale_core::id::Id;
 use milescale_storage::error::Problem;
 use milescale_storage::store::Seen;
+use milescale_testkit::until;
 
 use super::bench::{Bench, Kind, draft};
 
@@ -38,11 +39,8 @@ pub(crate) fn a_thousand_times_two_puts_with_a_shell_among_them(bench: &Bench) {
                 for round in 0..ROUNDS {
                     barrier.wait();
                     rounds.store(round, Ordering::Relaxed);
-                    let Ok(seen) = store.get(id) else { continue };
                     // A shell that writes in place leaves half a text for an instant.
-                    if seen.value.is_err() {
-                        continue;
-                    }
+                    let seen = until("a whole text", || store.get(id).ok().filter(|seen| seen.value.is_ok()));
                     let wrote = format!("by: put-{number}-{round}\n");
                     match store.put(&draft("a", &wrote), Seen::Text(seen.digest())) {
                         Ok(()) => puts.push(Put { seen: String::from_utf8(seen.text).unwrap(), wrote }),
