@@ -156,19 +156,21 @@ fn the_index_of_hybrid_is_mended_and_that_is_said_before() {
     std::io::Write::write_all(child.stdin.as_mut().unwrap(), b"id: b\ntitle: B\n").unwrap();
     assert!(child.wait().unwrap().success());
     sqlite3(&workspace, "index.db", "UPDATE milestones SET title = 'only in the index' WHERE id = 'b'");
+    workspace.write("active/n.yaml", "title: N\n");
     let daemon = workspace.daemon(NEVER);
-    assert_eq!(daemon.published()["milestone_count"], 1, "rows count");
+    assert_eq!(daemon.published()["milestone_count"], 2, "rows count");
     let event = workspace.until_event("index_mended", 1);
     let mended = event["details"]["milestones"].as_array().unwrap();
     assert_eq!(event["details"]["count"], 2);
-    assert_eq!(mended[1]["overwritten"][0], serde_json::json!(["title", "only in the index", "B"]), "{event}");
-    daemon.until("milestone_count", 2);
+    assert_eq!(mended[0]["overwritten"][0], serde_json::json!(["title", "only in the index", "B"]), "{event}");
+    assert_eq!(mended[1]["mended"], "added", "{event}");
+    daemon.until("milestone_count", 3);
     let titles = || sqlite3(&workspace, "index.db", "SELECT id, title FROM milestones ORDER BY id");
-    until("the index is mended", || (titles() == "a|A\nb|B\n").then_some(()));
+    until("the index is mended", || (titles() == "a|A\nb|B\nn|N\n").then_some(()));
     fs::remove_file(workspace.path("active/a.yaml")).unwrap();
     workspace.write("active/c.yaml", "title: C\n");
-    until("the index follows the files", || (titles() == "b|B\nc|C\n").then_some(()));
-    daemon.until("milestone_count", 2);
+    until("the index follows the files", || (titles() == "b|B\nc|C\nn|N\n").then_some(()));
+    daemon.until("milestone_count", 3);
     assert!(!daemon.log().contains("ERROR"), "{}", daemon.log());
 }
 

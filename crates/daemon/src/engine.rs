@@ -220,8 +220,9 @@ impl Engine {
 
     fn tend(&mut self, moment: Moment) {
         let mut notes = Vec::new();
-        let tended = self.sources.tend_each_cycle(moment, &mut notes);
-        self.output.note(".milescale", tended);
+        let [tables, folder] = self.sources.tend_each_cycle(moment, &mut notes);
+        self.output.note("milescale's own in the store", tables);
+        self.output.note(".milescale/last-ids.json", folder);
         self.say_all(&notes);
     }
 

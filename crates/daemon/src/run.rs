@@ -113,7 +113,7 @@ pub fn run(workspace: Workspace, options: Options) -> Result<(), RunError> {
         .max_blocking_threads(1)
         .build()
         .map_err(system("the runtime cannot be started"))?;
-    let result = runtime.block_on(Daemon::new(workspace, options, received, lock).run());
+    let result = runtime.block_on(Daemon::new(workspace, options, received).run(lock));
     // A look that hangs in the kernel must not keep the process.
     runtime.shutdown_timeout(Duration::from_millis(100));
     result
@@ -124,7 +124,6 @@ struct Daemon {
     options: Options,
     received: watch::Receiver<Received>,
     supervisor: Supervisor,
-    lock: Held,
     wake: Arc<Notify>,
     inbox: Arc<Inbox>,
     hints: Hints,
@@ -139,7 +138,7 @@ struct Daemon {
 }
 
 impl Daemon {
-    fn new(workspace: Workspace, options: Options, received: watch::Receiver<Received>, lock: Held) -> Self {
+    fn new(workspace: Workspace, options: Options, received: watch::Receiver<Received>) -> Self {
         let wake = Arc::new(Notify::new());
         let waker = Arc::clone(&wake);
         Self {
@@ -147,7 +146,6 @@ impl Daemon {
             options,
             received,
             supervisor: Supervisor::new(),
-            lock,
             wake,
             inbox: Arc::new(Inbox::new(move || waker.notify_one())),
             hints: Hints::default(),
@@ -160,9 +158,9 @@ impl Daemon {
         }
     }
 
-    async fn run(mut self) -> Result<(), RunError> {
+    async fn run(mut self, lock: Held) -> Result<(), RunError> {
         tracing::info!(workspace = %self.workspace.root().display(), pid = std::process::id(), "milescale starts");
-        let mut idle = Some(self.opened());
+        let mut idle = Some(self.opened(lock));
         let mut job: Option<Job> = None;
         loop {
             if self.received.borrow().stops > 0 {
@@ -192,11 +190,12 @@ impl Daemon {
         }
     }
 
-    fn opened(&self) -> Worker {
+    fn opened(&self, lock: Held) -> Worker {
         let environment = self.options.environment.clone();
         Worker {
             engine: Engine::open(self.workspace.clone(), environment, Mode::Writing, Patience::Wait),
             eyes: Eyes::new(&self.workspace, Arc::clone(&self.inbox)),
+            lock,
         }
     }
 
@@ -231,9 +230,11 @@ impl Daemon {
                     return Err(RunError::Panics(self.panics));
                 }
                 self.look_again(Hints::everything(), Duration::from_secs(1));
-                return Ok(self.opened());
+                // The lock went with the worker.
+                return Ok(self.opened(take_lock(&self.workspace)?));
             }
         };
+        done.lock?;
         if done.was_cycle {
             self.supervisor.ready(done.summary);
             if self.reloads_begun > self.reloads_done {
@@ -250,7 +251,6 @@ impl Daemon {
             // Never more than a tenth of the time: a look may be long.
             self.look_again(Hints::everything(), POLL.max(done.took * 9));
         }
-        self.keep_lock()?;
         Ok(done.worker)
     }
 
@@ -274,19 +274,6 @@ impl Daemon {
             Supervisor::reloading();
             self.last_cycle = None;
         }
-    }
-
-    /// A lock on a file that is gone (a checkout removed `.milestones/`) keeps nobody out: it is taken anew.
-    fn keep_lock(&mut self) -> Result<(), RunError> {
-        if !self.workspace.folder().is_dir() || self.lock.is_at(&self.workspace.daemon_lock()) {
-            return Ok(());
-        }
-        match take_lock(&self.workspace) {
-            Ok(held) => self.lock = held,
-            Err(RunError::System { what, cause }) => tracing::warn!(%cause, "{what}"),
-            Err(error) => return Err(error),
-        }
-        Ok(())
     }
 
     /// Ends in order: a look under way may end, the memory is written. A second signal, and it ends at once.

@@ -6,10 +6,12 @@ use jiff::Timestamp;
 use milescale_core::decision::Verdict;
 use milescale_core::timestamp;
 use milescale_sensing::watch::Hints;
+use milescale_storage::lock::Held;
 use tokio::task::JoinHandle;
 use tokio::time::Instant;
 
 use super::eyes::Eyes;
+use super::{RunError, take_lock};
 use crate::engine::Engine;
 use crate::status::{DaemonStatus, Status};
 
@@ -36,6 +38,27 @@ impl Work {
 pub(super) struct Worker {
     pub(super) engine: Engine,
     pub(super) eyes: Eyes,
+    /// The one daemon's lock: whoever works holds it.
+    pub(super) lock: Held,
+}
+
+impl Worker {
+    /// A lock on a file that is gone (a checkout removed `.milestones/`) keeps nobody out: it is taken anew.
+    ///
+    /// # Errors
+    /// When another daemon has taken it meanwhile.
+    fn keep_lock(&mut self) -> Result<(), RunError> {
+        let workspace = &self.engine.workspace;
+        if !workspace.folder().is_dir() || self.lock.is_at(&workspace.daemon_lock()) {
+            return Ok(());
+        }
+        match take_lock(workspace) {
+            Ok(held) => self.lock = held,
+            Err(RunError::System { what, cause }) => tracing::warn!(%cause, "{what}"),
+            Err(error) => return Err(error),
+        }
+        Ok(())
+    }
 }
 
 /// Work under way.
@@ -49,6 +72,8 @@ pub(super) struct Job {
 #[derive(Debug)]
 pub(super) struct Done {
     pub(super) worker: Worker,
+    /// Whether the lock is still ours; where it is not, nothing was done or published.
+    pub(super) lock: Result<(), RunError>,
     pub(super) was_cycle: bool,
     pub(super) took: Duration,
     /// When to look again without a hint, and at what.
@@ -64,19 +89,28 @@ impl Job {
         let started = Instant::now();
         let handle = tokio::task::spawn_blocking(move || {
             let was_cycle = work == Work::Cycle;
-            if work.takes_in_everything() {
-                worker.eyes.arm();
+            let (mut again, mut told) = (None, String::new());
+            let mut lock = worker.keep_lock();
+            if lock.is_ok() {
+                if work.takes_in_everything() {
+                    worker.eyes.arm();
+                }
+                again = match work {
+                    Work::Cycle => worker.engine.cycle().1,
+                    Work::Look(hints) => worker.engine.look(&hints),
+                };
+                // The folder may have been put back while it was looked at.
+                lock = worker.keep_lock();
             }
-            let again = match work {
-                Work::Cycle => worker.engine.cycle().1,
-                Work::Look(hints) => worker.engine.look(&hints),
-            };
-            let status = publish(&mut worker, was_cycle, interval);
+            if lock.is_ok() {
+                told = summary(&publish(&mut worker, was_cycle, interval));
+            }
             Done {
                 took: started.elapsed(),
                 again_at: again_at(&worker.engine),
-                summary: summary(&status),
+                summary: told,
                 worker,
+                lock,
                 was_cycle,
                 again,
             }
@@ -108,7 +142,7 @@ fn again_at(engine: &Engine) -> Hints {
 }
 
 fn publish(worker: &mut Worker, was_cycle: bool, interval: Duration) -> Status {
-    let Worker { engine, eyes } = worker;
+    let Worker { engine, eyes, .. } = worker;
     let mut status = Status::of(engine);
     if was_cycle {
         engine.last_cycle = Timestamp::try_from(std::time::SystemTime::now()).ok();

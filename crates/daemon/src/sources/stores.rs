@@ -1,5 +1,6 @@
 //! The store in use among the sources: which one it is, looked at, tended.
 
+use std::io;
 use std::time::{Duration, Instant};
 
 use milescale_core::backend::InUse;
@@ -124,16 +125,18 @@ impl Sources {
     }
 
     /// What a cycle does beside its look: milescale's own tables are made, ids remembered, displaced contents looked at.
-    pub(crate) fn tend_each_cycle(&mut self, moment: Moment, notes: &mut Vec<Note>) -> std::io::Result<()> {
-        let reason = "it was written to after milescale had replaced it";
-        for files::Overwritten { id, kept_as } in files::review(&self.workspace, moment.wall)? {
-            notes.push(Note::WriteConflict { id, kept_as: self.shown(&kept_as), reason });
-        }
+    /// The first failure is that of the store's tables, the second that of milescale's own folder.
+    pub(crate) fn tend_each_cycle(&mut self, moment: Moment, notes: &mut Vec<Note>) -> [io::Result<()>; 2] {
+        let reviewed = files::review(&self.workspace, moment.wall).map(|found| {
+            let reason = "it was written to after milescale had replaced it";
+            let note =
+                |it: files::Overwritten| Note::WriteConflict { id: it.id, kept_as: self.shown(&it.kept_as), reason };
+            notes.extend(found.into_iter().map(note));
+        });
         let follows = matches!(self.standing, Standing::Follows(_)) && self.unavailable.is_empty();
-        let Some(opened) = self.store.as_mut().filter(|_| follows) else { return Ok(()) };
-        if let Err(error) = opened.store.adopt() {
-            tracing::warn!(%error, "milescale's own tables cannot be made");
-        }
-        self.last_ids.keep(&self.workspace, &mut *opened.store)
+        let Some(opened) = self.store.as_mut().filter(|_| follows) else { return [Ok(()), reviewed] };
+        let adopted = opened.store.adopt().map_err(|error| io::Error::other(error.to_string()));
+        let kept = self.last_ids.keep(&self.workspace, &mut *opened.store);
+        [adopted, reviewed.and(kept)]
     }
 }

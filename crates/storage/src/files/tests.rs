@@ -3,6 +3,8 @@ use std::os::unix::fs::symlink;
 use std::path::PathBuf;
 use std::time::{Duration, SystemTime};
 
+use milescale_core::digest::Digest;
+
 use super::{FileStore, Overwritten, review};
 use crate::store::{Draft, Extent, Seen, Store};
 use crate::workspace::Workspace;
@@ -208,4 +210,34 @@ fn mode_and_owner_stay() {
     let seen = Seen::Text(store.get(&id).unwrap().digest());
     store.put(&Draft::new(id, b"n: 2\n".to_vec(), jiff::Timestamp::now()).unwrap(), seen).unwrap();
     assert_eq!(fs::metadata(bench.path("a.yaml")).unwrap().permissions().mode() & 0o777, 0o640);
+}
+
+#[test]
+fn what_another_program_saved_in_between_is_put_back() {
+    let bench = Bench::new();
+    let workspace = Workspace::at(bench.folder.path());
+    bench.write("a.yaml", "n: 1\n");
+    let store = FileStore::new(workspace.clone(), 0);
+    let draft = Draft::new("a".parse().unwrap(), b"n: 2\n".to_vec(), jiff::Timestamp::now()).unwrap();
+    let seen = Digest::of(b"n: 1\n");
+    let aside = workspace.displaced().join("aside.yaml");
+    fs::create_dir_all(workspace.displaced()).unwrap();
+    fs::write(&aside, &draft.text).unwrap();
+    // Between the check and the exchange.
+    bench.write("a.yaml", "n: theirs\n");
+    let error = store.exchange(&aside, &bench.path("a.yaml"), &draft, seen).unwrap_err();
+    assert_eq!(error.problem, crate::error::Problem::Changed, "{error}");
+    assert_eq!(fs::read_to_string(bench.path("a.yaml")).unwrap(), "n: theirs\n");
+    let kept: Vec<_> = fs::read_dir(workspace.displaced())
+        .unwrap()
+        .map(|it| fs::read_to_string(it.unwrap().path()).unwrap())
+        .collect();
+    assert_eq!(kept, ["n: 2\n"], "what was in place for an instant is kept");
+    let later = SystemTime::now() + Duration::from_secs(10);
+    assert_eq!(review(&workspace, later).unwrap(), [], "and is no conflict");
+    // A file that is gone by then is not made again.
+    fs::write(&aside, &draft.text).unwrap();
+    fs::remove_file(bench.path("a.yaml")).unwrap();
+    assert!(store.exchange(&aside, &bench.path("a.yaml"), &draft, seen).is_err());
+    assert!(!bench.path("a.yaml").exists());
 }

@@ -108,20 +108,26 @@ impl FileStore {
             .map_err(|error| failed("nothing can be kept in .milescale/displaced", error))?;
         durable::prepare(&aside, &draft.text, Some(&metadata))
             .map_err(|error| failed("the new content cannot be written", error))?;
+        self.exchange(&aside, path, draft, seen)
+    }
+
+    /// Exchanges what was prepared for what was seen. What else comes out goes back.
+    pub(super) fn exchange(&self, aside: &Path, path: &Path, draft: &Draft, seen: Digest) -> Result<(), StoreError> {
+        let failed = |action: &str, error: io::Error| StoreError::io(self.workspace.shown(path), action, &error);
         // What should come out, and what is put in.
         let (mut expected, mut holding) = (seen, Digest::of(&draft.text));
         for round in 0..TRIES {
-            if let Err(error) = durable::exchange(&aside, path) {
-                return Err(self.not_exchanged(&aside, path, round, &error));
+            if let Err(error) = durable::exchange(aside, path) {
+                return Err(self.not_exchanged(aside, path, round, &error));
             }
-            let out = self.content(&aside)?.map(|(content, _)| Digest::of(&content));
+            let out = self.content(aside)?.map(|(content, _)| Digest::of(&content));
             if out == Some(expected) && round == 0 {
                 return Ok(());
             }
             if out == Some(expected) {
                 // What is aside now has been in place for an instant: it is kept under the name of its content.
                 let kept = displaced::name(&self.workspace, &draft.id, expected, draft.now);
-                kept.and_then(|kept| durable::rename_new(&aside, &kept))
+                kept.and_then(|kept| durable::rename_new(aside, &kept))
                     .map_err(|error| failed("what came out cannot be kept", error))?;
                 return Err(self.changed(path));
             }

@@ -29,9 +29,6 @@ const COLUMNS: &[&str] = &["id", "title", "status", "priority", "created_at", "u
 /// Rows read at once: they are small.
 const ROWS: i64 = 100;
 
-/// Rows written in one transaction when the whole index is built: nobody reads it yet.
-pub(super) const BUILT_AT_ONCE: usize = 500;
-
 /// A row as it stands.
 #[derive(Debug, Clone, PartialEq, Eq, Default)]
 pub(super) struct IndexRow {
@@ -125,15 +122,16 @@ impl Index {
         self.check_shape().map(|()| true)
     }
 
-    /// Makes it where it is not there.
-    pub(super) fn make(&mut self) -> Result<(), StoreError> {
-        if self.is_there()? {
-            return Ok(());
-        }
+    /// Makes it where it is not there, and writes these rows, all at once.
+    pub(super) fn build(&mut self, rows: &[(String, IndexRow)]) -> Result<(), StoreError> {
+        self.wrote();
         self.sqlite.open(Make::IfMissing)?;
         self.sqlite.write(async |connection| {
             for statement in TABLE {
                 sqlx::query(*statement).execute(&mut *connection).await?;
+            }
+            for (id, row) in rows {
+                upsert(connection, id, row).await?;
             }
             Ok(())
         })?;

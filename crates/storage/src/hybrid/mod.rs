@@ -17,7 +17,7 @@ use crate::error::StoreError;
 use crate::files::FileStore;
 use crate::store::{Difference, Draft, Extent, Milestone, Seen, Store, Survey};
 use crate::workspace::Workspace;
-use index::{BUILT_AT_ONCE, Index, IndexRow};
+use index::{Index, IndexRow};
 
 /// The files of one workspace with their index.
 #[derive(Debug)]
@@ -64,50 +64,35 @@ impl HybridStore {
         Ok(figures)
     }
 
-    /// Brings a file's row up to date. The file is the truth and is written already: an index that cannot be written now
-    /// is mended later.
+    /// Brings a file's row up to date, where there is an index. The file is the truth and is written already: a row that
+    /// cannot be written now is mended later.
     fn index_it(&mut self, id: &Id) {
-        let indexed = self.files.find_one(id).and_then(|path| match path {
-            Some(path) => match self.files.content(&path)? {
-                Some((text, metadata)) => {
-                    let milestone = self.files.milestone(&path, text, &metadata);
-                    let row = IndexRow::of(&self.workspace, &path, &milestone);
-                    self.index.make()?;
-                    self.index.put(&[(milestone.id, row)])
-                }
-                None => Ok(()),
-            },
-            None if self.index.is_there()? => self.index.remove(id.as_str()),
-            None => Ok(()),
-        });
-        if let Err(error) = indexed {
+        if let Err(error) = self.try_to_index(id) {
             tracing::warn!(%error, id = %id, "the milestone is written, its row in the index is not yet");
         }
     }
 
-    /// Builds the index of all files; rows of other programs whose file is there are replaced, others stay.
+    fn try_to_index(&mut self, id: &Id) -> Result<(), StoreError> {
+        // An index of one milestone would be taken for one of all.
+        if !self.index.is_there()? {
+            return Ok(());
+        }
+        let Some(path) = self.files.find_one(id)? else { return self.index.remove(id.as_str()) };
+        let Some((text, metadata)) = self.files.content(&path)? else { return Ok(()) };
+        let milestone = self.files.milestone(&path, text, &metadata);
+        let row = IndexRow::of(&self.workspace, &path, &milestone);
+        self.index.put(&[(milestone.id, row)])
+    }
+
+    /// Writes a row for every file, in one transaction, so that no part of an index is ever taken for all of it.
     fn build(&mut self) -> Result<(), StoreError> {
-        self.index.make()?;
-        let (workspace, index) = (&self.workspace, &mut self.index);
-        let (mut rows, mut failed) = (Vec::new(), None);
+        let (workspace, mut rows) = (&self.workspace, Vec::new());
         self.files.scan_files(&mut |path, milestone| {
             let row = IndexRow::of(workspace, path, &milestone);
             rows.push((milestone.id, row));
-            if rows.len() < BUILT_AT_ONCE {
-                return ControlFlow::Continue(());
-            }
-            match index.put(&std::mem::take(&mut rows)) {
-                Ok(()) => ControlFlow::Continue(()),
-                Err(error) => {
-                    failed = Some(error);
-                    ControlFlow::Break(())
-                }
-            }
+            ControlFlow::Continue(())
         })?;
-        match failed {
-            Some(error) => Err(error),
-            None => index.put(&rows),
-        }
+        self.index.build(&rows)
     }
 }
 
@@ -117,7 +102,11 @@ impl Store for HybridStore {
     }
 
     fn adopt(&mut self) -> Result<(), StoreError> {
-        if self.index.is_there()? { self.index.adopt() } else { Ok(()) }
+        if !self.index.is_there()? {
+            tracing::info!(index = %self.workspace.shown(&self.workspace.index_db()), "there is no index; it is built");
+            self.build()?;
+        }
+        self.index.adopt()
     }
 
     fn survey(&mut self, extent: &Extent, now: SystemTime) -> Result<Survey, StoreError> {

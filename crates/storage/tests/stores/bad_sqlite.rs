@@ -188,17 +188,26 @@ fn an_index_in_any_state_leaves_the_files_the_truth() {
         for store in [&mut before, &mut bench.store()] {
             assert_eq!((figures(&mut **store).milestone_count, figures(&mut **store).kiro_enabled_count), (2, 2));
         }
+        // One milestone that is written does not make an index, which would be taken for one of all.
         put(&mut *bench.store(), "a", "tasks: [{kiro_workflow: {enabled: true}}]\nn: 2\n");
-        // The one row that was just written does not make an index of all: mending adds the others.
+        assert_eq!(figures(&mut *bench.store()).milestone_count, 2);
+        before.adopt().unwrap();
+        assert_eq!(bench.sqlite3("index.db", "SELECT id FROM milestones ORDER BY id"), "a\nb\n");
+        for store in [&mut before, &mut bench.store()] {
+            assert_eq!((figures(&mut **store).milestone_count, figures(&mut **store).kiro_enabled_count), (2, 2));
+        }
+        // A file without a row: mended once it has stood.
+        fs::write(bench.path("active/late.yaml"), "n: 1\n").unwrap();
         let later = SystemTime::now();
         let mut store = bench.store();
-        figures(&mut *store);
+        assert_eq!(figures(&mut *store).milestone_count, 2);
         let (due, again) = store.differing(later).unwrap();
         assert!(due.is_empty() && again.is_some(), "not before it has stood for ten seconds");
         let (due, _) = store.differing(later + std::time::Duration::from_secs(11)).unwrap();
         assert_eq!(due.len(), 1, "{due:?}");
         store.mend().unwrap();
-        assert_eq!(figures(&mut *store).milestone_count, 2);
+        assert_eq!(figures(&mut *store).milestone_count, 3);
+        fs::remove_file(bench.path("active/late.yaml")).unwrap();
     }
     fs::write(&path, "no database ".repeat(1000)).unwrap();
     let error = bench.store().survey(&Extent::Everything, SystemTime::now()).unwrap_err();

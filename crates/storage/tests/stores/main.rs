@@ -3,6 +3,7 @@
 #![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic, reason = "a failed step is a failed test")]
 #![allow(clippy::print_stdout, reason = "figures of a run")]
 
+mod any;
 mod bad_postgres;
 mod bad_sqlite;
 mod bench;

@@ -6,8 +6,13 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::SystemTime;
 
 use milescale_core::id::Id;
+use milescale_core::value::Value;
 use milescale_storage::store::{Extent, Seen};
 
+use proptest::strategy::{Strategy, ValueTree};
+use proptest::test_runner::TestRunner;
+
+use super::any::{any_value, plain_number};
 use super::bench::{Bench, Kind, draft, figures, put};
 
 fn id(text: &str) -> Id {
@@ -191,7 +196,12 @@ fn other_readers_of_yaml_find_the_same_values() {
         "long": {"k".repeat(300): "v".repeat(300)},
         "null": null,
     });
-    let value = milescale_core::value::Value::from_json(&json.to_string()).unwrap();
+    let value = Value::from_json(&json.to_string()).unwrap();
+    // And whatever chance brings.
+    let mut runner = TestRunner::default();
+    let strategy = any_value(plain_number().boxed());
+    let drawn = (0..400).map(|_| strategy.new_tree(&mut runner).unwrap().current()).collect();
+    let value = value.with("drawn", Value::List(drawn));
     let folder = tempfile::tempdir().unwrap();
     let path = folder.path().join("a.yaml");
     std::fs::write(&path, milescale_storage::yaml::write::write(&value)).unwrap();
@@ -202,7 +212,7 @@ fn other_readers_of_yaml_find_the_same_values() {
     };
     let script = "import json, sys, yaml; print(json.dumps(yaml.safe_load(open(sys.argv[1], encoding='utf-8'))))";
     for found in [read("python3", &["-c", script]), read("yq", &["."])] {
-        let found = milescale_core::value::Value::from_json(&found.to_string()).unwrap();
-        assert!(found == value, "{}\n{}", found.to_json(), value.to_json());
+        let found = Value::from_json(&found.to_string()).unwrap();
+        assert!(found == value, "{}\n{}\n{}", found.to_json(), value.to_json(), path.display());
     }
 }
