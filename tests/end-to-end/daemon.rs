@@ -136,7 +136,7 @@ fn lines_are_never_torn_for_who_tails_them() {
         // may end at the end of a page; its rest is there at once.
         let whole = text.iter().rposition(|&byte| byte == b'\n').map_or(0, |newline| newline + 1);
         let torn = String::from_utf8_lossy(&text[whole..]);
-        assert!(torn.is_empty() || text.len() % 4096 == 0, "half a line up to byte {}: {torn}", text.len());
+        assert!(torn.is_empty() || text.len().is_multiple_of(4096), "half a line up to byte {}: {torn}", text.len());
         for line in text[seen..whole].split_inclusive(|&byte| byte == b'\n') {
             serde_json::from_slice::<serde_json::Value>(line).unwrap();
             checked += 1;
