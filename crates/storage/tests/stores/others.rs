@@ -137,48 +137,60 @@ fn figures_in_postgresql_mean_what_they_mean_everywhere() {
 }
 
 /// How many of a shell's writes are refused while milescale reads everything all the time, beside a control without it.
-#[test]
-fn a_shell_is_seldom_refused_while_milescale_reads() {
-    const WRITES: usize = 300;
-    let bench = Bench::new(Kind::Sqlite);
+fn refused_while_milescale_reads(bench: &Bench, shell: &dyn Fn(usize) -> Command) -> usize {
     let text = format!("title: x\nnote: {}\n", "n".repeat(1800));
     let mut drafts = (0..5000).map(|number| draft(&format!("m-{number}"), &text));
     bench.store().load(&mut drafts).unwrap();
-    let shell = || {
-        (0..WRITES)
-            .filter(|number| {
-                let sql = format!("UPDATE milestones SET data = '{{\"n\":{number}}}' WHERE id = 'm-{number}'");
-                let output = Command::new("sqlite3").arg(bench.path("enterprise.db")).arg(sql).output().unwrap();
-                !output.status.success()
-            })
-            .count()
-    };
-    let control = shell();
-    let (stop, mut scans) = (AtomicBool::new(false), 0);
-    let refused = std::thread::scope(|scope| {
+    let refused = || (0..WRITES).filter(|number| !shell(*number).output().unwrap().status.success()).count();
+    let control = refused();
+    let stop = AtomicBool::new(false);
+    let (with, scans) = std::thread::scope(|scope| {
         let reader = scope.spawn(|| {
-            let mut store = bench.store();
-            let mut scans = 0;
+            let (mut store, mut scans) = (bench.store(), 0);
             while !stop.load(Ordering::Relaxed) {
-                store
-                    .scan(&mut |_| {
-                        if stop.load(Ordering::Relaxed) { ControlFlow::Break(()) } else { ControlFlow::Continue(()) }
-                    })
-                    .unwrap();
+                let on =
+                    || if stop.load(Ordering::Relaxed) { ControlFlow::Break(()) } else { ControlFlow::Continue(()) };
+                store.scan(&mut |_| on()).unwrap();
                 scans += 1;
             }
             scans
         });
-        let refused = shell();
+        let with = refused();
         stop.store(true, Ordering::Relaxed);
-        scans = reader.join().unwrap();
-        refused
+        (with, reader.join().unwrap())
     });
     println!(
-        "shell writes refused: {refused} of {WRITES} beside {scans} scans of 5000 rows, {control} without milescale"
+        "{:?}: shell writes refused: {with} of {WRITES} beside {scans} scans of 5000 rows, {control} without milescale",
+        bench.kind
     );
     assert_eq!(control, 0);
+    with
+}
+
+/// Writes of a shell in each part of a measurement.
+const WRITES: usize = 300;
+
+#[test]
+fn a_shell_of_sqlite_is_seldom_refused_while_milescale_reads() {
+    let bench = Bench::new(Kind::Sqlite);
+    let refused = refused_while_milescale_reads(&bench, &|number| {
+        let sql = format!("UPDATE milestones SET data = '{{\"n\":{number}}}' WHERE id = 'm-{number}'");
+        let mut command = Command::new("sqlite3");
+        command.arg(bench.path("enterprise.db")).arg(sql);
+        command
+    });
     assert!(refused * 4 < WRITES, "{refused} of {WRITES}: a long read transaction refuses nearly all");
+}
+
+#[test]
+fn a_shell_of_postgresql_is_never_refused_while_milescale_reads() {
+    let bench = Bench::new(Kind::Postgres);
+    let refused = refused_while_milescale_reads(&bench, &|number| {
+        let mut command = bench.postgres.as_ref().unwrap().client("plans");
+        command.args(["-c", &format!("UPDATE milestones SET data = '{{\"n\":{number}}}' WHERE id = 'm-{number}'")]);
+        command
+    });
+    assert_eq!(refused, 0);
 }
 
 /// What milescale writes reads the same in `PyYAML` (YAML 1.1) and in Debian's yq.
