@@ -33,7 +33,7 @@ const ONLY_IN: &[(&str, &[&str])] = &[
             "daemon/src/run.rs",
             "daemon/src/run/",
             "daemon/src/signals.rs",
-            "storage/src/sqlite/",
+            "storage/src/runtime.rs",
             "storage/src/postgres/",
         ],
     ),

@@ -56,6 +56,8 @@ fn follows_the_rows_of_a_database_within_a_second() {
         shell("SELECT group_concat(name) FROM pragma_table_info('milestones')"),
         "id,data,created_at,updated_at\n"
     );
+    let (code, log) = daemon.stop();
+    assert_eq!(code, 0, "{log}");
 }
 
 #[test]
@@ -113,15 +115,43 @@ fn follows_a_server_and_says_when_it_is_gone() {
     server.start_again();
     workspace.until_event("source_recovered", 1);
     daemon.until("stale", false);
+    let other_url = server.url();
     // A command whose environment names another database writes nothing.
     let mut put = workspace.command(["milestone", "put", "c", "/dev/null"]);
-    let other = put.env("DATABASE_URL", server.url()).output().unwrap();
+    let other = put.env("DATABASE_URL", other_url).output().unwrap();
     let said = String::from_utf8(other.stderr).unwrap();
     assert!(
         other.status.code() == Some(1)
             && said.contains("the running daemon keeps the milestones in postgresql://ada@127.0.0.1"),
         "{said}"
     );
+    let (code, log) = daemon.stop();
+    assert_eq!(code, 0, "{log}");
+}
+
+#[test]
+fn a_server_that_answers_nothing_holds_up_nothing_else() {
+    let silent = std::net::TcpListener::bind("127.0.0.1:0").unwrap();
+    let url = format!("postgresql://ada@{}/plans", silent.local_addr().unwrap());
+    let config = format!("storage: {{database: {{type: postgresql, url: \"{url}\"}}}}\n");
+    let workspace = Workspace::empty(BINARY);
+    workspace.write("config/storage-backend.txt", "database");
+    workspace.write("config/storage-config.yaml", config);
+    workspace.write("logs/storage-events.jsonl", "");
+    let daemon = workspace.daemon(NEVER);
+    daemon.until("stale", true);
+    let mut slowest = Duration::ZERO;
+    for (number, user) in ["ada", "lin", "kim"].iter().enumerate() {
+        let line = format!("{{\"timestamp\":\"2999-01-01T00:00:00Z\",\"user\":\"{user}\"}}\n");
+        workspace.append("logs/storage-events.jsonl", line);
+        slowest = slowest.max(daemon.until("concurrent_users", number as u64 + 1));
+    }
+    println!("slowest change to show: {slowest:?}");
+    assert!(slowest < Duration::from_secs(1), "{slowest:?}");
+    let published = daemon.published();
+    assert!(published["milestone_count"].is_null() && published["stale"] == true, "{published}");
+    assert_eq!(workspace.events_named("source_unavailable").len(), 1, "said once");
+    assert_eq!(daemon.stop().0, 0);
 }
 
 #[test]
@@ -171,7 +201,8 @@ fn the_index_of_hybrid_is_mended_and_that_is_said_before() {
     workspace.write("active/c.yaml", "title: C\n");
     until("the index follows the files", || (titles() == "b|B\nc|C\nn|N\n").then_some(()));
     daemon.until("milestone_count", 3);
-    assert!(!daemon.log().contains("ERROR"), "{}", daemon.log());
+    let (code, log) = daemon.stop();
+    assert!(code == 0 && !log.contains("ERROR"), "{log}");
 }
 
 #[test]

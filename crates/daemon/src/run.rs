@@ -126,9 +126,12 @@ struct Daemon {
     supervisor: Supervisor,
     wake: Arc<Notify>,
     inbox: Arc<Inbox>,
+    /// What the watch has told, and when it is looked at.
     hints: Hints,
-    /// When the hints that have gathered are looked at.
     look_due: Option<Instant>,
+    /// What the last look wants to see again, and when: kept apart, so that a change somewhere else does not bring it
+    /// forward.
+    again: Option<(Instant, Hints)>,
     last_cycle: Option<Instant>,
     interval: Duration,
     /// Reloads that the cycle under way takes in, and those that are done.
@@ -150,6 +153,7 @@ impl Daemon {
             inbox: Arc::new(Inbox::new(move || waker.notify_one())),
             hints: Hints::default(),
             look_due: None,
+            again: None,
             last_cycle: None,
             interval: Duration::ZERO,
             reloads_begun: 0,
@@ -208,15 +212,21 @@ impl Daemon {
             self.last_cycle = Some(now);
             self.reloads_begun = self.received.borrow().reloads;
             // A cycle takes in all that hints could name.
-            (self.hints, self.look_due) = (Hints::default(), None);
+            (self.hints, self.look_due, self.again) = (Hints::default(), None, None);
             return Some(Work::Cycle);
         }
-        self.look_due.take_if(|due| *due <= now).map(|_| Work::Look(std::mem::take(&mut self.hints)))
+        let told = self.look_due.take_if(|due| *due <= now).map(|_| std::mem::take(&mut self.hints));
+        let again = self.again.take_if(|(due, _)| *due <= now).map(|(_, hints)| hints);
+        let mut work = told.into_iter().chain(again);
+        let mut hints = work.next()?;
+        work.for_each(|more| hints.merge(more));
+        Some(Work::Look(hints))
     }
 
     fn next_turn(&self) -> Instant {
         let cycle = self.last_cycle.map_or_else(Instant::now, |last| last + self.interval);
-        self.look_due.map_or(cycle, |look| look.min(cycle))
+        let again = self.again.as_ref().map(|(due, _)| *due);
+        [self.look_due, again].into_iter().flatten().fold(cycle, Instant::min)
     }
 
     /// Takes back the worker; one that panicked is replaced by one that starts from what was remembered.
@@ -244,9 +254,8 @@ impl Daemon {
         } else {
             self.supervisor.status(done.summary);
         }
-        if let Some(again) = done.again {
-            self.look_again(done.again_at, again);
-        }
+        // Every look tells all that is to be seen again: what an earlier one told is in it.
+        self.again = done.again.map(|again| (Instant::now() + again, done.again_at));
         if done.worker.eyes.not_watching.is_some() {
             // Never more than a tenth of the time: a look may be long.
             self.look_again(Hints::everything(), POLL.max(done.took * 9));
@@ -254,16 +263,19 @@ impl Daemon {
         Ok(done.worker)
     }
 
+    /// Looks again after a while without a hint.
     fn look_again(&mut self, hints: Hints, after: Duration) {
-        self.hints.merge(hints);
         let due = Instant::now() + after;
-        self.look_due = Some(self.look_due.map_or(due, |before| before.min(due)));
+        let (due, mut all) = self.again.take().map_or((due, Hints::default()), |(before, all)| (before.min(due), all));
+        all.merge(hints);
+        self.again = Some((due, all));
     }
 
     fn gather(&mut self) {
         let hints = self.inbox.take();
         if !hints.is_empty() {
-            self.look_again(hints, DEBOUNCE);
+            self.hints.merge(hints);
+            self.look_due.get_or_insert_with(|| Instant::now() + DEBOUNCE);
         }
     }
 

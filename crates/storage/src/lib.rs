@@ -19,6 +19,7 @@ pub mod open;
 pub mod postgres;
 pub mod read;
 mod row;
+mod runtime;
 pub mod sqlite;
 pub mod store;
 pub mod workspace;

@@ -67,6 +67,8 @@ pub(crate) struct Sources {
     last_ids: LastIds,
     /// The last look at the store: when it ended, and how long it took.
     surveyed: Option<(Instant, Duration)>,
+    /// Why that look failed, where it did: place and cause.
+    store_failed: Option<(String, String)>,
     /// Files that the last look wants to see again.
     fresh: BTreeSet<PathBuf>,
     /// Changes of the store may have been missed: only a look at everything tells.
@@ -89,6 +91,7 @@ impl Sources {
             store: None,
             last_ids: LastIds::default(),
             surveyed: None,
+            store_failed: None,
             fresh: BTreeSet::new(),
             store_missed: true,
             log: EventLog::new(workspace.storage_events(), state.log_reported),
@@ -127,7 +130,8 @@ impl Sources {
         }
         self.say_unavailable(notes);
         if !self.unavailable.is_empty() {
-            again = earlier(again, Some(RETRY_AFTER));
+            // The store says itself when it is worth another try.
+            again = again.or(Some(RETRY_AFTER));
         }
         again
     }

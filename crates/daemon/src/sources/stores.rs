@@ -37,7 +37,7 @@ impl Sources {
         match opened::proves(&self.workspace, followed, in_use, named, config) {
             Ok(opened) => {
                 self.store = Some(opened);
-                self.figures.store = None;
+                (self.figures.store, self.surveyed, self.store_failed) = (None, None, None);
                 self.follower.adopt(named, notes)
             }
             Err(why) => self.follower.refuse(named, &why, notes),
@@ -47,12 +47,15 @@ impl Sources {
     pub(super) fn look_at_store(&mut self, hints: &Hints, moment: Moment, config: &Config) -> Option<Duration> {
         let missed = std::mem::replace(&mut self.store_missed, true);
         let Standing::Follows(in_use) = self.standing else { return None };
-        let named = !hints.milestones.is_empty() || hints.database;
-        if let Some((ended, took)) = self.surveyed.filter(|_| !missed && !hints.everything && !named) {
-            let due = ended + took * (AT_MOST_ONE_IN - 1);
-            if due > moment.instant {
+        let named = !hints.milestones.is_empty() || hints.database || hints.config;
+        if let Some(wait) = self.not_yet(moment).filter(|_| !hints.everything && !named) {
+            if let Some((place, cause)) = &self.store_failed {
+                self.unavailable.insert(place.clone(), cause.clone());
+                return Some(wait);
+            }
+            if !missed {
                 self.store_missed = false;
-                return Some(due - moment.instant);
+                return Some(wait);
             }
         }
         let extent = if hints.everything || missed {
@@ -66,6 +69,7 @@ impl Sources {
         self.surveyed = Some((ended, took));
         match survey {
             Ok(Survey { figures, widened, fresh }) => {
+                self.store_failed = None;
                 // The watch of a new folder may have been set only after it was looked into.
                 self.store_missed = widened;
                 self.follower.read_in_full(in_use);
@@ -75,11 +79,18 @@ impl Sources {
                 earlier(fresh, self.store_missed.then_some(NEW_FOLDER_AFTER))
             }
             Err(StoreError { place, cause, .. }) => {
-                self.unavailable.insert(place, cause);
-                // A server that answers nothing is not asked all the time.
-                Some(RETRY_AFTER.max(took * (AT_MOST_ONE_IN - 1)))
+                self.unavailable.insert(place.clone(), cause.clone());
+                self.store_failed = Some((place, cause));
+                Some(pause(took))
             }
         }
+    }
+
+    /// How long the store is left alone still, so that one that takes long, or answers nothing, is not asked all the time.
+    fn not_yet(&self, moment: Moment) -> Option<Duration> {
+        let (ended, took) = self.surveyed?;
+        let due = ended + if self.store_failed.is_some() { pause(took) } else { took * (AT_MOST_ONE_IN - 1) };
+        due.checked_duration_since(moment.instant).filter(|wait| !wait.is_zero())
     }
 
     fn survey(
@@ -139,4 +150,9 @@ impl Sources {
         let kept = self.last_ids.keep(&self.workspace, &mut *opened.store);
         [adopted, reviewed.and(kept)]
     }
+}
+
+/// When to try again after a look that failed and took so long.
+fn pause(took: Duration) -> Duration {
+    RETRY_AFTER.max(took * (AT_MOST_ONE_IN - 1))
 }

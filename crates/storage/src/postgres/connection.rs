@@ -11,13 +11,13 @@ use std::time::Duration;
 use rustls::pki_types::CertificateDer;
 use rustls::pki_types::pem::PemObject;
 use rustls::{ClientConfig, RootCertStore};
-use tokio::runtime::Runtime;
 use tokio_postgres::Client;
 use tokio_postgres::error::SqlState;
 use tokio_postgres_rustls::MakeRustlsConnect;
 
 use super::url::Target;
 use crate::error::{Problem, StoreError};
+use crate::runtime::OwnRuntime;
 
 /// How long a whole connection may take, authentication included.
 const CONNECT_AT_MOST: Duration = Duration::from_secs(10);
@@ -33,7 +33,7 @@ const LOCK_TIMEOUT_MILLISECONDS: u32 = 5000;
 
 /// A server, and the connection to it while there is one.
 pub(super) struct Connection {
-    runtime: Runtime,
+    runtime: OwnRuntime,
     target: Target,
     /// How long a statement may take.
     statement_timeout: Duration,
@@ -85,8 +85,8 @@ impl From<StoreError> for Failed {
 
 impl Connection {
     pub(super) fn new(target: Target, statement_timeout: Duration) -> Result<Self, StoreError> {
-        let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build();
-        let runtime = runtime.map_err(|error| StoreError::io(&target.shown, "a runtime cannot be started", &error))?;
+        let runtime =
+            OwnRuntime::new().map_err(|error| StoreError::io(&target.shown, "a runtime cannot be started", &error))?;
         Ok(Self { runtime, target, statement_timeout, client: None })
     }
 

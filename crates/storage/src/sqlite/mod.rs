@@ -20,11 +20,10 @@ use std::os::unix::fs::MetadataExt;
 use std::path::PathBuf;
 use std::time::{Duration, Instant};
 
+use crate::error::{Problem, StoreError};
+use crate::runtime::OwnRuntime;
 use sqlx::sqlite::{SqliteConnectOptions, SqliteSynchronous};
 use sqlx::{ConnectOptions, Connection, SqliteConnection};
-use tokio::runtime::Runtime;
-
-use crate::error::{Problem, StoreError};
 
 /// How long milescale waits for a lock of another program.
 const BUSY_TIMEOUT: Duration = Duration::from_secs(5);
@@ -49,7 +48,7 @@ pub(crate) enum Make {
 
 /// A database file, and the connection to it while there is one.
 pub(crate) struct Sqlite {
-    runtime: Runtime,
+    runtime: OwnRuntime,
     path: PathBuf,
     /// The path as people read it.
     pub(crate) shown: String,
@@ -67,8 +66,8 @@ impl fmt::Debug for Sqlite {
 impl Sqlite {
     /// A file that is opened when it is first needed.
     pub(crate) fn new(path: PathBuf, shown: String) -> Result<Self, StoreError> {
-        let runtime = tokio::runtime::Builder::new_current_thread().enable_time().build();
-        let runtime = runtime.map_err(|error| StoreError::io(&shown, "a runtime cannot be started", &error))?;
+        let runtime =
+            OwnRuntime::new().map_err(|error| StoreError::io(&shown, "a runtime cannot be started", &error))?;
         Ok(Self { runtime, path, shown, connection: None, identity: (0, 0) })
     }
 
