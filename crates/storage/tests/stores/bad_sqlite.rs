@@ -271,11 +271,26 @@ fn the_log_of_changes_stays_short_and_nothing_is_missed_by_that() {
     let mut store = bench.store();
     put(&mut *store, "a", "title: A\n");
     assert_eq!(figures(&mut *store).milestone_count, 1);
-    // As many changes as would be kept, and more.
-    bench.sqlite3("enterprise.db", "WITH RECURSIVE n(i) AS (SELECT 1 UNION ALL SELECT i + 1 FROM n WHERE i < 103000) INSERT INTO milescale_changes (id) SELECT 'a' FROM n");
+    // A change that is dropped unread, under as many as would be kept, and more.
     bench.sqlite3("enterprise.db", "INSERT INTO milestones VALUES ('b', '{}', 'x', 'x')");
+    let flood = "WITH RECURSIVE n(i) AS (SELECT 1 UNION ALL SELECT i + 1 FROM n WHERE i < 103000) \
+                 INSERT INTO milescale_changes (id) SELECT 'a' FROM n";
+    bench.sqlite3("enterprise.db", flood);
     store.adopt().unwrap();
     let kept = bench.sqlite3("enterprise.db", "SELECT max(number) - min(number) < 100500 FROM milescale_changes");
     assert_eq!(kept, "1\n");
     assert_eq!(figures(&mut *store).milestone_count, 2, "what was dropped unread makes everything be read");
+    // Somebody empties it, and it counts anew.
+    bench
+        .sqlite3("enterprise.db", "DELETE FROM milescale_changes; INSERT INTO milestones VALUES ('c', '{}', 'x', 'x')");
+    assert_eq!(figures(&mut *store).milestone_count, 3);
+    // Somebody drops it, triggers and all.
+    bench.sqlite3(
+        "enterprise.db",
+        "DROP TRIGGER milescale_inserted; INSERT INTO milestones VALUES ('d', '{}', 'x', 'x')",
+    );
+    assert_eq!(figures(&mut *store).milestone_count, 4);
+    store.adopt().unwrap();
+    bench.sqlite3("enterprise.db", "INSERT INTO milestones VALUES ('e', '{}', 'x', 'x')");
+    assert_eq!(figures(&mut *store).milestone_count, 5);
 }
