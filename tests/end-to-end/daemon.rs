@@ -188,7 +188,14 @@ fn a_second_signal_ends_a_look_that_takes_long_at_once() {
     // A hundred gigabytes without a single line: the look that has to read them takes longer than any test.
     fs::File::create(workspace.path("logs/storage-events.jsonl")).unwrap().set_len(100 << 30).unwrap();
     let daemon = workspace.daemon_at_once(NEVER);
-    daemon.until_logged("milescale starts");
+    let reads = |entry: std::io::Result<fs::DirEntry>| {
+        entry
+            .and_then(|entry| fs::read_link(entry.path()))
+            .is_ok_and(|path| path.ends_with("logs/storage-events.jsonl"))
+    };
+    until("the look is under way", || {
+        fs::read_dir(format!("/proc/{}/fd", daemon.pid())).unwrap().any(reads).then_some(())
+    });
     daemon.signal("TERM");
     daemon.until_logged("asked to stop");
     daemon.signal("TERM");
