@@ -52,12 +52,19 @@ fn filled(kind: Kind, count: usize) -> Bench {
     bench
 }
 
+/// All stores, or those whose names stand in `COSTS_OF`.
+fn kinds() -> Vec<Kind> {
+    let named = std::env::var("COSTS_OF").unwrap_or_default();
+    let all = [Kind::Files, Kind::Hybrid, Kind::Sqlite, Kind::Postgres];
+    all.into_iter().filter(|kind| named.is_empty() || named.contains(&format!("{kind:?}"))).collect()
+}
+
 #[test]
 #[ignore = "a benchmark"]
 fn costs() {
     println!("| store | milestones | figures, first | figures again | figures after one change | get | put | list |");
     println!("|---|---|---|---|---|---|---|---|");
-    for kind in [Kind::Files, Kind::Hybrid, Kind::Sqlite, Kind::Postgres] {
+    for kind in kinds() {
         for count in [100, 10_000, 100_000] {
             let bench = filled(kind, count);
             let survey =
