@@ -5,7 +5,7 @@
 
 mod postgres;
 
-pub use postgres::{PASSWORD, Postgres};
+pub use postgres::{PASSWORD, Postgres, free_port};
 
 use std::ffi::OsStr;
 use std::fs;

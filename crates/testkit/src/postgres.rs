@@ -27,6 +27,11 @@ fn programs() -> PathBuf {
     newest.expect("a version of PostgreSQL is installed").join("bin")
 }
 
+/// A port of the loopback that nobody has now.
+pub fn free_port() -> u16 {
+    TcpListener::bind("127.0.0.1:0").unwrap().local_addr().unwrap().port()
+}
+
 /// A command as a user that PostgreSQL lets run a server: not root. It ends with the thread that started it.
 fn as_server_user(program: &Path) -> Command {
     let mut command = Command::new("setpriv");
@@ -58,19 +63,30 @@ impl Postgres {
             "local all all trust\nhost all all 127.0.0.1/32 scram-sha-256\nlocal replication all trust\n",
         )
         .unwrap();
-        let port = TcpListener::bind("127.0.0.1:0").unwrap().local_addr().unwrap().port();
-        let server = Self { child: spawn(path, port), folder, port };
-        server.until_ready();
+        let server = Self::started(folder);
         server.psql("postgres", &format!("CREATE ROLE ada LOGIN PASSWORD '{PASSWORD}'"));
         server.psql("postgres", "CREATE DATABASE plans OWNER ada");
         server
     }
 
-    fn until_ready(&self) {
-        until("the server", || {
+    /// Starts a server on data that is there. A port that was free may be taken before the server has it: then another.
+    fn started(folder: tempfile::TempDir) -> Self {
+        let port = free_port();
+        let mut server = Self { child: spawn(folder.path(), port), folder, port };
+        while !server.is_ready() {
+            server.port = free_port();
+            server.child = spawn(server.folder.path(), server.port);
+        }
+        server
+    }
+
+    /// Waits until it answers; `false` where it has ended instead.
+    fn is_ready(&mut self) -> bool {
+        until("the server answers or ends", || {
             let asked = self.client("postgres").args(["-c", "SELECT 1"]).output().unwrap();
-            asked.status.success().then_some(())
-        });
+            let ended = self.child.try_wait().unwrap().is_some();
+            (asked.status.success() || ended).then_some(!ended)
+        })
     }
 
     /// Its URL over the socket, as `ada`.
@@ -145,10 +161,7 @@ impl Postgres {
             .output()
             .unwrap();
         assert!(copied.status.success(), "pg_basebackup: {}", String::from_utf8_lossy(&copied.stderr));
-        let port = TcpListener::bind("127.0.0.1:0").unwrap().local_addr().unwrap().port();
-        let standby = Self { child: spawn(folder.path(), port), folder, port };
-        standby.until_ready();
-        standby
+        Self::started(folder)
     }
 
     /// Gives it a certificate that an authority of the test's own has signed for `localhost`, and starts it anew with TLS
@@ -184,8 +197,15 @@ impl Postgres {
 
     /// Starts it again after a crash.
     pub fn start_again(&mut self) {
-        self.child = spawn(self.folder.path(), self.port);
-        self.until_ready();
+        let mut tries = 0;
+        loop {
+            self.child = spawn(self.folder.path(), self.port);
+            if self.is_ready() {
+                return;
+            }
+            tries += 1;
+            assert!(tries < 100, "its port is taken: {}", fs::read_to_string(self.folder.path().join("log")).unwrap());
+        }
     }
 }
 
