@@ -130,7 +130,7 @@ fn follows_a_server_and_says_when_it_is_gone() {
 }
 
 #[test]
-fn a_server_that_answers_nothing_holds_up_nothing_else() {
+fn beside_a_server_that_answers_nothing_the_rest_shows_within_a_second() {
     let silent = std::net::TcpListener::bind("127.0.0.1:0").unwrap();
     let url = format!("postgresql://ada@{}/plans", silent.local_addr().unwrap());
     let config = format!("storage: {{database: {{type: postgresql, url: \"{url}\"}}}}\n");
