@@ -40,7 +40,7 @@ impl HybridStore {
         }
         // Without a change on either side, only what stands already can have come of age.
         self.index.look()?;
-        let state = Some((self.index.changes, self.files_changed));
+        let state = Some((self.index.changes, self.files.changes()));
         if self.compared == state && self.differing.is_empty() {
             return Ok((Vec::new(), None));
         }

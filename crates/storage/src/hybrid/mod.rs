@@ -29,8 +29,6 @@ pub struct HybridStore {
     differing: HashMap<String, mend::Standing>,
     /// Those of them that are to be mended: id, what the row is, what it should be.
     due: Vec<(String, Option<IndexRow>, Option<IndexRow>)>,
-    /// How often a look has found the files changed.
-    files_changed: u64,
     /// How often the index and the files had changed when both were last compared.
     compared: Option<(u64, u64)>,
 }
@@ -44,7 +42,6 @@ impl HybridStore {
             workspace: workspace.clone(),
             differing: HashMap::new(),
             due: Vec::new(),
-            files_changed: 0,
             compared: None,
         })
     }
@@ -111,7 +108,6 @@ impl Store for HybridStore {
 
     fn survey(&mut self, extent: &Extent, now: SystemTime) -> Result<Survey, StoreError> {
         let survey = self.files.survey(extent, now)?;
-        self.files_changed = self.files.changes();
         let figures = self.figures(survey.figures)?;
         Ok(Survey { figures, ..survey })
     }
