@@ -39,9 +39,7 @@ impl Access {
             format!("{}: it cannot be read ({}); run `milescale check`", workspace.shown(&workspace.state()), error.0)
         })?;
         let in_use = followed.followed.unwrap_or(named);
-        let mut config_of = config.config().clone();
-        config_of.database.engine = in_use.engine.unwrap_or(config_of.database.engine);
-        let store = Which::of(in_use.backend, &config_of).open(workspace, 0).map_err(|error| error.to_string())?;
+        let store = Which::of(in_use, config.config()).open(workspace, 0).map_err(|error| error.to_string())?;
         let only_read = if in_use == named {
             other_than_the_daemons(workspace, &*store)
         } else {

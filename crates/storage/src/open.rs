@@ -2,7 +2,7 @@
 
 use std::time::Duration;
 
-use milescale_core::backend::{Backend, Engine};
+use milescale_core::backend::{Backend, Engine, InUse};
 use milescale_core::config::Config;
 
 use crate::error::StoreError;
@@ -23,13 +23,12 @@ pub struct Which {
 }
 
 impl Which {
-    /// What a backend is under a configuration.
-    pub fn of(backend: Backend, config: &Config) -> Self {
+    /// What a store in use is under a configuration; its engine is its own, whatever the configuration says by now.
+    pub fn of(in_use: InUse, config: &Config) -> Self {
         let database = &config.database;
-        let database = (database.engine, database.url.clone(), database.schema.clone());
         Self {
-            backend,
-            database: (backend == Backend::Database).then_some(database),
+            backend: in_use.backend,
+            database: in_use.engine.map(|engine| (engine, database.url.clone(), database.schema.clone())),
             statement_timeout: Duration::from_secs(config.performance.query_timeout),
         }
     }

@@ -33,19 +33,12 @@ impl Opened {
         config: &Config,
         remembered: u64,
     ) -> Result<Self, StoreError> {
-        let which = Which::of(in_use.backend, &with_engine(config, in_use));
+        let which = Which::of(in_use, config);
         match before {
             Some(before) if before.which == which => Ok(before),
             _ => Ok(Self { store: which.open(workspace, remembered)?, which }),
         }
     }
-}
-
-/// The configuration with the engine of this store.
-fn with_engine(config: &Config, in_use: InUse) -> Config {
-    let mut config = config.clone();
-    config.database.engine = in_use.engine.unwrap_or(config.database.engine);
-    config
 }
 
 /// The ids of the last full reading, kept across restarts.
