@@ -5,6 +5,7 @@
 //! [`decision::Decision`]; [`mod@line`] holds the shapes of what people tail.
 
 pub mod backend;
+pub mod base;
 pub mod config;
 pub mod decimal;
 pub mod decision;
@@ -14,6 +15,7 @@ pub mod facts;
 pub mod figures;
 pub mod id;
 pub mod line;
+pub mod migration;
 pub mod milestone;
 pub mod notification;
 pub mod text;

@@ -151,6 +151,26 @@ events! {
     Monitoring = "migration_monitoring",
     /// A move is recommended; once per pair.
     Recommended = "migration_recommended",
+    /// A migration has begun.
+    MigrationStarted = "migration_started",
+    /// How far a migration is.
+    MigrationProgress = "migration_progress",
+    /// A migration is done: the new store is in use and compared.
+    MigrationCompleted = "migration_completed",
+    /// A migration failed before the switch; the old store is in use as before.
+    MigrationFailed = "migration_failed",
+    /// A failed or interrupted migration was undone: its target is cleared.
+    MigrationRolledBack = "migration_rolled_back",
+    /// An undo failed: a person has to look.
+    MigrationStuck = "migration_stuck",
+    /// Changes on an old store that were brought into the store in use.
+    ChangesImported = "changes_imported",
+    /// Changes on an old store that wait until a person says `milescale import`.
+    ChangesHeld = "changes_held",
+    /// Milestones that are gone on an old store, or hold an earlier content there: nothing is done about it.
+    ChangesReported = "changes_reported",
+    /// Automatic migrations are paused, or no longer.
+    MigrationsPaused = "migrations_paused",
     /// The marker names another backend.
     BackendChanged = "backend_changed",
     /// An edit of the configuration is in force.

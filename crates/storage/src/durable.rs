@@ -5,7 +5,7 @@
 
 use std::fs::{self, File, Metadata, OpenOptions};
 use std::io::{self, Write};
-use std::os::unix::fs::{MetadataExt, fchown};
+use std::os::unix::fs::{MetadataExt, PermissionsExt, fchown};
 use std::path::{Path, PathBuf};
 use std::sync::atomic::{AtomicU32, Ordering};
 
@@ -47,6 +47,94 @@ pub fn create(path: &Path, content: &[u8]) -> io::Result<bool> {
         Ok(()) => sync_folder(path).map(|()| true),
         Err(error) if error.kind() == io::ErrorKind::AlreadyExists => Ok(false),
         Err(error) => Err(error),
+    }
+}
+
+/// Like [`create`]; the content is made from the file's inode, which no copy of it has.
+pub fn create_marked(path: &Path, content: impl FnOnce(u64) -> String) -> io::Result<bool> {
+    let temporary = marked(path, content)?;
+    let linked = fs::hard_link(&temporary, path);
+    let _ = fs::remove_file(&temporary);
+    match linked {
+        Ok(()) => sync_folder(path).map(|()| true),
+        Err(error) if error.kind() == io::ErrorKind::AlreadyExists => Ok(false),
+        Err(error) => Err(error),
+    }
+}
+
+/// Like [`replace`]; the content is made from the file's inode, which no copy of it has.
+pub fn replace_marked(path: &Path, content: impl FnOnce(u64) -> String) -> io::Result<()> {
+    let temporary = marked(path, content)?;
+    put(&temporary, path).and_then(|()| sync_folder(path))
+}
+
+fn marked(path: &Path, content: impl FnOnce(u64) -> String) -> io::Result<PathBuf> {
+    let temporary = temporary_beside(path);
+    let write = || {
+        let mut file = OpenOptions::new().write(true).create(true).truncate(true).open(&temporary)?;
+        let inode = file.metadata()?.ino();
+        file.write_all(content(inode).as_bytes())?;
+        file.sync_all()
+    };
+    write().inspect_err(|_| drop(fs::remove_file(&temporary)))?;
+    Ok(temporary)
+}
+
+/// Creates many files whose folder nobody reads yet: each is there whole under its name or not at all, and all are on the
+/// disk once [`sync_file_system`] returns. `false`: something has the name already.
+pub fn create_among_many(path: &Path, content: &[u8]) -> io::Result<bool> {
+    let temporary = written(path, content, Promise::WholeOnly)?;
+    match renameat_with(CWD, &temporary, CWD, path, RenameFlags::NOREPLACE) {
+        Ok(()) => Ok(true),
+        Err(error) => {
+            let _ = fs::remove_file(&temporary);
+            if error == rustix::io::Errno::EXIST { Ok(false) } else { Err(error.into()) }
+        }
+    }
+}
+
+/// Waits until everything that was written to the file system of a folder is on the disk.
+pub fn sync_file_system(folder: &Path) -> io::Result<()> {
+    rustix::fs::syncfs(File::open(folder)?).map_err(io::Error::from)
+}
+
+/// A file that grows by appending while nobody else reads it; there under its name once [`Growing::finish`] returns.
+#[derive(Debug)]
+pub struct Growing {
+    file: io::BufWriter<File>,
+}
+
+impl Growing {
+    /// A new one. An existing `path` is an error of kind `AlreadyExists`.
+    pub fn create(path: &Path) -> io::Result<Self> {
+        Ok(Self { file: io::BufWriter::new(OpenOptions::new().write(true).create_new(true).open(path)?) })
+    }
+
+    /// Appends.
+    pub fn append(&mut self, bytes: &[u8]) -> io::Result<()> {
+        self.file.write_all(bytes)
+    }
+
+    /// Ends it: everything is on the disk.
+    pub fn finish(self, path: &Path) -> io::Result<()> {
+        self.file.into_inner().map_err(io::IntoInnerError::into_error)?.sync_all()?;
+        sync_folder(path)
+    }
+}
+
+/// Sets a file's mode. One that is gone is no error.
+pub fn set_mode(path: &Path, mode: u32) -> io::Result<()> {
+    match fs::set_permissions(path, fs::Permissions::from_mode(mode)) {
+        Err(error) if error.kind() != io::ErrorKind::NotFound => Err(error),
+        _ => Ok(()),
+    }
+}
+
+/// Removes a folder of milescale's own with all that is in it; one that is gone is no error.
+pub fn remove_folder(path: &Path) -> io::Result<()> {
+    match fs::remove_dir_all(path) {
+        Err(error) if error.kind() != io::ErrorKind::NotFound => Err(error),
+        _ => Ok(()),
     }
 }
 
@@ -137,9 +225,7 @@ pub fn remove_leftovers(folder: &Path) {
 
 /// Writes a temporary file beside `path`.
 fn written(path: &Path, content: &[u8], promise: Promise) -> io::Result<PathBuf> {
-    static COUNT: AtomicU32 = AtomicU32::new(0);
-    let number = COUNT.fetch_add(1, Ordering::Relaxed);
-    let temporary = path.with_file_name(format!("{TEMPORARY_PREFIX}{}-{number}", std::process::id()));
+    let temporary = temporary_beside(path);
     let write = || {
         let mut file = OpenOptions::new().write(true).create(true).truncate(true).open(&temporary)?;
         file.write_all(content)?;
@@ -147,6 +233,12 @@ fn written(path: &Path, content: &[u8], promise: Promise) -> io::Result<PathBuf>
     };
     write().inspect_err(|_| drop(fs::remove_file(&temporary)))?;
     Ok(temporary)
+}
+
+fn temporary_beside(path: &Path) -> PathBuf {
+    static COUNT: AtomicU32 = AtomicU32::new(0);
+    let number = COUNT.fetch_add(1, Ordering::Relaxed);
+    path.with_file_name(format!("{TEMPORARY_PREFIX}{}-{number}", std::process::id()))
 }
 
 fn put(temporary: &Path, path: &Path) -> io::Result<()> {

@@ -4,13 +4,16 @@
 //! [`sqlite`] and in [`postgres`]. YAML is the matter of [`yaml`] alone, writing files that of [`durable`] and, for lines,
 //! [`jsonl`]. Nothing here reads the clock or the environment.
 
+pub mod backup;
 pub mod config_file;
+pub mod conflicts;
 pub mod durable;
 pub mod error;
 pub mod files;
 pub mod hybrid;
 pub mod identity;
 pub mod jsonl;
+pub mod ledger;
 pub mod lock;
 pub mod locks;
 pub mod marker;
@@ -18,9 +21,11 @@ pub mod notification;
 pub mod open;
 pub mod postgres;
 pub mod read;
+pub mod record;
 mod row;
 mod runtime;
 pub mod sqlite;
 pub mod store;
+pub mod switch;
 pub mod workspace;
 pub mod yaml;

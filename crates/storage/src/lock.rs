@@ -57,13 +57,26 @@ pub fn try_take(path: &Path) -> io::Result<Attempt> {
     }
 }
 
+/// Whether a lock is held by one process alone or by several at once.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Share {
+    /// By one alone.
+    Alone,
+    /// By any number of those who share it.
+    Shared,
+}
+
 /// Takes the lock, waiting for at most so long; `None` when another process has it all that time. The file is made where
 /// it is missing; its folder must be there.
-pub fn wait_for(path: &Path, patience: Duration) -> io::Result<Option<Held>> {
+pub fn wait_for(path: &Path, share: Share, patience: Duration) -> io::Result<Option<Held>> {
     let file = OpenOptions::new().read(true).write(true).create(true).truncate(false).open(path)?;
     let end = Instant::now() + patience;
     loop {
-        match file.try_lock() {
+        let tried = match share {
+            Share::Alone => file.try_lock(),
+            Share::Shared => file.try_lock_shared(),
+        };
+        match tried {
             Ok(()) => return Ok(Some(Held { file })),
             Err(TryLockError::Error(error)) => return Err(error),
             Err(TryLockError::WouldBlock) if Instant::now() >= end => return Ok(None),

@@ -3,21 +3,23 @@
 //! A store is plain blocking code for one thread at a time. What others do meanwhile it finds by content: every write is
 //! a compare-and-set on the digest of the text that the caller has seen.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::fmt;
 use std::ops::ControlFlow;
 use std::path::PathBuf;
 use std::time::{Duration, SystemTime};
 
 use jiff::Timestamp;
+use milescale_core::base::{Content, Side};
 use milescale_core::digest::Digest;
 use milescale_core::document::Flaw;
 use milescale_core::figures::StoreFigures;
-use milescale_core::id::Id;
-use milescale_core::milestone::{ARCHIVED, Columns};
+use milescale_core::id::{BadId, Id};
+use milescale_core::milestone::{ARCHIVED, Columns, read_instant};
 use milescale_core::value::Value;
 
-use crate::error::StoreError;
+use crate::error::{Problem, StoreError};
+use crate::ledger::{AT_ONCE, Ledger};
 use crate::row::place;
 use crate::yaml;
 
@@ -64,6 +66,12 @@ impl Milestone {
     pub fn digest(&self) -> Digest {
         Digest::of(&self.text)
     }
+
+    /// What it is compared by. Of what cannot be read, the bytes.
+    pub fn content(&self) -> Content {
+        let text = self.digest();
+        Content { value: self.value.as_ref().map_or(text, Value::digest), text }
+    }
 }
 
 /// A milestone to be written: checked, so that every store can keep it.
@@ -79,6 +87,8 @@ pub struct Draft {
     pub columns: Columns,
     /// When it is written.
     pub now: Timestamp,
+    /// When its content came to be: now, or, where it is moved from another store, what that says.
+    pub updated: Timestamp,
 }
 
 impl Draft {
@@ -96,7 +106,29 @@ impl Draft {
             return Err(Flaw { position: Some(document.node(declared).position), reason });
         }
         let columns = Columns::of(id.as_str(), document.tree());
-        Ok(Self { id, text, value, columns, now })
+        Ok(Self { id, text, value, columns, now, updated: now })
+    }
+
+    /// A milestone of another store, as it is.
+    ///
+    /// # Errors
+    /// Why not every store could keep it.
+    pub fn of(milestone: &Milestone, now: Timestamp) -> Result<Self, Flaw> {
+        let id = milestone.id.parse().map_err(|bad: BadId| Flaw { position: None, reason: bad.to_string() })?;
+        let value = milestone.value.clone()?;
+        let updated = milestone.updated_at.as_deref().and_then(read_instant).unwrap_or(now);
+        let columns = milestone.columns.clone();
+        Ok(Self { id, text: milestone.text.clone(), value, columns, now, updated })
+    }
+
+    /// What it is compared by.
+    pub fn content(&self) -> Content {
+        Content { value: self.value.digest(), text: Digest::of(&self.text) }
+    }
+
+    /// Whether it counts no more.
+    pub fn is_archived(&self) -> bool {
+        self.columns.status.as_deref() == Some(ARCHIVED)
     }
 
     /// The same milestone archived. Its text is edited with its comments kept.
@@ -117,6 +149,15 @@ pub enum Seen {
     Nothing,
     /// A text with this digest.
     Text(Digest),
+}
+
+/// Which milestones may have changed since somebody asked last.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Touched {
+    /// These; some may be gone, some the same as before.
+    Ids(BTreeSet<String>),
+    /// Only a look at all of them tells.
+    Everything,
 }
 
 /// What became of a row of an index that did not say what its file says.
@@ -229,11 +270,90 @@ pub trait Store: fmt::Debug + Send {
     /// Writes an archived milestone if its content is what was seen, so that it counts no more.
     fn archive(&mut self, draft: &Draft, seen: Digest) -> Result<(), StoreError>;
 
-    /// Writes many milestones that are not there yet into a store that nobody else writes to. How many.
+    /// What a store that is to be filled holds of a milestone, also where it does not count: one among the finished ones.
+    fn held(&mut self, id: &Id) -> Result<Option<Milestone>, StoreError> {
+        match self.get(id) {
+            Ok(milestone) => Ok(Some(milestone)),
+            Err(error) if error.problem == Problem::NotThere => Ok(None),
+            Err(error) => Err(error),
+        }
+    }
+
+    /// Writes a milestone of another side where it belongs here, as [`Store::put`] does, and in the same step what it is as
+    /// the base of that side.
+    fn bring(&mut self, draft: &Draft, seen: Seen, from: Side) -> Result<(), StoreError>;
+
+    /// Takes a milestone out, if its content is what was seen. The content is kept for a while.
+    fn remove(&mut self, id: &Id, seen: Digest, now: Timestamp) -> Result<(), StoreError>;
+
+    /// Whether there is such a store: its file or its table.
+    fn exists(&mut self) -> Result<bool, StoreError> {
+        Ok(true)
+    }
+
+    /// Looks whether it could be filled: the server's version, its role, the rights; nothing is changed.
+    fn can_be_filled(&mut self) -> Result<(), StoreError> {
+        Ok(())
+    }
+
+    /// Makes the store where there is none, and what milescale needs in it to fill it.
+    fn prepare(&mut self) -> Result<(), StoreError>;
+
+    /// Writes many milestones that are not there yet into a store that nobody else writes to, and what they are as the
+    /// base of the side that they come from. How many. `number`, where the store can keep it, is committed with them.
     ///
     /// # Errors
     /// After one, some may be there and others not.
-    fn load(&mut self, drafts: &mut dyn Iterator<Item = Draft>) -> Result<u64, StoreError>;
+    fn load(&mut self, drafts: &mut dyn Iterator<Item = Draft>, from: Side, number: u64) -> Result<u64, StoreError>;
+
+    /// Takes out again what was loaded or brought from a side and is still the same: an unfinished target. How many
+    /// milestones it leaves, because they are not what was brought.
+    fn clear(&mut self, from: Side, now: Timestamp) -> Result<u64, StoreError> {
+        let (mut after, mut left) = (None::<String>, 0);
+        loop {
+            let page = self.ledger()?.page(from, after.as_deref(), AT_ONCE)?;
+            let Some((last, _)) = page.last() else { break };
+            after = Some(last.clone());
+            for (id, known) in page {
+                let Ok(id) = id.parse::<Id>() else { continue };
+                let Some(there) = self.held(&id)? else { continue };
+                if there.content().value == known.content.value {
+                    self.remove(&id, there.digest(), now)?;
+                } else {
+                    left += 1;
+                }
+            }
+        }
+        self.ledger()?.forget(from)?;
+        Ok(left)
+    }
+
+    /// Brings up to date what is derived from the milestones, all at once.
+    fn derive(&mut self) -> Result<(), StoreError> {
+        Ok(())
+    }
+
+    /// What others may have changed since the last call; the first call answers [`Touched::Everything`] and begins to
+    /// watch. `now` is the wall clock.
+    fn touched(&mut self, now: SystemTime) -> Result<Touched, StoreError>;
+
+    /// Keeps every other writer out until [`Store::release`], where that can be done; readers go on.
+    ///
+    /// # Errors
+    /// [`Problem::Busy`](crate::error::Problem::Busy) where somebody else writes just now.
+    fn hold(&mut self) -> Result<(), StoreError> {
+        Ok(())
+    }
+
+    /// Lets other writers go on.
+    fn release(&mut self) {}
+
+    /// The base of old stores, kept with this one.
+    fn ledger(&mut self) -> Result<&mut dyn Ledger, StoreError>;
+
+    /// Makes the store, which is not in use any more, refuse what others write to it, with this message; nothing is
+    /// dropped. Or lets it take writes again.
+    fn refuse_writes(&mut self, message: Option<&str>) -> Result<(), StoreError>;
 
     /// Everything that is wrong with what is kept here, in words. Reads all of it.
     fn check(&mut self) -> Result<Vec<String>, StoreError>;

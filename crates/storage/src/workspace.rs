@@ -68,6 +68,30 @@ paths! {
     daemon_lock = ".milescale/daemon.lock";
     /// The number that says which workspace this is.
     identity = ".milescale/identity";
+    /// Held for the life of a migration, a recovery, or a sweep of old stores.
+    migration_lock = ".milescale/migration.lock";
+    /// Held by the milestone verbs while they write, shared, and by the switch, alone.
+    switch_lock = ".milescale/switch.lock";
+    /// Taken before the switch's lock, so that those who come later wait behind the switch.
+    switch_gate = ".milescale/switch.gate";
+    /// What is in use, what was, and the migration under way.
+    record = ".milescale/migration.json";
+    /// The milestones that the milestone verbs have written during a migration.
+    dirty = ".milescale/dirty.jsonl";
+    /// Changes of old stores that wait for a person.
+    held = ".milescale/held.json";
+    /// While it is there, milescale migrates nothing by itself.
+    paused = ".milescale/paused.json";
+    /// The base of old stores, where milestone files are in use.
+    base_db = ".milescale/base.db";
+    /// Milestone files that a person, or the configuration, has retired.
+    retired = ".milescale/retired";
+    /// Backups.
+    backups = "backups";
+    /// What stands beside milestone files that are not in use any more.
+    moved_note = "active/MOVED-TO-A-DATABASE.txt";
+    /// The modes that milestone files had before they became read-only.
+    modes = ".milescale/modes.json";
     /// Held by milescale while it replaces a milestone file.
     write_lock = ".milescale/write.lock";
     /// What must outlive a restart.

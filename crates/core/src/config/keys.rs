@@ -1,6 +1,6 @@
 //! The table of keys: what `config show`, the schema and the reading of a document all go by.
 
-use super::{Choice, Config};
+use super::{Choice, Config, FilesAfter};
 use crate::backend::{Backend, Engine};
 
 /// What a key takes.
@@ -81,7 +81,6 @@ pub fn key(path: &str) -> Option<&'static Key> {
 /// The largest number of a key without a limit of its own: what every JSON reader takes exactly.
 const MOST: u64 = 9_007_199_254_740_991;
 const POSITIVE: Kind = Kind::Count { least: 1, most: MOST };
-const LATER: Option<&str> = Some("migrations come with a later version");
 const REFERENCE: Option<&str> = Some("milescale has no such cache; other programs may read it");
 
 macro_rules! count {
@@ -214,26 +213,50 @@ pub static KEYS: &[Key] = &[
     flag!(
         "storage.migration.auto_migrate",
         "Move the milestones by itself when the confidence reaches 80.",
-        Some("migrations come with a later version; the notification says so"),
+        None,
         migration.auto_migrate
     ),
     flag!(
         "storage.migration.auto_downscale",
         "Move by itself to a smaller backend too.",
-        LATER,
+        None,
         migration.auto_downscale
     ),
     flag!(
         "storage.migration.backup_before_migration",
         "Take a backup before a migration.",
-        LATER,
+        None,
         migration.backup_before_migration
     ),
     flag!(
         "storage.migration.rollback_on_failure",
         "Remove the unfinished target of a failed migration.",
-        LATER,
+        None,
         migration.rollback_on_failure
+    ),
+    Key {
+        path: "storage.migration.files_after",
+        kind: Kind::Word(&["keep", "retire"]),
+        about: "After a move to a database: keep the YAML files, read-only, or retire them to .milescale/retired/.",
+        without_effect: None,
+        get: |config| {
+            Value::Text(match config.migration.files_after {
+                FilesAfter::Keep => "keep".to_owned(),
+                FilesAfter::Retire => "retire".to_owned(),
+            })
+        },
+        set: |config, value| {
+            if let Value::Text(word) = value {
+                config.migration.files_after = if word == "retire" { FilesAfter::Retire } else { FilesAfter::Keep };
+            }
+        },
+    },
+    count!(
+        "storage.migration.automatic_per_day",
+        Kind::Count { least: 1, most: 1000 },
+        "How often milescale moves the data by itself within 24 hours at most.",
+        None,
+        migration.automatic_per_day
     ),
     count!(
         "storage.monitoring.interval",

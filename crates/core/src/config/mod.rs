@@ -68,6 +68,21 @@ pub struct Migration {
     pub backup_before_migration: bool,
     /// Remove an unfinished target.
     pub rollback_on_failure: bool,
+    /// What becomes of milestone files after a move to a database.
+    pub files_after: FilesAfter,
+    /// How often milescale moves the data by itself within 24 hours at most.
+    pub automatic_per_day: u64,
+}
+
+/// `storage.migration.files_after`.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Serialize, Deserialize)]
+#[serde(rename_all = "lowercase")]
+pub enum FilesAfter {
+    /// They stay where they are, read-only, with a note.
+    #[default]
+    Keep,
+    /// They are moved to `.milescale/retired/`.
+    Retire,
 }
 
 /// `storage.performance`: keys of the reference.
@@ -124,6 +139,8 @@ impl Default for Config {
                 auto_downscale: false,
                 backup_before_migration: true,
                 rollback_on_failure: true,
+                files_after: FilesAfter::Keep,
+                automatic_per_day: 2,
             },
             monitoring: Monitoring { interval: 300, rotate_at_mib: 10, rotated_files: 5 },
         }

@@ -3,6 +3,7 @@
 //! Two values are equal when every reader takes them for the same: mappings whatever the order of their keys, numbers
 //! whatever their spelling (`1e3` and `1000.0`).
 
+mod canonical;
 mod convert;
 mod json;
 mod number;

@@ -93,6 +93,14 @@ impl Number {
         &self.0
     }
 
+    /// One text for all spellings of the same number.
+    pub(super) fn normal(&self) -> String {
+        match self.parts() {
+            Some((negative, digits, exponent)) => format!("{}{digits}e{exponent}", if negative { "-" } else { "" }),
+            None => self.0.to_string(),
+        }
+    }
+
     /// Sign, digits without zeros at either end, and the power of ten that they count; zero has no sign and no digits.
     fn parts(&self) -> Option<(bool, String, i64)> {
         let (negative, rest) = self.0.strip_prefix('-').map_or((false, &*self.0), |rest| (true, rest));

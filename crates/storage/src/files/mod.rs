@@ -2,11 +2,12 @@
 
 mod columns;
 mod displaced;
+mod moving;
 mod store;
 mod texts;
 mod walk;
 
-use std::collections::HashMap;
+use std::collections::{BTreeSet, HashMap};
 use std::ffi::OsStr;
 use std::io;
 use std::path::{Path, PathBuf};
@@ -19,12 +20,14 @@ use milescale_core::milestone::Columns;
 
 use crate::error::{Problem, StoreError};
 use crate::read::{Stamp, Symlinks, read_regular};
+use crate::sqlite::LedgerFile;
 use crate::store::Extent;
 use crate::workspace::Workspace;
 use crate::yaml;
 
 pub(crate) use columns::ColumnsHash;
 pub use displaced::{Overwritten, review};
+pub use moving::retire;
 
 /// A file changed this short a time before it was read may change again without a new stamp: it is read again.
 const CLOCK_TICK_NANOSECONDS: i64 = 2_000_000_000;
@@ -62,12 +65,25 @@ pub struct FileStore {
     changes: u64,
     /// Milestones that were there before this process looked; guards against taking a lost folder for an empty one.
     remembered: u64,
+    /// Ids whose files were read or forgotten since somebody asked, once somebody has.
+    touched: Option<BTreeSet<String>>,
+    /// The base of old stores, once it was needed.
+    ledger: Option<LedgerFile>,
 }
 
 impl FileStore {
     /// The store in `active/`; nothing is read yet. `remembered` is the last known number of milestones, 0 if none is.
     pub fn new(workspace: Workspace, remembered: u64) -> Self {
-        Self { active: workspace.active(), workspace, entries: HashMap::new(), look: 0, changes: 0, remembered }
+        Self {
+            active: workspace.active(),
+            workspace,
+            entries: HashMap::new(),
+            look: 0,
+            changes: 0,
+            remembered,
+            touched: None,
+            ledger: None,
+        }
     }
 
     /// Looks and remembers what is there. Whether the look was widened to everything.
@@ -100,7 +116,14 @@ impl FileStore {
             self.read(path, now)?;
         }
         let (look, before) = (self.look, self.entries.len());
-        self.entries.retain(|_, entry| entry.seen == look);
+        let touched = &mut self.touched;
+        self.entries.retain(|path, entry| {
+            let is_there = entry.seen == look;
+            if let Some(touched) = touched.as_mut().filter(|_| !is_there) {
+                touched.insert(id_of(path));
+            }
+            is_there
+        });
         self.changes += (before - self.entries.len()) as u64;
         self.entries.shrink_to(self.entries.len() * 2);
         self.remembered = self.entries.len() as u64;
@@ -129,6 +152,9 @@ impl FileStore {
     fn forget(&mut self, inside: &Path) -> Found {
         let was_file = self.entries.remove(inside).is_some();
         self.changes += u64::from(was_file);
+        if was_file {
+            self.touch(inside);
+        }
         if was_file || !self.entries.keys().any(|path| path.starts_with(inside)) { Found::File } else { Found::Folder }
     }
 
@@ -144,6 +170,7 @@ impl FileStore {
             }
         }
         self.changes += 1;
+        self.touch(&inside);
         match read_regular(&path, Symlinks::Refuse, yaml::SIZE_LIMIT) {
             Ok((content, metadata)) => {
                 let stamp = Stamp::of(&metadata);
@@ -176,6 +203,12 @@ impl FileStore {
             }
         }
         Ok(())
+    }
+
+    fn touch(&mut self, inside: &Path) {
+        if let Some(touched) = &mut self.touched {
+            touched.insert(id_of(inside));
+        }
     }
 
     /// The files that another look is due at.

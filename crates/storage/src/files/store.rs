@@ -1,6 +1,6 @@
 //! Milestone files as a [`Store`].
 
-use std::collections::{BTreeMap, HashMap};
+use std::collections::{BTreeMap, BTreeSet, HashMap};
 use std::ffi::OsStr;
 use std::fs::Metadata;
 use std::ops::ControlFlow;
@@ -8,6 +8,7 @@ use std::path::{Path, PathBuf};
 use std::time::SystemTime;
 
 use jiff::Timestamp;
+use milescale_core::base::Side;
 use milescale_core::digest::Digest;
 use milescale_core::document::Flaw;
 use milescale_core::id::Id;
@@ -16,8 +17,10 @@ use milescale_core::timestamp;
 use milescale_core::value::Value;
 
 use super::{FileStore, Remark, id_of, walk};
+use crate::durable;
 use crate::error::{Problem, StoreError};
-use crate::store::{Draft, Extent, Milestone, Seen, Store, Survey};
+use crate::ledger::Ledger;
+use crate::store::{Draft, Extent, Milestone, Seen, Store, Survey, Touched};
 use crate::yaml;
 
 impl FileStore {
@@ -148,13 +151,53 @@ impl Store for FileStore {
         self.complete(&path, draft).map(drop)
     }
 
-    fn load(&mut self, drafts: &mut dyn Iterator<Item = Draft>) -> Result<u64, StoreError> {
-        let (_alone, mut count) = (self.alone()?, 0);
-        for draft in drafts {
-            self.write(&draft, Seen::Nothing)?;
-            count += 1;
+    fn held(&mut self, id: &Id) -> Result<Option<Milestone>, StoreError> {
+        match self.get(id) {
+            Ok(milestone) => Ok(Some(milestone)),
+            Err(error) if error.problem == Problem::NotThere => self.finished(id),
+            Err(error) => Err(error),
         }
-        Ok(count)
+    }
+
+    fn bring(&mut self, draft: &Draft, seen: Seen, from: Side) -> Result<(), StoreError> {
+        self.place(draft, seen)?;
+        // Dying here costs nothing: the next look finds both sides equal, and the base advances then.
+        self.own_ledger()?.set(from, &[(draft.id.to_string(), draft.content())])
+    }
+
+    fn remove(&mut self, id: &Id, seen: Digest, now: Timestamp) -> Result<(), StoreError> {
+        self.take_out_id(id, seen, now)
+    }
+
+    fn prepare(&mut self) -> Result<(), StoreError> {
+        for folder in [&self.active, &self.workspace.completed(), &self.workspace.own()] {
+            durable::create_folder(folder)
+                .map_err(|error| StoreError::io(self.workspace.shown(folder), "it cannot be made", &error))?;
+        }
+        self.own_ledger().map(drop)
+    }
+
+    fn load(&mut self, drafts: &mut dyn Iterator<Item = Draft>, from: Side, _: u64) -> Result<u64, StoreError> {
+        self.load_all(drafts, from)
+    }
+
+    fn touched(&mut self, now: SystemTime) -> Result<Touched, StoreError> {
+        self.look(&Extent::Everything, now)?;
+        match self.touched.replace(BTreeSet::new()) {
+            Some(ids) => Ok(Touched::Ids(ids)),
+            None => Ok(Touched::Everything),
+        }
+    }
+
+    fn ledger(&mut self) -> Result<&mut dyn Ledger, StoreError> {
+        self.own_ledger()
+    }
+
+    fn refuse_writes(&mut self, message: Option<&str>) -> Result<(), StoreError> {
+        match message {
+            Some(message) => self.make_read_only(message),
+            None => self.make_writable(),
+        }
     }
 
     fn check(&mut self) -> Result<Vec<String>, StoreError> {

@@ -15,7 +15,7 @@ use milescale_core::id::Id;
 use super::{FileStore, displaced, id_of, walk};
 use crate::durable;
 use crate::error::{Problem, StoreError};
-use crate::lock::{self, Held};
+use crate::lock::{self, Held, Share};
 use crate::read::{Symlinks, read_regular};
 use crate::store::{Draft, Seen};
 use crate::workspace::OWN_GITIGNORE;
@@ -67,7 +67,7 @@ impl FileStore {
         let failed = |error: io::Error| StoreError::io(self.workspace.shown(&path), "it cannot be locked", &error);
         durable::create_folder(&self.workspace.own()).map_err(failed)?;
         durable::create(&self.workspace.own_gitignore(), OWN_GITIGNORE.as_bytes()).map_err(failed)?;
-        lock::wait_for(&path, PATIENCE).map_err(failed)?.ok_or_else(|| {
+        lock::wait_for(&path, Share::Alone, PATIENCE).map_err(failed)?.ok_or_else(|| {
             let cause = "another milescale is writing milestones all the time; try again";
             StoreError::new(Problem::Busy, self.workspace.shown(&path), cause)
         })
@@ -93,12 +93,12 @@ impl FileStore {
         if durable::create(&path, &draft.text).map_err(failed)? { Ok(path) } else { Err(self.there_already(&path)) }
     }
 
-    fn there_already(&self, path: &Path) -> StoreError {
+    pub(super) fn there_already(&self, path: &Path) -> StoreError {
         let cause = "it is there already; read it, and name the digest of what you have seen";
         StoreError::new(Problem::Changed, self.workspace.shown(path), cause)
     }
 
-    fn replace(&self, path: &Path, draft: &Draft, seen: Digest) -> Result<(), StoreError> {
+    pub(super) fn replace(&self, path: &Path, draft: &Draft, seen: Digest) -> Result<(), StoreError> {
         let failed = |action: &str, error: io::Error| StoreError::io(self.workspace.shown(path), action, &error);
         let (content, metadata) = self.content(path)?.ok_or_else(|| self.changed(path))?;
         if Digest::of(&content) != seen {

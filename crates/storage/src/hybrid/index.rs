@@ -1,5 +1,6 @@
 //! `index.db`: an index that is derived from the files, and that other programs read and write too.
 
+use std::collections::BTreeMap;
 use std::ops::ControlFlow;
 use std::path::{Path, PathBuf};
 
@@ -8,6 +9,7 @@ use sqlx::sqlite::SqliteRow;
 use sqlx::{AssertSqlSafe, Row as _, SqliteConnection};
 
 use super::known::Known;
+use super::mend::Pair;
 use crate::error::{Problem, StoreError};
 use crate::files::ColumnsHash;
 use crate::sqlite::{Changed, Changes, Make, Sqlite, has_table, missing_columns};
@@ -233,6 +235,22 @@ impl Index {
                 None => delete(connection, id).await?,
             }
             Ok(true)
+        })
+    }
+
+    /// Writes or removes rows, all at once, each where it still is what was seen.
+    pub(super) fn mend_all(&mut self, pairs: &BTreeMap<String, Pair>) -> Result<(), StoreError> {
+        self.wrote();
+        self.sqlite.write(async |connection| {
+            for (id, (seen, wanted)) in pairs {
+                if one(connection, id).await? == *seen {
+                    match wanted {
+                        Some(wanted) => upsert(connection, id, wanted).await?,
+                        None => delete(connection, id).await?,
+                    }
+                }
+            }
+            Ok(())
         })
     }
 

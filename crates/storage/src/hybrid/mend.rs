@@ -17,7 +17,7 @@ use crate::store::{Difference, Mended, Milestone, Store as _};
 const STANDS_AFTER: Duration = Duration::from_secs(10);
 
 /// What a row is, and what it should be.
-type Pair = (Option<IndexRow>, Option<IndexRow>);
+pub(super) type Pair = (Option<IndexRow>, Option<IndexRow>);
 
 /// A difference between a file and its row.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -90,7 +90,7 @@ impl HybridStore {
 
     /// Rows that do not say what their file says, rows without a file, files without a row, as the last look found the
     /// files. Ids that stand twice are left alone.
-    fn compare(&mut self) -> Result<BTreeMap<String, Pair>, StoreError> {
+    pub(super) fn compare(&mut self) -> Result<BTreeMap<String, Pair>, StoreError> {
         let twice = self.files.duplicates();
         let known = self.index.look()?;
         let (mut differing, mut without_file) = (Vec::new(), known.counting_ids().collect::<HashSet<_>>());

@@ -8,6 +8,8 @@ use std::collections::{BTreeMap, HashMap};
 use std::ops::ControlFlow;
 use std::time::{Duration, SystemTime};
 
+use jiff::Timestamp;
+use milescale_core::base::Side;
 use milescale_core::digest::Digest;
 use milescale_core::document::Flaw;
 use milescale_core::figures::StoreFigures;
@@ -15,7 +17,8 @@ use milescale_core::id::Id;
 
 use crate::error::StoreError;
 use crate::files::FileStore;
-use crate::store::{Difference, Draft, Extent, Milestone, Seen, Store, Survey};
+use crate::ledger::Ledger;
+use crate::store::{Difference, Draft, Extent, Milestone, Seen, Store, Survey, Touched};
 use crate::workspace::Workspace;
 use index::{Index, IndexRow};
 
@@ -152,10 +155,51 @@ impl Store for HybridStore {
         Ok(())
     }
 
-    fn load(&mut self, drafts: &mut dyn Iterator<Item = Draft>) -> Result<u64, StoreError> {
-        let count = self.files.load(drafts)?;
-        self.build()?;
+    fn held(&mut self, id: &Id) -> Result<Option<Milestone>, StoreError> {
+        self.files.held(id)
+    }
+
+    fn bring(&mut self, draft: &Draft, seen: Seen, from: Side) -> Result<(), StoreError> {
+        self.files.bring(draft, seen, from)?;
+        self.index_it(&draft.id);
+        Ok(())
+    }
+
+    fn remove(&mut self, id: &Id, seen: Digest, now: Timestamp) -> Result<(), StoreError> {
+        self.files.remove(id, seen, now)?;
+        self.index_it(id);
+        Ok(())
+    }
+
+    fn prepare(&mut self) -> Result<(), StoreError> {
+        self.files.prepare()
+    }
+
+    fn load(&mut self, drafts: &mut dyn Iterator<Item = Draft>, from: Side, number: u64) -> Result<u64, StoreError> {
+        let count = self.files.load(drafts, from, number)?;
+        self.derive()?;
         Ok(count)
+    }
+
+    fn derive(&mut self) -> Result<(), StoreError> {
+        if !self.index.is_there()? {
+            return self.build();
+        }
+        self.files.survey(&Extent::Everything, SystemTime::UNIX_EPOCH)?;
+        let found = self.compare()?;
+        self.index.mend_all(&found)
+    }
+
+    fn touched(&mut self, now: SystemTime) -> Result<Touched, StoreError> {
+        self.files.touched(now)
+    }
+
+    fn ledger(&mut self) -> Result<&mut dyn Ledger, StoreError> {
+        self.files.ledger()
+    }
+
+    fn refuse_writes(&mut self, message: Option<&str>) -> Result<(), StoreError> {
+        self.files.refuse_writes(message)
     }
 
     fn check(&mut self) -> Result<Vec<String>, StoreError> {

@@ -38,6 +38,8 @@ pub(super) struct Connection {
     /// How long a statement may take.
     statement_timeout: Duration,
     client: Option<Client>,
+    /// A transaction is open that keeps other writers out; what reads meanwhile reads in it.
+    is_held: bool,
 }
 
 impl fmt::Debug for Connection {
@@ -87,7 +89,7 @@ impl Connection {
     pub(super) fn new(target: Target, statement_timeout: Duration) -> Result<Self, StoreError> {
         let runtime =
             OwnRuntime::new().map_err(|error| StoreError::io(&target.shown, "a runtime cannot be started", &error))?;
-        Ok(Self { runtime, target, statement_timeout, client: None })
+        Ok(Self { runtime, target, statement_timeout, client: None, is_held: false })
     }
 
     pub(super) fn shown(&self) -> &str {
@@ -134,13 +136,11 @@ impl Connection {
             self.statement_timeout.as_millis()
         );
         let patience = self.statement_timeout + GRACE;
-        let Some(client) = self.client.as_ref() else {
-            return Err(Outcome::NotDone(StoreError::new(
-                Problem::Unavailable,
-                self.shown(),
-                "there is no connection",
-            )));
-        };
+        let Some(client) = self.client.as_ref() else { return Err(Outcome::NotDone(self.not_connected())) };
+        if self.is_held && access == Access::Read {
+            let done = self.runtime.block_on(within_own(patience * 4, work(client)));
+            return done.map_err(|failed| Outcome::NotDone(self.failed(failed, patience)));
+        }
         let done = self.runtime.block_on(async {
             within(patience, client.batch_execute(&begin)).await.map_err(|failed| (failed, false))?;
             // Each statement has its time-out on the server; that the whole has one here is for a server that is silent.
@@ -172,6 +172,43 @@ impl Connection {
                 Outcome::NotDone(error)
             }
         })
+    }
+
+    /// Begins a transaction and takes a lock in it that is kept until [`Connection::release`]; it is waited for 200 ms.
+    pub(super) fn hold(&mut self, lock: &str) -> Result<(), StoreError> {
+        let begin = format!(
+            "BEGIN; SET LOCAL statement_timeout = {}; SET LOCAL lock_timeout = 200; {lock}",
+            self.statement_timeout.as_millis()
+        );
+        let patience = self.statement_timeout + GRACE;
+        let Some(client) = self.client.as_ref() else { return Err(self.not_connected()) };
+        match self.runtime.block_on(within(patience, client.batch_execute(&begin))) {
+            Ok(()) => {
+                self.is_held = true;
+                Ok(())
+            }
+            Err(failed) => {
+                let error = self.failed(failed, patience);
+                self.release();
+                Err(error)
+            }
+        }
+    }
+
+    /// Ends that transaction; nothing was written in it.
+    pub(super) fn release(&mut self) {
+        self.is_held = false;
+        if let Some(client) = self.client.as_ref() {
+            let patience = self.statement_timeout + GRACE;
+            if let Err(failed) = self.runtime.block_on(within(patience, client.batch_execute("ROLLBACK"))) {
+                let error = self.failed(failed, patience);
+                tracing::debug!(%error, "the lock goes with its connection");
+            }
+        }
+    }
+
+    fn not_connected(&self) -> StoreError {
+        StoreError::new(Problem::Unavailable, self.shown(), "there is no connection")
     }
 
     /// Runs a statement that has no transaction.

@@ -4,6 +4,7 @@ use std::pin::pin;
 
 use bytes::{BufMut, BytesMut};
 use jiff::{SignedDuration, Timestamp};
+use milescale_core::base::Side;
 use milescale_core::digest::Digest;
 use milescale_core::milestone::read_instant;
 use milescale_core::timestamp;
@@ -17,6 +18,9 @@ use crate::error::{Problem, StoreError};
 use crate::identity::Identity;
 use crate::row::{KEPT_FOR_SECONDS, Row};
 use crate::store::{Draft, Milestone};
+
+/// The oldest server that is used: the first with generated columns.
+const OLDEST_SERVER: i32 = 120_000;
 
 /// Rows in one COPY.
 const COPIED_AT_ONCE: usize = 1000;
@@ -42,6 +46,31 @@ impl Table {
     pub(super) fn new(schema: &str) -> Self {
         let prefix = if schema.is_empty() { String::new() } else { format!("{}.", schema::quoted(schema)) };
         Self { prefix, schema: schema.to_owned(), found: None }
+    }
+
+    pub(super) fn prefix(&self) -> &str {
+        &self.prefix
+    }
+
+    /// What keeps writers out for the rest of a transaction.
+    pub(super) fn lock(&self) -> String {
+        format!("LOCK TABLE {}milestones IN EXCLUSIVE MODE", self.prefix)
+    }
+
+    /// Turns the log of changes off or on, within a transaction.
+    pub(super) fn log_triggers(&self, how: &str) -> String {
+        let alter = |name: &str| format!("ALTER TABLE {}milestones {how} TRIGGER {name}", self.prefix);
+        format!("{}; {}", alter("milescale_log"), alter("milescale_log_truncate"))
+    }
+
+    pub(super) fn refuse(&self, message: Option<&str>) -> String {
+        schema::refuse(&self.prefix, message)
+    }
+
+    /// Sets the table's epoch.
+    pub(super) async fn set_epoch(&self, client: &Client, number: i64) -> Result<(), Error> {
+        let update = format!("UPDATE {}milescale_meta SET epoch = $1", self.prefix);
+        client.execute_typed(&update, &[(&number, Type::INT8)]).await.map(drop)
     }
 
     pub(super) fn is_known(&self) -> bool {
@@ -78,7 +107,7 @@ impl Table {
         let columns = rows.iter().map(|row| Ok((row.try_get(0)?, row.try_get(1)?))).collect::<Result<_, Error>>()?;
         let select = format!(
             "SELECT to_regclass('{0}milescale_meta') IS NOT NULL AND to_regclass('{0}milescale_texts') IS NOT NULL
-             AND to_regclass('{0}milescale_displaced') IS NOT NULL",
+             AND to_regclass('{0}milescale_displaced') IS NOT NULL AND to_regclass('{0}milescale_earlier') IS NOT NULL",
             self.prefix.replace('\'', "''")
         );
         let has_own = client.query_typed_one(&select, &[]).await?.try_get(0)?;
@@ -113,6 +142,63 @@ impl Table {
             self.found = None;
         }
         result
+    }
+
+    /// Whether there is such a table.
+    pub(super) async fn exists(&self, client: &Client) -> Result<bool, Failed> {
+        let name = format!("{}milestones", self.prefix);
+        let select = "SELECT to_regclass($1) IS NOT NULL";
+        Ok(client.query_typed_one(select, &[(&name, Type::TEXT)]).await?.try_get(0)?)
+    }
+
+    /// Whether the server and its rights are such that the table could be made and filled.
+    pub(super) async fn can_be_filled(&self, client: &Client, identity: &Identity, shown: &str) -> Result<(), Failed> {
+        let refused = |cause: String| Err(StoreError::new(Problem::Refused, shown, cause).into());
+        let select = "SELECT current_setting('server_version_num')::int, pg_is_in_recovery()";
+        let row = client.query_typed_one(select, &[]).await?;
+        let (version, is_standby): (i32, bool) = (row.try_get(0)?, row.try_get(1)?);
+        if version < OLDEST_SERVER {
+            return refused(format!(
+                "the server is of version {}, and 12 is the oldest that is used",
+                version / 10_000
+            ));
+        }
+        if is_standby {
+            return refused("it is a standby, which is never written to: name the primary".to_owned());
+        }
+        if self.exists(client).await? {
+            let select = "SELECT has_table_privilege(to_regclass($1), 'INSERT, UPDATE, DELETE') AND pg_has_role(relowner, 'USAGE')
+                          FROM pg_class WHERE oid = to_regclass($1)";
+            let name = format!("{}milestones", self.prefix);
+            if !client.query_typed_one(select, &[(&name, Type::TEXT)]).await?.try_get::<_, bool>(0)? {
+                return refused("the table milestones is another user's: make milescale's user its owner".to_owned());
+            }
+        } else {
+            let select = "SELECT CASE WHEN $1 = '' THEN has_schema_privilege(current_schema(), 'CREATE')
+                          WHEN to_regnamespace(quote_ident($1)) IS NULL
+                          THEN has_database_privilege(current_database(), 'CREATE')
+                          ELSE has_schema_privilege($1, 'CREATE') END";
+            let may: Option<bool> = client.query_typed_one(select, &[(&self.schema, Type::TEXT)]).await?.try_get(0)?;
+            if may != Some(true) {
+                return refused("milescale's user may not make tables there: grant it CREATE on the schema".to_owned());
+            }
+        }
+        let select = "SELECT to_regclass($1) IS NOT NULL";
+        let meta = format!("{}milescale_meta", self.prefix);
+        if client.query_typed_one(select, &[(&meta, Type::TEXT)]).await?.try_get::<_, bool>(0)? {
+            let select = format!("SELECT workspace, path FROM {meta}");
+            if let Some(row) = client.query_typed_opt(&select, &[]).await? {
+                let (number, path): (String, String) = (row.try_get(0)?, row.try_get(1)?);
+                if number != identity.number {
+                    return refused(format!(
+                        "it belongs to the workspace {path} (number {number}), and this is {} (number {}); use another \
+                         schema or database",
+                        identity.path, identity.number
+                    ));
+                }
+            }
+        }
+        Ok(())
     }
 
     /// Adds the generated columns and their indexes.
@@ -217,7 +303,7 @@ impl Table {
 
     /// Writes one row, with its text, and keeps what it replaces. `false`: a row that was not seen is there.
     pub(super) async fn put(&self, client: &Client, draft: &Draft, before: Option<&Milestone>) -> Result<bool, Error> {
-        let (id, data, now) = (draft.id.as_str(), draft.value.to_json(), timestamp::to_text(draft.now));
+        let (id, data, now) = (draft.id.as_str(), draft.value.to_json(), timestamp::to_text(draft.updated));
         let created = draft.columns.created_at.as_deref().unwrap_or(&now);
         let texts: [(&(dyn ToSql + Sync), Type); 4] =
             [(&id, Type::TEXT), (&data, Type::TEXT), (&now, Type::TEXT), (&created, Type::TEXT)];
@@ -237,20 +323,7 @@ impl Table {
             return Ok(false);
         }
         if let Some(before) = before {
-            let insert = format!(
-                "INSERT INTO {}milescale_displaced (id, at, text) VALUES ($1, $2::text::timestamp, $3)",
-                self.prefix
-            );
-            client
-                .execute_typed(&insert, &[(&id, Type::TEXT), (&now, Type::TEXT), (&before.text, Type::BYTEA)])
-                .await?;
-            let oldest = draft.now.checked_sub(SignedDuration::from_secs(KEPT_FOR_SECONDS)).unwrap_or(Timestamp::MIN);
-            let delete = format!(
-                "DELETE FROM {0}milescale_displaced WHERE number IN \
-                 (SELECT number FROM {0}milescale_displaced ORDER BY number LIMIT 5) AND at < $1::text::timestamp",
-                self.prefix
-            );
-            client.execute_typed(&delete, &[(&timestamp::to_text(oldest), Type::TEXT)]).await?;
+            self.keep(client, before, draft.now).await?;
         }
         // The digest is of the row's own spelling, which is the server's.
         let select = format!("SELECT data::text FROM {}milestones WHERE id = $1", self.prefix);
@@ -265,8 +338,45 @@ impl Table {
         Ok(true)
     }
 
-    /// Writes many new rows. How many.
-    pub(super) async fn copy(&self, client: &Client, drafts: &mut dyn Iterator<Item = Draft>) -> Result<u64, Failed> {
+    /// Keeps a content that is replaced, and drops a few that were kept long enough.
+    async fn keep(&self, client: &Client, before: &Milestone, now: Timestamp) -> Result<(), Error> {
+        let insert = format!(
+            "INSERT INTO {}milescale_displaced (id, at, text) VALUES ($1, $2::text::timestamp, $3)",
+            self.prefix
+        );
+        let (id, at) = (before.id.as_str(), timestamp::to_text(now));
+        client.execute_typed(&insert, &[(&id, Type::TEXT), (&at, Type::TEXT), (&before.text, Type::BYTEA)]).await?;
+        let oldest = now.checked_sub(SignedDuration::from_secs(KEPT_FOR_SECONDS)).unwrap_or(Timestamp::MIN);
+        let delete = format!(
+            "DELETE FROM {0}milescale_displaced WHERE number IN \
+             (SELECT number FROM {0}milescale_displaced ORDER BY number LIMIT 5) AND at < $1::text::timestamp",
+            self.prefix
+        );
+        client.execute_typed(&delete, &[(&timestamp::to_text(oldest), Type::TEXT)]).await.map(drop)
+    }
+
+    /// Removes a row, and keeps what it was.
+    pub(super) async fn remove(&self, client: &Client, before: &Milestone, now: Timestamp) -> Result<(), Error> {
+        self.keep(client, before, now).await?;
+        self.delete(client, &before.id).await
+    }
+
+    /// Removes a row with its text.
+    pub(super) async fn delete(&self, client: &Client, id: &str) -> Result<(), Error> {
+        for name in ["milestones", "milescale_texts"] {
+            let delete = format!("DELETE FROM {}{name} WHERE id = $1", self.prefix);
+            client.execute_typed(&delete, &[(&id, Type::TEXT)]).await?;
+        }
+        Ok(())
+    }
+
+    /// Writes many new rows, and what they are as the base of the side that they come from. How many.
+    pub(super) async fn copy(
+        &self,
+        client: &Client,
+        drafts: &mut dyn Iterator<Item = Draft>,
+        from: Side,
+    ) -> Result<u64, Failed> {
         let mut copied = 0;
         loop {
             let rows: Vec<Draft> = drafts.take(COPIED_AT_ONCE).collect();
@@ -278,9 +388,9 @@ impl Table {
             let types = [Type::TEXT, Type::JSONB, Type::TIMESTAMP, Type::TIMESTAMP];
             let mut writer = pin!(BinaryCopyInWriter::new(client.copy_in(&copy).await?, &types));
             for draft in &rows {
-                let created = draft.columns.created_at.as_deref().and_then(read_instant).unwrap_or(draft.now);
+                let created = draft.columns.created_at.as_deref().and_then(read_instant).unwrap_or(draft.updated);
                 let values: [&(dyn ToSql + Sync); 4] =
-                    [&draft.id.as_str(), &Json(draft.value.to_json()), &Time(created), &Time(draft.now)];
+                    [&draft.id.as_str(), &Json(draft.value.to_json()), &Time(created), &Time(draft.updated)];
                 writer.as_mut().write(&values).await?;
             }
             copied += writer.finish().await?;
@@ -291,6 +401,20 @@ impl Table {
             let mut writer = pin!(BinaryCopyInWriter::new(client.copy_in(&copy).await?, &types));
             for draft in &rows {
                 writer.as_mut().write(&[&draft.id.as_str(), &draft.text, &""]).await?;
+            }
+            writer.finish().await?;
+            let copy = format!("COPY {}milescale_base (side, id, value, text) FROM STDIN (FORMAT binary)", self.prefix);
+            let types = [Type::TEXT, Type::TEXT, Type::BYTEA, Type::BYTEA];
+            let mut writer = pin!(BinaryCopyInWriter::new(client.copy_in(&copy).await?, &types));
+            for draft in &rows {
+                let (content, side) = (draft.content(), from.as_str());
+                let values: [&(dyn ToSql + Sync); 4] = [
+                    &side,
+                    &draft.id.as_str(),
+                    &content.value.as_bytes().as_slice(),
+                    &content.text.as_bytes().as_slice(),
+                ];
+                writer.as_mut().write(&values).await?;
             }
             writer.finish().await?;
         }

@@ -1,7 +1,10 @@
 //! Documents in PostgreSQL as a [`Store`], through tokio-postgres.
 
+mod changes;
 mod connection;
 mod documents;
+mod ledger;
+mod moving;
 mod schema;
 mod url;
 
@@ -9,6 +12,8 @@ use std::collections::BTreeMap;
 use std::ops::ControlFlow;
 use std::time::{Duration, SystemTime};
 
+use jiff::Timestamp;
+use milescale_core::base::Side;
 use milescale_core::digest::Digest;
 use milescale_core::document::Flaw;
 use milescale_core::figures::StoreFigures;
@@ -18,8 +23,9 @@ use tokio_postgres::types::Type;
 
 use crate::error::{Problem, StoreError};
 use crate::identity::Identity;
-use crate::row::{Row, changed, place};
-use crate::store::{Draft, Extent, Milestone, Seen, Store, Survey};
+use crate::ledger::Ledger;
+use crate::row::{Row, place};
+use crate::store::{Draft, Extent, Milestone, Seen, Store, Survey, Touched};
 use crate::workspace::Workspace;
 use connection::{Access, Connection, Failed, Hurry, Outcome};
 use documents::{Table, count, text};
@@ -38,6 +44,8 @@ pub struct PostgresStore {
     table: Table,
     /// The table's epoch when it was adopted.
     epoch: Option<i64>,
+    /// Up to where the log of changes was read, once somebody has asked.
+    watch: Option<changes::Mark>,
     flawed: BTreeMap<String, Flaw>,
 }
 
@@ -58,6 +66,7 @@ impl PostgresStore {
             connection: Connection::new(url::read(url)?, statement_timeout)?,
             table: Table::new(schema),
             epoch: None,
+            watch: None,
             flawed: BTreeMap::new(),
         })
     }
@@ -164,7 +173,7 @@ impl Store for PostgresStore {
             self.table.forget();
             self.open()?;
         }
-        Ok(())
+        self.prune_log()
     }
 
     fn improvement(&self) -> Option<&'static str> {
@@ -224,53 +233,72 @@ impl Store for PostgresStore {
     }
 
     fn put(&mut self, draft: &Draft, seen: Seen) -> Result<(), StoreError> {
-        self.adopt()?;
-        let identity = self.identity()?;
-        let shown = self.connection.shown().to_owned();
-        let put = self.write(&identity, Hurry::Yes, async |client, table| {
-            let there = table.row(client, draft.id.as_str(), "FOR UPDATE OF m").await?.map(|row| row.milestone(&shown));
-            let as_seen = match (&there, seen) {
-                (None, Seen::Nothing) => true,
-                (Some(there), Seen::Text(digest)) => there.digest() == digest,
-                _ => false,
-            };
-            // Somebody else may insert the row between the look and the insertion.
-            if !as_seen || !table.put(client, draft, there.as_ref()).await? {
-                return Err(Failed::Store(changed(&shown, &draft.id, there.is_some(), seen)));
-            }
-            Ok(())
-        });
-        match put {
-            Ok(()) => Ok(()),
-            Err(Outcome::NotDone(error)) => Err(error),
-            // The answer was lost: what stands there now tells.
-            Err(Outcome::Unknown(error)) => match self.row(&draft.id) {
-                Ok(Some(row)) if row.kept.as_ref().is_some_and(|(text, _)| *text == draft.text) => Ok(()),
-                Ok(_) => Err(error),
-                Err(_) => {
-                    let cause = format!("{}; whether {} was written is not known: look at it", error.cause, draft.id);
-                    Err(StoreError { cause, ..error })
-                }
-            },
-        }
+        self.put_with_base(draft, seen, None)
     }
 
     fn archive(&mut self, draft: &Draft, seen: Digest) -> Result<(), StoreError> {
         self.put(draft, Seen::Text(seen))
     }
 
-    fn load(&mut self, drafts: &mut dyn Iterator<Item = Draft>) -> Result<u64, StoreError> {
+    fn bring(&mut self, draft: &Draft, seen: Seen, side: Side) -> Result<(), StoreError> {
+        self.put_with_base(draft, seen, Some(side))
+    }
+
+    fn remove(&mut self, id: &Id, seen: Digest, now: Timestamp) -> Result<(), StoreError> {
+        self.remove_seen(id, seen, now)
+    }
+
+    fn exists(&mut self) -> Result<bool, StoreError> {
+        self.connection.connect()?;
+        let table = &self.table;
+        let asked = self.connection.transaction(Access::Read, Hurry::Yes, async |client| table.exists(client).await);
+        asked.map_err(Outcome::error)
+    }
+
+    fn can_be_filled(&mut self) -> Result<(), StoreError> {
+        self.connection.connect()?;
+        let (table, shown) = (&self.table, self.connection.shown().to_owned());
+        let identity = self.identity()?;
+        let table = table.clone();
+        let looked = self
+            .connection
+            .transaction(Access::Read, Hurry::Yes, async |client| table.can_be_filled(client, &identity, &shown).await);
+        looked.map_err(Outcome::error)
+    }
+
+    fn prepare(&mut self) -> Result<(), StoreError> {
         self.make()?;
         self.adopt()?;
-        let identity = self.identity()?;
-        let copied = self.write(&identity, Hurry::No, async |client, table| table.copy(client, drafts).await);
-        let copied = copied.map_err(Outcome::error)?;
-        // Only for speed, and by and by the server does it itself.
-        let vacuum = self.table.vacuum();
-        if let Err(error) = self.connection.outside_transaction(&vacuum) {
-            tracing::debug!(%error, "the table is not vacuumed yet");
-        }
-        Ok(copied)
+        self.make_log()
+    }
+
+    fn load(&mut self, drafts: &mut dyn Iterator<Item = Draft>, from: Side, number: u64) -> Result<u64, StoreError> {
+        self.prepare()?;
+        self.load_all(drafts, from, number)
+    }
+
+    fn clear(&mut self, from: Side, _: Timestamp) -> Result<u64, StoreError> {
+        self.clear_all(from)
+    }
+
+    fn touched(&mut self, _: SystemTime) -> Result<Touched, StoreError> {
+        self.touched_since()
+    }
+
+    fn hold(&mut self) -> Result<(), StoreError> {
+        self.hold_table()
+    }
+
+    fn release(&mut self) {
+        self.connection.release();
+    }
+
+    fn ledger(&mut self) -> Result<&mut dyn Ledger, StoreError> {
+        Ok(self)
+    }
+
+    fn refuse_writes(&mut self, message: Option<&str>) -> Result<(), StoreError> {
+        self.refuse(message)
     }
 
     fn check(&mut self) -> Result<Vec<String>, StoreError> {

@@ -82,7 +82,25 @@ pub(super) fn own(prefix: &str) -> String {
          CREATE TABLE IF NOT EXISTS {prefix}milescale_texts (id TEXT PRIMARY KEY, text BYTEA NOT NULL, \
          data_digest TEXT NOT NULL); \
          CREATE TABLE IF NOT EXISTS {prefix}milescale_displaced (number BIGINT GENERATED ALWAYS AS IDENTITY PRIMARY KEY, \
-         id TEXT, at TIMESTAMP, text BYTEA)"
+         id TEXT, at TIMESTAMP, text BYTEA); \
+         CREATE TABLE IF NOT EXISTS {prefix}milescale_base (side TEXT NOT NULL, id TEXT NOT NULL, value BYTEA NOT NULL, \
+         text BYTEA NOT NULL, noted TEXT, PRIMARY KEY (side, id)); \
+         CREATE TABLE IF NOT EXISTS {prefix}milescale_sides (side TEXT PRIMARY KEY); \
+         CREATE TABLE IF NOT EXISTS {prefix}milescale_earlier (id TEXT NOT NULL, value BYTEA NOT NULL, \
+         PRIMARY KEY (id, value))"
+    )
+}
+
+/// Lets the table refuse writes with a message, or take them again.
+pub(super) fn refuse(prefix: &str, message: Option<&str>) -> String {
+    let drop = format!("DROP TRIGGER IF EXISTS milescale_refuse ON {prefix}milestones");
+    let Some(message) = message else { return drop };
+    format!(
+        "CREATE OR REPLACE FUNCTION {prefix}milescale_refuse() RETURNS trigger LANGUAGE plpgsql AS $refuse$ \
+         BEGIN RAISE EXCEPTION '%', TG_ARGV[0]; END $refuse$; {drop}; \
+         CREATE TRIGGER milescale_refuse BEFORE INSERT OR UPDATE OR DELETE OR TRUNCATE ON {prefix}milestones \
+         FOR EACH STATEMENT EXECUTE FUNCTION {prefix}milescale_refuse('{}')",
+        message.replace('\'', "''")
     )
 }
 

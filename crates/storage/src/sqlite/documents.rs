@@ -4,6 +4,8 @@ use std::collections::BTreeMap;
 use std::ops::ControlFlow;
 use std::time::SystemTime;
 
+use jiff::Timestamp;
+use milescale_core::base::Side;
 use milescale_core::digest::Digest;
 use milescale_core::document::Flaw;
 use milescale_core::id::Id;
@@ -12,12 +14,12 @@ use sqlx::{AssertSqlSafe, Row as _, SqliteConnection};
 
 use super::changes::{Changed, Changes};
 use super::facts::Remembered;
-use super::schema::{DOCUMENTS, has_beside_documents, has_table, make_beside_documents, missing_columns};
-use super::write::{insert_many, put_row};
-use super::{Make, PAGE, Sqlite, WriteError};
+use super::schema::{DOCUMENTS, has_beside_documents, has_table, make_beside_documents, missing_columns, refuse};
+use super::{Make, PAGE, Sqlite};
 use crate::error::{Problem, StoreError};
-use crate::row::{Row, changed};
-use crate::store::{Draft, Extent, Milestone, Seen, Store, Survey};
+use crate::ledger::Ledger;
+use crate::row::Row;
+use crate::store::{Draft, Extent, Milestone, Seen, Store, Survey, Touched};
 use crate::workspace::Workspace;
 
 /// Ids read at once from an index: a read lock of well below 2 ms.
@@ -26,13 +28,17 @@ const KEYS: i64 = 500;
 /// The documents of one workspace in SQLite.
 #[derive(Debug)]
 pub struct SqliteStore {
-    sqlite: Sqlite,
-    remembered: Option<Remembered>,
+    pub(super) sqlite: Sqlite,
+    pub(super) remembered: Option<Remembered>,
+    /// What others have written since somebody asked, once somebody has.
+    pub(super) watch: Option<Changes>,
+    /// milescale's own tables were seen in the file that is open.
+    pub(super) has_own: bool,
 }
 
 /// Whether a row's kept text is read with it.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-enum Kept {
+pub(super) enum Kept {
     With,
     Without,
 }
@@ -42,15 +48,15 @@ impl SqliteStore {
     pub fn new(workspace: &Workspace) -> Result<Self, StoreError> {
         let path = workspace.enterprise_db();
         let shown = workspace.shown(&path);
-        Ok(Self { sqlite: Sqlite::new(path, shown)?, remembered: None })
+        Ok(Self { sqlite: Sqlite::new(path, shown)?, remembered: None, watch: None, has_own: false })
     }
 
     /// Opens the file and looks at its shape. A new file gets the table.
-    fn open(&mut self, make: Make) -> Result<(), StoreError> {
+    pub(super) fn open(&mut self, make: Make) -> Result<(), StoreError> {
         if !self.sqlite.open(make)? {
             return Ok(());
         }
-        self.remembered = None;
+        (self.remembered, self.watch, self.has_own) = (None, None, false);
         if make == Make::IfMissing {
             self.sqlite.write(async |connection| {
                 sqlx::query(DOCUMENTS).execute(connection).await?;
@@ -130,6 +136,7 @@ impl Store for SqliteStore {
         if !self.sqlite.run(async |connection| has_beside_documents(connection).await)? {
             self.sqlite.write(async |connection| Ok(make_beside_documents(connection).await?))?;
         }
+        self.has_own = true;
         Changes::keep_log(&mut self.sqlite)
     }
 
@@ -169,34 +176,72 @@ impl Store for SqliteStore {
     }
 
     fn put(&mut self, draft: &Draft, seen: Seen) -> Result<(), StoreError> {
-        self.adopt()?;
-        let shown = self.sqlite.shown.clone();
-        let id = draft.id.as_str().as_bytes();
-        self.sqlite.write(async |connection| {
-            let row = one(connection, Kept::With, id).await?;
-            let there = row.map(|row| row.milestone(&shown));
-            match (&there, seen) {
-                (None, Seen::Nothing) => {}
-                (Some(there), Seen::Text(digest)) if there.digest() == digest => {}
-                (there, seen) => return Err(WriteError::Store(changed(&shown, &draft.id, there.is_some(), seen))),
-            }
-            put_row(connection, draft, there.as_ref()).await
-        })?;
-        if let Some(read) = &mut self.remembered {
-            read.changes.own_writes = true;
-        }
-        Ok(())
+        self.put_with_base(draft, seen, None)
     }
 
     fn archive(&mut self, draft: &Draft, seen: Digest) -> Result<(), StoreError> {
         self.put(draft, Seen::Text(seen))
     }
 
-    fn load(&mut self, drafts: &mut dyn Iterator<Item = Draft>) -> Result<u64, StoreError> {
+    fn bring(&mut self, draft: &Draft, seen: Seen, side: Side) -> Result<(), StoreError> {
+        self.put_with_base(draft, seen, Some(side))
+    }
+
+    fn remove(&mut self, id: &Id, seen: Digest, now: Timestamp) -> Result<(), StoreError> {
+        self.remove_seen(id, seen, now)
+    }
+
+    fn exists(&mut self) -> Result<bool, StoreError> {
+        if !self.sqlite.holds_something()? {
+            return Ok(false);
+        }
+        self.sqlite.open(Make::Never)?;
+        let there = self.sqlite.run(async |connection| has_table(connection, "milestones").await)?;
+        // What is looked at next opens it anew, and looks at its shape.
+        self.sqlite.close();
+        Ok(there)
+    }
+
+    fn prepare(&mut self) -> Result<(), StoreError> {
         self.open(Make::IfMissing)?;
-        self.adopt()?;
-        self.remembered = None;
-        self.sqlite.write(async |connection| Ok(insert_many(connection, drafts).await?))
+        self.adopt()
+    }
+
+    fn load(&mut self, drafts: &mut dyn Iterator<Item = Draft>, from: Side, _: u64) -> Result<u64, StoreError> {
+        self.prepare()?;
+        self.load_all(drafts, from)
+    }
+
+    fn clear(&mut self, from: Side, _: Timestamp) -> Result<u64, StoreError> {
+        self.clear_all(from)
+    }
+
+    fn touched(&mut self, _: SystemTime) -> Result<Touched, StoreError> {
+        // While others are kept out, nothing of milescale's own is made.
+        if self.watch.is_some() {
+            self.open(Make::Never)?
+        } else {
+            self.adopt()?
+        }
+        self.touched_since()
+    }
+
+    fn hold(&mut self) -> Result<(), StoreError> {
+        self.open(Make::Never)?;
+        self.sqlite.hold()
+    }
+
+    fn release(&mut self) {
+        self.sqlite.release();
+    }
+
+    fn ledger(&mut self) -> Result<&mut dyn Ledger, StoreError> {
+        Ok(self)
+    }
+
+    fn refuse_writes(&mut self, message: Option<&str>) -> Result<(), StoreError> {
+        self.open(Make::Never)?;
+        self.sqlite.write(async |connection| Ok(refuse(connection, message).await?))
     }
 
     fn check(&mut self) -> Result<Vec<String>, StoreError> {
@@ -254,7 +299,7 @@ fn columns(kept: Kept) -> &'static str {
     }
 }
 
-async fn one(connection: &mut SqliteConnection, kept: Kept, id: &[u8]) -> Result<Option<Row>, sqlx::Error> {
+pub(super) async fn one(connection: &mut SqliteConnection, kept: Kept, id: &[u8]) -> Result<Option<Row>, sqlx::Error> {
     let select = AssertSqlSafe(format!("{} WHERE m.id = CAST(?1 AS TEXT)", columns(kept)));
     sqlx::query(select).bind(id).fetch_optional(connection).await?.as_ref().map(plain_row).transpose()
 }

@@ -7,11 +7,14 @@
 mod changes;
 mod documents;
 mod facts;
+mod ledger;
+mod moving;
 mod schema;
 mod write;
 
 pub(crate) use changes::{Changed, Changes};
 pub use documents::SqliteStore;
+pub(crate) use ledger::LedgerFile;
 pub(crate) use schema::{has_table, missing_columns};
 
 use std::fmt;
@@ -168,6 +171,23 @@ impl Sqlite {
             }
         });
         done?
+    }
+
+    /// Takes the write lock and keeps it, until [`Sqlite::release`]. A moment is waited for it, no longer.
+    pub(crate) fn hold(&mut self) -> Result<(), StoreError> {
+        self.run(async |connection| {
+            sqlx::query("PRAGMA busy_timeout = 100").execute(&mut *connection).await?;
+            let held = sqlx::query("BEGIN IMMEDIATE").execute(&mut *connection).await;
+            let patience = format!("PRAGMA busy_timeout = {}", BUSY_TIMEOUT.as_millis());
+            sqlx::query(sqlx::AssertSqlSafe(patience)).execute(&mut *connection).await?;
+            held.map(drop)
+        })
+    }
+
+    /// Lets it go; nothing was written.
+    pub(crate) fn release(&mut self) {
+        // One that was not held, or went with its connection, is released.
+        let _ = self.run(async |connection| sqlx::query("ROLLBACK").execute(connection).await);
     }
 
     /// Reads page after page until one is empty, with pauses in between so that other programs get their turn.

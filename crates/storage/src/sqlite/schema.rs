@@ -1,6 +1,6 @@
 //! The tables of contract §2, and milescale's own beside them.
 
-use sqlx::{Row as _, SqliteConnection};
+use sqlx::{AssertSqlSafe, Row as _, SqliteConnection};
 
 /// The table of documents, as adapters make it.
 pub(super) const DOCUMENTS: &str =
@@ -27,9 +27,40 @@ const LOG: &[&str] = &[
         INSERT INTO milescale_changes (id) VALUES (old.id); END",
 ];
 
+/// What makes a store that a person has retired refuse writes. The message stands where `{}` does.
+const REFUSALS: &[(&str, &str)] = &[
+    ("milescale_refuse_insert", "BEFORE INSERT"),
+    ("milescale_refuse_update", "BEFORE UPDATE"),
+    ("milescale_refuse_delete", "BEFORE DELETE"),
+];
+
+/// Lets the table refuse writes with a message, or take them again.
+pub(super) async fn refuse(connection: &mut SqliteConnection, message: Option<&str>) -> Result<(), sqlx::Error> {
+    for (name, when) in REFUSALS {
+        let drop = format!("DROP TRIGGER IF EXISTS {name}");
+        sqlx::query(AssertSqlSafe(drop)).execute(&mut *connection).await?;
+        if let Some(message) = message {
+            let message = message.replace('\'', "''");
+            let create =
+                format!("CREATE TRIGGER {name} {when} ON milestones BEGIN SELECT RAISE(ABORT, '{message}'); END");
+            sqlx::query(AssertSqlSafe(create)).execute(&mut *connection).await?;
+        }
+    }
+    Ok(())
+}
+
+/// Removes the triggers of the log of changes, within a transaction that makes them again.
+pub(super) async fn suspend_log(connection: &mut SqliteConnection) -> Result<(), sqlx::Error> {
+    for name in ["milescale_inserted", "milescale_updated", "milescale_deleted"] {
+        sqlx::query(AssertSqlSafe(format!("DROP TRIGGER IF EXISTS {name}"))).execute(&mut *connection).await?;
+    }
+    Ok(())
+}
+
 /// Makes milescale's own tables beside documents, where they are not there.
 pub(super) async fn make_beside_documents(connection: &mut SqliteConnection) -> Result<(), sqlx::Error> {
-    make(connection, BESIDE_DOCUMENTS).await
+    make(connection, BESIDE_DOCUMENTS).await?;
+    make(connection, super::ledger::TABLES).await
 }
 
 /// Makes the log of changes, where it is not there.
@@ -52,7 +83,8 @@ pub(crate) async fn has_table(connection: &mut SqliteConnection, name: &str) -> 
 
 /// Whether milescale's own tables beside documents are there.
 pub(super) async fn has_beside_documents(connection: &mut SqliteConnection) -> Result<bool, sqlx::Error> {
-    has(connection, &["milescale_texts", "milescale_displaced"]).await
+    let names = [&["milescale_texts", "milescale_displaced"], super::ledger::NAMES].concat();
+    has(connection, &names).await
 }
 
 /// Whether the log of changes is there, with all its triggers.

@@ -1,11 +1,12 @@
 //! Writing documents into SQLite, within a transaction that the caller holds.
 
 use jiff::{SignedDuration, Timestamp};
+use milescale_core::base::Side;
 use milescale_core::digest::Digest;
 use milescale_core::timestamp;
 use sqlx::{QueryBuilder, Sqlite, SqliteConnection};
 
-use super::WriteError;
+use super::{WriteError, ledger};
 use crate::row::KEPT_FOR_SECONDS;
 use crate::store::{Draft, Milestone};
 
@@ -18,11 +19,12 @@ pub(super) async fn put_row(
     draft: &Draft,
     before: Option<&Milestone>,
 ) -> Result<(), WriteError> {
-    let (id, data, now) = (draft.id.as_str(), draft.value.to_json(), timestamp::to_text(draft.now));
+    let (id, data) = (draft.id.as_str(), draft.value.to_json());
+    let (now, updated) = (timestamp::to_text(draft.now), timestamp::to_text(draft.updated));
     if let Some(before) = before {
         sqlx::query("UPDATE milestones SET data = ?, updated_at = ? WHERE id = ?")
             .bind(&data)
-            .bind(&now)
+            .bind(&updated)
             .bind(id)
             .execute(&mut *connection)
             .await?;
@@ -34,12 +36,12 @@ pub(super) async fn put_row(
             .await?;
         tidy(connection, draft.now).await?;
     } else {
-        let created = draft.columns.created_at.as_deref().unwrap_or(&now);
+        let created = draft.columns.created_at.as_deref().unwrap_or(&updated);
         sqlx::query("INSERT INTO milestones (id, data, created_at, updated_at) VALUES (?, ?, ?, ?)")
             .bind(id)
             .bind(&data)
             .bind(created)
-            .bind(&now)
+            .bind(&updated)
             .execute(&mut *connection)
             .await?;
     }
@@ -65,26 +67,52 @@ async fn tidy(connection: &mut SqliteConnection, now: Timestamp) -> Result<(), W
     Ok(())
 }
 
-/// Writes many new rows. How many.
+/// Removes a row, and keeps what it was.
+pub(super) async fn remove_row(
+    connection: &mut SqliteConnection,
+    before: &Milestone,
+    now: Timestamp,
+) -> Result<(), WriteError> {
+    sqlx::query("INSERT INTO milescale_displaced (id, at, text) VALUES (?, ?, ?)")
+        .bind(&before.id)
+        .bind(timestamp::to_text(now))
+        .bind(&before.text)
+        .execute(&mut *connection)
+        .await?;
+    delete_row(connection, &before.id).await?;
+    tidy(connection, now).await
+}
+
+/// Removes a row with its text.
+pub(super) async fn delete_row(connection: &mut SqliteConnection, id: &str) -> Result<(), sqlx::Error> {
+    for delete in ["DELETE FROM milestones WHERE id = ?", "DELETE FROM milescale_texts WHERE id = ?"] {
+        sqlx::query(delete).bind(id).execute(&mut *connection).await?;
+    }
+    Ok(())
+}
+
+/// Writes many new rows, and what they are as the base of the side that they come from. How many.
 pub(super) async fn insert_many(
     connection: &mut SqliteConnection,
     drafts: &mut dyn Iterator<Item = Draft>,
+    from: Side,
 ) -> Result<u64, sqlx::Error> {
     let mut count = 0;
     loop {
         let rows: Vec<(Draft, String)> =
             drafts.take(ROWS).map(|draft| (draft.value.to_json(), draft)).map(|(data, draft)| (draft, data)).collect();
         if rows.is_empty() {
+            ledger::complete(connection, from).await?;
             return Ok(count);
         }
         count += rows.len() as u64;
         let mut insert = QueryBuilder::<Sqlite>::new("INSERT INTO milestones (id, data, created_at, updated_at) ");
         insert.push_values(&rows, |mut values, (draft, data)| {
-            let now = timestamp::to_text(draft.now);
+            let updated = timestamp::to_text(draft.updated);
             values.push_bind(draft.id.as_str());
             values.push_bind(data);
-            values.push_bind(draft.columns.created_at.clone().unwrap_or_else(|| now.clone()));
-            values.push_bind(now);
+            values.push_bind(draft.columns.created_at.clone().unwrap_or_else(|| updated.clone()));
+            values.push_bind(updated);
         });
         insert.build().execute(&mut *connection).await?;
         let mut insert = QueryBuilder::<Sqlite>::new("INSERT OR REPLACE INTO milescale_texts (id, text, data_digest) ");
@@ -94,5 +122,7 @@ pub(super) async fn insert_many(
             values.push_bind(Digest::of(data.as_bytes()).to_string());
         });
         insert.build().execute(&mut *connection).await?;
+        let bases: Vec<_> = rows.iter().map(|(draft, _)| (draft.id.to_string(), draft.content())).collect();
+        ledger::set(connection, from, &bases).await?;
     }
 }

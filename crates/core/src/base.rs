@@ -1,0 +1,205 @@
+//! Every change on an old store is judged against a base: the content last known equal on both sides (contract §8).
+//!
+//! Neither clocks nor `updated_at` decide; contents are compared by digest.
+
+use serde::{Deserialize, Serialize};
+
+use crate::digest::Digest;
+
+/// One of the three stores that hold content; `hybrid` is files with an index.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
+#[serde(rename_all = "lowercase")]
+pub enum Side {
+    /// Milestone files.
+    Files,
+    /// Documents in SQLite.
+    Sqlite,
+    /// Documents in PostgreSQL.
+    Postgresql,
+}
+
+impl Side {
+    /// Its word in tables and events.
+    pub const fn as_str(self) -> &'static str {
+        match self {
+            Self::Files => "files",
+            Self::Sqlite => "sqlite",
+            Self::Postgresql => "postgresql",
+        }
+    }
+}
+
+impl std::fmt::Display for Side {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.pad(self.as_str())
+    }
+}
+
+/// A content, for comparing.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Content {
+    /// The digest of its value; of what cannot be read, that of its bytes.
+    pub value: Digest,
+    /// The digest of its text, comments and layout included.
+    pub text: Digest,
+}
+
+/// What is known of the base of one milestone on one side.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Base {
+    /// That there is one in general, and this milestone has none: it is new on this side.
+    None,
+    /// Nothing: it was lost with the table that held it.
+    Lost,
+    /// This content was equal on both sides.
+    Known(Content),
+}
+
+/// What an old store holds of a milestone.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Held {
+    /// Nothing.
+    Nothing,
+    /// Nothing in its place; this content lies among the finished ones.
+    Completed(Content),
+    /// A content that can be imported. `earlier`: this milestone had it before the base.
+    Content {
+        /// The content.
+        content: Content,
+        /// Whether it was a base before.
+        earlier: bool,
+    },
+    /// A content that cannot: it is empty, cannot be read, or stands twice.
+    Unusable(Content),
+}
+
+/// What is to be done about a milestone of an old store.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Verdict {
+    /// Nothing.
+    Nothing,
+    /// Both sides are equal: the base advances.
+    Advance,
+    /// The old side's content goes into the store in use, by compare-and-set.
+    Import,
+    /// The milestone goes into the store in use, which has none of this id.
+    Insert,
+    /// The store in use keeps its content; the old side's is kept and both are named.
+    Conflict,
+    /// It is gone on the old side: reported, never deleted for it.
+    ReportGone,
+    /// It was moved to the finished ones: archived in the store in use.
+    Archive,
+    /// It is an earlier content, a checkout and no edit: reported, not imported.
+    ReportEarlier,
+}
+
+/// Judges a milestone of an old store: the first case of contract §8 that fits counts.
+pub fn judge(old: Held, current: Option<Content>, base: Base) -> Verdict {
+    let content = match old {
+        Held::Nothing | Held::Completed(_) => None,
+        Held::Content { content, .. } | Held::Unusable(content) => Some(content),
+    };
+    let usable = matches!(old, Held::Content { .. });
+    let is_current = |content: Content| current.is_some_and(|current| current.value == content.value);
+    match (content, base) {
+        (Some(old), Base::Known(base)) if old.value == base.value => {
+            // Only comments or layout differ, and only on the old side: no value changes by taking them over.
+            let retouched = usable && old.text != base.text && current == Some(base);
+            if retouched { Verdict::Import } else { Verdict::Nothing }
+        }
+        (Some(old), _) if is_current(old) => Verdict::Advance,
+        (Some(_), Base::Lost) => Verdict::Conflict,
+        (None, Base::Known(base)) => match old {
+            Held::Completed(completed) if completed.value == base.value && is_current(base) => Verdict::Archive,
+            _ => Verdict::ReportGone,
+        },
+        (None, Base::Lost | Base::None) => Verdict::Nothing,
+        (Some(_), Base::None) if current.is_none() => match old {
+            Held::Unusable(_) => Verdict::Conflict,
+            _ => Verdict::Insert,
+        },
+        (Some(_), Base::None) => Verdict::Conflict,
+        (Some(_), Base::Known(base)) => match old {
+            Held::Content { earlier: true, .. } => Verdict::ReportEarlier,
+            Held::Content { .. } if is_current(base) => Verdict::Import,
+            _ => Verdict::Conflict,
+        },
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::{Base, Content, Held, Verdict, judge};
+    use crate::digest::Digest;
+
+    fn content(value: u8, text: u8) -> Content {
+        Content { value: Digest::of(&[value]), text: Digest::of(&[value, text]) }
+    }
+
+    fn plain(value: u8) -> Content {
+        content(value, 0)
+    }
+
+    fn there(value: u8) -> Held {
+        Held::Content { content: plain(value), earlier: false }
+    }
+
+    fn known(value: u8) -> Base {
+        Base::Known(plain(value))
+    }
+
+    #[test]
+    fn the_table_of_the_contract_in_its_order() {
+        let earlier = Held::Content { content: plain(3), earlier: true };
+        let broken = Held::Unusable(plain(9));
+        let cases: &[(Held, Option<u8>, Base, Verdict)] = &[
+            // F = B: nothing, even where R is gone, and whatever R is.
+            (there(1), Some(1), known(1), Verdict::Nothing),
+            (there(1), Some(2), known(1), Verdict::Nothing),
+            (there(1), None, known(1), Verdict::Nothing),
+            // F = R.
+            (there(2), Some(2), known(1), Verdict::Advance),
+            (there(2), Some(2), Base::None, Verdict::Advance),
+            (there(2), Some(2), Base::Lost, Verdict::Advance),
+            // Base lost: any difference is a conflict.
+            (there(2), Some(1), Base::Lost, Verdict::Conflict),
+            (there(2), None, Base::Lost, Verdict::Conflict),
+            (earlier, Some(1), Base::Lost, Verdict::Conflict),
+            (Held::Nothing, Some(1), Base::Lost, Verdict::Nothing),
+            // F gone.
+            (Held::Nothing, Some(1), known(1), Verdict::ReportGone),
+            (Held::Nothing, Some(2), known(1), Verdict::ReportGone),
+            (Held::Nothing, None, known(1), Verdict::ReportGone),
+            (Held::Completed(plain(1)), Some(1), known(1), Verdict::Archive),
+            (Held::Completed(plain(1)), Some(2), known(1), Verdict::ReportGone),
+            (Held::Completed(plain(2)), Some(1), known(1), Verdict::ReportGone),
+            // F new.
+            (there(2), None, Base::None, Verdict::Insert),
+            (there(2), Some(1), Base::None, Verdict::Conflict),
+            // An earlier content, before import and conflict.
+            (earlier, Some(1), known(1), Verdict::ReportEarlier),
+            (earlier, Some(2), known(1), Verdict::ReportEarlier),
+            // F changed.
+            (there(2), Some(1), known(1), Verdict::Import),
+            (there(2), Some(3), known(1), Verdict::Conflict),
+            (there(2), None, known(1), Verdict::Conflict),
+            // What cannot be read never replaces anything, and is kept.
+            (broken, Some(1), known(1), Verdict::Conflict),
+            (broken, None, Base::None, Verdict::Conflict),
+            (broken, Some(9), known(1), Verdict::Advance),
+        ];
+        for (old, current, base, verdict) in cases {
+            assert_eq!(judge(*old, current.map(plain), *base), *verdict, "{old:?} {current:?} {base:?}");
+        }
+    }
+
+    #[test]
+    fn comments_alone_are_taken_over_only_where_nobody_else_touched_anything() {
+        let retouched = Held::Content { content: content(1, 7), earlier: false };
+        assert_eq!(judge(retouched, Some(plain(1)), known(1)), Verdict::Import);
+        assert_eq!(judge(retouched, Some(content(1, 8)), known(1)), Verdict::Nothing);
+        assert_eq!(judge(retouched, Some(plain(2)), known(1)), Verdict::Nothing);
+        assert_eq!(judge(retouched, None, known(1)), Verdict::Nothing);
+    }
+}

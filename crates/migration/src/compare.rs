@@ -1,0 +1,89 @@
+//! Both stores read again, in full and by content, in both directions.
+
+use std::collections::{BTreeSet, HashMap};
+use std::hash::{BuildHasher, BuildHasherDefault, DefaultHasher};
+use std::ops::ControlFlow;
+
+use milescale_core::base::Content;
+use milescale_core::migration::Phase;
+
+use milescale_storage::ledger::AT_ONCE;
+
+use crate::context::{Context, Error};
+use crate::level::Pair;
+use crate::told::Told;
+
+/// What the comparison found.
+#[derive(Debug, Default)]
+pub(crate) struct Compared {
+    /// Milestones of the source.
+    pub(crate) count: u64,
+    /// Ids that are not the same, or are on one side only: to be looked at one by one.
+    pub(crate) differing: BTreeSet<String>,
+}
+
+/// A content in sixteen bytes: enough to tell which milestones to look at.
+fn short(content: &Content) -> [u8; 16] {
+    let mut short = [0; 16];
+    short[..8].copy_from_slice(&content.value.as_bytes()[..8]);
+    short[8..].copy_from_slice(&content.text.as_bytes()[..8]);
+    short
+}
+
+fn hash(id: &str) -> u64 {
+    BuildHasherDefault::<DefaultHasher>::default().hash_one(id)
+}
+
+/// Reads both stores. Every write to the source that ended before this began is seen. What is the same becomes the base
+/// of the source's side in an old target.
+pub(crate) fn compare(
+    pair: &mut Pair<'_>,
+    context: &mut Context<'_>,
+    progress: &mut dyn FnMut(Phase, u64) -> Option<Told>,
+) -> Result<Compared, Error> {
+    let mut target: HashMap<u64, [u8; 16]> = HashMap::new();
+    let mut stopped = Ok(());
+    pair.target.scan(&mut |milestone| {
+        target.insert(hash(&milestone.id), short(&milestone.content()));
+        stopped = context.go_on();
+        if stopped.is_ok() { ControlFlow::Continue(()) } else { ControlFlow::Break(()) }
+    })?;
+    stopped?;
+    let mut compared = Compared::default();
+    let mut stopped = Ok(());
+    let (source, ledger, was_old, from) = (&mut *pair.source, &mut *pair.target, pair.target_was_old, pair.from);
+    let mut same: Vec<(String, Content)> = Vec::new();
+    source.scan(&mut |milestone| {
+        compared.count += 1;
+        let content = milestone.content();
+        let there = target.remove(&hash(&milestone.id));
+        if was_old && there.is_some_and(|there| there[..8] == short(&content)[..8]) {
+            same.push((milestone.id.clone(), content));
+        }
+        if there != Some(short(&content)) {
+            compared.differing.insert(milestone.id);
+        }
+        if same.len() >= AT_ONCE {
+            let set = ledger.ledger().and_then(|ledger| ledger.set(from, &same));
+            same.clear();
+            if let Err(error) = set {
+                stopped = Err(error.into());
+                return ControlFlow::Break(());
+            }
+        }
+        if let Some(told) = progress(Phase::Comparing, compared.count) {
+            (context.tell)(told);
+        }
+        stopped = context.go_on();
+        if stopped.is_ok() { ControlFlow::Continue(()) } else { ControlFlow::Break(()) }
+    })?;
+    stopped?;
+    if was_old {
+        ledger.ledger()?.set(from, &same)?;
+    }
+    if !target.is_empty() {
+        // What the target has and the source has not.
+        compared.differing.extend(pair.target.ids()?.into_iter().filter(|id| target.contains_key(&hash(id))));
+    }
+    Ok(compared)
+}

@@ -1,0 +1,118 @@
+//! What every step works with: the workspace, the configuration, the clock, the word to stop, and who is told.
+
+use std::io;
+use std::time::{Duration, SystemTime};
+
+use jiff::Timestamp;
+use milescale_core::backend::{Backend, Engine, InUse};
+use milescale_core::base::Side;
+use milescale_core::config::Config;
+use milescale_core::timestamp;
+use milescale_storage::durable;
+use milescale_storage::error::StoreError;
+use milescale_storage::lock::{self, Held, Share};
+use milescale_storage::open::Which;
+use milescale_storage::record::Record;
+use milescale_storage::store::Store;
+use milescale_storage::workspace::{OWN_GITIGNORE, Workspace};
+
+use crate::told::Told;
+
+/// Why a step did not do what it is for.
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+pub enum Error {
+    /// A store could not do it.
+    #[error("{0}")]
+    Store(#[from] StoreError),
+    /// milescale's own files could not be read or written.
+    #[error("{0}")]
+    Own(String),
+    /// It may not be done, and why.
+    #[error("{0}")]
+    Refused(String),
+    /// Somebody asked to stop.
+    #[error("it was asked to stop")]
+    Stopped,
+}
+
+impl Error {
+    /// A file of milescale's own.
+    pub(crate) fn own(what: &str, error: &io::Error) -> Self {
+        Self::Own(format!("{what}: {error}"))
+    }
+}
+
+/// What every step works with.
+pub struct Context<'a> {
+    /// The workspace.
+    pub workspace: &'a Workspace,
+    /// The configuration in force.
+    pub config: &'a Config,
+    /// The wall clock.
+    pub clock: fn() -> SystemTime,
+    /// Whether to stop; asked between any two milestones.
+    pub stop: &'a dyn Fn() -> bool,
+    /// Who is told what happened.
+    pub tell: &'a mut dyn FnMut(Told),
+}
+
+impl std::fmt::Debug for Context<'_> {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_struct("Context").field("workspace", self.workspace).finish_non_exhaustive()
+    }
+}
+
+impl Context<'_> {
+    pub(crate) fn now(&self) -> Timestamp {
+        Timestamp::try_from((self.clock)()).unwrap_or(Timestamp::UNIX_EPOCH)
+    }
+
+    pub(crate) fn stamp(&self) -> String {
+        timestamp::to_text(self.now())
+    }
+
+    /// Ends the step where somebody asked to stop.
+    pub(crate) fn go_on(&self) -> Result<(), Error> {
+        if (self.stop)() { Err(Error::Stopped) } else { Ok(()) }
+    }
+
+    /// Opens a store.
+    pub(crate) fn open(&self, store: InUse) -> Result<Box<dyn Store>, Error> {
+        Ok(Which::of(store, self.config).open(self.workspace, 0)?)
+    }
+
+    pub(crate) fn record(&self) -> Result<Record, Error> {
+        Record::load(self.workspace)
+            .map_err(|error| Error::own(&self.workspace.shown(&self.workspace.record()), &error))
+    }
+
+    /// Writes the record, durably.
+    pub(crate) fn save(&self, record: &Record) -> Result<(), Error> {
+        let shown = self.workspace.shown(&self.workspace.record());
+        record.save(self.workspace).map_err(|error| Error::own(&shown, &error))
+    }
+
+    /// The old stores that are swept, other than one, each with what it was.
+    pub(crate) fn sides(record: &Record, but: Option<Side>) -> Vec<(Side, InUse)> {
+        record.swept().filter(|old| Some(old.side) != but).map(|old| (old.side, old.was)).collect()
+    }
+}
+
+/// The side of a store: of `hybrid`, its files.
+pub(crate) fn side(store: InUse) -> Side {
+    match (store.backend, store.engine) {
+        (Backend::File | Backend::Hybrid, _) => Side::Files,
+        (Backend::Database, Some(Engine::Postgresql)) => Side::Postgresql,
+        (Backend::Database, _) => Side::Sqlite,
+    }
+}
+
+/// Takes the migration's lock: held for the life of a migration, a recovery or a sweep.
+///
+/// # Errors
+/// When it cannot be had; `Ok(None)` where another process has it for all of `patience`.
+pub fn take_lock(workspace: &Workspace, patience: Duration) -> io::Result<Option<Held>> {
+    durable::create_folder(&workspace.own())?;
+    durable::create(&workspace.own_gitignore(), OWN_GITIGNORE.as_bytes())?;
+    lock::wait_for(&workspace.migration_lock(), Share::Alone, patience)
+}

@@ -1,0 +1,186 @@
+//! Filling the target: at once where it is empty, one by one where it is an old store, and then what was written
+//! meanwhile, until a pass finds nothing new.
+
+use std::collections::BTreeSet;
+use std::ops::ControlFlow;
+use std::sync::mpsc::sync_channel;
+use std::thread;
+use std::time::{Duration, Instant};
+
+use jiff::Timestamp;
+use milescale_core::migration::Phase;
+use milescale_storage::store::{Draft, Touched};
+
+use crate::context::{Context, Error};
+use crate::level::{Leveled, Pair};
+use crate::told::Told;
+
+/// Milestones on their way from the source to the target.
+const ON_THE_WAY: usize = 256;
+
+/// Passes over what was written meanwhile, at most.
+const PASSES: usize = 50;
+
+/// How long a milestone that cannot be brought over now is tried.
+const PATIENCE: Duration = Duration::from_secs(10);
+
+/// More than this part of the source missing at once, and it is taken for a source that is not there.
+const MISSING_PART: usize = 20;
+
+/// And more than this many.
+const MISSING: usize = 5;
+
+/// Fills an empty target. How many milestones.
+///
+/// # Errors
+/// Whatever stops it: the target then holds a part.
+pub(crate) fn load(
+    pair: &mut Pair<'_>,
+    number: u64,
+    context: &mut Context<'_>,
+    progress: &mut dyn FnMut(Phase, u64) -> Option<Told>,
+) -> Result<u64, Error> {
+    let now = context.now();
+    let Pair { source, target, from, .. } = pair;
+    let (sender, receiver) = sync_channel::<Draft>(ON_THE_WAY);
+    let mut count = 0;
+    thread::scope(|scope| {
+        let reader = scope.spawn(move || -> Result<(), Error> {
+            let mut flawed = Ok(());
+            source.scan(&mut |milestone| {
+                let sent = match draft(&milestone, now) {
+                    // The other end is gone where it failed or was stopped.
+                    Ok(Some(draft)) => sender.send(draft).is_ok(),
+                    Ok(None) => true,
+                    Err(error) => {
+                        flawed = Err(error);
+                        false
+                    }
+                };
+                if sent { ControlFlow::Continue(()) } else { ControlFlow::Break(()) }
+            })?;
+            flawed
+        });
+        let mut drafts = receiver.into_iter().map_while(|draft| {
+            context.go_on().ok()?;
+            count += 1;
+            if let Some(told) = progress(Phase::Copying, count) {
+                (context.tell)(told);
+            }
+            Some(draft)
+        });
+        let loaded = target.load(&mut drafts, *from, number);
+        drop(drafts);
+        let read = reader.join().unwrap_or_else(|_| Err(Error::Own("the reader of the source panicked".to_owned())));
+        context.go_on()?;
+        read?;
+        Ok(loaded?)
+    })
+}
+
+/// A milestone to be loaded; one that cannot be read now (a file that is being written) is left for the passes that follow.
+fn draft(milestone: &milescale_storage::store::Milestone, now: Timestamp) -> Result<Option<Draft>, Error> {
+    match Draft::of(milestone, now) {
+        Ok(draft) => Ok(Some(draft)),
+        Err(flaw) => {
+            tracing::debug!(place = milestone.place, %flaw, "not brought over yet");
+            Ok(None)
+        }
+    }
+}
+
+/// Brings over what was written meanwhile, until a pass finds nothing new or only what writers that never pause have just
+/// written. What could not be brought over.
+pub(crate) fn catch_up(
+    pair: &mut Pair<'_>,
+    context: &mut Context<'_>,
+    open: &mut BTreeSet<String>,
+) -> Result<(), Error> {
+    for _ in 0..PASSES {
+        let new = touched(pair, context)?;
+        let nothing_new = new.is_empty();
+        open.extend(new);
+        settle(pair, context, open)?;
+        if nothing_new {
+            break;
+        }
+    }
+    Ok(())
+}
+
+/// The milestones that may have changed in the source since it was asked last.
+pub(crate) fn touched(pair: &mut Pair<'_>, context: &mut Context<'_>) -> Result<BTreeSet<String>, Error> {
+    let ids = match pair.source.touched((context.clock)())? {
+        Touched::Ids(ids) => ids,
+        Touched::Everything => pair.source.ids()?.into_iter().chain(pair.target.ids()?).collect(),
+    };
+    refuse_a_lost_source(pair, &ids)?;
+    Ok(ids)
+}
+
+/// A branch change that empties the folder is not the end of so many milestones.
+fn refuse_a_lost_source(pair: &mut Pair<'_>, ids: &BTreeSet<String>) -> Result<(), Error> {
+    if ids.len() <= MISSING {
+        return Ok(());
+    }
+    let there: BTreeSet<String> = pair.source.ids()?.into_iter().collect();
+    let known: BTreeSet<String> = pair.target.ids()?.into_iter().collect();
+    let missing = ids.iter().filter(|id| known.contains(*id) && !there.contains(*id)).count();
+    if missing <= MISSING.max(known.len() / MISSING_PART) {
+        return Ok(());
+    }
+    Err(Error::Refused(format!(
+        "source_unavailable: {missing} of {} milestones are missing in {} at once; if they are meant to be gone, migrate \
+         again",
+        known.len(),
+        pair.source.name()
+    )))
+}
+
+/// Levels milestones; those that cannot be now stay in the set.
+pub(crate) fn settle(pair: &mut Pair<'_>, context: &mut Context<'_>, open: &mut BTreeSet<String>) -> Result<(), Error> {
+    let mut left = BTreeSet::new();
+    for id in std::mem::take(open) {
+        context.go_on()?;
+        if let Leveled::NotYet(why) = pair.level(&id, context)? {
+            tracing::debug!(id, why, "not brought over yet");
+            left.insert(id);
+        }
+    }
+    *open = left;
+    Ok(())
+}
+
+/// Levels milestones until none is left, for a while. `sweep` looks at what was written into an old target.
+///
+/// # Errors
+/// What is left then, with why.
+pub(crate) fn settle_all(
+    pair: &mut Pair<'_>,
+    context: &mut Context<'_>,
+    open: &mut BTreeSet<String>,
+    sweep: &mut dyn FnMut(&mut Pair<'_>, &mut Context<'_>) -> Result<(), Error>,
+) -> Result<(), Error> {
+    let end = Instant::now() + PATIENCE;
+    loop {
+        settle(pair, context, open)?;
+        if open.is_empty() {
+            return Ok(());
+        }
+        if Instant::now() >= end {
+            break;
+        }
+        if pair.target_was_old {
+            sweep(pair, context)?;
+        }
+        thread::sleep(Duration::from_millis(100));
+    }
+    let mut named = Vec::new();
+    for id in open.iter().take(5) {
+        if let Leveled::NotYet(why) = pair.level(id, context)? {
+            named.push(why);
+        }
+    }
+    let more = if open.len() > named.len() { format!(" and {} more", open.len() - named.len()) } else { String::new() };
+    Err(Error::Refused(format!("{} milestones cannot be brought over: {}{more}", open.len(), named.join("; "))))
+}

@@ -1,0 +1,160 @@
+//! One milestone of the source made the same in the target: what catching up, comparing and moving back come down to.
+
+use milescale_core::base::{Content, Side};
+use milescale_core::id::Id;
+use milescale_storage::error::{Problem, StoreError};
+use milescale_storage::store::{Draft, Milestone, Seen, Store};
+
+use crate::context::{Context, Error};
+
+/// What became of a milestone.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(crate) enum Leveled {
+    /// Both sides were the same.
+    Same,
+    /// The target says now what the source says.
+    Done,
+    /// It cannot be done now: why.
+    NotYet(String),
+}
+
+/// Two stores, one of which is to say what the other says.
+pub(crate) struct Pair<'a> {
+    /// The store in use.
+    pub(crate) source: &'a mut dyn Store,
+    /// Its side.
+    pub(crate) from: Side,
+    /// The store that is to be.
+    pub(crate) target: &'a mut dyn Store,
+    /// Its side.
+    pub(crate) to: Side,
+    /// Whether the target is an old store of the workspace's: then what stands there is judged against its base.
+    pub(crate) target_was_old: bool,
+    /// Whether other writers are kept out of the source: then nothing is written to it.
+    pub(crate) is_held: bool,
+}
+
+impl Pair<'_> {
+    /// Makes one milestone the same.
+    pub(crate) fn level(&mut self, id: &str, context: &Context<'_>) -> Result<Leveled, Error> {
+        let Ok(id) = id.parse::<Id>() else {
+            return Ok(Leveled::NotYet(format!("{id:?} is no id that every store can keep")));
+        };
+        let source = match there(self.source.get(&id)) {
+            Err(error) if error.problem == Problem::Refused => return Ok(Leveled::NotYet(error.to_string())),
+            other => other?,
+        };
+        let target = match self.target.held(&id) {
+            Err(error) if error.problem == Problem::Refused => return Ok(Leveled::NotYet(error.to_string())),
+            other => other?,
+        };
+        let Some(source) = source else { return self.take_out(&id, target, context) };
+        let draft = match Draft::of(&source, context.now()) {
+            Ok(draft) => draft,
+            Err(flaw) => return Ok(Leveled::NotYet(format!("{}: {flaw}", source.place))),
+        };
+        let (wanted, seen) = match &target {
+            None => (draft.content(), Seen::Nothing),
+            Some(there) => {
+                let (wanted, found) = (draft.content(), there.content());
+                // An archived milestone is the same only where it counts no more.
+                let in_place = !(draft.is_archived() && self.is_active_file(there));
+                if in_place && self.is_level(&id, wanted, found)? {
+                    return Ok(Leveled::Same);
+                }
+                if let Some(unswept) = self.unswept(&id, found)? {
+                    return Ok(unswept);
+                }
+                (wanted, Seen::Text(there.digest()))
+            }
+        };
+        match self.target.bring(&draft, seen, self.from) {
+            Ok(()) => self.note_base(&id, Some(wanted)).map(|()| Leveled::Done),
+            Err(error) if matches!(error.problem, Problem::Changed | Problem::Busy) => {
+                Ok(Leveled::NotYet(error.to_string()))
+            }
+            Err(error) => Err(error.into()),
+        }
+    }
+
+    /// Whether it stands in a milestone file that counts.
+    fn is_active_file(&self, there: &Milestone) -> bool {
+        self.to == Side::Files && there.place.contains("/active/")
+    }
+
+    /// Whether two contents need nothing done. Where only comments or layout differ, those of an old store's file stay,
+    /// unless the store in use was given other ones since.
+    fn is_level(&mut self, id: &Id, wanted: Content, found: Content) -> Result<bool, StoreError> {
+        if wanted.value != found.value {
+            return Ok(false);
+        }
+        if wanted.text == found.text || !self.target_was_old {
+            return Ok(wanted.text == found.text);
+        }
+        let base = self.base(id)?;
+        Ok(base.is_none_or(|base| base.text == wanted.text))
+    }
+
+    fn base(&mut self, id: &Id) -> Result<Option<Content>, StoreError> {
+        let mut known = self.source.ledger()?.bases(self.to, &[id.to_string()])?;
+        Ok(known.remove(id.as_str()).map(|known| known.content))
+    }
+
+    /// What stands in an old store and is not its base was written there since it was swept: it is not overwritten.
+    fn unswept(&mut self, id: &Id, found: Content) -> Result<Option<Leveled>, StoreError> {
+        if !self.target_was_old {
+            // Only we write there; whatever else stands there is told by the comparison.
+            let known = self.target.ledger()?.bases(self.from, &[id.to_string()])?.remove(id.as_str());
+            let is_ours = known.is_some_and(|known| known.content.value == found.value);
+            return Ok(
+                (!is_ours).then(|| Leveled::NotYet(format!("{id}: another program has written it into the target")))
+            );
+        }
+        let base = self.base(id)?;
+        let is_swept = base.is_some_and(|base| base.value == found.value);
+        Ok((!is_swept).then(|| Leveled::NotYet(format!("{id}: it was changed in the target and is not swept yet"))))
+    }
+
+    /// The source has none: the target's goes, if it is what was brought there.
+    fn take_out(&mut self, id: &Id, there: Option<Milestone>, context: &Context<'_>) -> Result<Leveled, Error> {
+        let Some(there) = there else { return Ok(Leveled::Same) };
+        // One among the finished ones is another program's matter, unless it was brought there just now.
+        if self.to == Side::Files && !self.is_active_file(&there) && self.target_was_old {
+            return Ok(Leveled::Same);
+        }
+        if let Some(unswept) = self.unswept(id, there.content())? {
+            return Ok(unswept);
+        }
+        match self.target.remove(id, there.digest(), context.now()) {
+            Ok(()) => {}
+            Err(error) if matches!(error.problem, Problem::Changed | Problem::Busy) => {
+                return Ok(Leveled::NotYet(error.to_string()));
+            }
+            Err(error) => return Err(error.into()),
+        }
+        self.target.ledger()?.unset(self.from, id.as_str())?;
+        self.note_base(id, None)?;
+        Ok(Leveled::Done)
+    }
+
+    /// Where the migration fails, the target is an old store as before: its base is what it holds by then.
+    fn note_base(&mut self, id: &Id, content: Option<Content>) -> Result<(), Error> {
+        if self.target_was_old && !self.is_held {
+            let (to, ledger) = (self.to, self.source.ledger()?);
+            match content {
+                Some(content) => ledger.set(to, &[(id.to_string(), content)])?,
+                None => ledger.unset(to, id.as_str())?,
+            }
+        }
+        Ok(())
+    }
+}
+
+/// A milestone, or that there is none.
+pub(crate) fn there(got: Result<Milestone, StoreError>) -> Result<Option<Milestone>, StoreError> {
+    match got {
+        Ok(milestone) => Ok(Some(milestone)),
+        Err(error) if error.problem == Problem::NotThere => Ok(None),
+        Err(error) => Err(error),
+    }
+}

@@ -1,0 +1,30 @@
+//! Moving milestones between stores (contract §8): plan → backup → copy → compare → switch → sweep, online, compared,
+//! reversible; and the recovery after a crash.
+//!
+//! Stores are known only by their trait. Every step is written down before it begins ([`milescale_storage::record`]), and
+//! [`milescale_core::migration`] says which may follow which; what each change on an old store comes to, says
+//! [`milescale_core::base`].
+
+mod backup;
+mod compare;
+mod context;
+mod copy;
+mod level;
+mod machine;
+mod moving;
+mod plan;
+mod preflight;
+mod recover;
+mod restore;
+mod retire;
+mod sweep;
+mod told;
+
+pub use context::{Context, Error, take_lock};
+pub use moving::{Done, migrate};
+pub use plan::{Obstacle, Plan, Wish, plan};
+pub use recover::{Recovered, recover};
+pub use restore::{Restored, restore, store_of};
+pub use retire::retire;
+pub use sweep::{Holding, Sweeper, Swept};
+pub use told::{Progress, Told};

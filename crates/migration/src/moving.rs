@@ -1,0 +1,447 @@
+//! A migration from its first step to its last: each is written down before it begins, a failure before the switch clears
+//! the target, and after the switch there is only forward.
+
+use std::collections::{BTreeMap, BTreeSet};
+use std::time::{Duration, Instant};
+
+use milescale_core::backend::{Backend, InUse};
+use milescale_core::base::Side;
+use milescale_core::config::FilesAfter;
+use milescale_core::migration::{Ended, Phase, next};
+use milescale_storage::identity::Identity;
+use milescale_storage::record::{Intent, Old, Past, Record};
+use milescale_storage::store::Store;
+use milescale_storage::switch::{self, Switch};
+use milescale_storage::{config_file, files, ledger};
+
+use crate::context::{Context, Error, side};
+use crate::level::Pair;
+use crate::sweep::{Holding, Sweeper};
+use crate::told::{Told, word};
+use crate::{backup, compare, copy};
+
+mod pace;
+mod turn;
+
+use pace::Pace;
+
+/// How long an old target is swept before it is filled.
+const SWEEP_FOR: Duration = Duration::from_secs(15);
+
+/// How long the old side is swept at once after the switch; what comes later is swept by and by.
+const SWEEP_AFTER: Duration = Duration::from_secs(6);
+
+/// A migration that is done.
+#[derive(Debug, Clone, PartialEq)]
+pub struct Done {
+    /// From where.
+    pub from: InUse,
+    /// To where.
+    pub to: InUse,
+    /// Its backup.
+    pub backup: Option<String>,
+    /// Milestones compared.
+    pub milestones: u64,
+    /// Seconds that it took.
+    pub seconds: f64,
+    /// For how long the milestone verbs were kept out.
+    pub paused: Duration,
+    /// What could not be done after the switch, and is done later.
+    pub later: Option<String>,
+}
+
+/// A migration under way.
+pub(crate) struct Moving<'a, 'b> {
+    pub(crate) context: &'a mut Context<'b>,
+    pub(crate) record: Record,
+    pub(crate) from: InUse,
+    pub(crate) to: InUse,
+}
+
+/// Moves the milestones. The caller holds the migration's lock, has recovered, and a plan without obstacles; `milestones`
+/// is how many the plan has found.
+///
+/// # Errors
+/// Why it was not done: then the old store is in use as before.
+pub fn migrate(
+    from: InUse,
+    to: InUse,
+    milestones: u64,
+    automatic: bool,
+    context: &mut Context<'_>,
+) -> Result<Done, Error> {
+    let started = Instant::now();
+    let mut record = context.record()?;
+    let identity = Identity::of_or_drawn(context.workspace)
+        .map_err(|error| Error::own(&context.workspace.shown(&context.workspace.identity()), &error))?;
+    // Files that were retired are not in their place any more.
+    let is_there = |old: &Old| old.side == side(to) && (old.side != Side::Files || old.retired.is_none());
+    let was_old = side(from) != side(to) && record.old.iter().any(is_there);
+    let (epoch, begun) = (record.epoch + 1, context.stamp());
+    record.intent = Some(Intent {
+        epoch,
+        phase: Phase::BackingUp,
+        from,
+        to,
+        workspace: identity.number,
+        started: begun,
+        backup: None,
+        target_was_old: was_old,
+        prepared: None,
+        automatic,
+        stuck: None,
+        failed: None,
+    });
+    context.save(&record)?;
+    let mut moving = Moving { context, record, from, to };
+    (moving.context.tell)(Told::Started { from, to, milestones, automatic });
+    let mut pace = Pace::new(from, to, milestones);
+    match moving.until_switched(&mut pace) {
+        Ok((milestones, paused)) => {
+            let backup = moving.intent().and_then(|intent| intent.backup.clone());
+            let later = moving.after_switch().err().map(|error| error.to_string());
+            let seconds = started.elapsed().as_secs_f64();
+            let paused_ms = paused.as_secs_f64() * 1000.0;
+            let told = Told::Completed { from, to, milestones, backup: backup.clone(), seconds, paused_ms };
+            (moving.context.tell)(told);
+            Ok(Done { from, to, backup, milestones, seconds, paused, later })
+        }
+        Err(error) => {
+            moving.undo(&error.to_string());
+            Err(error)
+        }
+    }
+}
+
+impl Moving<'_, '_> {
+    pub(crate) fn intent(&self) -> Option<&Intent> {
+        self.record.intent.as_ref()
+    }
+
+    /// Goes into the next phase: it is written down first.
+    pub(crate) fn advance(&mut self, ended: Ended) -> Result<Phase, Error> {
+        let illegal = |what: String| Error::Own(format!(".milescale/migration.json: {what}"));
+        let intent = self.record.intent.as_mut().ok_or_else(|| illegal("no migration is under way".to_owned()))?;
+        let phase = next(intent.phase, ended).map_err(|error| illegal(error.to_string()))?;
+        let phase = phase.ok_or_else(|| illegal("the migration is over".to_owned()))?;
+        intent.phase = phase;
+        self.context.save(&self.record)?;
+        Ok(phase)
+    }
+
+    /// Backup, copy, comparison and switch. How many milestones were compared, and how long the verbs were kept out.
+    fn until_switched(&mut self, pace: &mut Pace) -> Result<(u64, Duration), Error> {
+        let (from, to) = (side(self.from), side(self.to));
+        let mut source = self.context.open(self.from)?;
+        let mut target = self.context.open(self.to)?;
+        // Whoever began to write before the intent was there has ended after this; who comes later notes what it writes.
+        let turn = switch::alone(self.context.workspace, turn::PATIENCE)?;
+        let cleared = switch::clear_dirty(self.context.workspace);
+        drop(turn);
+        cleared.map_err(|error| Error::own(".milescale/dirty.jsonl", &error))?;
+        if self.context.config.migration.backup_before_migration {
+            self.back_up(&mut *source, pace)?;
+        }
+        self.advance(Ended::Done)?;
+        if from == to {
+            return self.same_files(&mut *target, pace);
+        }
+        let target_was_old = self.intent().is_some_and(|intent| intent.target_was_old);
+        self.fill(&mut *source, &mut *target, target_was_old, pace)?;
+        self.advance(Ended::Done)?;
+        let mut pair = Pair { source: &mut *source, from, target: &mut *target, to, target_was_old, is_held: false };
+        let compared = compare::compare(&mut pair, self.context, &mut |phase, done| pace.told(phase, done))?;
+        let mut open = compared.differing;
+        let old = self.old_target();
+        let in_use = self.from;
+        copy::settle_all(&mut pair, self.context, &mut open, &mut |pair, context| {
+            sweep_target(old.as_ref(), in_use, pair, context)
+        })?;
+        pair.target.ledger()?.complete(from)?;
+        pair.target.derive()?;
+        let paused = self.switch(&mut pair)?;
+        Ok((compared.count, paused))
+    }
+
+    fn back_up(&mut self, source: &mut dyn Store, pace: &mut Pace) -> Result<(), Error> {
+        let root = self.context.workspace.root().to_string_lossy().into_owned();
+        let restore = format!("milescale restore BACKUP_ID --workspace '{}'", root.replace('\'', r"'\''"));
+        let ways = (word(self.from), word(self.to));
+        let metadata = backup::take(source, ways, &restore, self.context, &mut |phase, done| pace.told(phase, done))?;
+        if let Some(intent) = &mut self.record.intent {
+            intent.backup = Some(metadata.id);
+        }
+        self.context.save(&self.record)
+    }
+
+    /// `file` and `hybrid` have the same files: only the index is brought up to date.
+    fn same_files(&mut self, target: &mut dyn Store, pace: &mut Pace) -> Result<(u64, Duration), Error> {
+        target.derive()?;
+        self.advance(Ended::Done)?;
+        let count = target.ids()?.len() as u64;
+        if let Some(told) = pace.told(Phase::Comparing, count) {
+            (self.context.tell)(told);
+        }
+        // Files that were written meanwhile are mended like any other difference.
+        target.derive()?;
+        let started = Instant::now();
+        let switch = self.prepared()?;
+        let turn = switch::alone(self.context.workspace, turn::PATIENCE)?;
+        self.commit(&switch)?;
+        drop(turn);
+        Ok((count, started.elapsed()))
+    }
+
+    /// Fills the target and catches up with what was written meanwhile.
+    fn fill(
+        &mut self,
+        source: &mut dyn Store,
+        target: &mut dyn Store,
+        target_was_old: bool,
+        pace: &mut Pace,
+    ) -> Result<(), Error> {
+        let (from, to) = (side(self.from), side(self.to));
+        let number = self.intent().map_or(0, |intent| intent.epoch);
+        target.prepare()?;
+        target.refuse_writes(None)?;
+        if !target_was_old {
+            // What an earlier attempt left for a person to look at.
+            target.clear(from, self.context.now())?;
+        }
+        let others: Vec<Side> = Context::sides(&self.record, Some(to)).into_iter().map(|(side, _)| side).collect();
+        let old = self.old_target();
+        let in_use = self.from;
+        let mut pair = Pair { source, from, target, to, target_was_old, is_held: false };
+        pair.source.touched((self.context.clock)())?;
+        if target_was_old {
+            sweep_target(old.as_ref(), in_use, &mut pair, self.context)?;
+            pair.target.ledger()?.forget(from)?;
+            let compared = compare::compare(&mut pair, self.context, &mut |_, done| pace.told(Phase::Copying, done))?;
+            let mut open = compared.differing;
+            copy::settle_all(&mut pair, self.context, &mut open, &mut |pair, context| {
+                sweep_target(old.as_ref(), in_use, pair, context)
+            })?;
+        } else {
+            copy::load(&mut pair, number, self.context, &mut |phase, done| pace.told(phase, done))?;
+        }
+        for other in others {
+            ledger::copy(pair.source.ledger()?, pair.target.ledger()?, other)?;
+        }
+        let mut open = BTreeSet::new();
+        copy::catch_up(&mut pair, self.context, &mut open)?;
+        copy::settle_all(&mut pair, self.context, &mut open, &mut |pair, context| {
+            sweep_target(old.as_ref(), in_use, pair, context)
+        })
+    }
+
+    /// The target as an old store, where it is one.
+    fn old_target(&self) -> Option<Old> {
+        let to = side(self.to);
+        self.record.old.iter().find(|old| old.side == to).cloned()
+    }
+
+    /// What is to be done once the new store is in use. May be repeated.
+    pub(crate) fn after_switch(&mut self) -> Result<(), Error> {
+        let (from, to) = (side(self.from), side(self.to));
+        if from != to
+            && let Some(old) = self.record.old.iter().find(|old| old.side == from).cloned()
+        {
+            let mut current = self.context.open(self.to)?;
+            let mut sweeper = Sweeper::new(old, self.context.open(self.from)?, self.to, BTreeMap::new());
+            sweep_until_still(&mut sweeper, &mut *current, SWEEP_AFTER, self.context)?;
+            if from == Side::Files {
+                self.files_after(sweeper.store())?;
+            }
+        }
+        let ended = self.context.stamp();
+        if let Some(intent) = self.record.intent.take() {
+            let Intent { epoch, backup, automatic, .. } = intent;
+            let (from, to) = (self.from, self.to);
+            self.record.remember(Past { epoch, ended, from, to, backup, failed: None, automatic });
+        }
+        self.context.save(&self.record)
+    }
+
+    /// What becomes of the files after a move to a database.
+    fn files_after(&mut self, files: &mut dyn Store) -> Result<(), Error> {
+        let back = format!("milescale migrate {}", self.from.backend);
+        let note = format!(
+            "These milestones are kept in a database since {}: {}.\n\
+             The files are as they were then, and read-only. To change a milestone: milescale milestone put ID FILE\n\
+             To come back to files: {back}\n",
+            self.context.stamp(),
+            self.to
+        );
+        match self.context.config.migration.files_after {
+            FilesAfter::Keep => files.refuse_writes(Some(&note))?,
+            FilesAfter::Retire => {
+                let name = format!("{}", self.record.epoch);
+                files::retire(self.context.workspace, &name, &note)?;
+                let stamp = self.context.stamp();
+                for old in self.record.old.iter_mut().filter(|old| old.side == Side::Files) {
+                    old.retired = Some(stamp.clone());
+                }
+            }
+        }
+        Ok(())
+    }
+
+    /// A migration that failed before its switch: the target is cleared, unless a person wants to look at it.
+    pub(crate) fn undo(&mut self, reason: &str) {
+        let (from, to) = (self.from, self.to);
+        (self.context.tell)(Told::Failed { from, to, reason: reason.to_owned() });
+        let undone = self.scrap(reason);
+        match undone {
+            Ok(target_kept) => {
+                (self.context.tell)(Told::RolledBack { from, to, reason: reason.to_owned(), target_kept });
+            }
+            Err(error) => self.get_stuck(&error.to_string()),
+        }
+    }
+
+    fn scrap(&mut self, reason: &str) -> Result<bool, Error> {
+        if let Some(intent) = &mut self.record.intent {
+            intent.failed.get_or_insert_with(|| reason.to_owned());
+            if intent.phase != Phase::Scrapping {
+                self.advance(Ended::Failed)?;
+            }
+        }
+        let intent = self.record.intent.clone();
+        let Some(intent) = intent else { return Ok(false) };
+        if let Some(prepared) = &intent.prepared {
+            switch::discard(self.context.workspace, prepared)
+                .map_err(|error| Error::own("the prepared switch cannot be removed", &error))?;
+        }
+        let keep = !self.context.config.migration.rollback_on_failure;
+        let is_filled = side(self.from) != side(self.to) && !intent.target_was_old;
+        if is_filled && !keep {
+            let mut target = self.context.open(self.to)?;
+            if target.exists()? {
+                let left = target.clear(side(self.from), self.context.now())?;
+                if left > 0 {
+                    tracing::warn!(left, "milestones in the target that milescale has not brought there stay");
+                }
+            }
+        }
+        let ended = self.context.stamp();
+        let Intent { from, to, backup, automatic, failed, .. } = intent;
+        self.record.remember(Past { epoch: 0, ended, from, to, backup, failed, automatic });
+        self.record.intent = None;
+        self.context.save(&self.record)?;
+        Ok(is_filled && keep)
+    }
+
+    fn get_stuck(&mut self, why: &str) {
+        let reason = format!(
+            "the unfinished target cannot be cleared: {why}. {} is in use as before. Mend that, and run `milescale doctor \
+             --fix`, which tries again",
+            self.from
+        );
+        if let Some(intent) = &mut self.record.intent {
+            intent.stuck = Some(reason.clone());
+            if intent.phase == Phase::Scrapping {
+                intent.phase = Phase::Stuck;
+            }
+        }
+        if let Err(error) = self.context.save(&self.record) {
+            tracing::error!(%error, "the record of the migration cannot be written");
+        }
+        (self.context.tell)(Told::Stuck { from: self.from, to: self.to, reason });
+    }
+}
+
+/// Sweeps a target that is an old store until nothing waits.
+fn sweep_target(old: Option<&Old>, in_use: InUse, pair: &mut Pair<'_>, context: &mut Context<'_>) -> Result<(), Error> {
+    let Some(old) = old else { return Ok(()) };
+    let store = context.open(old.was)?;
+    let mut sweeper = Sweeper::new(Old { retired: None, ..old.clone() }, store, in_use, BTreeMap::new());
+    sweep_until_still(&mut sweeper, &mut *pair.source, SWEEP_FOR, context)
+}
+
+/// Sweeps again and again until nothing waits, for so long at most.
+fn sweep_until_still(
+    sweeper: &mut Sweeper,
+    current: &mut dyn Store,
+    patience: Duration,
+    context: &mut Context<'_>,
+) -> Result<(), Error> {
+    let end = Instant::now() + patience;
+    while sweeper.pass(current, Holding::Nothing, context)?.waiting > 0 && Instant::now() < end {
+        std::thread::sleep(Duration::from_millis(200));
+    }
+    Ok(())
+}
+
+/// The engine that the configuration's file names, whatever the environment says.
+pub(crate) fn engine_of_file(context: &Context<'_>) -> Result<milescale_core::backend::Engine, Error> {
+    let path = context.workspace.config_file();
+    let refused = |what: String| Error::Refused(format!("{}: {what}", context.workspace.shown(&path)));
+    let text = config_file::text(&path).map_err(|problem| refused(problem.to_string()))?;
+    let Some(text) = text else { return Ok(milescale_core::config::Config::default().database.engine) };
+    let read = config_file::parse(&text);
+    let read =
+        read.map_err(|problems| refused(problems.iter().map(ToString::to_string).collect::<Vec<_>>().join("; ")))?;
+    Ok(read.config.database.engine)
+}
+
+impl Moving<'_, '_> {
+    /// Prepares the one rename that makes the target the store in use. To a database, the configuration names its engine
+    /// before the marker does.
+    fn prepared(&mut self) -> Result<Switch, Error> {
+        let epoch = self.intent().map_or(0, |intent| intent.epoch);
+        let engine = self.to.engine;
+        let differs = match engine {
+            Some(engine) => engine_of_file(self.context)? != engine,
+            None => false,
+        };
+        let between_engines = self.from.backend == Backend::Database && self.to.backend == Backend::Database;
+        let switch = match engine {
+            Some(engine) if between_engines => Switch::to_engine(self.context.workspace, engine, epoch)?,
+            Some(engine) if differs => {
+                let first = Switch::to_engine(self.context.workspace, engine, epoch)?;
+                first.commit().map_err(|error| Error::own("config/storage-config.yaml", &error))?;
+                Switch::to_backend(self.context.workspace, self.to.backend, epoch)?
+            }
+            _ => Switch::to_backend(self.context.workspace, self.to.backend, epoch)?,
+        };
+        if let Some(intent) = &mut self.record.intent {
+            intent.prepared = Some(switch.prepared().clone());
+        }
+        self.advance(Ended::Done)?;
+        Ok(switch)
+    }
+
+    /// The switch itself, and what makes it known to milescale's own commands. Under the switch's lock.
+    fn commit(&mut self, switch: &Switch) -> Result<(), Error> {
+        let renamed = switch.commit();
+        let prepared = switch.prepared().clone();
+        // Where the rename happened and only its folder could not be synced, there is no way back.
+        let happened = renamed.is_ok() || switch::has_happened(self.context.workspace, &prepared).unwrap_or(true);
+        if !happened {
+            return renamed.map_err(|error| Error::own("the switch", &error));
+        }
+        if let Err(error) = &renamed {
+            tracing::error!(%error, "the switch may not be on the disk yet");
+        }
+        self.switched();
+        Ok(())
+    }
+
+    /// Writes down that the new store is in use. The rename itself says it too: where this cannot be written now, the
+    /// recovery does it.
+    pub(crate) fn switched(&mut self) {
+        let (from, to) = (side(self.from), side(self.to));
+        let Some(intent) = self.record.intent.clone() else { return };
+        self.record.epoch = intent.epoch;
+        self.record.in_use = Some(self.to);
+        if from != to {
+            self.record.old.retain(|old| old.side != to && old.side != from);
+            let name = self.context.open(self.from).map(|store| store.name()).unwrap_or_default();
+            let (was, epoch, backup) = (self.from, intent.epoch, intent.backup);
+            self.record.old.push(Old { side: from, was, name, epoch, backup, retired: None });
+        }
+        if let Err(error) = self.advance(Ended::Done) {
+            tracing::error!(%error, "the switch is done and cannot be written down yet");
+        }
+    }
+}

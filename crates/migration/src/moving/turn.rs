@@ -1,0 +1,114 @@
+//! The switch of stores whose contents move: a quiet moment, the lock, what was written last, the rename.
+
+use std::collections::BTreeSet;
+use std::thread::sleep;
+use std::time::{Duration, Instant};
+
+use milescale_core::base::Side;
+use milescale_storage::error::Problem;
+use milescale_storage::switch;
+
+use super::Moving;
+use crate::context::Error;
+use crate::copy;
+use crate::level::Pair;
+
+/// How long milescale's own writers are waited for.
+pub(super) const PATIENCE: Duration = Duration::from_secs(10);
+
+/// How long a moment without writers is waited for.
+const QUIET_WITHIN: Duration = Duration::from_secs(5);
+
+/// How often the switch is tried.
+const TRIES: usize = 20;
+
+/// How long the milestone verbs are kept out by one try.
+const AT_MOST: Duration = Duration::from_millis(150);
+
+impl Moving<'_, '_> {
+    /// Switches. How long the milestone verbs were kept out, all tries together.
+    pub(super) fn switch(&mut self, pair: &mut Pair<'_>) -> Result<Duration, Error> {
+        self.wait_for_quiet(pair)?;
+        let prepared = self.prepared()?;
+        let (mut paused, mut why) = (Duration::ZERO, None);
+        for attempt in 0..TRIES {
+            self.context.go_on()?;
+            if attempt > 0 {
+                sleep(Duration::from_millis(100));
+                self.catch_up_once(pair)?;
+            }
+            let started = Instant::now();
+            let turn = switch::alone(self.context.workspace, PATIENCE)?;
+            let tried = self.try_to_switch(pair, &prepared);
+            drop(turn);
+            paused = paused.max(started.elapsed());
+            match tried {
+                Ok(true) => return Ok(paused),
+                Ok(false) => {}
+                Err(Error::Store(error)) if error.problem == Problem::Busy => why = Some(error.to_string()),
+                Err(error) => return Err(error),
+            }
+        }
+        let why = why.unwrap_or_else(|| "milestones are written all the time".to_owned());
+        Err(Error::Refused(format!("there was no moment for the switch: {why}; try again")))
+    }
+
+    /// Waits until nothing was written for a moment, but not for ever.
+    fn wait_for_quiet(&mut self, pair: &mut Pair<'_>) -> Result<(), Error> {
+        let end = Instant::now() + QUIET_WITHIN;
+        while !self.catch_up_once(pair)? && Instant::now() < end {
+            sleep(Duration::from_millis(50));
+        }
+        Ok(())
+    }
+
+    /// Brings over what was written since. Whether there was nothing.
+    fn catch_up_once(&mut self, pair: &mut Pair<'_>) -> Result<bool, Error> {
+        let mut open = copy::touched(pair, self.context)?;
+        open.extend(self.dirty()?);
+        let nothing = open.is_empty();
+        copy::settle(pair, self.context, &mut open)?;
+        Ok(nothing)
+    }
+
+    /// Under the lock: what milescale's own verbs have written, and from a database what anybody has, for that is held
+    /// still; then the rename. `false`: not all of it could be brought over in the time that others may be kept waiting.
+    fn try_to_switch(&mut self, pair: &mut Pair<'_>, prepared: &switch::Switch) -> Result<bool, Error> {
+        let started = Instant::now();
+        if pair.from != Side::Files {
+            pair.source.hold()?;
+            pair.is_held = true;
+        }
+        let brought = self.bring_the_last(pair, started);
+        let done = match brought {
+            Ok(true) => self.commit(prepared).map(|()| true),
+            other => other,
+        };
+        if pair.from != Side::Files {
+            pair.source.release();
+            pair.is_held = false;
+        }
+        done
+    }
+
+    fn bring_the_last(&mut self, pair: &mut Pair<'_>, started: Instant) -> Result<bool, Error> {
+        let mut open: BTreeSet<String> = self.dirty()?.into_iter().collect();
+        if pair.from != Side::Files {
+            open.extend(copy::touched(pair, self.context)?);
+        }
+        for id in open {
+            if started.elapsed() > AT_MOST || !self.is_level(pair, &id)? {
+                return Ok(false);
+            }
+        }
+        Ok(true)
+    }
+
+    fn is_level(&mut self, pair: &mut Pair<'_>, id: &str) -> Result<bool, Error> {
+        Ok(!matches!(pair.level(id, self.context)?, crate::level::Leveled::NotYet(_)))
+    }
+
+    fn dirty(&self) -> Result<Vec<String>, Error> {
+        switch::dirty(self.context.workspace).map_err(|error| Error::own(".milescale/dirty.jsonl", &error))
+    }
+}

@@ -1,0 +1,163 @@
+//! What a migration would do, and every reason why it could not, all at once; nothing is changed for it.
+
+use std::ops::ControlFlow;
+use std::time::Instant;
+
+use milescale_core::backend::InUse;
+use milescale_core::base::Side;
+use milescale_core::id::Id;
+use milescale_core::milestone::ARCHIVED;
+use milescale_storage::record::Record;
+use milescale_storage::store::Milestone;
+use serde::Serialize;
+
+use crate::context::{Context, Error, side};
+use crate::preflight;
+use crate::told::word;
+
+/// What is wanted.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Wish {
+    /// The store in use.
+    pub from: InUse,
+    /// The store that is to be.
+    pub to: InUse,
+    /// What `DATABASE_TYPE` says, where it is set.
+    pub engine_of_environment: Option<String>,
+    /// What `DATABASE_URL` says, where it is set.
+    pub url_of_environment: Option<String>,
+}
+
+/// Why a migration could not be done.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize)]
+pub struct Obstacle {
+    /// Where: a path or a table.
+    pub place: String,
+    /// The line, where there is one.
+    pub line: Option<u32>,
+    /// Why.
+    pub reason: String,
+    /// What to do.
+    pub do_this: String,
+}
+
+/// What a migration would do.
+#[derive(Debug, Clone, PartialEq, Serialize)]
+pub struct Plan {
+    /// The word of the store in use.
+    pub from: &'static str,
+    /// The word of the store that is to be.
+    pub to: &'static str,
+    /// The store in use, as people read it.
+    pub source: String,
+    /// The store that is to be.
+    pub target: String,
+    /// Milestones.
+    pub milestones: u64,
+    /// Bytes of their texts.
+    pub bytes: u64,
+    /// Seconds that it may take.
+    pub estimated_seconds: f64,
+    /// Whether a backup is taken first.
+    pub backup: bool,
+    /// Every reason why it could not be done.
+    pub obstacles: Vec<Obstacle>,
+    /// What is worth knowing.
+    pub notes: Vec<String>,
+    /// Milestones that count now and would not afterwards.
+    pub counted_no_more: Vec<String>,
+}
+
+/// How many times a store is read in a migration, and how much longer writing takes than reading.
+fn effort(to: InUse) -> f64 {
+    match side(to) {
+        Side::Files => 8.0,
+        Side::Sqlite => 6.0,
+        Side::Postgresql => 7.0,
+    }
+}
+
+/// Plans. Reads all of the store in use; changes nothing.
+///
+/// # Errors
+/// When the store in use or milescale's own files cannot be read.
+pub fn plan(wish: &Wish, record: &Record, context: &mut Context<'_>) -> Result<Plan, Error> {
+    let Wish { from, to, .. } = *wish;
+    let started = Instant::now();
+    let mut source = context.open(from)?;
+    let target = context.open(to);
+    let mut plan = Plan {
+        from: word(from),
+        to: word(to),
+        source: source.name(),
+        target: target.as_ref().map(|target| target.name()).unwrap_or_default(),
+        milestones: 0,
+        bytes: 0,
+        estimated_seconds: 0.0,
+        backup: context.config.migration.backup_before_migration,
+        obstacles: Vec::new(),
+        notes: Vec::new(),
+        counted_no_more: Vec::new(),
+    };
+    let moves = side(from) != side(to);
+    let (mut before, mut stopped): (Option<(String, String)>, _) = (None, Ok(()));
+    let mut archived = Vec::new();
+    source.scan(&mut |milestone: Milestone| {
+        plan.milestones += 1;
+        plan.bytes += milestone.text.len() as u64;
+        plan.look_at(&milestone, moves);
+        if let Some((_, place)) = before.as_ref().filter(|(id, _)| *id == milestone.id) {
+            let reason = format!("its id stands a second time, in {place}");
+            plan.obstacle(&milestone.place, None, reason, "rename or remove one of the two");
+        }
+        if milestone.columns.status.as_deref() == Some(ARCHIVED) {
+            archived.push(milestone.id.clone());
+        }
+        before = Some((milestone.id, milestone.place));
+        stopped = context.go_on();
+        if stopped.is_ok() { ControlFlow::Continue(()) } else { ControlFlow::Break(()) }
+    })?;
+    stopped?;
+    plan.estimated_seconds = started.elapsed().as_secs_f64() * effort(to);
+    if moves && side(from) == Side::Files {
+        plan.counted_no_more.clone_from(&archived);
+    }
+    preflight::look(&mut plan, wish, record, &mut *source, target, &archived, context)?;
+    Ok(plan)
+}
+
+impl Plan {
+    /// Whether it could be done.
+    pub fn is_possible(&self) -> bool {
+        self.obstacles.is_empty()
+    }
+
+    /// Every obstacle, a line each.
+    pub fn obstacles_text(&self) -> String {
+        let line = |it: &Obstacle| {
+            let line = it.line.map(|line| format!(":{line}")).unwrap_or_default();
+            let advice = if it.do_this.is_empty() { String::new() } else { format!("; {}", it.do_this) };
+            format!("{}{line}: {}{advice}", it.place, it.reason)
+        };
+        self.obstacles.iter().map(line).collect::<Vec<_>>().join("\n")
+    }
+
+    pub(crate) fn obstacle(&mut self, place: &str, line: Option<u32>, reason: impl Into<String>, do_this: &str) {
+        let (place, reason, do_this) = (place.to_owned(), reason.into(), do_this.to_owned());
+        self.obstacles.push(Obstacle { place, line, reason, do_this });
+    }
+
+    /// A milestone that not every store can keep.
+    fn look_at(&mut self, milestone: &Milestone, moves: bool) {
+        if !moves {
+            return;
+        }
+        if let Err(flaw) = &milestone.value {
+            let line = flaw.position.map(|position| position.line);
+            self.obstacle(&milestone.place, line, flaw.reason.clone(), "");
+        }
+        if let Err(bad) = milestone.id.parse::<Id>() {
+            self.obstacle(&milestone.place, None, bad.to_string(), "give it another id");
+        }
+    }
+}

@@ -1,0 +1,196 @@
+//! The reasons why a migration could not be done that do not lie in single milestones.
+
+use milescale_core::backend::{Backend, Engine};
+use milescale_core::base::Side;
+use milescale_core::id::Id;
+use milescale_core::migration::Phase;
+use milescale_storage::record::Record;
+use milescale_storage::store::Store;
+
+use crate::context::{Context, Error, side};
+use crate::machine;
+use crate::moving::engine_of_file;
+use crate::plan::{Plan, Wish};
+
+/// Ids named in one obstacle.
+const NAMED: usize = 5;
+
+/// A backup needs so many times the bytes of the milestones, and a target so many.
+const BACKUP_FACTOR: u64 = 2;
+const TARGET_FACTOR: u64 = 4;
+
+/// What is left free beside all that.
+const SPARE: u64 = 16 << 20;
+
+pub(crate) fn look(
+    plan: &mut Plan,
+    wish: &Wish,
+    record: &Record,
+    source: &mut dyn Store,
+    target: Result<Box<dyn Store>, Error>,
+    archived: &[String],
+    context: &mut Context<'_>,
+) -> Result<(), Error> {
+    if wish.from == wish.to {
+        plan.obstacle(&plan.source.clone(), None, format!("{} is in use already", wish.to), "");
+        return Ok(());
+    }
+    under_way(plan, record, context);
+    environment(plan, wish, context)?;
+    machine(plan, wish, context);
+    let moves = side(wish.from) != side(wish.to);
+    match target {
+        Err(error) => plan.obstacle("the target", None, error.to_string(), ""),
+        Ok(mut target) if moves => match look_at_target(plan, wish, record, source, &mut *target, archived) {
+            Ok(()) => {}
+            Err(Error::Store(error)) => plan.obstacle(&error.place, None, error.cause, ""),
+            Err(error) => return Err(error),
+        },
+        Ok(_) => {}
+    }
+    if moves && side(wish.from) == Side::Files && machine::is_in_git(context.workspace.root()) {
+        plan.notes.push(
+            "git keeps the milestone files: they stay where they are as they were, and are not what is current any more; \
+             a checkout or pull that changes more than 5 of them waits for `milescale import`"
+                .to_owned(),
+        );
+    }
+    if !plan.counted_no_more.is_empty() {
+        plan.notes.push(format!(
+            "{} milestones in active/ have status archived: they count now, and not in a database",
+            plan.counted_no_more.len()
+        ));
+    }
+    Ok(())
+}
+
+fn under_way(plan: &mut Plan, record: &Record, context: &Context<'_>) {
+    let Some(intent) = &record.intent else { return };
+    let place = context.workspace.shown(&context.workspace.record());
+    if intent.phase == Phase::Stuck {
+        let why = intent.stuck.clone().unwrap_or_default();
+        plan.obstacle(&place, None, format!("an earlier migration is stuck: {why}"), "");
+    } else {
+        plan.notes.push("an earlier migration was interrupted; what it left is dealt with first".to_owned());
+    }
+}
+
+/// Shells whose environment says something else would go on with another store.
+fn environment(plan: &mut Plan, wish: &Wish, context: &Context<'_>) -> Result<(), Error> {
+    if wish.to.backend != Backend::Database {
+        return Ok(());
+    }
+    let engine = wish.to.engine.unwrap_or(Engine::Sqlite);
+    if let Some(word) = wish.engine_of_environment.as_deref().filter(|word| *word != engine.as_str()) {
+        let reason = format!("the environment says {word}, and the target is {}", engine.as_str());
+        plan.obstacle("DATABASE_TYPE", None, reason, "unset it, or set it to the target's engine, for all programs");
+    }
+    let file = engine_of_file(context);
+    if let Err(error) = &file {
+        plan.obstacle("config/storage-config.yaml", None, error.to_string(), "mend it first");
+    }
+    if engine == Engine::Postgresql {
+        let of_file = milescale_storage::config_file::text(&context.workspace.config_file()).ok().flatten();
+        let of_file = of_file.and_then(|text| milescale_storage::config_file::parse(&text).ok());
+        let of_file = of_file.map(|read| read.config.database.url).unwrap_or_default();
+        match wish.url_of_environment.as_deref() {
+            Some(url) if !of_file.is_empty() && url != of_file => {
+                let reason = "it is another one than storage.database.url";
+                plan.obstacle("DATABASE_URL", None, reason, "make them the same, or unset one");
+            }
+            Some(_) if of_file.is_empty() => plan.notes.push(
+                "the server is known from DATABASE_URL only: every program that uses the milestones needs it"
+                    .to_owned(),
+            ),
+            _ => {}
+        }
+    }
+    Ok(())
+}
+
+fn machine(plan: &mut Plan, wish: &Wish, context: &Context<'_>) {
+    let folder = context.workspace.folder();
+    if let Some(kind) = machine::network_file_system(&folder) {
+        let reason =
+            format!("it lies on a network file system ({kind}), where renames and locks are no ground to stand on");
+        plan.obstacle(&context.workspace.shown(&folder), None, reason, "move the workspace to a local disk");
+    }
+    let local_target = side(wish.to) != Side::Postgresql && side(wish.from) != side(wish.to);
+    let factor = if plan.backup { BACKUP_FACTOR } else { 0 } + if local_target { TARGET_FACTOR } else { 1 };
+    let needed = plan.bytes.saturating_mul(factor).saturating_add(plan.milestones * 512).saturating_add(SPARE);
+    if let Some(free) = machine::free_bytes(&folder).filter(|free| *free < needed) {
+        let reason = format!("{} MiB are free, and backup and target may need {} MiB", free >> 20, needed >> 20);
+        plan.obstacle(&context.workspace.shown(&folder), None, reason, "make room first");
+    }
+}
+
+/// The target has to be empty, or an old store of this workspace's.
+fn look_at_target(
+    plan: &mut Plan,
+    wish: &Wish,
+    record: &Record,
+    source: &mut dyn Store,
+    target: &mut dyn Store,
+    archived: &[String],
+) -> Result<(), Error> {
+    let to = side(wish.to);
+    let is_old = record.old.iter().any(|old| old.side == to);
+    target.can_be_filled()?;
+    // Where there is none yet, it is made.
+    let ids = if target.exists()? { target.ids()? } else { Vec::new() };
+    if !is_old && !ids.is_empty() {
+        let left_over = record.past.iter().any(|past| past.to == wish.to && past.failed.is_some());
+        let strange = strangers(target, side(wish.from), &ids, left_over)?;
+        if !strange.is_empty() {
+            let named = strange.iter().take(NAMED).cloned().collect::<Vec<_>>().join(", ");
+            let more = if strange.len() > NAMED { ", …" } else { "" };
+            let reason = format!(
+                "it is neither empty nor an old store of this workspace: {} milestones stand there that milescale has not \
+                 brought there ({named}{more})",
+                strange.len()
+            );
+            plan.obstacle(&target.name(), None, reason, "take them out, or name another database or schema");
+        }
+    }
+    if to == Side::Files {
+        finished(plan, source, target, archived)?;
+    }
+    Ok(())
+}
+
+/// Milestones of a target that an earlier attempt has not left there.
+fn strangers(target: &mut dyn Store, from: Side, ids: &[String], left_over: bool) -> Result<Vec<String>, Error> {
+    if !left_over {
+        return Ok(ids.to_vec());
+    }
+    let mut strange = Vec::new();
+    for ids in ids.chunks(milescale_storage::ledger::AT_ONCE) {
+        let known = target.ledger()?.bases(from, ids)?;
+        for id in ids {
+            let Ok(named) = id.parse::<Id>() else {
+                strange.push(id.clone());
+                continue;
+            };
+            let there = target.held(&named)?;
+            let is_ours = there
+                .is_some_and(|there| known.get(id).is_some_and(|known| known.content.value == there.content().value));
+            if !is_ours {
+                strange.push(id.clone());
+            }
+        }
+    }
+    Ok(strange)
+}
+
+/// An archived milestone goes to the finished ones, never over another one.
+fn finished(plan: &mut Plan, source: &mut dyn Store, target: &mut dyn Store, archived: &[String]) -> Result<(), Error> {
+    for id in archived {
+        let Ok(id) = id.parse::<Id>() else { continue };
+        let Some(there) = target.held(&id)?.filter(|there| there.place.contains("/completed/")) else { continue };
+        if there.content().value != source.get(&id)?.content().value {
+            let reason = format!("another milestone {id} lies among the finished ones");
+            plan.obstacle(&there.place, None, reason, "rename one of the two");
+        }
+    }
+    Ok(())
+}

@@ -1,0 +1,102 @@
+//! What a crash left: before the switch the target is cleared and nothing else has changed, after it there is only forward.
+//! No journal stands for proof: what is copied again is read again.
+
+use milescale_core::backend::Backend;
+use milescale_core::base::Side;
+use milescale_core::migration::Phase;
+use milescale_storage::identity::Identity;
+use milescale_storage::marker::{self, Word};
+use milescale_storage::record::Intent;
+use milescale_storage::{backup, durable, switch};
+
+use crate::context::{Context, Error, side};
+use crate::moving::{Moving, engine_of_file};
+
+/// What there was to recover.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Recovered {
+    /// Nothing.
+    Nothing,
+    /// An unfinished migration was undone.
+    Undone,
+    /// A migration whose switch had happened was finished.
+    Finished,
+    /// One is stuck: why, and what to do.
+    Stuck(String),
+}
+
+/// Recovers. The caller holds the migration's lock. `again`: a person asks that what is stuck is tried again.
+///
+/// # Errors
+/// When milescale's own files cannot be read or written: then nothing was done.
+pub fn recover(again: bool, context: &mut Context<'_>) -> Result<Recovered, Error> {
+    leave_the_original_alone(context)?;
+    let failed = |error: std::io::Error| Error::own("backups", &error);
+    backup::remove_partial(context.workspace).map_err(failed)?;
+    let record = context.record()?;
+    let Some(intent) = record.intent.clone() else { return Ok(Recovered::Nothing) };
+    let (from, to) = (intent.from, intent.to);
+    let happened = intent.phase == Phase::Switching && has_switched(&intent, context)?;
+    let mut moving = Moving { context, record, from, to };
+    match intent.phase {
+        Phase::Stuck if !again => return Ok(Recovered::Stuck(intent.stuck.unwrap_or_default())),
+        Phase::Stuck => {
+            if let Some(intent) = &mut moving.record.intent {
+                intent.phase = Phase::Scrapping;
+            }
+        }
+        Phase::Switching if happened => moving.switched(),
+        _ => {}
+    }
+    if happened || intent.phase == Phase::Sweeping {
+        moving.after_switch()?;
+        return Ok(Recovered::Finished);
+    }
+    moving.undo("it was interrupted before the switch");
+    let left = moving.record.intent.as_ref();
+    Ok(left.map_or(Recovered::Undone, |intent| Recovered::Stuck(intent.stuck.clone().unwrap_or_default())))
+}
+
+/// Whether the one rename has happened: its prepared file is gone, or somebody has written what it would have said, and
+/// what it names was compared before that.
+fn has_switched(intent: &Intent, context: &Context<'_>) -> Result<bool, Error> {
+    let Some(prepared) = &intent.prepared else { return Ok(false) };
+    let failed = |error: std::io::Error| Error::own("the prepared switch", &error);
+    if switch::has_happened(context.workspace, prepared).map_err(failed)? {
+        return Ok(true);
+    }
+    if intent.from.backend == Backend::Database && intent.to.backend == Backend::Database {
+        return Ok(Some(engine_of_file(context)?) == intent.to.engine);
+    }
+    let marker = marker::read(&context.workspace.marker()).map_err(failed)?;
+    Ok(marker.word == Word::Backend(intent.to.backend))
+}
+
+/// A copied, cloned or restored workspace is another one: it gets a number of its own, and what it shares with its original
+/// (a table on a server) is not touched.
+fn leave_the_original_alone(context: &Context<'_>) -> Result<(), Error> {
+    let workspace = context.workspace;
+    let failed = |error: std::io::Error| Error::own(&workspace.shown(&workspace.identity()), &error);
+    let Some(identity) = Identity::of(workspace).map_err(failed)?.filter(|identity| identity.is_copy) else {
+        return Ok(());
+    };
+    let mut record = context.record()?;
+    let shares = |it: Side| it == Side::Postgresql;
+    record.old.retain(|old| !shares(old.side));
+    if let Some(intent) = record.intent.take_if(|intent| shares(side(intent.to)) || shares(side(intent.from)))
+        && let Some(prepared) = &intent.prepared
+    {
+        // A copy's own: its marker goes on naming what it named when it was copied.
+        switch::discard(workspace, prepared).map_err(failed)?;
+    }
+    context.save(&record)?;
+    durable::remove(&workspace.held()).map_err(failed)?;
+    let renewed = Identity::renew(workspace, false).map_err(failed)?;
+    tracing::warn!(
+        was = identity.number,
+        is = renewed.number,
+        "this workspace was copied or moved: it has a number of its own now, and touches no table of its original; if the \
+         original is gone, `milescale doctor --fix` takes its table over"
+    );
+    Ok(())
+}

@@ -1,0 +1,121 @@
+//! A restore: the milestones are moved to the store that the backup was taken of, and there made what the backup says. What
+//! that displaces is kept, and backed up first.
+
+use std::collections::HashSet;
+use std::ops::ControlFlow;
+
+use milescale_core::backend::{Backend, Engine, InUse};
+use milescale_core::id::Id;
+use milescale_core::migration::Phase;
+use milescale_storage::backup::{BackupStore, Metadata};
+use milescale_storage::error::Problem;
+use milescale_storage::store::{Draft, Milestone, Seen, Store};
+
+use crate::backup;
+use crate::context::{Context, Error};
+use crate::level::there;
+use crate::told::{Told, word};
+
+/// How often a milestone that somebody writes just now is tried.
+const TRIES: usize = 20;
+
+/// What a restore did.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Restored {
+    /// The store in use by then.
+    pub into: InUse,
+    /// The backup of what was there before.
+    pub displaced: String,
+    /// Milestones that were written.
+    pub written: u64,
+    /// Milestones that were taken out, for the backup has none of them.
+    pub taken_out: u64,
+}
+
+/// The store that a word of BACKUP_ID means.
+pub fn store_of(word: &str) -> Option<InUse> {
+    Some(match word {
+        "file" => InUse { backend: Backend::File, engine: None },
+        "hybrid" => InUse { backend: Backend::Hybrid, engine: None },
+        "sqlite" => InUse::new(Backend::Database, Engine::Sqlite),
+        "postgresql" => InUse::new(Backend::Database, Engine::Postgresql),
+        _ => return None,
+    })
+}
+
+/// Makes the store in use what a backup says. The caller holds the migration's lock and has moved the milestones to the
+/// store that the backup was taken of.
+///
+/// # Errors
+/// When the backup is damaged or holds what cannot be written: then nothing was changed. Later, some milestones are
+/// restored and others not; it can be repeated.
+pub fn restore(metadata: &Metadata, in_use: InUse, context: &mut Context<'_>) -> Result<Restored, Error> {
+    let mut source = BackupStore::open(context.workspace, metadata)?;
+    let drafts_are_good = check(&mut source, context)?;
+    if let Some(flaw) = drafts_are_good {
+        return Err(Error::Refused(flaw));
+    }
+    let mut target = context.open(in_use)?;
+    let displaced = keep_what_is_there(&mut *target, in_use, context)?;
+    let mut restored = Restored { into: in_use, displaced, written: 0, taken_out: 0 };
+    let ids = source.ids()?;
+    for id in &ids {
+        context.go_on()?;
+        let Ok(id) = id.parse::<Id>() else { continue };
+        if write(&source.get(&id)?, &id, &mut *target, context)? {
+            restored.written += 1;
+        }
+    }
+    let wanted: HashSet<String> = ids.into_iter().collect();
+    for id in target.ids()?.into_iter().filter(|id| !wanted.contains(id)) {
+        context.go_on()?;
+        let Ok(id) = id.parse::<Id>() else { continue };
+        if let Some(there) = there(target.get(&id))? {
+            target.remove(&id, there.digest(), context.now())?;
+            restored.taken_out += 1;
+        }
+    }
+    target.derive()?;
+    Ok(restored)
+}
+
+fn check(source: &mut BackupStore, context: &Context<'_>) -> Result<Option<String>, Error> {
+    let (mut flaw, now) = (None, context.now());
+    source.scan(&mut |milestone| match Draft::of(&milestone, now) {
+        Ok(_) => ControlFlow::Continue(()),
+        Err(found) => {
+            flaw = Some(format!("{}: {}: {found}; nothing was restored", milestone.place, milestone.id));
+            ControlFlow::Break(())
+        }
+    })?;
+    Ok(flaw)
+}
+
+fn keep_what_is_there(target: &mut dyn Store, in_use: InUse, context: &mut Context<'_>) -> Result<String, Error> {
+    let (from, mut last) = (word(in_use), None::<Phase>);
+    let root = context.workspace.root().to_string_lossy().into_owned();
+    let restore = format!("milescale restore BACKUP_ID --workspace '{}'", root.replace('\'', r"'\''"));
+    let mut silent = |phase, _| -> Option<Told> {
+        last = Some(phase);
+        None
+    };
+    Ok(backup::take(target, (from, from), &restore, context, &mut silent)?.id)
+}
+
+/// Writes one milestone, whatever stands there; what it displaces is kept by the store. Whether it was another one.
+fn write(wanted: &Milestone, id: &Id, target: &mut dyn Store, context: &Context<'_>) -> Result<bool, Error> {
+    let draft = Draft::of(wanted, context.now()).map_err(|flaw| Error::Refused(format!("{id}: {flaw}")))?;
+    let mut tries = 0;
+    loop {
+        let there = there(target.get(id))?;
+        if there.as_ref().is_some_and(|there| there.text == draft.text) {
+            return Ok(false);
+        }
+        let seen = there.map_or(Seen::Nothing, |there| Seen::Text(there.digest()));
+        match target.put(&draft, seen) {
+            Ok(()) => return Ok(true),
+            Err(error) if matches!(error.problem, Problem::Changed | Problem::Busy) && tries < TRIES => tries += 1,
+            Err(error) => return Err(error.into()),
+        }
+    }
+}

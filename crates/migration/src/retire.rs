@@ -1,0 +1,61 @@
+//! Retiring an old store: it refuses writes with a message, is not swept any more, and nothing of it is dropped.
+
+use std::collections::BTreeMap;
+use std::time::{Duration, Instant};
+
+use milescale_core::backend::InUse;
+use milescale_core::base::Side;
+use milescale_storage::files;
+
+use crate::context::{Context, Error};
+use crate::sweep::{Holding, Sweeper};
+
+/// How long what was written last is waited for.
+const STILL_WITHIN: Duration = Duration::from_secs(15);
+
+/// Retires an old store, after a last sweep. The caller holds the migration's lock. How many changes were brought over.
+///
+/// # Errors
+/// When there is no such old store, when changes of it wait for a person, or it cannot be written.
+pub fn retire(side: Side, in_use: InUse, held: u64, context: &mut Context<'_>) -> Result<u64, Error> {
+    let mut record = context.record()?;
+    let Some(old) = record.swept().find(|old| old.side == side).cloned() else {
+        return Err(Error::Refused(format!("{side} is no old store that could be retired")));
+    };
+    if held > 0 {
+        return Err(Error::Refused(format!(
+            "{held} changes in {} wait for a person: say `milescale import` first, or put the files back",
+            old.name
+        )));
+    }
+    let mut current = context.open(in_use)?;
+    let mut sweeper = Sweeper::new(old.clone(), context.open(old.was)?, in_use, BTreeMap::new());
+    let (end, mut imported) = (Instant::now() + STILL_WITHIN, 0);
+    loop {
+        let swept = sweeper.pass(&mut *current, Holding::Batches, context)?;
+        imported += swept.imported;
+        if swept.held > 0 {
+            let held = swept.held;
+            return Err(Error::Refused(format!("{held} changes in {} wait for `milescale import`", old.name)));
+        }
+        if swept.waiting == 0 {
+            break;
+        }
+        if Instant::now() >= end {
+            return Err(Error::Refused(format!("{} is written to all the time; stop that first", old.name)));
+        }
+        std::thread::sleep(Duration::from_millis(200));
+    }
+    let message = format!("milescale: these milestones were moved to {in_use}; this store is retired");
+    if side == Side::Files {
+        files::retire(context.workspace, &old.epoch.to_string(), &format!("{message}\n"))?;
+    } else {
+        sweeper.store().refuse_writes(Some(&message))?;
+    }
+    let stamp = context.stamp();
+    for it in record.old.iter_mut().filter(|it| it.side == side) {
+        it.retired = Some(stamp.clone());
+    }
+    context.save(&record)?;
+    Ok(imported)
+}

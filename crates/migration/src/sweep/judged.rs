@@ -1,0 +1,224 @@
+//! One milestone of an old store: what it comes to, and carrying that out.
+
+use milescale_core::base::{Base, Content, Held, Side, Verdict, judge};
+use milescale_core::digest::Digest;
+use milescale_core::id::Id;
+use milescale_storage::conflicts::{self, Conflict};
+use milescale_storage::error::{Problem, StoreError};
+use milescale_storage::record::Old;
+use milescale_storage::store::{Draft, Milestone, Seen, Store};
+
+use super::Swept;
+use crate::context::{Context, Error};
+use crate::level::there;
+use crate::told::Told;
+
+/// A milestone of an old store, judged.
+#[derive(Debug)]
+pub(super) struct Judged {
+    pub(super) id: String,
+    /// The digest of the old side's text; `None`: it is gone.
+    pub(super) text: Option<Digest>,
+    pub(super) verdict: Verdict,
+    old: Option<Milestone>,
+    current: Option<Milestone>,
+    is_lost: bool,
+    /// What was reported of it before.
+    noted: Option<String>,
+}
+
+impl Judged {
+    /// Reads both sides and the base, and judges.
+    pub(super) fn of(id: &str, side: Side, store: &mut dyn Store, current: &mut dyn Store) -> Result<Self, Error> {
+        let mut judged = Self {
+            id: id.to_owned(),
+            text: None,
+            verdict: Verdict::Nothing,
+            old: None,
+            current: None,
+            is_lost: false,
+            noted: None,
+        };
+        // A row whose id is no file's name: nobody can tell where it belongs.
+        let Ok(id) = id.parse::<Id>() else { return Ok(judged) };
+        let (old, twice) = match there(store.get(&id)) {
+            Err(error) if error.problem == Problem::Refused => (None, true),
+            other => (other?, false),
+        };
+        judged.current = match current.held(&id) {
+            Err(error) if error.problem == Problem::Refused => return Ok(judged),
+            other => other?,
+        };
+        let ledger = current.ledger()?;
+        let known = ledger.bases(side, &[judged.id.clone()])?.remove(&judged.id);
+        let base = match &known {
+            Some(known) => Base::Known(known.content),
+            None if ledger.is_complete(side)? => Base::None,
+            None => Base::Lost,
+        };
+        judged.is_lost = base == Base::Lost;
+        judged.noted = known.and_then(|known| known.noted);
+        let held = match &old {
+            // An id that stands twice is named by `doctor`, and neither of the two is taken for it.
+            None if twice => return Ok(judged),
+            None => match store.held(&id)? {
+                Some(finished) => Held::Completed(finished.content()),
+                None => Held::Nothing,
+            },
+            Some(old) if old.text.is_empty() => return Ok(judged),
+            Some(old) => match &old.value {
+                Ok(_) => {
+                    let content = old.content();
+                    Held::Content { content, earlier: ledger.was_earlier(&judged.id, content.value)? }
+                }
+                Err(_) => Held::Unusable(old.content()),
+            },
+        };
+        judged.text = old.as_ref().map(Milestone::digest);
+        judged.verdict = judge(held, judged.current.as_ref().map(Milestone::content), base);
+        judged.old = old;
+        Ok(judged)
+    }
+}
+
+/// Carries out what was judged.
+pub(super) struct Act<'a, 'b> {
+    old: &'a Old,
+    current: &'a mut dyn Store,
+    context: &'a mut Context<'b>,
+    imported: Vec<String>,
+    reported: Vec<(String, String)>,
+    conflicts: u64,
+}
+
+impl<'a, 'b> Act<'a, 'b> {
+    pub(super) fn new(old: &'a Old, current: &'a mut dyn Store, context: &'a mut Context<'b>) -> Self {
+        Self { old, current, context, imported: Vec::new(), reported: Vec::new(), conflicts: 0 }
+    }
+
+    /// Does it. Whether it is done: a store that changed meanwhile is looked at again.
+    pub(super) fn carry_out(&mut self, judged: &Judged) -> Result<bool, Error> {
+        let done = match judged.verdict {
+            Verdict::Nothing => Ok(true),
+            Verdict::Advance => self.advance(judged),
+            Verdict::Import | Verdict::Insert => self.import(judged),
+            Verdict::Conflict => self.keep(judged),
+            Verdict::Archive => self.archive(judged),
+            Verdict::ReportGone => self.report(judged, "gone", "it is gone there; it is not deleted for that"),
+            Verdict::ReportEarlier => {
+                let text = judged.text.map(|text| text.to_string()).unwrap_or_default();
+                self.report(judged, &text, "it has an earlier content there; that is not taken over")
+            }
+        };
+        match done {
+            Err(Error::Store(error)) if matches!(error.problem, Problem::Changed | Problem::Busy) => {
+                tracing::debug!(id = judged.id, %error, "looked at again");
+                Ok(false)
+            }
+            other => other,
+        }
+    }
+
+    fn content(judged: &Judged) -> Option<Content> {
+        judged.old.as_ref().map(Milestone::content)
+    }
+
+    fn advance(&mut self, judged: &Judged) -> Result<bool, Error> {
+        if let Some(content) = Self::content(judged) {
+            self.current.ledger()?.set(self.old.side, &[(judged.id.clone(), content)])?;
+        }
+        Ok(true)
+    }
+
+    fn import(&mut self, judged: &Judged) -> Result<bool, Error> {
+        let Some(old) = &judged.old else { return Ok(true) };
+        let draft = match Draft::of(old, self.context.now()) {
+            Ok(draft) => draft,
+            Err(_) => return self.keep(judged),
+        };
+        let seen = judged.current.as_ref().map_or(Seen::Nothing, |current| Seen::Text(current.digest()));
+        self.current.bring(&draft, seen, self.old.side)?;
+        self.imported.push(judged.id.clone());
+        Ok(true)
+    }
+
+    fn archive(&mut self, judged: &Judged) -> Result<bool, Error> {
+        let Some(current) = &judged.current else { return Ok(true) };
+        let id: Id = match judged.id.parse() {
+            Ok(id) => id,
+            Err(_) => return Ok(true),
+        };
+        match Draft::archived(id, &current.text, self.context.now()) {
+            Ok(draft) => {
+                self.current.archive(&draft, current.digest())?;
+                self.imported.push(judged.id.clone());
+                self.current.ledger()?.note(self.old.side, &judged.id, "gone")?;
+                Ok(true)
+            }
+            Err(flaw) => self.report(judged, "gone", &format!("it is finished there and cannot be archived: {flaw}")),
+        }
+    }
+
+    /// Keeps the old side's content and names both. It is the base from now on: what is changed after it is judged anew.
+    fn keep(&mut self, judged: &Judged) -> Result<bool, Error> {
+        let (Some(old), Some(content)) = (&judged.old, Self::content(judged)) else { return Ok(true) };
+        let reason = match (&old.value, &judged.current) {
+            (Err(flaw), _) => format!("it cannot be taken over: {flaw}"),
+            (Ok(_), None) => "it was changed there, and is gone in the store in use".to_owned(),
+            (Ok(_), Some(_)) if judged.is_lost => "it differs, and what both had in common is not known".to_owned(),
+            (Ok(_), Some(_)) => "both sides were changed".to_owned(),
+        };
+        let conflict = Conflict {
+            name: String::new(),
+            id: judged.id.clone(),
+            at: self.context.stamp(),
+            side: Some(self.old.side),
+            place: old.place.clone(),
+            reason: reason.clone(),
+            current: judged.current.as_ref().map(Milestone::digest),
+            backup: self.old.backup.clone(),
+        };
+        let kept = conflicts::keep(self.context.workspace, &conflict, &old.text, self.context.now());
+        let (path, is_new) = kept.map_err(|error| Error::own(".milescale/conflicts", &error))?;
+        if is_new {
+            self.conflicts += 1;
+            let current = judged.current.as_ref().map_or_else(|| self.current.name(), |current| current.place.clone());
+            (self.context.tell)(Told::Conflict {
+                id: judged.id.clone(),
+                kept_as: self.context.workspace.shown(&path),
+                place: old.place.clone(),
+                current,
+                reason,
+            });
+        }
+        self.current.ledger()?.set(self.old.side, &[(judged.id.clone(), content)])?;
+        Ok(true)
+    }
+
+    /// Reports a milestone, once.
+    fn report(&mut self, judged: &Judged, noted: &str, what: &str) -> Result<bool, Error> {
+        if judged.noted.as_deref() != Some(noted) {
+            self.reported.push((judged.id.clone(), what.to_owned()));
+            self.current.ledger()?.note(self.old.side, &judged.id, noted)?;
+        }
+        Ok(true)
+    }
+
+    /// Says what was done.
+    pub(super) fn finish(self) -> Swept {
+        let swept = Swept { imported: self.imported.len() as u64, conflicts: self.conflicts, ..Swept::default() };
+        if !self.imported.is_empty() {
+            (self.context.tell)(Told::Imported(self.old.side, self.imported));
+        }
+        if !self.reported.is_empty() {
+            (self.context.tell)(Told::Reported(self.old.side, self.reported));
+        }
+        swept
+    }
+}
+
+impl From<&StoreError> for Error {
+    fn from(error: &StoreError) -> Self {
+        Self::Store(error.clone())
+    }
+}

@@ -1,0 +1,243 @@
+//! Backups: one folder each, with every milestone in `milestones.jsonl` and what it is in `backup-metadata.yaml`.
+//!
+//! A line is `{"id","place","text"}` (`bytes`, in hexadecimal digits, for a text that is not UTF-8), with `created_at` and
+//! `updated_at`, or `{"id","gone":true}`. Of several lines of one id the last counts: what changed while the backup was
+//! taken is written again. The folder has its name only once it is complete.
+
+mod reader;
+
+pub use reader::BackupStore;
+
+use std::fs;
+use std::io;
+use std::path::{Path, PathBuf};
+
+use jiff::Timestamp;
+use milescale_core::digest::{Digest, Running};
+use milescale_core::timestamp;
+use serde::{Deserialize, Serialize};
+use serde_json::json;
+
+use crate::durable::{self, Growing};
+use crate::read::{Symlinks, read_regular};
+use crate::store::Milestone;
+use crate::workspace::Workspace;
+
+/// The name of the file of milestones.
+const MILESTONES: &str = "milestones.jsonl";
+
+/// The name of the file that tells what it is.
+const METADATA: &str = "backup-metadata.yaml";
+
+/// How long a backup is kept at least.
+pub const KEPT_DAYS: i64 = 30;
+
+/// What a backup is.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[allow(missing_docs, reason = "the keys speak for themselves; docs/FORMATS.md describes them")]
+pub struct Metadata {
+    pub id: String,
+    pub timestamp: String,
+    pub from: String,
+    pub to: String,
+    pub milestone_count: u64,
+    pub size_bytes: u64,
+    pub sha256: Digest,
+    pub source: String,
+    pub restore_command: String,
+    pub keep_until: String,
+}
+
+/// A backup being written.
+#[derive(Debug)]
+pub struct Writer {
+    workspace: Workspace,
+    id: String,
+    partial: PathBuf,
+    file: Growing,
+    running: Running,
+    bytes: u64,
+}
+
+impl Writer {
+    /// Begins a backup of the move `from` → `to`, in the words of BACKUP_ID.
+    pub fn begin(workspace: &Workspace, from: &str, to: &str, now: Timestamp) -> io::Result<Self> {
+        durable::create_folder(&workspace.backups())?;
+        let plain = format!("migration-{}-{from}-to-{to}", now.strftime("%Y%m%d-%H%M%S"));
+        let names = (1..).map(|number| if number == 1 { plain.clone() } else { format!("{plain}-{number}") });
+        let is_free = |name: &String| {
+            let taken = |path: PathBuf| path.symlink_metadata().is_ok();
+            !taken(workspace.backups().join(name)) && !taken(partial(workspace, name))
+        };
+        let id = names.into_iter().find(is_free).unwrap_or_default();
+        let partial = partial(workspace, &id);
+        durable::create_folder(&partial)?;
+        let file = Growing::create(&partial.join(MILESTONES))?;
+        Ok(Self { workspace: workspace.clone(), id, partial, file, running: Running::default(), bytes: 0 })
+    }
+
+    /// Its BACKUP_ID.
+    pub fn id(&self) -> &str {
+        &self.id
+    }
+
+    /// Writes a milestone, or writes it again.
+    pub fn add(&mut self, milestone: &Milestone) -> io::Result<()> {
+        let Milestone { id, text, columns, updated_at, place, .. } = milestone;
+        let mut line = json!({ "id": id, "place": place });
+        match std::str::from_utf8(text) {
+            Ok(text) => line["text"] = json!(text),
+            Err(_) => line["bytes"] = json!(text.iter().map(|byte| format!("{byte:02x}")).collect::<String>()),
+        }
+        line["created_at"] = json!(columns.created_at);
+        line["updated_at"] = json!(updated_at);
+        self.line(&line)
+    }
+
+    /// Writes that a milestone is gone since.
+    pub fn gone(&mut self, id: &str) -> io::Result<()> {
+        self.line(&json!({ "id": id, "gone": true }))
+    }
+
+    fn line(&mut self, line: &serde_json::Value) -> io::Result<()> {
+        let mut text = serde_json::to_vec(line)?;
+        text.push(b'\n');
+        self.running.update(&text);
+        self.bytes += text.len() as u64;
+        self.file.append(&text)
+    }
+
+    /// Ends it: it is on the disk, whole, and has its name.
+    pub fn finish(
+        self,
+        count: u64,
+        source: &str,
+        restore: &str,
+        ways: (&str, &str),
+        now: Timestamp,
+    ) -> io::Result<Metadata> {
+        self.file.finish(&self.partial.join(MILESTONES))?;
+        let keep = now.checked_add(jiff::SignedDuration::from_hours(24 * KEPT_DAYS)).unwrap_or(now);
+        let metadata = Metadata {
+            restore_command: restore.replace("BACKUP_ID", &self.id),
+            id: self.id.clone(),
+            timestamp: timestamp::to_text(now),
+            from: ways.0.to_owned(),
+            to: ways.1.to_owned(),
+            milestone_count: count,
+            size_bytes: self.bytes,
+            sha256: self.running.finish(),
+            source: source.to_owned(),
+            keep_until: timestamp::to_text(keep),
+        };
+        durable::replace(&self.partial.join(METADATA), yaml_of(&metadata)?.as_bytes())?;
+        durable::rename_new(&self.partial, &self.workspace.backups().join(&self.id))?;
+        Ok(metadata)
+    }
+
+    /// Removes what is there of it.
+    pub fn abandon(self) -> io::Result<()> {
+        durable::remove_folder(&self.partial)
+    }
+}
+
+/// Keys with their values, each text in double quotes: a JSON scalar is a YAML scalar.
+fn yaml_of(metadata: &Metadata) -> io::Result<String> {
+    let mut text =
+        String::from("# Written by milescale. The milestones are in milestones.jsonl, a JSON object a line.\n");
+    for (key, value) in serde_json::to_value(metadata)?.as_object().into_iter().flatten() {
+        text.push_str(&format!("{key}: {value}\n"));
+    }
+    Ok(text)
+}
+
+fn partial(workspace: &Workspace, id: &str) -> PathBuf {
+    workspace.backups().join(format!(".{id}.partial"))
+}
+
+/// Removes what a crash left of backups.
+pub fn remove_partial(workspace: &Workspace) -> io::Result<()> {
+    let Ok(entries) = fs::read_dir(workspace.backups()) else { return Ok(()) };
+    for entry in entries {
+        let path = entry?.path();
+        let name = path.file_name().unwrap_or_default().to_string_lossy();
+        if name.starts_with(".migration-") && name.ends_with(".partial") {
+            durable::remove_folder(&path)?;
+        }
+    }
+    Ok(())
+}
+
+/// Every backup, oldest first; one that cannot be read with why.
+pub fn list(workspace: &Workspace) -> io::Result<Vec<(String, Result<Metadata, String>)>> {
+    let entries = match fs::read_dir(workspace.backups()) {
+        Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(Vec::new()),
+        other => other?,
+    };
+    let mut names = Vec::new();
+    for entry in entries {
+        let name = entry?.file_name().to_string_lossy().into_owned();
+        if name.starts_with("migration-") {
+            names.push(name);
+        }
+    }
+    names.sort();
+    Ok(names.into_iter().map(|name| (name.clone(), metadata(workspace, &name))).collect())
+}
+
+/// What a backup is.
+///
+/// # Errors
+/// In words: there is none of this name, or it cannot be read.
+pub fn metadata(workspace: &Workspace, id: &str) -> Result<Metadata, String> {
+    let path = path(workspace, id)?.join(METADATA);
+    let shown = workspace.shown(&path);
+    let (text, _) = read_regular(&path, Symlinks::Refuse, 1 << 20).map_err(|error| format!("{shown}: {error}"))?;
+    serde_yaml::from_slice(&text).map_err(|error| format!("{shown}: it is no metadata of a backup: {error}"))
+}
+
+/// Whether its milestones are what was written: their number of bytes and their digest.
+pub fn verify(workspace: &Workspace, metadata: &Metadata) -> Result<(), String> {
+    use std::io::Read as _;
+    let path = path(workspace, &metadata.id)?.join(MILESTONES);
+    let shown = workspace.shown(&path);
+    let failed = |error: io::Error| format!("{shown}: {error}");
+    let (mut file, _) = crate::read::open_regular(&path, Symlinks::Refuse).map_err(failed)?;
+    let (mut running, mut buffer, mut bytes) = (Running::default(), vec![0; 1 << 16], 0);
+    loop {
+        let count = file.read(&mut buffer).map_err(failed)?;
+        if count == 0 {
+            break;
+        }
+        running.update(&buffer[..count]);
+        bytes += count as u64;
+    }
+    if bytes == metadata.size_bytes && running.finish() == metadata.sha256 {
+        return Ok(());
+    }
+    Err(format!("{shown}: it is not what was written: its digest differs from the one in {METADATA}"))
+}
+
+/// Removes a backup.
+pub fn remove(workspace: &Workspace, id: &str) -> Result<(), String> {
+    let path = path(workspace, id)?;
+    // Out of its name first, so that no half of it is ever taken for one.
+    let aside = partial(workspace, id);
+    let shown = workspace.shown(&path);
+    durable::rename_new(&path, &aside)
+        .and_then(|()| durable::remove_folder(&aside))
+        .map_err(|error| format!("{shown}: {error}"))
+}
+
+fn path(workspace: &Workspace, id: &str) -> Result<PathBuf, String> {
+    if !id.starts_with("migration-") || id.contains(['/', '\0']) {
+        return Err(format!("{id:?} is no BACKUP_ID; `milescale backups list` names them"));
+    }
+    let path = workspace.backups().join(id);
+    if path.is_dir() { Ok(path) } else { Err(format!("{}: there is no such backup", workspace.shown(&path))) }
+}
+
+/// Where the milestones of a backup are.
+fn milestones(folder: &Path) -> PathBuf {
+    folder.join(MILESTONES)
+}

@@ -1,0 +1,184 @@
+//! A backup as a [`Store`] that is only read: the source of a restore.
+
+use std::collections::BTreeMap;
+use std::fs::File;
+use std::io::{BufRead, BufReader};
+use std::ops::ControlFlow;
+use std::os::unix::fs::FileExt;
+use std::time::SystemTime;
+
+use jiff::Timestamp;
+use milescale_core::base::Side;
+use milescale_core::digest::Digest;
+use milescale_core::document::Flaw;
+use milescale_core::id::Id;
+use milescale_core::milestone::Columns;
+use milescale_core::value::Value;
+use serde::Deserialize;
+
+use super::{Metadata, milestones, path, verify};
+use crate::error::{Problem, StoreError};
+use crate::ledger::Ledger;
+use crate::read::{Symlinks, open_regular};
+use crate::store::{Draft, Extent, Milestone, Seen, Store, Survey, Touched};
+use crate::workspace::Workspace;
+use crate::yaml;
+
+/// A backup, opened.
+#[derive(Debug)]
+pub struct BackupStore {
+    shown: String,
+    file: File,
+    /// Where the line of each milestone is, and how long.
+    lines: BTreeMap<String, (u64, usize)>,
+}
+
+#[derive(Debug, Deserialize)]
+struct Line {
+    id: String,
+    #[serde(default)]
+    place: String,
+    text: Option<String>,
+    bytes: Option<String>,
+    created_at: Option<String>,
+    updated_at: Option<String>,
+    #[serde(default)]
+    gone: bool,
+}
+
+impl BackupStore {
+    /// Opens a backup, after its digest was compared.
+    ///
+    /// # Errors
+    /// When it is not what was written.
+    pub fn open(workspace: &Workspace, metadata: &Metadata) -> Result<Self, StoreError> {
+        let corrupt = |cause: String| StoreError::new(Problem::Corrupt, metadata.id.clone(), cause);
+        verify(workspace, metadata).map_err(corrupt)?;
+        let path = milestones(&path(workspace, &metadata.id).map_err(corrupt)?);
+        let shown = workspace.shown(&path);
+        let failed = |error: std::io::Error| StoreError::io(&shown, "it cannot be read", &error);
+        let (file, _) = open_regular(&path, Symlinks::Refuse).map_err(failed)?;
+        let mut reader = BufReader::new(file.try_clone().map_err(failed)?);
+        let (mut lines, mut at, mut text) = (BTreeMap::new(), 0, Vec::new());
+        loop {
+            text.clear();
+            let length = reader.read_until(b'\n', &mut text).map_err(failed)?;
+            if length == 0 {
+                break;
+            }
+            let line: Line = serde_json::from_slice(&text).map_err(|error| corrupt(error.to_string()))?;
+            if line.gone {
+                lines.remove(&line.id);
+            } else {
+                lines.insert(line.id, (at, length));
+            }
+            at += length as u64;
+        }
+        Ok(Self { shown, file, lines })
+    }
+
+    fn milestone(&self, at: u64, length: usize) -> Result<Milestone, StoreError> {
+        let mut text = vec![0; length];
+        self.file
+            .read_exact_at(&mut text, at)
+            .map_err(|error| StoreError::io(&self.shown, "it cannot be read", &error))?;
+        let corrupt = |cause: String| StoreError::new(Problem::Corrupt, &self.shown, cause);
+        let line: Line = serde_json::from_slice(&text).map_err(|error| corrupt(error.to_string()))?;
+        let bytes = match (line.text, line.bytes) {
+            (Some(text), _) => text.into_bytes(),
+            (None, Some(digits)) => unhex(&digits).ok_or_else(|| corrupt("a text is damaged".to_owned()))?,
+            (None, None) => return Err(corrupt(format!("{} has no text", line.id))),
+        };
+        let (value, mut columns) = match yaml::parse(&bytes) {
+            Ok(document) => (Value::of(&document), Columns::of(&line.id, document.tree())),
+            Err(flaw) => (Err(flaw), Columns::unreadable(&line.id)),
+        };
+        columns.created_at = columns.created_at.or(line.created_at);
+        let place = format!("{}, {}", self.shown, line.place);
+        Ok(Milestone { id: line.id, text: bytes, value, columns, updated_at: line.updated_at, place })
+    }
+
+    fn refused<R>(&self) -> Result<R, StoreError> {
+        Err(StoreError::new(Problem::Refused, &self.shown, "a backup is never written to"))
+    }
+}
+
+fn unhex(digits: &str) -> Option<Vec<u8>> {
+    let (pairs, rest) = digits.as_bytes().as_chunks::<2>();
+    let byte = |pair: &[u8; 2]| u8::from_str_radix(std::str::from_utf8(pair).ok()?, 16).ok();
+    if rest.is_empty() { pairs.iter().map(byte).collect() } else { None }
+}
+
+impl Store for BackupStore {
+    fn name(&self) -> String {
+        self.shown.clone()
+    }
+
+    fn survey(&mut self, _: &Extent, _: SystemTime) -> Result<Survey, StoreError> {
+        self.refused()
+    }
+
+    fn flawed(&self) -> BTreeMap<String, Flaw> {
+        BTreeMap::new()
+    }
+
+    fn get(&mut self, id: &Id) -> Result<Milestone, StoreError> {
+        match self.lines.get(id.as_str()) {
+            Some((at, length)) => self.milestone(*at, *length),
+            None => Err(StoreError::new(Problem::NotThere, &self.shown, format!("there is no milestone {id}"))),
+        }
+    }
+
+    fn scan(&mut self, visit: &mut dyn FnMut(Milestone) -> ControlFlow<()>) -> Result<(), StoreError> {
+        for (at, length) in self.lines.values() {
+            if visit(self.milestone(*at, *length)?).is_break() {
+                break;
+            }
+        }
+        Ok(())
+    }
+
+    fn put(&mut self, _: &Draft, _: Seen) -> Result<(), StoreError> {
+        self.refused()
+    }
+
+    fn archive(&mut self, _: &Draft, _: Digest) -> Result<(), StoreError> {
+        self.refused()
+    }
+
+    fn bring(&mut self, _: &Draft, _: Seen, _: Side) -> Result<(), StoreError> {
+        self.refused()
+    }
+
+    fn remove(&mut self, _: &Id, _: Digest, _: Timestamp) -> Result<(), StoreError> {
+        self.refused()
+    }
+
+    fn prepare(&mut self) -> Result<(), StoreError> {
+        self.refused()
+    }
+
+    fn load(&mut self, _: &mut dyn Iterator<Item = Draft>, _: Side, _: u64) -> Result<u64, StoreError> {
+        self.refused()
+    }
+
+    fn touched(&mut self, _: SystemTime) -> Result<Touched, StoreError> {
+        Ok(Touched::Ids(std::collections::BTreeSet::new()))
+    }
+
+    fn ledger(&mut self) -> Result<&mut dyn Ledger, StoreError> {
+        self.refused()
+    }
+
+    fn refuse_writes(&mut self, _: Option<&str>) -> Result<(), StoreError> {
+        self.refused()
+    }
+
+    fn check(&mut self) -> Result<Vec<String>, StoreError> {
+        Ok(Vec::new())
+    }
+
+    fn ids(&mut self) -> Result<Vec<String>, StoreError> {
+        Ok(self.lines.keys().cloned().collect())
+    }
+}

@@ -1,0 +1,235 @@
+//! Milestone files as the target or the old side of a migration: filled at once, taken out, read-only, retired.
+
+use std::collections::BTreeMap;
+use std::io;
+use std::os::unix::fs::{MetadataExt, PermissionsExt};
+use std::path::{Path, PathBuf};
+
+use jiff::Timestamp;
+use milescale_core::base::Side;
+use milescale_core::digest::Digest;
+use milescale_core::id::Id;
+
+use super::{FileStore, displaced, walk};
+use crate::durable;
+use crate::error::{Problem, StoreError};
+use crate::ledger::{AT_ONCE, Ledger};
+use crate::read::{Symlinks, read_regular};
+use crate::sqlite::LedgerFile;
+use crate::store::{Draft, Milestone, Seen};
+use crate::workspace::Workspace;
+
+/// The bits of a mode that let somebody write.
+const WRITE_BITS: u32 = 0o222;
+
+impl FileStore {
+    pub(super) fn own_ledger(&mut self) -> Result<&mut dyn Ledger, StoreError> {
+        let ledger = match self.ledger.take() {
+            Some(ledger) => ledger,
+            None => LedgerFile::new(&self.workspace)?,
+        };
+        Ok(self.ledger.insert(ledger))
+    }
+
+    fn completed_path(&self, id: &Id) -> PathBuf {
+        self.workspace.completed().join(format!("{id}.yaml"))
+    }
+
+    /// The finished milestone of an id.
+    pub(crate) fn finished(&self, id: &Id) -> Result<Option<Milestone>, StoreError> {
+        let path = self.completed_path(id);
+        Ok(self.content(&path)?.map(|(text, metadata)| self.milestone(&path, text, &metadata)))
+    }
+
+    /// Writes many new files, with one wait for the disk at their end.
+    pub(super) fn load_all(&mut self, drafts: &mut dyn Iterator<Item = Draft>, from: Side) -> Result<u64, StoreError> {
+        let _alone = self.alone()?;
+        let failed =
+            |path: &Path, error: &io::Error| StoreError::io(self.workspace.shown(path), "it cannot be written", error);
+        let (active, completed) = (self.active.clone(), self.workspace.completed());
+        for folder in [&active, &completed] {
+            durable::create_folder(folder).map_err(|error| failed(folder, &error))?;
+        }
+        let mut count = 0;
+        loop {
+            let drafts: Vec<Draft> = drafts.take(AT_ONCE).collect();
+            if drafts.is_empty() {
+                break;
+            }
+            // Before the files: what a crash leaves of them is known by it.
+            let bases: Vec<_> = drafts.iter().map(|draft| (draft.id.to_string(), draft.content())).collect();
+            self.own_ledger()?.set(from, &bases)?;
+            for draft in &drafts {
+                let folder = if draft.is_archived() { &completed } else { &active };
+                let path = folder.join(format!("{}.yaml", draft.id));
+                let created = durable::create_among_many(&path, &draft.text);
+                if !created
+                    .map_err(|error| StoreError::io(self.workspace.shown(&path), "it cannot be written", &error))?
+                {
+                    return Err(self.there_already(&path));
+                }
+            }
+            count += drafts.len() as u64;
+        }
+        let synced = durable::sync_file_system(&active);
+        synced.map_err(|error| StoreError::io(self.workspace.shown(&active), "it cannot be written", &error))?;
+        self.own_ledger()?.complete(from)?;
+        Ok(count)
+    }
+
+    /// Writes a milestone where it belongs: an archived one among the finished ones.
+    pub(super) fn place(&self, draft: &Draft, seen: Seen) -> Result<(), StoreError> {
+        let _alone = self.alone()?;
+        let is_active = self.find_one(&draft.id)?.is_some();
+        if is_active {
+            let path = self.write(draft, seen)?;
+            return if draft.is_archived() { self.finish(&path, draft) } else { Ok(()) };
+        }
+        if !draft.is_archived() {
+            // One that lies among the finished ones is another program's matter.
+            return self.write(draft, Seen::Nothing).map(drop);
+        }
+        let path = self.completed_path(&draft.id);
+        match (self.content(&path)?, seen) {
+            (Some((text, _)), _) if text == draft.text => Ok(()),
+            (Some(_), Seen::Text(digest)) => self.replace(&path, draft, digest),
+            (Some(_), Seen::Nothing) => Err(self.there_already(&path)),
+            (None, _) => {
+                let failed =
+                    |error: io::Error| StoreError::io(self.workspace.shown(&path), "it cannot be written", &error);
+                durable::create_folder(&self.workspace.completed()).map_err(failed)?;
+                if durable::create(&path, &draft.text).map_err(failed)? {
+                    Ok(())
+                } else {
+                    Err(self.there_already(&path))
+                }
+            }
+        }
+    }
+
+    /// Moves an archived file to the finished ones; where the same lies there already, it is taken out.
+    fn finish(&self, path: &Path, draft: &Draft) -> Result<(), StoreError> {
+        let there = self.content(&self.completed_path(&draft.id))?;
+        if there.is_some_and(|(text, _)| text == draft.text) {
+            return self.take_out(path, &draft.id, Digest::of(&draft.text), draft.now);
+        }
+        self.complete(path, draft).map(drop)
+    }
+
+    /// Takes out a file, wherever the id lies.
+    pub(super) fn take_out_id(&self, id: &Id, seen: Digest, now: Timestamp) -> Result<(), StoreError> {
+        let _alone = self.alone()?;
+        let completed = self.completed_path(id);
+        let path = match self.find_one(id)? {
+            Some(path) => path,
+            None if completed.symlink_metadata().is_ok() => completed,
+            None => return Err(StoreError::new(Problem::Changed, self.shown(Path::new("")), format!("{id} is gone"))),
+        };
+        self.take_out(&path, id, seen, now)
+    }
+
+    /// Renames a file into milescale's own folder; what turns out to be another content goes back.
+    fn take_out(&self, path: &Path, id: &Id, seen: Digest, now: Timestamp) -> Result<(), StoreError> {
+        let failed = |action: &str, error: io::Error| StoreError::io(self.workspace.shown(path), action, &error);
+        let (content, _) = self.content(path)?.ok_or_else(|| self.changed(path))?;
+        if Digest::of(&content) != seen {
+            return Err(self.changed(path));
+        }
+        let aside = displaced::name(&self.workspace, id, seen, now)
+            .map_err(|error| failed("nothing can be kept in .milescale/displaced", error))?;
+        durable::rename_new(path, &aside).map_err(|error| failed("it cannot be moved aside", error))?;
+        if self.content(&aside)?.is_some_and(|(content, _)| Digest::of(&content) == seen) {
+            return Ok(());
+        }
+        // Saved between the two: it goes back, unless something is there again; then it is looked at with the displaced.
+        let _ = durable::rename_new(&aside, path);
+        Err(self.changed(path))
+    }
+
+    /// Every milestone file that counts.
+    fn files(&self) -> Result<Vec<PathBuf>, StoreError> {
+        let files = walk::milestone_files(&self.workspace)?.unwrap_or_default();
+        Ok(files.into_iter().map(|path| self.active.join(path)).collect())
+    }
+
+    /// Makes the files read-only, with a note beside them; their modes are remembered.
+    pub(super) fn make_read_only(&self, note: &str) -> Result<(), StoreError> {
+        let failed = |path: &Path, error: &io::Error| {
+            StoreError::io(self.workspace.shown(path), "it cannot be made read-only", error)
+        };
+        let mut modes = modes(&self.workspace).map_err(|error| failed(&self.workspace.modes(), &error))?;
+        let files = self.files()?;
+        for path in &files {
+            let Ok(metadata) = path.symlink_metadata() else { continue };
+            let mode = metadata.mode() & 0o7777;
+            if metadata.is_file() && mode & WRITE_BITS != 0 && mode != USUAL_MODE {
+                modes.insert(self.inside(path), mode);
+            }
+        }
+        // Before the first one changes: a mode that is not known any more could not be put back.
+        let text = serde_json::to_vec(&modes).unwrap_or_default();
+        durable::replace(&self.workspace.modes(), &text).map_err(|error| failed(&self.workspace.modes(), &error))?;
+        for path in &files {
+            let Ok(metadata) = path.symlink_metadata() else { continue };
+            let mode = metadata.mode() & 0o7777;
+            if metadata.is_file() && mode & WRITE_BITS != 0 {
+                durable::set_mode(path, mode & !WRITE_BITS).map_err(|error| failed(path, &error))?;
+            }
+        }
+        let path = self.workspace.moved_note();
+        durable::replace(&path, note.as_bytes()).map_err(|error| failed(&path, &error))
+    }
+
+    /// Gives the files their modes back, and removes the note.
+    pub(super) fn make_writable(&self) -> Result<(), StoreError> {
+        let failed = |path: &Path, error: &io::Error| {
+            StoreError::io(self.workspace.shown(path), "it cannot be made writable", error)
+        };
+        let modes = modes(&self.workspace).map_err(|error| failed(&self.workspace.modes(), &error))?;
+        for path in self.files()? {
+            let Ok(metadata) = path.symlink_metadata() else { continue };
+            let mode = metadata.permissions().mode() & 0o7777;
+            if metadata.is_file() && mode & WRITE_BITS == 0 {
+                let before = modes.get(&self.inside(&path)).copied().unwrap_or(USUAL_MODE | mode);
+                durable::set_mode(&path, before).map_err(|error| failed(&path, &error))?;
+            }
+        }
+        durable::remove(&self.workspace.moved_note()).map_err(|error| failed(&self.workspace.moved_note(), &error))?;
+        durable::remove(&self.workspace.modes()).map_err(|error| failed(&self.workspace.modes(), &error))
+    }
+
+    fn inside(&self, path: &Path) -> String {
+        path.strip_prefix(&self.active).unwrap_or(path).to_string_lossy().into_owned()
+    }
+}
+
+/// The mode that is not worth remembering.
+const USUAL_MODE: u32 = 0o644;
+
+fn modes(workspace: &Workspace) -> io::Result<BTreeMap<String, u32>> {
+    match read_regular(&workspace.modes(), Symlinks::Refuse, 1 << 30) {
+        Err(error) if error.kind() == io::ErrorKind::NotFound => Ok(BTreeMap::new()),
+        other => Ok(serde_json::from_slice(&other?.0)?),
+    }
+}
+
+/// Moves all milestone files that count to `.milescale/retired/NAME/`, each by a rename, and leaves the note. What is saved
+/// meanwhile stays where it is.
+pub fn retire(workspace: &Workspace, name: &str, note: &str) -> Result<u64, StoreError> {
+    let store = FileStore::new(workspace.clone(), 0);
+    let failed = |path: &Path, error: &io::Error| StoreError::io(workspace.shown(path), "it cannot be retired", error);
+    let mut count = 0;
+    for path in store.files()? {
+        let to = workspace.retired().join(name).join(store.inside(&path));
+        let folder = to.parent().unwrap_or(Path::new("/"));
+        durable::create_folder(folder).map_err(|error| failed(folder, &error))?;
+        match durable::rename_new(&path, &to) {
+            Ok(()) => count += 1,
+            Err(error) if error.kind() == io::ErrorKind::NotFound => {}
+            Err(error) => return Err(failed(&path, &error)),
+        }
+    }
+    let path = workspace.moved_note();
+    durable::replace(&path, note.as_bytes()).map_err(|error| failed(&path, &error))?;
+    Ok(count)
+}

@@ -1,0 +1,109 @@
+//! The log of changes of the table: which rows somebody has written since it was last read.
+//!
+//! Numbers are drawn when a row is logged and seen when its transaction commits, which may be in another order. So each
+//! entry carries its transaction, and what is read again is everything from the oldest transaction on that was still
+//! under way at the last reading, without the entries that were seen already.
+
+use std::collections::BTreeSet;
+
+use tokio_postgres::types::Type;
+use tokio_postgres::{Client, Error};
+
+use super::documents::Table;
+use crate::store::Touched;
+
+/// Entries that are kept for others who read the log.
+const KEPT: i64 = 100_000;
+
+/// Up to where the log was read.
+#[derive(Debug, Clone)]
+pub(super) struct Mark {
+    /// The oldest transaction that was under way then.
+    oldest: i64,
+    /// Entries of it and later ones that were read.
+    read: BTreeSet<i64>,
+    /// The newest entry that was read.
+    newest: i64,
+}
+
+/// What makes the log: appends an id, with its owner's rights, so that no program needs more than it has.
+pub(super) fn make(prefix: &str) -> String {
+    format!(
+        "CREATE TABLE IF NOT EXISTS {prefix}milescale_changes (number BIGINT GENERATED ALWAYS AS IDENTITY PRIMARY KEY, \
+         id TEXT, by BIGINT NOT NULL DEFAULT txid_current()); \
+         CREATE INDEX IF NOT EXISTS milescale_changes_by ON {prefix}milescale_changes (by); \
+         CREATE OR REPLACE FUNCTION {prefix}milescale_log() RETURNS trigger LANGUAGE plpgsql SECURITY DEFINER \
+         SET search_path = pg_catalog, pg_temp AS $log$ DECLARE log text := format('INSERT INTO %I.milescale_changes \
+         (id) VALUES ($1)', TG_TABLE_SCHEMA); BEGIN \
+         IF TG_OP = 'TRUNCATE' THEN EXECUTE log USING NULL::text; RETURN NULL; END IF; \
+         IF TG_OP <> 'INSERT' THEN EXECUTE log USING OLD.id::text; END IF; \
+         IF TG_OP = 'INSERT' OR (TG_OP = 'UPDATE' AND NEW.id IS DISTINCT FROM OLD.id) THEN \
+         EXECUTE log USING NEW.id::text; END IF; RETURN NULL; END $log$; \
+         DROP TRIGGER IF EXISTS milescale_log ON {prefix}milestones; \
+         CREATE TRIGGER milescale_log AFTER INSERT OR UPDATE OR DELETE ON {prefix}milestones \
+         FOR EACH ROW EXECUTE FUNCTION {prefix}milescale_log(); \
+         DROP TRIGGER IF EXISTS milescale_log_truncate ON {prefix}milestones; \
+         CREATE TRIGGER milescale_log_truncate AFTER TRUNCATE ON {prefix}milestones \
+         FOR EACH STATEMENT EXECUTE FUNCTION {prefix}milescale_log()"
+    )
+}
+
+/// Whether the log is there with its triggers.
+pub(super) async fn is_there(client: &Client, table: &Table) -> Result<bool, Error> {
+    let select =
+        "SELECT to_regclass($1) IS NOT NULL AND (SELECT count(*) FROM pg_trigger WHERE tgrelid = to_regclass($2)
+                  AND tgname IN ('milescale_log', 'milescale_log_truncate') AND tgenabled <> 'D') = 2";
+    let (log, milestones) = (format!("{}milescale_changes", table.prefix()), format!("{}milestones", table.prefix()));
+    client.query_typed_one(select, &[(&log, Type::TEXT), (&milestones, Type::TEXT)]).await?.try_get(0)
+}
+
+/// The mark of now: what is written from here on is told by [`since`].
+pub(super) async fn begin(client: &Client, table: &Table) -> Result<Mark, Error> {
+    let oldest = oldest(client).await?;
+    let newest = format!("SELECT coalesce(max(number), 0) FROM {}milescale_changes", table.prefix());
+    let newest = client.query_typed_one(&newest, &[]).await?.try_get(0)?;
+    // Entries of transactions that are under way are read again, though they may be seen already: a look too many.
+    Ok(Mark { oldest, read: BTreeSet::new(), newest })
+}
+
+/// What was written since the mark, which moves on.
+pub(super) async fn since(client: &Client, table: &Table, mark: &Mark) -> Result<(Touched, Mark), Error> {
+    let ends = format!("SELECT min(number), coalesce(max(number), 0) FROM {}milescale_changes", table.prefix());
+    let ends = client.query_typed_one(&ends, &[]).await?;
+    let (first, last): (Option<i64>, i64) = (ends.try_get(0)?, ends.try_get(1)?);
+    if last < mark.newest && first.is_some() || first.is_some_and(|first| first > mark.newest + 1) {
+        return Ok((Touched::Everything, begin(client, table).await?));
+    }
+    // Taken before the entries are read: what commits in between is read again next time.
+    let oldest = oldest(client).await?;
+    let select =
+        format!("SELECT number, id, by FROM {}milescale_changes WHERE by >= $1 ORDER BY number", table.prefix());
+    let rows = client.query_typed(&select, &[(&mark.oldest, Type::INT8)]).await?;
+    let (mut ids, mut read, mut newest, mut all) = (BTreeSet::new(), BTreeSet::new(), mark.newest, false);
+    for row in &rows {
+        let (number, id, by): (i64, Option<String>, i64) = (row.try_get(0)?, row.try_get(1)?, row.try_get(2)?);
+        newest = newest.max(number);
+        if by >= oldest {
+            read.insert(number);
+        }
+        if !mark.read.contains(&number) {
+            match id {
+                Some(id) => drop(ids.insert(id)),
+                None => all = true,
+            }
+        }
+    }
+    let mark = Mark { oldest, read, newest };
+    Ok((if all { Touched::Everything } else { Touched::Ids(ids) }, mark))
+}
+
+/// Drops entries that are old enough.
+pub(super) fn prune(prefix: &str) -> String {
+    format!(
+        "DELETE FROM {prefix}milescale_changes WHERE number < (SELECT max(number) - {KEPT} FROM {prefix}milescale_changes)"
+    )
+}
+
+async fn oldest(client: &Client) -> Result<i64, Error> {
+    client.query_typed_one("SELECT txid_snapshot_xmin(txid_current_snapshot())", &[]).await?.try_get(0)
+}

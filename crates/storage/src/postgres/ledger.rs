@@ -1,0 +1,156 @@
+//! The base of old stores in PostgreSQL, beside the documents.
+
+use std::collections::HashMap;
+
+use milescale_core::base::{Content, Side};
+use milescale_core::digest::Digest;
+use tokio_postgres::types::Type;
+use tokio_postgres::{Client, Error, Row};
+
+use super::PostgresStore;
+use super::connection::{Hurry, Outcome};
+use super::documents::Table;
+use crate::error::StoreError;
+use crate::ledger::{Known, Ledger};
+
+/// Sets bases, within a transaction that the caller holds.
+pub(super) async fn set(client: &Client, table: &Table, side: Side, bases: &[(String, Content)]) -> Result<(), Error> {
+    let prefix = table.prefix();
+    let ids: Vec<&str> = bases.iter().map(|(id, _)| id.as_str()).collect();
+    let of = |content: fn(&Content) -> &Digest| -> Vec<&[u8]> {
+        bases.iter().map(|(_, it)| content(it).as_bytes().as_slice()).collect()
+    };
+    let (values, texts) = (of(|it| &it.value), of(|it| &it.text));
+    let earlier = format!(
+        "INSERT INTO {prefix}milescale_earlier (id, value) SELECT id, value FROM {prefix}milescale_base \
+         WHERE side = $1 AND id = ANY($2) ON CONFLICT DO NOTHING"
+    );
+    client.execute_typed(&earlier, &[(&side.as_str(), Type::TEXT), (&ids, Type::TEXT_ARRAY)]).await?;
+    let upsert = format!(
+        "INSERT INTO {prefix}milescale_base (side, id, value, text) \
+         SELECT $1, * FROM unnest($2::text[], $3::bytea[], $4::bytea[]) \
+         ON CONFLICT (side, id) DO UPDATE SET value = excluded.value, text = excluded.text, noted = NULL"
+    );
+    let values: [(&(dyn tokio_postgres::types::ToSql + Sync), Type); 4] = [
+        (&side.as_str(), Type::TEXT),
+        (&ids, Type::TEXT_ARRAY),
+        (&values, Type::BYTEA_ARRAY),
+        (&texts, Type::BYTEA_ARRAY),
+    ];
+    client.execute_typed(&upsert, &values).await.map(drop)
+}
+
+/// Says that the base of a side is there in full.
+pub(super) async fn complete(client: &Client, table: &Table, side: Side) -> Result<(), Error> {
+    let insert = format!("INSERT INTO {}milescale_sides (side) VALUES ($1) ON CONFLICT DO NOTHING", table.prefix());
+    client.execute_typed(&insert, &[(&side.as_str(), Type::TEXT)]).await.map(drop)
+}
+
+impl Ledger for PostgresStore {
+    fn is_complete(&mut self, side: Side) -> Result<bool, StoreError> {
+        self.adopted()?;
+        self.read(async |client, table| {
+            let select = format!("SELECT 1 FROM {}milescale_sides WHERE side = $1", table.prefix());
+            Ok(client.query_typed_opt(&select, &[(&side.as_str(), Type::TEXT)]).await?.is_some())
+        })
+    }
+
+    fn complete(&mut self, side: Side) -> Result<(), StoreError> {
+        self.adopted()?;
+        let identity = self.identity()?;
+        let done = self.write(&identity, Hurry::Yes, async |client, table| Ok(complete(client, table, side).await?));
+        done.map_err(Outcome::error)
+    }
+
+    fn forget(&mut self, side: Side) -> Result<(), StoreError> {
+        self.adopted()?;
+        let identity = self.identity()?;
+        let done = self.write(&identity, Hurry::No, async |client, table| {
+            for name in ["milescale_sides", "milescale_base"] {
+                let delete = format!("DELETE FROM {}{name} WHERE side = $1", table.prefix());
+                client.execute_typed(&delete, &[(&side.as_str(), Type::TEXT)]).await?;
+            }
+            Ok(())
+        });
+        done.map_err(Outcome::error)
+    }
+
+    fn bases(&mut self, side: Side, ids: &[String]) -> Result<HashMap<String, Known>, StoreError> {
+        self.adopted()?;
+        self.read(async |client, table| {
+            let select = format!(
+                "SELECT id, value, text, noted FROM {}milescale_base WHERE side = $1 AND id = ANY($2)",
+                table.prefix()
+            );
+            let rows = client.query_typed(&select, &[(&side.as_str(), Type::TEXT), (&ids, Type::TEXT_ARRAY)]).await?;
+            let known = rows.iter().map(known).collect::<Result<Vec<_>, _>>()?;
+            Ok(known.into_iter().flatten().collect())
+        })
+    }
+
+    fn page(&mut self, side: Side, after: Option<&str>, limit: usize) -> Result<Vec<(String, Known)>, StoreError> {
+        self.adopted()?;
+        let limit = i64::try_from(limit).unwrap_or(i64::MAX);
+        self.read(async |client, table| {
+            let select = format!(
+                "SELECT id, value, text, noted FROM {}milescale_base \
+                 WHERE side = $1 AND ($2 IS NULL OR id > $2) ORDER BY id LIMIT $3",
+                table.prefix()
+            );
+            let values: [(&(dyn tokio_postgres::types::ToSql + Sync), Type); 3] =
+                [(&side.as_str(), Type::TEXT), (&after, Type::TEXT), (&limit, Type::INT8)];
+            let rows = client.query_typed(&select, &values).await?;
+            let known = rows.iter().map(known).collect::<Result<Vec<_>, _>>()?;
+            Ok(known.into_iter().flatten().collect())
+        })
+    }
+
+    fn set(&mut self, side: Side, bases: &[(String, Content)]) -> Result<(), StoreError> {
+        self.adopted()?;
+        let identity = self.identity()?;
+        let done = self.write(&identity, Hurry::No, async |client, table| Ok(set(client, table, side, bases).await?));
+        done.map_err(Outcome::error)
+    }
+
+    fn unset(&mut self, side: Side, id: &str) -> Result<(), StoreError> {
+        self.adopted()?;
+        let identity = self.identity()?;
+        let done = self.write(&identity, Hurry::Yes, async |client, table| {
+            let delete = format!("DELETE FROM {}milescale_base WHERE side = $1 AND id = $2", table.prefix());
+            let values: [(&(dyn tokio_postgres::types::ToSql + Sync), Type); 2] =
+                [(&side.as_str(), Type::TEXT), (&id, Type::TEXT)];
+            Ok(client.execute_typed(&delete, &values).await.map(drop)?)
+        });
+        done.map_err(Outcome::error)
+    }
+
+    fn note(&mut self, side: Side, id: &str, noted: &str) -> Result<(), StoreError> {
+        self.adopted()?;
+        let identity = self.identity()?;
+        let done = self.write(&identity, Hurry::Yes, async |client, table| {
+            let update = format!("UPDATE {}milescale_base SET noted = $3 WHERE side = $1 AND id = $2", table.prefix());
+            let values: [(&(dyn tokio_postgres::types::ToSql + Sync), Type); 3] =
+                [(&side.as_str(), Type::TEXT), (&id, Type::TEXT), (&noted, Type::TEXT)];
+            Ok(client.execute_typed(&update, &values).await.map(drop)?)
+        });
+        done.map_err(Outcome::error)
+    }
+
+    fn was_earlier(&mut self, id: &str, value: Digest) -> Result<bool, StoreError> {
+        self.adopted()?;
+        self.read(async |client, table| {
+            let select = format!("SELECT 1 FROM {}milescale_earlier WHERE id = $1 AND value = $2", table.prefix());
+            let values: [(&(dyn tokio_postgres::types::ToSql + Sync), Type); 2] =
+                [(&id, Type::TEXT), (&value.as_bytes().as_slice(), Type::BYTEA)];
+            Ok(client.query_typed_opt(&select, &values).await?.is_some())
+        })
+    }
+}
+
+/// A base; `None` where it is damaged, which is as if there was none.
+fn known(row: &Row) -> Result<Option<(String, Known)>, Error> {
+    let (value, text): (Vec<u8>, Vec<u8>) = (row.try_get(1)?, row.try_get(2)?);
+    let content = Digest::from_bytes(&value).zip(Digest::from_bytes(&text));
+    let (id, noted) = (row.try_get(0)?, row.try_get(3)?);
+    Ok(content.map(|(value, text)| (id, Known { content: Content { value, text }, noted })))
+}

@@ -1,0 +1,161 @@
+//! What milescale has moved: the store in use since the last switch, the old stores that are still swept, and the
+//! migration under way. One file, replaced durably before each thing that it names begins.
+
+use std::io;
+
+use milescale_core::backend::InUse;
+use milescale_core::base::Side;
+use milescale_core::migration::Phase;
+use serde::{Deserialize, Serialize};
+
+use crate::durable;
+use crate::read::{Symlinks, read_regular};
+use crate::workspace::Workspace;
+
+/// The version of this file's shape.
+const VERSION: u32 = 1;
+
+/// The record of a workspace.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Record {
+    version: u32,
+    /// How often milescale has switched here; the number of the last switch.
+    pub epoch: u64,
+    /// The store that the last switch made the one in use; `None` before the first.
+    pub in_use: Option<InUse>,
+    /// Stores that were in use before, and what was written to them since is swept.
+    pub old: Vec<Old>,
+    /// The migration under way.
+    pub intent: Option<Intent>,
+    /// The migrations that are over, newest last; a few.
+    pub past: Vec<Past>,
+}
+
+/// A store that is not in use any more.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Old {
+    /// Which one.
+    pub side: Side,
+    /// What it was as a store in use.
+    pub was: InUse,
+    /// The store as people read it, without a password.
+    pub name: String,
+    /// The number of the switch that left it.
+    pub epoch: u64,
+    /// The backup of that migration.
+    pub backup: Option<String>,
+    /// Since when it is retired: not swept any more, and it refuses writes.
+    pub retired: Option<String>,
+}
+
+/// A migration that is over.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Past {
+    /// The number of its switch; 0 for one that failed.
+    pub epoch: u64,
+    /// When it ended, as RFC 3339.
+    pub ended: String,
+    /// From where.
+    pub from: InUse,
+    /// To where.
+    pub to: InUse,
+    /// Its backup.
+    pub backup: Option<String>,
+    /// Why it failed, where it did.
+    pub failed: Option<String>,
+    /// Whether milescale began it by itself.
+    pub automatic: bool,
+}
+
+/// A migration under way.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Intent {
+    /// The number that its switch will have.
+    pub epoch: u64,
+    /// How far it is.
+    pub phase: Phase,
+    /// From where.
+    pub from: InUse,
+    /// To where.
+    pub to: InUse,
+    /// The workspace's number: a copied workspace draws another one.
+    pub workspace: String,
+    /// When it began, as RFC 3339.
+    pub started: String,
+    /// Its backup, once there is one.
+    pub backup: Option<String>,
+    /// Whether the target was an old store of this workspace's, which a failure leaves as it is.
+    pub target_was_old: bool,
+    /// The file that is about to be renamed over marker or configuration.
+    pub prepared: Option<Prepared>,
+    /// Whether milescale began it by itself.
+    pub automatic: bool,
+    /// Why it is stuck, where it is.
+    pub stuck: Option<String>,
+    /// Why it failed, once it has.
+    pub failed: Option<String>,
+}
+
+/// A prepared file: while it is there, the switch has not happened.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Prepared {
+    /// Its name in the folder of marker and configuration.
+    pub name: String,
+    /// Its inode, which no copy of it has.
+    pub inode: u64,
+}
+
+impl Default for Record {
+    fn default() -> Self {
+        Self { version: VERSION, epoch: 0, in_use: None, old: Vec::new(), intent: None, past: Vec::new() }
+    }
+}
+
+/// Migrations remembered.
+const REMEMBERED: usize = 50;
+
+impl Record {
+    /// Reads it; a workspace without one has the default.
+    ///
+    /// # Errors
+    /// When what is there cannot be read: it is never replaced by a clean one.
+    pub fn load(workspace: &Workspace) -> io::Result<Self> {
+        let content = match read_regular(&workspace.record(), Symlinks::Refuse, 16 << 20) {
+            Err(error) if matches!(error.kind(), io::ErrorKind::NotFound | io::ErrorKind::NotADirectory) => {
+                return Ok(Self::default());
+            }
+            other => other?.0,
+        };
+        let record: Self = serde_json::from_slice(&content)?;
+        if record.version > VERSION {
+            let message = format!("it is of version {}, written by a newer milescale", record.version);
+            return Err(io::Error::new(io::ErrorKind::InvalidData, message));
+        }
+        Ok(record)
+    }
+
+    /// Writes it, durably. Only under the migration's lock.
+    pub fn save(&self, workspace: &Workspace) -> io::Result<()> {
+        let mut text = serde_json::to_vec_pretty(self)?;
+        text.push(b'\n');
+        durable::replace(&workspace.record(), &text)
+    }
+
+    /// An old store that is not retired.
+    pub fn swept(&self) -> impl Iterator<Item = &Old> {
+        self.old.iter().filter(|old| old.retired.is_none())
+    }
+
+    /// Adds a migration that is over.
+    pub fn remember(&mut self, past: Past) {
+        self.past.push(past);
+        let surplus = self.past.len().saturating_sub(REMEMBERED);
+        self.past.drain(..surplus);
+    }
+
+    /// The store in use: what was followed last, unless milescale itself has switched since. `seen` is the number of the
+    /// last switch that whoever followed has seen.
+    pub fn in_use_after(&self, followed: Option<InUse>, seen: u64) -> Option<InUse> {
+        if self.epoch > seen { self.in_use } else { followed }
+    }
+}

@@ -1,0 +1,131 @@
+//! Documents in SQLite that are written: one by one, or as the target or the source of a migration.
+
+use jiff::Timestamp;
+use milescale_core::base::Side;
+use milescale_core::digest::Digest;
+use milescale_core::id::Id;
+
+use super::changes::{Changed, Changes};
+use super::documents::{Kept, SqliteStore, one};
+use super::ledger::{self, OnSqlite};
+use super::schema::{make_log, suspend_log};
+use super::write::{delete_row, insert_many, put_row, remove_row};
+use super::{Make, Sqlite, WriteError};
+use crate::error::StoreError;
+use crate::ledger::Ledger as _;
+use crate::row::changed;
+use crate::store::{Draft, Seen, Store as _, Touched};
+
+impl SqliteStore {
+    /// Writes a row if it is what was seen and, where it comes from an old side, its base there in the same transaction.
+    pub(super) fn put_with_base(&mut self, draft: &Draft, seen: Seen, from: Option<Side>) -> Result<(), StoreError> {
+        self.adopt()?;
+        let shown = self.sqlite.shown.clone();
+        let id = draft.id.as_str().as_bytes();
+        self.sqlite.write(async |connection| {
+            let row = one(connection, Kept::With, id).await?;
+            let there = row.map(|row| row.milestone(&shown));
+            match (&there, seen) {
+                (None, Seen::Nothing) => {}
+                (Some(there), Seen::Text(digest)) if there.digest() == digest => {}
+                (there, seen) => return Err(WriteError::Store(changed(&shown, &draft.id, there.is_some(), seen))),
+            }
+            put_row(connection, draft, there.as_ref()).await?;
+            if let Some(side) = from {
+                ledger::set(connection, side, &[(draft.id.to_string(), draft.content())]).await?;
+            }
+            Ok(())
+        })?;
+        self.wrote();
+        Ok(())
+    }
+
+    pub(super) fn remove_seen(&mut self, id: &Id, seen: Digest, now: Timestamp) -> Result<(), StoreError> {
+        self.adopt()?;
+        let shown = self.sqlite.shown.clone();
+        self.sqlite.write(async |connection| {
+            let row = one(connection, Kept::With, id.as_str().as_bytes()).await?;
+            let there = row.map(|row| row.milestone(&shown)).filter(|there| there.digest() == seen);
+            let there = there.ok_or_else(|| WriteError::Store(changed(&shown, id, true, Seen::Text(seen))))?;
+            remove_row(connection, &there, now).await
+        })?;
+        self.wrote();
+        Ok(())
+    }
+
+    pub(super) fn load_all(&mut self, drafts: &mut dyn Iterator<Item = Draft>, from: Side) -> Result<u64, StoreError> {
+        self.remembered = None;
+        self.sqlite.write(async |connection| {
+            // Nobody else can write meanwhile: what is loaded need not be told to those who read the log.
+            suspend_log(connection).await?;
+            let count = insert_many(connection, drafts, from).await?;
+            make_log(connection).await?;
+            Ok(count)
+        })
+    }
+
+    /// Removes rows that still are what they were brought as, a page at a time.
+    pub(super) fn clear_all(&mut self, from: Side) -> Result<u64, StoreError> {
+        let (mut after, mut left) = (None::<String>, 0);
+        let shown = self.sqlite.shown.clone();
+        loop {
+            let page = self.page(from, after.as_deref(), crate::ledger::AT_ONCE)?;
+            let Some((last, _)) = page.last() else { break };
+            after = Some(last.clone());
+            left += self.sqlite.write(async |connection| {
+                let mut left = 0;
+                for (id, known) in &page {
+                    let row = one(connection, Kept::With, id.as_bytes()).await?;
+                    let Some(there) = row.map(|row| row.milestone(&shown)) else { continue };
+                    if there.content().value == known.content.value {
+                        delete_row(connection, id).await?;
+                    } else {
+                        left += 1;
+                    }
+                }
+                Ok(left)
+            })?;
+        }
+        self.wrote();
+        self.forget(from)?;
+        Ok(left)
+    }
+
+    pub(super) fn touched_since(&mut self) -> Result<Touched, StoreError> {
+        let Some(mut watch) = self.watch.take() else {
+            self.watch = Some(Changes::begin(&mut self.sqlite)?);
+            return Ok(Touched::Everything);
+        };
+        let changed = watch.since(&mut self.sqlite)?;
+        if changed == Changed::Everything {
+            watch = Changes::begin(&mut self.sqlite)?;
+        }
+        self.watch = Some(watch);
+        Ok(match changed {
+            Changed::Nothing => Touched::Ids(std::collections::BTreeSet::new()),
+            Changed::Rows(ids) => {
+                Touched::Ids(ids.into_iter().map(|id| String::from_utf8_lossy(&id).into_owned()).collect())
+            }
+            Changed::Everything => Touched::Everything,
+        })
+    }
+
+    fn wrote(&mut self) {
+        if let Some(read) = &mut self.remembered {
+            read.changes.own_writes = true;
+        }
+        if let Some(watch) = &mut self.watch {
+            watch.own_writes = true;
+        }
+    }
+}
+
+impl OnSqlite for SqliteStore {
+    fn ready(&mut self) -> Result<&mut Sqlite, StoreError> {
+        self.open(Make::Never)?;
+        if !self.has_own {
+            self.adopt()?;
+        }
+        Ok(&mut self.sqlite)
+    }
+}

@@ -1,0 +1,186 @@
+//! The switch: the one durable rename that makes another store the one in use, and the lock that keeps milescale's own
+//! writers out for that instant.
+
+use std::fs;
+use std::io;
+use std::os::unix::fs::MetadataExt;
+use std::path::{Path, PathBuf};
+use std::time::Duration;
+
+use milescale_core::backend::{Backend, Engine};
+use milescale_core::id::Id;
+
+use crate::error::{Problem, StoreError};
+use crate::jsonl::{self, Rotation};
+use crate::lock::{self, Held, Share};
+use crate::read::{Symlinks, read_regular};
+use crate::record::Prepared;
+use crate::workspace::{OWN_GITIGNORE, Workspace};
+use crate::{config_file, durable, yaml};
+
+/// The lock is held by this process until this is dropped.
+#[derive(Debug)]
+pub struct Turn {
+    _gate: Option<Held>,
+    _lock: Held,
+}
+
+/// Keeps the switch away while a milestone verb finds the store in use and writes to it; many may at once.
+///
+/// # Errors
+/// When a switch takes longer than `patience`, or the lock cannot be had.
+pub fn share(workspace: &Workspace, patience: Duration) -> Result<Turn, StoreError> {
+    // Behind the gate waits who comes while a switch waits: so verbs that never pause cannot keep it away.
+    let gate = take(workspace, &workspace.switch_gate(), Share::Shared, patience)?;
+    let lock = take(workspace, &workspace.switch_lock(), Share::Shared, patience)?;
+    drop(gate);
+    Ok(Turn { _gate: None, _lock: lock })
+}
+
+/// Keeps all milestone verbs out.
+///
+/// # Errors
+/// When one takes longer than `patience`, or the lock cannot be had.
+pub fn alone(workspace: &Workspace, patience: Duration) -> Result<Turn, StoreError> {
+    let gate = take(workspace, &workspace.switch_gate(), Share::Alone, patience)?;
+    let lock = take(workspace, &workspace.switch_lock(), Share::Alone, patience)?;
+    Ok(Turn { _gate: Some(gate), _lock: lock })
+}
+
+fn take(workspace: &Workspace, path: &Path, share: Share, patience: Duration) -> Result<Held, StoreError> {
+    let failed = |error: io::Error| StoreError::io(workspace.shown(path), "it cannot be locked", &error);
+    durable::create_folder(&workspace.own()).map_err(failed)?;
+    durable::create(&workspace.own_gitignore(), OWN_GITIGNORE.as_bytes()).map_err(failed)?;
+    lock::wait_for(path, share, patience).map_err(failed)?.ok_or_else(|| {
+        let cause = format!("another milescale holds it for more than {} s; try again", patience.as_secs());
+        StoreError::new(Problem::Busy, workspace.shown(path), cause)
+    })
+}
+
+/// Notes that a milestone verb is about to write this milestone while a migration is under way.
+pub fn note_dirty(workspace: &Workspace, id: &Id) -> io::Result<()> {
+    jsonl::append(&workspace.dirty(), &id.as_str(), Rotation { at_bytes: u64::MAX, files: 1 })
+}
+
+/// The milestones noted since the list was last cleared.
+pub fn dirty(workspace: &Workspace) -> io::Result<Vec<String>> {
+    let text = match read_regular(&workspace.dirty(), Symlinks::Refuse, 1 << 30) {
+        Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(Vec::new()),
+        other => other?.0,
+    };
+    let mut ids: Vec<String> =
+        text.split(|byte| *byte == b'\n').filter_map(|it| serde_json::from_slice(it).ok()).collect();
+    ids.sort();
+    ids.dedup();
+    Ok(ids)
+}
+
+/// Clears the list. Under the switch's lock only.
+pub fn clear_dirty(workspace: &Workspace) -> io::Result<()> {
+    durable::remove(&workspace.dirty())
+}
+
+/// What names the store in use.
+#[derive(Debug, Clone, PartialEq, Eq)]
+enum Target {
+    Marker(Backend),
+    Engine(Engine),
+}
+
+/// A switch that is prepared: its file lies beside the one that it replaces.
+#[derive(Debug)]
+pub struct Switch {
+    prepared: Prepared,
+    from: PathBuf,
+    to: PathBuf,
+}
+
+impl Switch {
+    /// Prepares to name another backend.
+    pub fn to_backend(workspace: &Workspace, backend: Backend, epoch: u64) -> Result<Self, StoreError> {
+        Self::prepare(workspace, &Target::Marker(backend), epoch)
+    }
+
+    /// Prepares to name another engine. Nothing else of the configuration changes.
+    pub fn to_engine(workspace: &Workspace, engine: Engine, epoch: u64) -> Result<Self, StoreError> {
+        Self::prepare(workspace, &Target::Engine(engine), epoch)
+    }
+
+    fn prepare(workspace: &Workspace, target: &Target, epoch: u64) -> Result<Self, StoreError> {
+        let (to, content) = match target {
+            Target::Marker(backend) => (real(workspace.marker()), format!("{backend}\n").into_bytes()),
+            Target::Engine(engine) => {
+                let path = workspace.config_file();
+                let shown = workspace.shown(&path);
+                let refused = |cause: String| StoreError::new(Problem::Refused, shown.clone(), cause);
+                let text = config_file::text(&path).map_err(|problem| refused(problem.to_string()))?;
+                (real(path), with_engine(text.unwrap_or_default(), *engine).map_err(refused)?)
+            }
+        };
+        let failed = |error: io::Error| StoreError::io(workspace.shown(&to), "the switch cannot be prepared", &error);
+        let folder = to.parent().unwrap_or(Path::new("/"));
+        durable::create_folder(folder).map_err(failed)?;
+        let kind = if matches!(target, Target::Marker(_)) { BACKEND } else { ENGINE };
+        let name = format!(".milescale-switch-{epoch}-{kind}");
+        let from = folder.join(&name);
+        durable::remove(&from).map_err(failed)?;
+        let like = to.metadata().ok();
+        durable::prepare(&from, &content, like.as_ref()).map_err(failed)?;
+        let inode = from.symlink_metadata().map_err(failed)?.ino();
+        Ok(Self { prepared: Prepared { name, inode }, from, to })
+    }
+
+    /// What to write down before [`Switch::commit`].
+    pub fn prepared(&self) -> &Prepared {
+        &self.prepared
+    }
+
+    /// Does it: once it returns, the other store is the one in use, whatever happens.
+    pub fn commit(&self) -> io::Result<()> {
+        match durable::rename(&self.from, &self.to) {
+            Ok(true) => Ok(()),
+            Ok(false) => Err(io::Error::new(io::ErrorKind::NotFound, "the prepared file is gone")),
+            Err(error) => Err(error),
+        }
+    }
+}
+
+/// How the name of a prepared file ends.
+const BACKEND: &str = "backend";
+const ENGINE: &str = "engine";
+
+/// Where a prepared file lies while the switch has not happened.
+fn place(workspace: &Workspace, prepared: &Prepared) -> PathBuf {
+    let replaces = if prepared.name.ends_with(BACKEND) { workspace.marker() } else { workspace.config_file() };
+    real(replaces).with_file_name(&prepared.name)
+}
+
+/// Whether a prepared switch has happened: its file is not there any more under the prepared name.
+pub fn has_happened(workspace: &Workspace, prepared: &Prepared) -> io::Result<bool> {
+    match fs::symlink_metadata(place(workspace, prepared)) {
+        Ok(_) => Ok(false),
+        Err(error) if error.kind() == io::ErrorKind::NotFound => Ok(true),
+        Err(error) => Err(error),
+    }
+}
+
+/// Removes a prepared file that will not be used.
+pub fn discard(workspace: &Workspace, prepared: &Prepared) -> io::Result<()> {
+    durable::remove(&place(workspace, prepared))
+}
+
+/// A person may keep the file elsewhere, behind a symlink: that stays one.
+fn real(path: PathBuf) -> PathBuf {
+    path.canonicalize().unwrap_or(path)
+}
+
+fn with_engine(text: Vec<u8>, engine: Engine) -> Result<Vec<u8>, String> {
+    let text = String::from_utf8(text).map_err(|_| "it is not UTF-8".to_owned())?;
+    if text.trim().is_empty() {
+        return Ok(format!("storage:\n  database:\n    type: {}\n", engine.as_str()).into_bytes());
+    }
+    let edited = yaml::edit::set_at(&text, &["storage", "database", "type"], engine.as_str());
+    edited.map(String::into_bytes).map_err(|flaw| {
+        format!("{flaw}; set storage.database.type to {} in an editor first, and then migrate", engine.as_str())
+    })
+}
