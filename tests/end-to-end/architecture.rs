@@ -11,8 +11,9 @@ const ARROWS: &[(&str, &[&str])] = &[
     ("core", &[]),
     ("storage", &["core"]),
     ("sensing", &["core"]),
-    ("daemon", &["core", "storage", "sensing"]),
-    ("cli", &["core", "storage", "daemon"]),
+    ("migration", &["core", "storage"]),
+    ("daemon", &["core", "storage", "sensing", "migration"]),
+    ("cli", &["core", "storage", "migration", "daemon"]),
     ("testkit", &[]),
 ];
 
@@ -22,7 +23,7 @@ const ONLY_IN: &[(&str, &[&str])] = &[
     ("sqlx::", &["storage/src/sqlite/", "storage/src/hybrid/index.rs"]),
     ("tokio_postgres::", &["storage/src/postgres/"]),
     ("rustls::", &["storage/src/postgres/"]),
-    ("serde_yaml", &["storage/src/notification.rs"]),
+    ("serde_yaml", &["storage/src/notification.rs", "storage/src/backup.rs"]),
     ("notify::", &["sensing/src/watch.rs", "daemon/src/supervisor.rs"]),
     ("sysinfo::", &["sensing/src/machine.rs"]),
     ("signal_hook", &["daemon/src/signals.rs"]),

@@ -15,6 +15,7 @@ mod config;
 mod daemon;
 mod day;
 mod faults;
+mod migrations;
 mod milestones;
 mod recommendation;
 mod reference;

@@ -1,9 +1,14 @@
 //! The arguments: every verb, its options, and the help that people read.
 
 mod milestone;
+mod moving;
 
 pub(crate) use milestone::{
     ArchiveOptions, ExportOptions, ListOptions, MilestoneCommand, PutOptions, SearchOptions, ShowOptions,
+};
+
+pub(crate) use moving::{
+    BackupsCommand, ConflictsCommand, ConsentOptions, MigrateOptions, ResolveOptions, RestoreOptions, RetireOptions,
 };
 
 use std::path::PathBuf;
@@ -59,6 +64,43 @@ pub(crate) enum Command {
         after_help = "Examples:\n  milescale doctor\n  milescale doctor --fix            asks before it changes anything\n\nExit status 1 where something is wrong; what is only worth knowing leaves it at 0."
     )]
     Doctor(DoctorOptions),
+    /// Move the milestones to another backend: online, compared, reversible.
+    #[command(
+        after_help = "Examples:\n  milescale migrate hybrid --dry-run       what would happen, and every reason why it could not\n  milescale migrate database\n  milescale migrate database --engine postgresql --yes\n\nOther programs go on writing meanwhile; nothing is lost. `milescale rollback` moves back with all that was written since."
+    )]
+    Migrate(MigrateOptions),
+    /// Move back to where the last migration came from, with everything written since.
+    #[command(after_help = "Example:\n  milescale rollback")]
+    Rollback(ConsentOptions),
+    /// Backups: list, show, prune.
+    Backups {
+        #[command(subcommand)]
+        command: BackupsCommand,
+    },
+    /// Make the milestones what a backup says; what that displaces is kept.
+    #[command(
+        after_help = "Example:\n  milescale backups list\n  milescale restore migration-20261124-093000-file-to-sqlite"
+    )]
+    Restore(RestoreOptions),
+    /// Contents that are in conflict with what is current: list, show, resolve.
+    Conflicts {
+        #[command(subcommand)]
+        command: Option<ConflictsCommand>,
+    },
+    /// Bring over the changes of old stores that wait for a person.
+    #[command(
+        after_help = "After a move to a database, more than 5 milestone files that change at once (a pull, a branch) are held.\n\nExample:\n  milescale status && milescale import"
+    )]
+    Import(JsonOptions),
+    /// Retire an old store: it refuses writes and is not swept any more; nothing of it is dropped.
+    #[command(after_help = "Example:\n  milescale retire files")]
+    Retire(RetireOptions),
+    /// Migrate nothing automatically until `resume`; watching and recommending go on.
+    #[command(after_help = "Example:\n  milescale pause")]
+    Pause,
+    /// Let automatic migrations go on.
+    #[command(after_help = "Example:\n  milescale resume")]
+    Resume,
     /// Milestones, on whatever backend is in use: list, show, put, archive, search, export.
     Milestone {
         #[command(subcommand)]

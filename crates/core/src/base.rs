@@ -95,6 +95,7 @@ pub enum Verdict {
 }
 
 /// Judges a milestone of an old store: the first case of contract §8 that fits counts.
+#[allow(clippy::match_same_arms, reason = "the cases stand in the order of the contract")]
 pub fn judge(old: Held, current: Option<Content>, base: Base) -> Verdict {
     let content = match old {
         Held::Nothing | Held::Completed(_) => None,

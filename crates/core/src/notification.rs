@@ -56,24 +56,31 @@ pub struct Risk {
     pub rollback_available: bool,
 }
 
+/// What a notification says beside the figures.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Saying {
+    /// A command that works as it stands.
+    pub command: String,
+    /// Why `auto_migrate` does not carry it out, where it is on and that is not plain.
+    pub why_not: Option<String>,
+    /// How long it may take.
+    pub estimate: String,
+}
+
 impl Notification {
-    /// The notification of a decision that recommends; `None` for any other. `command` is one that works as it stands.
-    pub fn of(
-        now: Timestamp,
-        config: &Config,
-        decision: &Decision,
-        figures: &Figures,
-        command: String,
-    ) -> Option<Self> {
+    /// The notification of a decision that recommends; `None` for any other.
+    pub fn of(now: Timestamp, config: &Config, decision: &Decision, figures: &Figures, said: Saying) -> Option<Self> {
         let (current, optimal) = decision.recommended_move()?;
         let causes: Vec<String> = decision.causes.iter().map(Cause::words).collect();
         let mut reason = causes.join("; ");
         if let Choice::Pinned(pinned) = config.backend {
             reason.push_str(&format!("; storage.backend pins {pinned}, so nothing moves by itself"));
         }
+        if let Some(why_not) = &said.why_not {
+            reason.push_str(&format!("; {why_not}"));
+        }
         let auto_enable = if config.migration.auto_migrate {
-            reason.push_str("; auto_migrate is on, but this version of milescale does not migrate yet: nothing moves");
-            "auto_migrate is already on; this version of milescale does not migrate yet"
+            "auto_migrate is already on; reason says why it waits for you"
         } else {
             "set storage.migration.auto_migrate to true in .milestones/config/storage-config.yaml"
         };
@@ -91,11 +98,11 @@ impl Notification {
                 complexity_score: figures.complexity_score(),
                 avg_query_time_ms: figures.recent_query_time(),
             },
-            actions: Actions { manual_command: command, auto_enable: auto_enable.to_owned() },
+            actions: Actions { manual_command: said.command, auto_enable: auto_enable.to_owned() },
             risk_assessment: Risk {
-                migration_time_estimate: "unknown".to_owned(),
+                migration_time_estimate: said.estimate,
                 downtime_required: false,
-                rollback_available: false,
+                rollback_available: true,
             },
         })
     }

@@ -6,6 +6,7 @@ use milescale_core::backend::{Backend, InUse};
 use milescale_storage::lock;
 use milescale_storage::marker::{self, Word};
 use milescale_storage::open::Which;
+use milescale_storage::record::Record;
 use milescale_storage::store::Store;
 use milescale_storage::workspace::Workspace;
 
@@ -25,6 +26,8 @@ pub struct Access {
     pub store: Box<dyn Store>,
     /// Why nothing may be written now, where that is so.
     pub only_read: Option<String>,
+    /// Whether a migration is under way: then it has to know what is written.
+    pub is_moving: bool,
 }
 
 impl Access {
@@ -34,11 +37,7 @@ impl Access {
     /// Why there is none, in words.
     pub fn open(workspace: &Workspace, environment: Environment) -> Result<Self, String> {
         let config = ConfigKeeper::start(workspace.clone(), environment);
-        let (named, just_changed) = named(workspace, &config)?;
-        let followed = State::load(workspace).map_err(|error| {
-            format!("{}: it cannot be read ({}); run `milescale check`", workspace.shown(&workspace.state()), error.0)
-        })?;
-        let in_use = followed.followed.unwrap_or(named);
+        let (in_use, named, just_changed) = in_use(workspace, &config)?;
         let store = Which::of(in_use, config.config()).open(workspace, 0).map_err(|error| error.to_string())?;
         let only_read = if in_use == named {
             other_than_the_daemons(workspace, &*store)
@@ -49,8 +48,24 @@ impl Access {
                  follows it if it holds every milestone, `milescale doctor` says what to do"
             ))
         };
-        Ok(Self { in_use, store, only_read })
+        let is_moving = record(workspace)?.intent.is_some();
+        Ok(Self { in_use, store, only_read, is_moving })
     }
+}
+
+/// The store in use, the store that marker and configuration name, and whether that is very recent.
+pub(crate) fn in_use(workspace: &Workspace, config: &ConfigKeeper) -> Result<(InUse, InUse, bool), String> {
+    let (named, just_changed) = named(workspace, config)?;
+    let state = State::load(workspace).map_err(|error| {
+        format!("{}: it cannot be read ({}); run `milescale check`", workspace.shown(&workspace.state()), error.0)
+    })?;
+    let in_use = record(workspace)?.in_use_after(state.followed, state.epoch).unwrap_or(named);
+    Ok((in_use, named, just_changed))
+}
+
+fn record(workspace: &Workspace) -> Result<Record, String> {
+    let shown = workspace.shown(&workspace.record());
+    Record::load(workspace).map_err(|error| format!("{shown}: it cannot be read: {error}"))
 }
 
 /// The store that marker and configuration name, and whether that is very recent.
@@ -68,7 +83,7 @@ fn named(workspace: &Workspace, config: &ConfigKeeper) -> Result<(InUse, bool), 
 }
 
 /// Two environments that name two databases must not both write.
-fn other_than_the_daemons(workspace: &Workspace, store: &dyn Store) -> Option<String> {
+pub(crate) fn other_than_the_daemons(workspace: &Workspace, store: &dyn Store) -> Option<String> {
     lock::holder(&workspace.daemon_lock())?;
     let published = status::published(workspace).ok()?;
     let theirs = published["store"].as_str().filter(|theirs| !theirs.is_empty())?;

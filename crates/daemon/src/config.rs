@@ -148,7 +148,8 @@ impl ConfigKeeper {
         if let Some(Ok(engine)) = self.environment.database_type.as_deref().map(str::parse) {
             database.engine = engine;
         }
-        if database.engine == Engine::Postgresql
+        // An old store on a server is known from the environment too, whatever the engine is by now.
+        if (database.engine == Engine::Postgresql || database.url.is_empty())
             && let Some(url) = &self.environment.database_url
         {
             database.url.clone_from(url);
@@ -163,6 +164,11 @@ impl ConfigKeeper {
             Ok((kept, _)) if kept == *text => Ok(()),
             _ => durable::replace(&path, text),
         }
+    }
+
+    /// What the environment says.
+    pub(crate) fn environment(&self) -> &Environment {
+        &self.environment
     }
 
     /// The configuration in force.

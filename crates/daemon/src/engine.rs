@@ -1,6 +1,7 @@
 //! Look, decide, say, remember: what the daemon does on every change and every cycle, and `check` once.
 
 mod act;
+mod moving;
 
 pub use act::command;
 
@@ -25,6 +26,7 @@ use crate::note::Note;
 use crate::output::Output;
 use crate::sources::{Moment, Patience, Sources, earlier};
 use crate::state::State;
+use crate::sweeps::Sweeps;
 
 /// What an engine may do.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -61,6 +63,12 @@ pub struct Engine {
     pub(crate) observed: Option<Observation>,
     /// When the last complete cycle ended.
     pub(crate) last_cycle: Option<Timestamp>,
+    pub(crate) sweeps: Sweeps,
+    /// Cycles since the start, and whether the first ones decide nothing that moves data.
+    cycles: u32,
+    waits: bool,
+    /// A move that is to be carried out.
+    wanted: Option<(Backend, Backend)>,
 }
 
 impl Engine {
@@ -85,6 +93,10 @@ impl Engine {
             decision: None,
             observed: None,
             last_cycle: None,
+            sweeps: Sweeps::default(),
+            cycles: 0,
+            waits: patience == Patience::Wait,
+            wanted: None,
             workspace,
             mode,
             config,
@@ -92,6 +104,7 @@ impl Engine {
         };
         engine.read_history();
         engine.say_all(&notes);
+        engine.recover();
         engine.say_bad_config();
         engine
     }
@@ -172,7 +185,7 @@ impl Engine {
         if decision.verdict == Verdict::Monitoring {
             self.say(EventName::Monitoring, json!({}));
         }
-        let notified = self.apply();
+        let notified = self.act(moment);
         self.say(EventName::ScaleStatus, self.status_details(&decision));
         self.save();
         tracing::info!(
@@ -183,6 +196,11 @@ impl Engine {
             "cycle"
         );
         (Cycle { decision, notified }, again)
+    }
+
+    /// Whether a move is to be carried out.
+    pub fn wants_to_migrate(&self) -> bool {
+        self.wanted.is_some()
     }
 
     /// Writes the memory for the last time.
@@ -214,6 +232,7 @@ impl Engine {
             // What is overwritten was said before.
             self.sources.mend();
         }
+        again = earlier(again, self.look_after_old_stores(hints));
         self.output.retry(self.config.config());
         again
     }

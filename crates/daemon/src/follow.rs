@@ -51,6 +51,11 @@ impl Follower {
         self.refused.as_ref()
     }
 
+    /// milescale itself has switched: what it has compared needs no other proof.
+    pub(crate) fn switched(&mut self, in_use: InUse) {
+        (self.followed, self.refused, self.named) = (Some(in_use), None, None);
+    }
+
     /// This store has been read in full.
     pub(crate) fn read_in_full(&mut self, store: InUse) {
         self.followed = Some(store);

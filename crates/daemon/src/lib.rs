@@ -7,6 +7,7 @@ mod access;
 pub mod config;
 pub mod engine;
 mod follow;
+mod moves;
 mod note;
 mod output;
 mod run;
@@ -15,8 +16,12 @@ mod sources;
 mod state;
 pub mod status;
 mod supervisor;
+mod sweeps;
 
 pub use access::Access;
 pub use engine::{Cycle, Engine, Mode, command};
+pub use moves::Mover;
+
 pub use run::{Options, RunError, run, take_lock};
+pub use signals::count_stops;
 pub use sources::Patience;

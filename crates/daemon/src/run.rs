@@ -6,6 +6,7 @@
 
 mod eyes;
 mod job;
+mod line;
 
 use std::path::PathBuf;
 use std::sync::Arc;
@@ -24,6 +25,7 @@ use crate::sources::Patience;
 use crate::supervisor::Supervisor;
 use eyes::Eyes;
 use job::{Done, Job, Work, Worker};
+use line::Line;
 
 /// How long hints gather before they are looked at: one save of an editor is several events.
 const DEBOUNCE: Duration = Duration::from_millis(50);
@@ -138,12 +140,14 @@ struct Daemon {
     reloads_begun: u32,
     reloads_done: u32,
     panics: u32,
+    /// What a migration under way and the loop tell each other.
+    line: Arc<Line>,
 }
 
 impl Daemon {
     fn new(workspace: Workspace, options: Options, received: watch::Receiver<Received>) -> Self {
         let wake = Arc::new(Notify::new());
-        let waker = Arc::clone(&wake);
+        let (waker, wake_line) = (Arc::clone(&wake), Arc::clone(&wake));
         Self {
             workspace,
             options,
@@ -159,6 +163,7 @@ impl Daemon {
             reloads_begun: 0,
             reloads_done: 0,
             panics: 0,
+            line: Arc::new(Line::new(wake_line)),
         }
     }
 
@@ -172,7 +177,7 @@ impl Daemon {
             }
             if let Some(worker) = idle.take() {
                 match self.due(&worker.engine) {
-                    Some(work) => job = Some(Job::start(worker, work, self.interval)),
+                    Some(work) => job = Some(Job::start(worker, work, self.interval, &self.line)),
                     None => idle = Some(worker),
                 }
             }
@@ -184,11 +189,17 @@ impl Daemon {
                     job = None;
                     idle = Some(self.finish(done)?);
                 }
-                () = self.wake.notified() => self.gather(),
+                () = self.wake.notified() => {
+                    self.gather();
+                    if let Some(status) = self.line.take_status() {
+                        self.supervisor.status(status);
+                    }
+                }
                 () = sleep_until(next), if idle.is_some() => {}
                 () = sleep(self.supervisor.ping_every()) => {}
             }
-            if job.as_ref().is_none_or(|job| job.started.elapsed() < HANGS_AFTER) {
+            if job.as_ref().is_none_or(|job| job.started.elapsed() < HANGS_AFTER || self.line.moved_within(HANGS_AFTER))
+            {
                 self.supervisor.ping();
             }
         }
@@ -208,6 +219,9 @@ impl Daemon {
         let configured = Duration::from_secs(engine.config().config().monitoring.interval);
         self.interval = self.options.interval.unwrap_or(configured);
         let now = Instant::now();
+        if engine.wants_to_migrate() {
+            return Some(Work::Migrate);
+        }
         if self.last_cycle.is_none_or(|last| last + self.interval <= now) {
             self.last_cycle = Some(now);
             self.reloads_begun = self.received.borrow().reloads;
@@ -292,10 +306,13 @@ impl Daemon {
     async fn stop(mut self, idle: Option<Worker>, mut job: Option<Job>) -> Result<(), RunError> {
         tracing::info!("asked to stop");
         Supervisor::stopping();
+        // Before its switch a migration is undone, which takes a moment; after it, it is finished.
+        self.line.stop();
+        let line = Arc::clone(&self.line);
         let mut worker = idle;
         if worker.is_none() {
             tokio::select! {
-                done = timeout(DRAIN, Job::finished(&mut job)) => match done {
+                done = drained(&line, &mut job) => match done {
                     Ok(Ok(done)) => worker = Some(done.worker),
                     Ok(Err(panic)) => tracing::error!(panic, "the worker panicked while stopping"),
                     Err(_) => tracing::error!("the look under way does not end; stopping without it"),
@@ -308,6 +325,16 @@ impl Daemon {
         }
         tracing::info!("milescale has stopped");
         Ok(())
+    }
+}
+
+/// Waits for the work under way. A migration that goes on being undone or finished gets more time, and says so.
+async fn drained(line: &Line, job: &mut Option<Job>) -> Result<Result<Done, String>, tokio::time::error::Elapsed> {
+    loop {
+        match timeout(DRAIN, Job::finished(job)).await {
+            Err(_) if line.moved_within(DRAIN) => Supervisor::extend(DRAIN * 2),
+            other => return other,
+        }
     }
 }
 

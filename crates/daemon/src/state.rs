@@ -24,6 +24,10 @@ pub(crate) struct State {
     pub(crate) initialized: bool,
     /// The store that was last read in full.
     pub(crate) followed: Option<InUse>,
+    /// The number of milescale's last switch that was followed.
+    pub(crate) epoch: u64,
+    /// Automatic migrations that failed.
+    pub(crate) tries: Option<Tries>,
     /// The store that marker and configuration name without being followed, once that was said, and why it is not.
     pub(crate) refused: Option<(InUse, String)>,
     /// The last known figures.
@@ -46,6 +50,8 @@ impl Default for State {
             version: VERSION,
             initialized: false,
             followed: None,
+            epoch: 0,
+            tries: None,
             refused: None,
             figures: Figures::default(),
             announced: None,
@@ -55,6 +61,17 @@ impl Default for State {
             config_rejected: None,
         }
     }
+}
+
+/// Automatic migrations of one pair that failed.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub(crate) struct Tries {
+    pub(crate) pair: (Backend, Backend),
+    pub(crate) failed: u32,
+    /// Cycles to wait before the next one.
+    pub(crate) wait: u32,
+    /// Why the last one failed.
+    pub(crate) reason: String,
 }
 
 /// Why a memory could not be read.

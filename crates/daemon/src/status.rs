@@ -3,14 +3,18 @@
 use std::io;
 
 use milescale_core::backend::Backend;
+use milescale_core::base::Side;
 use milescale_core::config::{Choice, Config, Problem};
 use milescale_core::decision::{Cause, Outlook, Reason, Verdict};
 use milescale_core::document::Flaw;
 use milescale_core::figures::{Figures, MachineFigures, Stale};
 use milescale_core::timestamp;
 use milescale_core::trend::Trend;
+use milescale_migration::held;
+use milescale_storage::conflicts;
 use milescale_storage::durable;
 use milescale_storage::read::{Symlinks, read_regular};
+use milescale_storage::record::Record;
 use milescale_storage::store::Store;
 use milescale_storage::workspace::Workspace;
 use serde::Serialize;
@@ -60,6 +64,7 @@ pub struct Status {
     pub workspace: String,
     pub looked_at: String,
     pub config: ConfigStatus,
+    pub migration: MigrationStatus,
     pub milestones: MilestoneStatus,
     pub log_lines_unreadable: u64,
     /// The latest stamp of the log, where it lies ahead of the clock.
@@ -88,6 +93,39 @@ pub struct ConfigStatus {
 pub struct Thresholds {
     pub milestone_count: milescale_core::config::Steps,
     pub concurrent_users: milescale_core::config::Steps,
+}
+
+/// What was moved, what is under way, and what waits for a person.
+#[derive(Debug, Clone, Default, Serialize)]
+#[allow(missing_docs, reason = "they speak for themselves")]
+pub struct MigrationStatus {
+    /// The phase of the migration under way, or of one that was interrupted.
+    pub phase: Option<&'static str>,
+    /// Why one is stuck, and what to do.
+    pub stuck: Option<String>,
+    pub paused: bool,
+    /// How often milescale has switched here.
+    pub switches: u64,
+    /// Stores that were in use before, as people read them: swept or retired.
+    pub old_stores: Vec<OldStore>,
+    /// Changes of old stores that wait for `milescale import`.
+    pub held: u64,
+    /// Contents in conflict that wait for `milescale conflicts resolve`.
+    pub conflicts: u64,
+    /// What cannot be swept or read now, and why.
+    pub problems: Vec<String>,
+    /// Attempts of milescale's own that failed, the last because of.
+    pub failed_attempts: u32,
+    pub last_failure: Option<String>,
+}
+
+/// A store that was in use before.
+#[derive(Debug, Clone, Serialize)]
+#[allow(missing_docs, reason = "they speak for themselves")]
+pub struct OldStore {
+    pub side: Side,
+    pub name: String,
+    pub retired: Option<String>,
 }
 
 /// What is wrong with milestones.
@@ -181,6 +219,7 @@ impl Status {
                     concurrent_users: config.concurrent_users,
                 },
             },
+            migration: migration(engine),
             milestones: milestones(engine),
             log_lines_unreadable: sources.log().bad_lines(),
             log_stamp_ahead: sources
@@ -203,6 +242,40 @@ impl Status {
 pub fn published(workspace: &Workspace) -> io::Result<Value> {
     let (content, _) = read_regular(&workspace.published(), Symlinks::Refuse, 64 << 20)?;
     Ok(serde_json::from_slice(&content)?)
+}
+
+fn migration(engine: &Engine) -> MigrationStatus {
+    let workspace = &engine.workspace;
+    let mut problems = engine.sweeps.problems().to_vec();
+    let record = Record::load(workspace).unwrap_or_else(|error| {
+        problems.push(format!("{}: {error}", workspace.shown(&workspace.record())));
+        Record::default()
+    });
+    let held = held::load(workspace).unwrap_or_else(|error| {
+        problems.push(format!("{}: {error}", workspace.shown(&workspace.held())));
+        held::Held::new()
+    });
+    let conflicts = conflicts::list(workspace).unwrap_or_else(|error| {
+        problems.push(format!("{}: {error}", workspace.shown(&workspace.conflicts())));
+        Vec::new()
+    });
+    let (failed_attempts, last_failure) = engine.failed_attempts();
+    MigrationStatus {
+        phase: record.intent.as_ref().map(|intent| intent.phase.as_str()),
+        stuck: record.intent.as_ref().and_then(|intent| intent.stuck.clone()),
+        paused: engine.is_paused(),
+        switches: record.epoch,
+        old_stores: record
+            .old
+            .iter()
+            .map(|old| OldStore { side: old.side, name: old.name.clone(), retired: old.retired.clone() })
+            .collect(),
+        held: held.values().map(|held| held.len() as u64).sum(),
+        conflicts: conflicts.len() as u64,
+        problems,
+        failed_attempts,
+        last_failure,
+    }
 }
 
 fn milestones(engine: &Engine) -> MilestoneStatus {

@@ -76,6 +76,12 @@ impl Supervisor {
         }
     }
 
+    /// Asks for more time to stop.
+    pub(crate) fn extend(by: Duration) {
+        let microseconds = u32::try_from(by.as_micros()).unwrap_or(u32::MAX);
+        send(&[NotifyState::ExtendTimeoutUsec(microseconds)]);
+    }
+
     pub(crate) fn stopping() {
         send(&[NotifyState::Stopping, NotifyState::Status("stopping")]);
     }

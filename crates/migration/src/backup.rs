@@ -1,7 +1,8 @@
 //! The backup of a store in use: read in short pieces while others write, and consistent all the same, for what they
 //! touched meanwhile is read again until nothing more was.
 
-use std::collections::HashSet;
+use std::collections::HashMap;
+use std::hash::{BuildHasher, BuildHasherDefault, DefaultHasher, Hash};
 use std::io;
 use std::ops::ControlFlow;
 
@@ -49,11 +50,12 @@ fn fill(
 ) -> Result<u64, Error> {
     let failed = |error: io::Error| Error::own("the backup cannot be written", &error);
     store.touched((context.clock)())?;
-    let (mut there_are, mut result): (HashSet<String>, Result<(), Error>) = (HashSet::new(), Ok(()));
+    // What was written of each milestone, by short hashes: what is touched and the same is not written again.
+    let (mut written, mut result): (HashMap<u64, u64>, Result<(), Error>) = (HashMap::new(), Ok(()));
     store.scan(&mut |milestone: Milestone| {
         result = context.go_on().and_then(|()| writer.add(&milestone).map_err(failed));
-        there_are.insert(milestone.id);
-        if let Some(told) = progress(Phase::BackingUp, there_are.len() as u64) {
+        written.insert(hash(&milestone.id), hash(&milestone.text));
+        if let Some(told) = progress(Phase::BackingUp, written.len() as u64) {
             (context.tell)(told);
         }
         if result.is_ok() { ControlFlow::Continue(()) } else { ControlFlow::Break(()) }
@@ -61,24 +63,36 @@ fn fill(
     result?;
     for _ in 0..PASSES {
         let ids = match store.touched((context.clock)())? {
-            Touched::Ids(ids) if ids.is_empty() => break,
             Touched::Ids(ids) => ids,
             Touched::Everything => store.ids()?.into_iter().collect(),
         };
+        let mut is_still = true;
         for id in ids {
             context.go_on()?;
             let Ok(named) = id.parse::<Id>() else { continue };
             match there(store.get(&named))? {
                 Some(milestone) => {
-                    writer.add(&milestone).map_err(failed)?;
-                    there_are.insert(id);
+                    let content = hash(&milestone.text);
+                    if written.insert(hash(&id), content) != Some(content) {
+                        writer.add(&milestone).map_err(failed)?;
+                        is_still = false;
+                    }
                 }
                 None => {
-                    writer.gone(&id).map_err(failed)?;
-                    there_are.remove(&id);
+                    if written.remove(&hash(&id)).is_some() {
+                        writer.gone(&id).map_err(failed)?;
+                        is_still = false;
+                    }
                 }
             }
         }
+        if is_still {
+            break;
+        }
     }
-    Ok(there_are.len() as u64)
+    Ok(written.len() as u64)
+}
+
+fn hash(of: impl Hash) -> u64 {
+    BuildHasherDefault::<DefaultHasher>::default().hash_one(of)
 }

@@ -97,11 +97,8 @@ pub(crate) fn catch_up(
     open: &mut BTreeSet<String>,
 ) -> Result<(), Error> {
     for _ in 0..PASSES {
-        let new = touched(pair, context)?;
-        let nothing_new = new.is_empty();
-        open.extend(new);
-        settle(pair, context, open)?;
-        if nothing_new {
+        open.extend(touched(pair, context)?);
+        if settle(pair, context, open)? == 0 {
             break;
         }
     }
@@ -137,18 +134,26 @@ fn refuse_a_lost_source(pair: &mut Pair<'_>, ids: &BTreeSet<String>) -> Result<(
     )))
 }
 
-/// Levels milestones; those that cannot be now stay in the set.
-pub(crate) fn settle(pair: &mut Pair<'_>, context: &mut Context<'_>, open: &mut BTreeSet<String>) -> Result<(), Error> {
-    let mut left = BTreeSet::new();
+/// Levels milestones; those that cannot be now stay in the set. How many had to be written.
+pub(crate) fn settle(
+    pair: &mut Pair<'_>,
+    context: &mut Context<'_>,
+    open: &mut BTreeSet<String>,
+) -> Result<u64, Error> {
+    let (mut left, mut written) = (BTreeSet::new(), 0);
     for id in std::mem::take(open) {
         context.go_on()?;
-        if let Leveled::NotYet(why) = pair.level(&id, context)? {
-            tracing::debug!(id, why, "not brought over yet");
-            left.insert(id);
+        match pair.level(&id, context)? {
+            Leveled::Same => {}
+            Leveled::Done => written += 1,
+            Leveled::NotYet(why) => {
+                tracing::debug!(id, why, "not brought over yet");
+                left.insert(id);
+            }
         }
     }
     *open = left;
-    Ok(())
+    Ok(written)
 }
 
 /// Levels milestones until none is left, for a while. `sweep` looks at what was written into an old target.

@@ -80,6 +80,11 @@ impl Sweeper {
         &self.old
     }
 
+    /// Takes over which changes wait for a person: another command may have changed that.
+    pub fn hold(&mut self, held: BTreeMap<String, Option<Digest>>) {
+        self.held = held;
+    }
+
     /// The changes that wait for a person.
     pub fn held(&self) -> &BTreeMap<String, Option<Digest>> {
         &self.held

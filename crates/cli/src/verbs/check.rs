@@ -4,8 +4,10 @@ use std::process::ExitCode;
 
 use milescale_core::decision::Verdict;
 use milescale_daemon::status::Status;
-use milescale_daemon::{Engine, Mode, Patience, command, take_lock};
+use milescale_daemon::{Engine, Mode, Patience, take_lock};
+use milescale_migration::Told;
 
+use super::migrate::{Bar, stop_on_signal};
 use crate::args::JsonOptions;
 use crate::context::{Context, Failure};
 use crate::terminal;
@@ -34,8 +36,13 @@ pub(crate) fn run(context: &Context, options: &JsonOptions) -> Result<ExitCode, 
         }
         Verdict::MigrationRecommended => {
             terminal::line(&format!("🔄 Scale migration recommended: {current} → {optimal}"));
-            let command = command(engine.workspace(), "status");
-            terminal::line(&format!("📋 Manual migration required. Run: {command}"));
+            if engine.wants_to_migrate() {
+                terminal::line("⚡ Initiating automatic scale migration...");
+                return migrate(&mut engine);
+            }
+            if let Some((_, to)) = cycle.decision.recommended_move() {
+                terminal::line(&format!("📋 Manual migration required. Run: {}", engine.command(to)));
+            }
             if cycle.notified {
                 let path = engine.workspace().shown(&engine.workspace().notification());
                 terminal::line(&format!("📄 Migration notification created: {path}"));
@@ -52,4 +59,29 @@ pub(crate) fn run(context: &Context, options: &JsonOptions) -> Result<ExitCode, 
         terminal::error(&format!("figures are not of now: {}: {}", stale.source, stale.reason));
     }
     Ok(code)
+}
+
+/// Carries out the move that is due. Exit status 1 where it was not done: the old store is in use then.
+fn migrate(engine: &mut Engine) -> Result<ExitCode, Failure> {
+    let (stop, mut screen, mut done) = (stop_on_signal(), Bar::new(false), None);
+    engine.migrate(&stop, &mut |told| {
+        screen.tell(told);
+        match told {
+            Told::Completed { from, to, milestones, .. } => {
+                done = Some(Ok(format!("✅ Migration completed: {from} → {to}, {milestones} milestones")));
+            }
+            Told::Failed { reason, .. } => done = Some(Err(reason.clone())),
+            _ => {}
+        }
+    });
+    screen.end();
+    engine.settle();
+    match done {
+        Some(Ok(text)) => {
+            terminal::line(&text);
+            Ok(ExitCode::SUCCESS)
+        }
+        Some(Err(reason)) => Err(Failure::Failed(format!("the migration failed: {reason}"))),
+        None => Err(Failure::Failed("another migration is under way".to_owned())),
+    }
 }

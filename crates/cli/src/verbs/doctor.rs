@@ -6,9 +6,11 @@ use std::process::ExitCode;
 
 use milescale_daemon::Access;
 use milescale_daemon::status::Status;
+use milescale_migration::Recovered;
 use serde::Serialize;
 use serde_json::json;
 
+use super::migrate::mover;
 use super::status::Daemon;
 use crate::args::DoctorOptions;
 use crate::context::{Context, Failure};
@@ -59,6 +61,9 @@ pub(crate) fn run(context: &Context, options: &DoctorOptions) -> Result<ExitCode
 /// Does what doctor can do by itself: adds to the store what only a person may ask for.
 fn fix(context: &Context, yes: bool) -> Result<(), Failure> {
     let engine = context.looked_at()?;
+    if Status::of(&engine).migration.stuck.is_some() {
+        return unstick(context, yes);
+    }
     let Some(improvement) = Status::of(&engine).store_improvement else {
         terminal::error("there is nothing here that doctor can do by itself");
         return Ok(());
@@ -75,6 +80,17 @@ fn fix(context: &Context, yes: bool) -> Result<(), Failure> {
         return Err(Failure::Failed("nothing was changed".to_owned()));
     }
     access.store.improve().map_err(|error| Failure::Failed(error.to_string()))
+}
+
+/// Tries again to undo a migration that is stuck.
+fn unstick(context: &Context, yes: bool) -> Result<(), Failure> {
+    if !yes && !terminal::asked("Try again to undo the migration that is stuck?")? {
+        return Err(Failure::Failed("nothing was changed".to_owned()));
+    }
+    match mover(context)?.unstick(&mut |_| {}).map_err(Failure::Failed)? {
+        Recovered::Stuck(why) => Err(Failure::Failed(why)),
+        _ => Ok(()),
+    }
 }
 
 fn print(findings: &[Finding]) {

@@ -1,12 +1,16 @@
 //! One file a verb.
 
+pub(crate) mod backups;
 pub(crate) mod check;
 pub(crate) mod config;
+pub(crate) mod conflicts;
 pub(crate) mod dashboard;
 pub(crate) mod doctor;
 pub(crate) mod events;
 pub(crate) mod init;
 pub(crate) mod manual;
+pub(crate) mod migrate;
 pub(crate) mod milestone;
+pub(crate) mod old_stores;
 pub(crate) mod run;
 pub(crate) mod status;

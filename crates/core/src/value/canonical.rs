@@ -26,7 +26,9 @@ impl Value {
             }
             Self::List(items) => {
                 out.push(b'[');
-                items.iter().for_each(|item| item.spell(out));
+                for item in items {
+                    item.spell(out);
+                }
                 out.push(b']');
             }
             Self::Mapping(entries) => {

@@ -1,9 +1,10 @@
 //! What a recommendation does (contract §7): announced once a pair, then a level that every cycle looks at.
 
 use milescale_core::backend::Backend;
+use milescale_core::config::Choice;
 use milescale_core::decision::{Decision, Verdict};
 use milescale_core::line::EventName;
-use milescale_core::notification::Notification;
+use milescale_core::notification::{Notification, Saying};
 use milescale_storage::notification;
 use milescale_storage::workspace::Workspace;
 use serde_json::json;
@@ -12,6 +13,21 @@ use super::Engine;
 use crate::sources::Moment;
 
 impl Engine {
+    /// What a cycle does beyond [`Engine::apply`]: a move that is milescale's to carry out becomes due.
+    pub(super) fn act(&mut self, moment: Moment) -> bool {
+        self.cycles = self.cycles.saturating_add(1);
+        self.wanted = None;
+        let notified = self.apply();
+        let decision = self.decision.clone().filter(|it| !it.stale && it.verdict == Verdict::MigrationRecommended);
+        if let Some((decision, pair)) = decision.and_then(|it| it.recommended_move().map(|pair| (it.clone(), pair)))
+            && self.is_automatic(&decision, pair)
+            && self.may_begin(pair, moment)
+        {
+            self.wanted = Some(pair);
+        }
+        notified
+    }
+
     /// Does what the last decision asks for: announces and notifies, or withdraws. Whether the notification was written
     /// anew. On figures that are not of now, nothing.
     pub(super) fn apply(&mut self) -> bool {
@@ -19,7 +35,11 @@ impl Engine {
         match (decision.verdict, decision.recommended_move()) {
             (Verdict::MigrationRecommended, Some(pair)) => {
                 self.announce(pair, &decision);
-                self.notify(&decision)
+                // What milescale carries out by itself waits for nobody.
+                if self.is_automatic(&decision, pair) {
+                    return false;
+                }
+                self.notify(&decision, pair)
             }
             (Verdict::Optimal | Verdict::Monitoring, _) => {
                 self.withdraw(&decision);
@@ -43,10 +63,11 @@ impl Engine {
         }
     }
 
-    fn notify(&mut self, decision: &Decision) -> bool {
-        let command = command(&self.workspace, "status");
+    fn notify(&mut self, decision: &Decision, pair: (Backend, Backend)) -> bool {
         let now = Moment::now().timestamp();
-        let wanted = Notification::of(now, self.config.config(), decision, &self.figures, command);
+        let why_not = self.why_not_automatic(pair);
+        let said = Saying { command: self.command(pair.1), why_not, estimate: self.estimate() };
+        let wanted = Notification::of(now, self.config.config(), decision, &self.figures, said);
         let Some(wanted) = wanted else { return false };
         if notification::read(&self.workspace).is_some_and(|there| there.says_the_same(&wanted)) {
             return false;
@@ -69,6 +90,43 @@ impl Engine {
         self.output.note("config/migration-notification.yaml", withdrawn);
     }
 }
+
+impl Engine {
+    /// The command that carries out a move.
+    pub fn command(&self, to: Backend) -> String {
+        let force = if matches!(self.config.config().backend, Choice::Pinned(pinned) if pinned != to) {
+            " --force"
+        } else {
+            ""
+        };
+        command(&self.workspace, &format!("migrate {to}{force}"))
+    }
+
+    /// Why `auto_migrate` does not carry it out, where it is on.
+    fn why_not_automatic(&self, pair: (Backend, Backend)) -> Option<String> {
+        if !self.config.config().migration.auto_migrate {
+            return None;
+        }
+        if self.is_paused() {
+            return Some("automatic migrations are paused; `milescale resume` lets them go on".to_owned());
+        }
+        if pair.1 < pair.0 && !self.config.config().migration.auto_downscale {
+            return Some("a smaller backend is taken by itself only with auto_downscale".to_owned());
+        }
+        let tries = self.state.tries.as_ref().filter(|tries| tries.pair == pair)?;
+        Some(format!("{} attempts failed, the last because: {}", tries.failed, tries.reason))
+    }
+
+    /// How long a migration may take: reading all milestones a few times.
+    fn estimate(&self) -> String {
+        let count = self.figures.milestone_count().unwrap_or_default();
+        let seconds = 1 + count / MILESTONES_A_SECOND;
+        format!("about {seconds} s for {count} milestones; `--dry-run` measures it")
+    }
+}
+
+/// What a small machine moves, backup and comparison included.
+const MILESTONES_A_SECOND: u64 = 1500;
 
 /// A command line for this workspace that works as it stands, from any folder.
 pub fn command(workspace: &Workspace, verb: &str) -> String {

@@ -1,5 +1,6 @@
 //! One piece of work of the engine, on a thread that may block.
 
+use std::sync::Arc;
 use std::time::Duration;
 
 use jiff::Timestamp;
@@ -11,6 +12,7 @@ use tokio::task::JoinHandle;
 use tokio::time::Instant;
 
 use super::eyes::Eyes;
+use super::line::Line;
 use super::{RunError, take_lock};
 use crate::engine::Engine;
 use crate::status::{DaemonStatus, Status};
@@ -22,12 +24,14 @@ pub(super) enum Work {
     Cycle,
     /// Look at what changed.
     Look(Hints),
+    /// Carry out the move that is due, and look at everything.
+    Migrate,
 }
 
 impl Work {
     fn takes_in_everything(&self) -> bool {
         match self {
-            Self::Cycle => true,
+            Self::Cycle | Self::Migrate => true,
             Self::Look(hints) => hints.everything,
         }
     }
@@ -85,7 +89,8 @@ pub(super) struct Done {
 
 impl Job {
     /// Starts it. The watch is armed before a look at everything; the status is published at the end.
-    pub(super) fn start(mut worker: Worker, work: Work, interval: Duration) -> Self {
+    pub(super) fn start(mut worker: Worker, work: Work, interval: Duration, line: &Arc<Line>) -> Self {
+        let line = Arc::clone(line);
         let started = Instant::now();
         let handle = tokio::task::spawn_blocking(move || {
             let was_cycle = work == Work::Cycle;
@@ -98,6 +103,10 @@ impl Job {
                 again = match work {
                     Work::Cycle => worker.engine.cycle().1,
                     Work::Look(hints) => worker.engine.look(&hints),
+                    Work::Migrate => {
+                        worker.engine.migrate(&|| line.is_stopped(), &mut |told| line.tell(told));
+                        worker.engine.look(&Hints::everything())
+                    }
                 };
                 // The folder may have been put back while it was looked at.
                 lock = worker.keep_lock();
@@ -134,7 +143,7 @@ impl Job {
 
 /// Only files that were just written are looked at again by path; for all else a look at everything is due.
 fn again_at(engine: &Engine) -> Hints {
-    if engine.sources.is_settled() {
+    if engine.sources.is_settled() && engine.sweeps.is_settled() {
         Hints { milestones: engine.sources.fresh(), ..Hints::default() }
     } else {
         Hints::everything()

@@ -16,6 +16,7 @@ use milescale_core::timestamp;
 use milescale_sensing::log::EventLog;
 use milescale_sensing::watch::Hints;
 use milescale_storage::marker;
+use milescale_storage::record::Record;
 use milescale_storage::store::Store;
 use milescale_storage::workspace::Workspace;
 
@@ -65,6 +66,8 @@ pub(crate) struct Sources {
     standing: Standing,
     store: Option<Opened>,
     last_ids: LastIds,
+    /// The number of milescale's last switch that was followed.
+    epoch: u64,
     /// The last look at the store: when it ended, and how long it took.
     surveyed: Option<(Instant, Duration)>,
     /// Why that look failed, where it did: place and cause.
@@ -90,6 +93,7 @@ impl Sources {
         Self {
             store: None,
             last_ids: LastIds::default(),
+            epoch: state.epoch,
             surveyed: None,
             store_failed: None,
             fresh: BTreeSet::new(),
@@ -136,6 +140,22 @@ impl Sources {
         again
     }
 
+    /// Goes along with a switch of milescale's own, whichever process has made it.
+    fn follow_the_switch(&mut self) {
+        match Record::load(&self.workspace) {
+            Ok(Record { epoch, in_use: Some(in_use), .. }) if epoch > self.epoch => {
+                self.epoch = epoch;
+                self.follower.switched(in_use);
+                (self.store, self.surveyed, self.store_failed, self.store_missed) = (None, None, None, true);
+            }
+            Ok(_) => {}
+            Err(error) => {
+                let place = self.shown(&self.workspace.record());
+                self.unavailable.insert(place, format!("it cannot be read: {error}"));
+            }
+        }
+    }
+
     fn look_at_marker(
         &mut self,
         hints: &Hints,
@@ -143,6 +163,7 @@ impl Sources {
         config: &Config,
         notes: &mut Vec<Note>,
     ) -> Option<Duration> {
+        self.follow_the_switch();
         match marker::read(&self.workspace.marker()) {
             Ok(marker) => {
                 self.marker_modified = marker.modified;
@@ -269,6 +290,7 @@ impl Sources {
     /// Writes into the memory what must outlive a restart.
     pub(crate) fn remember(&self, state: &mut State) {
         state.followed = self.follower.followed();
+        state.epoch = self.epoch;
         state.refused = self.follower.refused().cloned();
         state.unavailable.clone_from(&self.said);
         state.flawed.clone_from(&self.flawed_said);
@@ -278,6 +300,15 @@ impl Sources {
     /// Milestones that cannot be parsed, by place as people read it.
     pub(crate) fn flawed(&self) -> BTreeMap<String, Flaw> {
         self.store().map(Store::flawed).unwrap_or_default()
+    }
+
+    /// The store in use, where it is followed and could be read.
+    pub(crate) fn followed_store(&mut self) -> Option<(InUse, &mut dyn Store)> {
+        let Standing::Follows(in_use) = self.standing else { return None };
+        if !self.unavailable.is_empty() {
+            return None;
+        }
+        self.store.as_mut().map(|opened| (in_use, &mut *opened.store as &mut dyn Store))
     }
 
     /// The store in use, where it could be opened.

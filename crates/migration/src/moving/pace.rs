@@ -36,7 +36,7 @@ impl Pace {
                 now
             }
         };
-        if now.duration_since(self.told) < EVERY && done != self.total {
+        if now.duration_since(self.told) < EVERY {
             return None;
         }
         self.told = now;

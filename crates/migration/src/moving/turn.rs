@@ -66,9 +66,8 @@ impl Moving<'_, '_> {
     fn catch_up_once(&mut self, pair: &mut Pair<'_>) -> Result<bool, Error> {
         let mut open = copy::touched(pair, self.context)?;
         open.extend(self.dirty()?);
-        let nothing = open.is_empty();
-        copy::settle(pair, self.context, &mut open)?;
-        Ok(nothing)
+        let written = copy::settle(pair, self.context, &mut open)?;
+        Ok(written == 0 && open.is_empty())
     }
 
     /// Under the lock: what milescale's own verbs have written, and from a database what anybody has, for that is held

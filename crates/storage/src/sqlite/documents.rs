@@ -219,9 +219,9 @@ impl Store for SqliteStore {
     fn touched(&mut self, _: SystemTime) -> Result<Touched, StoreError> {
         // While others are kept out, nothing of milescale's own is made.
         if self.watch.is_some() {
-            self.open(Make::Never)?
+            self.open(Make::Never)?;
         } else {
-            self.adopt()?
+            self.adopt()?;
         }
         self.touched_since()
     }

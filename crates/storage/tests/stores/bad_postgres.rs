@@ -5,6 +5,7 @@ use std::net::TcpListener;
 use std::process::{Command, Stdio};
 use std::time::{Duration, Instant, SystemTime};
 
+use milescale_core::base::Side;
 use milescale_core::id::Id;
 use milescale_storage::error::{Problem, StoreError};
 use milescale_storage::postgres::PostgresStore;
@@ -143,7 +144,10 @@ fn tables_that_are_missing_strange_or_somebody_elses_are_refused() {
     // A schema of its own is its own.
     let mut apart =
         PostgresStore::new(&Workspace::at(other.path()), &url, "other \"plans\"", Duration::from_secs(5)).unwrap();
-    assert_eq!(apart.load(&mut vec![draft("x", "x: 1\n"), draft("y", "y: 1\n")].into_iter()).unwrap(), 2);
+    assert_eq!(
+        apart.load(&mut vec![draft("x", "x: 1\n"), draft("y", "y: 1\n")].into_iter(), Side::Files, 1).unwrap(),
+        2
+    );
     apart.put(&draft("z", "z: 1\n"), Seen::Nothing).unwrap();
     assert_eq!((figures(&mut apart).milestone_count, figures(&mut *bench.store()).milestone_count), (3, 1));
     // A table that was moved or restored since is not written to.

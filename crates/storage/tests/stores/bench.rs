@@ -4,6 +4,7 @@ use std::path::PathBuf;
 use std::time::{Duration, SystemTime};
 
 use jiff::Timestamp;
+use milescale_core::base::Side;
 use milescale_core::digest::Digest;
 use milescale_core::figures::StoreFigures;
 use milescale_storage::files::FileStore;
@@ -35,7 +36,7 @@ impl Bench {
         let postgres = (kind == Kind::Postgres).then(Postgres::start);
         let bench = Self { folder, postgres, kind };
         std::fs::create_dir_all(bench.path("active")).unwrap();
-        let none = bench.store().load(&mut std::iter::empty()).unwrap();
+        let none = bench.store().load(&mut std::iter::empty(), Side::Files, 1).unwrap();
         assert_eq!(none, 0);
         bench
     }

@@ -6,6 +6,7 @@ use std::ops::ControlFlow;
 use std::sync::{Barrier, Mutex};
 
 use jiff::Timestamp;
+use milescale_core::base::Side;
 use milescale_core::digest::Digest;
 use milescale_core::figures::StoreFigures;
 use milescale_core::id::Id;
@@ -91,7 +92,7 @@ pub(crate) fn archived_counts_no_more_and_keeps_its_comments(bench: &Bench) {
 pub(crate) fn a_scan_hands_over_everything_in_order(bench: &Bench) {
     let mut store = bench.store();
     let drafts: Vec<_> = (0..157).map(|number| draft(&format!("m-{number:03}"), &format!("n: {number}\n"))).collect();
-    store.load(&mut drafts.clone().into_iter()).unwrap();
+    store.load(&mut drafts.clone().into_iter(), Side::Files, 1).unwrap();
     let mut seen = Vec::new();
     store
         .scan(&mut |milestone| {
@@ -114,7 +115,7 @@ pub(crate) fn a_scan_hands_over_everything_in_order(bench: &Bench) {
 
 pub(crate) fn a_bulk_load_is_all_there(bench: &Bench) {
     let mut drafts = (0..1234).map(|number| draft(&format!("m-{number}"), "dependencies: {requires: [a]}\n"));
-    assert_eq!(bench.store().load(&mut drafts).unwrap(), 1234);
+    assert_eq!(bench.store().load(&mut drafts, Side::Files, 1).unwrap(), 1234);
     let all = figures(&mut *bench.store());
     assert_eq!((all.milestone_count, all.dependency_count), (1234, 1234));
     assert_eq!(bench.store().get(&id("m-1000")).unwrap().text, b"dependencies: {requires: [a]}\n");

@@ -5,6 +5,7 @@ use std::fs;
 use std::ops::ControlFlow;
 use std::time::{Duration, Instant, SystemTime};
 
+use milescale_core::base::Side;
 use milescale_core::id::Id;
 use milescale_storage::store::{Extent, Seen, Store};
 
@@ -46,8 +47,8 @@ fn filled(kind: Kind, count: usize) -> Bench {
     let mut drafts = (0..count).map(|number| draft(&format!("m-{number}"), &text(number)));
     match kind {
         Kind::Files => {}
-        Kind::Hybrid => drop(bench.store().load(&mut std::iter::empty()).unwrap()),
-        _ => drop(bench.store().load(&mut drafts).unwrap()),
+        Kind::Hybrid => drop(bench.store().load(&mut std::iter::empty(), Side::Files, 1).unwrap()),
+        _ => drop(bench.store().load(&mut drafts, Side::Files, 1).unwrap()),
     }
     bench
 }

@@ -8,7 +8,7 @@ mod show;
 use std::io;
 use std::ops::ControlFlow;
 use std::process::ExitCode;
-use std::time::Instant;
+use std::time::{Duration, Instant};
 
 use milescale_core::line::{Operation, StorageEvent};
 use milescale_core::text::harmless;
@@ -17,12 +17,16 @@ use milescale_storage::durable;
 use milescale_storage::error::StoreError;
 use milescale_storage::jsonl::{self, Rotation};
 use milescale_storage::store::{Milestone, Store};
+use milescale_storage::switch;
 use milescale_storage::workspace::Workspace;
 use serde::Serialize;
 
 use crate::args::MilestoneCommand;
 use crate::context::{Context, Failure};
 use crate::terminal;
+
+/// How long a switch of milescale's is waited for; it takes milliseconds.
+const PATIENCE: Duration = Duration::from_secs(30);
 
 /// The log of adapters is theirs to rotate.
 const NEVER_ROTATED: Rotation = Rotation { at_bytes: u64::MAX, files: 1 };
@@ -51,7 +55,19 @@ impl From<StoreError> for Failure {
 
 pub(crate) fn run(context: &Context, command: &MilestoneCommand) -> Result<ExitCode, Failure> {
     let workspace = context.workspace()?;
+    let writes = match command {
+        MilestoneCommand::Put(options) => Some(&options.id),
+        MilestoneCommand::Archive(options) => Some(&options.id),
+        _ => None,
+    };
+    // Until it is written, no switch makes another store the one in use.
+    let _turn = writes.map(|_| switch::share(&workspace, PATIENCE)).transpose()?;
     let access = Access::open(&workspace, Context::environment()).map_err(Failure::Failed)?;
+    if let Some(id) = writes.filter(|_| access.is_moving) {
+        let shown = workspace.shown(&workspace.dirty());
+        switch::note_dirty(&workspace, id)
+            .map_err(|error| Failure::Failed(format!("{shown}: {error}; nothing was written")))?;
+    }
     let mut desk = Desk { workspace, access };
     let (operation, milestone) = match command {
         MilestoneCommand::Show(options) => ("read", Some(options.id.as_str())),

@@ -1,0 +1,132 @@
+//! `milescale backups` and `milescale restore`.
+
+use std::collections::HashSet;
+use std::process::ExitCode;
+
+use milescale_core::timestamp;
+use milescale_storage::backup::{self, Metadata};
+use milescale_storage::conflicts;
+use milescale_storage::workspace::Workspace;
+use serde_json::json;
+
+use super::migrate::{Bar, mover, stop_on_signal};
+use crate::args::{BackupsCommand, ConsentOptions, RestoreOptions};
+use crate::context::{Context, Failure};
+use crate::terminal;
+
+/// Backups that are never removed: the newest ones.
+const ALWAYS_KEPT: usize = 3;
+
+pub(crate) fn run(context: &Context, command: &BackupsCommand) -> Result<ExitCode, Failure> {
+    let workspace = context.workspace()?;
+    match command {
+        BackupsCommand::List(options) => list(&workspace, options.json),
+        BackupsCommand::Show { backup, output } => show(&workspace, backup, output.json),
+        BackupsCommand::Prune(options) => prune(&workspace, options),
+    }
+}
+
+/// A backup's name, and what it is or why that cannot be read.
+type Listed = (String, Result<Metadata, String>);
+
+fn all(workspace: &Workspace) -> Result<Vec<Listed>, Failure> {
+    backup::list(workspace)
+        .map_err(|error| Failure::Failed(format!("{}: {error}", workspace.shown(&workspace.backups()))))
+}
+
+fn list(workspace: &Workspace, json: bool) -> Result<ExitCode, Failure> {
+    let found = all(workspace)?;
+    if json {
+        let listed = found.iter().map(|(id, it)| match it {
+            Ok(metadata) => json!(metadata),
+            Err(error) => json!({ "id": id, "error": error }),
+        });
+        terminal::json(&listed.collect::<Vec<_>>());
+    } else {
+        for (id, it) in &found {
+            match it {
+                Ok(it) => terminal::line(&format!(
+                    "{id}  {} milestones, {} KiB, kept until {}",
+                    it.milestone_count,
+                    it.size_bytes.div_ceil(1024),
+                    it.keep_until
+                )),
+                Err(error) => terminal::line(&format!("{id}  {error}")),
+            }
+        }
+    }
+    Ok(ExitCode::SUCCESS)
+}
+
+fn show(workspace: &Workspace, id: &str, json: bool) -> Result<ExitCode, Failure> {
+    let metadata = backup::metadata(workspace, id).map_err(Failure::Failed)?;
+    let verified = backup::verify(workspace, &metadata);
+    if json {
+        let mut object = json!(metadata);
+        object["intact"] = json!(verified.is_ok());
+        terminal::json(&object);
+    } else {
+        for (key, value) in json!(metadata).as_object().into_iter().flatten() {
+            terminal::line(&format!("{key}: {}", value.as_str().map_or_else(|| value.to_string(), str::to_owned)));
+        }
+        terminal::line(if verified.is_ok() { "it is what was written" } else { "it is damaged" });
+    }
+    verified.map(|()| ExitCode::SUCCESS).map_err(Failure::Failed)
+}
+
+fn prune(workspace: &Workspace, options: &ConsentOptions) -> Result<ExitCode, Failure> {
+    let conflicts = conflicts::list(workspace).map_err(|error| Failure::Failed(error.to_string()))?;
+    let referred: HashSet<String> = conflicts.into_iter().filter_map(|conflict| conflict.backup).collect();
+    let found = all(workspace)?;
+    let old = found.len().saturating_sub(ALWAYS_KEPT);
+    let now = Context::now();
+    let due: Vec<String> = found
+        .into_iter()
+        .take(old)
+        .filter_map(|(id, it)| it.ok().filter(|_| !referred.contains(&id)))
+        .filter(|it| timestamp::from_text(&it.keep_until).is_some_and(|until| until < now))
+        .map(|it| it.id)
+        .collect();
+    let question = format!("Remove {} backups ({})?", due.len(), due.join(", "));
+    if !due.is_empty() && !options.yes && !terminal::asked(&question)? {
+        return Err(Failure::Failed("nothing was removed".to_owned()));
+    }
+    for id in &due {
+        backup::remove(workspace, id).map_err(Failure::Failed)?;
+    }
+    if options.json {
+        terminal::json(&json!({ "removed": due }));
+    } else {
+        terminal::line(&format!("{} backups removed", due.len()));
+    }
+    Ok(ExitCode::SUCCESS)
+}
+
+pub(crate) fn restore(context: &Context, options: &RestoreOptions) -> Result<ExitCode, Failure> {
+    let mover = mover(context)?;
+    let metadata = backup::metadata(mover.workspace(), &options.backup).map_err(Failure::Failed)?;
+    let question = format!(
+        "Make the milestones what they were at {} ({} milestones, on {})? What is there now is backed up first.",
+        metadata.timestamp, metadata.milestone_count, metadata.from
+    );
+    if !options.consent.yes && !terminal::asked(&question)? {
+        return Err(Failure::Failed("nothing was changed".to_owned()));
+    }
+    let stop = stop_on_signal();
+    let mut screen = Bar::new(options.consent.json);
+    let restored = mover.restore(&metadata, &stop, &mut |told| screen.tell(&told));
+    screen.end();
+    let restored = restored.map_err(Failure::Failed)?;
+    if options.consent.json {
+        terminal::json(&json!({
+            "into": restored.into.to_string(), "written": restored.written, "taken_out": restored.taken_out,
+            "backup": restored.displaced,
+        }));
+    } else {
+        terminal::line(&format!(
+            "restored on {}: {} milestones written, {} taken out; what was there: {}",
+            restored.into, restored.written, restored.taken_out, restored.displaced
+        ));
+    }
+    Ok(ExitCode::SUCCESS)
+}

@@ -1,0 +1,103 @@
+//! `milescale conflicts`: contents that are in conflict with what is current.
+
+use std::process::ExitCode;
+
+use milescale_core::id::Id;
+use milescale_core::text::harmless;
+use milescale_daemon::Access;
+use milescale_storage::conflicts::{self, Conflict};
+use milescale_storage::error::Problem;
+use milescale_storage::store::{Draft, Seen};
+use milescale_storage::switch;
+use milescale_storage::workspace::Workspace;
+use serde_json::json;
+
+use crate::args::{ConflictsCommand, ResolveOptions};
+use crate::context::{Context, Failure};
+use crate::terminal;
+
+/// How long a switch is waited for.
+const PATIENCE: std::time::Duration = std::time::Duration::from_secs(30);
+
+pub(crate) fn run(context: &Context, command: Option<&ConflictsCommand>) -> Result<ExitCode, Failure> {
+    let workspace = context.workspace()?;
+    match command {
+        None => list(&workspace, false),
+        Some(ConflictsCommand::List(options)) => list(&workspace, options.json),
+        Some(ConflictsCommand::Show { name }) => {
+            let text = conflicts::text(&workspace, name).map_err(|error| failed(name, &error))?;
+            terminal::bytes(&text);
+            Ok(ExitCode::SUCCESS)
+        }
+        Some(ConflictsCommand::Resolve(options)) => resolve(&workspace, options),
+    }
+}
+
+fn failed(name: &str, error: &std::io::Error) -> Failure {
+    Failure::Failed(format!("{name}: {error}; `milescale conflicts list` names them"))
+}
+
+fn all(workspace: &Workspace) -> Result<Vec<Conflict>, Failure> {
+    let shown = workspace.shown(&workspace.conflicts());
+    conflicts::list(workspace).map_err(|error| Failure::Failed(format!("{shown}: {error}")))
+}
+
+fn list(workspace: &Workspace, json: bool) -> Result<ExitCode, Failure> {
+    let found = all(workspace)?;
+    if json {
+        terminal::json(&found);
+        return Ok(ExitCode::SUCCESS);
+    }
+    for it in &found {
+        terminal::line(&harmless(&format!("{}  {}  {}: {}", it.name, it.at, it.id, it.reason)));
+    }
+    if found.is_empty() {
+        terminal::line("no conflicts");
+    }
+    Ok(ExitCode::SUCCESS)
+}
+
+fn resolve(workspace: &Workspace, options: &ResolveOptions) -> Result<ExitCode, Failure> {
+    let name = &options.name;
+    let conflict = all(workspace)?.into_iter().find(|it| it.name == *name);
+    let conflict = conflict.ok_or_else(|| {
+        Failure::Failed(format!("{name}: there is no such conflict; `milescale conflicts list` names them"))
+    })?;
+    if options.take_kept {
+        take(workspace, &conflict)?;
+    }
+    conflicts::settle(workspace, name).map_err(|error| failed(name, &error))?;
+    let what = if options.take_kept { "what was kept is current now" } else { "what is current stays" };
+    if options.output.json {
+        terminal::json(&json!({ "name": name, "id": conflict.id, "taken": options.take_kept }));
+    } else {
+        terminal::line(&format!(
+            "{}: {what}; the other content is kept in .milescale/displaced for 30 days",
+            conflict.id
+        ));
+    }
+    Ok(ExitCode::SUCCESS)
+}
+
+/// Makes what was kept current, in place of what is current now.
+fn take(workspace: &Workspace, conflict: &Conflict) -> Result<(), Failure> {
+    let text = conflicts::text(workspace, &conflict.name).map_err(|error| failed(&conflict.name, &error))?;
+    let id: Id = conflict.id.parse().map_err(|bad| Failure::Failed(format!("{bad}")))?;
+    let draft = Draft::new(id.clone(), text, Context::now()).map_err(|flaw| {
+        Failure::Failed(format!("{}: {flaw}; mend it and use `milescale milestone put`", conflict.name))
+    })?;
+    let _turn = switch::share(workspace, PATIENCE)?;
+    let mut access = Access::open(workspace, Context::environment()).map_err(Failure::Failed)?;
+    if let Some(why) = access.only_read {
+        return Err(Failure::Failed(format!("nothing was written: {why}")));
+    }
+    if access.is_moving {
+        switch::note_dirty(workspace, &id).map_err(|error| failed(".milescale/dirty.jsonl", &error))?;
+    }
+    let seen = match access.store.get(&id) {
+        Ok(there) => Seen::Text(there.digest()),
+        Err(error) if error.problem == Problem::NotThere => Seen::Nothing,
+        Err(error) => return Err(error.into()),
+    };
+    Ok(access.store.put(&draft, seen)?)
+}

@@ -1,0 +1,189 @@
+//! `milescale migrate` and `milescale rollback`.
+
+use std::io::{IsTerminal as _, Write as _};
+use std::process::ExitCode;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicUsize, Ordering};
+
+use milescale_core::backend::InUse;
+use milescale_daemon::Mover;
+use milescale_migration::{Done, Plan, Progress, Told};
+use serde_json::json;
+
+use crate::args::{ConsentOptions, MigrateOptions};
+use crate::context::{Context, Failure};
+use crate::terminal;
+
+/// Characters of the bar.
+const BAR: usize = 24;
+
+pub(crate) fn migrate(context: &Context, options: &MigrateOptions) -> Result<ExitCode, Failure> {
+    let mover = mover(context)?;
+    let to = mover.store(options.backend, options.engine);
+    if options.engine.is_some() && to.engine.is_none() {
+        return Err(Failure::Usage(format!("--engine is for the backend database, and {to} has none")));
+    }
+    if let Some(pinned) = mover.pinned().filter(|pinned| *pinned != to.backend && !options.force) {
+        return Err(Failure::Usage(format!(
+            "storage.backend pins {pinned}; say --force to migrate to {to} all the same, and set storage.backend then"
+        )));
+    }
+    let in_use = mover.in_use().map_err(Failure::Failed)?;
+    if in_use == to && !options.dry_run && mover.write_back().map_err(Failure::Failed)? {
+        terminal::line(&format!("{to} is in use, and marker and configuration say so again"));
+        return Ok(ExitCode::SUCCESS);
+    }
+    if options.dry_run {
+        let stop = stop_on_signal();
+        let plan = mover.plan(to, &stop).map_err(Failure::Failed)?;
+        print_plan(&plan, options.consent.json);
+        return Ok(if plan.is_possible() { ExitCode::SUCCESS } else { ExitCode::FAILURE });
+    }
+    carry_out(&mover, to, &options.consent, &format!("Move the milestones from {in_use} to {to}?"))
+}
+
+pub(crate) fn rollback(context: &Context, options: &ConsentOptions) -> Result<ExitCode, Failure> {
+    let mover = mover(context)?;
+    let to = mover.before().map_err(Failure::Failed)?;
+    let in_use = mover.in_use().map_err(Failure::Failed)?;
+    if to == in_use {
+        return Err(Failure::Failed(format!("{to} is in use; there is nothing to go back from")));
+    }
+    let question = format!("Move the milestones back from {in_use} to {to}, with everything written since?");
+    carry_out(&mover, to, options, &question)
+}
+
+pub(super) fn mover(context: &Context) -> Result<Mover, Failure> {
+    Ok(Mover::new(context.workspace()?, Context::environment()))
+}
+
+fn carry_out(mover: &Mover, to: InUse, options: &ConsentOptions, question: &str) -> Result<ExitCode, Failure> {
+    if !options.yes && !terminal::asked(question)? {
+        return Err(Failure::Failed("nothing was changed".to_owned()));
+    }
+    let stop = stop_on_signal();
+    let mut screen = Bar::new(options.json);
+    let done = mover.migrate(to, &stop, &mut |told| screen.tell(&told));
+    screen.end();
+    let done = done.map_err(|error| Failure::Failed(format!("{error}\nnothing was moved; the old store is in use")))?;
+    print_done(&done, options.json);
+    Ok(ExitCode::SUCCESS)
+}
+
+fn print_done(done: &Done, json: bool) {
+    if json {
+        return terminal::json(&json!({
+            "from": done.from.to_string(), "to": done.to.to_string(), "backup": done.backup,
+            "milestones": done.milestones, "seconds": done.seconds, "paused_ms": done.paused.as_secs_f64() * 1000.0,
+            "later": done.later,
+        }));
+    }
+    terminal::line(&format!(
+        "{} → {}: {} milestones, compared on both sides, in {:.1} s; milescale's own verbs waited {:.0} ms",
+        done.from,
+        done.to,
+        done.milestones,
+        done.seconds,
+        done.paused.as_secs_f64() * 1000.0
+    ));
+    if let Some(backup) = &done.backup {
+        terminal::line(&format!("backup: {backup}"));
+    }
+    if let Some(later) = &done.later {
+        terminal::error(&format!("the move is done; what is left is done by the daemon or `milescale check`: {later}"));
+    }
+}
+
+pub(super) fn print_plan(plan: &Plan, json: bool) {
+    if json {
+        return terminal::json(plan);
+    }
+    terminal::line(&format!("from {}: {}", plan.from, plan.source));
+    terminal::line(&format!("to {}: {}", plan.to, plan.target));
+    let backup = if plan.backup { "with a backup first" } else { "without a backup" };
+    terminal::line(&format!(
+        "{} milestones, {} KiB, about {:.1} s, {backup}",
+        plan.milestones,
+        plan.bytes.div_ceil(1024),
+        plan.estimated_seconds
+    ));
+    for note in &plan.notes {
+        terminal::line(&format!("note: {note}"));
+    }
+    if plan.is_possible() {
+        terminal::line("nothing stands against it");
+    } else {
+        terminal::line(&format!("{} reasons why it cannot be done:", plan.obstacles.len()));
+        for line in plan.obstacles_text().lines() {
+            terminal::line(&format!("  {line}"));
+        }
+    }
+}
+
+/// The first SIGINT or SIGTERM stops a migration before its switch, which then is undone.
+pub(super) fn stop_on_signal() -> impl Fn() -> bool {
+    let stops = Arc::new(AtomicUsize::new(0));
+    if let Err(error) = milescale_daemon::count_stops(&stops) {
+        terminal::error(&format!("signals cannot be received: {error}"));
+    }
+    move || stops.load(Ordering::Relaxed) > 0
+}
+
+/// How far a migration is: a bar on a terminal, lines elsewhere.
+pub(super) struct Bar {
+    is_terminal: bool,
+    silent: bool,
+    open: bool,
+}
+
+impl Bar {
+    pub(super) fn new(silent: bool) -> Self {
+        Self { is_terminal: std::io::stderr().is_terminal(), silent, open: false }
+    }
+
+    pub(super) fn tell(&mut self, told: &Told) {
+        let text = match told {
+            Told::Progress(_, _, progress) => self.progress(progress),
+            Told::Conflict { id, kept_as, reason, .. } => format!("conflict: {id}: {reason}; kept as {kept_as}"),
+            Told::Imported(side, ids) => format!("{} changes of {side} are brought over", ids.len()),
+            Told::Held(side, ids) => format!("{} changes of {side} wait for `milescale import`", ids.len()),
+            Told::Reported(side, seen) => {
+                format!("{} milestones of {side} are reported in the scale events", seen.len())
+            }
+            Told::RolledBack { target_kept: true, .. } => "the unfinished target is kept to be looked at".to_owned(),
+            Told::RolledBack { .. } => "the unfinished target is cleared".to_owned(),
+            Told::Stuck { reason, .. } => format!("stuck: {reason}"),
+            Told::Started { .. } | Told::Completed { .. } | Told::Failed { .. } => return,
+        };
+        let is_progress = matches!(told, Told::Progress(..));
+        if self.silent {
+            return;
+        }
+        let mut err = std::io::stderr().lock();
+        if is_progress && self.is_terminal {
+            self.open = true;
+            let _ = write!(err, "\r\x1b[K{text}");
+            let _ = err.flush();
+        } else {
+            let before = if std::mem::take(&mut self.open) { "\n" } else { "" };
+            let _ = writeln!(err, "{before}{text}");
+        }
+    }
+
+    fn progress(&self, it: &Progress) -> String {
+        let phase = it.phase.as_str().replace('_', " ");
+        let figures = format!("{} of {}, {:.0} a second, {} s left", it.done, it.total, it.per_second, it.seconds_left);
+        if !self.is_terminal {
+            return format!("{phase}: {figures}");
+        }
+        let part = it.done.saturating_mul(BAR as u64).checked_div(it.total).unwrap_or(0);
+        let filled = usize::try_from(part).unwrap_or(BAR).min(BAR);
+        format!("{phase:<10} [{}{}] {figures}", "█".repeat(filled), " ".repeat(BAR - filled))
+    }
+
+    pub(super) fn end(&mut self) {
+        if std::mem::take(&mut self.open) {
+            let _ = writeln!(std::io::stderr());
+        }
+    }
+}

@@ -1,0 +1,68 @@
+//! `milescale import`, `milescale retire`, `milescale pause` and `milescale resume`.
+
+use std::process::ExitCode;
+
+use milescale_core::line::EventName;
+use milescale_core::timestamp;
+use milescale_storage::durable;
+use serde_json::json;
+
+use super::migrate::{Bar, mover};
+use crate::args::{JsonOptions, RetireOptions};
+use crate::context::{Context, Failure};
+use crate::terminal;
+
+pub(crate) fn import(context: &Context, options: &JsonOptions) -> Result<ExitCode, Failure> {
+    let mover = mover(context)?;
+    let mut screen = Bar::new(options.json);
+    let (imported, conflicts) = mover.import(&mut |told| screen.tell(&told)).map_err(Failure::Failed)?;
+    if options.json {
+        terminal::json(&json!({ "imported": imported, "conflicts": conflicts }));
+    } else {
+        terminal::line(&format!("{imported} changes brought over, {conflicts} kept as conflicts"));
+    }
+    Ok(ExitCode::SUCCESS)
+}
+
+pub(crate) fn retire(context: &Context, options: &RetireOptions) -> Result<ExitCode, Failure> {
+    let mover = mover(context)?;
+    let side = options.side.side();
+    let question = format!("Retire {side}? It refuses writes from then on; nothing of it is dropped.");
+    if !options.consent.yes && !terminal::asked(&question)? {
+        return Err(Failure::Failed("nothing was changed".to_owned()));
+    }
+    let mut screen = Bar::new(options.consent.json);
+    let imported = mover.retire(side, &mut |told| screen.tell(&told)).map_err(Failure::Failed)?;
+    if options.consent.json {
+        terminal::json(&json!({ "retired": side, "imported": imported }));
+    } else {
+        terminal::line(&format!("{side} is retired; {imported} last changes were brought over"));
+    }
+    Ok(ExitCode::SUCCESS)
+}
+
+pub(crate) fn pause(context: &Context) -> Result<ExitCode, Failure> {
+    let mover = mover(context)?;
+    let path = mover.workspace().paused();
+    let text = json!({ "since": timestamp::to_text(Context::now()), "by": Context::user() }).to_string();
+    let written =
+        durable::create_folder(&mover.workspace().own()).and_then(|_| durable::create(&path, text.as_bytes()));
+    let is_new = written.map_err(|error| Failure::Failed(format!("{}: {error}", mover.workspace().shown(&path))))?;
+    if is_new {
+        mover.say(EventName::MigrationsPaused, json!({ "paused": true, "by": Context::user() }));
+    }
+    terminal::line("automatic migrations are paused; `milescale resume` lets them go on");
+    Ok(ExitCode::SUCCESS)
+}
+
+pub(crate) fn resume(context: &Context) -> Result<ExitCode, Failure> {
+    let mover = mover(context)?;
+    let path = mover.workspace().paused();
+    let was_paused = path.exists();
+    durable::remove(&path).map_err(|error| Failure::Failed(format!("{}: {error}", mover.workspace().shown(&path))))?;
+    if was_paused {
+        mover.say(EventName::MigrationsPaused, json!({ "paused": false, "by": Context::user() }));
+    }
+    terminal::line("automatic migrations go on");
+    Ok(ExitCode::SUCCESS)
+}

@@ -1,0 +1,272 @@
+//! Migrations and what belongs to them, for the commands: each takes the migration's lock, recovers first what a crash has
+//! left, and says what it does in the scale events.
+
+use std::collections::BTreeMap;
+use std::time::{Duration, Instant, SystemTime};
+
+use jiff::Timestamp;
+use milescale_core::backend::{Backend, Engine, InUse};
+use milescale_core::base::Side;
+use milescale_core::config::{Choice, Config};
+use milescale_core::line::{EventName, ScaleEvent};
+use milescale_migration::{
+    Context, Done, Holding, Plan, Recovered, Restored, Sweeper, Told, Wish, held, migrate, plan, recover, restore,
+    retire, store_of, take_lock,
+};
+use milescale_storage::backup::{self, Metadata};
+use milescale_storage::durable;
+use milescale_storage::jsonl::{self, Rotation};
+use milescale_storage::lock::Held;
+use milescale_storage::marker::{self, Word};
+use milescale_storage::record::Record;
+use milescale_storage::switch::Switch;
+use milescale_storage::workspace::Workspace;
+use serde_json::Value;
+
+use crate::access::{in_use, other_than_the_daemons};
+use crate::config::{ConfigKeeper, Environment};
+
+/// How long another command of milescale's is waited for.
+const PATIENCE: Duration = Duration::from_secs(10);
+
+/// How long changes are waited for that have not stood still for long enough.
+const STILL_WITHIN: Duration = Duration::from_secs(30);
+
+/// Who carries out commands on a workspace.
+#[derive(Debug)]
+pub struct Mover {
+    workspace: Workspace,
+    environment: Environment,
+    keeper: ConfigKeeper,
+}
+
+impl Mover {
+    /// Opens a workspace. Nothing is looked at yet.
+    pub fn new(workspace: Workspace, environment: Environment) -> Self {
+        let keeper = ConfigKeeper::start(workspace.clone(), environment.clone());
+        Self { workspace, environment, keeper }
+    }
+
+    /// The workspace.
+    pub fn workspace(&self) -> &Workspace {
+        &self.workspace
+    }
+
+    /// The configuration in force.
+    pub fn config(&self) -> &Config {
+        self.keeper.config()
+    }
+
+    /// The backend that the configuration pins, where it does.
+    pub fn pinned(&self) -> Option<Backend> {
+        match self.config().backend {
+            Choice::Auto => None,
+            Choice::Pinned(backend) => Some(backend),
+        }
+    }
+
+    /// The store in use.
+    ///
+    /// # Errors
+    /// Why it is not known, in words.
+    pub fn in_use(&self) -> Result<InUse, String> {
+        in_use(&self.workspace, &self.keeper).map(|(in_use, ..)| in_use)
+    }
+
+    /// The store that a backend and an engine mean here.
+    pub fn store(&self, backend: Backend, engine: Option<Engine>) -> InUse {
+        InUse::new(backend, engine.unwrap_or(self.config().database.engine))
+    }
+
+    /// The store that was in use before the last migration.
+    ///
+    /// # Errors
+    /// When there was none.
+    pub fn before(&self) -> Result<InUse, String> {
+        let record = self.record()?;
+        let last = record.past.iter().rev().find(|past| past.failed.is_none());
+        last.map(|past| past.from).ok_or_else(|| "no migration of milescale's was done here yet".to_owned())
+    }
+
+    /// The record of migrations.
+    pub fn record(&self) -> Result<Record, String> {
+        let shown = self.workspace.shown(&self.workspace.record());
+        Record::load(&self.workspace).map_err(|error| format!("{shown}: {error}"))
+    }
+
+    /// What a migration would do. Changes nothing.
+    pub fn plan(&self, to: InUse, stop: &dyn Fn() -> bool) -> Result<Plan, String> {
+        let mut silent = |_| {};
+        let mut context = self.context(stop, &mut silent);
+        let record = self.record()?;
+        plan(&self.wish(self.in_use()?, to), &record, &mut context).map_err(|error| error.to_string())
+    }
+
+    fn wish(&self, from: InUse, to: InUse) -> Wish {
+        Wish {
+            from,
+            to,
+            engine_of_environment: self.environment.database_type.clone(),
+            url_of_environment: self.environment.database_url.clone(),
+        }
+    }
+
+    fn context<'a>(&'a self, stop: &'a dyn Fn() -> bool, tell: &'a mut dyn FnMut(Told)) -> Context<'a> {
+        Context { workspace: &self.workspace, config: self.config(), clock: SystemTime::now, stop, tell }
+    }
+
+    /// Takes the migration's lock and recovers what a crash has left.
+    fn begin(&self, again: bool, tell: &mut dyn FnMut(Told)) -> Result<(Held, Recovered), String> {
+        let shown = self.workspace.shown(&self.workspace.migration_lock());
+        let held = take_lock(&self.workspace, PATIENCE).map_err(|error| format!("{shown}: {error}"))?;
+        let held = held.ok_or_else(|| format!("{shown}: another migration is under way; wait for its end"))?;
+        if let Some(why) = self.other_than_the_daemons()? {
+            return Err(why);
+        }
+        let mut tell = self.saying(tell);
+        let recovered = recover(again, &mut self.context(&|| false, &mut tell)).map_err(|error| error.to_string())?;
+        Ok((held, recovered))
+    }
+
+    fn other_than_the_daemons(&self) -> Result<Option<String>, String> {
+        let store = milescale_storage::open::Which::of(self.in_use()?, self.config()).open(&self.workspace, 0);
+        Ok(store.ok().and_then(|store| other_than_the_daemons(&self.workspace, &*store)))
+    }
+
+    /// Says in the scale events what is told, and hands it on.
+    fn saying<'a>(&'a self, tell: &'a mut dyn FnMut(Told)) -> impl FnMut(Told) + 'a {
+        move |told| {
+            self.say(told.event(), told.details());
+            tell(told);
+        }
+    }
+
+    /// Writes a scale event. The daemon rotates the log.
+    pub fn say(&self, event: EventName, details: Value) {
+        let now = Timestamp::try_from(SystemTime::now()).unwrap_or(Timestamp::UNIX_EPOCH);
+        let current = self.in_use().ok().map(|in_use| in_use.backend);
+        let line = ScaleEvent::new(now, event, current, None, details);
+        let written = durable::create_folder(&self.workspace.logs()).and_then(|_| {
+            jsonl::append(&self.workspace.scale_events(), &line, Rotation { at_bytes: u64::MAX, files: 1 })
+        });
+        if let Err(error) = written {
+            tracing::error!(%error, event = event.as_str(), "the event cannot be written");
+        }
+    }
+
+    /// Migrates.
+    ///
+    /// # Errors
+    /// Why it was not done, in words; all obstacles at once.
+    pub fn migrate(&self, to: InUse, stop: &dyn Fn() -> bool, tell: &mut dyn FnMut(Told)) -> Result<Done, String> {
+        let (_held, recovered) = self.begin(false, tell)?;
+        if let Recovered::Stuck(why) = recovered {
+            return Err(why);
+        }
+        let (from, record) = (self.in_use()?, self.record()?);
+        let mut tell = self.saying(tell);
+        let mut context = self.context(stop, &mut tell);
+        let plan = plan(&self.wish(from, to), &record, &mut context).map_err(|error| error.to_string())?;
+        if !plan.is_possible() {
+            return Err(plan.obstacles_text());
+        }
+        migrate(from, to, plan.milestones, false, &mut context).map_err(|error| error.to_string())
+    }
+
+    /// Writes back into marker or configuration what names the store in use, where somebody has changed it.
+    ///
+    /// # Errors
+    /// When it cannot be written.
+    pub fn write_back(&self) -> Result<bool, String> {
+        let (in_use, named) = in_use(&self.workspace, &self.keeper).map(|(in_use, named, _)| (in_use, named))?;
+        if in_use == named {
+            return Ok(false);
+        }
+        let (_held, _) = self.begin(false, &mut |_| {})?;
+        let epoch = self.record()?.epoch;
+        let marker = marker::read(&self.workspace.marker()).map_err(|error| error.to_string())?;
+        let commit = |switch: Result<Switch, _>| -> Result<(), String> {
+            switch
+                .map_err(|error: milescale_storage::error::StoreError| error.to_string())?
+                .commit()
+                .map_err(|error| error.to_string())
+        };
+        if let Some(engine) = in_use.engine.filter(|engine| *engine != self.config().database.engine) {
+            commit(Switch::to_engine(&self.workspace, engine, epoch))?;
+        }
+        if marker.word != Word::Backend(in_use.backend) {
+            commit(Switch::to_backend(&self.workspace, in_use.backend, epoch))?;
+        }
+        Ok(true)
+    }
+
+    /// Restores a backup: moves the milestones to the store that it was taken of, and makes them there what it says.
+    ///
+    /// # Errors
+    /// Why it was not done, in words.
+    pub fn restore(
+        &self,
+        metadata: &Metadata,
+        stop: &dyn Fn() -> bool,
+        tell: &mut dyn FnMut(Told),
+    ) -> Result<Restored, String> {
+        backup::verify(&self.workspace, metadata)?;
+        let into = store_of(&metadata.from).ok_or_else(|| format!("{}: from names no store", metadata.id))?;
+        if self.in_use()? != into {
+            self.migrate(into, stop, tell)?;
+        }
+        // The configuration may have changed with the move.
+        let after = Self::new(self.workspace.clone(), self.environment.clone());
+        let (_held, _) = after.begin(false, tell)?;
+        let mut tell = after.saying(tell);
+        restore(metadata, into, &mut after.context(stop, &mut tell)).map_err(|error| error.to_string())
+    }
+
+    /// Brings over the changes of old stores that wait for a person. How many were, how many are conflicts.
+    ///
+    /// # Errors
+    /// When a store cannot be read or written.
+    pub fn import(&self, tell: &mut dyn FnMut(Told)) -> Result<(u64, u64), String> {
+        let (_held, _) = self.begin(false, tell)?;
+        let (in_use, record) = (self.in_use()?, self.record()?);
+        let mut tell = self.saying(tell);
+        let mut context = self.context(&|| false, &mut tell);
+        let open = |it: InUse| milescale_storage::open::Which::of(it, self.config()).open(&self.workspace, 0);
+        let mut current = open(in_use).map_err(|error| error.to_string())?;
+        let mut waiting = held::load(&self.workspace).map_err(|error| error.to_string())?;
+        let (mut imported, mut conflicts) = (0, 0);
+        for old in record.swept() {
+            let store = open(old.was).map_err(|error| error.to_string())?;
+            let held = waiting.remove(&old.side).unwrap_or_default();
+            let mut sweeper = Sweeper::new(old.clone(), store, in_use, held);
+            let end = Instant::now() + STILL_WITHIN;
+            loop {
+                let swept =
+                    sweeper.pass(&mut *current, Holding::Nothing, &mut context).map_err(|error| error.to_string())?;
+                imported += swept.imported;
+                conflicts += swept.conflicts;
+                if swept.waiting == 0 || Instant::now() >= end {
+                    break;
+                }
+                std::thread::sleep(Duration::from_millis(200));
+            }
+            held::save(&self.workspace, &waiting).map_err(|error| error.to_string())?;
+        }
+        Ok((imported, conflicts))
+    }
+
+    /// Retires an old store. How many changes were brought over at the last.
+    pub fn retire(&self, side: Side, tell: &mut dyn FnMut(Told)) -> Result<u64, String> {
+        let (_held, _) = self.begin(false, tell)?;
+        let in_use = self.in_use()?;
+        let waiting = held::load(&self.workspace).map_err(|error| error.to_string())?;
+        let waiting = waiting.get(&side).map_or(0, BTreeMap::len) as u64;
+        let mut tell = self.saying(tell);
+        retire(side, in_use, waiting, &mut self.context(&|| false, &mut tell)).map_err(|error| error.to_string())
+    }
+
+    /// Tries again what is stuck, at a person's word.
+    pub fn unstick(&self, tell: &mut dyn FnMut(Told)) -> Result<Recovered, String> {
+        self.begin(true, tell).map(|(_, recovered)| recovered)
+    }
+}

@@ -1,0 +1,143 @@
+//! Migrations with the real binary, compared by a script that shares no code with it.
+
+mod ways;
+
+use std::fs;
+use std::path::Path;
+use std::process::Command;
+
+use milescale_testkit::{Postgres, Said, Workspace};
+
+use super::{BINARY, repository};
+
+/// A store, in the word of BACKUP_ID.
+type Way = &'static str;
+
+/// The four of them.
+const STORES: [Way; 4] = ["file", "hybrid", "sqlite", "postgresql"];
+
+/// A workspace whose milestones are moved.
+struct Moved {
+    workspace: Workspace,
+    url: String,
+    schema: String,
+}
+
+impl Moved {
+    /// A workspace with so many milestones in files; its database of PostgreSQL, where a test needs one, is a schema of
+    /// its own.
+    fn new(server: Option<&Postgres>, schema: &str, count: usize) -> Self {
+        let workspace = Workspace::new(BINARY);
+        let url = server.map(Postgres::url).unwrap_or_default();
+        let moved = Self { workspace, url, schema: schema.to_owned() };
+        moved.configure("");
+        for number in 0..count {
+            moved.workspace.write(format!("active/m-{number}.yaml"), document(number));
+        }
+        moved
+    }
+
+    /// Writes the configuration; `more` are lines of `storage:`.
+    fn configure(&self, more: &str) {
+        self.workspace.write(
+            "config/storage-config.yaml",
+            format!(
+                "# kept\nstorage:\n  database:\n    type: sqlite  # the engine\n    url: \"{}\"\n    schema: {:?}\n{more}",
+                self.url, self.schema
+            ),
+        );
+    }
+
+    /// The command that moves to a store.
+    fn arguments(to: Way) -> Vec<&'static str> {
+        match to {
+            "sqlite" | "postgresql" => vec!["migrate", "database", "--engine", to, "--yes"],
+            _ => vec!["migrate", to, "--yes"],
+        }
+    }
+
+    fn migrate(&self, to: Way) -> Said {
+        self.workspace.run(Self::arguments(to))
+    }
+
+    /// What the milestones say, by the script.
+    fn dump(&self) -> String {
+        let said = Command::new("python3")
+            .arg(repository().join("tests/verify.py"))
+            .arg(self.workspace.root())
+            .args([&self.url, &self.schema])
+            .output()
+            .unwrap();
+        assert!(said.status.success(), "{}", String::from_utf8_lossy(&said.stderr));
+        String::from_utf8(said.stdout).unwrap()
+    }
+
+    /// The store that marker and configuration name.
+    fn named(&self) -> String {
+        let marker = self.workspace.read("config/storage-backend.txt").trim().to_owned();
+        if marker != "database" {
+            return marker;
+        }
+        let config = self.workspace.read("config/storage-config.yaml");
+        let engine = config.lines().find_map(|line| line.trim().strip_prefix("type: ")).unwrap().to_owned();
+        engine.split_whitespace().next().unwrap().to_owned()
+    }
+
+    /// Takes away everything but the store in use, as if nothing had ever been moved.
+    fn forget_the_past(&self, server: &Postgres) {
+        let named = self.named();
+        if named == "postgresql" {
+            let schema = format!("\"{}\"", self.schema);
+            let drop = format!(
+                "DROP TRIGGER milescale_log ON {schema}.milestones; DROP TRIGGER milescale_log_truncate ON {schema}.milestones;
+                 DROP TABLE {schema}.milescale_meta, {schema}.milescale_texts, {schema}.milescale_displaced,
+                 {schema}.milescale_base, {schema}.milescale_sides, {schema}.milescale_earlier, {schema}.milescale_changes"
+            );
+            server.psql("plans", &drop);
+        }
+        for path in [".milescale", "backups", "completed"] {
+            let _ = fs::remove_dir_all(self.workspace.path(path));
+        }
+        if named != "file" && named != "hybrid" {
+            fs::remove_dir_all(self.workspace.path("active")).unwrap();
+        }
+        if named != "hybrid" {
+            let _ = fs::remove_file(self.workspace.path("index.db"));
+        }
+        if named != "sqlite" {
+            let _ = fs::remove_file(self.workspace.path("enterprise.db"));
+        }
+    }
+}
+
+/// A document: of each kind one in a while, with comments, and values that readers of YAML take for different things.
+fn document(number: usize) -> String {
+    let title = format!("Milestone {number}");
+    match number % 6 {
+        0 => format!("# note {number}\nid: m-{number}\ntitle: {title}   # said\nstatus: active\nn: {number}\n"),
+        1 => format!(
+            "id: m-{number}\ntitle: 'it''s \"{number}\"'\nstatus: planned\ntasks:\n  - kiro_workflow: {{enabled: true}}\n    name: ünïcode 🔄\n"
+        ),
+        2 => format!(
+            "title: \"{title}\"\ntimes: [\"12:30\", 1_000, 2026-11-22, 0x1f, 1e3, .5, ~, yes, \"no\"]\nstatus: active\n"
+        ),
+        3 => format!("id: m-{number}\r\ntitle: {title}\r\nnotes: |\r\n  two\r\n  lines\r\nstatus: active\r\n"),
+        4 => format!(
+            "---\nid: m-{number}\ntitle: {title}\ndependencies: {{requires: [m-0, m-1]}}\nstatus: &s done\nagain: *s\n"
+        ),
+        _ => format!(
+            "id: m-{number}\ntitle: {title}\ncreated_at: 2026-01-02 03:04:05\npriority: high\nbig: 123456789012345678901234567890.5\n"
+        ),
+    }
+}
+
+/// The content of every file of a folder, by name.
+fn contents(folder: &Path) -> Vec<(String, Vec<u8>)> {
+    let mut found: Vec<_> = fs::read_dir(folder)
+        .unwrap()
+        .map(|entry| entry.unwrap())
+        .map(|entry| (entry.file_name().into_string().unwrap(), fs::read(entry.path()).unwrap()))
+        .collect();
+    found.sort();
+    found
+}
