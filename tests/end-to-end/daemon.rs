@@ -95,11 +95,10 @@ fn crosses_the_threshold_toggles_auto_migrate_breaks_and_mends_the_configuration
     until("the notification", || workspace.path("config/migration-notification.yaml").exists().then_some(()));
 
     let config = workspace.read("config/storage-config.yaml");
+    assert_eq!(workspace.run(["pause"]).code, 0);
     workspace.save("config/storage-config.yaml", config.replace("auto_migrate: false", "auto_migrate: true"));
     workspace.until_event("config_reloaded", 1);
-    until("the reason", || {
-        workspace.read("config/migration-notification.yaml").contains("does not migrate yet").then_some(())
-    });
+    until("the reason", || workspace.read("config/migration-notification.yaml").contains("are paused").then_some(()));
     workspace.write("config/storage-config.yaml", config.replace("auto_migrate: false", "auto_migrate: yes"));
     let rejected = workspace.until_event("config_rejected", 1);
     let line = config.lines().position(|line| line.contains("auto_migrate")).unwrap() + 1;

@@ -11,7 +11,7 @@ use super::recommendation::recommended;
 use super::{BINARY, repository};
 
 /// The shim, compiled once a process.
-fn shim() -> &'static PathBuf {
+pub(super) fn shim() -> &'static PathBuf {
     static SHIM: OnceLock<(tempfile::TempDir, PathBuf)> = OnceLock::new();
     let (_, path) = SHIM.get_or_init(|| {
         let folder = tempfile::tempdir().unwrap();
@@ -85,7 +85,7 @@ fn dying_at_any_write_leaves_a_workspace_that_goes_on() {
             let said = workspace.run(["check"]);
             assert_eq!(said.code, 0, "{what} {number}: {died:?} {said:?}");
             assert!(said.out.contains("recommended: file → hybrid"), "{what} {number}: {said:?}");
-            assert!(workspace.read("config/migration-notification.yaml").ends_with("rollback_available: false\n"));
+            assert!(workspace.read("config/migration-notification.yaml").ends_with("rollback_available: true\n"));
             let text = workspace.read("logs/scale-events.jsonl");
             let torn = text.lines().filter(|line| serde_json::from_str::<serde_json::Value>(line).is_err()).count();
             assert!(torn <= usize::from(what == "torn"), "{what} {number}: {text}");

@@ -1,5 +1,6 @@
 //! Migrations with the real binary, compared by a script that shares no code with it.
 
+mod kills;
 mod ways;
 
 use std::fs;

@@ -99,7 +99,7 @@ impl Engine {
         } else {
             ""
         };
-        command(&self.workspace, &format!("migrate {to}{force}"))
+        command(&self.workspace, &format!("migrate {to}{force} --yes"))
     }
 
     /// Why `auto_migrate` does not carry it out, where it is on.

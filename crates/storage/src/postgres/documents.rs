@@ -1,37 +1,24 @@
 //! The statements on the table of documents. All are unnamed and typed: one way there and back each, nothing left behind.
 
-use std::pin::pin;
-
-use bytes::{BufMut, BytesMut};
 use jiff::{SignedDuration, Timestamp};
-use milescale_core::base::Side;
 use milescale_core::digest::Digest;
-use milescale_core::milestone::read_instant;
 use milescale_core::timestamp;
-use tokio_postgres::binary_copy::BinaryCopyInWriter;
-use tokio_postgres::types::{IsNull, ToSql, Type, to_sql_checked};
+use tokio_postgres::types::{ToSql, Type};
 use tokio_postgres::{Client, Error};
 
 use super::connection::Failed;
 use super::schema::{self, ACTIVE, FLAWED, KIRO, REQUIRES};
 use crate::error::{Problem, StoreError};
-use crate::identity::Identity;
 use crate::row::{KEPT_FOR_SECONDS, Row};
 use crate::store::{Draft, Milestone};
-
-/// The oldest server that is used: the first with generated columns.
-const OLDEST_SERVER: i32 = 120_000;
-
-/// Rows in one COPY.
-const COPIED_AT_ONCE: usize = 1000;
 
 /// The table, as it was found.
 #[derive(Debug, Clone)]
 pub(super) struct Table {
     /// What stands before the names of tables: a schema and a dot, or nothing.
-    prefix: String,
+    pub(super) prefix: String,
     /// The schema, or nothing for the one that the search path says.
-    schema: String,
+    pub(super) schema: String,
     found: Option<Found>,
 }
 
@@ -65,12 +52,6 @@ impl Table {
 
     pub(super) fn refuse(&self, message: Option<&str>) -> String {
         schema::refuse(&self.prefix, message)
-    }
-
-    /// Sets the table's epoch.
-    pub(super) async fn set_epoch(&self, client: &Client, number: i64) -> Result<(), Error> {
-        let update = format!("UPDATE {}milescale_meta SET epoch = $1", self.prefix);
-        client.execute_typed(&update, &[(&number, Type::INT8)]).await.map(drop)
     }
 
     pub(super) fn is_known(&self) -> bool {
@@ -144,63 +125,6 @@ impl Table {
         result
     }
 
-    /// Whether there is such a table.
-    pub(super) async fn exists(&self, client: &Client) -> Result<bool, Failed> {
-        let name = format!("{}milestones", self.prefix);
-        let select = "SELECT to_regclass($1) IS NOT NULL";
-        Ok(client.query_typed_one(select, &[(&name, Type::TEXT)]).await?.try_get(0)?)
-    }
-
-    /// Whether the server and its rights are such that the table could be made and filled.
-    pub(super) async fn can_be_filled(&self, client: &Client, identity: &Identity, shown: &str) -> Result<(), Failed> {
-        let refused = |cause: String| Err(StoreError::new(Problem::Refused, shown, cause).into());
-        let select = "SELECT current_setting('server_version_num')::int, pg_is_in_recovery()";
-        let row = client.query_typed_one(select, &[]).await?;
-        let (version, is_standby): (i32, bool) = (row.try_get(0)?, row.try_get(1)?);
-        if version < OLDEST_SERVER {
-            return refused(format!(
-                "the server is of version {}, and 12 is the oldest that is used",
-                version / 10_000
-            ));
-        }
-        if is_standby {
-            return refused("it is a standby, which is never written to: name the primary".to_owned());
-        }
-        if self.exists(client).await? {
-            let select = "SELECT has_table_privilege(to_regclass($1), 'INSERT, UPDATE, DELETE') AND pg_has_role(relowner, 'USAGE')
-                          FROM pg_class WHERE oid = to_regclass($1)";
-            let name = format!("{}milestones", self.prefix);
-            if !client.query_typed_one(select, &[(&name, Type::TEXT)]).await?.try_get::<_, bool>(0)? {
-                return refused("the table milestones is another user's: make milescale's user its owner".to_owned());
-            }
-        } else {
-            let select = "SELECT CASE WHEN $1 = '' THEN has_schema_privilege(current_schema(), 'CREATE')
-                          WHEN to_regnamespace(quote_ident($1)) IS NULL
-                          THEN has_database_privilege(current_database(), 'CREATE')
-                          ELSE has_schema_privilege($1, 'CREATE') END";
-            let may: Option<bool> = client.query_typed_one(select, &[(&self.schema, Type::TEXT)]).await?.try_get(0)?;
-            if may != Some(true) {
-                return refused("milescale's user may not make tables there: grant it CREATE on the schema".to_owned());
-            }
-        }
-        let select = "SELECT to_regclass($1) IS NOT NULL";
-        let meta = format!("{}milescale_meta", self.prefix);
-        if client.query_typed_one(select, &[(&meta, Type::TEXT)]).await?.try_get::<_, bool>(0)? {
-            let select = format!("SELECT workspace, path FROM {meta}");
-            if let Some(row) = client.query_typed_opt(&select, &[]).await? {
-                let (number, path): (String, String) = (row.try_get(0)?, row.try_get(1)?);
-                if number != identity.number {
-                    return refused(format!(
-                        "it belongs to the workspace {path} (number {number}), and this is {} (number {}); use another \
-                         schema or database",
-                        identity.path, identity.number
-                    ));
-                }
-            }
-        }
-        Ok(())
-    }
-
     /// Adds the generated columns and their indexes.
     pub(super) fn generate(&self) -> String {
         schema::generate(&self.prefix)
@@ -272,35 +196,6 @@ impl Table {
         rows.iter().map(row).collect()
     }
 
-    /// Refuses a table that is another workspace's. The table's epoch: the number of moves that it has seen.
-    pub(super) async fn is_ours(&self, client: &Client, identity: &Identity, shown: &str) -> Result<i64, Failed> {
-        let select = format!("SELECT workspace, path, epoch FROM {}milescale_meta FOR SHARE", self.prefix);
-        let Some(row) = client.query_typed_opt(&select, &[]).await? else {
-            let cause = "it belongs to no workspace any more: milescale_meta is empty";
-            return Err(StoreError::new(Problem::Refused, format!("{shown}, table milestones"), cause).into());
-        };
-        let (number, path): (String, String) = (row.try_get(0)?, row.try_get(1)?);
-        if number == identity.number {
-            return Ok(row.try_get(2)?);
-        }
-        let cause = format!(
-            "it belongs to the workspace {path} (number {number}), and this is {} (number {}); use another schema or \
-             database, or another workspace",
-            identity.path, identity.number
-        );
-        Err(StoreError::new(Problem::Refused, format!("{shown}, table milestones"), cause).into())
-    }
-
-    /// Takes a table for this workspace that is nobody's yet.
-    pub(super) async fn claim(&self, client: &Client, identity: &Identity, shown: &str) -> Result<i64, Failed> {
-        let insert = format!(
-            "INSERT INTO {}milescale_meta (workspace, path, epoch) VALUES ($1, $2, 0) ON CONFLICT DO NOTHING",
-            self.prefix
-        );
-        client.execute_typed(&insert, &[(&identity.number, Type::TEXT), (&identity.path, Type::TEXT)]).await?;
-        self.is_ours(client, identity, shown).await
-    }
-
     /// Writes one row, with its text, and keeps what it replaces. `false`: a row that was not seen is there.
     pub(super) async fn put(&self, client: &Client, draft: &Draft, before: Option<&Milestone>) -> Result<bool, Error> {
         let (id, data, now) = (draft.id.as_str(), draft.value.to_json(), timestamp::to_text(draft.updated));
@@ -369,94 +264,6 @@ impl Table {
         }
         Ok(())
     }
-
-    /// Writes many new rows, and what they are as the base of the side that they come from. How many.
-    pub(super) async fn copy(
-        &self,
-        client: &Client,
-        drafts: &mut dyn Iterator<Item = Draft>,
-        from: Side,
-    ) -> Result<u64, Failed> {
-        let mut copied = 0;
-        loop {
-            let rows: Vec<Draft> = drafts.take(COPIED_AT_ONCE).collect();
-            if rows.is_empty() {
-                return Ok(copied);
-            }
-            let copy =
-                format!("COPY {}milestones (id, data, created_at, updated_at) FROM STDIN (FORMAT binary)", self.prefix);
-            let types = [Type::TEXT, Type::JSONB, Type::TIMESTAMP, Type::TIMESTAMP];
-            let mut writer = pin!(BinaryCopyInWriter::new(client.copy_in(&copy).await?, &types));
-            for draft in &rows {
-                let created = draft.columns.created_at.as_deref().and_then(read_instant).unwrap_or(draft.updated);
-                let values: [&(dyn ToSql + Sync); 4] =
-                    [&draft.id.as_str(), &Json(draft.value.to_json()), &Time(created), &Time(draft.updated)];
-                writer.as_mut().write(&values).await?;
-            }
-            copied += writer.finish().await?;
-            // Without a digest, a kept text is compared by its value.
-            let copy =
-                format!("COPY {}milescale_texts (id, text, data_digest) FROM STDIN (FORMAT binary)", self.prefix);
-            let types = [Type::TEXT, Type::BYTEA, Type::TEXT];
-            let mut writer = pin!(BinaryCopyInWriter::new(client.copy_in(&copy).await?, &types));
-            for draft in &rows {
-                writer.as_mut().write(&[&draft.id.as_str(), &draft.text, &""]).await?;
-            }
-            writer.finish().await?;
-            let copy = format!("COPY {}milescale_base (side, id, value, text) FROM STDIN (FORMAT binary)", self.prefix);
-            let types = [Type::TEXT, Type::TEXT, Type::BYTEA, Type::BYTEA];
-            let mut writer = pin!(BinaryCopyInWriter::new(client.copy_in(&copy).await?, &types));
-            for draft in &rows {
-                let (content, side) = (draft.content(), from.as_str());
-                let values: [&(dyn ToSql + Sync); 4] = [
-                    &side,
-                    &draft.id.as_str(),
-                    &content.value.as_bytes().as_slice(),
-                    &content.text.as_bytes().as_slice(),
-                ];
-                writer.as_mut().write(&values).await?;
-            }
-            writer.finish().await?;
-        }
-    }
-}
-
-/// JSON as the server reads it in binary: a version, then the text.
-#[derive(Debug)]
-struct Json(String);
-
-impl ToSql for Json {
-    fn to_sql(&self, _: &Type, out: &mut BytesMut) -> Result<IsNull, Box<dyn std::error::Error + Sync + Send>> {
-        out.put_u8(1);
-        out.put_slice(self.0.as_bytes());
-        Ok(IsNull::No)
-    }
-
-    fn accepts(type_: &Type) -> bool {
-        *type_ == Type::JSONB
-    }
-
-    to_sql_checked!();
-}
-
-/// A time as the server reads it in binary: microseconds since 2000, UTC.
-#[derive(Debug)]
-struct Time(Timestamp);
-
-/// Seconds from 1970 to 2000.
-const EPOCH_2000: i64 = 946_684_800;
-
-impl ToSql for Time {
-    fn to_sql(&self, _: &Type, out: &mut BytesMut) -> Result<IsNull, Box<dyn std::error::Error + Sync + Send>> {
-        out.put_i64((self.0.as_second() - EPOCH_2000) * 1_000_000);
-        Ok(IsNull::No)
-    }
-
-    fn accepts(type_: &Type) -> bool {
-        *type_ == Type::TIMESTAMP
-    }
-
-    to_sql_checked!();
 }
 
 fn row(row: &tokio_postgres::Row) -> Result<Row, Error> {

@@ -1,10 +1,12 @@
 //! Documents in PostgreSQL as a [`Store`], through tokio-postgres.
 
+mod bulk;
 mod changes;
 mod connection;
 mod documents;
 mod ledger;
 mod moving;
+mod owner;
 mod schema;
 mod url;
 

@@ -1,0 +1,108 @@
+//! Filling the table: binary COPY of documents, texts and bases.
+
+use std::pin::pin;
+
+use bytes::{BufMut, BytesMut};
+use jiff::Timestamp;
+use milescale_core::base::Side;
+use milescale_core::milestone::read_instant;
+use tokio_postgres::Client;
+use tokio_postgres::binary_copy::BinaryCopyInWriter;
+use tokio_postgres::types::{IsNull, ToSql, Type, to_sql_checked};
+
+use super::connection::Failed;
+use super::documents::Table;
+use crate::store::Draft;
+
+/// Rows in one COPY.
+const COPIED_AT_ONCE: usize = 1000;
+
+impl Table {
+    /// Writes many new rows, and what they are as the base of the side that they come from. How many.
+    pub(super) async fn copy(
+        &self,
+        client: &Client,
+        drafts: &mut dyn Iterator<Item = Draft>,
+        from: Side,
+    ) -> Result<u64, Failed> {
+        let mut copied = 0;
+        loop {
+            let rows: Vec<Draft> = drafts.take(COPIED_AT_ONCE).collect();
+            if rows.is_empty() {
+                return Ok(copied);
+            }
+            let copy =
+                format!("COPY {}milestones (id, data, created_at, updated_at) FROM STDIN (FORMAT binary)", self.prefix);
+            let types = [Type::TEXT, Type::JSONB, Type::TIMESTAMP, Type::TIMESTAMP];
+            let mut writer = pin!(BinaryCopyInWriter::new(client.copy_in(&copy).await?, &types));
+            for draft in &rows {
+                let created = draft.columns.created_at.as_deref().and_then(read_instant).unwrap_or(draft.updated);
+                let values: [&(dyn ToSql + Sync); 4] =
+                    [&draft.id.as_str(), &Json(draft.value.to_json()), &Time(created), &Time(draft.updated)];
+                writer.as_mut().write(&values).await?;
+            }
+            copied += writer.finish().await?;
+            // Without a digest, a kept text is compared by its value.
+            let copy =
+                format!("COPY {}milescale_texts (id, text, data_digest) FROM STDIN (FORMAT binary)", self.prefix);
+            let types = [Type::TEXT, Type::BYTEA, Type::TEXT];
+            let mut writer = pin!(BinaryCopyInWriter::new(client.copy_in(&copy).await?, &types));
+            for draft in &rows {
+                writer.as_mut().write(&[&draft.id.as_str(), &draft.text, &""]).await?;
+            }
+            writer.finish().await?;
+            let copy = format!("COPY {}milescale_base (side, id, value, text) FROM STDIN (FORMAT binary)", self.prefix);
+            let types = [Type::TEXT, Type::TEXT, Type::BYTEA, Type::BYTEA];
+            let mut writer = pin!(BinaryCopyInWriter::new(client.copy_in(&copy).await?, &types));
+            for draft in &rows {
+                let (content, side) = (draft.content(), from.as_str());
+                let values: [&(dyn ToSql + Sync); 4] = [
+                    &side,
+                    &draft.id.as_str(),
+                    &content.value.as_bytes().as_slice(),
+                    &content.text.as_bytes().as_slice(),
+                ];
+                writer.as_mut().write(&values).await?;
+            }
+            writer.finish().await?;
+        }
+    }
+}
+
+/// JSON as the server reads it in binary: a version, then the text.
+#[derive(Debug)]
+struct Json(String);
+
+impl ToSql for Json {
+    fn to_sql(&self, _: &Type, out: &mut BytesMut) -> Result<IsNull, Box<dyn std::error::Error + Sync + Send>> {
+        out.put_u8(1);
+        out.put_slice(self.0.as_bytes());
+        Ok(IsNull::No)
+    }
+
+    fn accepts(type_: &Type) -> bool {
+        *type_ == Type::JSONB
+    }
+
+    to_sql_checked!();
+}
+
+/// A time as the server reads it in binary: microseconds since 2000, UTC.
+#[derive(Debug)]
+struct Time(Timestamp);
+
+/// Seconds from 1970 to 2000.
+const EPOCH_2000: i64 = 946_684_800;
+
+impl ToSql for Time {
+    fn to_sql(&self, _: &Type, out: &mut BytesMut) -> Result<IsNull, Box<dyn std::error::Error + Sync + Send>> {
+        out.put_i64((self.0.as_second() - EPOCH_2000) * 1_000_000);
+        Ok(IsNull::No)
+    }
+
+    fn accepts(type_: &Type) -> bool {
+        *type_ == Type::TIMESTAMP
+    }
+
+    to_sql_checked!();
+}
