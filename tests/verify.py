@@ -2,6 +2,7 @@
 """Prints what a workspace's milestones say, read from the store that its marker names, by code of its own.
 
     verify.py ROOT [URL [SCHEMA]]        one line a milestone, sorted: ID<tab>CANONICAL VALUE
+    verify.py --serve                    the same for each line of input, a JSON array of these, with an empty line behind
 
 Two workspaces hold the same milestones exactly where the output is the same. Reads YAML as YAML 1.2 says (PyYAML with the
 core schema), SQLite with Python's own module, PostgreSQL with psql. With a hybrid, the index is held against the files.
@@ -99,8 +100,7 @@ def rows(root, url, schema):
     return dict(of_json(line) for line in said.splitlines() if line)
 
 
-def main():
-    root, url, schema = (sys.argv[1:] + ['', ''])[:3]
+def dump(root, url='', schema=''):
     with open(os.path.join(root, '.milestones', 'config', 'storage-backend.txt'), encoding='utf-8') as file:
         backend = file.read().strip()
     if backend in ('file', 'hybrid'):
@@ -110,9 +110,20 @@ def main():
     elif backend == 'database':
         found = rows(root, url, schema)
     else:
-        raise SystemExit(f'the marker says {backend!r}')
-    for id in sorted(found):
-        print(f'{id}\t{canonical(found[id])}')
+        raise AssertionError(f'the marker says {backend!r}')
+    return ''.join(f'{id}\t{canonical(found[id])}\n' for id in sorted(found))
 
 
-main()
+def serve():
+    for line in sys.stdin:
+        try:
+            said = dump(*json.loads(line))
+        except Exception as error:
+            said = f'error: {error!r}\n'.replace('\n\n', '\n')
+        print(said, flush=True)
+
+
+if sys.argv[1:] == ['--serve']:
+    serve()
+else:
+    print(dump(*sys.argv[1:]), end='')

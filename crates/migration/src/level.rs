@@ -7,6 +7,9 @@ use milescale_storage::store::{Draft, Milestone, Seen, Store};
 
 use crate::context::{Context, Error};
 
+/// When a file that was gone is looked for again.
+const SECOND_LOOK_AFTER: std::time::Duration = std::time::Duration::from_millis(30);
+
 /// What became of a milestone.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(crate) enum Leveled {
@@ -48,7 +51,16 @@ impl Pair<'_> {
             Err(error) if error.problem == Problem::Refused => return Ok(Leveled::NotYet(error.to_string())),
             other => other?,
         };
-        let Some(source) = source else { return self.take_out(&id, target, context) };
+        let Some(source) = source else {
+            // A file that is being renamed is for a moment under no name: what is gone is gone at a second look too.
+            if target.is_some() && self.from == Side::Files {
+                std::thread::sleep(SECOND_LOOK_AFTER);
+                if there(self.source.get(&id))?.is_some() {
+                    return Ok(Leveled::NotYet(format!("{id}: it has just been moved")));
+                }
+            }
+            return self.take_out(&id, target, context);
+        };
         let draft = match Draft::of(&source, context.now()) {
             Ok(draft) => draft,
             Err(flaw) => return Ok(Leveled::NotYet(format!("{}: {flaw}", source.place))),

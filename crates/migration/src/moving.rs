@@ -227,6 +227,7 @@ impl Moving<'_, '_> {
         for other in others {
             ledger::copy(pair.source.ledger()?, pair.target.ledger()?, other)?;
         }
+        ledger::copy_earlier(pair.source.ledger()?, pair.target.ledger()?)?;
         let mut open = BTreeSet::new();
         copy::catch_up(&mut pair, self.context, &mut open)?;
         copy::settle_all(&mut pair, self.context, &mut open, &mut |pair, context| {

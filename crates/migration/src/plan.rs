@@ -1,19 +1,24 @@
 //! What a migration would do, and every reason why it could not, all at once; nothing is changed for it.
 
 use std::ops::ControlFlow;
-use std::time::Instant;
+use std::time::{Duration, Instant};
 
 use milescale_core::backend::InUse;
 use milescale_core::base::Side;
 use milescale_core::id::Id;
 use milescale_core::milestone::ARCHIVED;
 use milescale_storage::record::Record;
-use milescale_storage::store::Milestone;
+use milescale_storage::store::{Milestone, Store};
 use serde::Serialize;
 
 use crate::context::{Context, Error, side};
+use crate::level::there;
 use crate::preflight;
 use crate::told::word;
+
+/// How often a milestone that cannot be read is looked at again, and after how long each time.
+const LOOKS: usize = 3;
+const WRITTEN_WITHIN: Duration = Duration::from_millis(1200);
 
 /// What is wanted.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -101,11 +106,13 @@ pub fn plan(wish: &Wish, record: &Record, context: &mut Context<'_>) -> Result<P
     };
     let moves = side(from) != side(to);
     let (mut before, mut stopped): (Option<(String, String)>, _) = (None, Ok(()));
-    let mut archived = Vec::new();
+    let (mut archived, mut doubtful) = (Vec::new(), Vec::new());
     source.scan(&mut |milestone: Milestone| {
         plan.milestones += 1;
         plan.bytes += milestone.text.len() as u64;
-        plan.look_at(&milestone, moves);
+        if moves && (milestone.value.is_err() || milestone.id.parse::<Id>().is_err()) {
+            doubtful.push(milestone.clone());
+        }
         if let Some((_, place)) = before.as_ref().filter(|(id, _)| *id == milestone.id) {
             let reason = format!("its id stands a second time, in {place}");
             plan.obstacle(&milestone.place, None, reason, "rename or remove one of the two");
@@ -118,6 +125,7 @@ pub fn plan(wish: &Wish, record: &Record, context: &mut Context<'_>) -> Result<P
         if stopped.is_ok() { ControlFlow::Continue(()) } else { ControlFlow::Break(()) }
     })?;
     stopped?;
+    plan.look_again(&mut *source, doubtful, context)?;
     plan.estimated_seconds = started.elapsed().as_secs_f64() * effort(to);
     if moves && side(from) == Side::Files {
         plan.counted_no_more.clone_from(&archived);
@@ -147,11 +155,47 @@ impl Plan {
         self.obstacles.push(Obstacle { place, line, reason, do_this });
     }
 
-    /// A milestone that not every store can keep.
-    fn look_at(&mut self, milestone: &Milestone, moves: bool) {
-        if !moves {
-            return;
+    /// Milestones that not every store can keep, or that are just being written: half a file is read again.
+    fn look_again(
+        &mut self,
+        source: &mut dyn Store,
+        mut doubtful: Vec<Milestone>,
+        context: &Context<'_>,
+    ) -> Result<(), Error> {
+        for _ in 0..LOOKS {
+            if doubtful.iter().all(|it| it.id.parse::<Id>().is_err()) {
+                break;
+            }
+            std::thread::sleep(WRITTEN_WITHIN);
+            context.go_on()?;
+            let (mut still, mut changed) = (Vec::new(), false);
+            for before in doubtful {
+                let Ok(id) = before.id.parse::<Id>() else {
+                    still.push(before);
+                    continue;
+                };
+                match there(source.get(&id)) {
+                    Ok(Some(now)) if now.value.is_err() => {
+                        changed |= now.text != before.text;
+                        still.push(now);
+                    }
+                    Ok(_) => {}
+                    Err(_) => still.push(before),
+                }
+            }
+            doubtful = still;
+            if !changed {
+                break;
+            }
         }
+        for milestone in &doubtful {
+            self.look_at(milestone);
+        }
+        Ok(())
+    }
+
+    /// A milestone that not every store can keep.
+    fn look_at(&mut self, milestone: &Milestone) {
         if let Err(flaw) = &milestone.value {
             let line = flaw.position.map(|position| position.line);
             self.obstacle(&milestone.place, line, flaw.reason.clone(), "");

@@ -43,12 +43,31 @@ pub trait Ledger {
     /// Notes what was reported of a milestone.
     fn note(&mut self, side: Side, id: &str, noted: &str) -> Result<(), StoreError>;
 
+    /// The next earlier contents, of all sides, in an order of their own.
+    fn earlier(&mut self, after: Option<&(String, Digest)>, limit: usize) -> Result<Vec<(String, Digest)>, StoreError>;
+
+    /// Remembers earlier contents.
+    fn remember(&mut self, earlier: &[(String, Digest)]) -> Result<(), StoreError>;
+
     /// Whether a milestone had this value before.
     fn was_earlier(&mut self, id: &str, value: Digest) -> Result<bool, StoreError>;
 }
 
 /// Bases written or read at once.
 pub const AT_ONCE: usize = 500;
+
+/// Copies what is known of earlier contents from one ledger into another.
+pub fn copy_earlier(from: &mut dyn Ledger, to: &mut dyn Ledger) -> Result<(), StoreError> {
+    let mut after: Option<(String, Digest)> = None;
+    loop {
+        let page = from.earlier(after.as_ref(), AT_ONCE)?;
+        if page.is_empty() {
+            return Ok(());
+        }
+        to.remember(&page)?;
+        after = page.into_iter().last();
+    }
+}
 
 /// Copies the base of a side from one ledger into another.
 ///

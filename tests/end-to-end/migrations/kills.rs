@@ -3,6 +3,7 @@
 
 use std::fs;
 use std::process::Stdio;
+use std::time::Duration;
 
 use milescale_testkit::{Postgres, Workspace};
 
@@ -47,7 +48,7 @@ fn die(moved: &Moved, to: &'static str, fault: &str, log: Option<&std::path::Pat
         }
         match child.try_wait().unwrap() {
             Some(status) => break status,
-            None => std::thread::yield_now(),
+            None => std::thread::sleep(Duration::from_micros(300)),
         }
     };
     (status.code().unwrap_or(-1), named)

@@ -4,8 +4,10 @@ mod kills;
 mod ways;
 
 use std::fs;
+use std::io::{BufRead, BufReader, Write};
 use std::path::Path;
-use std::process::Command;
+use std::process::{ChildStdin, ChildStdout, Command, Stdio};
+use std::sync::{Mutex, OnceLock};
 
 use milescale_testkit::{Postgres, Said, Workspace};
 
@@ -63,14 +65,9 @@ impl Moved {
 
     /// What the milestones say, by the script.
     fn dump(&self) -> String {
-        let said = Command::new("python3")
-            .arg(repository().join("tests/verify.py"))
-            .arg(self.workspace.root())
-            .args([&self.url, &self.schema])
-            .output()
-            .unwrap();
-        assert!(said.status.success(), "{}", String::from_utf8_lossy(&said.stderr));
-        String::from_utf8(said.stdout).unwrap()
+        let said = verifier().ask(&[self.workspace.root().to_str().unwrap(), &self.url, &self.schema]);
+        assert!(!said.starts_with("error: "), "{said}");
+        said
     }
 
     /// The store that marker and configuration name.
@@ -141,4 +138,36 @@ fn contents(folder: &Path) -> Vec<(String, Vec<u8>)> {
         .collect();
     found.sort();
     found
+}
+
+/// The script, started once a process.
+struct Verifier(Mutex<(ChildStdin, BufReader<ChildStdout>)>);
+
+fn verifier() -> &'static Verifier {
+    static VERIFIER: OnceLock<Verifier> = OnceLock::new();
+    VERIFIER.get_or_init(|| {
+        let script = repository().join("tests/verify.py");
+        // It ends with its standard input, and so with this process.
+        let started =
+            Command::new("python3").arg(script).arg("--serve").stdin(Stdio::piped()).stdout(Stdio::piped()).spawn();
+        let mut child = started.unwrap();
+        Verifier(Mutex::new((child.stdin.take().unwrap(), BufReader::new(child.stdout.take().unwrap()))))
+    })
+}
+
+impl Verifier {
+    fn ask(&self, arguments: &[&str]) -> String {
+        let mut both = self.0.lock().unwrap();
+        let line = format!("{}\n", serde_json::to_string(arguments).unwrap());
+        both.0.write_all(line.as_bytes()).unwrap();
+        let (mut said, mut line) = (String::new(), String::new());
+        loop {
+            line.clear();
+            assert!(both.1.read_line(&mut line).unwrap() > 0, "the script has ended");
+            if line == "\n" {
+                return said;
+            }
+            said.push_str(&line);
+        }
+    }
 }

@@ -136,6 +136,47 @@ impl Ledger for PostgresStore {
         done.map_err(Outcome::error)
     }
 
+    fn earlier(&mut self, after: Option<&(String, Digest)>, limit: usize) -> Result<Vec<(String, Digest)>, StoreError> {
+        self.adopted()?;
+        let limit = i64::try_from(limit).unwrap_or(i64::MAX);
+        let (id, value) = (after.map(|(id, _)| id), after.map(|(_, value)| value.as_bytes().as_slice()));
+        self.read(async |client, table| {
+            let select = format!(
+                "SELECT id, value FROM {}milescale_earlier WHERE $1 IS NULL OR (id, value) > ($1, $2) \
+                 ORDER BY id, value LIMIT $3",
+                table.prefix()
+            );
+            let values: [(&(dyn tokio_postgres::types::ToSql + Sync), Type); 3] =
+                [(&id, Type::TEXT), (&value, Type::BYTEA), (&limit, Type::INT8)];
+            let mut found = Vec::new();
+            for row in client.query_typed(&select, &values).await? {
+                let value: Vec<u8> = row.try_get(1)?;
+                if let Some(value) = Digest::from_bytes(&value) {
+                    found.push((row.try_get(0)?, value));
+                }
+            }
+            Ok(found)
+        })
+    }
+
+    fn remember(&mut self, earlier: &[(String, Digest)]) -> Result<(), StoreError> {
+        self.adopted()?;
+        let identity = self.identity()?;
+        let ids: Vec<&str> = earlier.iter().map(|(id, _)| id.as_str()).collect();
+        let values: Vec<&[u8]> = earlier.iter().map(|(_, value)| value.as_bytes().as_slice()).collect();
+        let done = self.write(&identity, Hurry::No, async |client, table| {
+            let insert = format!(
+                "INSERT INTO {}milescale_earlier (id, value) SELECT * FROM unnest($1::text[], $2::bytea[]) \
+                 ON CONFLICT DO NOTHING",
+                table.prefix()
+            );
+            let values: [(&(dyn tokio_postgres::types::ToSql + Sync), Type); 2] =
+                [(&ids, Type::TEXT_ARRAY), (&values, Type::BYTEA_ARRAY)];
+            Ok(client.execute_typed(&insert, &values).await.map(drop)?)
+        });
+        done.map_err(Outcome::error)
+    }
+
     fn was_earlier(&mut self, id: &str, value: Digest) -> Result<bool, StoreError> {
         self.adopted()?;
         self.read(async |client, table| {

@@ -139,6 +139,40 @@ impl<T: OnSqlite> Ledger for T {
         })
     }
 
+    fn earlier(&mut self, after: Option<&(String, Digest)>, limit: usize) -> Result<Vec<(String, Digest)>, StoreError> {
+        let limit = i64::try_from(limit).unwrap_or(i64::MAX);
+        self.ready()?.run(async |connection| {
+            let select = "SELECT id, value FROM milescale_earlier WHERE ?1 IS NULL OR (id, value) > (?1, ?2)
+                          ORDER BY id, value LIMIT ?3";
+            let query = sqlx::query(select)
+                .bind(after.map(|(id, _)| id))
+                .bind(after.map(|(_, value)| value.as_bytes().as_slice()))
+                .bind(limit);
+            let mut found = Vec::new();
+            for row in query.fetch_all(connection).await? {
+                let value: Vec<u8> = row.try_get(1)?;
+                if let Some(value) = Digest::from_bytes(&value) {
+                    found.push((row.try_get(0)?, value));
+                }
+            }
+            Ok(found)
+        })
+    }
+
+    fn remember(&mut self, earlier: &[(String, Digest)]) -> Result<(), StoreError> {
+        self.ready()?.write(async |connection| {
+            for earlier in earlier.chunks(crate::ledger::AT_ONCE) {
+                let mut insert = QueryBuilder::<Driver>::new("INSERT OR IGNORE INTO milescale_earlier (id, value) ");
+                insert.push_values(earlier, |mut values, (id, value)| {
+                    values.push_bind(id);
+                    values.push_bind(value.as_bytes().as_slice());
+                });
+                insert.build().execute(&mut *connection).await?;
+            }
+            Ok(())
+        })
+    }
+
     fn was_earlier(&mut self, id: &str, value: Digest) -> Result<bool, StoreError> {
         self.ready()?.run(async |connection| {
             let select = "SELECT 1 FROM milescale_earlier WHERE id = ? AND value = ?";
