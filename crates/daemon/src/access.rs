@@ -86,6 +86,11 @@ fn named(workspace: &Workspace, config: &ConfigKeeper) -> Result<(InUse, bool), 
 pub(crate) fn other_than_the_daemons(workspace: &Workspace, store: &dyn Store) -> Option<String> {
     lock::holder(&workspace.daemon_lock())?;
     let published = status::published(workspace).ok()?;
+    // A daemon that has not seen the last switch yet does not contradict it.
+    let epoch = Record::load(workspace).ok()?.epoch;
+    if published["migration"]["switches"].as_u64() != Some(epoch) {
+        return None;
+    }
     let theirs = published["store"].as_str().filter(|theirs| !theirs.is_empty())?;
     (theirs != store.name()).then(|| {
         format!(

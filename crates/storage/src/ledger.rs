@@ -34,7 +34,7 @@ pub trait Ledger {
     /// The next bases of a side in the order of ids.
     fn page(&mut self, side: Side, after: Option<&str>, limit: usize) -> Result<Vec<(String, Known)>, StoreError>;
 
-    /// Sets bases; those that they replace are remembered as earlier contents.
+    /// Sets bases.
     fn set(&mut self, side: Side, bases: &[(String, Content)]) -> Result<(), StoreError>;
 
     /// Drops the base of one milestone.

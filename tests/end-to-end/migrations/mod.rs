@@ -1,6 +1,7 @@
 //! Migrations with the real binary, compared by a script that shares no code with it.
 
 mod kills;
+mod sweeps;
 mod ways;
 
 use std::fs;
@@ -147,7 +148,8 @@ fn verifier() -> &'static Verifier {
     static VERIFIER: OnceLock<Verifier> = OnceLock::new();
     VERIFIER.get_or_init(|| {
         let script = repository().join("tests/verify.py");
-        // It ends with its standard input, and so with this process.
+        // It ends with its standard input, and so with this process; nobody waits for it.
+        #[allow(clippy::zombie_processes)]
         let started =
             Command::new("python3").arg(script).arg("--serve").stdin(Stdio::piped()).stdout(Stdio::piped()).spawn();
         let mut child = started.unwrap();

@@ -23,6 +23,7 @@ pub(super) struct Judged {
     old: Option<Milestone>,
     current: Option<Milestone>,
     is_lost: bool,
+    base: Option<Content>,
     /// What was reported of it before.
     noted: Option<String>,
 }
@@ -37,6 +38,7 @@ impl Judged {
             old: None,
             current: None,
             is_lost: false,
+            base: None,
             noted: None,
         };
         // A row whose id is no file's name: nobody can tell where it belongs.
@@ -57,6 +59,7 @@ impl Judged {
             None => Base::Lost,
         };
         judged.is_lost = base == Base::Lost;
+        judged.base = known.as_ref().map(|known| known.content);
         judged.noted = known.and_then(|known| known.noted);
         let held = match &old {
             // An id that stands twice is named by `doctor`, and neither of the two is taken for it.
@@ -123,7 +126,18 @@ impl<'a, 'b> Act<'a, 'b> {
         judged.old.as_ref().map(Milestone::content)
     }
 
+    /// Before its base advances: what was the base is an earlier content from then on. Only here, for what a source went
+    /// through while it was in use and copied is no history of the old side's.
+    fn remember(&mut self, judged: &Judged) -> Result<(), Error> {
+        let moves_on = |base: &Content| judged.old.as_ref().is_some_and(|old| old.content().value != base.value);
+        if let Some(base) = judged.base.filter(moves_on) {
+            self.current.ledger()?.remember(&[(judged.id.clone(), base.value)])?;
+        }
+        Ok(())
+    }
+
     fn advance(&mut self, judged: &Judged) -> Result<bool, Error> {
+        self.remember(judged)?;
         if let Some(content) = Self::content(judged) {
             self.current.ledger()?.set(self.old.side, &[(judged.id.clone(), content)])?;
         }
@@ -133,6 +147,7 @@ impl<'a, 'b> Act<'a, 'b> {
     fn import(&mut self, judged: &Judged) -> Result<bool, Error> {
         let Some(old) = &judged.old else { return Ok(true) };
         let Ok(draft) = Draft::of(old, self.context.now()) else { return self.keep(judged) };
+        self.remember(judged)?;
         let seen = judged.current.as_ref().map_or(Seen::Nothing, |current| Seen::Text(current.digest()));
         self.current.bring(&draft, seen, self.old.side)?;
         self.imported.push(judged.id.clone());
@@ -188,6 +203,7 @@ impl<'a, 'b> Act<'a, 'b> {
                 reason,
             });
         }
+        self.remember(judged)?;
         self.current.ledger()?.set(self.old.side, &[(judged.id.clone(), content)])?;
         Ok(true)
     }

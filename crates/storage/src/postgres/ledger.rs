@@ -21,11 +21,6 @@ pub(super) async fn set(client: &Client, table: &Table, side: Side, bases: &[(St
         bases.iter().map(|(_, it)| content(it).as_bytes().as_slice()).collect()
     };
     let (values, texts) = (of(|it| &it.value), of(|it| &it.text));
-    let earlier = format!(
-        "INSERT INTO {prefix}milescale_earlier (id, value) SELECT id, value FROM {prefix}milescale_base \
-         WHERE side = $1 AND id = ANY($2) ON CONFLICT DO NOTHING"
-    );
-    client.execute_typed(&earlier, &[(&side.as_str(), Type::TEXT), (&ids, Type::TEXT_ARRAY)]).await?;
     let upsert = format!(
         "INSERT INTO {prefix}milescale_base (side, id, value, text) \
          SELECT $1, * FROM unnest($2::text[], $3::bytea[], $4::bytea[]) \

@@ -31,16 +31,6 @@ pub(super) async fn set(
     bases: &[(String, Content)],
 ) -> Result<(), sqlx::Error> {
     for bases in bases.chunks(crate::ledger::AT_ONCE) {
-        let mut earlier = QueryBuilder::<Driver>::new(
-            "INSERT OR IGNORE INTO milescale_earlier (id, value) SELECT id, value FROM milescale_base WHERE side = ",
-        );
-        earlier.push_bind(side.as_str()).push(" AND id IN (");
-        let mut ids = earlier.separated(", ");
-        for (id, _) in bases {
-            ids.push_bind(id);
-        }
-        earlier.push(")");
-        earlier.build().execute(&mut *connection).await?;
         let mut insert = QueryBuilder::<Driver>::new("INSERT OR REPLACE INTO milescale_base (side, id, value, text) ");
         insert.push_values(bases, |mut values, (id, content)| {
             values.push_bind(side.as_str());
