@@ -5,6 +5,8 @@ use std::str::FromStr;
 
 use serde::{Deserialize, Serialize};
 
+use crate::base::Side;
+
 /// One of the three ways to keep milestones (contract §1), from the smallest to the largest.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
 #[serde(rename_all = "lowercase")]
@@ -110,6 +112,15 @@ impl InUse {
     /// A backend, with this engine where it is a database.
     pub fn new(backend: Backend, engine: Engine) -> Self {
         Self { backend, engine: (backend == Backend::Database).then_some(engine) }
+    }
+
+    /// The side that holds its content: of `hybrid`, its files.
+    pub fn side(self) -> Side {
+        match (self.backend, self.engine) {
+            (Backend::File | Backend::Hybrid, _) => Side::Files,
+            (Backend::Database, Some(Engine::Postgresql)) => Side::Postgresql,
+            (Backend::Database, _) => Side::Sqlite,
+        }
     }
 }
 

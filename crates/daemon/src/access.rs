@@ -88,7 +88,7 @@ pub(crate) fn other_than_the_daemons(workspace: &Workspace, store: &dyn Store) -
     let published = status::published(workspace).ok()?;
     // A daemon that has not seen the last switch yet does not contradict it.
     let epoch = Record::load(workspace).ok()?.epoch;
-    if published["migration"]["switches"].as_u64() != Some(epoch) {
+    if published["migration"]["followed_switch"].as_u64() != Some(epoch) {
         return None;
     }
     let theirs = published["store"].as_str().filter(|theirs| !theirs.is_empty())?;

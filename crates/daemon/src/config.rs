@@ -124,6 +124,12 @@ impl ConfigKeeper {
         None
     }
 
+    /// Reads the file again at once, for milescale itself has just replaced it whole.
+    pub(crate) fn read_again(&mut self, notes: &mut Vec<Note>) {
+        self.unsettled = Some(config_file::text(&self.workspace.config_file()));
+        self.look(notes);
+    }
+
     fn read(&self, seen: &Seen) -> Result<Interpreted, Vec<Problem>> {
         let mut interpreted = match seen {
             Err(problem) => return Err(vec![problem.clone()]),

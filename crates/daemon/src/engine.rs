@@ -67,6 +67,7 @@ pub struct Engine {
     /// Cycles since the start, and whether the first ones decide nothing that moves data.
     cycles: u32,
     waits: bool,
+    has_recovered: bool,
     /// A move that is to be carried out.
     wanted: Option<(Backend, Backend)>,
 }
@@ -96,6 +97,7 @@ impl Engine {
             sweeps: Sweeps::default(),
             cycles: 0,
             waits: patience == Patience::Wait,
+            has_recovered: false,
             wanted: None,
             workspace,
             mode,
@@ -104,7 +106,6 @@ impl Engine {
         };
         engine.read_history();
         engine.say_all(&notes);
-        engine.recover();
         engine.say_bad_config();
         engine
     }
@@ -209,6 +210,10 @@ impl Engine {
     }
 
     fn see(&mut self, hints: &Hints) -> Option<Duration> {
+        // Before anything is looked at, what a crash has left is dealt with.
+        if !std::mem::replace(&mut self.has_recovered, true) {
+            self.recover();
+        }
         let moment = Moment::now();
         let mut notes = Vec::new();
         if self.mode == Mode::Writing && hints.everything {
@@ -216,6 +221,9 @@ impl Engine {
             self.output.note(".milescale", made);
         }
         let folder_is_there = self.workspace.folder().is_dir();
+        if folder_is_there && self.sources.has_switched() {
+            self.config.read_again(&mut notes);
+        }
         // Without the folder, a missing configuration says nothing.
         let mut again = if folder_is_there { self.config.look(&mut notes) } else { None };
         if !notes.is_empty() {

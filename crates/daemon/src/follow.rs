@@ -76,7 +76,10 @@ impl Follower {
             _ => instant,
         };
         self.named = Some((marker.word.clone(), engine, since));
-        let by_file = marker.modified.and_then(|modified| now.duration_since(modified).ok()).unwrap_or_default();
+        // The age of the marker says nothing of a change of the engine.
+        let is_engine = self.followed.is_some_and(|it| it.engine.is_some() && it.engine != Some(engine));
+        let by_file = marker.modified.filter(|_| !is_engine).and_then(|modified| now.duration_since(modified).ok());
+        let by_file = by_file.unwrap_or_default();
         let stood = instant.duration_since(since).max(by_file);
         match &marker.word {
             Word::Empty if stood < EMPTY_FOR => {
@@ -186,6 +189,22 @@ mod tests {
         let word = || Word::Backend(Backend::Database);
         assert!(matches!(bench.see_with(word(), Engine::Postgresql, 10).0, Standing::Stale { .. }));
         assert_eq!(bench.see_with(word(), Engine::Postgresql, 2010).0, Standing::Named(postgresql));
+    }
+
+    #[test]
+    fn the_age_of_the_marker_is_not_that_of_a_changed_engine() {
+        let sqlite = InUse::new(Backend::Database, Engine::Sqlite);
+        let mut follower = Follower::new(None, None);
+        follower.switched(InUse::new(Backend::Database, Engine::Postgresql));
+        let (now, instant) = (SystemTime::now(), Instant::now());
+        let marker =
+            Marker { word: Word::Backend(Backend::Database), modified: now.checked_sub(Duration::from_hours(1)) };
+        let mut see = |milliseconds| {
+            let instant = instant + Duration::from_millis(milliseconds);
+            follower.judge(&marker, Engine::Sqlite, instant, now, &mut Vec::new()).0
+        };
+        assert!(matches!(see(0), Standing::Stale { .. }), "a configuration that is not read again yet");
+        assert_eq!(see(2000), Standing::Named(sqlite));
     }
 
     #[test]

@@ -164,6 +164,14 @@ impl Mover {
             return Err(why);
         }
         let (from, record) = (self.in_use()?, self.record()?);
+        let (_, named, _) = in_use(&self.workspace, &self.keeper)?;
+        if named != from && named != to {
+            return Err(format!(
+                "marker and configuration name {named}, and {from} is in use: other programs may write to {named}. \
+                 `milescale migrate {}` moves the milestones there, or writes back what stood there before",
+                named.backend
+            ));
+        }
         let mut tell = self.saying(tell);
         let mut context = self.context(stop, &mut tell);
         let plan = plan(&self.wish(from, to), &record, &mut context).map_err(|error| error.to_string())?;

@@ -106,6 +106,8 @@ pub struct MigrationStatus {
     pub paused: bool,
     /// How often milescale has switched here.
     pub switches: u64,
+    /// The number of the last switch that whoever looked has followed.
+    pub followed_switch: u64,
     /// Stores that were in use before, as people read them: swept or retired.
     pub old_stores: Vec<OldStore>,
     /// Changes of old stores that wait for `milescale import`.
@@ -265,6 +267,7 @@ fn migration(engine: &Engine) -> MigrationStatus {
         stuck: record.intent.as_ref().and_then(|intent| intent.stuck.clone()),
         paused: engine.is_paused(),
         switches: record.epoch,
+        followed_switch: engine.sources.epoch(),
         old_stores: record
             .old
             .iter()

@@ -4,7 +4,7 @@ use std::io;
 use std::time::{Duration, SystemTime};
 
 use jiff::Timestamp;
-use milescale_core::backend::{Backend, Engine, InUse};
+use milescale_core::backend::InUse;
 use milescale_core::base::Side;
 use milescale_core::config::Config;
 use milescale_core::timestamp;
@@ -100,11 +100,7 @@ impl Context<'_> {
 
 /// The side of a store: of `hybrid`, its files.
 pub(crate) fn side(store: InUse) -> Side {
-    match (store.backend, store.engine) {
-        (Backend::File | Backend::Hybrid, _) => Side::Files,
-        (Backend::Database, Some(Engine::Postgresql)) => Side::Postgresql,
-        (Backend::Database, _) => Side::Sqlite,
-    }
+    store.side()
 }
 
 /// Takes the migration's lock: held for the life of a migration, a recovery or a sweep.

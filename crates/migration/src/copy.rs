@@ -9,7 +9,7 @@ use std::time::{Duration, Instant};
 
 use jiff::Timestamp;
 use milescale_core::migration::Phase;
-use milescale_storage::store::{Draft, Touched};
+use milescale_storage::store::{Draft, Store, Touched};
 
 use crate::context::{Context, Error};
 use crate::level::{Leveled, Pair};
@@ -131,6 +131,18 @@ fn refuse_a_lost_source(pair: &mut Pair<'_>, ids: &BTreeSet<String>) -> Result<(
          again",
         known.len(),
         pair.source.name()
+    )))
+}
+
+/// A source that has lost many milestones since the plan counted them is taken for one that is not there.
+pub(crate) fn refuse_a_shrunk_source(source: &dyn Store, planned: u64, found: u64) -> Result<(), Error> {
+    if found + (MISSING as u64).max(planned / MISSING_PART as u64) >= planned {
+        return Ok(());
+    }
+    Err(Error::Refused(format!(
+        "source_unavailable: {} has {found} milestones, and had {planned} when the migration was planned; if the others \
+         are meant to be gone, migrate again",
+        source.name()
     )))
 }
 

@@ -75,8 +75,8 @@ pub fn migrate(
     let identity = Identity::of_or_drawn(context.workspace)
         .map_err(|error| Error::own(&context.workspace.shown(&context.workspace.identity()), &error))?;
     // Files that were retired are not in their place any more.
-    let is_there = |old: &Old| old.side == side(to) && (old.side != Side::Files || old.retired.is_none());
-    let was_old = side(from) != side(to) && record.old.iter().any(is_there);
+    let is_there = |old: &Old| old.side != Side::Files || old.retired.is_none();
+    let was_old = side(from) != side(to) && record.known(side(to), side(from)).as_ref().is_some_and(is_there);
     let (epoch, begun) = (record.epoch + 1, context.stamp());
     record.intent = Some(Intent {
         epoch,
@@ -96,7 +96,7 @@ pub fn migrate(
     let mut moving = Moving { context, record, from, to };
     (moving.context.tell)(Told::Started { from, to, milestones, automatic });
     let mut pace = Pace::new(from, to, milestones);
-    match moving.until_switched(&mut pace) {
+    match moving.until_switched(milestones, &mut pace) {
         Ok((milestones, paused)) => {
             let backup = moving.intent().and_then(|intent| intent.backup.clone());
             let later = moving.after_switch().err().map(|error| error.to_string());
@@ -130,7 +130,7 @@ impl Moving<'_, '_> {
     }
 
     /// Backup, copy, comparison and switch. How many milestones were compared, and how long the verbs were kept out.
-    fn until_switched(&mut self, pace: &mut Pace) -> Result<(u64, Duration), Error> {
+    fn until_switched(&mut self, planned: u64, pace: &mut Pace) -> Result<(u64, Duration), Error> {
         let (from, to) = (side(self.from), side(self.to));
         let mut source = self.context.open(self.from)?;
         let mut target = self.context.open(self.to)?;
@@ -151,6 +151,7 @@ impl Moving<'_, '_> {
         self.advance(Ended::Done)?;
         let mut pair = Pair { source: &mut *source, from, target: &mut *target, to, target_was_old, is_held: false };
         let compared = compare::compare(&mut pair, self.context, &mut |phase, done| pace.told(phase, done))?;
+        copy::refuse_a_shrunk_source(&*pair.source, planned, compared.count)?;
         let mut open = compared.differing;
         let old = self.old_target();
         let in_use = self.from;
@@ -237,8 +238,7 @@ impl Moving<'_, '_> {
 
     /// The target as an old store, where it is one.
     fn old_target(&self) -> Option<Old> {
-        let to = side(self.to);
-        self.record.old.iter().find(|old| old.side == to).cloned()
+        self.record.known(side(self.to), side(self.from))
     }
 
     /// What is to be done once the new store is in use. May be repeated.
@@ -433,6 +433,12 @@ impl Moving<'_, '_> {
     pub(crate) fn switched(&mut self) {
         let (from, to) = (side(self.from), side(self.to));
         let Some(intent) = self.record.intent.clone() else { return };
+        // A store that milescale had made the one in use and a person has left by hand is an old store too.
+        let left = self.record.in_use.filter(|left| left.side() != from && left.side() != to);
+        if let Some(left) = left.and_then(|left| self.record.known(left.side(), from)) {
+            self.record.old.retain(|old| old.side != left.side);
+            self.record.old.push(left);
+        }
         self.record.epoch = intent.epoch;
         self.record.in_use = Some(self.to);
         if from != to {

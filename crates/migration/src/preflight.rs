@@ -134,7 +134,7 @@ fn look_at_target(
     archived: &[String],
 ) -> Result<(), Error> {
     let to = side(wish.to);
-    let is_old = record.old.iter().any(|old| old.side == to);
+    let is_old = record.known(to, side(wish.from)).is_some();
     target.can_be_filled()?;
     // Where there is none yet, it is made.
     let ids = if target.exists()? { target.ids()? } else { Vec::new() };
@@ -186,7 +186,7 @@ fn strangers(target: &mut dyn Store, from: Side, ids: &[String], left_over: bool
 fn finished(plan: &mut Plan, source: &mut dyn Store, target: &mut dyn Store, archived: &[String]) -> Result<(), Error> {
     for id in archived {
         let Ok(id) = id.parse::<Id>() else { continue };
-        let Some(there) = target.held(&id)?.filter(|there| there.place.contains("/completed/")) else { continue };
+        let Some(there) = target.finished(&id)? else { continue };
         if there.content().value != source.get(&id)?.content().value {
             let reason = format!("another milestone {id} lies among the finished ones");
             plan.obstacle(&there.place, None, reason, "rename one of the two");

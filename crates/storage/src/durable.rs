@@ -212,12 +212,17 @@ pub fn remove_lock_folder(path: &Path) {
     let _ = fs::remove_dir(path);
 }
 
-/// Removes what a crash in [`replace`], [`publish`] or [`create`] left in `folder`. Only for the holder of the lock
-/// under which files are written there. Best effort: what stays does no harm.
+/// Removes what a crash in [`replace`], [`publish`] or [`create`] left in `folder`: temporary files of processes that are
+/// not alive. Best effort: what stays does no harm.
 pub fn remove_leftovers(folder: &Path) {
     let Ok(entries) = fs::read_dir(folder) else { return };
     for entry in entries.flatten() {
-        if entry.file_name().as_encoded_bytes().starts_with(TEMPORARY_PREFIX.as_bytes()) {
+        let name = entry.file_name();
+        let owner = name.to_str().and_then(|name| name.strip_prefix(TEMPORARY_PREFIX)?.split('-').next()?.parse().ok());
+        let Some(owner) = owner.and_then(rustix::process::Pid::from_raw) else { continue };
+        let is_ours = owner == rustix::process::getpid();
+        // A process id may have been given out again; then the file stays until that process has gone.
+        if !is_ours && rustix::process::test_kill_process(owner).is_err() {
             let _ = fs::remove_file(entry.path());
         }
     }
@@ -278,10 +283,14 @@ mod tests {
     #[test]
     fn leftovers_of_a_crash_go_and_nothing_else() {
         let folder = tempfile::tempdir().unwrap();
-        fs::write(folder.path().join(".milescale-tmp-7-0"), "half").unwrap();
-        fs::write(folder.path().join(".other"), "").unwrap();
+        let dead =
+            std::process::Command::new("true").spawn().and_then(|mut child| child.wait().map(|_| child.id())).unwrap();
+        let parent = std::os::unix::process::parent_id();
+        for name in [&format!(".milescale-tmp-{dead}-0"), &format!(".milescale-tmp-{parent}-0"), ".other"] {
+            fs::write(folder.path().join(name), "half").unwrap();
+        }
         remove_leftovers(folder.path());
-        assert_eq!(fs::read_dir(folder.path()).unwrap().count(), 1);
+        assert_eq!(fs::read_dir(folder.path()).unwrap().count(), 2, "what somebody is writing stays");
     }
 
     #[test]

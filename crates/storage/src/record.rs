@@ -146,6 +146,16 @@ impl Record {
         self.old.iter().filter(|old| old.retired.is_none())
     }
 
+    /// What is known of a store that was in use before, other than the one that is now: an old store, or the one that the
+    /// last switch made the store in use and that a person has left by hand.
+    pub fn known(&self, side: Side, in_use: Side) -> Option<Old> {
+        let listed = self.old.iter().find(|old| old.side == side).cloned();
+        let left = self.in_use.filter(|it| it.side() == side && side != in_use);
+        listed.or_else(|| {
+            left.map(|was| Old { side, was, name: was.to_string(), epoch: self.epoch, backup: None, retired: None })
+        })
+    }
+
     /// Adds a migration that is over.
     pub fn remember(&mut self, past: Past) {
         self.past.push(past);

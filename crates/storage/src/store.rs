@@ -279,6 +279,12 @@ pub trait Store: fmt::Debug + Send {
         }
     }
 
+    /// What lies among the finished milestones under this id.
+    fn finished(&mut self, id: &Id) -> Result<Option<Milestone>, StoreError> {
+        let _ = id;
+        Ok(None)
+    }
+
     /// Writes a milestone of another side where it belongs here, as [`Store::put`] does, and in the same step what it is as
     /// the base of that side.
     fn bring(&mut self, draft: &Draft, seen: Seen, from: Side) -> Result<(), StoreError>;

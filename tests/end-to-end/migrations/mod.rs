@@ -1,6 +1,10 @@
 //! Migrations with the real binary, compared by a script that shares no code with it.
 
+mod automatic;
+mod backups;
+mod interleaved;
 mod kills;
+mod storm;
 mod sweeps;
 mod ways;
 
@@ -135,6 +139,7 @@ fn contents(folder: &Path) -> Vec<(String, Vec<u8>)> {
     let mut found: Vec<_> = fs::read_dir(folder)
         .unwrap()
         .map(|entry| entry.unwrap())
+        .filter(|entry| entry.path().extension().is_some_and(|extension| extension == "yaml"))
         .map(|entry| (entry.file_name().into_string().unwrap(), fs::read(entry.path()).unwrap()))
         .collect();
     found.sort();
@@ -144,12 +149,12 @@ fn contents(folder: &Path) -> Vec<(String, Vec<u8>)> {
 /// The script, started once a process.
 struct Verifier(Mutex<(ChildStdin, BufReader<ChildStdout>)>);
 
+#[allow(clippy::zombie_processes, reason = "it lives as long as the process")]
 fn verifier() -> &'static Verifier {
     static VERIFIER: OnceLock<Verifier> = OnceLock::new();
     VERIFIER.get_or_init(|| {
         let script = repository().join("tests/verify.py");
         // It ends with its standard input, and so with this process; nobody waits for it.
-        #[allow(clippy::zombie_processes)]
         let started =
             Command::new("python3").arg(script).arg("--serve").stdin(Stdio::piped()).stdout(Stdio::piped()).spawn();
         let mut child = started.unwrap();

@@ -140,6 +140,16 @@ impl Sources {
         again
     }
 
+    /// The number of milescale's last switch that was followed.
+    pub(crate) fn epoch(&self) -> u64 {
+        self.epoch
+    }
+
+    /// Whether milescale has switched since the last look.
+    pub(crate) fn has_switched(&self) -> bool {
+        Record::load(&self.workspace).is_ok_and(|record| record.epoch > self.epoch)
+    }
+
     /// Goes along with a switch of milescale's own, whichever process has made it.
     fn follow_the_switch(&mut self) {
         match Record::load(&self.workspace) {

@@ -36,7 +36,7 @@ impl FileStore {
     }
 
     /// The finished milestone of an id.
-    pub(crate) fn finished(&self, id: &Id) -> Result<Option<Milestone>, StoreError> {
+    pub(super) fn finished_one(&self, id: &Id) -> Result<Option<Milestone>, StoreError> {
         let path = self.completed_path(id);
         Ok(self.content(&path)?.map(|(text, metadata)| self.milestone(&path, text, &metadata)))
     }

@@ -154,9 +154,13 @@ impl Store for FileStore {
     fn held(&mut self, id: &Id) -> Result<Option<Milestone>, StoreError> {
         match self.get(id) {
             Ok(milestone) => Ok(Some(milestone)),
-            Err(error) if error.problem == Problem::NotThere => self.finished(id),
+            Err(error) if error.problem == Problem::NotThere => self.finished_one(id),
             Err(error) => Err(error),
         }
+    }
+
+    fn finished(&mut self, id: &Id) -> Result<Option<Milestone>, StoreError> {
+        self.finished_one(id)
     }
 
     fn bring(&mut self, draft: &Draft, seen: Seen, from: Side) -> Result<(), StoreError> {

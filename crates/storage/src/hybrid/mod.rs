@@ -159,6 +159,10 @@ impl Store for HybridStore {
         self.files.held(id)
     }
 
+    fn finished(&mut self, id: &Id) -> Result<Option<Milestone>, StoreError> {
+        self.files.finished(id)
+    }
+
     fn bring(&mut self, draft: &Draft, seen: Seen, from: Side) -> Result<(), StoreError> {
         self.files.bring(draft, seen, from)?;
         self.index_it(&draft.id);
@@ -186,7 +190,17 @@ impl Store for HybridStore {
             return self.build();
         }
         self.files.survey(&Extent::Everything, SystemTime::UNIX_EPOCH)?;
-        let found = self.compare()?;
+        let mut found = self.compare()?;
+        // A file may have come since it was looked for: its row is another program's, and right.
+        let mut there = Vec::new();
+        for (id, (_, wanted)) in &found {
+            if wanted.is_none()
+                && id.parse::<Id>().is_ok_and(|id| self.files.find_one(&id).is_ok_and(|it| it.is_some()))
+            {
+                there.push(id.clone());
+            }
+        }
+        found.retain(|id, _| !there.contains(id));
         self.index.mend_all(&found)
     }
 
