@@ -86,6 +86,8 @@ paths! {
     base_db = ".milescale/base.db";
     /// Milestone files that a person, or the configuration, has retired.
     retired = ".milescale/retired";
+    /// The server of PostgreSQL that was used last, and its newest timeline.
+    timeline = ".milescale/postgresql.json";
     /// Backups.
     backups = "backups";
     /// What stands beside milestone files that are not in use any more.

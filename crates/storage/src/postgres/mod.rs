@@ -8,6 +8,7 @@ mod ledger;
 mod moving;
 mod owner;
 mod schema;
+mod timeline;
 mod url;
 
 use std::collections::BTreeMap;
@@ -31,6 +32,7 @@ use crate::store::{Draft, Extent, Milestone, Seen, Store, Survey, Touched};
 use crate::workspace::Workspace;
 use connection::{Access, Connection, Failed, Hurry, Outcome};
 use documents::{Table, count, text};
+use timeline::Timeline;
 
 /// Rows read at once.
 const PAGE: i64 = 500;
@@ -46,6 +48,8 @@ pub struct PostgresStore {
     table: Table,
     /// The table's epoch when it was adopted.
     epoch: Option<i64>,
+    /// The timeline of the server that is connected was compared.
+    is_compared: bool,
     /// Up to where the log of changes was read, once somebody has asked.
     watch: Option<changes::Mark>,
     flawed: BTreeMap<String, Flaw>,
@@ -68,6 +72,7 @@ impl PostgresStore {
             connection: Connection::new(url::read(url)?, statement_timeout)?,
             table: Table::new(schema),
             epoch: None,
+            is_compared: false,
             watch: None,
             flawed: BTreeMap::new(),
         })
@@ -75,9 +80,11 @@ impl PostgresStore {
 
     /// Connects, and on a new connection looks at the table's shape.
     fn open(&mut self) -> Result<(), StoreError> {
-        if !self.connection.connect()? && self.table.is_known() {
+        let is_new = self.connection.connect()?;
+        if !is_new && self.table.is_known() {
             return Ok(());
         }
+        self.is_compared &= !is_new;
         let mut table = self.table.clone();
         let looked = self.connection.transaction(Access::Read, Hurry::Yes, async |client| table.look(client).await);
         looked.map_err(Outcome::error)?;
@@ -136,6 +143,38 @@ impl PostgresStore {
         self.open()
     }
 
+    /// Refuses a server that was failed over and has come back. One whose functions milescale may not use is not compared.
+    fn compare_timeline(&mut self) -> Result<(), StoreError> {
+        if self.is_compared {
+            return Ok(());
+        }
+        let asked =
+            self.connection.transaction(Access::Read, Hurry::Yes, async |client| Ok(Timeline::of(client).await?));
+        let timeline = match asked.map_err(Outcome::error) {
+            Ok(timeline) => timeline,
+            Err(error) => {
+                self.is_compared = error.problem == Problem::Refused;
+                return Ok(());
+            }
+        };
+        let shown = self.workspace.shown(&self.workspace.timeline());
+        let compared = timeline.check(&self.workspace);
+        match compared.map_err(|error| StoreError::io(shown, "it cannot be read or written", &error))? {
+            Ok(()) => {
+                self.is_compared = true;
+                Ok(())
+            }
+            Err(newer) => {
+                let cause = format!(
+                    "it is of timeline {}, and timeline {newer} of the same server was seen before: it was failed over, and \
+                     is never written to; name the server that took over",
+                    timeline.number()
+                );
+                Err(StoreError::new(Problem::Unavailable, self.connection.shown(), cause))
+            }
+        }
+    }
+
     fn survey_table(&mut self) -> Result<StoreFigures, StoreError> {
         let (figures, flawed) = self.read(async |client, table| {
             let row = client.query_typed_one(&table.figures(), &[]).await?;
@@ -171,6 +210,7 @@ impl Store for PostgresStore {
             table.claim(client, &identity, &shown).await
         });
         self.epoch = Some(adopted.map_err(Outcome::error)?);
+        self.compare_timeline()?;
         if !self.table.has_own() {
             self.table.forget();
             self.open()?;

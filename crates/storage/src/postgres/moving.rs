@@ -218,6 +218,6 @@ impl PostgresStore {
 
     /// Adopts the table, unless that was done on this connection.
     pub(super) fn adopted(&mut self) -> Result<(), StoreError> {
-        if self.epoch.is_some() && self.table.has_own() { self.open() } else { self.adopt() }
+        if self.epoch.is_some() && self.table.has_own() && self.is_compared { self.open() } else { self.adopt() }
     }
 }

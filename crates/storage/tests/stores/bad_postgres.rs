@@ -168,6 +168,22 @@ fn tables_that_are_missing_strange_or_somebody_elses_are_refused() {
 }
 
 #[test]
+fn a_server_that_was_failed_over_and_comes_back_is_never_written_to() {
+    let bench = Bench::new(Kind::Postgres);
+    let server = bench.postgres.as_ref().unwrap();
+    let standby = server.standby();
+    store(&bench, &server.url()).put(&draft("a", "a: 1\n"), Seen::Nothing).unwrap();
+    until("the standby has it", || {
+        (standby.psql("plans", "SELECT count(*) FROM milestones WHERE id = 'a'") == "1").then_some(())
+    });
+    assert_eq!(standby.psql("postgres", "SELECT pg_promote()"), "t");
+    store(&bench, &standby.url()).put(&draft("b", "b: 1\n"), Seen::Nothing).unwrap();
+    let old = store(&bench, &server.url()).put(&draft("c", "c: 1\n"), Seen::Nothing).unwrap_err();
+    assert!(old.problem == Problem::Unavailable && old.to_string().contains("failed over"), "{old}");
+    assert_eq!(server.psql("plans", "SELECT count(*) FROM milestones WHERE id = 'c'"), "0");
+}
+
+#[test]
 fn certificates_are_checked() {
     let mut bench = Bench::new(Kind::Postgres);
     let authority = server(&mut bench).with_tls();
