@@ -94,6 +94,49 @@ fn way(from: &'static str, to: &'static str) -> usize {
     kills
 }
 
+/// Before the marker is renamed, everything that it will name is on the disk: each file that was written is synced after
+/// its last write, or its file system is.
+#[test]
+fn everything_is_on_the_disk_before_the_marker_names_it() {
+    for (from, to) in [("file", "sqlite"), ("sqlite", "file"), ("file", "hybrid")] {
+        let moved = prepared(None, "", from);
+        if to == "file" {
+            // A target that is empty: each file is made anew.
+            fs::remove_dir_all(moved.workspace.path(".milescale")).unwrap();
+            fs::remove_dir_all(moved.workspace.path("active")).unwrap();
+        }
+        let log = moved.workspace.root().join("operations");
+        assert_eq!(die(&moved, to, "any:0:count", Some(&log)).0, 0, "{from} → {to}");
+        let text = fs::read_to_string(log).unwrap();
+        let operations: Vec<(&str, &str)> =
+            text.lines().filter_map(|it| it.split_once(' ')?.1.split_once(' ')).collect();
+        let named = |path: &str| path.ends_with("config/storage-backend.txt");
+        let switch = operations.iter().position(|(kind, path)| *kind == "rename" && named(path)).unwrap();
+        let before = &operations[..switch];
+        let folder = moved.workspace.path("").to_str().unwrap().trim_end_matches('/').to_owned();
+        let is_data = |path: &str| {
+            let inside = path.strip_prefix(&folder).unwrap_or_default();
+            inside.starts_with("/active/")
+                || inside == "/enterprise.db"
+                || inside == "/index.db"
+                || inside.contains("-switch-")
+        };
+        let mut checked = 0;
+        for (at, (kind, path)) in before.iter().enumerate().filter(|(_, (_, path))| is_data(path)) {
+            if *kind != "write" && *kind != "rename" {
+                continue;
+            }
+            let synced = before[at..].iter().any(|(kind, synced)| {
+                *kind == "fsync" && (synced == path || (path.contains("/active/") && synced.ends_with("/active")))
+            });
+            assert!(synced, "{from} → {to}: {kind} {path} is not synced before the switch: {before:#?}");
+            checked += 1;
+        }
+        assert!(checked > 0, "{from} → {to}");
+        assert_eq!(operations[switch + 1].0, "fsync", "and the marker's folder after it");
+    }
+}
+
 macro_rules! ways {
     ($($name:ident: $from:literal $to:literal;)*) => {
         $(#[test] fn $name() { assert!(way($from, $to) > 100); })*
