@@ -4,15 +4,14 @@
 use std::collections::{BTreeMap, BTreeSet};
 use std::time::{Duration, Instant};
 
-use milescale_core::backend::{Backend, InUse};
+use milescale_core::backend::InUse;
 use milescale_core::base::Side;
-use milescale_core::config::FilesAfter;
 use milescale_core::migration::{Ended, Phase, next};
 use milescale_storage::identity::Identity;
-use milescale_storage::record::{Intent, Old, Past, Record};
+use milescale_storage::ledger;
+use milescale_storage::record::{Intent, Old, Record};
 use milescale_storage::store::Store;
-use milescale_storage::switch::{self, Switch};
-use milescale_storage::{config_file, files, ledger};
+use milescale_storage::switch;
 
 use crate::context::{Context, Error, side};
 use crate::level::Pair;
@@ -20,16 +19,18 @@ use crate::sweep::{Holding, Sweeper};
 use crate::told::{Told, word};
 use crate::{backup, compare, copy};
 
+mod after;
+mod commit;
 mod pace;
 mod turn;
+mod undo;
+
+pub(crate) use commit::engine_of_file;
 
 use pace::Pace;
 
 /// How long an old target is swept before it is filled.
 const SWEEP_FOR: Duration = Duration::from_secs(15);
-
-/// How long the old side is swept at once after the switch; what comes later is swept by and by.
-const SWEEP_AFTER: Duration = Duration::from_secs(6);
 
 /// A migration that is done.
 #[derive(Debug, Clone, PartialEq)]
@@ -240,115 +241,6 @@ impl Moving<'_, '_> {
     fn old_target(&self) -> Option<Old> {
         self.record.known(side(self.to), side(self.from))
     }
-
-    /// What is to be done once the new store is in use. May be repeated.
-    pub(crate) fn after_switch(&mut self) -> Result<(), Error> {
-        let (from, to) = (side(self.from), side(self.to));
-        if from != to
-            && let Some(old) = self.record.old.iter().find(|old| old.side == from).cloned()
-        {
-            let mut current = self.context.open(self.to)?;
-            let mut sweeper = Sweeper::new(old, self.context.open(self.from)?, self.to, BTreeMap::new());
-            sweep_until_still(&mut sweeper, &mut *current, SWEEP_AFTER, self.context)?;
-            if from == Side::Files {
-                self.files_after(sweeper.store())?;
-            }
-        }
-        let ended = self.context.stamp();
-        if let Some(intent) = self.record.intent.take() {
-            let Intent { epoch, backup, automatic, .. } = intent;
-            let (from, to) = (self.from, self.to);
-            self.record.remember(Past { epoch, ended, from, to, backup, failed: None, automatic });
-        }
-        self.context.save(&self.record)
-    }
-
-    /// What becomes of the files after a move to a database.
-    fn files_after(&mut self, files: &mut dyn Store) -> Result<(), Error> {
-        let back = format!("milescale migrate {}", self.from.backend);
-        let note = format!(
-            "These milestones are kept in a database since {}: {}.\n\
-             The files are as they were then, and read-only. To change a milestone: milescale milestone put ID FILE\n\
-             To come back to files: {back}\n",
-            self.context.stamp(),
-            self.to
-        );
-        match self.context.config.migration.files_after {
-            FilesAfter::Keep => files.refuse_writes(Some(&note))?,
-            FilesAfter::Retire => {
-                let name = format!("{}", self.record.epoch);
-                files::retire(self.context.workspace, &name, &note)?;
-                let stamp = self.context.stamp();
-                for old in self.record.old.iter_mut().filter(|old| old.side == Side::Files) {
-                    old.retired = Some(stamp.clone());
-                }
-            }
-        }
-        Ok(())
-    }
-
-    /// A migration that failed before its switch: the target is cleared, unless a person wants to look at it.
-    pub(crate) fn undo(&mut self, reason: &str) {
-        let (from, to) = (self.from, self.to);
-        (self.context.tell)(Told::Failed { from, to, reason: reason.to_owned() });
-        let undone = self.scrap(reason);
-        match undone {
-            Ok(target_kept) => {
-                (self.context.tell)(Told::RolledBack { from, to, reason: reason.to_owned(), target_kept });
-            }
-            Err(error) => self.get_stuck(&error.to_string()),
-        }
-    }
-
-    fn scrap(&mut self, reason: &str) -> Result<bool, Error> {
-        if let Some(intent) = &mut self.record.intent {
-            intent.failed.get_or_insert_with(|| reason.to_owned());
-            if intent.phase != Phase::Scrapping {
-                self.advance(Ended::Failed)?;
-            }
-        }
-        let intent = self.record.intent.clone();
-        let Some(intent) = intent else { return Ok(false) };
-        if let Some(prepared) = &intent.prepared {
-            switch::discard(self.context.workspace, prepared)
-                .map_err(|error| Error::own("the prepared switch cannot be removed", &error))?;
-        }
-        let keep = !self.context.config.migration.rollback_on_failure;
-        let is_filled = side(self.from) != side(self.to) && !intent.target_was_old;
-        if is_filled && !keep {
-            let mut target = self.context.open(self.to)?;
-            if target.exists()? {
-                let left = target.clear(side(self.from), self.context.now())?;
-                if left > 0 {
-                    tracing::warn!(left, "milestones in the target that milescale has not brought there stay");
-                }
-            }
-        }
-        let ended = self.context.stamp();
-        let Intent { from, to, backup, automatic, failed, .. } = intent;
-        self.record.remember(Past { epoch: 0, ended, from, to, backup, failed, automatic });
-        self.record.intent = None;
-        self.context.save(&self.record)?;
-        Ok(is_filled && keep)
-    }
-
-    fn get_stuck(&mut self, why: &str) {
-        let reason = format!(
-            "the unfinished target cannot be cleared: {why}. {} is in use as before. Mend that, and run `milescale doctor \
-             --fix`, which tries again",
-            self.from
-        );
-        if let Some(intent) = &mut self.record.intent {
-            intent.stuck = Some(reason.clone());
-            if intent.phase == Phase::Scrapping {
-                intent.phase = Phase::Stuck;
-            }
-        }
-        if let Err(error) = self.context.save(&self.record) {
-            tracing::error!(%error, "the record of the migration cannot be written");
-        }
-        (self.context.tell)(Told::Stuck { from: self.from, to: self.to, reason });
-    }
 }
 
 /// Sweeps a target that is an old store until nothing waits.
@@ -371,84 +263,4 @@ fn sweep_until_still(
         std::thread::sleep(Duration::from_millis(200));
     }
     Ok(())
-}
-
-/// The engine that the configuration's file names, whatever the environment says.
-pub(crate) fn engine_of_file(context: &Context<'_>) -> Result<milescale_core::backend::Engine, Error> {
-    let path = context.workspace.config_file();
-    let refused = |what: String| Error::Refused(format!("{}: {what}", context.workspace.shown(&path)));
-    let text = config_file::text(&path).map_err(|problem| refused(problem.to_string()))?;
-    let Some(text) = text else { return Ok(milescale_core::config::Config::default().database.engine) };
-    let read = config_file::parse(&text);
-    let read =
-        read.map_err(|problems| refused(problems.iter().map(ToString::to_string).collect::<Vec<_>>().join("; ")))?;
-    Ok(read.config.database.engine)
-}
-
-impl Moving<'_, '_> {
-    /// Prepares the one rename that makes the target the store in use. To a database, the configuration names its engine
-    /// before the marker does.
-    fn prepared(&mut self) -> Result<Switch, Error> {
-        let epoch = self.intent().map_or(0, |intent| intent.epoch);
-        let engine = self.to.engine;
-        let differs = match engine {
-            Some(engine) => engine_of_file(self.context)? != engine,
-            None => false,
-        };
-        let between_engines = self.from.backend == Backend::Database && self.to.backend == Backend::Database;
-        let switch = match engine {
-            Some(engine) if between_engines => Switch::to_engine(self.context.workspace, engine, epoch)?,
-            Some(engine) if differs => {
-                let first = Switch::to_engine(self.context.workspace, engine, epoch)?;
-                first.commit().map_err(|error| Error::own("config/storage-config.yaml", &error))?;
-                Switch::to_backend(self.context.workspace, self.to.backend, epoch)?
-            }
-            _ => Switch::to_backend(self.context.workspace, self.to.backend, epoch)?,
-        };
-        if let Some(intent) = &mut self.record.intent {
-            intent.prepared = Some(switch.prepared().clone());
-        }
-        self.advance(Ended::Done)?;
-        Ok(switch)
-    }
-
-    /// The switch itself, and what makes it known to milescale's own commands. Under the switch's lock.
-    fn commit(&mut self, switch: &Switch) -> Result<(), Error> {
-        let renamed = switch.commit();
-        let prepared = switch.prepared().clone();
-        // Where the rename happened and only its folder could not be synced, there is no way back.
-        let happened = renamed.is_ok() || switch::has_happened(self.context.workspace, &prepared).unwrap_or(true);
-        if !happened {
-            return renamed.map_err(|error| Error::own("the switch", &error));
-        }
-        if let Err(error) = &renamed {
-            tracing::error!(%error, "the switch may not be on the disk yet");
-        }
-        self.switched();
-        Ok(())
-    }
-
-    /// Writes down that the new store is in use. The rename itself says it too: where this cannot be written now, the
-    /// recovery does it.
-    pub(crate) fn switched(&mut self) {
-        let (from, to) = (side(self.from), side(self.to));
-        let Some(intent) = self.record.intent.clone() else { return };
-        // A store that milescale had made the one in use and a person has left by hand is an old store too.
-        let left = self.record.in_use.filter(|left| left.side() != from && left.side() != to);
-        if let Some(left) = left.and_then(|left| self.record.known(left.side(), from)) {
-            self.record.old.retain(|old| old.side != left.side);
-            self.record.old.push(left);
-        }
-        self.record.epoch = intent.epoch;
-        self.record.in_use = Some(self.to);
-        if from != to {
-            self.record.old.retain(|old| old.side != to && old.side != from);
-            let name = self.context.open(self.from).map(|store| store.name()).unwrap_or_default();
-            let (was, epoch, backup) = (self.from, intent.epoch, intent.backup);
-            self.record.old.push(Old { side: from, was, name, epoch, backup, retired: None });
-        }
-        if let Err(error) = self.advance(Ended::Done) {
-            tracing::error!(%error, "the switch is done and cannot be written down yet");
-        }
-    }
 }

@@ -216,6 +216,16 @@ pub trait Store: fmt::Debug + Send {
     /// When the figures cannot be had: then they are stale, never zero.
     fn survey(&mut self, extent: &Extent, now: SystemTime) -> Result<Survey, StoreError>;
 
+    /// The other workspace that it belongs to, as people read it, where it is not this one's.
+    fn owner(&mut self) -> Result<Option<String>, StoreError> {
+        Ok(None)
+    }
+
+    /// Makes it this workspace's, at a person's word: the other one is gone.
+    fn take_over(&mut self) -> Result<(), StoreError> {
+        Ok(())
+    }
+
     /// What would make it faster but changes a table that other programs made, so that only a person may ask for it; as
     /// the last look found it.
     fn improvement(&self) -> Option<&'static str> {

@@ -149,6 +149,13 @@ fn a_copy_made_in_the_middle_undoes_nothing_of_its_original() {
                 let said = copy.run(["milestone", "archive", "m-0"]);
                 assert!(said.code == 1 && said.err.contains("belongs to the workspace"), "{said:?}");
                 assert_eq!(moved.dump(), before);
+                // Where a person says that the original is gone, the copy goes on with its table.
+                assert_eq!(copy.run(["doctor", "--fix"]).code, 2, "it asks, and there is no terminal");
+                copy.run(["doctor", "--fix", "--yes"]);
+                let said = copy.run(["milestone", "archive", "m-0"]);
+                assert_eq!(said.code, 0, "{said:?}");
+                let said = moved.workspace.run(["milestone", "archive", "m-1"]);
+                assert!(said.code == 1 && said.err.contains("belongs to the workspace"), "{said:?}");
             }
         }
     }

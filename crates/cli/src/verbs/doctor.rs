@@ -1,12 +1,14 @@
 //! `milescale doctor`: each thing that could be wrong here, what it means, what to do.
 
 mod checks;
+mod moves;
 
 use std::process::ExitCode;
 
 use milescale_daemon::Access;
 use milescale_daemon::status::Status;
 use milescale_migration::Recovered;
+use milescale_storage::workspace::Workspace;
 use serde::Serialize;
 use serde_json::json;
 
@@ -64,6 +66,9 @@ fn fix(context: &Context, yes: bool) -> Result<(), Failure> {
     if Status::of(&engine).migration.stuck.is_some() {
         return unstick(context, yes);
     }
+    if take_over(engine.workspace(), yes)? {
+        return Ok(());
+    }
     let Some(improvement) = Status::of(&engine).store_improvement else {
         terminal::error("there is nothing here that doctor can do by itself");
         return Ok(());
@@ -80,6 +85,22 @@ fn fix(context: &Context, yes: bool) -> Result<(), Failure> {
         return Err(Failure::Failed("nothing was changed".to_owned()));
     }
     access.store.improve().map_err(|error| Failure::Failed(error.to_string()))
+}
+
+/// Takes over the table of a workspace that is gone. Whether there was one to take over.
+fn take_over(workspace: &Workspace, yes: bool) -> Result<bool, Failure> {
+    let mut access = Access::open(workspace, Context::environment()).map_err(Failure::Failed)?;
+    // One that cannot be asked is another check's matter.
+    let Ok(Some(owner)) = access.store.owner() else { return Ok(false) };
+    let question = format!(
+        "{} belongs to the workspace {owner}. Take it over? Only if that one is gone: two must not both write it.",
+        access.store.name()
+    );
+    if !yes && !terminal::asked(&question)? {
+        return Err(Failure::Failed("nothing was changed".to_owned()));
+    }
+    access.store.take_over()?;
+    Ok(true)
 }
 
 /// Tries again to undo a migration that is stuck.

@@ -32,7 +32,6 @@ use crate::store::{Draft, Extent, Milestone, Seen, Store, Survey, Touched};
 use crate::workspace::Workspace;
 use connection::{Access, Connection, Failed, Hurry, Outcome};
 use documents::{Table, count, text};
-use timeline::Timeline;
 
 /// Rows read at once.
 const PAGE: i64 = 500;
@@ -143,38 +142,6 @@ impl PostgresStore {
         self.open()
     }
 
-    /// Refuses a server that was failed over and has come back. One whose functions milescale may not use is not compared.
-    fn compare_timeline(&mut self) -> Result<(), StoreError> {
-        if self.is_compared {
-            return Ok(());
-        }
-        let asked =
-            self.connection.transaction(Access::Read, Hurry::Yes, async |client| Ok(Timeline::of(client).await?));
-        let timeline = match asked.map_err(Outcome::error) {
-            Ok(timeline) => timeline,
-            Err(error) => {
-                self.is_compared = error.problem == Problem::Refused;
-                return Ok(());
-            }
-        };
-        let shown = self.workspace.shown(&self.workspace.timeline());
-        let compared = timeline.check(&self.workspace);
-        match compared.map_err(|error| StoreError::io(shown, "it cannot be read or written", &error))? {
-            Ok(()) => {
-                self.is_compared = true;
-                Ok(())
-            }
-            Err(newer) => {
-                let cause = format!(
-                    "it is of timeline {}, and timeline {newer} of the same server was seen before: it was failed over, and \
-                     is never written to; name the server that took over",
-                    timeline.number()
-                );
-                Err(StoreError::new(Problem::Unavailable, self.connection.shown(), cause))
-            }
-        }
-    }
-
     fn survey_table(&mut self) -> Result<StoreFigures, StoreError> {
         let (figures, flawed) = self.read(async |client, table| {
             let row = client.query_typed_one(&table.figures(), &[]).await?;
@@ -216,6 +183,14 @@ impl Store for PostgresStore {
             self.open()?;
         }
         self.prune_log()
+    }
+
+    fn owner(&mut self) -> Result<Option<String>, StoreError> {
+        self.owned_by()
+    }
+
+    fn take_over(&mut self) -> Result<(), StoreError> {
+        self.make_ours()
     }
 
     fn improvement(&self) -> Option<&'static str> {

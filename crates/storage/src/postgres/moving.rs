@@ -204,6 +204,29 @@ impl PostgresStore {
         })
     }
 
+    /// The other workspace that the table belongs to.
+    pub(super) fn owned_by(&mut self) -> Result<Option<String>, StoreError> {
+        self.open()?;
+        if !self.table.has_own() {
+            return Ok(None);
+        }
+        let identity = self.identity()?;
+        let owner = self.read(async |client, table| Ok(table.owner(client).await?))?;
+        Ok(owner
+            .filter(|(number, _)| *number != identity.number)
+            .map(|(number, path)| format!("{path} (number {number})")))
+    }
+
+    /// Makes the table this workspace's.
+    pub(super) fn make_ours(&mut self) -> Result<(), StoreError> {
+        self.open()?;
+        let (identity, table) = (self.identity()?, self.table.clone());
+        let done = self
+            .connection
+            .transaction(Access::Write, Hurry::Yes, async |client| Ok(table.set_owner(client, &identity).await?));
+        done.map_err(Outcome::error)
+    }
+
     /// Drops what of the log is old enough.
     pub(super) fn prune_log(&mut self) -> Result<(), StoreError> {
         if self.watch.is_none() || !self.read(async |client, table| Ok(changes::is_there(client, table).await?))? {

@@ -69,6 +69,23 @@ impl Table {
         Ok(())
     }
 
+    /// The number and the path of the workspace that it belongs to.
+    pub(super) async fn owner(&self, client: &Client) -> Result<Option<(String, String)>, Error> {
+        let select = format!("SELECT workspace, path FROM {}milescale_meta", self.prefix);
+        let row = client.query_typed_opt(&select, &[]).await?;
+        row.map(|row| Ok((row.try_get(0)?, row.try_get(1)?))).transpose()
+    }
+
+    /// Makes it a workspace's, whatever it was before.
+    pub(super) async fn set_owner(&self, client: &Client, identity: &Identity) -> Result<(), Error> {
+        let update = format!("UPDATE {}milescale_meta SET workspace = $1, path = $2", self.prefix);
+        let values = [
+            (&identity.number as &(dyn tokio_postgres::types::ToSql + Sync), Type::TEXT),
+            (&identity.path, Type::TEXT),
+        ];
+        client.execute_typed(&update, &values).await.map(drop)
+    }
+
     /// Refuses a table that is another workspace's. The table's epoch: the number of moves that it has seen.
     pub(super) async fn is_ours(&self, client: &Client, identity: &Identity, shown: &str) -> Result<i64, Failed> {
         let select = format!("SELECT workspace, path, epoch FROM {}milescale_meta FOR SHARE", self.prefix);

@@ -5,7 +5,10 @@ use std::io;
 use serde::{Deserialize, Serialize};
 use tokio_postgres::{Client, Error};
 
+use super::PostgresStore;
+use super::connection::{Access, Hurry, Outcome};
 use crate::durable;
+use crate::error::{Problem, StoreError};
 use crate::read::{Symlinks, read_regular};
 use crate::workspace::Workspace;
 
@@ -45,5 +48,39 @@ impl Timeline {
 
     pub(super) fn number(self) -> i64 {
         self.timeline
+    }
+}
+
+impl PostgresStore {
+    /// Refuses a server that was failed over and has come back. One whose functions milescale may not use is not compared.
+    pub(super) fn compare_timeline(&mut self) -> Result<(), StoreError> {
+        if self.is_compared {
+            return Ok(());
+        }
+        let asked =
+            self.connection.transaction(Access::Read, Hurry::Yes, async |client| Ok(Timeline::of(client).await?));
+        let timeline = match asked.map_err(Outcome::error) {
+            Ok(timeline) => timeline,
+            Err(error) => {
+                self.is_compared = error.problem == Problem::Refused;
+                return Ok(());
+            }
+        };
+        let shown = self.workspace.shown(&self.workspace.timeline());
+        let compared = timeline.check(&self.workspace);
+        match compared.map_err(|error| StoreError::io(shown, "it cannot be read or written", &error))? {
+            Ok(()) => {
+                self.is_compared = true;
+                Ok(())
+            }
+            Err(newer) => {
+                let cause = format!(
+                    "it is of timeline {}, and timeline {newer} of the same server was seen before: it was failed over, and \
+                     is never written to; name the server that took over",
+                    timeline.number()
+                );
+                Err(StoreError::new(Problem::Unavailable, self.connection.shown(), cause))
+            }
+        }
     }
 }

@@ -8,7 +8,7 @@ use milescale_daemon::status::Status;
 use milescale_storage::workspace::Workspace;
 
 use super::super::status::Daemon;
-use super::{Finding, Level};
+use super::{Finding, Level, moves};
 
 pub(super) fn all(workspace: &Workspace, status: &Status, daemon: &Daemon) -> Vec<Finding> {
     [
@@ -17,7 +17,7 @@ pub(super) fn all(workspace: &Workspace, status: &Status, daemon: &Daemon) -> Ve
         uncounted(workspace),
         store(status),
         config(status),
-        moves(status),
+        moves::all(status),
         marker(workspace, status),
         logs(status),
         own(workspace, status),
@@ -28,16 +28,21 @@ pub(super) fn all(workspace: &Workspace, status: &Status, daemon: &Daemon) -> Ve
     .concat()
 }
 
-fn finding(level: Level, what: impl Into<String>, means: impl Into<String>, do_this: impl Into<String>) -> Finding {
+pub(super) fn finding(
+    level: Level,
+    what: impl Into<String>,
+    means: impl Into<String>,
+    do_this: impl Into<String>,
+) -> Finding {
     Finding { level, what: what.into(), means: means.into(), do_this: do_this.into() }
 }
 
-fn ok(what: impl Into<String>) -> Vec<Finding> {
+pub(super) fn ok(what: impl Into<String>) -> Vec<Finding> {
     vec![finding(Level::Ok, what, "", "")]
 }
 
 /// The findings, or one that says that all is well.
-fn or_ok(findings: Vec<Finding>, what: &str) -> Vec<Finding> {
+pub(super) fn or_ok(findings: Vec<Finding>, what: &str) -> Vec<Finding> {
     if findings.is_empty() { ok(what) } else { findings }
 }
 
@@ -155,75 +160,6 @@ fn config(status: &Status) -> Vec<Finding> {
         ));
     }
     or_ok(findings, "the configuration is valid")
-}
-
-/// What was moved, what is under way, what waits for a person.
-fn moves(status: &Status) -> Vec<Finding> {
-    let moves = &status.migration;
-    let mut findings = Vec::new();
-    if let Some(why) = &moves.stuck {
-        findings.push(finding(
-            Level::Wrong,
-            format!("a migration is stuck: {why}"),
-            "The store in use is as it was, and nothing is migrated until this is dealt with.",
-            "Mend what the line says, then `milescale doctor --fix` tries again.",
-        ));
-    } else if let Some(phase) = moves.phase {
-        findings.push(finding(
-            Level::Note,
-            format!("a migration is under way, or was interrupted, in the phase {phase}"),
-            "One that was interrupted is undone before its switch, and finished after it.",
-            "The daemon or `milescale check` does that by itself.",
-        ));
-    }
-    if moves.held > 0 {
-        findings.push(finding(
-            Level::Wrong,
-            format!("{} changes of an old store wait for a person", moves.held),
-            "So many files changed at once (a pull, a branch), and the store in use keeps what it has.",
-            "`milescale import` brings them over; or put the files back as they were.",
-        ));
-    }
-    if moves.conflicts > 0 {
-        findings.push(finding(
-            Level::Wrong,
-            format!("{} contents are in conflict with what is current", moves.conflicts),
-            "Both are kept; what is current is in the store in use.",
-            "`milescale conflicts` names them, `milescale conflicts resolve` decides.",
-        ));
-    }
-    findings.extend(moves.problems.iter().map(|problem| {
-        finding(
-            Level::Wrong,
-            problem.clone(),
-            "What other programs write there is not brought over until it can be read.",
-            "Mend what the line says; milescale notices by itself.",
-        )
-    }));
-    if moves.paused {
-        findings.push(finding(
-            Level::Note,
-            "automatic migrations are paused",
-            "Watching and recommending go on.",
-            "`milescale resume` lets them go on.",
-        ));
-    }
-    if let Some(why) = &moves.last_failure {
-        findings.push(finding(
-            Level::Wrong,
-            format!("{} attempts to migrate failed, the last because: {why}", moves.failed_attempts),
-            "The store in use is as it was. After three attempts it is left to a person.",
-            "Mend what the line says; `milescale migrate BACKEND --dry-run` tells all that stands against it.",
-        ));
-    }
-    for old in &moves.old_stores {
-        let what = match &old.retired {
-            Some(since) => format!("{} is an old store, retired since {since}", old.name),
-            None => format!("{} is an old store: what is written there is brought over", old.name),
-        };
-        findings.push(finding(Level::Ok, what, "", ""));
-    }
-    or_ok(findings, "no migration is under way, and nothing of one waits")
 }
 
 fn marker(workspace: &Workspace, status: &Status) -> Vec<Finding> {

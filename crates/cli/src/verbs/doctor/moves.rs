@@ -1,0 +1,75 @@
+//! What `doctor` says of migrations.
+
+use milescale_daemon::status::Status;
+
+use super::checks::{finding, or_ok};
+use super::{Finding, Level};
+
+/// What was moved, what is under way, what waits for a person.
+pub(super) fn all(status: &Status) -> Vec<Finding> {
+    let moves = &status.migration;
+    let mut findings = Vec::new();
+    if let Some(why) = &moves.stuck {
+        findings.push(finding(
+            Level::Wrong,
+            format!("a migration is stuck: {why}"),
+            "The store in use is as it was, and nothing is migrated until this is dealt with.",
+            "Mend what the line says, then `milescale doctor --fix` tries again.",
+        ));
+    } else if let Some(phase) = moves.phase {
+        findings.push(finding(
+            Level::Note,
+            format!("a migration is under way, or was interrupted, in the phase {phase}"),
+            "One that was interrupted is undone before its switch, and finished after it.",
+            "The daemon or `milescale check` does that by itself.",
+        ));
+    }
+    if moves.held > 0 {
+        findings.push(finding(
+            Level::Wrong,
+            format!("{} changes of an old store wait for a person", moves.held),
+            "So many files changed at once (a pull, a branch), and the store in use keeps what it has.",
+            "`milescale import` brings them over; or put the files back as they were.",
+        ));
+    }
+    if moves.conflicts > 0 {
+        findings.push(finding(
+            Level::Wrong,
+            format!("{} contents are in conflict with what is current", moves.conflicts),
+            "Both are kept; what is current is in the store in use.",
+            "`milescale conflicts` names them, `milescale conflicts resolve` decides.",
+        ));
+    }
+    findings.extend(moves.problems.iter().map(|problem| {
+        finding(
+            Level::Wrong,
+            problem.clone(),
+            "What other programs write there is not brought over until it can be read.",
+            "Mend what the line says; milescale notices by itself.",
+        )
+    }));
+    if moves.paused {
+        findings.push(finding(
+            Level::Note,
+            "automatic migrations are paused",
+            "Watching and recommending go on.",
+            "`milescale resume` lets them go on.",
+        ));
+    }
+    if let Some(why) = &moves.last_failure {
+        findings.push(finding(
+            Level::Wrong,
+            format!("{} attempts to migrate failed, the last because: {why}", moves.failed_attempts),
+            "The store in use is as it was. After three attempts it is left to a person.",
+            "Mend what the line says; `milescale migrate BACKEND --dry-run` tells all that stands against it.",
+        ));
+    }
+    for old in &moves.old_stores {
+        let what = match &old.retired {
+            Some(since) => format!("{} is an old store, retired since {since}", old.name),
+            None => format!("{} is an old store: what is written there is brought over", old.name),
+        };
+        findings.push(finding(Level::Ok, what, "", ""));
+    }
+    or_ok(findings, "no migration is under way, and nothing of one waits")
+}

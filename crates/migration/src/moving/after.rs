@@ -1,0 +1,65 @@
+//! After the switch: the last writes of the old side, and what becomes of it.
+
+use std::collections::BTreeMap;
+use std::time::Duration;
+
+use milescale_core::base::Side;
+use milescale_core::config::FilesAfter;
+use milescale_storage::files;
+use milescale_storage::record::{Intent, Past};
+use milescale_storage::store::Store;
+
+use super::{Moving, sweep_until_still};
+use crate::context::{Error, side};
+use crate::sweep::Sweeper;
+
+/// How long the old side is swept at once after the switch; what comes later is swept by and by.
+const SWEEP_AFTER: Duration = Duration::from_secs(6);
+
+impl Moving<'_, '_> {
+    /// What is to be done once the new store is in use. May be repeated.
+    pub(crate) fn after_switch(&mut self) -> Result<(), Error> {
+        let (from, to) = (side(self.from), side(self.to));
+        if from != to
+            && let Some(old) = self.record.old.iter().find(|old| old.side == from).cloned()
+        {
+            let mut current = self.context.open(self.to)?;
+            let mut sweeper = Sweeper::new(old, self.context.open(self.from)?, self.to, BTreeMap::new());
+            sweep_until_still(&mut sweeper, &mut *current, SWEEP_AFTER, self.context)?;
+            if from == Side::Files {
+                self.files_after(sweeper.store())?;
+            }
+        }
+        let ended = self.context.stamp();
+        if let Some(intent) = self.record.intent.take() {
+            let Intent { epoch, backup, automatic, .. } = intent;
+            let (from, to) = (self.from, self.to);
+            self.record.remember(Past { epoch, ended, from, to, backup, failed: None, automatic });
+        }
+        self.context.save(&self.record)
+    }
+
+    /// What becomes of the files after a move to a database.
+    fn files_after(&mut self, files: &mut dyn Store) -> Result<(), Error> {
+        let back = format!("milescale migrate {}", self.from.backend);
+        let note = format!(
+            "These milestones are kept in a database since {}: {}.\n\
+             The files are as they were then, and read-only. To change a milestone: milescale milestone put ID FILE\n\
+             To come back to files: {back}\n",
+            self.context.stamp(),
+            self.to
+        );
+        match self.context.config.migration.files_after {
+            FilesAfter::Keep => files.refuse_writes(Some(&note))?,
+            FilesAfter::Retire => {
+                let name = format!("{}", self.record.epoch);
+                files::retire(self.context.workspace, &name, &note)?;
+                let stamp = self.context.stamp();
+                for old in self.record.old.iter_mut().filter(|old| old.side == Side::Files) {
+                    old.retired = Some(stamp.clone());
+                }
+            }
+        }
+        Ok(())
+    }
+}

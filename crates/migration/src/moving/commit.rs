@@ -1,0 +1,91 @@
+//! The one rename that makes the target the store in use: prepared, written down, done, made known.
+
+use milescale_core::backend::{Backend, Engine};
+use milescale_core::config::Config;
+use milescale_core::migration::Ended;
+use milescale_storage::config_file;
+use milescale_storage::record::Old;
+use milescale_storage::switch::{self, Switch};
+
+use super::Moving;
+use crate::context::{Context, Error, side};
+
+/// The engine that the configuration's file names, whatever the environment says.
+pub(crate) fn engine_of_file(context: &Context<'_>) -> Result<Engine, Error> {
+    let path = context.workspace.config_file();
+    let refused = |what: String| Error::Refused(format!("{}: {what}", context.workspace.shown(&path)));
+    let text = config_file::text(&path).map_err(|problem| refused(problem.to_string()))?;
+    let Some(text) = text else { return Ok(Config::default().database.engine) };
+    let read = config_file::parse(&text);
+    let read =
+        read.map_err(|problems| refused(problems.iter().map(ToString::to_string).collect::<Vec<_>>().join("; ")))?;
+    Ok(read.config.database.engine)
+}
+
+impl Moving<'_, '_> {
+    /// Prepares the one rename that makes the target the store in use. To a database, the configuration names its engine
+    /// before the marker does.
+    pub(super) fn prepared(&mut self) -> Result<Switch, Error> {
+        let epoch = self.intent().map_or(0, |intent| intent.epoch);
+        let engine = self.to.engine;
+        let differs = match engine {
+            Some(engine) => engine_of_file(self.context)? != engine,
+            None => false,
+        };
+        let between_engines = self.from.backend == Backend::Database && self.to.backend == Backend::Database;
+        let switch = match engine {
+            Some(engine) if between_engines => Switch::to_engine(self.context.workspace, engine, epoch)?,
+            Some(engine) if differs => {
+                let first = Switch::to_engine(self.context.workspace, engine, epoch)?;
+                first.commit().map_err(|error| Error::own("config/storage-config.yaml", &error))?;
+                Switch::to_backend(self.context.workspace, self.to.backend, epoch)?
+            }
+            _ => Switch::to_backend(self.context.workspace, self.to.backend, epoch)?,
+        };
+        if let Some(intent) = &mut self.record.intent {
+            intent.prepared = Some(switch.prepared().clone());
+        }
+        self.advance(Ended::Done)?;
+        Ok(switch)
+    }
+
+    /// The switch itself, and what makes it known to milescale's own commands. Under the switch's lock.
+    pub(super) fn commit(&mut self, switch: &Switch) -> Result<(), Error> {
+        let renamed = switch.commit();
+        let prepared = switch.prepared().clone();
+        // Where the rename happened and only its folder could not be synced, there is no way back.
+        let happened = renamed.is_ok() || switch::has_happened(self.context.workspace, &prepared).unwrap_or(true);
+        if !happened {
+            return renamed.map_err(|error| Error::own("the switch", &error));
+        }
+        if let Err(error) = &renamed {
+            tracing::error!(%error, "the switch may not be on the disk yet");
+        }
+        self.switched();
+        Ok(())
+    }
+
+    /// Writes down that the new store is in use. The rename itself says it too: where this cannot be written now, the
+    /// recovery does it.
+    pub(crate) fn switched(&mut self) {
+        let (from, to) = (side(self.from), side(self.to));
+        let Some(intent) = self.record.intent.clone() else { return };
+        // A store that milescale had made the one in use and a person has left by hand is an old store too.
+        let left = self.record.in_use.filter(|left| left.side() != from && left.side() != to);
+        if let Some(left) = left.and_then(|left| self.record.known(left.side(), from)) {
+            self.record.old.retain(|old| old.side != left.side);
+            self.record.old.push(left);
+        }
+        self.record.epoch = intent.epoch;
+        self.record.in_use = Some(self.to);
+        if from != to {
+            self.record.old.retain(|old| old.side != to && old.side != from);
+            let name = self.context.open(self.from).map(|store| store.name()).unwrap_or_default();
+            let (was, epoch, backup) = (self.from, intent.epoch, intent.backup);
+            self.record.old.push(Old { side: from, was, name, epoch, backup, retired: None });
+        }
+        if let Err(error) = self.advance(Ended::Done) {
+            tracing::error!(%error, "the switch is done and cannot be written down yet");
+        }
+    }
+}
