@@ -20,6 +20,7 @@ pub(crate) fn run(context: &Context, options: &StatusOptions) -> Result<ExitCode
     let daemon = Daemon::of(engine.workspace());
     status.daemon = daemon.status.clone();
     status.output_problems.clone_from(&daemon.output_problems);
+    status.migration.problems.extend(daemon.sweep_problems.iter().cloned());
     if options.json {
         let mut object = json!(status);
         object["daemon"]["last_look"] = json!(daemon.last_look);
@@ -42,6 +43,8 @@ pub(crate) struct Daemon {
     pub(crate) status: DaemonStatus,
     pub(crate) last_look: Option<String>,
     pub(crate) output_problems: Vec<String>,
+    /// Old stores that it cannot sweep now, and why.
+    pub(crate) sweep_problems: Vec<String>,
 }
 
 impl Daemon {
@@ -53,6 +56,7 @@ impl Daemon {
             status: DaemonStatus { running: holder.is_some(), pid: holder.flatten(), ..DaemonStatus::default() },
             last_look: text(&published["looked_at"]),
             output_problems: Vec::new(),
+            sweep_problems: Vec::new(),
         };
         daemon.status.last_cycle = text(&published["daemon"]["last_cycle"]);
         if daemon.status.running {
@@ -60,6 +64,8 @@ impl Daemon {
             daemon.status.not_watching = text(&published["daemon"]["not_watching"]);
             let problems = published["output_problems"].as_array().into_iter().flatten();
             daemon.output_problems = problems.filter_map(text).collect();
+            let problems = published["migration"]["problems"].as_array().into_iter().flatten();
+            daemon.sweep_problems = problems.filter_map(text).collect();
         }
         daemon
     }
@@ -81,8 +87,36 @@ impl Page<'_> {
         self.verdict();
         self.figures();
         self.reasons();
+        self.moves();
         self.wrong();
         self.daemon();
+    }
+
+    /// What was moved, what is under way, what waits for a person.
+    fn moves(&self) {
+        let moves = &self.status.migration;
+        let mut rows = Vec::new();
+        if let Some(phase) = moves.phase.filter(|_| moves.stuck.is_none()) {
+            rows.push(self.screen.paint(Style::Attention, &format!("under way: {}", phase.replace('_', " "))));
+        }
+        rows.extend(moves.stuck.iter().map(|why| self.screen.paint(Style::Bad, &format!("stuck: {why}"))));
+        if moves.paused {
+            rows.push(self.screen.paint(Style::Attention, "automatic migrations are paused (milescale resume)"));
+        }
+        for old in moves.old_stores.iter().filter(|old| old.retired.is_none()) {
+            rows.push(format!("what is written to the old store {} is brought over", old.name));
+        }
+        for (count, what) in [
+            (moves.held, "changes of an old store wait for `milescale import`"),
+            (moves.conflicts, "contents are in conflict; `milescale conflicts` names them"),
+        ] {
+            if count > 0 {
+                rows.push(self.screen.paint(Style::Bad, &format!("{count} {what}")));
+            }
+        }
+        for (number, row) in rows.iter().chain(&moves.problems).enumerate() {
+            self.row(if number == 0 { "migration" } else { "" }, row);
+        }
     }
 
     fn row(&self, label: &str, text: &str) {
