@@ -6,7 +6,6 @@ use std::ops::ControlFlow;
 
 use milescale_core::backend::{Backend, Engine, InUse};
 use milescale_core::id::Id;
-use milescale_core::migration::Phase;
 use milescale_storage::backup::{BackupStore, Metadata};
 use milescale_storage::error::Problem;
 use milescale_storage::store::{Draft, Milestone, Seen, Store};
@@ -14,7 +13,7 @@ use milescale_storage::store::{Draft, Milestone, Seen, Store};
 use crate::backup;
 use crate::context::{Context, Error};
 use crate::level::there;
-use crate::told::{Told, word};
+use crate::told::word;
 
 /// How often a milestone that somebody writes just now is tried.
 const TRIES: usize = 20;
@@ -51,10 +50,7 @@ pub fn store_of(word: &str) -> Option<InUse> {
 /// restored and others not; it can be repeated.
 pub fn restore(metadata: &Metadata, in_use: InUse, context: &mut Context<'_>) -> Result<Restored, Error> {
     let mut source = BackupStore::open(context.workspace, metadata)?;
-    let drafts_are_good = check(&mut source, context)?;
-    if let Some(flaw) = drafts_are_good {
-        return Err(Error::Refused(flaw));
-    }
+    check(&mut source, context)?;
     let mut target = context.open(in_use)?;
     let displaced = keep_what_is_there(&mut *target, in_use, context)?;
     let mut restored = Restored { into: in_use, displaced, written: 0, taken_out: 0 };
@@ -79,7 +75,8 @@ pub fn restore(metadata: &Metadata, in_use: InUse, context: &mut Context<'_>) ->
     Ok(restored)
 }
 
-fn check(source: &mut BackupStore, context: &Context<'_>) -> Result<Option<String>, Error> {
+/// Refuses a backup with a milestone that cannot be written, before anything is.
+fn check(source: &mut BackupStore, context: &Context<'_>) -> Result<(), Error> {
     let (mut flaw, now) = (None, context.now());
     source.scan(&mut |milestone| match Draft::of(&milestone, now) {
         Ok(_) => ControlFlow::Continue(()),
@@ -88,18 +85,14 @@ fn check(source: &mut BackupStore, context: &Context<'_>) -> Result<Option<Strin
             ControlFlow::Break(())
         }
     })?;
-    Ok(flaw)
+    flaw.map_or(Ok(()), |flaw| Err(Error::Refused(flaw)))
 }
 
 fn keep_what_is_there(target: &mut dyn Store, in_use: InUse, context: &mut Context<'_>) -> Result<String, Error> {
-    let (from, mut last) = (word(in_use), None::<Phase>);
+    let from = word(in_use);
     let root = context.workspace.root().to_string_lossy().into_owned();
     let restore = format!("milescale restore BACKUP_ID --workspace '{}'", root.replace('\'', r"'\''"));
-    let mut silent = |phase, _| -> Option<Told> {
-        last = Some(phase);
-        None
-    };
-    Ok(backup::take(target, (from, from), &restore, context, &mut silent)?.id)
+    Ok(backup::take(target, (from, from), &restore, context, &mut |_, _| None)?.id)
 }
 
 /// Writes one milestone, whatever stands there; what it displaces is kept by the store. Whether it was another one.
