@@ -160,7 +160,13 @@ fn check_moves_too_and_at_most_so_often_a_day() {
 
 #[test]
 fn a_stop_before_the_switch_undoes_the_move_at_once() {
-    let moved = Moved::new(None, "", 3000);
+    // A machine that stands still between the progress and the stop lets a small move end: then a larger one.
+    assert!([3000, 9000, 27_000].into_iter().any(is_undone_by_a_stop), "each move was faster than its stop");
+}
+
+/// Stops the daemon once it copies. Whether that was before the switch; where it was not, the move is done.
+fn is_undone_by_a_stop(count: usize) -> bool {
+    let moved = Moved::new(None, "", count);
     moved.configure("  migration:\n    auto_migrate: true\n  thresholds:\n    milestone_count: {file_to_hybrid: 5, hybrid_to_database: 10}\n");
     let workspace = &moved.workspace;
     workspace.age_marker(30);
@@ -174,13 +180,17 @@ fn a_stop_before_the_switch_undoes_the_move_at_once() {
     workspace.until_event("migration_progress", 1);
     let (code, log) = daemon.stop();
     assert_eq!(code, 0, "{log}");
-    assert_eq!(moved.named(), "file");
-    assert_eq!(workspace.until_event("migration_rolled_back", 1)["details"]["reason"], "it was asked to stop");
     assert_eq!(moved.dump(), before);
     assert!(workspace.read(".milescale/migration.json").contains("\"intent\": null"));
+    if moved.named() == "sqlite" {
+        return false;
+    }
+    assert_eq!(moved.named(), "file");
+    assert_eq!(workspace.until_event("migration_rolled_back", 1)["details"]["reason"], "it was asked to stop");
     // It was nobody's failure: it is carried out once the daemon runs again.
     let daemon = workspace.daemon_at_once(["--interval", "0.2"]);
     workspace.until_event("migration_completed", 1);
     drop(daemon);
     assert_eq!(moved.dump(), before);
+    true
 }
