@@ -155,8 +155,13 @@ fn verifier() -> &'static Verifier {
     VERIFIER.get_or_init(|| {
         let script = repository().join("tests/verify.py");
         // It ends with its standard input, and so with this process; nobody waits for it.
-        let started =
-            Command::new("python3").arg(script).arg("--serve").stdin(Stdio::piped()).stdout(Stdio::piped()).spawn();
+        let started = Command::new("python3")
+            .arg(script)
+            .arg("--serve")
+            .stdin(Stdio::piped())
+            .stdout(Stdio::piped())
+            .stderr(Stdio::null())
+            .spawn();
         let mut child = started.unwrap();
         Verifier(Mutex::new((child.stdin.take().unwrap(), BufReader::new(child.stdout.take().unwrap()))))
     })
