@@ -73,3 +73,15 @@ fn pings_stop_when_the_process_hangs() {
     daemon.signal("CONT");
     manager.until("WATCHDOG=1");
 }
+
+#[test]
+fn a_migration_says_how_far_it_is() {
+    let mut workspace = workspace();
+    super::recommendation::recommend(&workspace);
+    workspace.write("config/storage-config.yaml", "storage: {migration: {auto_migrate: true}}\n");
+    let mut manager = Manager::of(&mut workspace, Duration::from_millis(200));
+    let daemon = workspace.daemon_at_once(["--interval", "0.2"]);
+    manager.until("STATUS=migrating file → hybrid");
+    manager.until("STATUS=optimal: hybrid, 36 milestones");
+    assert_eq!(daemon.stop().0, 0);
+}

@@ -363,3 +363,33 @@ fn everything_that_stands_against_a_move_is_said_at_once_with_file_line_and_reas
 fn contents_of_folders(folder: &std::path::Path) -> usize {
     fs::read_dir(folder).unwrap().count()
 }
+
+/// An undo that fails is a state of its own: said everywhere, nothing more is tried, and the old store is in use as before.
+#[test]
+fn an_undo_that_fails_is_stuck_until_a_person_has_mended_it() {
+    let moved = Moved::new(None, "", 5);
+    let before = moved.dump();
+    let mut command = moved.workspace.command(Moved::arguments("sqlite"));
+    command.env("LD_PRELOAD", shim()).env("FAULT", "rename:1:kill").env("FAULT_PATH", "storage-backend.txt");
+    assert!(!command.stdout(Stdio::null()).stderr(Stdio::null()).status().unwrap().success());
+    // The unfinished target is damaged before the next start.
+    moved.workspace.write("enterprise.db", "this is no database, and long enough to be taken for one that is damaged");
+    let daemon = moved.workspace.daemon(["--interval", "0.2"]);
+    let stuck = moved.workspace.until_event("migration_stuck", 1);
+    assert!(stuck["details"]["reason"].as_str().unwrap().contains("enterprise.db"), "{stuck}");
+    daemon.until("/migration/phase", "stuck");
+    let cycles = moved.workspace.events_named("scale_status").len();
+    moved.workspace.until_event("scale_status", cycles + 5);
+    assert_eq!(moved.workspace.events_named("migration_stuck").len(), 1, "said once, and nothing more is tried");
+    assert!(moved.workspace.run(["status"]).out.contains("stuck: "));
+    assert!(moved.workspace.run(["doctor"]).out.contains("a migration is stuck"));
+    assert!(moved.migrate("hybrid").err.contains("cannot be cleared"), "no other migration");
+    assert_eq!((moved.named().as_str(), moved.dump()), ("file", before.clone()));
+    assert_eq!(moved.workspace.run(["milestone", "show", "m-0"]).code, 0);
+    fs::remove_file(moved.workspace.path("enterprise.db")).unwrap();
+    assert_eq!(moved.workspace.run(["doctor", "--fix"]).code, 2, "it asks, and there is no terminal");
+    moved.workspace.run(["doctor", "--fix", "--yes"]);
+    moved.workspace.until_event("migration_rolled_back", 1);
+    assert_eq!(moved.migrate("sqlite").code, 0);
+    assert_eq!(moved.dump(), before);
+}
