@@ -1,9 +1,10 @@
 #!/usr/bin/env python3
-"""Writers of eight habits that never pause, while milescale moves the milestones to and fro; then every write is accounted for.
+"""Writers of nine habits that never pause, while milescale moves the milestones to and fro; then every write is accounted for.
 
     storm.py MILESCALE SEED [SEED ...] [--psql URL] [--control] [--seconds S]
 
-Each milestone has one writer (those of milescale's own verbs have several, which compare and set). A write adds a token,
+Each milestone has one writer; those of milescale's own verbs have several, which compare and set, and twins two, which add
+in one step: one where the marker says, one where it said before. A write adds a token,
 a key that no other write has, and counts where its program says 0. In the end each token that counted stands in what is
 current, or in a content that a conflict names; one written by milescale's verbs stands in what is current. Prints a JSON
 object a seed. Shares no code with milescale.
@@ -69,6 +70,8 @@ class Storm:
         for number in range(3):
             self.ids[f'verb-{number}'] = 'verb'
             self.strict.add(f'verb-{number}')
+        for number in range(3):
+            self.ids[f'twin-{number}'] = 'twin'
         for id in self.ids:
             self.written[id] = set()
             with open(self.path('active', id + '.yaml'), 'w') as file:
@@ -190,6 +193,42 @@ class Storm:
         except Exception as error:
             self.trouble.append(f'{id}: {error!r}')
 
+    def add(self, where, id, token):
+        """Adds a token to what stands there, in one step: two who do so never overwrite each other."""
+        if where in ('file', 'hybrid'):
+            path = self.path('active', id + '.yaml')
+            if not os.path.exists(path):
+                return False
+            with open(path, 'a') as file:
+                file.write(f't{token}: 1\n')
+            return True
+        if where == 'sqlite':
+            sql = f"UPDATE milestones SET data = json_set(data, '$.t{token}', 1) WHERE id = '{id}'; SELECT changes()"
+            said = self.run(['sqlite3', self.path('enterprise.db'), sql])
+        else:
+            sql = ('UPDATE "%s".milestones SET data = data || \'{"t%d": 1}\' WHERE id = \'%s\' RETURNING 1' % (self.schema, token, id))
+            said = self.run(['psql', '-X', '-q', '-A', '-t', '-v', 'ON_ERROR_STOP=1', '-d', self.url, '-c', sql])
+        return said.returncode == 0 and said.stdout.strip() == '1'
+
+    def twin(self, id, stale):
+        """One of two: one writes where the marker says, the other where it said before."""
+        last, before = self.where(), None
+        try:
+            while time.monotonic() < self.end:
+                now = self.where()
+                if now != last:
+                    # From file to hybrid and back, the files are the same.
+                    if {now, last} != {'file', 'hybrid'}:
+                        before = last
+                    last = now
+                where = before if stale else now
+                if where is not None and not (stale and {where, now} <= {'file', 'hybrid'}):
+                    token = self.token()
+                    self.count(id, token, self.add(where, id, token))
+                time.sleep(random.uniform(0.05, 0.3))
+        except Exception as error:
+            self.trouble.append(f'{id}: {error!r}')
+
     def verbs(self):
         try:
             while time.monotonic() < self.end:
@@ -285,7 +324,9 @@ class Storm:
             daemon = subprocess.Popen([self.binary, 'run', '--interval', '1'], cwd=self.root, env=self.environment,
                                       stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
         threads = [threading.Thread(target=self.writer, args=(id, habit))
-                   for id, habit in self.ids.items() if habit != 'verb']
+                   for id, habit in self.ids.items() if habit not in ('verb', 'twin')]
+        threads += [threading.Thread(target=self.twin, args=(id, stale))
+                    for id, habit in self.ids.items() if habit == 'twin' for stale in (False, True)]
         threads += [threading.Thread(target=self.verbs) for _ in range(0 if self.control else 2)]
         threads += [threading.Thread(target=self.mover)] if not self.control else []
         for thread in threads:

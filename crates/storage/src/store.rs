@@ -274,7 +274,7 @@ pub trait Store: fmt::Debug + Send {
     /// the old or the new content is there, whole. The content that it replaces is kept for a while.
     ///
     /// # Errors
-    /// [`Problem::Changed`](crate::error::Problem::Changed) where it is another content: then nothing has changed.
+    /// [`Problem::Changed`] where it is another content: then nothing has changed.
     fn put(&mut self, draft: &Draft, seen: Seen) -> Result<(), StoreError>;
 
     /// Writes an archived milestone if its content is what was seen, so that it counts no more.
@@ -356,7 +356,7 @@ pub trait Store: fmt::Debug + Send {
     /// Keeps every other writer out until [`Store::release`], where that can be done; readers go on.
     ///
     /// # Errors
-    /// [`Problem::Busy`](crate::error::Problem::Busy) where somebody else writes just now.
+    /// [`Problem::Busy`] where somebody else writes just now.
     fn hold(&mut self) -> Result<(), StoreError> {
         Ok(())
     }
