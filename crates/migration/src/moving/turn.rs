@@ -29,18 +29,19 @@ const AT_MOST: Duration = Duration::from_millis(150);
 impl Moving<'_, '_> {
     /// Switches. How long the milestone verbs were kept out, all tries together.
     pub(super) fn switch(&mut self, pair: &mut Pair<'_>) -> Result<Duration, Error> {
-        self.wait_for_quiet(pair)?;
+        let mut late = BTreeSet::new();
+        self.wait_for_quiet(pair, &mut late)?;
         let prepared = self.prepared()?;
         let (mut paused, mut why) = (Duration::ZERO, None);
         for attempt in 0..TRIES {
             self.context.go_on()?;
             if attempt > 0 {
                 sleep(Duration::from_millis(100));
-                self.catch_up_once(pair)?;
+                self.catch_up_once(pair, &mut late)?;
             }
             let started = Instant::now();
             let turn = switch::alone(self.context.workspace, PATIENCE)?;
-            let tried = self.try_to_switch(pair, &prepared);
+            let tried = self.try_to_switch(pair, &prepared, &mut late);
             drop(turn);
             paused = paused.max(started.elapsed());
             match tried {
@@ -55,31 +56,37 @@ impl Moving<'_, '_> {
     }
 
     /// Waits until nothing was written for a moment, but not for ever.
-    fn wait_for_quiet(&mut self, pair: &mut Pair<'_>) -> Result<(), Error> {
+    fn wait_for_quiet(&mut self, pair: &mut Pair<'_>, late: &mut BTreeSet<String>) -> Result<(), Error> {
         let end = Instant::now() + QUIET_WITHIN;
-        while !self.catch_up_once(pair)? && Instant::now() < end {
+        while !self.catch_up_once(pair, late)? && Instant::now() < end {
             sleep(Duration::from_millis(50));
         }
         Ok(())
     }
 
-    /// Brings over what was written since. Whether there was nothing.
-    fn catch_up_once(&mut self, pair: &mut Pair<'_>) -> Result<bool, Error> {
-        let mut open = copy::touched(pair, self.context)?;
-        open.extend(self.dirty()?);
-        let written = copy::settle(pair, self.context, &mut open)?;
-        Ok(written == 0 && open.is_empty())
+    /// Brings over what was written since; what cannot be brought over now stays among the late ones, for the source tells
+    /// it only once. Whether there was nothing.
+    fn catch_up_once(&mut self, pair: &mut Pair<'_>, late: &mut BTreeSet<String>) -> Result<bool, Error> {
+        late.extend(copy::touched(pair, self.context)?);
+        late.extend(self.dirty()?);
+        let written = copy::settle(pair, self.context, late)?;
+        Ok(written == 0 && late.is_empty())
     }
 
     /// Under the lock: what milescale's own verbs have written, and from a database what anybody has, for that is held
     /// still; then the rename. `false`: not all of it could be brought over in the time that others may be kept waiting.
-    fn try_to_switch(&mut self, pair: &mut Pair<'_>, prepared: &switch::Switch) -> Result<bool, Error> {
+    fn try_to_switch(
+        &mut self,
+        pair: &mut Pair<'_>,
+        prepared: &switch::Switch,
+        late: &mut BTreeSet<String>,
+    ) -> Result<bool, Error> {
         let started = Instant::now();
         if pair.from != Side::Files {
             pair.source.hold()?;
             pair.is_held = true;
         }
-        let brought = self.bring_the_last(pair, started);
+        let brought = self.bring_the_last(pair, started, late);
         let done = match brought {
             Ok(true) => self.commit(prepared).map(|()| true),
             other => other,
@@ -91,17 +98,30 @@ impl Moving<'_, '_> {
         done
     }
 
-    fn bring_the_last(&mut self, pair: &mut Pair<'_>, started: Instant) -> Result<bool, Error> {
-        let mut open: BTreeSet<String> = self.dirty()?.into_iter().collect();
+    fn bring_the_last(
+        &mut self,
+        pair: &mut Pair<'_>,
+        started: Instant,
+        late: &mut BTreeSet<String>,
+    ) -> Result<bool, Error> {
+        // Of files only milescale's own writers are kept out: what others save now is swept.
+        let mut due = BTreeSet::new();
         if pair.from != Side::Files {
             // Its writers are held: how many milestones there are must not matter here.
             match pair.source.touched((self.context.clock)())? {
-                Touched::Ids(ids) => open.extend(ids),
-                Touched::Everything => return Ok(false),
+                Touched::Ids(ids) => late.extend(ids),
+                Touched::Everything => {
+                    let why = "its log of changes was emptied, or too much was written at once; try again";
+                    return Err(Error::Refused(format!("{}: {why}", pair.source.name())));
+                }
             }
+            due.append(late);
         }
-        for id in open {
+        due.extend(self.dirty()?);
+        while let Some(id) = due.pop_first() {
             if started.elapsed() > AT_MOST || !self.is_level(pair, &id)? {
+                late.insert(id);
+                late.append(&mut due);
                 return Ok(false);
             }
         }

@@ -192,19 +192,24 @@ impl<'a, 'b> Act<'a, 'b> {
         };
         let kept = conflicts::keep(self.context.workspace, &conflict, &old.text, self.context.now());
         let (path, is_new) = kept.map_err(|error| Error::own(".milescale/conflicts", &error))?;
+        let current = judged.current.as_ref().map_or_else(|| self.current.name(), |current| current.place.clone());
+        let told = Told::Conflict {
+            id: judged.id.clone(),
+            kept_as: self.context.workspace.shown(&path),
+            place: old.place.clone(),
+            current,
+            reason,
+        };
+        self.conflicts += 1;
+        // Named before the base moves on; one that was kept by an attempt that died before it said so, once it has.
         if is_new {
-            self.conflicts += 1;
-            let current = judged.current.as_ref().map_or_else(|| self.current.name(), |current| current.place.clone());
-            (self.context.tell)(Told::Conflict {
-                id: judged.id.clone(),
-                kept_as: self.context.workspace.shown(&path),
-                place: old.place.clone(),
-                current,
-                reason,
-            });
+            (self.context.tell)(told.clone());
         }
         self.remember(judged)?;
         self.current.ledger()?.set(self.old.side, &[(judged.id.clone(), content)])?;
+        if !is_new {
+            (self.context.tell)(told);
+        }
         Ok(true)
     }
 
