@@ -2,7 +2,7 @@
 //! left, and says what it does in the scale events.
 
 use std::collections::BTreeMap;
-use std::time::{Duration, Instant, SystemTime};
+use std::time::{Duration, SystemTime};
 
 use jiff::Timestamp;
 use milescale_core::backend::{Backend, Engine, InUse};
@@ -247,17 +247,10 @@ impl Mover {
             let store = open(old.was).map_err(|error| error.to_string())?;
             let held = waiting.remove(&old.side).unwrap_or_default();
             let mut sweeper = Sweeper::new(old.clone(), store, in_use, held);
-            let end = Instant::now() + STILL_WITHIN;
-            loop {
-                let swept =
-                    sweeper.pass(&mut *current, Holding::Nothing, &mut context).map_err(|error| error.to_string())?;
-                imported += swept.imported;
-                conflicts += swept.conflicts;
-                if swept.waiting == 0 || Instant::now() >= end {
-                    break;
-                }
-                std::thread::sleep(Duration::from_millis(200));
-            }
+            let swept = sweeper.until_still(&mut *current, Holding::Nothing, STILL_WITHIN, &mut context);
+            let swept = swept.map_err(|error| error.to_string())?;
+            imported += swept.imported;
+            conflicts += swept.conflicts;
             held::save(&self.workspace, &waiting).map_err(|error| error.to_string())?;
         }
         Ok((imported, conflicts))

@@ -7,7 +7,7 @@ use milescale_core::config::Config;
 use milescale_core::line::{MetricsEntry, ScaleEvent};
 use milescale_storage::durable;
 use milescale_storage::jsonl::{Rotation, append};
-use milescale_storage::workspace::{OWN_GITIGNORE, Workspace};
+use milescale_storage::workspace::Workspace;
 
 /// Events that wait for a disk that takes them.
 const WAITING: usize = 200;
@@ -81,7 +81,7 @@ impl Output {
     /// Makes `.milescale/` with its `.gitignore`.
     pub(crate) fn own_folder(&self) -> io::Result<()> {
         self.folder(&self.workspace.own())?;
-        durable::create(&self.workspace.own_gitignore(), OWN_GITIGNORE.as_bytes()).map(drop)
+        durable::create_own_folder(&self.workspace)
     }
 
     /// Says a failure once, and once when it is over.

@@ -2,7 +2,6 @@
 //! touched meanwhile is read again until nothing more was.
 
 use std::collections::HashMap;
-use std::hash::{BuildHasher, BuildHasherDefault, DefaultHasher, Hash};
 use std::io;
 use std::ops::ControlFlow;
 
@@ -11,6 +10,7 @@ use milescale_core::migration::Phase;
 use milescale_storage::backup::{Metadata, Writer};
 use milescale_storage::store::{Milestone, Store, Touched};
 
+use crate::compare::hash;
 use crate::context::{Context, Error};
 use crate::level::there;
 use crate::told::Told;
@@ -18,7 +18,7 @@ use crate::told::Told;
 /// How often what was touched meanwhile is read again at most: writers that never pause do not keep a backup from ending.
 const PASSES: usize = 5;
 
-/// Takes a backup of a store. `ways` are the words of BACKUP_ID; `total` is how many milestones to expect.
+/// Takes a backup of a store. `ways` are the words of BACKUP_ID.
 ///
 /// # Errors
 /// When the store cannot be read, the disk does not take it, or somebody asked to stop: then nothing stays of it.
@@ -91,8 +91,4 @@ fn fill(
         }
     }
     Ok(written.len() as u64)
-}
-
-fn hash(of: impl Hash) -> u64 {
-    BuildHasherDefault::<DefaultHasher>::default().hash_one(of)
 }

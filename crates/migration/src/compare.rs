@@ -1,12 +1,11 @@
 //! Both stores read again, in full and by content, in both directions.
 
 use std::collections::{BTreeSet, HashMap};
-use std::hash::{BuildHasher, BuildHasherDefault, DefaultHasher};
+use std::hash::{BuildHasher, BuildHasherDefault, DefaultHasher, Hash};
 use std::ops::ControlFlow;
 
 use milescale_core::base::Content;
 use milescale_core::migration::Phase;
-
 use milescale_storage::ledger::AT_ONCE;
 
 use crate::context::{Context, Error};
@@ -30,8 +29,9 @@ fn short(content: &Content) -> [u8; 16] {
     short
 }
 
-fn hash(id: &str) -> u64 {
-    BuildHasherDefault::<DefaultHasher>::default().hash_one(id)
+/// Eight bytes for an id or a text, the same within a process: enough for a memory of many.
+pub(crate) fn hash(of: impl Hash) -> u64 {
+    BuildHasherDefault::<DefaultHasher>::default().hash_one(of)
 }
 
 /// Reads both stores. Every write to the source that ended before this began is seen. What is the same becomes the base

@@ -5,7 +5,6 @@ use std::time::{Duration, SystemTime};
 
 use jiff::Timestamp;
 use milescale_core::backend::InUse;
-use milescale_core::base::Side;
 use milescale_core::config::Config;
 use milescale_core::timestamp;
 use milescale_storage::durable;
@@ -14,7 +13,7 @@ use milescale_storage::lock::{self, Held, Share};
 use milescale_storage::open::Which;
 use milescale_storage::record::Record;
 use milescale_storage::store::Store;
-use milescale_storage::workspace::{OWN_GITIGNORE, Workspace};
+use milescale_storage::workspace::Workspace;
 
 use crate::told::Told;
 
@@ -91,16 +90,6 @@ impl Context<'_> {
         let shown = self.workspace.shown(&self.workspace.record());
         record.save(self.workspace).map_err(|error| Error::own(&shown, &error))
     }
-
-    /// The old stores that are swept, other than one, each with what it was.
-    pub(crate) fn sides(record: &Record, but: Option<Side>) -> Vec<(Side, InUse)> {
-        record.swept().filter(|old| Some(old.side) != but).map(|old| (old.side, old.was)).collect()
-    }
-}
-
-/// The side of a store: of `hybrid`, its files.
-pub(crate) fn side(store: InUse) -> Side {
-    store.side()
 }
 
 /// Takes the migration's lock: held for the life of a migration, a recovery or a sweep.
@@ -108,7 +97,6 @@ pub(crate) fn side(store: InUse) -> Side {
 /// # Errors
 /// When it cannot be had; `Ok(None)` where another process has it for all of `patience`.
 pub fn take_lock(workspace: &Workspace, patience: Duration) -> io::Result<Option<Held>> {
-    durable::create_folder(&workspace.own())?;
-    durable::create(&workspace.own_gitignore(), OWN_GITIGNORE.as_bytes())?;
+    durable::create_own_folder(workspace)?;
     lock::wait_for(&workspace.migration_lock(), Share::Alone, patience)
 }

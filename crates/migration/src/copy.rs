@@ -9,7 +9,7 @@ use std::time::{Duration, Instant};
 
 use jiff::Timestamp;
 use milescale_core::migration::Phase;
-use milescale_storage::store::{Draft, Store, Touched};
+use milescale_storage::store::{Draft, Milestone, Store, Touched};
 
 use crate::context::{Context, Error};
 use crate::level::{Leveled, Pair};
@@ -46,20 +46,12 @@ pub(crate) fn load(
     let mut count = 0;
     thread::scope(|scope| {
         let reader = scope.spawn(move || -> Result<(), Error> {
-            let mut flawed = Ok(());
             source.scan(&mut |milestone| {
-                let sent = match draft(&milestone, now) {
-                    // The other end is gone where it failed or was stopped.
-                    Ok(Some(draft)) => sender.send(draft).is_ok(),
-                    Ok(None) => true,
-                    Err(error) => {
-                        flawed = Err(error);
-                        false
-                    }
-                };
+                // The other end is gone where it failed or was stopped.
+                let sent = draft(&milestone, now).is_none_or(|draft| sender.send(draft).is_ok());
                 if sent { ControlFlow::Continue(()) } else { ControlFlow::Break(()) }
             })?;
-            flawed
+            Ok(())
         });
         let mut drafts = receiver.into_iter().map_while(|draft| {
             context.go_on().ok()?;
@@ -79,14 +71,10 @@ pub(crate) fn load(
 }
 
 /// A milestone to be loaded; one that cannot be read now (a file that is being written) is left for the passes that follow.
-fn draft(milestone: &milescale_storage::store::Milestone, now: Timestamp) -> Result<Option<Draft>, Error> {
-    match Draft::of(milestone, now) {
-        Ok(draft) => Ok(Some(draft)),
-        Err(flaw) => {
-            tracing::debug!(place = milestone.place, %flaw, "not brought over yet");
-            Ok(None)
-        }
-    }
+fn draft(milestone: &Milestone, now: Timestamp) -> Option<Draft> {
+    Draft::of(milestone, now)
+        .inspect_err(|flaw| tracing::debug!(place = milestone.place, %flaw, "not brought over yet"))
+        .ok()
 }
 
 /// Brings over what was written meanwhile, until a pass finds nothing new or only what writers that never pause have just

@@ -22,7 +22,7 @@ pub(crate) fn free_bytes(folder: &Path) -> Option<u64> {
 }
 
 /// The kind of file system, where it is one over a network.
-pub(crate) fn network_file_system(folder: &Path) -> Option<&'static str> {
+pub fn network_file_system(folder: &Path) -> Option<&'static str> {
     #[cfg(target_os = "linux")]
     {
         let kind = u64::try_from(statfs(folder).ok()?.f_type).ok()? & 0xffff_ffff;

@@ -13,7 +13,7 @@ use milescale_storage::record::{Intent, Old, Record};
 use milescale_storage::store::Store;
 use milescale_storage::switch;
 
-use crate::context::{Context, Error, side};
+use crate::context::{Context, Error};
 use crate::level::Pair;
 use crate::sweep::{Holding, Sweeper};
 use crate::told::{Told, word};
@@ -77,7 +77,7 @@ pub fn migrate(
         .map_err(|error| Error::own(&context.workspace.shown(&context.workspace.identity()), &error))?;
     // Files that were retired are not in their place any more.
     let is_there = |old: &Old| old.side != Side::Files || old.retired.is_none();
-    let was_old = side(from) != side(to) && record.known(side(to), side(from)).as_ref().is_some_and(is_there);
+    let was_old = from.side() != to.side() && record.known(to.side(), from.side()).as_ref().is_some_and(is_there);
     let (epoch, begun) = (record.epoch + 1, context.stamp());
     record.intent = Some(Intent {
         epoch,
@@ -132,7 +132,7 @@ impl Moving<'_, '_> {
 
     /// Backup, copy, comparison and switch. How many milestones were compared, and how long the verbs were kept out.
     fn until_switched(&mut self, planned: u64, pace: &mut Pace) -> Result<(u64, Duration), Error> {
-        let (from, to) = (side(self.from), side(self.to));
+        let (from, to) = (self.from.side(), self.to.side());
         let mut source = self.context.open(self.from)?;
         let mut target = self.context.open(self.to)?;
         // Whoever began to write before the intent was there has ended after this; who comes later notes what it writes.
@@ -202,7 +202,7 @@ impl Moving<'_, '_> {
         target_was_old: bool,
         pace: &mut Pace,
     ) -> Result<(), Error> {
-        let (from, to) = (side(self.from), side(self.to));
+        let (from, to) = (self.from.side(), self.to.side());
         let number = self.intent().map_or(0, |intent| intent.epoch);
         target.prepare()?;
         target.refuse_writes(None)?;
@@ -210,7 +210,7 @@ impl Moving<'_, '_> {
             // What an earlier attempt left for a person to look at.
             target.clear(from, self.context.now())?;
         }
-        let others: Vec<Side> = Context::sides(&self.record, Some(to)).into_iter().map(|(side, _)| side).collect();
+        let others: Vec<Side> = self.record.swept().map(|old| old.side).filter(|side| *side != to).collect();
         let old = self.old_target();
         let in_use = self.from;
         let mut pair = Pair { source, from, target, to, target_was_old, is_held: false };
@@ -239,7 +239,7 @@ impl Moving<'_, '_> {
 
     /// The target as an old store, where it is one.
     fn old_target(&self) -> Option<Old> {
-        self.record.known(side(self.to), side(self.from))
+        self.record.known(self.to.side(), self.from.side())
     }
 }
 
@@ -248,19 +248,5 @@ fn sweep_target(old: Option<&Old>, in_use: InUse, pair: &mut Pair<'_>, context: 
     let Some(old) = old else { return Ok(()) };
     let store = context.open(old.was)?;
     let mut sweeper = Sweeper::new(Old { retired: None, ..old.clone() }, store, in_use, BTreeMap::new());
-    sweep_until_still(&mut sweeper, &mut *pair.source, SWEEP_FOR, context)
-}
-
-/// Sweeps again and again until nothing waits, for so long at most.
-fn sweep_until_still(
-    sweeper: &mut Sweeper,
-    current: &mut dyn Store,
-    patience: Duration,
-    context: &mut Context<'_>,
-) -> Result<(), Error> {
-    let end = Instant::now() + patience;
-    while sweeper.pass(current, Holding::Nothing, context)?.waiting > 0 && Instant::now() < end {
-        std::thread::sleep(Duration::from_millis(200));
-    }
-    Ok(())
+    sweeper.until_still(&mut *pair.source, Holding::Nothing, SWEEP_FOR, context).map(drop)
 }

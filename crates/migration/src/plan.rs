@@ -11,7 +11,7 @@ use milescale_storage::record::Record;
 use milescale_storage::store::{Milestone, Store};
 use serde::Serialize;
 
-use crate::context::{Context, Error, side};
+use crate::context::{Context, Error};
 use crate::level::there;
 use crate::preflight;
 use crate::told::word;
@@ -75,7 +75,7 @@ pub struct Plan {
 
 /// How many times a store is read in a migration, and how much longer writing takes than reading.
 fn effort(to: InUse) -> f64 {
-    match side(to) {
+    match to.side() {
         Side::Files => 8.0,
         Side::Sqlite => 6.0,
         Side::Postgresql => 7.0,
@@ -104,7 +104,7 @@ pub fn plan(wish: &Wish, record: &Record, context: &mut Context<'_>) -> Result<P
         notes: Vec::new(),
         counted_no_more: Vec::new(),
     };
-    let moves = side(from) != side(to);
+    let moves = from.side() != to.side();
     let (mut before, mut stopped): (Option<(String, String)>, _) = (None, Ok(()));
     let (mut archived, mut doubtful) = (Vec::new(), Vec::new());
     source.scan(&mut |milestone: Milestone| {
@@ -127,7 +127,7 @@ pub fn plan(wish: &Wish, record: &Record, context: &mut Context<'_>) -> Result<P
     stopped?;
     plan.look_again(&mut *source, doubtful, context)?;
     plan.estimated_seconds = started.elapsed().as_secs_f64() * effort(to);
-    if moves && side(from) == Side::Files {
+    if moves && from.side() == Side::Files {
         plan.counted_no_more.clone_from(&archived);
     }
     preflight::look(&mut plan, wish, record, &mut *source, target, &archived, context)?;

@@ -7,7 +7,7 @@ use milescale_core::migration::Phase;
 use milescale_storage::record::Record;
 use milescale_storage::store::Store;
 
-use crate::context::{Context, Error, side};
+use crate::context::{Context, Error};
 use crate::machine;
 use crate::moving::engine_of_file;
 use crate::plan::{Plan, Wish};
@@ -38,7 +38,7 @@ pub(crate) fn look(
     under_way(plan, record, context);
     environment(plan, wish, context)?;
     machine(plan, wish, context);
-    let moves = side(wish.from) != side(wish.to);
+    let moves = wish.from.side() != wish.to.side();
     match target {
         Err(error) => plan.obstacle("the target", None, error.to_string(), ""),
         Ok(mut target) if moves => match look_at_target(plan, wish, record, source, &mut *target, archived) {
@@ -48,7 +48,7 @@ pub(crate) fn look(
         },
         Ok(_) => {}
     }
-    if moves && side(wish.from) == Side::Files && machine::is_in_git(context.workspace.root()) {
+    if moves && wish.from.side() == Side::Files && machine::is_in_git(context.workspace.root()) {
         plan.notes.push(
             "git keeps the milestone files: they stay where they are as they were, and are not what is current any more; \
              a checkout or pull that changes more than 5 of them waits for `milescale import`"
@@ -115,7 +115,7 @@ fn machine(plan: &mut Plan, wish: &Wish, context: &Context<'_>) {
             format!("it lies on a network file system ({kind}), where renames and locks are no ground to stand on");
         plan.obstacle(&context.workspace.shown(&folder), None, reason, "move the workspace to a local disk");
     }
-    let local_target = side(wish.to) != Side::Postgresql && side(wish.from) != side(wish.to);
+    let local_target = wish.to.side() != Side::Postgresql && wish.from.side() != wish.to.side();
     let factor = if plan.backup { BACKUP_FACTOR } else { 0 } + if local_target { TARGET_FACTOR } else { 1 };
     let needed = plan.bytes.saturating_mul(factor).saturating_add(plan.milestones * 512).saturating_add(SPARE);
     if let Some(free) = machine::free_bytes(&folder).filter(|free| *free < needed) {
@@ -133,14 +133,14 @@ fn look_at_target(
     target: &mut dyn Store,
     archived: &[String],
 ) -> Result<(), Error> {
-    let to = side(wish.to);
-    let is_old = record.known(to, side(wish.from)).is_some();
+    let to = wish.to.side();
+    let is_old = record.known(to, wish.from.side()).is_some();
     target.can_be_filled()?;
     // Where there is none yet, it is made.
     let ids = if target.exists()? { target.ids()? } else { Vec::new() };
     if !is_old && !ids.is_empty() {
         let left_over = record.past.iter().any(|past| past.to == wish.to && past.failed.is_some());
-        let strange = strangers(target, side(wish.from), &ids, left_over)?;
+        let strange = strangers(target, wish.from.side(), &ids, left_over)?;
         if !strange.is_empty() {
             let named = strange.iter().take(NAMED).cloned().collect::<Vec<_>>().join(", ");
             let more = if strange.len() > NAMED { ", …" } else { "" };

@@ -9,7 +9,7 @@ use milescale_storage::marker::{self, Word};
 use milescale_storage::record::Intent;
 use milescale_storage::{backup, durable, switch};
 
-use crate::context::{Context, Error, side};
+use crate::context::{Context, Error};
 use crate::moving::{Moving, engine_of_file};
 
 /// What there was to recover.
@@ -83,7 +83,7 @@ fn leave_the_original_alone(context: &Context<'_>) -> Result<(), Error> {
     let mut record = context.record()?;
     let shares = |it: Side| it == Side::Postgresql;
     record.old.retain(|old| !shares(old.side));
-    if let Some(intent) = record.intent.take_if(|intent| shares(side(intent.to)) || shares(side(intent.from)))
+    if let Some(intent) = record.intent.take_if(|intent| shares(intent.to.side()) || shares(intent.from.side()))
         && let Some(prepared) = &intent.prepared
     {
         // A copy's own: its marker goes on naming what it named when it was copied.

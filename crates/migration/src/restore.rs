@@ -2,11 +2,10 @@
 //! that displaces is kept, and backed up first.
 
 use std::collections::HashSet;
-use std::ops::ControlFlow;
 
 use milescale_core::backend::{Backend, Engine, InUse};
 use milescale_core::id::Id;
-use milescale_storage::backup::{BackupStore, Metadata};
+use milescale_storage::backup::{Backup, Metadata};
 use milescale_storage::error::Problem;
 use milescale_storage::store::{Draft, Milestone, Seen, Store};
 
@@ -49,21 +48,20 @@ pub fn store_of(word: &str) -> Option<InUse> {
 /// When the backup is damaged or holds what cannot be written: then nothing was changed. Later, some milestones are
 /// restored and others not; it can be repeated.
 pub fn restore(metadata: &Metadata, in_use: InUse, context: &mut Context<'_>) -> Result<Restored, Error> {
-    let mut source = BackupStore::open(context.workspace, metadata)?;
-    check(&mut source, context)?;
+    let source = Backup::open(context.workspace, metadata)?;
+    check(&source, context)?;
     let mut target = context.open(in_use)?;
     let displaced = keep_what_is_there(&mut *target, in_use, context)?;
     let mut restored = Restored { into: in_use, displaced, written: 0, taken_out: 0 };
-    let ids = source.ids()?;
-    for id in &ids {
+    for name in source.ids() {
         context.go_on()?;
-        let Ok(id) = id.parse::<Id>() else { continue };
-        if write(&source.get(&id)?, &id, &mut *target, context)? {
+        let Ok(id) = name.parse::<Id>() else { continue };
+        if write(&source.get(name)?, &id, &mut *target, context)? {
             restored.written += 1;
         }
     }
-    let wanted: HashSet<String> = ids.into_iter().collect();
-    for id in target.ids()?.into_iter().filter(|id| !wanted.contains(id)) {
+    let wanted: HashSet<&str> = source.ids().collect();
+    for id in target.ids()?.into_iter().filter(|id| !wanted.contains(id.as_str())) {
         context.go_on()?;
         let Ok(id) = id.parse::<Id>() else { continue };
         if let Some(there) = there(target.get(&id))? {
@@ -76,16 +74,13 @@ pub fn restore(metadata: &Metadata, in_use: InUse, context: &mut Context<'_>) ->
 }
 
 /// Refuses a backup with a milestone that cannot be written, before anything is.
-fn check(source: &mut BackupStore, context: &Context<'_>) -> Result<(), Error> {
-    let (mut flaw, now) = (None, context.now());
-    source.scan(&mut |milestone| match Draft::of(&milestone, now) {
-        Ok(_) => ControlFlow::Continue(()),
-        Err(found) => {
-            flaw = Some(format!("{}: {}: {found}; nothing was restored", milestone.place, milestone.id));
-            ControlFlow::Break(())
-        }
-    })?;
-    flaw.map_or(Ok(()), |flaw| Err(Error::Refused(flaw)))
+fn check(source: &Backup, context: &Context<'_>) -> Result<(), Error> {
+    for id in source.ids() {
+        let milestone = source.get(id)?;
+        Draft::of(&milestone, context.now())
+            .map_err(|flaw| Error::Refused(format!("{}: {id}: {flaw}; nothing was restored", milestone.place)))?;
+    }
+    Ok(())
 }
 
 fn keep_what_is_there(target: &mut dyn Store, in_use: InUse, context: &mut Context<'_>) -> Result<String, Error> {

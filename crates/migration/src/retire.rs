@@ -1,7 +1,7 @@
 //! Retiring an old store: it refuses writes with a message, is not swept any more, and nothing of it is dropped.
 
 use std::collections::BTreeMap;
-use std::time::{Duration, Instant};
+use std::time::Duration;
 
 use milescale_core::backend::InUse;
 use milescale_core::base::Side;
@@ -30,21 +30,12 @@ pub fn retire(side: Side, in_use: InUse, held: u64, context: &mut Context<'_>) -
     }
     let mut current = context.open(in_use)?;
     let mut sweeper = Sweeper::new(old.clone(), context.open(old.was)?, in_use, BTreeMap::new());
-    let (end, mut imported) = (Instant::now() + STILL_WITHIN, 0);
-    loop {
-        let swept = sweeper.pass(&mut *current, Holding::Batches, context)?;
-        imported += swept.imported;
-        if swept.held > 0 {
-            let held = swept.held;
-            return Err(Error::Refused(format!("{held} changes in {} wait for `milescale import`", old.name)));
-        }
-        if swept.waiting == 0 {
-            break;
-        }
-        if Instant::now() >= end {
-            return Err(Error::Refused(format!("{} is written to all the time; stop that first", old.name)));
-        }
-        std::thread::sleep(Duration::from_millis(200));
+    let swept = sweeper.until_still(&mut *current, Holding::Batches, STILL_WITHIN, context)?;
+    if swept.held > 0 {
+        return Err(Error::Refused(format!("{} changes in {} wait for `milescale import`", swept.held, old.name)));
+    }
+    if swept.waiting > 0 {
+        return Err(Error::Refused(format!("{} is written to all the time; stop that first", old.name)));
     }
     let message = format!("milescale: these milestones were moved to {in_use}; this store is retired");
     if side == Side::Files {
@@ -57,5 +48,5 @@ pub fn retire(side: Side, in_use: InUse, held: u64, context: &mut Context<'_>) -
         it.retired = Some(stamp.clone());
     }
     context.save(&record)?;
-    Ok(imported)
+    Ok(swept.imported)
 }

@@ -14,7 +14,7 @@ use milescale_storage::ledger::AT_ONCE;
 use milescale_storage::record::Old;
 use milescale_storage::store::{Milestone, Store, Touched};
 
-use crate::context::{Context, Error, side};
+use crate::context::{Context, Error};
 use crate::told::Told;
 
 /// How long a file must have stood still before it is taken over.
@@ -22,6 +22,9 @@ const STILL_FOR: Duration = Duration::from_secs(2);
 
 /// How long a milestone of a database must have been gone: two looks.
 const GONE_FOR: Duration = Duration::from_secs(1);
+
+/// When a change that has not stood still for long enough is looked at again.
+const AGAIN: Duration = Duration::from_millis(200);
 
 /// More changed files than this at once are a pull or a branch, and wait for a person.
 const AT_ONCE_AT_MOST: usize = 5;
@@ -72,7 +75,7 @@ pub struct Sweeper {
 impl Sweeper {
     /// The sweeper of an old store, for the store in use. `held` are the changes that were held before, by id.
     pub fn new(old: Old, store: Box<dyn Store>, in_use: InUse, held: BTreeMap<String, Option<Digest>>) -> Self {
-        Self { old, store, to: side(in_use), open: HashMap::new(), held }
+        Self { old, store, to: in_use.side(), open: HashMap::new(), held }
     }
 
     /// The old store.
@@ -117,6 +120,31 @@ impl Sweeper {
             self.open.extend(released.into_keys().map(|id| (id, Seen { text: None, since: now })));
         }
         self.judge_open(current, holding, context)
+    }
+
+    /// Looks again and again until nothing waits or has to be held, for so long at most. All passes together; `waiting` is what
+    /// was left then.
+    ///
+    /// # Errors
+    /// As [`Sweeper::pass`].
+    pub fn until_still(
+        &mut self,
+        current: &mut dyn Store,
+        holding: Holding,
+        patience: Duration,
+        context: &mut Context<'_>,
+    ) -> Result<Swept, Error> {
+        let end = Instant::now() + patience;
+        let (mut imported, mut conflicts) = (0, 0);
+        loop {
+            let swept = self.pass(current, holding, context)?;
+            imported += swept.imported;
+            conflicts += swept.conflicts;
+            if swept.waiting == 0 || swept.held > 0 || Instant::now() >= end {
+                return Ok(Swept { imported, conflicts, ..swept });
+            }
+            std::thread::sleep(AGAIN);
+        }
     }
 
     /// Ids that may differ from their base.

@@ -6,7 +6,7 @@
 
 mod reader;
 
-pub use reader::BackupStore;
+pub use reader::Backup;
 
 use std::fs;
 use std::io;
@@ -72,13 +72,8 @@ impl Writer {
         let id = names.into_iter().find(is_free).unwrap_or_default();
         let partial = partial(workspace, &id);
         durable::create_folder(&partial)?;
-        let file = Growing::create(&partial.join(MILESTONES))?;
+        let file = Growing::create(&milestones(&partial))?;
         Ok(Self { workspace: workspace.clone(), id, partial, file, running: Running::default(), bytes: 0 })
-    }
-
-    /// Its BACKUP_ID.
-    pub fn id(&self) -> &str {
-        &self.id
     }
 
     /// Writes a milestone, or writes it again.
@@ -116,7 +111,7 @@ impl Writer {
         ways: (&str, &str),
         now: Timestamp,
     ) -> io::Result<Metadata> {
-        self.file.finish(&self.partial.join(MILESTONES))?;
+        self.file.finish(&milestones(&self.partial))?;
         let keep = now.checked_add(jiff::SignedDuration::from_hours(24 * KEPT_DAYS)).unwrap_or(now);
         let metadata = Metadata {
             restore_command: restore.replace("BACKUP_ID", &self.id),
@@ -199,7 +194,7 @@ pub fn metadata(workspace: &Workspace, id: &str) -> Result<Metadata, String> {
 /// Whether its milestones are what was written: their number of bytes and their digest.
 pub fn verify(workspace: &Workspace, metadata: &Metadata) -> Result<(), String> {
     use std::io::Read as _;
-    let path = path(workspace, &metadata.id)?.join(MILESTONES);
+    let path = milestones(&path(workspace, &metadata.id)?);
     let shown = workspace.shown(&path);
     let failed = |error: io::Error| format!("{shown}: {error}");
     let (mut file, _) = crate::read::open_regular(&path, Symlinks::Refuse).map_err(failed)?;

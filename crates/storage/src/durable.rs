@@ -11,6 +11,8 @@ use std::sync::atomic::{AtomicU32, Ordering};
 
 use rustix::fs::{CWD, RenameFlags, renameat_with};
 
+use crate::workspace::{OWN_GITIGNORE, Workspace};
+
 const TEMPORARY_PREFIX: &str = ".milescale-tmp-";
 
 /// Whether a replacement must outlive a power cut.
@@ -40,26 +42,12 @@ pub fn create(path: &Path, content: &[u8]) -> io::Result<bool> {
     if path.symlink_metadata().is_ok() {
         return Ok(false);
     }
-    let temporary = written(path, content, Promise::Durable)?;
-    let linked = fs::hard_link(&temporary, path);
-    let _ = fs::remove_file(&temporary);
-    match linked {
-        Ok(()) => sync_folder(path).map(|()| true),
-        Err(error) if error.kind() == io::ErrorKind::AlreadyExists => Ok(false),
-        Err(error) => Err(error),
-    }
+    link_new(&written(path, content, Promise::Durable)?, path)
 }
 
 /// Like [`create`]; the content is made from the file's inode, which no copy of it has.
 pub fn create_marked(path: &Path, content: impl FnOnce(u64) -> String) -> io::Result<bool> {
-    let temporary = marked(path, content)?;
-    let linked = fs::hard_link(&temporary, path);
-    let _ = fs::remove_file(&temporary);
-    match linked {
-        Ok(()) => sync_folder(path).map(|()| true),
-        Err(error) if error.kind() == io::ErrorKind::AlreadyExists => Ok(false),
-        Err(error) => Err(error),
-    }
+    link_new(&marked(path, content)?, path)
 }
 
 /// Like [`replace`]; the content is made from the file's inode, which no copy of it has.
@@ -198,6 +186,12 @@ pub fn create_folder(path: &Path) -> io::Result<bool> {
     fs::create_dir_all(path).map(|()| true)
 }
 
+/// Makes milescale's own folder of a workspace with its `.gitignore`, where they are missing.
+pub fn create_own_folder(workspace: &Workspace) -> io::Result<()> {
+    create_folder(&workspace.own())?;
+    create(&workspace.own_gitignore(), OWN_GITIGNORE.as_bytes()).map(drop)
+}
+
 /// Makes the folder of a lock; one that is there is an error of kind `AlreadyExists`. Not durable: a lock dies with the
 /// machine.
 pub fn create_lock_folder(path: &Path) -> io::Result<()> {
@@ -244,6 +238,17 @@ fn temporary_beside(path: &Path) -> PathBuf {
     static COUNT: AtomicU32 = AtomicU32::new(0);
     let number = COUNT.fetch_add(1, Ordering::Relaxed);
     path.with_file_name(format!("{TEMPORARY_PREFIX}{}-{number}", std::process::id()))
+}
+
+/// Gives a temporary file a name that nobody has; `false`: somebody has it.
+fn link_new(temporary: &Path, path: &Path) -> io::Result<bool> {
+    let linked = fs::hard_link(temporary, path);
+    let _ = fs::remove_file(temporary);
+    match linked {
+        Ok(()) => sync_folder(path).map(|()| true),
+        Err(error) if error.kind() == io::ErrorKind::AlreadyExists => Ok(false),
+        Err(error) => Err(error),
+    }
 }
 
 fn put(temporary: &Path, path: &Path) -> io::Result<()> {

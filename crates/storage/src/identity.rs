@@ -9,7 +9,7 @@ use milescale_core::text::harmless;
 
 use crate::durable;
 use crate::read::{Symlinks, read_regular};
-use crate::workspace::{OWN_GITIGNORE, Workspace};
+use crate::workspace::Workspace;
 
 /// A workspace's identity.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -49,8 +49,7 @@ impl Identity {
         if let Some(identity) = Self::of(workspace)? {
             return Ok(identity);
         }
-        durable::create_folder(&workspace.own())?;
-        durable::create(&workspace.own_gitignore(), OWN_GITIGNORE.as_bytes())?;
+        durable::create_own_folder(workspace)?;
         let digits = random_digits()?;
         // Another process may have been first: what is there counts.
         durable::create_marked(&workspace.identity(), |inode| format!("{digits} {}\n", place_mark(inode)))?;

@@ -15,7 +15,7 @@ use crate::jsonl::{self, Rotation};
 use crate::lock::{self, Held, Share};
 use crate::read::{Symlinks, read_regular};
 use crate::record::Prepared;
-use crate::workspace::{OWN_GITIGNORE, Workspace};
+use crate::workspace::Workspace;
 use crate::{config_file, durable, yaml};
 
 /// The lock is held by this process until this is dropped.
@@ -49,8 +49,7 @@ pub fn alone(workspace: &Workspace, patience: Duration) -> Result<Turn, StoreErr
 
 fn take(workspace: &Workspace, path: &Path, share: Share, patience: Duration) -> Result<Held, StoreError> {
     let failed = |error: io::Error| StoreError::io(workspace.shown(path), "it cannot be locked", &error);
-    durable::create_folder(&workspace.own()).map_err(failed)?;
-    durable::create(&workspace.own_gitignore(), OWN_GITIGNORE.as_bytes()).map_err(failed)?;
+    durable::create_own_folder(workspace).map_err(failed)?;
     lock::wait_for(path, share, patience).map_err(failed)?.ok_or_else(|| {
         let cause = format!("another milescale holds it for more than {} s; try again", patience.as_secs());
         StoreError::new(Problem::Busy, workspace.shown(path), cause)

@@ -9,9 +9,9 @@ use milescale_storage::files;
 use milescale_storage::record::{Intent, Past};
 use milescale_storage::store::Store;
 
-use super::{Moving, sweep_until_still};
-use crate::context::{Error, side};
-use crate::sweep::Sweeper;
+use super::Moving;
+use crate::context::Error;
+use crate::sweep::{Holding, Sweeper};
 
 /// How long the old side is swept at once after the switch; what comes later is swept by and by.
 const SWEEP_AFTER: Duration = Duration::from_secs(6);
@@ -19,13 +19,13 @@ const SWEEP_AFTER: Duration = Duration::from_secs(6);
 impl Moving<'_, '_> {
     /// What is to be done once the new store is in use. May be repeated.
     pub(crate) fn after_switch(&mut self) -> Result<(), Error> {
-        let (from, to) = (side(self.from), side(self.to));
+        let (from, to) = (self.from.side(), self.to.side());
         if from != to
             && let Some(old) = self.record.old.iter().find(|old| old.side == from).cloned()
         {
             let mut current = self.context.open(self.to)?;
             let mut sweeper = Sweeper::new(old, self.context.open(self.from)?, self.to, BTreeMap::new());
-            sweep_until_still(&mut sweeper, &mut *current, SWEEP_AFTER, self.context)?;
+            sweeper.until_still(&mut *current, Holding::Nothing, SWEEP_AFTER, self.context)?;
             if from == Side::Files {
                 self.files_after(sweeper.store())?;
             }

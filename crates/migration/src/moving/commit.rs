@@ -8,7 +8,7 @@ use milescale_storage::record::Old;
 use milescale_storage::switch::{self, Switch};
 
 use super::Moving;
-use crate::context::{Context, Error, side};
+use crate::context::{Context, Error};
 
 /// The engine that the configuration's file names, whatever the environment says.
 pub(crate) fn engine_of_file(context: &Context<'_>) -> Result<Engine, Error> {
@@ -68,7 +68,7 @@ impl Moving<'_, '_> {
     /// Writes down that the new store is in use. The rename itself says it too: where this cannot be written now, the
     /// recovery does it.
     pub(crate) fn switched(&mut self) {
-        let (from, to) = (side(self.from), side(self.to));
+        let (from, to) = (self.from.side(), self.to.side());
         let Some(intent) = self.record.intent.clone() else { return };
         // A store that milescale had made the one in use and a person has left by hand is an old store too.
         let left = self.record.in_use.filter(|left| left.side() != from && left.side() != to);

@@ -5,7 +5,7 @@ use milescale_storage::record::{Intent, Past};
 use milescale_storage::switch;
 
 use super::Moving;
-use crate::context::{Error, side};
+use crate::context::Error;
 use crate::told::Told;
 
 impl Moving<'_, '_> {
@@ -36,11 +36,11 @@ impl Moving<'_, '_> {
                 .map_err(|error| Error::own("the prepared switch cannot be removed", &error))?;
         }
         let keep = !self.context.config.migration.rollback_on_failure;
-        let is_filled = side(self.from) != side(self.to) && !intent.target_was_old;
+        let is_filled = self.from.side() != self.to.side() && !intent.target_was_old;
         if is_filled && !keep {
             let mut target = self.context.open(self.to)?;
             if target.exists()? {
-                let left = target.clear(side(self.from), self.context.now())?;
+                let left = target.clear(self.from.side(), self.context.now())?;
                 if left > 0 {
                     tracing::warn!(left, "milestones in the target that milescale has not brought there stay");
                 }

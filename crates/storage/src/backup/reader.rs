@@ -1,32 +1,24 @@
-//! A backup as a [`Store`] that is only read: the source of a restore.
+//! A backup that is read: the source of a restore.
 
 use std::collections::BTreeMap;
 use std::fs::File;
 use std::io::{BufRead, BufReader};
-use std::ops::ControlFlow;
 use std::os::unix::fs::FileExt;
-use std::time::SystemTime;
 
-use jiff::Timestamp;
-use milescale_core::base::Side;
-use milescale_core::digest::Digest;
-use milescale_core::document::Flaw;
-use milescale_core::id::Id;
 use milescale_core::milestone::Columns;
 use milescale_core::value::Value;
 use serde::Deserialize;
 
 use super::{Metadata, milestones, path, verify};
 use crate::error::{Problem, StoreError};
-use crate::ledger::Ledger;
 use crate::read::{Symlinks, open_regular};
-use crate::store::{Draft, Extent, Milestone, Seen, Store, Survey, Touched};
+use crate::store::Milestone;
 use crate::workspace::Workspace;
 use crate::yaml;
 
 /// A backup, opened.
 #[derive(Debug)]
-pub struct BackupStore {
+pub struct Backup {
     shown: String,
     file: File,
     /// Where the line of each milestone is, and how long.
@@ -46,7 +38,7 @@ struct Line {
     gone: bool,
 }
 
-impl BackupStore {
+impl Backup {
     /// Opens a backup, after its digest was compared.
     ///
     /// # Errors
@@ -98,8 +90,17 @@ impl BackupStore {
         Ok(Milestone { id: line.id, text: bytes, value, columns, updated_at: line.updated_at, place })
     }
 
-    fn refused<R>(&self) -> Result<R, StoreError> {
-        Err(StoreError::new(Problem::Refused, &self.shown, "a backup is never written to"))
+    /// One milestone.
+    pub fn get(&self, id: &str) -> Result<Milestone, StoreError> {
+        match self.lines.get(id) {
+            Some((at, length)) => self.milestone(*at, *length),
+            None => Err(StoreError::new(Problem::NotThere, &self.shown, format!("there is no milestone {id}"))),
+        }
+    }
+
+    /// Every id that is in it, in their order.
+    pub fn ids(&self) -> impl Iterator<Item = &str> {
+        self.lines.keys().map(String::as_str)
     }
 }
 
@@ -107,78 +108,4 @@ fn unhex(digits: &str) -> Option<Vec<u8>> {
     let (pairs, rest) = digits.as_bytes().as_chunks::<2>();
     let byte = |pair: &[u8; 2]| u8::from_str_radix(std::str::from_utf8(pair).ok()?, 16).ok();
     if rest.is_empty() { pairs.iter().map(byte).collect() } else { None }
-}
-
-impl Store for BackupStore {
-    fn name(&self) -> String {
-        self.shown.clone()
-    }
-
-    fn survey(&mut self, _: &Extent, _: SystemTime) -> Result<Survey, StoreError> {
-        self.refused()
-    }
-
-    fn flawed(&self) -> BTreeMap<String, Flaw> {
-        BTreeMap::new()
-    }
-
-    fn get(&mut self, id: &Id) -> Result<Milestone, StoreError> {
-        match self.lines.get(id.as_str()) {
-            Some((at, length)) => self.milestone(*at, *length),
-            None => Err(StoreError::new(Problem::NotThere, &self.shown, format!("there is no milestone {id}"))),
-        }
-    }
-
-    fn scan(&mut self, visit: &mut dyn FnMut(Milestone) -> ControlFlow<()>) -> Result<(), StoreError> {
-        for (at, length) in self.lines.values() {
-            if visit(self.milestone(*at, *length)?).is_break() {
-                break;
-            }
-        }
-        Ok(())
-    }
-
-    fn put(&mut self, _: &Draft, _: Seen) -> Result<(), StoreError> {
-        self.refused()
-    }
-
-    fn archive(&mut self, _: &Draft, _: Digest) -> Result<(), StoreError> {
-        self.refused()
-    }
-
-    fn bring(&mut self, _: &Draft, _: Seen, _: Side) -> Result<(), StoreError> {
-        self.refused()
-    }
-
-    fn remove(&mut self, _: &Id, _: Digest, _: Timestamp) -> Result<(), StoreError> {
-        self.refused()
-    }
-
-    fn prepare(&mut self) -> Result<(), StoreError> {
-        self.refused()
-    }
-
-    fn load(&mut self, _: &mut dyn Iterator<Item = Draft>, _: Side, _: u64) -> Result<u64, StoreError> {
-        self.refused()
-    }
-
-    fn touched(&mut self, _: SystemTime) -> Result<Touched, StoreError> {
-        Ok(Touched::Ids(std::collections::BTreeSet::new()))
-    }
-
-    fn ledger(&mut self) -> Result<&mut dyn Ledger, StoreError> {
-        self.refused()
-    }
-
-    fn refuse_writes(&mut self, _: Option<&str>) -> Result<(), StoreError> {
-        self.refused()
-    }
-
-    fn check(&mut self) -> Result<Vec<String>, StoreError> {
-        Ok(Vec::new())
-    }
-
-    fn ids(&mut self) -> Result<Vec<String>, StoreError> {
-        Ok(self.lines.keys().cloned().collect())
-    }
 }

@@ -18,7 +18,6 @@ use crate::error::{Problem, StoreError};
 use crate::lock::{self, Held, Share};
 use crate::read::{Symlinks, read_regular};
 use crate::store::{Draft, Seen};
-use crate::workspace::OWN_GITIGNORE;
 use crate::yaml;
 
 /// How long a writer waits for another one of milescale's.
@@ -65,8 +64,7 @@ impl FileStore {
     pub(super) fn alone(&self) -> Result<Held, StoreError> {
         let path = self.workspace.write_lock();
         let failed = |error: io::Error| StoreError::io(self.workspace.shown(&path), "it cannot be locked", &error);
-        durable::create_folder(&self.workspace.own()).map_err(failed)?;
-        durable::create(&self.workspace.own_gitignore(), OWN_GITIGNORE.as_bytes()).map_err(failed)?;
+        durable::create_own_folder(&self.workspace).map_err(failed)?;
         lock::wait_for(&path, Share::Alone, PATIENCE).map_err(failed)?.ok_or_else(|| {
             let cause = "another milescale is writing milestones all the time; try again";
             StoreError::new(Problem::Busy, self.workspace.shown(&path), cause)

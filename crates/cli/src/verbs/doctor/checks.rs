@@ -5,6 +5,7 @@ use std::path::Path;
 
 use milescale_core::timestamp;
 use milescale_daemon::status::Status;
+use milescale_migration::network_file_system;
 use milescale_storage::workspace::Workspace;
 
 use super::super::status::Daemon;
@@ -243,16 +244,7 @@ fn own(workspace: &Workspace, status: &Status) -> Vec<Finding> {
 }
 
 fn file_system(workspace: &Workspace) -> Vec<Finding> {
-    let Ok(kind) = rustix::fs::statfs(workspace.folder()) else { return Vec::new() };
-    // The numbers of the kernel's table of file systems.
-    let network = match kind.f_type {
-        0x6969 => Some("NFS"),
-        0x517B | 0xFE53_4D42 | 0xFF53_4D42 => Some("SMB"),
-        0x0102_1997 => Some("9p"),
-        0x00C3_6400 => Some("Ceph"),
-        _ => None,
-    };
-    network.map_or_else(
+    network_file_system(&workspace.folder()).map_or_else(
         || ok("the workspace lies on a local file system"),
         |name| {
             vec![finding(
