@@ -18,6 +18,7 @@ use milescale_sensing::machine::Machine;
 use milescale_sensing::metrics::last_query_times;
 use milescale_sensing::watch::Hints;
 use milescale_storage::durable;
+use milescale_storage::record::Record;
 use milescale_storage::workspace::Workspace;
 use serde_json::{Value, json};
 
@@ -221,7 +222,8 @@ impl Engine {
             self.output.note(".milescale", made);
         }
         let folder_is_there = self.workspace.folder().is_dir();
-        if folder_is_there && self.sources.has_switched() {
+        let record = Record::load(&self.workspace);
+        if folder_is_there && record.as_ref().is_ok_and(|record| record.epoch > self.sources.epoch()) {
             self.config.read_again(&mut notes);
         }
         // Without the folder, a missing configuration says nothing.
@@ -229,7 +231,7 @@ impl Engine {
         if !notes.is_empty() {
             self.state.config_rejected = self.config.wrong();
         }
-        again = earlier(again, self.sources.look(hints, moment, self.config.config(), &mut notes));
+        again = earlier(again, self.sources.look(hints, moment, &record, self.config.config(), &mut notes));
         self.figures = Figures { machine: self.figures.machine, ..self.sources.figures(moment) };
         self.decide(moment);
         if self.mode == Mode::Writing {
@@ -240,7 +242,7 @@ impl Engine {
             // What is overwritten was said before.
             self.sources.mend();
         }
-        again = earlier(again, self.look_after_old_stores(hints));
+        again = earlier(again, self.look_after_old_stores(hints, &record));
         self.output.retry(self.config.config());
         again
     }

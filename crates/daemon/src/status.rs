@@ -257,9 +257,9 @@ fn migration(engine: &Engine) -> MigrationStatus {
         problems.push(format!("{}: {error}", workspace.shown(&workspace.held())));
         held::Held::new()
     });
-    let conflicts = conflicts::list(workspace).unwrap_or_else(|error| {
+    let conflicts = conflicts::count(workspace).unwrap_or_else(|error| {
         problems.push(format!("{}: {error}", workspace.shown(&workspace.conflicts())));
-        Vec::new()
+        0
     });
     let (failed_attempts, last_failure) = engine.failed_attempts();
     MigrationStatus {
@@ -274,7 +274,7 @@ fn migration(engine: &Engine) -> MigrationStatus {
             .map(|old| OldStore { side: old.side, name: old.name.clone(), retired: old.retired.clone() })
             .collect(),
         held: held.values().map(|held| held.len() as u64).sum(),
-        conflicts: conflicts.len() as u64,
+        conflicts,
         problems,
         failed_attempts,
         last_failure,

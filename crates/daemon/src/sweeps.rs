@@ -1,5 +1,6 @@
 //! Old stores looked after by the daemon: swept when something changed in them, and with each cycle.
 
+use std::io;
 use std::time::{Duration, Instant, SystemTime};
 
 use milescale_core::backend::InUse;
@@ -46,17 +47,18 @@ impl Sweeps {
         !self.due
     }
 
-    /// Sweeps what is due. When to look again without a hint.
+    /// Sweeps what is due into the store in use; `record` is what milescale had moved when the look began. When to look
+    /// again without a hint.
     pub(crate) fn pass(
         &mut self,
         workspace: &Workspace,
         config: &Config,
-        in_use: InUse,
-        current: &mut dyn Store,
+        record: &io::Result<Record>,
+        (in_use, current): (InUse, &mut dyn Store),
         hints: &Hints,
         told: &mut Vec<Told>,
     ) -> Option<Duration> {
-        let record = match Record::load(workspace) {
+        let record = match record {
             Ok(record) => record,
             Err(error) => {
                 self.problems = vec![format!("{}: {error}", workspace.shown(&workspace.record()))];
@@ -78,10 +80,14 @@ impl Sweeps {
         }
         // Another command may be at work, which sweeps too.
         let Ok(Some(_lock)) = take_lock(workspace, Duration::ZERO) else { return Some(AGAIN) };
+        // Before the lock was ours, another command may have moved the milestones: the next look goes by that.
+        if !Record::load(workspace).is_ok_and(|now| now == *record) {
+            return Some(AGAIN);
+        }
         if ask {
             self.asked = Some(Instant::now());
         }
-        self.know(&record, workspace, config, in_use);
+        self.know(record, workspace, config, in_use);
         let mut context =
             Context { workspace, config, clock: SystemTime::now, stop: &|| false, tell: &mut |it| told.push(it) };
         let again = self.sweep(current, &mut context);

@@ -25,14 +25,17 @@ const PASSES: usize = 5;
 pub(crate) fn take(
     store: &mut dyn Store,
     ways: (&str, &str),
-    restore: &str,
     context: &mut Context<'_>,
     progress: &mut dyn FnMut(Phase, u64) -> Option<Told>,
 ) -> Result<Metadata, Error> {
     let failed = |error: io::Error| Error::own("the backup cannot be written", &error);
     let mut writer = Writer::begin(context.workspace, ways.0, ways.1, context.now()).map_err(failed)?;
     match fill(store, &mut writer, context, progress) {
-        Ok(count) => writer.finish(count, &store.name(), restore, ways, context.now()).map_err(failed),
+        Ok(count) => {
+            let root = context.workspace.root().to_string_lossy().replace('\'', r"'\''");
+            let restore = format!("milescale restore BACKUP_ID --workspace '{root}'");
+            writer.finish(count, &store.name(), &restore, ways, context.now()).map_err(failed)
+        }
         Err(error) => {
             if let Err(also) = writer.abandon() {
                 tracing::warn!(%also, "what there is of the backup cannot be removed");

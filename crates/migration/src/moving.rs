@@ -166,10 +166,8 @@ impl Moving<'_, '_> {
     }
 
     fn back_up(&mut self, source: &mut dyn Store, pace: &mut Pace) -> Result<(), Error> {
-        let root = self.context.workspace.root().to_string_lossy().into_owned();
-        let restore = format!("milescale restore BACKUP_ID --workspace '{}'", root.replace('\'', r"'\''"));
         let ways = (word(self.from), word(self.to));
-        let metadata = backup::take(source, ways, &restore, self.context, &mut |phase, done| pace.told(phase, done))?;
+        let metadata = backup::take(source, ways, self.context, &mut |phase, done| pace.told(phase, done))?;
         if let Some(intent) = &mut self.record.intent {
             intent.backup = Some(metadata.id);
         }

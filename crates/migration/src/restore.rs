@@ -85,9 +85,7 @@ fn check(source: &Backup, context: &Context<'_>) -> Result<(), Error> {
 
 fn keep_what_is_there(target: &mut dyn Store, in_use: InUse, context: &mut Context<'_>) -> Result<String, Error> {
     let from = word(in_use);
-    let root = context.workspace.root().to_string_lossy().into_owned();
-    let restore = format!("milescale restore BACKUP_ID --workspace '{}'", root.replace('\'', r"'\''"));
-    Ok(backup::take(target, (from, from), &restore, context, &mut |_, _| None)?.id)
+    Ok(backup::take(target, (from, from), context, &mut |_, _| None)?.id)
 }
 
 /// Writes one milestone, whatever stands there; what it displaces is kept by the store. Whether it was another one.

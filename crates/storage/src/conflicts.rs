@@ -66,26 +66,35 @@ pub fn keep(workspace: &Workspace, conflict: &Conflict, text: &[u8], now: Timest
     Ok((path, is_new))
 }
 
+/// How many conflicts there are. Reads none of them.
+pub fn count(workspace: &Workspace) -> io::Result<u64> {
+    Ok(names(workspace)?.len() as u64)
+}
+
 /// Every conflict, oldest first.
 pub fn list(workspace: &Workspace) -> io::Result<Vec<Conflict>> {
+    let conflict = |name: String| {
+        let path = workspace.conflicts().join(&name);
+        let known = read_regular(&about(&path), Symlinks::Refuse, 1 << 20).ok();
+        let known = known.and_then(|(text, _)| serde_json::from_slice::<Conflict>(&text).ok());
+        let known = known.unwrap_or_else(|| unknown(&name, path.metadata().ok()));
+        Conflict { name, ..known }
+    };
+    Ok(names(workspace)?.into_iter().map(conflict).collect())
+}
+
+/// The names of all contents that are kept, sorted.
+fn names(workspace: &Workspace) -> io::Result<Vec<String>> {
     let entries = match fs::read_dir(workspace.conflicts()) {
         Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(Vec::new()),
         other => other?,
     };
-    let mut found = Vec::new();
+    let mut names = Vec::new();
     for entry in entries {
-        let path = entry?.path();
-        let Some(name) = path.file_name().and_then(|name| name.to_str()).filter(|name| name.ends_with(".yaml")) else {
-            continue;
-        };
-        let known = read_regular(&about(&path), Symlinks::Refuse, 1 << 20).ok();
-        let known = known.and_then(|(text, _)| serde_json::from_slice::<Conflict>(&text).ok());
-        let mut conflict = known.unwrap_or_else(|| unknown(name, path.metadata().ok()));
-        name.clone_into(&mut conflict.name);
-        found.push(conflict);
+        names.extend(entry?.file_name().into_string().ok().filter(|name| name.ends_with(".yaml")));
     }
-    found.sort_by(|one, other| one.name.cmp(&other.name));
-    Ok(found)
+    names.sort();
+    Ok(names)
 }
 
 /// The content of a conflict.

@@ -1,6 +1,7 @@
 //! Migrations in the engine: what a crash left is recovered before anything is looked at, old stores are swept, and a
 //! recommendation is carried out where the configuration says so.
 
+use std::io;
 use std::time::{Duration, SystemTime};
 
 use milescale_core::backend::{Backend, InUse};
@@ -55,18 +56,20 @@ impl Engine {
     }
 
     /// Recovers where a migration was interrupted meanwhile, and sweeps old stores. When to look again.
-    pub(super) fn look_after_old_stores(&mut self, hints: &Hints) -> Option<Duration> {
+    pub(super) fn look_after_old_stores(&mut self, hints: &Hints, record: &io::Result<Record>) -> Option<Duration> {
         if self.mode == Mode::ReadOnly {
             return None;
         }
-        let interrupted = Record::load(&self.workspace).is_ok_and(|record| record.intent.is_some());
+        let interrupted = record.as_ref().is_ok_and(|record| record.intent.is_some());
         if interrupted && self.recover() {
             return Some(Duration::from_millis(10));
         }
         let mut told = Vec::new();
         let config = self.config.config();
         let again = match self.sources.followed_store() {
-            Some((in_use, store)) => self.sweeps.pass(&self.workspace, config, in_use, store, hints, &mut told),
+            Some((in_use, store)) => {
+                self.sweeps.pass(&self.workspace, config, record, (in_use, store), hints, &mut told)
+            }
             None => None,
         };
         let imported = told.iter().any(|it| matches!(it, Told::Imported(..)));

@@ -4,6 +4,7 @@ mod opened;
 mod stores;
 
 use std::collections::{BTreeMap, BTreeSet};
+use std::io;
 use std::path::PathBuf;
 use std::time::{Duration, Instant, SystemTime};
 
@@ -112,17 +113,19 @@ impl Sources {
         }
     }
 
-    /// Looks at what the hints name. When to look again without a hint.
+    /// Looks at what the hints name; `record` is what milescale has moved. When to look again without a hint.
     pub(crate) fn look(
         &mut self,
         hints: &Hints,
         moment: Moment,
+        record: &io::Result<Record>,
         config: &Config,
         notes: &mut Vec<Note>,
     ) -> Option<Duration> {
         self.unavailable.clear();
         let mut again = None;
         if self.workspace.folder().is_dir() {
+            self.follow_the_switch(record);
             again = earlier(again, self.look_at_marker(hints, moment, config, notes));
             again = earlier(again, self.look_at_store(hints, moment, config));
             self.look_at_log(moment, notes);
@@ -145,17 +148,12 @@ impl Sources {
         self.epoch
     }
 
-    /// Whether milescale has switched since the last look.
-    pub(crate) fn has_switched(&self) -> bool {
-        Record::load(&self.workspace).is_ok_and(|record| record.epoch > self.epoch)
-    }
-
     /// Goes along with a switch of milescale's own, whichever process has made it.
-    fn follow_the_switch(&mut self) {
-        match Record::load(&self.workspace) {
-            Ok(Record { epoch, in_use: Some(in_use), .. }) if epoch > self.epoch => {
-                self.epoch = epoch;
-                self.follower.switched(in_use);
+    fn follow_the_switch(&mut self, record: &io::Result<Record>) {
+        match record {
+            Ok(Record { epoch, in_use: Some(in_use), .. }) if *epoch > self.epoch => {
+                self.epoch = *epoch;
+                self.follower.switched(*in_use);
                 (self.store, self.surveyed, self.store_failed, self.store_missed) = (None, None, None, true);
             }
             Ok(_) => {}
@@ -173,7 +171,6 @@ impl Sources {
         config: &Config,
         notes: &mut Vec<Note>,
     ) -> Option<Duration> {
-        self.follow_the_switch();
         match marker::read(&self.workspace.marker()) {
             Ok(marker) => {
                 self.marker_modified = marker.modified;
