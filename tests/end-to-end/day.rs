@@ -65,7 +65,8 @@ fn a_day_of_cycles_with_changes_keeps_memory_and_open_files_flat() {
     assert!(files_after <= files, "{files} → {files_after} open files");
     let state = fs::metadata(workspace.path(".milescale/state.json")).unwrap().len();
     assert!(state < 4096, "the memory on disk does not grow: {state} bytes");
+    assert_eq!(daemon.stop().0, 0);
+    // Once it has stopped: a file that is being replaced is for a moment there twice.
     let left = fs::read_dir(workspace.path(".milescale")).unwrap().count();
     assert!(left <= 7, "{left} files in .milescale");
-    assert_eq!(daemon.stop().0, 0);
 }
