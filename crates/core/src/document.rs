@@ -1,7 +1,8 @@
 //! A YAML document as data: a tree whose nodes know where they stand in the text.
 //!
 //! The tree is an arena: an alias is simply a second reference to the same node, so a document is never larger in
-//! memory than its text, whatever its aliases would expand to.
+//! memory than its text, whatever its aliases would expand to. Scalars that stand in the text as they are, are borrowed
+//! from it.
 
 use std::borrow::Cow;
 
@@ -22,11 +23,11 @@ pub struct NodeId(pub u32);
 
 /// What a node holds.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub enum Content {
+pub enum Content<'t> {
     /// A scalar: its text after escapes, and whether it was written without quotes and tag.
     Scalar {
         /// The text.
-        text: Box<str>,
+        text: Cow<'t, str>,
         /// Written plain, so that `true`, `5` and `~` mean more than their letters.
         plain: bool,
     },
@@ -38,17 +39,17 @@ pub enum Content {
 
 /// A node and where it begins.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub struct Node {
+pub struct Node<'t> {
     /// What it holds.
-    pub content: Content,
+    pub content: Content<'t>,
     /// Where it begins.
     pub position: Position,
 }
 
 /// A parsed document with a mapping at its root.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub struct Document {
-    nodes: Vec<Node>,
+pub struct Document<'t> {
+    nodes: Vec<Node<'t>>,
     root: NodeId,
     untold: Option<Flaw>,
 }
@@ -71,10 +72,10 @@ impl std::fmt::Display for Flaw {
     }
 }
 
-impl Document {
+impl<'t> Document<'t> {
     /// Puts a parser's nodes together. `root` must be one of them, as must every child. `untold` is the first thing in
     /// the text that the nodes do not tell (a tag of somebody's own), so that it has no value elsewhere.
-    pub fn new(nodes: Vec<Node>, root: NodeId, untold: Option<Flaw>) -> Self {
+    pub fn new(nodes: Vec<Node<'t>>, root: NodeId, untold: Option<Flaw>) -> Self {
         Self { nodes, root, untold }
     }
 
@@ -94,8 +95,13 @@ impl Document {
     }
 
     /// The node behind an id of this document.
-    pub fn node(&self, id: NodeId) -> &Node {
+    pub fn node(&self, id: NodeId) -> &Node<'t> {
         &self.nodes[id.0 as usize]
+    }
+
+    /// All nodes, in the order in which they begin.
+    pub fn nodes(&self) -> &[Node<'t>] {
+        &self.nodes
     }
 
     /// The scalar text of a node, or `None` for a list or mapping.
@@ -139,7 +145,7 @@ impl Document {
 /// A node together with its document.
 #[derive(Debug, Clone, Copy)]
 pub struct Branch<'a> {
-    document: &'a Document,
+    document: &'a Document<'a>,
     id: NodeId,
 }
 

@@ -46,7 +46,7 @@ pub struct Interpreted {
 ///
 /// # Errors
 /// All values that are not what their key takes, and thresholds the wrong way round. Unknown keys are warnings.
-pub fn interpret(document: &Document) -> Result<Interpreted, Vec<Problem>> {
+pub fn interpret(document: &Document<'_>) -> Result<Interpreted, Vec<Problem>> {
     let mut reading = Reading {
         document,
         found: Interpreted { config: Config::default(), set: Vec::new(), warnings: Vec::new() },
@@ -59,7 +59,7 @@ pub fn interpret(document: &Document) -> Result<Interpreted, Vec<Problem>> {
 }
 
 struct Reading<'a> {
-    document: &'a Document,
+    document: &'a Document<'a>,
     found: Interpreted,
     errors: Vec<Problem>,
     places: Vec<(&'static str, Position)>,
@@ -160,7 +160,7 @@ fn last_part(path: &str) -> &str {
 }
 
 /// The node's value as `kind` takes it, or what was found instead.
-fn value(document: &Document, node: NodeId, kind: Kind) -> Result<Value, String> {
+fn value(document: &Document<'_>, node: NodeId, kind: Kind) -> Result<Value, String> {
     let (text, plain) = match &document.node(node).content {
         Content::Scalar { text, plain } => (&**text, *plain),
         Content::Sequence(_) => return Err("a list".to_owned()),

@@ -9,7 +9,7 @@ impl Value {
     /// # Errors
     /// The first place whose meaning no database keeps: a number that JSON does not have, a tag of somebody's own, the
     /// merge key of YAML 1.1, which its readers resolve and those of 1.2 do not, a NUL.
-    pub fn of(document: &Document) -> Result<Self, Flaw> {
+    pub fn of(document: &Document<'_>) -> Result<Self, Flaw> {
         match document.untold() {
             Some(flaw) => Err(flaw.clone()),
             None => convert(document, document.root()),
@@ -17,7 +17,7 @@ impl Value {
     }
 }
 
-fn convert(document: &Document, id: NodeId) -> Result<Value, Flaw> {
+fn convert(document: &Document<'_>, id: NodeId) -> Result<Value, Flaw> {
     let node = document.node(id);
     let flaw = |reason: String| Flaw { position: Some(node.position), reason };
     Ok(match &node.content {
