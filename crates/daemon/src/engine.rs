@@ -207,6 +207,9 @@ impl Engine {
 
     /// Writes the memory for the last time.
     pub fn close(&mut self) {
+        if self.mode == Mode::Writing {
+            self.sources.close();
+        }
         self.save();
     }
 

@@ -36,6 +36,12 @@ pub fn publish(path: &Path, content: &[u8]) -> io::Result<()> {
     put(&temporary, path)
 }
 
+/// Like [`publish`], of what `write` writes piece by piece.
+pub fn publish_with(path: &Path, write: impl FnOnce(&mut File) -> io::Result<()>) -> io::Result<()> {
+    let temporary = written_by(path, Promise::WholeOnly, write)?;
+    put(&temporary, path)
+}
+
 /// Creates `path` with `content`, durably, unless something is there already: then nothing is changed and the answer
 /// is `false`.
 pub fn create(path: &Path, content: &[u8]) -> io::Result<bool> {
@@ -57,15 +63,10 @@ pub fn replace_marked(path: &Path, content: impl FnOnce(u64) -> String) -> io::R
 }
 
 fn marked(path: &Path, content: impl FnOnce(u64) -> String) -> io::Result<PathBuf> {
-    let temporary = temporary_beside(path);
-    let write = || {
-        let mut file = OpenOptions::new().write(true).create(true).truncate(true).open(&temporary)?;
+    written_by(path, Promise::Durable, |file| {
         let inode = file.metadata()?.ino();
-        file.write_all(content(inode).as_bytes())?;
-        file.sync_all()
-    };
-    write().inspect_err(|_| drop(fs::remove_file(&temporary)))?;
-    Ok(temporary)
+        file.write_all(content(inode).as_bytes())
+    })
 }
 
 /// Creates many files whose folder nobody reads yet: each is there whole under its name or not at all, and all are on the
@@ -224,13 +225,18 @@ pub fn remove_leftovers(folder: &Path) {
 
 /// Writes a temporary file beside `path`.
 fn written(path: &Path, content: &[u8], promise: Promise) -> io::Result<PathBuf> {
+    written_by(path, promise, |file| file.write_all(content))
+}
+
+/// Lets a temporary file beside `path` be written.
+fn written_by(path: &Path, promise: Promise, write: impl FnOnce(&mut File) -> io::Result<()>) -> io::Result<PathBuf> {
     let temporary = temporary_beside(path);
-    let write = || {
+    let all = || {
         let mut file = OpenOptions::new().write(true).create(true).truncate(true).open(&temporary)?;
-        file.write_all(content)?;
+        write(&mut file)?;
         if promise == Promise::Durable { file.sync_all() } else { Ok(()) }
     };
-    write().inspect_err(|_| drop(fs::remove_file(&temporary)))?;
+    all().inspect_err(|_| drop(fs::remove_file(&temporary)))?;
     Ok(temporary)
 }
 

@@ -1,12 +1,15 @@
 //! Reading small files that other programs write: never a FIFO, a device or, where it matters, a symlink; never more
 //! than a limit.
 
+use std::ffi::CStr;
 use std::fs::{File, Metadata, OpenOptions};
 use std::io::{self, Read};
+use std::os::fd::AsFd;
 use std::os::unix::fs::{MetadataExt, OpenOptionsExt};
 use std::path::Path;
 
-use rustix::fs::OFlags;
+use rustix::fs::{AtFlags, FileType, Mode, OFlags, Stat};
+use rustix::io::Errno;
 
 /// Whether a symlink at the end of a path is followed.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -20,16 +23,19 @@ pub enum Symlinks {
 /// Which content a file had: two equal stamps, taken more than a clock tick after the last write, mean equal content.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
 pub struct Stamp {
-    inode: u64,
-    size: u64,
-    modified: i64,
-    changed: i64,
+    pub(crate) inode: u64,
+    pub(crate) size: u64,
+    pub(crate) modified: i64,
+    pub(crate) changed: i64,
+}
+
+fn nanoseconds(seconds: i64, rest: i64) -> i64 {
+    seconds.saturating_mul(1_000_000_000).saturating_add(rest)
 }
 
 impl Stamp {
     /// The stamp of a file.
     pub fn of(metadata: &Metadata) -> Self {
-        let nanoseconds = |seconds: i64, rest: i64| seconds.saturating_mul(1_000_000_000).saturating_add(rest);
         Self {
             inode: metadata.ino(),
             size: metadata.size(),
@@ -38,9 +44,99 @@ impl Stamp {
         }
     }
 
+    /// The stamp of what is under a name now, where that is a regular file; no symlink is followed.
+    pub fn at(folder: impl AsFd, name: &CStr) -> io::Result<Option<Self>> {
+        let status = rustix::fs::statat(folder, name, AtFlags::SYMLINK_NOFOLLOW)?;
+        Ok((FileType::from_raw_mode(status.st_mode) == FileType::RegularFile).then(|| Self::of_status(&status)))
+    }
+
+    #[allow(
+        clippy::unnecessary_cast,
+        clippy::cast_sign_loss,
+        clippy::cast_lossless,
+        reason = "the types differ by platform"
+    )]
+    fn of_status(status: &Stat) -> Self {
+        Self {
+            inode: status.st_ino as u64,
+            size: status.st_size as u64,
+            modified: nanoseconds(status.st_mtime as i64, status.st_mtime_nsec as i64),
+            changed: nanoseconds(status.st_ctime as i64, status.st_ctime_nsec as i64),
+        }
+    }
+
     /// Nanoseconds since 1970 of the last change of content or metadata, which no program can set.
     pub fn changed(&self) -> i64 {
         self.changed
+    }
+}
+
+const SYMLINK: &str = "it is a symlink, which is not followed here";
+
+fn no_regular_file(is_folder: bool) -> io::Error {
+    let what = if is_folder { "a folder" } else { "a FIFO, socket or device" };
+    io::Error::new(io::ErrorKind::InvalidInput, format!("it is {what}, expected a regular file"))
+}
+
+fn too_large(limit: u64) -> io::Error {
+    io::Error::new(io::ErrorKind::FileTooLarge, format!("it is larger than the limit of {} MiB", limit >> 20))
+}
+
+/// Reads many files of a folder, one after another, into one buffer.
+#[derive(Debug)]
+pub struct Reader {
+    buffer: Vec<u8>,
+}
+
+impl Default for Reader {
+    fn default() -> Self {
+        Self { buffer: vec![0; 32 << 10] }
+    }
+}
+
+impl Reader {
+    /// Reads a whole regular file of at most `limit` bytes, with its stamp from before it was read. No symlink is followed.
+    ///
+    /// # Errors
+    /// As [`read_regular`].
+    pub fn read(&mut self, folder: impl AsFd, name: &CStr, limit: u64) -> io::Result<(&[u8], Stamp)> {
+        let flags = OFlags::RDONLY | OFlags::NONBLOCK | OFlags::NOCTTY | OFlags::NOFOLLOW | OFlags::CLOEXEC;
+        let file = match rustix::fs::openat(folder, name, flags, Mode::empty()) {
+            Err(Errno::LOOP) => return Err(io::Error::new(io::ErrorKind::InvalidInput, SYMLINK)),
+            other => other?,
+        };
+        let status = rustix::fs::fstat(&file)?;
+        let kind = FileType::from_raw_mode(status.st_mode);
+        if kind != FileType::RegularFile {
+            return Err(no_regular_file(kind == FileType::Directory));
+        }
+        let stamp = Stamp::of_status(&status);
+        if stamp.size > limit {
+            return Err(too_large(limit));
+        }
+        let size = usize::try_from(stamp.size).unwrap_or(usize::MAX);
+        if self.buffer.len() <= size {
+            self.buffer.resize(size + 1, 0);
+        }
+        let mut length = 0;
+        loop {
+            let count = match rustix::io::read(&file, &mut self.buffer[length..]) {
+                Err(Errno::INTR) => continue,
+                other => other?,
+            };
+            length += count;
+            // What ends where the system says that it ends has ended; what has grown meanwhile is read on.
+            if count == 0 || length == size {
+                break;
+            }
+            if length as u64 > limit {
+                return Err(too_large(limit));
+            }
+            if length == self.buffer.len() {
+                self.buffer.resize(2 * length, 0);
+            }
+        }
+        Ok((&self.buffer[..length], stamp))
     }
 }
 
@@ -53,15 +149,14 @@ pub fn open_regular(path: &Path, symlinks: Symlinks) -> io::Result<(File, Metada
     }
     let flags = i32::try_from(flags.bits()).unwrap_or_default();
     let file = match OpenOptions::new().read(true).custom_flags(flags).open(path) {
-        Err(error) if error.raw_os_error() == Some(rustix::io::Errno::LOOP.raw_os_error()) => {
-            return Err(io::Error::new(io::ErrorKind::InvalidInput, "it is a symlink, which is not followed here"));
+        Err(error) if error.raw_os_error() == Some(Errno::LOOP.raw_os_error()) => {
+            return Err(io::Error::new(io::ErrorKind::InvalidInput, SYMLINK));
         }
         other => other?,
     };
     let metadata = file.metadata()?;
     if !metadata.is_file() {
-        let what = if metadata.is_dir() { "a folder" } else { "a FIFO, socket or device" };
-        return Err(io::Error::new(io::ErrorKind::InvalidInput, format!("it is {what}, expected a regular file")));
+        return Err(no_regular_file(metadata.is_dir()));
     }
     Ok((file, metadata))
 }
@@ -69,15 +164,13 @@ pub fn open_regular(path: &Path, symlinks: Symlinks) -> io::Result<(File, Metada
 /// Reads a whole regular file of at most `limit` bytes; a larger one is an error of kind `FileTooLarge`.
 pub fn read_regular(path: &Path, symlinks: Symlinks, limit: u64) -> io::Result<(Vec<u8>, Metadata)> {
     let (file, metadata) = open_regular(path, symlinks)?;
-    let too_large =
-        || io::Error::new(io::ErrorKind::FileTooLarge, format!("it is larger than the limit of {} MiB", limit >> 20));
     if metadata.len() > limit {
-        return Err(too_large());
+        return Err(too_large(limit));
     }
     let mut content = Vec::with_capacity(usize::try_from(metadata.len()).unwrap_or_default());
     file.take(limit + 1).read_to_end(&mut content)?;
     if content.len() as u64 > limit {
-        return Err(too_large());
+        return Err(too_large(limit));
     }
     Ok((content, metadata))
 }

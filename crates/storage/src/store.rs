@@ -151,6 +151,15 @@ pub enum Seen {
     Text(Digest),
 }
 
+/// When something is kept for the next start.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Occasion {
+    /// There will be another one: what is hardly worth it waits.
+    Cycle,
+    /// The process ends.
+    End,
+}
+
 /// Which milestones may have changed since somebody asked last.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum Touched {
@@ -373,6 +382,18 @@ pub trait Store: fmt::Debug + Send {
 
     /// Everything that is wrong with what is kept here, in words. Reads all of it.
     fn check(&mut self) -> Result<Vec<String>, StoreError>;
+
+    /// Keeps what makes the next start quick, where there is such a thing. Nothing of it is needed: it may be missing,
+    /// damaged or of another time.
+    fn keep_facts(&mut self, occasion: Occasion) -> Result<(), StoreError> {
+        let _ = occasion;
+        Ok(())
+    }
+
+    /// A number that stays the same while no look finds that an id came or went, where the store knows one.
+    fn generation(&self) -> Option<u64> {
+        None
+    }
 
     /// The ids that the last look found, where the store remembers them.
     fn known_ids(&self) -> Option<Vec<String>> {

@@ -54,6 +54,8 @@ paths! {
     own_gitignore = ".milescale/.gitignore";
     /// The ids that the store in use held when it was last read in full.
     last_ids = ".milescale/last-ids.json";
+    /// What is known of the milestone files, for the next start.
+    facts = ".milescale/facts";
     /// Contents of milestones that a write of milescale replaced, for a while.
     displaced = ".milescale/displaced";
     /// Contents that are in conflict with what is current, until a person has seen them.

@@ -22,6 +22,8 @@ const NAMED: usize = 5;
 pub(super) struct Opened {
     which: Which,
     pub(super) store: Box<dyn Store>,
+    /// The store's generation whose ids were written last.
+    kept: Option<u64>,
 }
 
 impl Opened {
@@ -36,7 +38,7 @@ impl Opened {
         let which = Which::of(in_use, config);
         match before {
             Some(before) if before.which == which => Ok(before),
-            _ => Ok(Self { store: which.open(workspace, remembered)?, which }),
+            _ => Ok(Self { store: which.open(workspace, remembered)?, which, kept: None }),
         }
     }
 }
@@ -50,7 +52,12 @@ pub(super) struct LastIds {
 
 impl LastIds {
     /// Writes the ids, where they are not those that were written last.
-    pub(super) fn keep(&mut self, workspace: &Workspace, store: &mut dyn Store) -> io::Result<()> {
+    pub(super) fn keep(&mut self, workspace: &Workspace, opened: &mut Opened) -> io::Result<()> {
+        let Opened { store, kept, .. } = opened;
+        let generation = store.generation();
+        if generation.is_some() && generation == *kept && workspace.last_ids().exists() {
+            return Ok(());
+        }
         let ids = match store.known_ids() {
             Some(ids) => ids,
             // One that does not remember them is asked; where it cannot answer, what was written stays.
@@ -63,12 +70,13 @@ impl LastIds {
             sum.wrapping_add(BuildHasherDefault::<DefaultHasher>::default().hash_one(id))
         });
         if self.written == Some(hash) && workspace.last_ids().exists() {
+            *kept = generation;
             return Ok(());
         }
         let mut ids = ids;
         ids.sort();
         durable::replace(&workspace.last_ids(), &serde_json::to_vec(&ids)?)?;
-        self.written = Some(hash);
+        (self.written, *kept) = (Some(hash), generation);
         Ok(())
     }
 

@@ -8,7 +8,7 @@ use milescale_core::config::Config;
 use milescale_sensing::watch::Hints;
 use milescale_storage::error::StoreError;
 use milescale_storage::files;
-use milescale_storage::store::{Extent, Survey};
+use milescale_storage::store::{Extent, Occasion, Survey};
 
 use super::opened::{self, Opened};
 use super::{Moment, RETRY_AFTER, Sources, earlier};
@@ -147,8 +147,17 @@ impl Sources {
         let follows = matches!(self.standing, Standing::Follows(_)) && self.unavailable.is_empty();
         let Some(opened) = self.store.as_mut().filter(|_| follows) else { return [Ok(()), reviewed] };
         let adopted = opened.store.adopt().map_err(|error| io::Error::other(error.to_string()));
-        let kept = self.last_ids.keep(&self.workspace, &mut *opened.store);
-        [adopted, reviewed.and(kept)]
+        let kept = self.last_ids.keep(&self.workspace, opened);
+        let facts = opened.store.keep_facts(Occasion::Cycle).map_err(|error| io::Error::other(error.to_string()));
+        [adopted, reviewed.and(kept).and(facts)]
+    }
+
+    /// Keeps what makes the next start quick.
+    pub(crate) fn close(&mut self) {
+        let Some(opened) = &mut self.store else { return };
+        if let Err(error) = opened.store.keep_facts(Occasion::End) {
+            tracing::warn!(%error, "the next start reads everything");
+        }
     }
 }
 

@@ -1,30 +1,53 @@
 //! What an index should say of a milestone, in eight bytes.
 
-use std::hash::{DefaultHasher, Hash, Hasher};
-
+use milescale_core::digest::Running;
 use milescale_core::milestone::Columns;
 
-/// A hash of the columns that a document tells. Only compared within one process.
+/// The document tells when the milestone came to be.
+const CREATED: u64 = 1;
+
+/// The document could be read at all.
+const KNOWN: u64 = 2;
+
+/// A hash of the columns that a document tells. The same in every process, for it is kept across restarts.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(crate) struct ColumnsHash {
-    hash: u64,
-    /// Whether the document tells when the milestone came to be; where it does not, the index may say what it likes.
-    pub(crate) created_is_told: bool,
-    /// Whether the document could be read at all.
-    pub(crate) is_known: bool,
-}
+pub(crate) struct ColumnsHash(u64);
 
 impl ColumnsHash {
     /// The hash of these columns.
     pub(crate) fn of(columns: &Columns) -> Self {
         let Columns { title, status, priority, created_at } = columns;
-        let mut hasher = DefaultHasher::new();
-        (title, status, priority, created_at).hash(&mut hasher);
-        Self { hash: hasher.finish(), created_is_told: created_at.is_some(), is_known: true }
+        let mut running = Running::default();
+        for text in [Some(title), status.as_ref(), Some(priority), created_at.as_ref()] {
+            // Nothing is another thing than an empty text, and no text runs into the next one.
+            let length = text.map_or(u64::MAX, |text| text.len() as u64);
+            running.update(&length.to_le_bytes());
+            running.update(text.map(String::as_bytes).unwrap_or_default());
+        }
+        let hash = running.finish().as_bytes()[..8].iter().fold(0, |hash, &byte| hash << 8 | u64::from(byte));
+        Self(hash & !(CREATED | KNOWN) | KNOWN | if created_at.is_some() { CREATED } else { 0 })
     }
 
     /// A document that could not be read.
     pub(crate) fn unknown() -> Self {
-        Self { hash: 0, created_is_told: false, is_known: false }
+        Self(0)
+    }
+
+    /// Whether the document tells when the milestone came to be; where it does not, the index may say what it likes.
+    pub(crate) fn created_is_told(self) -> bool {
+        self.0 & CREATED != 0
+    }
+
+    /// Whether the document could be read at all.
+    pub(crate) fn is_known(self) -> bool {
+        self.0 & KNOWN != 0
+    }
+
+    pub(crate) fn to_bits(self) -> u64 {
+        self.0
+    }
+
+    pub(crate) fn from_bits(bits: u64) -> Self {
+        Self(bits)
     }
 }

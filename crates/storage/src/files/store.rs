@@ -20,7 +20,7 @@ use super::{FileStore, Remark, id_of, walk};
 use crate::durable;
 use crate::error::{Problem, StoreError};
 use crate::ledger::Ledger;
-use crate::store::{Draft, Extent, Milestone, Seen, Store, Survey, Touched};
+use crate::store::{Draft, Extent, Milestone, Occasion, Seen, Store, Survey, Touched};
 use crate::yaml;
 
 impl FileStore {
@@ -84,7 +84,8 @@ impl Store for FileStore {
     }
 
     fn flawed(&self) -> BTreeMap<String, Flaw> {
-        self.remarks()
+        self.table
+            .remarks()
             .filter_map(|(path, remark)| match remark {
                 Remark::Flawed(flaw) => Some((self.shown(path), flaw.clone())),
                 Remark::OtherId(_) => None,
@@ -94,6 +95,7 @@ impl Store for FileStore {
 
     fn other_ids(&self) -> Vec<(String, String, String)> {
         let mut found: Vec<_> = self
+            .table
             .remarks()
             .filter_map(|(path, remark)| match remark {
                 Remark::OtherId(id) => Some((self.shown(path), id_of(path), id.to_string())),
@@ -107,10 +109,10 @@ impl Store for FileStore {
     fn duplicates(&self) -> BTreeMap<String, Vec<String>> {
         let mut by_name: HashMap<&OsStr, Vec<&Path>> = HashMap::new();
         // One folder has each name once: the common case costs no map.
-        if self.entries.keys().all(|path| path.parent().is_none_or(|folder| folder.as_os_str().is_empty())) {
+        if !self.table.has_nested() {
             return BTreeMap::new();
         }
-        for path in self.entries.keys() {
+        for path in self.table.paths() {
             by_name.entry(path.file_name().unwrap_or_default()).or_default().push(path);
         }
         by_name.retain(|_, paths| paths.len() > 1);
@@ -217,6 +219,14 @@ impl Store for FileStore {
             ControlFlow::Continue(())
         })?;
         Ok(wrong)
+    }
+
+    fn keep_facts(&mut self, occasion: Occasion) -> Result<(), StoreError> {
+        self.write_facts(occasion)
+    }
+
+    fn generation(&self) -> Option<u64> {
+        Some(self.table.generation())
     }
 
     fn known_ids(&self) -> Option<Vec<String>> {

@@ -1,19 +1,54 @@
 //! Which files count: regular files in `active/` and its subfolders whose names end in `.yaml`, nothing that begins
 //! with a dot, no symlink followed (contract §2).
 
-use std::fs;
+use std::ffi::{CStr, CString, OsStr};
 use std::io;
+use std::os::fd::OwnedFd;
+use std::os::unix::ffi::OsStrExt;
 use std::path::{Path, PathBuf};
+
+use rustix::fs::{AtFlags, CWD, Dir, FileType, Mode, OFlags};
 
 use super::is_hidden;
 use crate::error::{Problem, StoreError};
 use crate::workspace::Workspace;
 
-/// The milestone files below `active/`, relative to it; `None` where there is no such folder.
+/// Files handed over at once.
+const BATCH: usize = 8192;
+
+/// Some files of one folder.
+#[derive(Debug)]
+pub(super) struct Batch<'a> {
+    /// The folder, opened.
+    pub(super) folder: &'a OwnedFd,
+    /// The folder's path in `active/`.
+    pub(super) inside: &'a Path,
+    names: &'a [u8],
+    ends: &'a [usize],
+}
+
+impl Batch<'_> {
+    /// How many files.
+    pub(super) fn len(&self) -> usize {
+        self.ends.len()
+    }
+
+    /// The name of one, with the zero that ends it for the system.
+    pub(super) fn name(&self, number: usize) -> &CStr {
+        let start = number.checked_sub(1).map_or(0, |before| self.ends[before]);
+        CStr::from_bytes_with_nul(&self.names[start..self.ends[number]]).unwrap_or_default()
+    }
+}
+
+/// Hands over the milestone files below `active/`, some at a time, each folder's in the order of the file system. `false`
+/// where there is no such folder.
 ///
 /// # Errors
-/// When a folder cannot be read: a part of the truth is none.
-pub(super) fn milestone_files(workspace: &Workspace) -> Result<Option<Vec<Box<Path>>>, StoreError> {
+/// When a folder cannot be read: a part of the truth is none. Those of `each`.
+pub(super) fn walk(
+    workspace: &Workspace,
+    each: &mut dyn FnMut(&Batch<'_>) -> Result<(), StoreError>,
+) -> Result<bool, StoreError> {
     let active = &workspace.active();
     let unreadable = |path: &Path, error: &io::Error| {
         let cause = match error.kind() {
@@ -28,42 +63,101 @@ pub(super) fn milestone_files(workspace: &Workspace) -> Result<Option<Vec<Box<Pa
             let cause = "it is not a folder (symlinks are not followed); make it one";
             return Err(StoreError::new(Problem::Unavailable, workspace.shown(active), cause));
         }
-        Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(None),
+        Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(false),
         Err(error) => return Err(unreadable(active, &error)),
     }
-    let mut files = Vec::new();
     let mut folders = vec![PathBuf::new()];
-    while let Some(folder) = folders.pop() {
-        match list(active, &folder, &mut files, &mut folders) {
+    while let Some(inside) = folders.pop() {
+        let is_root = inside.as_os_str().is_empty();
+        match list(active, &inside, &mut folders, each)? {
             // Removed between being listed and being opened.
-            Err(error) if error.kind() == io::ErrorKind::NotFound && folder.as_os_str().is_empty() => return Ok(None),
+            Err(error) if error.kind() == io::ErrorKind::NotFound && is_root => return Ok(false),
             Err(error) if error.kind() == io::ErrorKind::NotFound => {}
-            Err(error) => return Err(unreadable(&active.join(folder), &error)),
+            Err(error) => return Err(unreadable(&active.join(inside), &error)),
             Ok(()) => {}
         }
     }
-    Ok(Some(files))
+    Ok(true)
 }
 
-fn list(active: &Path, folder: &Path, files: &mut Vec<Box<Path>>, folders: &mut Vec<PathBuf>) -> io::Result<()> {
-    for entry in fs::read_dir(active.join(folder))? {
-        let entry = entry?;
+/// Lists one folder.
+fn list(
+    active: &Path,
+    inside: &Path,
+    folders: &mut Vec<PathBuf>,
+    each: &mut dyn FnMut(&Batch<'_>) -> Result<(), StoreError>,
+) -> Result<io::Result<()>, StoreError> {
+    let opened = open(active, inside).and_then(|folder| Ok((Dir::read_from(&folder)?, folder)));
+    let (listing, folder) = match opened {
+        Ok(opened) => opened,
+        Err(error) => return Ok(Err(error)),
+    };
+    let (mut names, mut ends) = (Vec::new(), Vec::new());
+    for entry in listing {
+        let entry = match entry {
+            Ok(entry) => entry,
+            Err(error) => return Ok(Err(error.into())),
+        };
         let name = entry.file_name();
-        if is_hidden(&name) {
+        if is_hidden(OsStr::from_bytes(name.to_bytes())) {
             continue;
         }
         let kind = match entry.file_type() {
-            Err(error) if error.kind() == io::ErrorKind::NotFound => continue,
-            other => other?,
+            // Some file systems do not tell.
+            FileType::Unknown => match rustix::fs::statat(&folder, name, AtFlags::SYMLINK_NOFOLLOW) {
+                Ok(status) => FileType::from_raw_mode(status.st_mode),
+                Err(rustix::io::Errno::NOENT) => continue,
+                Err(error) => return Ok(Err(error.into())),
+            },
+            kind => kind,
         };
-        let path = folder.join(name);
-        if kind.is_dir() {
-            folders.push(path);
-        } else if kind.is_file() && is_milestone(&path) {
-            files.push(path.into());
+        if kind == FileType::Directory {
+            folders.push(inside.join(OsStr::from_bytes(name.to_bytes())));
+        } else if kind == FileType::RegularFile && name.to_bytes().ends_with(b".yaml") {
+            names.extend_from_slice(name.to_bytes_with_nul());
+            ends.push(names.len());
+        }
+        if ends.len() == BATCH {
+            each(&Batch { folder: &folder, inside, names: &names, ends: &ends })?;
+            names.clear();
+            ends.clear();
         }
     }
-    Ok(())
+    if !ends.is_empty() {
+        each(&Batch { folder: &folder, inside, names: &names, ends: &ends })?;
+    }
+    Ok(Ok(()))
+}
+
+/// Opens a folder; what has become a symlink is none.
+fn open(active: &Path, inside: &Path) -> io::Result<OwnedFd> {
+    let path = CString::new(active.join(inside).as_os_str().as_bytes())?;
+    let flags = OFlags::RDONLY | OFlags::DIRECTORY | OFlags::NOFOLLOW | OFlags::CLOEXEC;
+    match rustix::fs::openat(CWD, &path, flags, Mode::empty()) {
+        // Another thing has the name by now: gone, as far as milestones go.
+        Err(rustix::io::Errno::LOOP | rustix::io::Errno::NOTDIR) => Err(io::ErrorKind::NotFound.into()),
+        other => Ok(other?),
+    }
+}
+
+/// The milestone files below `active/`, relative to it; `None` where there is no such folder.
+///
+/// # Errors
+/// As [`walk`].
+pub(super) fn milestone_files(workspace: &Workspace) -> Result<Option<Vec<Box<Path>>>, StoreError> {
+    let mut files = Vec::new();
+    let is_there = walk(workspace, &mut |batch| {
+        let paths = (0..batch.len()).map(|number| inside(batch, number));
+        files.extend(paths);
+        Ok(())
+    })?;
+    Ok(is_there.then_some(files))
+}
+
+/// The path in `active/` of one file of a batch.
+pub(super) fn inside(batch: &Batch<'_>, number: usize) -> Box<Path> {
+    let name = OsStr::from_bytes(batch.name(number).to_bytes());
+    if batch.inside.as_os_str().is_empty() { Path::new(name).into() } else { batch.inside.join(name).into() }
 }
 
 /// Whether a regular file of this name counts.

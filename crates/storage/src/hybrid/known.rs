@@ -77,9 +77,9 @@ impl Known {
     /// Whether the row of a file says of it what it should.
     pub(super) fn agrees(&self, id: &str, inside: &Path, wanted: ColumnsHash) -> bool {
         self.rows.get(id).is_some_and(|row| {
-            let says = row.says[usize::from(!wanted.created_is_told)];
+            let says = row.says[usize::from(!wanted.created_is_told())];
             // A file that cannot be read says nothing about its row.
-            !wanted.is_known || says == wanted && row.spelled && row.inside(id) == inside
+            !wanted.is_known() || says == wanted && row.spelled && row.inside(id) == inside
         })
     }
 

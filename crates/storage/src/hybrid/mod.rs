@@ -18,7 +18,7 @@ use milescale_core::id::Id;
 use crate::error::StoreError;
 use crate::files::FileStore;
 use crate::ledger::Ledger;
-use crate::store::{Difference, Draft, Extent, Milestone, Seen, Store, Survey, Touched};
+use crate::store::{Difference, Draft, Extent, Milestone, Occasion, Seen, Store, Survey, Touched};
 use crate::workspace::Workspace;
 use index::{Index, IndexRow};
 
@@ -221,6 +221,14 @@ impl Store for HybridStore {
         self.files.survey(&Extent::Everything, SystemTime::UNIX_EPOCH)?;
         wrong.extend(self.differences()?.into_iter().map(|difference| difference.to_string()));
         Ok(wrong)
+    }
+
+    fn keep_facts(&mut self, occasion: Occasion) -> Result<(), StoreError> {
+        self.files.keep_facts(occasion)
+    }
+
+    fn generation(&self) -> Option<u64> {
+        self.files.generation()
     }
 
     fn known_ids(&self) -> Option<Vec<String>> {

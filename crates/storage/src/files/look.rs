@@ -1,0 +1,225 @@
+//! Looking at the files: all of them, or those that somebody changed. Only what is not known to be unchanged is read.
+
+use std::ffi::CStr;
+use std::io;
+use std::os::fd::AsFd;
+use std::path::{Path, PathBuf};
+use std::thread;
+use std::time::{SystemTime, UNIX_EPOCH};
+
+use milescale_core::document::Flaw;
+use milescale_core::facts::Facts;
+use milescale_core::milestone::Columns;
+
+use super::table::{Known, Table};
+use super::walk::{self, Batch, inside};
+use super::{ColumnsHash, FileStore, Remark, id_of, is_hidden};
+use crate::error::{Problem, StoreError};
+use crate::read::{Reader, Stamp};
+use crate::store::Extent;
+use crate::yaml;
+
+/// A file changed this short a time before it was read may change again without a new stamp: it is read again.
+const CLOCK_TICK_NANOSECONDS: i64 = 2_000_000_000;
+
+/// More threads than this wait for the same folder.
+const THREADS: usize = 8;
+
+/// Fewer files than this for each are not worth a thread.
+const FILES_A_THREAD: usize = 512;
+
+/// What was read of a file.
+struct Found {
+    known: Known,
+    remark: Option<Remark>,
+    is_fresh: bool,
+}
+
+/// What a path turned out to be.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Kind {
+    /// A milestone file, or nothing that counts: dealt with.
+    File,
+    /// A folder: only a look at everything tells.
+    Folder,
+}
+
+impl FileStore {
+    /// Looks and remembers what is there. Whether the look was widened to everything.
+    pub(super) fn look(&mut self, extent: &Extent, now: SystemTime) -> Result<bool, StoreError> {
+        if let Extent::Paths(paths) = extent {
+            let mut folder_among_them = false;
+            for path in paths {
+                folder_among_them |= self.look_at(path, now)? == Kind::Folder;
+            }
+            if !folder_among_them {
+                return Ok(false);
+            }
+        }
+        self.look_at_everything(now)?;
+        Ok(*extent != Extent::Everything)
+    }
+
+    fn look_at_everything(&mut self, now: SystemTime) -> Result<(), StoreError> {
+        if self.table.is_empty() {
+            self.recall();
+        }
+        self.look = self.look.wrapping_add(1);
+        let (workspace, look) = (self.workspace.clone(), self.look);
+        let is_there = walk::walk(&workspace, &mut |batch| {
+            let changed = changed_files(&self.table, batch, look, now);
+            changed.into_iter().try_for_each(|(path, found)| self.take_in(path, found, look))
+        })?;
+        if !is_there && (!self.table.is_empty() || self.remembered != 0) {
+            let cause = "the folder is gone, and it held milestones; put it back, or make an empty one if they are meant \
+                         to be gone";
+            return Err(StoreError::new(Problem::Unavailable, self.workspace.shown(&self.active), cause));
+        }
+        let (changes, touched) = (&mut self.changes, &mut self.touched);
+        self.table.forget_unseen(look, |path| {
+            *changes += 1;
+            if let Some(touched) = touched {
+                touched.insert(id_of(path));
+            }
+        });
+        self.remembered = self.table.len() as u64;
+        Ok(())
+    }
+
+    /// One path that somebody changed.
+    fn look_at(&mut self, path: &Path, now: SystemTime) -> Result<Kind, StoreError> {
+        let Ok(inside) = path.strip_prefix(&self.active) else { return Ok(Kind::Folder) };
+        if inside.iter().any(is_hidden) {
+            return Ok(Kind::File);
+        }
+        match path.symlink_metadata() {
+            Ok(metadata) if metadata.is_dir() => Ok(Kind::Folder),
+            Ok(metadata) if metadata.is_file() && walk::is_milestone(inside) => {
+                if !self.table.is_unchanged(inside, Stamp::of(&metadata), self.look) {
+                    let found = read_path(path, inside, now);
+                    self.take_in(inside.into(), found, self.look)?;
+                }
+                Ok(Kind::File)
+            }
+            Ok(_) => Ok(self.forget(inside)),
+            Err(error) if error.kind() == io::ErrorKind::NotFound => Ok(self.forget(inside)),
+            Err(_) => Ok(Kind::Folder),
+        }
+    }
+
+    /// Drops what is no milestone any more. A folder's name may stand for all that was in it.
+    fn forget(&mut self, inside: &Path) -> Kind {
+        let was_file = self.table.remove(inside);
+        self.changes += u64::from(was_file);
+        if was_file {
+            self.touch(inside);
+        }
+        if was_file || !self.table.has_below(inside) { Kind::File } else { Kind::Folder }
+    }
+
+    /// Remembers what was read.
+    fn take_in(&mut self, path: Box<Path>, found: io::Result<Found>, look: u32) -> Result<(), StoreError> {
+        let found = match found {
+            Ok(found) => found,
+            // A file that vanished since it was listed is forgotten by the look, which has not seen it.
+            Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(()),
+            Err(error) if is_the_machines_fault(&error) => {
+                let place = self.workspace.shown(&self.active.join(path));
+                return Err(StoreError::new(Problem::Unavailable, place, error.to_string()));
+            }
+            Err(error) => {
+                // It is there, so it counts; its stamp matches nothing, so that every look tries it again.
+                let flaw = Flaw { position: None, reason: format!("it cannot be read: {error}") };
+                let (stamp, columns) = (Stamp::default(), ColumnsHash::unknown());
+                let known = Known { stamp, columns, kiro_enabled: 0, requires: 0 };
+                Found { known, remark: Some(Remark::Flawed(flaw)), is_fresh: true }
+            }
+        };
+        self.changes += 1;
+        self.touch(&path);
+        self.table.insert(path, found.known, found.remark, found.is_fresh, look);
+        Ok(())
+    }
+
+    fn touch(&mut self, inside: &Path) {
+        if let Some(touched) = &mut self.touched {
+            touched.insert(id_of(inside));
+        }
+    }
+
+    /// The files that another look is due at.
+    pub(super) fn fresh_paths(&self) -> Vec<PathBuf> {
+        self.table.fresh().map(|path| self.active.join(path)).collect()
+    }
+}
+
+/// Reads those of some files that are not known to be unchanged, with as many threads as are worth it.
+fn changed_files(table: &Table, batch: &Batch<'_>, look: u32, now: SystemTime) -> Vec<(Box<Path>, io::Result<Found>)> {
+    let threads = thread::available_parallelism().map_or(1, |count| count.get().min(THREADS));
+    let share = batch.len().div_ceil(threads).max(FILES_A_THREAD);
+    let part = |from: usize| {
+        let mut reader = Reader::default();
+        let numbers = from..(from + share).min(batch.len());
+        let changed = numbers.filter_map(|number| {
+            let (name, path) = (batch.name(number), inside(batch, number));
+            match Stamp::at(batch.folder, name) {
+                Ok(Some(stamp)) if table.is_unchanged(&path, stamp, look) => return None,
+                Err(error) if error.kind() == io::ErrorKind::NotFound => return None,
+                _ => {}
+            }
+            let found = read(&mut reader, batch.folder, name, &path, now);
+            Some((path, found))
+        });
+        changed.collect::<Vec<_>>()
+    };
+    if batch.len() <= share {
+        return part(0);
+    }
+    thread::scope(|scope| {
+        let part = &part;
+        let others: Vec<_> = (share..batch.len()).step_by(share).map(|from| scope.spawn(move || part(from))).collect();
+        let mut changed = part(0);
+        for other in others {
+            match other.join() {
+                Ok(found) => changed.extend(found),
+                Err(panic) => std::panic::resume_unwind(panic),
+            }
+        }
+        changed
+    })
+}
+
+fn read_path(path: &Path, inside: &Path, now: SystemTime) -> io::Result<Found> {
+    let name = std::ffi::CString::new(path.as_os_str().as_encoded_bytes())?;
+    read(&mut Reader::default(), rustix::fs::CWD, &name, inside, now)
+}
+
+/// Reads one file.
+fn read(reader: &mut Reader, folder: impl AsFd, name: &CStr, path: &Path, now: SystemTime) -> io::Result<Found> {
+    let (content, stamp) = reader.read(folder, name, yaml::SIZE_LIMIT)?;
+    let is_fresh = nanoseconds(now).saturating_sub(stamp.changed()) < CLOCK_TICK_NANOSECONDS;
+    let document = match yaml::parse(content) {
+        Ok(document) => document,
+        Err(flaw) => {
+            let known = Known { stamp, columns: ColumnsHash::unknown(), kiro_enabled: 0, requires: 0 };
+            return Ok(Found { known, remark: Some(Remark::Flawed(flaw)), is_fresh });
+        }
+    };
+    let Facts { kiro_enabled, requires, declared_id } = Facts::of(document.tree());
+    let id = id_of(path);
+    let columns = ColumnsHash::of(&Columns::of(&id, document.tree()));
+    let remark = declared_id.filter(|declared| **declared != *id).map(Remark::OtherId);
+    Ok(Found { known: Known { stamp, columns, kiro_enabled, requires }, remark, is_fresh })
+}
+
+/// Errors that say nothing about the file: the next look may do better, and until then nothing is known.
+fn is_the_machines_fault(error: &io::Error) -> bool {
+    use rustix::io::Errno;
+    let faults = [Errno::MFILE, Errno::NFILE, Errno::NOMEM, Errno::IO, Errno::STALE];
+    error.raw_os_error().is_some_and(|code| faults.iter().any(|fault| fault.raw_os_error() == code))
+}
+
+fn nanoseconds(instant: SystemTime) -> i64 {
+    let since = instant.duration_since(UNIX_EPOCH).unwrap_or_default();
+    i64::try_from(since.as_nanos()).unwrap_or(i64::MAX)
+}

@@ -1,0 +1,273 @@
+//! The milestone files as they were last read, and what they add up to.
+//!
+//! A hundred thousand of them are remembered in about twelve megabytes: entries lie in one vector, found by a table of
+//! their numbers; sums are kept as entries come and go, so that one changed file costs one entry.
+
+use std::collections::BTreeMap;
+use std::collections::BTreeSet;
+use std::hash::{BuildHasher, RandomState};
+use std::path::Path;
+use std::sync::atomic::{AtomicU32, Ordering};
+
+use hashbrown::HashTable;
+use milescale_core::figures::StoreFigures;
+
+use super::{ColumnsHash, Remark};
+use crate::read::Stamp;
+
+/// What is remembered of one file.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) struct Known {
+    /// Which content it was; [`Stamp::default`] matches none, so that every look reads the file again.
+    pub(super) stamp: Stamp,
+    /// What an index should say of it.
+    pub(super) columns: ColumnsHash,
+    /// Tasks with kiro.
+    pub(super) kiro_enabled: u32,
+    /// Entries of `dependencies.requires`.
+    pub(super) requires: u32,
+}
+
+#[derive(Debug)]
+struct Entry {
+    /// Its path in `active/`.
+    path: Box<Path>,
+    known: Known,
+    /// The look that saw it last.
+    seen: AtomicU32,
+}
+
+/// All files.
+#[derive(Debug, Default)]
+pub(super) struct Table {
+    entries: Vec<Entry>,
+    numbers: HashTable<u32>,
+    hasher: RandomState,
+    figures: StoreFigures,
+    /// Read so soon after their last change that the stamp proves nothing.
+    fresh: BTreeSet<Box<Path>>,
+    /// What a person should know of some; rare.
+    remarks: BTreeMap<Box<Path>, Remark>,
+    /// Files in subfolders.
+    nested: usize,
+    /// How many entries have come or gone.
+    generation: u64,
+}
+
+fn is_nested(path: &Path) -> bool {
+    path.as_os_str().as_encoded_bytes().contains(&b'/')
+}
+
+impl Table {
+    pub(super) fn is_empty(&self) -> bool {
+        self.entries.is_empty()
+    }
+
+    pub(super) fn len(&self) -> usize {
+        self.entries.len()
+    }
+
+    /// The figures of all.
+    pub(super) fn figures(&self) -> StoreFigures {
+        self.figures
+    }
+
+    /// A number that stays the same while no file comes or goes.
+    pub(super) fn generation(&self) -> u64 {
+        self.generation
+    }
+
+    pub(super) fn fresh(&self) -> impl Iterator<Item = &Path> {
+        self.fresh.iter().map(|path| &**path)
+    }
+
+    pub(super) fn is_fresh(&self, path: &Path) -> bool {
+        !self.fresh.is_empty() && self.fresh.contains(path)
+    }
+
+    pub(super) fn remarks(&self) -> impl Iterator<Item = (&Path, &Remark)> {
+        self.remarks.iter().map(|(path, remark)| (&**path, remark))
+    }
+
+    pub(super) fn paths(&self) -> impl Iterator<Item = &Path> {
+        self.entries.iter().map(|entry| &*entry.path)
+    }
+
+    /// Those whose content is known and about which a person need know nothing.
+    pub(super) fn settled(&self) -> impl Iterator<Item = (&Path, &Known)> {
+        self.all().filter(|(path, _)| !self.is_fresh(path) && !self.remarks.contains_key(*path))
+    }
+
+    /// Whether some are in subfolders.
+    pub(super) fn has_nested(&self) -> bool {
+        self.nested > 0
+    }
+
+    /// Makes room for so many.
+    pub(super) fn reserve(&mut self, count: usize) {
+        self.entries.reserve_exact(count);
+        let (entries, hasher) = (&self.entries, &self.hasher);
+        self.numbers
+            .reserve(count, |&number| hasher.hash_one(entries[number as usize].path.as_os_str().as_encoded_bytes()));
+    }
+
+    pub(super) fn all(&self) -> impl Iterator<Item = (&Path, &Known)> {
+        self.entries.iter().map(|entry| (&*entry.path, &entry.known))
+    }
+
+    fn hash(&self, path: &Path) -> u64 {
+        // The bytes: a path's own hash looks at its components.
+        self.hasher.hash_one(path.as_os_str().as_encoded_bytes())
+    }
+
+    fn number(&self, path: &Path) -> Option<usize> {
+        let found = self.numbers.find(self.hash(path), |&number| *self.entries[number as usize].path == *path);
+        found.map(|&number| number as usize)
+    }
+
+    pub(super) fn get(&self, path: &Path) -> Option<&Known> {
+        self.number(path).map(|number| &self.entries[number].known)
+    }
+
+    /// Whether the file still is what it was when it was read; then this look has seen it.
+    pub(super) fn is_unchanged(&self, path: &Path, stamp: Stamp, look: u32) -> bool {
+        let Some(entry) = self.number(path).map(|number| &self.entries[number]) else { return false };
+        let same = entry.known.stamp == stamp && !self.is_fresh(path);
+        if same {
+            entry.seen.store(look, Ordering::Relaxed);
+        }
+        same
+    }
+
+    /// Takes in what was read of a file.
+    pub(super) fn insert(&mut self, path: Box<Path>, known: Known, remark: Option<Remark>, is_fresh: bool, look: u32) {
+        match remark {
+            Some(remark) => drop(self.remarks.insert(path.clone(), remark)),
+            None if !self.remarks.is_empty() => drop(self.remarks.remove(&path)),
+            None => {}
+        }
+        if is_fresh {
+            self.fresh.insert(path.clone());
+        } else if !self.fresh.is_empty() {
+            self.fresh.remove(&path);
+        }
+        self.figures.kiro_enabled_count += u64::from(known.kiro_enabled);
+        self.figures.dependency_count += u64::from(known.requires);
+        if let Some(number) = self.number(&path) {
+            let entry = &mut self.entries[number];
+            let before = std::mem::replace(&mut entry.known, known);
+            *entry.seen.get_mut() = look;
+            self.subtract(before);
+            return;
+        }
+        self.figures.milestone_count += 1;
+        self.generation += 1;
+        self.nested += usize::from(is_nested(&path));
+        self.make_room();
+        let (hash, number) = (self.hash(&path), u32::try_from(self.entries.len()).unwrap_or(u32::MAX));
+        self.entries.push(Entry { path, known, seen: AtomicU32::new(look) });
+        let (entries, hasher) = (&self.entries, &self.hasher);
+        self.numbers.insert_unique(hash, number, |&number| {
+            hasher.hash_one(entries[number as usize].path.as_os_str().as_encoded_bytes())
+        });
+    }
+
+    /// Doubling would keep room for as many again.
+    fn make_room(&mut self) {
+        if self.entries.len() == self.entries.capacity() {
+            self.entries.reserve_exact(self.entries.len() / 8 + 16);
+        }
+    }
+
+    fn subtract(&mut self, known: Known) {
+        self.figures.kiro_enabled_count -= u64::from(known.kiro_enabled);
+        self.figures.dependency_count -= u64::from(known.requires);
+    }
+
+    /// Whether a folder of this path has files.
+    pub(super) fn has_below(&self, folder: &Path) -> bool {
+        self.nested > 0 && self.paths().any(|path| path.starts_with(folder) && path != folder)
+    }
+
+    /// Forgets a file. Whether it was known.
+    pub(super) fn remove(&mut self, path: &Path) -> bool {
+        let Some(number) = self.number(path) else { return false };
+        self.remove_number(number);
+        true
+    }
+
+    fn remove_number(&mut self, number: usize) -> Box<Path> {
+        let hash = self.hash(&self.entries[number].path);
+        if let Ok(found) = self.numbers.find_entry(hash, |&it| it as usize == number) {
+            found.remove();
+        }
+        let Entry { path, known, .. } = self.entries.swap_remove(number);
+        if let Some(moved) = self.entries.get(number) {
+            let (hash, was) = (self.hash(&moved.path), self.entries.len());
+            if let Some(it) = self.numbers.find_mut(hash, |&it| it as usize == was) {
+                *it = u32::try_from(number).unwrap_or(u32::MAX);
+            }
+        }
+        self.subtract(known);
+        self.figures.milestone_count -= 1;
+        self.generation += 1;
+        self.nested -= usize::from(is_nested(&path));
+        self.remarks.remove(&path);
+        self.fresh.remove(&path);
+        path
+    }
+
+    /// Forgets every file that a look has not seen, and tells each.
+    pub(super) fn forget_unseen(&mut self, look: u32, mut gone: impl FnMut(&Path)) {
+        let mut number = 0;
+        while number < self.entries.len() {
+            if *self.entries[number].seen.get_mut() == look {
+                number += 1;
+            } else {
+                gone(&self.remove_number(number));
+            }
+        }
+        if self.entries.capacity() > 2 * self.entries.len() + 64 {
+            self.entries.shrink_to(self.entries.len() + 16);
+            let (entries, hasher) = (&self.entries, &self.hasher);
+            self.numbers.shrink_to(entries.len(), |&number| {
+                hasher.hash_one(entries[number as usize].path.as_os_str().as_encoded_bytes())
+            });
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::path::Path;
+
+    use super::{Known, Table};
+    use crate::files::ColumnsHash;
+    use crate::read::Stamp;
+
+    fn known(kiro_enabled: u32) -> Known {
+        Known { stamp: Stamp::default(), columns: ColumnsHash::unknown(), kiro_enabled, requires: 2 }
+    }
+
+    #[test]
+    fn sums_follow_what_comes_changes_and_goes() {
+        let mut table = Table::default();
+        for number in 0..1000 {
+            table.insert(Path::new(&format!("{number}.yaml")).into(), known(1), None, number % 2 == 0, 1);
+        }
+        table.insert(Path::new("7.yaml").into(), known(5), None, false, 2);
+        assert!(table.remove(Path::new("0.yaml")) && !table.remove(Path::new("0.yaml")));
+        let figures = table.figures();
+        assert_eq!((figures.milestone_count, figures.kiro_enabled_count, figures.dependency_count), (999, 1003, 1998));
+        let mut gone = 0;
+        table.forget_unseen(2, |_| gone += 1);
+        assert_eq!((gone, table.len(), table.fresh().count()), (998, 1, 0));
+        assert_eq!(table.get(Path::new("7.yaml")), Some(&known(5)));
+        assert_eq!((table.figures().milestone_count, table.figures().kiro_enabled_count), (1, 5));
+    }
+
+    #[test]
+    fn an_entry_is_small() {
+        assert!(size_of::<super::Entry>() <= 80, "{}", size_of::<super::Entry>());
+    }
+}
