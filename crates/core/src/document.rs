@@ -114,8 +114,7 @@ impl<'t> Document<'t> {
 
     /// Whether a node is null: a plain `~`, `null` or nothing at all.
     pub fn is_null(&self, id: NodeId) -> bool {
-        matches!(&self.node(id).content,
-            Content::Scalar { text, plain: true } if matches!(&**text, "" | "~" | "null" | "Null" | "NULL"))
+        matches!(&self.node(id).content, Content::Scalar { text, plain: true } if is_null(text))
     }
 
     /// The entries of a mapping as (key, key's node, value); nothing for other nodes.
@@ -140,6 +139,11 @@ impl<'t> Document<'t> {
             Content::Scalar { .. } => Vec::new(),
         }
     }
+}
+
+/// Whether a plain scalar is null.
+pub(crate) fn is_null(text: &str) -> bool {
+    matches!(text, "" | "~" | "null" | "Null" | "NULL")
 }
 
 /// A node together with its document.

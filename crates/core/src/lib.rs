@@ -13,6 +13,7 @@ pub mod digest;
 pub mod document;
 pub mod facts;
 pub mod figures;
+pub mod gathered;
 pub mod id;
 pub mod line;
 pub mod migration;

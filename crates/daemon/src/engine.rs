@@ -167,9 +167,16 @@ impl Engine {
         again
     }
 
-    /// One cycle of contract §6: metrics entry, decision, event or action, `scale_status`.
-    pub fn cycle(&mut self) -> (Cycle, Option<Duration>) {
-        let again = self.see(&Hints::everything());
+    /// One cycle that looks at everything.
+    pub fn full_cycle(&mut self) -> (Cycle, Option<Duration>) {
+        self.cycle(Hints::everything())
+    }
+
+    /// One cycle of contract §6: metrics entry, decision, event or action, `scale_status`. Looked at is what the hints name,
+    /// and everything where the last such look is an hour ago.
+    pub(crate) fn cycle(&mut self, mut hints: Hints) -> (Cycle, Option<Duration>) {
+        (hints.cycle, hints.everything) = (true, hints.everything || !self.sources.have_seen_everything());
+        let again = self.see(&hints);
         let moment = Moment::now();
         self.measure(moment);
         self.tend(moment);

@@ -225,9 +225,15 @@ impl Daemon {
         if self.last_cycle.is_none_or(|last| last + self.interval <= now) {
             self.last_cycle = Some(now);
             self.reloads_begun = self.received.borrow().reloads;
-            // A cycle takes in all that hints could name.
-            (self.hints, self.look_due, self.again) = (Hints::default(), None, None);
-            return Some(Work::Cycle);
+            // A cycle takes in all that was told.
+            let mut hints = std::mem::take(&mut self.hints);
+            hints.cycle = true;
+            hints.everything |= self.received.borrow().reloads > self.reloads_done;
+            if let Some((_, again)) = self.again.take() {
+                hints.merge(again);
+            }
+            self.look_due = None;
+            return Some(Work::Cycle(hints));
         }
         let told = self.look_due.take_if(|due| *due <= now).map(|_| std::mem::take(&mut self.hints));
         let again = self.again.take_if(|(due, _)| *due <= now).map(|(_, hints)| hints);

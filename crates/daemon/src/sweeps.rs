@@ -73,7 +73,8 @@ impl Sweeps {
         }
         let server = record.swept().any(|old| old.side == Side::Postgresql);
         let ask = server && self.asked.is_none_or(|asked| asked.elapsed() >= ASK_SERVER_EVERY);
-        self.due |= hints.everything || hints.database || hints.config || !hints.milestones.is_empty() || ask;
+        self.due |=
+            hints.everything || hints.cycle || hints.database || hints.config || !hints.milestones.is_empty() || ask;
         let next = server.then_some(ASK_SERVER_EVERY);
         if !self.due {
             return next;

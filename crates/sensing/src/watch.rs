@@ -1,8 +1,9 @@
 //! Changes of files, as hints: what they say makes somebody look, and only what is then seen counts.
 //!
-//! Watched are the workspace's own folder (so that a new `.milestones/` is noticed), `.milestones/`, `config/`, `logs/`
-//! and `active/` with all below it. A watch holds on to the folder it was set on, not to the name: [`Watch::arm`], called
-//! before every full look, moves it when another folder has taken the name.
+//! Watched are the workspace's own folder (so that a new `.milestones/` is noticed), `.milestones/`, `config/`, `logs/`,
+//! `active/` and each folder below it. A watch holds on to the folder it was set on, not to the name: [`Watch::arm`], called
+//! before every full look, moves it when another folder has taken the name, and sets one on what is new. Each is set on
+//! one folder: a recursive one would look at every file once.
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::fmt;
@@ -44,6 +45,8 @@ pub struct Places {
 pub struct Hints {
     /// Anything: a folder was replaced, or the kernel dropped events.
     pub everything: bool,
+    /// A cycle is due, and what the watch vouches for need not be looked at.
+    pub cycle: bool,
     /// The configuration.
     pub config: bool,
     /// The marker.
@@ -70,6 +73,7 @@ impl Hints {
     /// Takes in other hints.
     pub fn merge(&mut self, other: Self) {
         self.everything |= other.everything;
+        self.cycle |= other.cycle;
         self.config |= other.config;
         self.marker |= other.marker;
         self.log |= other.log;
@@ -167,32 +171,93 @@ impl Watch {
         if self.inbox.refused.swap(false, Ordering::AcqRel) {
             self.armed.clear();
         }
-        for (path, mode) in [
-            (root, RecursiveMode::NonRecursive),
-            (folder, RecursiveMode::NonRecursive),
-            (config_folder, RecursiveMode::NonRecursive),
-            (logs, RecursiveMode::NonRecursive),
-            (active, RecursiveMode::Recursive),
-        ] {
+        self.let_go_what_is_gone(&active);
+        let mut paths = vec![root, folder, config_folder, logs, active.clone()];
+        while let Some(path) = paths.pop() {
             // Milestones behind a symlink do not count, so it is not watched either.
-            let metadata = if path == self.places.active { path.symlink_metadata() } else { path.metadata() };
-            let now = metadata.ok().filter(std::fs::Metadata::is_dir).map(|it| (it.dev(), it.ino()));
-            if self.armed.get(&path).copied() == now {
-                continue;
-            }
-            self.armed.remove(&path);
-            // The folder that had the name may be gone, and its watch with it.
-            let _ = self.watcher.unwatch(&path);
-            let Some(identity) = now else { continue };
-            match self.watcher.watch(&path, mode) {
-                Ok(()) => drop(self.armed.insert(path, identity)),
-                Err(error) => {
-                    let _ = self.watcher.unwatch(&path);
-                    result = Err(not_watched(&path, &error));
-                }
+            let metadata = if path.starts_with(&active) { path.symlink_metadata() } else { path.metadata() };
+            let folder = metadata.ok().filter(std::fs::Metadata::is_dir);
+            let now = folder.as_ref().map(|it| (it.dev(), it.ino()));
+            // Set before what is below is listed: a folder that comes later is told of.
+            self.set(&path, now, &mut result);
+            if let Some(folder) = folder.filter(|_| path.starts_with(&active)) {
+                paths.extend(below(&path, &folder));
             }
         }
         result
+    }
+
+    /// Ends the watches of folders below `active` that have other names now. Before new ones are set: a folder has one watch,
+    /// whatever its names.
+    fn let_go_what_is_gone(&mut self, active: &Path) {
+        let is_gone = |(path, identity): &(&PathBuf, &(u64, u64))| {
+            path.starts_with(active) && path.symlink_metadata().map(|it| (it.dev(), it.ino())).ok() != Some(**identity)
+        };
+        let gone: Vec<_> =
+            self.armed.iter().filter(is_gone).map(|(path, identity)| (path.clone(), *identity)).collect();
+        for (path, identity) in gone {
+            let _ = self.watcher.unwatch(&path);
+            self.armed.retain(|_, other| *other != identity);
+        }
+    }
+
+    /// Sets the watch on one folder, unless it is set.
+    fn set(&mut self, path: &Path, now: Option<(u64, u64)>, result: &mut Result<(), NotWatched>) {
+        if self.armed.get(path).copied() == now {
+            return;
+        }
+        self.armed.remove(path);
+        // The folder that had the name may be gone, and its watch with it.
+        let _ = self.watcher.unwatch(path);
+        let Some(identity) = now else { return };
+        match self.watcher.watch(path, RecursiveMode::NonRecursive) {
+            Ok(()) => drop(self.armed.insert(path.to_owned(), identity)),
+            Err(error) => {
+                let _ = self.watcher.unwatch(path);
+                *result = Err(not_watched(path, &error));
+            }
+        }
+    }
+}
+
+/// The folders in a folder of milestones, hidden ones left out. One that cannot be listed is the look's matter.
+fn below(path: &Path, metadata: &std::fs::Metadata) -> Vec<PathBuf> {
+    // Each folder in it is a link to it: without any, nothing need be listed. File systems that do not count say 1.
+    if metadata.nlink() == 2 {
+        return Vec::new();
+    }
+    let Ok(entries) = std::fs::read_dir(path) else { return Vec::new() };
+    let folders = entries.flatten().filter(|entry| {
+        !entry.file_name().as_encoded_bytes().starts_with(b".") && entry.file_type().is_ok_and(|kind| kind.is_dir())
+    });
+    folders.map(|entry| entry.path()).collect()
+}
+
+/// File systems of this machine's own, by their magic numbers: what changes there changes through this kernel, which tells
+/// it. Over a network others write unseen.
+#[cfg(target_os = "linux")]
+const OF_THIS_MACHINE: &[u64] = &[
+    0xef53,      // ext2, ext3, ext4
+    0x5846_5342, // XFS
+    0x9123_683e, // Btrfs
+    0x0102_1994, // tmpfs
+    0x2fc1_2fc1, // ZFS
+    0x794c_7630, // overlayfs
+    0xf2f5_2010, // F2FS
+    0xca45_1a4e, // bcachefs
+];
+
+/// Whether every change in a folder is told, so that what was not told has not happened.
+pub fn is_told_of_all(folder: &Path) -> bool {
+    #[cfg(target_os = "linux")]
+    {
+        let kind = rustix::fs::statfs(folder).ok().and_then(|it| u64::try_from(it.f_type).ok());
+        kind.is_some_and(|kind| OF_THIS_MACHINE.contains(&(kind & 0xffff_ffff)))
+    }
+    #[cfg(not(target_os = "linux"))]
+    {
+        let _ = folder;
+        false
     }
 }
 
@@ -216,12 +281,15 @@ fn hints_of(event: &Event, places: &Places) -> Hints {
     if matches!(event.kind, EventKind::Access(kind) if kind != AccessKind::Close(AccessMode::Write)) {
         return hints;
     }
+    let is_folder = matches!(event.kind, EventKind::Create(CreateKind::Folder));
     let is_file = matches!(event.kind, EventKind::Create(CreateKind::File) | EventKind::Remove(RemoveKind::File));
     for path in &event.paths {
         let Places { folder, active, config_folder, logs, .. } = places;
         if [folder, active, config_folder, logs].contains(&path) {
             hints.everything = true;
         } else if path.starts_with(active) {
+            // A new folder is not watched yet.
+            hints.everything |= is_folder && !is_hidden(path);
             // What is a file for certain and no milestone changes no figure: editors leave many.
             if !(is_file && path.extension().is_none_or(|extension| extension != "yaml")) {
                 hints.milestones.insert(path.clone());
@@ -235,6 +303,10 @@ fn hints_of(event: &Event, places: &Places) -> Hints {
         }
     }
     hints
+}
+
+fn is_hidden(path: &Path) -> bool {
+    path.file_name().is_some_and(|name| name.as_encoded_bytes().starts_with(b"."))
 }
 
 /// Whether a path is that of a database or of its journal.

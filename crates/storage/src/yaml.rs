@@ -11,9 +11,11 @@ mod plain;
 pub mod write;
 
 use std::collections::{HashMap, HashSet};
+use std::panic::catch_unwind;
 
 use granit_parser::{Event, Options, Parser, ScalarStyle, Span, Tag};
 use milescale_core::document::{Content, Document, Flaw, Node, NodeId, Position};
+use milescale_core::gathered::Gathered;
 
 /// The largest text that is read, in bytes.
 pub const SIZE_LIMIT: u64 = 16 << 20;
@@ -29,15 +31,35 @@ const VALUE_LIMIT: u64 = 1_000_000;
 /// # Errors
 /// The first flaw, with its place.
 pub fn parse(text: &[u8]) -> Result<Document<'_>, Flaw> {
+    let text = checked(text)?;
+    // A parser that panics on one file must not take the others along.
+    let built = catch_unwind(|| plain::read(text).map_or_else(|| build(text), Ok)).unwrap_or_else(|_| panicked());
+    built.map_err(|flaw| conflict_marker(text).unwrap_or(flaw))
+}
+
+/// Reads what figures and indexes need of a document.
+///
+/// # Errors
+/// As [`parse`].
+pub fn gather(text: &[u8]) -> Result<Gathered<'_>, Flaw> {
+    let checked = checked(text)?;
+    match catch_unwind(|| plain::gather(checked)) {
+        Ok(Some(gathered)) => Ok(gathered),
+        _ => parse(text).map(|document| Gathered::of(document.tree()).into_owned()),
+    }
+}
+
+/// The text without its byte order mark, if it is one of a size that is read.
+fn checked(text: &[u8]) -> Result<&str, Flaw> {
     if text.len() as u64 > SIZE_LIMIT {
         return Err(flaw(None, format!("it is larger than the limit of {} MiB", SIZE_LIMIT >> 20)));
     }
     let text = std::str::from_utf8(text).map_err(|error| not_utf8(text, error.valid_up_to()))?;
-    let text = text.strip_prefix('\u{feff}').unwrap_or(text);
-    // A parser that panics on one file must not take the others along.
-    let built = std::panic::catch_unwind(|| plain::read(text).map_or_else(|| build(text), Ok))
-        .unwrap_or_else(|_| Err(flaw(None, "the parser fails on it, which is a fault of milescale; please report it")));
-    built.map_err(|flaw| conflict_marker(text).unwrap_or(flaw))
+    Ok(text.strip_prefix('\u{feff}').unwrap_or(text))
+}
+
+fn panicked<T>() -> Result<T, Flaw> {
+    Err(flaw(None, "the parser fails on it, which is a fault of milescale; please report it"))
 }
 
 fn flaw(position: Option<Position>, reason: impl Into<String>) -> Flaw {

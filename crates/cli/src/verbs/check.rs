@@ -17,7 +17,7 @@ pub(crate) fn run(context: &Context, options: &JsonOptions) -> Result<ExitCode, 
     let _lock = take_lock(&workspace)?;
     let mut engine = Engine::open(workspace, Context::environment(), Mode::Writing, Patience::SayAtOnce);
     engine.settle();
-    let (cycle, _) = engine.cycle();
+    let (cycle, _) = engine.full_cycle();
     let status = Status::of(&engine);
     for problem in &status.output_problems {
         terminal::error(problem);

@@ -2,7 +2,7 @@
 
 use std::sync::Arc;
 
-use milescale_sensing::watch::{Inbox, NotWatched, Places, Watch};
+use milescale_sensing::watch::{Inbox, NotWatched, Places, Watch, is_told_of_all};
 use milescale_storage::workspace::Workspace;
 
 /// The watch, or why there is none.
@@ -30,6 +30,11 @@ impl Eyes {
             _ => {}
         }
         self.not_watching = result.err();
+    }
+
+    /// Whether what the watch has not told has not happened.
+    pub(super) fn are_trusted(&self) -> bool {
+        self.watch.is_some() && self.not_watching.is_none() && is_told_of_all(&self.places.active)
     }
 
     /// The watch; made the first time, and as long as it could not be.

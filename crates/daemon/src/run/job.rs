@@ -20,8 +20,8 @@ use crate::status::{DaemonStatus, Status};
 /// What the engine is to do.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(super) enum Work {
-    /// Look at everything and write what a cycle writes.
-    Cycle,
+    /// Look at what changed, or at everything, and write what a cycle writes.
+    Cycle(Hints),
     /// Look at what changed.
     Look(Hints),
     /// Carry out the move that is due, and look at everything.
@@ -31,7 +31,7 @@ pub(super) enum Work {
 impl Work {
     fn takes_in_everything(&self) -> bool {
         match self {
-            Self::Cycle | Self::Migrate => true,
+            Self::Cycle(_) | Self::Migrate => true,
             Self::Look(hints) => hints.everything,
         }
     }
@@ -93,7 +93,7 @@ impl Job {
         let line = Arc::clone(line);
         let started = Instant::now();
         let handle = tokio::task::spawn_blocking(move || {
-            let was_cycle = work == Work::Cycle;
+            let was_cycle = matches!(work, Work::Cycle(_));
             let (mut again, mut told) = (None, String::new());
             let mut lock = worker.keep_lock();
             if lock.is_ok() {
@@ -101,7 +101,10 @@ impl Job {
                     worker.eyes.arm();
                 }
                 again = match work {
-                    Work::Cycle => worker.engine.cycle().1,
+                    Work::Cycle(told) => {
+                        let hints = if worker.eyes.are_trusted() { told } else { Hints::everything() };
+                        worker.engine.cycle(hints).1
+                    }
                     Work::Look(hints) => worker.engine.look(&hints),
                     Work::Migrate => {
                         worker.engine.migrate(&|| line.is_stopped(), &mut |told| line.tell(told));

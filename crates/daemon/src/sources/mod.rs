@@ -32,6 +32,9 @@ const FLAWED_AFTER: Duration = Duration::from_secs(2);
 /// How often a source that cannot be read is tried.
 const RETRY_AFTER: Duration = Duration::from_secs(1);
 
+/// How long the watch is trusted before everything is looked at again.
+const ALL_AGAIN_AFTER: Duration = Duration::from_hours(1);
+
 /// Whether there will be another look.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Patience {
@@ -75,6 +78,8 @@ pub(crate) struct Sources {
     store_failed: Option<(String, String)>,
     /// Files that the last look wants to see again.
     fresh: BTreeSet<PathBuf>,
+    /// When all of the store was looked at last.
+    seen_all: Option<Instant>,
     /// Changes of the store may have been missed: only a look at everything tells.
     store_missed: bool,
     log: EventLog,
@@ -98,6 +103,7 @@ impl Sources {
             surveyed: None,
             store_failed: None,
             fresh: BTreeSet::new(),
+            seen_all: None,
             store_missed: true,
             log: EventLog::new(workspace.storage_events(), state.log_reported),
             workspace,
@@ -331,6 +337,11 @@ impl Sources {
     /// Whether the marker was changed so recently that it is not judged yet.
     pub(crate) fn marker_is_changing(&self) -> bool {
         matches!(self.standing, Standing::Stale { .. }) && self.follower.refused().is_none()
+    }
+
+    /// Whether the whole store was looked at within the last hour, so that a cycle may go by what was told since.
+    pub(crate) fn have_seen_everything(&self) -> bool {
+        self.seen_all.is_some_and(|seen| seen.elapsed() < ALL_AGAIN_AFTER)
     }
 
     /// Whether all that another look could be due for are fresh files.

@@ -19,7 +19,7 @@ use crate::note::Note;
 const FRESH_AFTER: Duration = Duration::from_millis(2100);
 
 /// When to look again at everything once folders have come or gone.
-const NEW_FOLDER_AFTER: Duration = Duration::from_secs(1);
+const NEW_FOLDER_AFTER: Duration = Duration::from_millis(100);
 
 /// A store whose figures take long to read is read again by itself at most this part of the time.
 const AT_MOST_ONE_IN: u32 = 10;
@@ -47,7 +47,7 @@ impl Sources {
     pub(super) fn look_at_store(&mut self, hints: &Hints, moment: Moment, config: &Config) -> Option<Duration> {
         let missed = std::mem::replace(&mut self.store_missed, true);
         let Standing::Follows(in_use) = self.standing else { return None };
-        let named = !hints.milestones.is_empty() || hints.database || hints.config;
+        let named = !hints.milestones.is_empty() || hints.database || hints.config || hints.cycle;
         if let Some(wait) = self.not_yet(moment).filter(|_| !hints.everything && !named) {
             if let Some((place, cause)) = &self.store_failed {
                 self.unavailable.insert(place.clone(), cause.clone());
@@ -70,6 +70,9 @@ impl Sources {
         match survey {
             Ok(Survey { figures, widened, fresh }) => {
                 self.store_failed = None;
+                if extent == Extent::Everything || widened {
+                    self.seen_all = Some(ended);
+                }
                 // The watch of a new folder may have been set only after it was looked into.
                 self.store_missed = widened;
                 self.follower.read_in_full(in_use);

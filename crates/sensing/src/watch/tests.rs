@@ -124,16 +124,41 @@ fn a_folder_that_another_took_the_place_of_is_watched_again_once_armed() {
 }
 
 #[test]
-fn new_folders_are_watched_with_all_below() {
-    let bench = Bench::new();
+fn new_folders_are_watched_with_all_below_once_armed() {
+    let mut bench = Bench::new();
     fs::create_dir_all(bench.path("active/1/2/3")).unwrap();
-    bench.until_milestone(&bench.path("active/1"));
+    bench.until(|hints| hints.everything);
+    bench.watch.arm().unwrap();
     let milestone = bench.path("active/1/2/3/a.yaml");
-    // The watch of the new folders is set by another thread: write until it is seen.
-    let mut hints = Hints::default();
-    while !hints.milestones.contains(&milestone) {
+    fs::write(&milestone, "x").unwrap();
+    bench.until_milestone(&milestone);
+}
+
+#[test]
+fn a_folder_below_that_got_another_name_is_told_of_under_it_once_armed() {
+    let mut bench = Bench::new();
+    fs::create_dir_all(bench.path("active/1/2")).unwrap();
+    bench.watch.arm().unwrap();
+    for name in ["3", "4"] {
+        fs::rename(bench.path(if name == "3" { "active/1" } else { "active/3" }), bench.path("active").join(name))
+            .unwrap();
+        bench.watch.arm().unwrap();
+        let milestone = bench.path("active").join(name).join("2/a.yaml");
         fs::write(&milestone, "x").unwrap();
-        let _ = bench.woken.recv_timeout(Duration::from_millis(10));
-        hints.merge(bench.inbox.take());
+        bench.until_milestone(&milestone);
     }
+}
+
+#[test]
+fn a_folder_below_that_another_took_the_place_of_is_watched_again_once_armed() {
+    let mut bench = Bench::new();
+    fs::create_dir_all(bench.path("active/1")).unwrap();
+    bench.watch.arm().unwrap();
+    fs::create_dir(bench.path("other")).unwrap();
+    fs::rename(bench.path("active/1"), bench.path("away")).unwrap();
+    fs::rename(bench.path("other"), bench.path("active/1")).unwrap();
+    bench.watch.arm().unwrap();
+    let milestone = bench.path("active/1/a.yaml");
+    fs::write(&milestone, "x").unwrap();
+    bench.until_milestone(&milestone);
 }

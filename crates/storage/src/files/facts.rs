@@ -81,7 +81,7 @@ fn sum(state: u64, bytes: &[u8]) -> u64 {
 }
 
 fn write(out: &mut dyn Write, folder: [u64; 2], table: &Table) -> io::Result<()> {
-    let kept = || table.settled().filter(|(path, _)| path.as_os_str().len() <= usize::from(u16::MAX));
+    let kept = || table.settled().filter(|(path, _)| u16::try_from(path.as_os_str().len()).is_ok());
     let mut record = MAGIC.to_vec();
     for number in [folder[0], folder[1], kept().count() as u64] {
         record.extend(number.to_le_bytes());
@@ -146,7 +146,7 @@ fn read(from: impl Read, folder: [u64; 2], table: &mut Table) -> io::Result<()> 
     }
     let count = file.u64(32);
     file.next();
-    table.reserve(usize::try_from(count).unwrap_or_default().min(MOST_RESERVED));
+    table.make_room_for(usize::try_from(count).unwrap_or_default().min(MOST_RESERVED));
     for _ in 0..count {
         file.more(2)?;
         let length = usize::from(u16::from_le_bytes([file.record[0], file.record[1]]));

@@ -8,11 +8,10 @@ use std::thread;
 use std::time::{SystemTime, UNIX_EPOCH};
 
 use milescale_core::document::Flaw;
-use milescale_core::facts::Facts;
-use milescale_core::milestone::Columns;
+use milescale_core::gathered::Gathered;
 
 use super::table::{Known, Table};
-use super::walk::{self, Batch, inside};
+use super::walk::{self, Batch};
 use super::{ColumnsHash, FileStore, Remark, id_of, is_hidden};
 use crate::error::{Problem, StoreError};
 use crate::read::{Reader, Stamp};
@@ -68,6 +67,7 @@ impl FileStore {
         let (workspace, look) = (self.workspace.clone(), self.look);
         let is_there = walk::walk(&workspace, &mut |batch| {
             let changed = changed_files(&self.table, batch, look, now);
+            self.table.make_room_for(changed.len());
             changed.into_iter().try_for_each(|(path, found)| self.take_in(path, found, look))
         })?;
         if !is_there && (!self.table.is_empty() || self.remembered != 0) {
@@ -95,7 +95,8 @@ impl FileStore {
         match path.symlink_metadata() {
             Ok(metadata) if metadata.is_dir() => Ok(Kind::Folder),
             Ok(metadata) if metadata.is_file() && walk::is_milestone(inside) => {
-                if !self.table.is_unchanged(inside, Stamp::of(&metadata), self.look) {
+                let stamp = Stamp::of(&metadata);
+                if !self.table.find(inside).is_some_and(|remembered| remembered.is_unchanged(stamp, self.look)) {
                     let found = read_path(path, inside, now);
                     self.take_in(inside.into(), found, self.look)?;
                 }
@@ -158,19 +159,21 @@ fn changed_files(table: &Table, batch: &Batch<'_>, look: u32, now: SystemTime) -
     let threads = thread::available_parallelism().map_or(1, |count| count.get().min(THREADS));
     let share = batch.len().div_ceil(threads).max(FILES_A_THREAD);
     let part = |from: usize| {
-        let mut reader = Reader::default();
-        let numbers = from..(from + share).min(batch.len());
-        let changed = numbers.filter_map(|number| {
-            let (name, path) = (batch.name(number), inside(batch, number));
-            match Stamp::at(batch.folder, name) {
-                Ok(Some(stamp)) if table.is_unchanged(&path, stamp, look) => return None,
-                Err(error) if error.kind() == io::ErrorKind::NotFound => return None,
-                _ => {}
+        let (mut reader, mut scratch, mut changed) = (Reader::default(), PathBuf::new(), Vec::new());
+        for number in from..(from + share).min(batch.len()) {
+            let (name, path) = (batch.name(number), batch.path(number, &mut scratch));
+            // One that is not known is read in any case.
+            if let Some(remembered) = table.find(path) {
+                match Stamp::at(batch.folder, name) {
+                    Ok(Some(stamp)) if remembered.is_unchanged(stamp, look) => continue,
+                    Err(error) if error.kind() == io::ErrorKind::NotFound => continue,
+                    _ => {}
+                }
             }
-            let found = read(&mut reader, batch.folder, name, &path, now);
-            Some((path, found))
-        });
-        changed.collect::<Vec<_>>()
+            let found = read(&mut reader, batch.folder, name, path, now);
+            changed.push((Box::from(path), found));
+        }
+        changed
     };
     if batch.len() <= share {
         return part(0);
@@ -198,17 +201,18 @@ fn read_path(path: &Path, inside: &Path, now: SystemTime) -> io::Result<Found> {
 fn read(reader: &mut Reader, folder: impl AsFd, name: &CStr, path: &Path, now: SystemTime) -> io::Result<Found> {
     let (content, stamp) = reader.read(folder, name, yaml::SIZE_LIMIT)?;
     let is_fresh = nanoseconds(now).saturating_sub(stamp.changed()) < CLOCK_TICK_NANOSECONDS;
-    let document = match yaml::parse(content) {
-        Ok(document) => document,
+    let gathered = match yaml::gather(content) {
+        Ok(gathered) => gathered,
         Err(flaw) => {
             let known = Known { stamp, columns: ColumnsHash::unknown(), kiro_enabled: 0, requires: 0 };
             return Ok(Found { known, remark: Some(Remark::Flawed(flaw)), is_fresh });
         }
     };
-    let Facts { kiro_enabled, requires, declared_id } = Facts::of(document.tree());
-    let id = id_of(path);
-    let columns = ColumnsHash::of(&Columns::of(&id, document.tree()));
-    let remark = declared_id.filter(|declared| **declared != *id).map(Remark::OtherId);
+    let name = path.file_name().unwrap_or_default().to_string_lossy();
+    let id = name.strip_suffix(".yaml").unwrap_or(&name);
+    let Gathered { kiro_enabled, requires, .. } = gathered;
+    let columns = ColumnsHash::of_gathered(id, &gathered);
+    let remark = gathered.id.filter(|declared| declared != id).map(|declared| Remark::OtherId(declared.into()));
     Ok(Found { known: Known { stamp, columns, kiro_enabled, requires }, remark, is_fresh })
 }
 

@@ -37,6 +37,32 @@ struct Entry {
     seen: AtomicU32,
 }
 
+/// What is known of one file.
+pub(super) struct Remembered<'a> {
+    entry: &'a Entry,
+    is_fresh: bool,
+}
+
+impl Remembered<'_> {
+    /// Whether the file still is what it was when it was read; then this look has seen it.
+    pub(super) fn is_unchanged(&self, stamp: Stamp, look: u32) -> bool {
+        let same = self.entry.known.stamp == stamp && !self.is_fresh;
+        if same {
+            self.entry.seen.store(look, Ordering::Relaxed);
+        }
+        same
+    }
+}
+
+/// The bytes: a path's own comparison and hash look at its components.
+fn bytes(path: &Path) -> &[u8] {
+    path.as_os_str().as_encoded_bytes()
+}
+
+fn hash_of(hasher: &RandomState, path: &Path) -> u64 {
+    hasher.hash_one(bytes(path))
+}
+
 /// All files.
 #[derive(Debug, Default)]
 pub(super) struct Table {
@@ -55,7 +81,7 @@ pub(super) struct Table {
 }
 
 fn is_nested(path: &Path) -> bool {
-    path.as_os_str().as_encoded_bytes().contains(&b'/')
+    bytes(path).contains(&b'/')
 }
 
 impl Table {
@@ -103,12 +129,13 @@ impl Table {
         self.nested > 0
     }
 
-    /// Makes room for so many.
-    pub(super) fn reserve(&mut self, count: usize) {
-        self.entries.reserve_exact(count);
+    /// Makes room for so many more. Doubling would keep room for as many again.
+    pub(super) fn make_room_for(&mut self, count: usize) {
+        if self.entries.capacity() - self.entries.len() < count {
+            self.entries.reserve_exact(count.max(self.entries.len() / 8 + 16));
+        }
         let (entries, hasher) = (&self.entries, &self.hasher);
-        self.numbers
-            .reserve(count, |&number| hasher.hash_one(entries[number as usize].path.as_os_str().as_encoded_bytes()));
+        self.numbers.reserve(count, |&number| hash_of(hasher, &entries[number as usize].path));
     }
 
     pub(super) fn all(&self) -> impl Iterator<Item = (&Path, &Known)> {
@@ -116,12 +143,12 @@ impl Table {
     }
 
     fn hash(&self, path: &Path) -> u64 {
-        // The bytes: a path's own hash looks at its components.
-        self.hasher.hash_one(path.as_os_str().as_encoded_bytes())
+        hash_of(&self.hasher, path)
     }
 
     fn number(&self, path: &Path) -> Option<usize> {
-        let found = self.numbers.find(self.hash(path), |&number| *self.entries[number as usize].path == *path);
+        let found =
+            self.numbers.find(self.hash(path), |&number| bytes(&self.entries[number as usize].path) == bytes(path));
         found.map(|&number| number as usize)
     }
 
@@ -129,14 +156,10 @@ impl Table {
         self.number(path).map(|number| &self.entries[number].known)
     }
 
-    /// Whether the file still is what it was when it was read; then this look has seen it.
-    pub(super) fn is_unchanged(&self, path: &Path, stamp: Stamp, look: u32) -> bool {
-        let Some(entry) = self.number(path).map(|number| &self.entries[number]) else { return false };
-        let same = entry.known.stamp == stamp && !self.is_fresh(path);
-        if same {
-            entry.seen.store(look, Ordering::Relaxed);
-        }
-        same
+    /// What is known of a file, to be compared with what is there.
+    pub(super) fn find(&self, path: &Path) -> Option<Remembered<'_>> {
+        let entry = &self.entries[self.number(path)?];
+        Some(Remembered { entry, is_fresh: self.is_fresh(path) })
     }
 
     /// Takes in what was read of a file.
@@ -163,20 +186,11 @@ impl Table {
         self.figures.milestone_count += 1;
         self.generation += 1;
         self.nested += usize::from(is_nested(&path));
-        self.make_room();
+        self.make_room_for(1);
         let (hash, number) = (self.hash(&path), u32::try_from(self.entries.len()).unwrap_or(u32::MAX));
         self.entries.push(Entry { path, known, seen: AtomicU32::new(look) });
         let (entries, hasher) = (&self.entries, &self.hasher);
-        self.numbers.insert_unique(hash, number, |&number| {
-            hasher.hash_one(entries[number as usize].path.as_os_str().as_encoded_bytes())
-        });
-    }
-
-    /// Doubling would keep room for as many again.
-    fn make_room(&mut self) {
-        if self.entries.len() == self.entries.capacity() {
-            self.entries.reserve_exact(self.entries.len() / 8 + 16);
-        }
+        self.numbers.insert_unique(hash, number, |&number| hash_of(hasher, &entries[number as usize].path));
     }
 
     fn subtract(&mut self, known: Known) {
@@ -230,9 +244,7 @@ impl Table {
         if self.entries.capacity() > 2 * self.entries.len() + 64 {
             self.entries.shrink_to(self.entries.len() + 16);
             let (entries, hasher) = (&self.entries, &self.hasher);
-            self.numbers.shrink_to(entries.len(), |&number| {
-                hasher.hash_one(entries[number as usize].path.as_os_str().as_encoded_bytes())
-            });
+            self.numbers.shrink_to(entries.len(), |&number| hash_of(hasher, &entries[number as usize].path));
         }
     }
 }

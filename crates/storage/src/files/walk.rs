@@ -38,6 +38,18 @@ impl Batch<'_> {
         let start = number.checked_sub(1).map_or(0, |before| self.ends[before]);
         CStr::from_bytes_with_nul(&self.names[start..self.ends[number]]).unwrap_or_default()
     }
+
+    /// The path of one in `active/`; `scratch` holds it where it is in a subfolder.
+    pub(super) fn path<'a>(&'a self, number: usize, scratch: &'a mut PathBuf) -> &'a Path {
+        let name = Path::new(OsStr::from_bytes(self.name(number).to_bytes()));
+        if self.inside.as_os_str().is_empty() {
+            return name;
+        }
+        scratch.clear();
+        scratch.push(self.inside);
+        scratch.push(name);
+        scratch
+    }
 }
 
 /// Hands over the milestone files below `active/`, some at a time, each folder's in the order of the file system. `false`
@@ -147,17 +159,11 @@ fn open(active: &Path, inside: &Path) -> io::Result<OwnedFd> {
 pub(super) fn milestone_files(workspace: &Workspace) -> Result<Option<Vec<Box<Path>>>, StoreError> {
     let mut files = Vec::new();
     let is_there = walk(workspace, &mut |batch| {
-        let paths = (0..batch.len()).map(|number| inside(batch, number));
-        files.extend(paths);
+        let mut scratch = PathBuf::new();
+        files.extend((0..batch.len()).map(|number| Box::from(batch.path(number, &mut scratch))));
         Ok(())
     })?;
     Ok(is_there.then_some(files))
-}
-
-/// The path in `active/` of one file of a batch.
-pub(super) fn inside(batch: &Batch<'_>, number: usize) -> Box<Path> {
-    let name = OsStr::from_bytes(batch.name(number).to_bytes());
-    if batch.inside.as_os_str().is_empty() { Path::new(name).into() } else { batch.inside.join(name).into() }
 }
 
 /// Whether a regular file of this name counts.

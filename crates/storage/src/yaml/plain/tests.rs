@@ -1,6 +1,8 @@
 //! The plain reader held against the full parser: over texts put together at random, and over mutated ones.
 
-use super::read;
+use milescale_core::gathered::Gathered;
+
+use super::{gather, read};
 use crate::yaml::build;
 
 /// Texts of each kind. `MILESCALE_CASES` asks for more, as `docs/PERFORMANCE.md` says.
@@ -39,11 +41,15 @@ impl Random {
 
 /// Whether the reader read it; it must not differ.
 fn agrees(text: &str) -> bool {
-    let Some(plain) = read(text) else { return false };
+    let (gathered, Some(plain)) = (gather(text), read(text)) else {
+        assert_eq!(gather(text), None, "of {text:?}");
+        return false;
+    };
     match build(text) {
         Ok(full) => {
             let first = plain.nodes().iter().zip(full.nodes()).find(|(plain, full)| plain != full);
             assert!(plain == full, "{text:?}\nplain and full: {first:?}");
+            assert_eq!(gathered, Some(Gathered::of(full.tree())), "of {text:?}");
         }
         Err(flaw) => panic!("the plain reader takes what the full parser refuses: {flaw}, in {text:?}"),
     }

@@ -1,0 +1,135 @@
+//! A daemon that has nothing to do, beside others; a cycle beside the shell.
+
+use std::fs;
+use std::process::{Child, Command, Stdio};
+use std::thread::sleep;
+use std::time::Duration;
+
+use milescale_daemon::config::Environment;
+use milescale_daemon::{Engine, Mode, Patience};
+use milescale_storage::workspace::Workspace as Folder;
+
+use crate::figures::{ratio, shown, side_by_side, timed};
+use crate::files::{SETTLED, cpu};
+use crate::run::{Run, ended};
+use crate::table::Judged;
+use crate::workspace::make;
+
+/// Bytes of a process that are in memory.
+pub(crate) fn resident(pid: u32) -> u64 {
+    let status = fs::read_to_string(format!("/proc/{pid}/status")).unwrap();
+    let line = status.lines().find_map(|line| line.strip_prefix("VmRSS:")).unwrap();
+    line.trim().strip_suffix(" kB").unwrap().parse::<u64>().unwrap() * 1024
+}
+
+pub(crate) fn measure(run: &mut Run) {
+    if run.wants("shell") {
+        cycle_beside_the_shell(run);
+    }
+    if run.wants("idle") {
+        idle(run);
+    }
+}
+
+/// A whole cycle at 1,000 milestones, beside a loop that does no more than fork two processes a file.
+fn cycle_beside_the_shell(run: &mut Run) {
+    let count = run.size(1000);
+    let workspace = make(&run.binary, count);
+    sleep(SETTLED);
+    let folder = Folder::at(workspace.root());
+    let mut engine = Engine::open(folder, Environment::default(), Mode::Writing, Patience::Wait);
+    engine.full_cycle();
+    let script = "for file in .milestones/active/*.yaml; do a=$(/bin/true); b=$(/bin/true); done";
+    let (cycle, loop_) = side_by_side(
+        run.times(5),
+        || timed(|| engine.full_cycle()),
+        || ended(Command::new("sh").args(["-c", script]).current_dir(workspace.root())),
+    );
+    let times = ratio(loop_, cycle);
+    run.table.row(
+        &format!("a whole cycle at {count} milestones"),
+        format!("{times:.0} × as fast"),
+        "1,000 × as fast as a loop that forks two processes a file",
+        Judged::of(times >= 1000.0),
+        format!("cycle {}, loop {}{}", shown(cycle), shown(loop_), reference(&workspace)),
+    );
+}
+
+/// The reference document's own functions, where they are at hand.
+fn reference(workspace: &milescale_testkit::Workspace) -> String {
+    let Some(reference) = std::env::var_os("MILESCALE_REFERENCE") else { return String::new() };
+    let copy = tempfile::tempdir().unwrap();
+    let copied = Command::new("cp").arg("-a").arg(workspace.path("")).arg(copy.path()).status().unwrap();
+    assert!(copied.success());
+    let took = ended(Command::new(reference).arg(copy.path()).stderr(Stdio::null()));
+    format!(", the reference's functions {}", shown(took))
+}
+
+/// Processor time at the default interval, beside monit and collectd in the same minutes.
+fn idle(run: &mut Run) {
+    let workspace = make(&run.binary, run.size(1000));
+    let daemon = workspace.daemon(Vec::<String>::new());
+    let others: Vec<(&str, Child)> = [monit(), collectd()].into_iter().flatten().collect();
+    let seconds = if run.quick { 2 } else { 305 };
+    sleep(SETTLED);
+    let pids: Vec<(&str, u32)> = std::iter::once(("milescale", daemon.pid()))
+        .chain(others.iter().map(|(name, child)| (*name, child.id())))
+        .collect();
+    let before: Vec<Duration> = pids.iter().map(|(_, pid)| cpu(*pid)).collect();
+    sleep(Duration::from_secs(seconds));
+    let used: Vec<Duration> = pids.iter().zip(before).map(|((_, pid), before)| cpu(*pid) - before).collect();
+    let part = used[0].as_secs_f64() / seconds as f64 * 100.0;
+    let least = used[1..].iter().min().copied().unwrap_or(Duration::MAX);
+    let told: Vec<String> = pids
+        .iter()
+        .zip(&used)
+        .map(|((name, pid), used)| format!("{name} {}, {:.1} MB", shown(*used), resident(*pid) as f64 / 1e6))
+        .collect();
+    run.table.row(
+        "idle, default interval: part of a core",
+        format!("{part:.4} %"),
+        "0.02 %, and less than monit and collectd",
+        Judged::of(part < 0.02 && used[0] <= least),
+        format!("in {seconds} s: {}", told.join("; ")),
+    );
+    daemon.stop();
+    for (_, mut child) in others {
+        let _ = child.kill();
+        let _ = child.wait();
+    }
+}
+
+fn started(name: &'static str, command: &mut Command) -> Option<(&'static str, Child)> {
+    let child = command.stdin(Stdio::null()).stdout(Stdio::null()).stderr(Stdio::null()).spawn();
+    if child.is_err() {
+        eprintln!("{name} is not installed");
+    }
+    Some((name, child.ok()?))
+}
+
+/// monit as Debian sets it up: a look every two minutes at the system.
+fn monit() -> Option<(&'static str, Child)> {
+    let folder = tempfile::tempdir().unwrap().keep();
+    let rc = folder.join("monitrc");
+    let path = folder.display();
+    let text = format!(
+        "set daemon 120\nset pidfile {path}/pid\nset statefile {path}/state\nset idfile {path}/id\ncheck system here\n  if \
+         loadavg (5min) > 100 then alert\n"
+    );
+    fs::write(&rc, text).unwrap();
+    fs::set_permissions(&rc, std::os::unix::fs::PermissionsExt::from_mode(0o600)).unwrap();
+    started("monit", Command::new("monit").arg("-I").arg("-c").arg(rc))
+}
+
+/// collectd with the plug-ins for processor, load and memory, every ten seconds.
+fn collectd() -> Option<(&'static str, Child)> {
+    let folder = tempfile::tempdir().unwrap().keep();
+    let conf = folder.join("collectd.conf");
+    let path = folder.display();
+    let text = format!(
+        "BaseDir \"{path}\"\nPIDFile \"{path}/pid\"\nPluginDir \"/usr/lib/collectd\"\nInterval 10\nLoadPlugin cpu\nLoadPlugin \
+         load\nLoadPlugin memory\n"
+    );
+    fs::write(&conf, text).unwrap();
+    started("collectd", Command::new("collectd").arg("-f").arg("-C").arg(conf))
+}

@@ -1,0 +1,72 @@
+//! `milescale-bench`: what milescale costs, measured beside the least that the same work could cost.
+//!
+//! `milescale-bench BINARY [--quick] [--only ROWS] [--output FILE]` measures everything in one run, medians of at least five,
+//! prints a table and writes it. `--quick` takes tiny sizes: that the measurements run, not what they say.
+#![allow(clippy::print_stdout, clippy::print_stderr, reason = "a program for developers")]
+#![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic, reason = "a step that fails is no measurement")]
+#![allow(clippy::unchecked_time_subtraction, reason = "clocks that go backwards are no measurement")]
+#![allow(clippy::cast_precision_loss, reason = "figures are shown with three digits")]
+
+mod bare;
+mod figures;
+mod files;
+mod idle;
+mod log;
+mod machine;
+mod run;
+mod table;
+mod workspace;
+
+use std::path::PathBuf;
+use std::process::ExitCode;
+
+use run::Run;
+
+fn main() -> ExitCode {
+    let arguments: Vec<String> = std::env::args().skip(1).collect();
+    let mut options = arguments.into_iter();
+    let (mut binary, mut output, mut only, mut quick) = (None, None, Vec::new(), false);
+    while let Some(option) = options.next() {
+        match option.as_str() {
+            "--quick" => quick = true,
+            "--only" => only = options.next().unwrap_or_default().split(',').map(str::to_owned).collect(),
+            "--output" => output = options.next().map(PathBuf::from),
+            _ => binary = Some(PathBuf::from(option)),
+        }
+    }
+    let Some(binary) = binary else {
+        eprintln!("usage: milescale-bench BINARY [--quick] [--only ROW,…] [--output FILE]");
+        return ExitCode::from(2);
+    };
+    let mut run = Run::new(&binary, quick, only);
+    measure(&mut run);
+    let text = run.table.text(&machine::describe());
+    println!("{text}");
+    if let Some(output) = output {
+        std::fs::write(output, text).unwrap();
+    }
+    ExitCode::SUCCESS
+}
+
+fn measure(run: &mut Run) {
+    files::measure(run);
+    log::measure(run);
+    idle::measure(run);
+}
+
+#[cfg(test)]
+mod tests {
+    use super::{Run, measure};
+
+    /// That the measurements run, with tiny sizes; not what they say.
+    #[test]
+    fn every_row_can_be_measured() {
+        let folder = std::env::current_exe().unwrap().parent().unwrap().parent().unwrap().to_owned();
+        let binary = folder.join("milescale");
+        assert!(binary.exists(), "{} is not built; `cargo build` builds it", binary.display());
+        let mut run = Run::new(&binary, true, Vec::new());
+        measure(&mut run);
+        let text = run.table.text("");
+        assert!(text.lines().count() > 12, "{text}");
+    }
+}

@@ -1,0 +1,55 @@
+//! The table that is printed and kept.
+
+use std::fmt::Write as _;
+
+/// Whether a figure is what it was to be.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Judged {
+    Met,
+    Missed,
+}
+
+impl Judged {
+    pub(crate) fn of(is_met: bool) -> Self {
+        if is_met { Self::Met } else { Self::Missed }
+    }
+
+    fn sign(self) -> &'static str {
+        match self {
+            Self::Met => "met",
+            Self::Missed => "**missed**",
+        }
+    }
+}
+
+#[derive(Debug)]
+struct Row {
+    what: String,
+    ratio: String,
+    target: String,
+    judged: Judged,
+    measured: String,
+}
+
+/// Rows in the order in which they were measured.
+#[derive(Debug, Default)]
+pub(crate) struct Table {
+    rows: Vec<Row>,
+}
+
+impl Table {
+    /// Adds a row, and prints it at once.
+    pub(crate) fn row(&mut self, what: &str, ratio: String, target: &str, judged: Judged, measured: String) {
+        eprintln!("{what}: {ratio} (target: {target}) {} {measured}", judged.sign());
+        self.rows.push(Row { what: what.to_owned(), ratio, target: target.to_owned(), judged, measured });
+    }
+
+    /// As Markdown.
+    pub(crate) fn text(&self, head: &str) -> String {
+        let mut text = format!("{head}\n| what | measured | target | | of which |\n|---|---|---|---|---|\n");
+        for Row { what, ratio, target, judged, measured } in &self.rows {
+            let _ = writeln!(text, "| {what} | {ratio} | {target} | {} | {measured} |", judged.sign());
+        }
+        text
+    }
+}
