@@ -7,6 +7,7 @@ use std::time::Duration;
 
 use milescale_daemon::config::Environment;
 use milescale_daemon::{Engine, Mode, Patience};
+use milescale_sensing::watch::Hints;
 use milescale_storage::workspace::Workspace as Folder;
 
 use crate::figures::{ratio, shown, side_by_side, timed};
@@ -42,7 +43,7 @@ fn cycle_beside_the_shell(run: &mut Run) {
     let script = "for file in .milestones/active/*.yaml; do a=$(/bin/true); b=$(/bin/true); done";
     let (cycle, loop_) = side_by_side(
         run.times(5),
-        || timed(|| engine.full_cycle()),
+        || timed(|| engine.cycle(Hints::default())),
         || ended(Command::new("sh").args(["-c", script]).current_dir(workspace.root())),
     );
     let times = ratio(loop_, cycle);

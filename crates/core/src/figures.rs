@@ -67,6 +67,13 @@ pub struct Figures {
 }
 
 impl Figures {
+    /// The same without what is another one at every instant: the load of the machine, and the age but for its hours.
+    #[must_use]
+    pub fn lasting(self) -> Self {
+        let backend_age_seconds = self.backend_age_hours().map(|hours| hours * 3600);
+        Self { backend_age_seconds, machine: MachineFigures::default(), ..self }
+    }
+
     /// Whole hours since the marker was modified.
     pub fn backend_age_hours(&self) -> Option<u64> {
         self.backend_age_seconds.map(|seconds| seconds / 3600)

@@ -174,7 +174,7 @@ impl Engine {
 
     /// One cycle of contract §6: metrics entry, decision, event or action, `scale_status`. Looked at is what the hints name,
     /// and everything where the last such look is an hour ago.
-    pub(crate) fn cycle(&mut self, mut hints: Hints) -> (Cycle, Option<Duration>) {
+    pub fn cycle(&mut self, mut hints: Hints) -> (Cycle, Option<Duration>) {
         (hints.cycle, hints.everything) = (true, hints.everything || !self.sources.have_seen_everything());
         let again = self.see(&hints);
         let moment = Moment::now();
@@ -353,7 +353,10 @@ impl Engine {
         self.state.figures = self.figures;
         let kept = self.config.keep_last_good();
         self.output.note(".milescale/last-good-config.yaml", kept);
-        if self.saved.as_ref() == Some(&self.state) && self.workspace.state().exists() {
+        // The load of the machine and the age of the marker are other ones each time, and are not asked for later.
+        let lasting = |state: &State| State { figures: state.figures.lasting(), ..state.clone() };
+        let is_saved = self.saved.as_ref().is_some_and(|saved| lasting(saved) == lasting(&self.state));
+        if is_saved && self.workspace.state().exists() {
             return;
         }
         let saved = self.output.own_folder().and_then(|()| self.state.save(&self.workspace));

@@ -29,6 +29,12 @@ pub fn replace(path: &Path, content: &[u8]) -> io::Result<()> {
     put(&temporary, path).and_then(|()| sync_folder(path))
 }
 
+/// Like [`replace`], with what `write` writes piece by piece.
+pub fn replace_with(path: &Path, write: impl FnOnce(&mut File) -> io::Result<()>) -> io::Result<()> {
+    let temporary = written_by(path, Promise::Durable, write)?;
+    put(&temporary, path).and_then(|()| sync_folder(path))
+}
+
 /// Replaces `path` with `content`, whole at every instant, but after a power cut perhaps the old one or empty. For what
 /// can be computed again.
 pub fn publish(path: &Path, content: &[u8]) -> io::Result<()> {

@@ -395,9 +395,10 @@ pub trait Store: fmt::Debug + Send {
         None
     }
 
-    /// The ids that the last look found, where the store remembers them.
-    fn known_ids(&self) -> Option<Vec<String>> {
-        None
+    /// Hands over the ids that the last look found, in no order. `false`: the store does not remember them.
+    fn each_known_id(&self, each: &mut dyn FnMut(&str)) -> bool {
+        let _ = each;
+        false
     }
 
     /// Every id that is here.

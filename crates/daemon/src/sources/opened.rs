@@ -3,7 +3,7 @@
 
 use std::collections::HashSet;
 use std::hash::{BuildHasher, BuildHasherDefault, DefaultHasher};
-use std::io;
+use std::io::{self, BufWriter, Write};
 
 use milescale_core::backend::InUse;
 use milescale_core::config::Config;
@@ -58,24 +58,28 @@ impl LastIds {
         if generation.is_some() && generation == *kept && workspace.last_ids().exists() {
             return Ok(());
         }
-        let ids = match store.known_ids() {
-            Some(ids) => ids,
-            // One that does not remember them is asked; where it cannot answer, what was written stays.
-            None => match store.ids() {
-                Ok(ids) => ids,
-                Err(_) => return Ok(()),
-            },
+        let mut hash = 0_u64;
+        let mut add = |id: &str| hash = hash.wrapping_add(BuildHasherDefault::<DefaultHasher>::default().hash_one(id));
+        // One that does not remember them is asked; where it cannot answer, what was written stays.
+        let asked = if store.each_known_id(&mut add) {
+            None
+        } else {
+            let Ok(ids) = store.ids() else { return Ok(()) };
+            for id in &ids {
+                add(id);
+            }
+            Some(ids)
         };
-        let hash = ids.iter().fold(ids.len() as u64, |sum, id| {
-            sum.wrapping_add(BuildHasherDefault::<DefaultHasher>::default().hash_one(id))
-        });
-        if self.written == Some(hash) && workspace.last_ids().exists() {
-            *kept = generation;
-            return Ok(());
+        if self.written != Some(hash) || !workspace.last_ids().exists() {
+            durable::replace_with(&workspace.last_ids(), |file| {
+                let mut list = List::new(BufWriter::new(file));
+                match &asked {
+                    Some(ids) => ids.iter().for_each(|id| list.add(id)),
+                    None => drop(store.each_known_id(&mut |id| list.add(id))),
+                }
+                list.finish()
+            })?;
         }
-        let mut ids = ids;
-        ids.sort();
-        durable::replace(&workspace.last_ids(), &serde_json::to_vec(&ids)?)?;
         (self.written, *kept) = (Some(hash), generation);
         Ok(())
     }
@@ -88,7 +92,8 @@ impl LastIds {
         in_use: InUse,
         config: &Config,
     ) -> Result<Vec<String>, String> {
-        if let Some(ids) = followed.and_then(Store::known_ids) {
+        let mut ids = Vec::new();
+        if followed.is_some_and(|store| store.each_known_id(&mut |id| ids.push(id.to_owned()))) {
             return Ok(ids);
         }
         let path = workspace.last_ids();
@@ -102,6 +107,33 @@ impl LastIds {
             }
             Err(error) => Err(unknown(error.to_string())),
         }
+    }
+}
+
+/// A list of texts in JSON, written piece by piece.
+struct List<W> {
+    out: W,
+    written: io::Result<()>,
+    count: u64,
+}
+
+impl<W: Write> List<W> {
+    fn new(out: W) -> Self {
+        Self { out, written: Ok(()), count: 0 }
+    }
+
+    fn add(&mut self, text: &str) {
+        if self.written.is_ok() {
+            let before: &[u8] = if self.count == 0 { b"[" } else { b"," };
+            self.written = self.out.write_all(before).and_then(|()| Ok(serde_json::to_writer(&mut self.out, text)?));
+            self.count += 1;
+        }
+    }
+
+    fn finish(mut self) -> io::Result<()> {
+        self.written?;
+        self.out.write_all(if self.count == 0 { b"[]" } else { b"]" })?;
+        self.out.flush()
     }
 }
 

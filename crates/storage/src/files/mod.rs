@@ -94,8 +94,13 @@ impl FileStore {
 
 /// A milestone's id: its file's name without `.yaml`.
 pub fn id_of(path: &Path) -> String {
+    with_id(path, str::to_owned)
+}
+
+/// The same, lent.
+fn with_id<R>(path: &Path, use_it: impl FnOnce(&str) -> R) -> R {
     let name = path.file_name().unwrap_or_default().to_string_lossy();
-    name.strip_suffix(".yaml").unwrap_or(&name).to_owned()
+    use_it(name.strip_suffix(".yaml").unwrap_or(&name))
 }
 
 fn is_hidden(name: &OsStr) -> bool {

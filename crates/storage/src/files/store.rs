@@ -16,7 +16,7 @@ use milescale_core::milestone::Columns;
 use milescale_core::timestamp;
 use milescale_core::value::Value;
 
-use super::{FileStore, Remark, id_of, walk};
+use super::{FileStore, Remark, id_of, walk, with_id};
 use crate::durable;
 use crate::error::{Problem, StoreError};
 use crate::ledger::Ledger;
@@ -229,8 +229,9 @@ impl Store for FileStore {
         Some(self.table.generation())
     }
 
-    fn known_ids(&self) -> Option<Vec<String>> {
-        Some(self.found().map(|(path, _)| id_of(path)).collect())
+    fn each_known_id(&self, each: &mut dyn FnMut(&str)) -> bool {
+        self.table.paths().for_each(|path| with_id(path, &mut *each));
+        true
     }
 
     fn ids(&mut self) -> Result<Vec<String>, StoreError> {

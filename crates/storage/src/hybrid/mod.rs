@@ -231,8 +231,8 @@ impl Store for HybridStore {
         self.files.generation()
     }
 
-    fn known_ids(&self) -> Option<Vec<String>> {
-        self.files.known_ids()
+    fn each_known_id(&self, each: &mut dyn FnMut(&str)) -> bool {
+        self.files.each_known_id(each)
     }
 
     fn ids(&mut self) -> Result<Vec<String>, StoreError> {

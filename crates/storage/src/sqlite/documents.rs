@@ -250,8 +250,8 @@ impl Store for SqliteStore {
         Ok(self.flawed().into_iter().map(|(place, flaw)| format!("{place}: {flaw}")).collect())
     }
 
-    fn known_ids(&self) -> Option<Vec<String>> {
-        self.remembered.as_ref().map(Remembered::ids)
+    fn each_known_id(&self, each: &mut dyn FnMut(&str)) -> bool {
+        self.remembered.as_ref().map(|read| read.ids().for_each(|id| each(&id))).is_some()
     }
 
     fn ids(&mut self) -> Result<Vec<String>, StoreError> {

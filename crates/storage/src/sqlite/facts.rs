@@ -1,5 +1,6 @@
 //! What each row adds to the figures, remembered between looks, so that only changed rows are read again.
 
+use std::borrow::Cow;
 use std::collections::{BTreeMap, HashMap};
 
 use milescale_core::document::Flaw;
@@ -32,8 +33,8 @@ impl Remembered {
         self.rows.remove(id);
     }
 
-    pub(super) fn ids(&self) -> Vec<String> {
-        self.rows.keys().map(|id| String::from_utf8_lossy(id).into_owned()).collect()
+    pub(super) fn ids(&self) -> impl Iterator<Item = Cow<'_, str>> {
+        self.rows.keys().map(|id| String::from_utf8_lossy(id))
     }
 
     pub(super) fn figures(&self) -> StoreFigures {
