@@ -43,8 +43,8 @@ pub(crate) fn compare(
 ) -> Result<Compared, Error> {
     let mut target: HashMap<u64, [u8; 16]> = HashMap::new();
     let mut stopped = Ok(());
-    pair.target.scan(&mut |milestone| {
-        target.insert(hash(&milestone.id), short(&milestone.content()));
+    pair.target.scan_contents(&mut |id, content| {
+        target.insert(hash(&id), short(&content));
         stopped = context.go_on();
         if stopped.is_ok() { ControlFlow::Continue(()) } else { ControlFlow::Break(()) }
     })?;
@@ -53,15 +53,15 @@ pub(crate) fn compare(
     let mut stopped = Ok(());
     let (source, ledger, was_old, from) = (&mut *pair.source, &mut *pair.target, pair.target_was_old, pair.from);
     let mut same: Vec<(String, Content)> = Vec::new();
-    source.scan(&mut |milestone| {
+    source.scan_contents(&mut |id, content| {
         compared.count += 1;
-        let content = milestone.content();
-        let there = target.remove(&hash(&milestone.id));
+        let there = target.remove(&hash(&id));
+        let is_same = there == Some(short(&content));
         if was_old && there.is_some_and(|there| there[..8] == short(&content)[..8]) {
-            same.push((milestone.id.clone(), content));
+            same.push((id.clone(), content));
         }
-        if there != Some(short(&content)) {
-            compared.differing.insert(milestone.id);
+        if !is_same {
+            compared.differing.insert(id);
         }
         if same.len() >= AT_ONCE {
             let set = ledger.ledger().and_then(|ledger| ledger.set(from, &same));

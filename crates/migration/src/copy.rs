@@ -48,7 +48,7 @@ pub(crate) fn load(
         let reader = scope.spawn(move || -> Result<(), Error> {
             source.scan(&mut |milestone| {
                 // The other end is gone where it failed or was stopped.
-                let sent = draft(&milestone, now).is_none_or(|draft| sender.send(draft).is_ok());
+                let sent = draft(milestone, now).is_none_or(|draft| sender.send(draft).is_ok());
                 if sent { ControlFlow::Continue(()) } else { ControlFlow::Break(()) }
             })?;
             Ok(())
@@ -71,10 +71,9 @@ pub(crate) fn load(
 }
 
 /// A milestone to be loaded; one that cannot be read now (a file that is being written) is left for the passes that follow.
-fn draft(milestone: &Milestone, now: Timestamp) -> Option<Draft> {
-    Draft::of(milestone, now)
-        .inspect_err(|flaw| tracing::debug!(place = milestone.place, %flaw, "not brought over yet"))
-        .ok()
+fn draft(milestone: Milestone, now: Timestamp) -> Option<Draft> {
+    let place = milestone.place.clone();
+    Draft::of(milestone, now).inspect_err(|flaw| tracing::debug!(place, %flaw, "not brought over yet")).ok()
 }
 
 /// Brings over what was written meanwhile, until a pass finds nothing new or only what writers that never pause have just

@@ -61,9 +61,10 @@ impl Pair<'_> {
             }
             return self.take_out(&id, target, context);
         };
-        let draft = match Draft::of(&source, context.now()) {
+        let place = source.place.clone();
+        let draft = match Draft::of(source, context.now()) {
             Ok(draft) => draft,
-            Err(flaw) => return Ok(Leveled::NotYet(format!("{}: {flaw}", source.place))),
+            Err(flaw) => return Ok(Leveled::NotYet(format!("{place}: {flaw}"))),
         };
         let (wanted, seen) = match &target {
             None => (draft.content(), Seen::Nothing),

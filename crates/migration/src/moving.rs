@@ -57,6 +57,9 @@ pub(crate) struct Moving<'a, 'b> {
     pub(crate) record: Record,
     pub(crate) from: InUse,
     pub(crate) to: InUse,
+    /// How long each phase took that is over, and when the one under way began.
+    pub(crate) took: Vec<(Phase, Duration)>,
+    pub(crate) since: Instant,
 }
 
 /// Moves the milestones. The caller holds the migration's lock, has recovered, and a plan without obstacles; `milestones`
@@ -94,7 +97,7 @@ pub fn migrate(
         failed: None,
     });
     context.save(&record)?;
-    let mut moving = Moving { context, record, from, to };
+    let mut moving = Moving { context, record, from, to, took: Vec::new(), since: started };
     (moving.context.tell)(Told::Started { from, to, milestones, automatic });
     let mut pace = Pace::new(from, to, milestones);
     match moving.until_switched(milestones, &mut pace) {
@@ -103,7 +106,8 @@ pub fn migrate(
             let later = moving.after_switch().err().map(|error| error.to_string());
             let seconds = started.elapsed().as_secs_f64();
             let paused_ms = paused.as_secs_f64() * 1000.0;
-            let told = Told::Completed { from, to, milestones, backup: backup.clone(), seconds, paused_ms };
+            let phases = std::mem::take(&mut moving.took);
+            let told = Told::Completed { from, to, milestones, backup: backup.clone(), seconds, paused_ms, phases };
             (moving.context.tell)(told);
             Ok(Done { from, to, backup, milestones, seconds, paused, later })
         }
@@ -125,7 +129,9 @@ impl Moving<'_, '_> {
         let intent = self.record.intent.as_mut().ok_or_else(|| illegal("no migration is under way".to_owned()))?;
         let phase = next(intent.phase, ended).map_err(|error| illegal(error.to_string()))?;
         let phase = phase.ok_or_else(|| illegal("the migration is over".to_owned()))?;
-        intent.phase = phase;
+        let before = std::mem::replace(&mut intent.phase, phase);
+        self.took.push((before, self.since.elapsed()));
+        self.since = Instant::now();
         self.context.save(&self.record)?;
         Ok(phase)
     }
@@ -205,6 +211,7 @@ impl Moving<'_, '_> {
         target.prepare()?;
         target.refuse_writes(None)?;
         if !target_was_old {
+            target.is_alone();
             // What an earlier attempt left for a person to look at.
             target.clear(from, self.context.now())?;
         }

@@ -37,7 +37,7 @@ pub fn recover(again: bool, context: &mut Context<'_>) -> Result<Recovered, Erro
     let Some(intent) = record.intent.clone() else { return Ok(Recovered::Nothing) };
     let (from, to) = (intent.from, intent.to);
     let happened = intent.phase == Phase::Switching && has_switched(&intent, context)?;
-    let mut moving = Moving { context, record, from, to };
+    let mut moving = Moving { context, record, from, to, took: Vec::new(), since: std::time::Instant::now() };
     match intent.phase {
         Phase::Stuck if !again => return Ok(Recovered::Stuck(intent.stuck.unwrap_or_default())),
         Phase::Stuck => {

@@ -77,8 +77,9 @@ pub fn restore(metadata: &Metadata, in_use: InUse, context: &mut Context<'_>) ->
 fn check(source: &Backup, context: &Context<'_>) -> Result<(), Error> {
     for id in source.ids() {
         let milestone = source.get(id)?;
-        Draft::of(&milestone, context.now())
-            .map_err(|flaw| Error::Refused(format!("{}: {id}: {flaw}; nothing was restored", milestone.place)))?;
+        let place = milestone.place.clone();
+        Draft::of(milestone, context.now())
+            .map_err(|flaw| Error::Refused(format!("{place}: {id}: {flaw}; nothing was restored")))?;
     }
     Ok(())
 }
@@ -90,7 +91,7 @@ fn keep_what_is_there(target: &mut dyn Store, in_use: InUse, context: &mut Conte
 
 /// Writes one milestone, whatever stands there; what it displaces is kept by the store. Whether it was another one.
 fn write(wanted: &Milestone, id: &Id, target: &mut dyn Store, context: &Context<'_>) -> Result<bool, Error> {
-    let draft = Draft::of(wanted, context.now()).map_err(|flaw| Error::Refused(format!("{id}: {flaw}")))?;
+    let draft = Draft::of(wanted.clone(), context.now()).map_err(|flaw| Error::Refused(format!("{id}: {flaw}")))?;
     let mut tries = 0;
     loop {
         let there = there(target.get(id))?;

@@ -12,7 +12,7 @@ use milescale_core::base::{Content, Side, Verdict};
 use milescale_core::digest::Digest;
 use milescale_storage::ledger::AT_ONCE;
 use milescale_storage::record::Old;
-use milescale_storage::store::{Milestone, Store, Touched};
+use milescale_storage::store::{Store, Touched};
 
 use crate::context::{Context, Error};
 use crate::told::Told;
@@ -170,9 +170,9 @@ impl Sweeper {
             }
             Ok(())
         };
-        self.store.scan(&mut |milestone: Milestone| {
-            there_are.insert(milestone.id.clone());
-            batch.push((milestone.id.clone(), milestone.content()));
+        self.store.scan_contents(&mut |id, content| {
+            there_are.insert(id.clone());
+            batch.push((id, content));
             if batch.len() >= AT_ONCE {
                 failed = compare(&mut batch);
             }

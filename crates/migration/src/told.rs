@@ -1,5 +1,7 @@
 //! What a migration tells while it runs: data that becomes scale events, lines on a terminal, the service manager's status.
 
+use std::time::Duration;
+
 use milescale_core::backend::{Engine, InUse};
 use milescale_core::base::Side;
 use milescale_core::line::EventName;
@@ -54,6 +56,8 @@ pub enum Told {
         seconds: f64,
         /// Milliseconds for which the milestone verbs were kept out.
         paused_ms: f64,
+        /// How long each phase took.
+        phases: Vec<(Phase, Duration)>,
     },
     /// It failed before the switch.
     Failed {
@@ -140,9 +144,9 @@ impl Told {
                 "phase": it.phase, "done": it.done, "total": it.total, "per_second": whole(it.per_second),
                 "seconds_left": it.seconds_left,
             }),
-            Self::Completed { milestones, backup, seconds, paused_ms, .. } => json!({
+            Self::Completed { milestones, backup, seconds, paused_ms, phases, .. } => json!({
                 "milestones": milestones, "backup": backup, "duration_ms": whole(seconds * 1000.0),
-                "paused_ms": whole(*paused_ms),
+                "paused_ms": whole(*paused_ms), "phases_ms": phases_ms(phases),
             }),
             Self::Failed { reason, .. } | Self::Stuck { reason, .. } => json!({ "reason": reason }),
             Self::RolledBack { reason, target_kept, .. } => json!({ "reason": reason, "target_kept": target_kept }),
@@ -167,6 +171,11 @@ impl Told {
 /// A store's word in BACKUP_ID and events.
 pub(crate) fn word(store: InUse) -> &'static str {
     store.backend.store_word(store.engine.unwrap_or(Engine::Sqlite))
+}
+
+/// The phases' words with their milliseconds.
+fn phases_ms(phases: &[(Phase, Duration)]) -> Value {
+    phases.iter().map(|(phase, took)| (phase.as_str().to_owned(), json!(whole(took.as_secs_f64() * 1000.0)))).collect()
 }
 
 #[allow(clippy::cast_possible_truncation, clippy::cast_sign_loss, reason = "a figure to be read, never negative")]

@@ -27,5 +27,6 @@ mod runtime;
 pub mod sqlite;
 pub mod store;
 pub mod switch;
+mod threads;
 pub mod workspace;
 pub mod yaml;

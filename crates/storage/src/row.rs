@@ -1,5 +1,7 @@
 //! A row of a database as a milestone: what both databases do alike.
 
+use std::ops::ControlFlow;
+
 use milescale_core::digest::Digest;
 use milescale_core::document::Flaw;
 use milescale_core::facts::Facts;
@@ -12,6 +14,7 @@ use milescale_core::value::Value;
 
 use crate::error::{Problem, StoreError};
 use crate::store::{Milestone, Seen};
+use crate::threads::in_threads;
 use crate::yaml;
 
 /// How long a content that milescale replaced is kept in a database, in seconds.
@@ -56,6 +59,19 @@ impl Row {
             Err(flaw) => Adds { flaw: Some(Box::new(flaw)), ..Adds::default() },
         }
     }
+}
+
+/// Rows that are made milestones at once.
+pub(crate) const READ_AT_ONCE: usize = 1024;
+
+/// Hands over what rows come to as milestones, in their order.
+pub(crate) fn visit_all<R: Send>(
+    rows: Vec<Row>,
+    table: &str,
+    of: impl Fn(Milestone) -> R + Sync,
+    visit: &mut dyn FnMut(R) -> ControlFlow<()>,
+) -> ControlFlow<()> {
+    in_threads(rows, |row| of(row.milestone(table))).into_iter().try_for_each(visit)
 }
 
 /// A row's place as people read it.

@@ -113,12 +113,11 @@ impl Draft {
     ///
     /// # Errors
     /// Why not every store could keep it.
-    pub fn of(milestone: &Milestone, now: Timestamp) -> Result<Self, Flaw> {
-        let id = milestone.id.parse().map_err(|bad: BadId| Flaw { position: None, reason: bad.to_string() })?;
-        let value = milestone.value.clone()?;
-        let updated = milestone.updated_at.as_deref().and_then(read_instant).unwrap_or(now);
-        let columns = milestone.columns.clone();
-        Ok(Self { id, text: milestone.text.clone(), value, columns, now, updated })
+    pub fn of(milestone: Milestone, now: Timestamp) -> Result<Self, Flaw> {
+        let Milestone { id, text, value, columns, updated_at, .. } = milestone;
+        let id = id.parse().map_err(|bad: BadId| Flaw { position: None, reason: bad.to_string() })?;
+        let updated = updated_at.as_deref().and_then(read_instant).unwrap_or(now);
+        Ok(Self { id, text, value: value?, columns, now, updated })
     }
 
     /// What it is compared by.
@@ -279,6 +278,14 @@ pub trait Store: fmt::Debug + Send {
     /// What is written meanwhile is handed over in its old or its new content.
     fn scan(&mut self, visit: &mut dyn FnMut(Milestone) -> ControlFlow<()>) -> Result<(), StoreError>;
 
+    /// Hands over what every milestone is compared by, as [`Store::scan`] does: id and content.
+    fn scan_contents(&mut self, visit: &mut dyn FnMut(String, Content) -> ControlFlow<()>) -> Result<(), StoreError> {
+        self.scan(&mut |milestone| {
+            let content = milestone.content();
+            visit(milestone.id, content)
+        })
+    }
+
     /// Writes a milestone if its content is what was seen. Once it returns it is on the disk; if the process dies in it,
     /// the old or the new content is there, whole. The content that it replaces is kept for a while.
     ///
@@ -320,6 +327,9 @@ pub trait Store: fmt::Debug + Send {
     fn can_be_filled(&mut self) -> Result<(), StoreError> {
         Ok(())
     }
+
+    /// Says that nobody else uses this store yet, so that reading it need not make room for other writers.
+    fn is_alone(&mut self) {}
 
     /// Makes the store where there is none, and what milescale needs in it to fill it.
     fn prepare(&mut self) -> Result<(), StoreError>;

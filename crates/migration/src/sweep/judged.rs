@@ -146,7 +146,7 @@ impl<'a, 'b> Act<'a, 'b> {
 
     fn import(&mut self, judged: &Judged) -> Result<bool, Error> {
         let Some(old) = &judged.old else { return Ok(true) };
-        let Ok(draft) = Draft::of(old, self.context.now()) else { return self.keep(judged) };
+        let Ok(draft) = Draft::of(old.clone(), self.context.now()) else { return self.keep(judged) };
         self.remember(judged)?;
         let seen = judged.current.as_ref().map_or(Seen::Nothing, |current| Seen::Text(current.digest()));
         self.current.bring(&draft, seen, self.old.side)?;

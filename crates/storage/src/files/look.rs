@@ -2,9 +2,9 @@
 
 use std::ffi::CStr;
 use std::io;
+use std::ops::Range;
 use std::os::fd::AsFd;
 use std::path::{Path, PathBuf};
-use std::thread;
 use std::time::{SystemTime, UNIX_EPOCH};
 
 use milescale_core::document::Flaw;
@@ -16,16 +16,11 @@ use super::{ColumnsHash, FileStore, Remark, id_of, is_hidden};
 use crate::error::{Problem, StoreError};
 use crate::read::{Reader, Stamp};
 use crate::store::Extent;
+use crate::threads::in_shares;
 use crate::yaml;
 
 /// A file changed this short a time before it was read may change again without a new stamp: it is read again.
 const CLOCK_TICK_NANOSECONDS: i64 = 2_000_000_000;
-
-/// More threads than this wait for the same folder.
-const THREADS: usize = 8;
-
-/// Fewer files than this for each are not worth a thread.
-const FILES_A_THREAD: usize = 512;
 
 /// What was read of a file.
 struct Found {
@@ -156,11 +151,9 @@ impl FileStore {
 
 /// Reads those of some files that are not known to be unchanged, with as many threads as are worth it.
 fn changed_files(table: &Table, batch: &Batch<'_>, look: u32, now: SystemTime) -> Vec<(Box<Path>, io::Result<Found>)> {
-    let threads = thread::available_parallelism().map_or(1, |count| count.get().min(THREADS));
-    let share = batch.len().div_ceil(threads).max(FILES_A_THREAD);
-    let part = |from: usize| {
+    let part = |numbers: Range<usize>| {
         let (mut reader, mut scratch, mut changed) = (Reader::default(), PathBuf::new(), Vec::new());
-        for number in from..(from + share).min(batch.len()) {
+        for number in numbers {
             let (name, path) = (batch.name(number), batch.path(number, &mut scratch));
             // One that is not known is read in any case.
             if let Some(remembered) = table.find(path) {
@@ -175,21 +168,7 @@ fn changed_files(table: &Table, batch: &Batch<'_>, look: u32, now: SystemTime) -
         }
         changed
     };
-    if batch.len() <= share {
-        return part(0);
-    }
-    thread::scope(|scope| {
-        let part = &part;
-        let others: Vec<_> = (share..batch.len()).step_by(share).map(|from| scope.spawn(move || part(from))).collect();
-        let mut changed = part(0);
-        for other in others {
-            match other.join() {
-                Ok(found) => changed.extend(found),
-                Err(panic) => std::panic::resume_unwind(panic),
-            }
-        }
-        changed
-    })
+    in_shares(batch.len(), part).into_iter().flatten().collect()
 }
 
 fn read_path(path: &Path, inside: &Path, now: SystemTime) -> io::Result<Found> {

@@ -8,7 +8,7 @@ use std::path::{Path, PathBuf};
 use std::time::SystemTime;
 
 use jiff::Timestamp;
-use milescale_core::base::Side;
+use milescale_core::base::{Content, Side};
 use milescale_core::digest::Digest;
 use milescale_core::document::Flaw;
 use milescale_core::id::Id;
@@ -21,7 +21,11 @@ use crate::durable;
 use crate::error::{Problem, StoreError};
 use crate::ledger::Ledger;
 use crate::store::{Draft, Extent, Milestone, Occasion, Seen, Store, Survey, Touched};
+use crate::threads::in_threads;
 use crate::yaml;
+
+/// Files that are read ahead of who visits them.
+const SCANNED_AT_ONCE: usize = 1024;
 
 impl FileStore {
     /// A file as a milestone.
@@ -42,16 +46,28 @@ impl FileStore {
         &self,
         visit: &mut dyn FnMut(&Path, Milestone) -> ControlFlow<()>,
     ) -> Result<(), StoreError> {
-        for path in self.sorted()? {
+        self.scan_each(|milestone| milestone, visit)
+    }
+
+    /// Hands over what each file comes to, with its path.
+    fn scan_each<R: Send>(
+        &self,
+        of: impl Fn(Milestone) -> R + Sync,
+        visit: &mut dyn FnMut(&Path, R) -> ControlFlow<()>,
+    ) -> Result<(), StoreError> {
+        let read = |path: &PathBuf| match self.content(path) {
             // One that vanished since it was listed is not there.
-            let milestone = match self.content(&path) {
-                Ok(None) => continue,
-                Ok(Some((text, metadata))) => self.milestone(&path, text, &metadata),
-                Err(error) if error.problem == Problem::Refused => self.unreadable(&path, error),
-                Err(error) => return Err(error),
-            };
-            if visit(&path, milestone).is_break() {
-                break;
+            Ok(None) => Ok(None),
+            Ok(Some((text, metadata))) => Ok(Some(of(self.milestone(path, text, &metadata)))),
+            Err(error) if error.problem == Problem::Refused => Ok(Some(of(self.unreadable(path, error)))),
+            Err(error) => Err(error),
+        };
+        for paths in self.sorted()?.chunks(SCANNED_AT_ONCE) {
+            for (path, milestone) in paths.iter().zip(in_threads(paths.iter().collect(), read)) {
+                let Some(milestone) = milestone? else { continue };
+                if visit(path, milestone).is_break() {
+                    return Ok(());
+                }
             }
         }
         Ok(())
@@ -68,9 +84,16 @@ impl FileStore {
     /// Every file, by id, then by path.
     fn sorted(&self) -> Result<Vec<PathBuf>, StoreError> {
         let mut files = walk::milestone_files(&self.workspace)?.unwrap_or_default();
-        files.sort_by(|one, other| one.file_stem().cmp(&other.file_stem()).then_with(|| one.cmp(other)));
+        files.sort_unstable_by(|one, other| stem(one).cmp(stem(other)).then_with(|| one.cmp(other)));
         Ok(files.into_iter().map(|path| self.active.join(path)).collect())
     }
+}
+
+/// A file's name without its end, in bytes: a path's own comparison looks at its components.
+fn stem(path: &Path) -> &[u8] {
+    let bytes = path.as_os_str().as_encoded_bytes();
+    let start = memchr::memrchr(b'/', bytes).map_or(0, |slash| slash + 1);
+    bytes[start..].strip_suffix(b".yaml").unwrap_or(&bytes[start..])
 }
 
 impl Store for FileStore {
@@ -140,6 +163,11 @@ impl Store for FileStore {
 
     fn scan(&mut self, visit: &mut dyn FnMut(Milestone) -> ControlFlow<()>) -> Result<(), StoreError> {
         self.scan_files(&mut |_, milestone| visit(milestone))
+    }
+
+    fn scan_contents(&mut self, visit: &mut dyn FnMut(String, Content) -> ControlFlow<()>) -> Result<(), StoreError> {
+        let of = |milestone: Milestone| (milestone.content(), milestone.id);
+        self.scan_each(of, &mut |_, (content, id)| visit(id, content))
     }
 
     fn put(&mut self, draft: &Draft, seen: Seen) -> Result<(), StoreError> {

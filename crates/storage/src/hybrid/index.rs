@@ -6,7 +6,7 @@ use std::path::{Path, PathBuf};
 
 use milescale_core::milestone::{Columns, DEFAULT_PRIORITY, instant};
 use sqlx::sqlite::SqliteRow;
-use sqlx::{AssertSqlSafe, Row as _, SqliteConnection};
+use sqlx::{AssertSqlSafe, QueryBuilder, Row as _, Sqlite as Driver, SqliteConnection};
 
 use super::known::Known;
 use super::mend::Pair;
@@ -16,10 +16,12 @@ use crate::sqlite::{Changed, Changes, Make, Sqlite, has_table, missing_columns};
 use crate::store::Milestone;
 use crate::workspace::{FOLDER, Workspace};
 
-/// The table and its indexes (contract §2).
-const TABLE: &[&str] = &[
-    "CREATE TABLE IF NOT EXISTS milestones (id TEXT PRIMARY KEY, title TEXT, status TEXT, priority TEXT, \
-     created_at TEXT, updated_at TEXT, file_path TEXT)",
+/// The table (contract §2).
+const TABLE: &str = "CREATE TABLE IF NOT EXISTS milestones (id TEXT PRIMARY KEY, title TEXT, status TEXT, priority TEXT, \
+                     created_at TEXT, updated_at TEXT, file_path TEXT)";
+
+/// Its indexes.
+const INDEXES: &[&str] = &[
     "CREATE INDEX IF NOT EXISTS idx_milestones_status ON milestones (status)",
     "CREATE INDEX IF NOT EXISTS idx_milestones_priority ON milestones (priority)",
     "CREATE INDEX IF NOT EXISTS idx_milestones_created_at ON milestones (created_at)",
@@ -27,6 +29,9 @@ const TABLE: &[&str] = &[
 
 /// Its columns.
 const COLUMNS: &[&str] = &["id", "title", "status", "priority", "created_at", "updated_at", "file_path"];
+
+/// Rows in one statement while it is built.
+const BUILT_AT_ONCE: usize = 500;
 
 /// Rows read at once: they are small.
 const ROWS: i64 = 100;
@@ -126,18 +131,33 @@ impl Index {
 
     /// Makes it where it is not there, and writes these rows, all at once.
     pub(super) fn build(&mut self, rows: &[(String, IndexRow)]) -> Result<(), StoreError> {
-        self.wrote();
         self.sqlite.open(Make::IfMissing)?;
+        let changes = Changes::begin(&mut self.sqlite)?;
+        let was_there = self.sqlite.run(async |connection| has_table(connection, "milestones").await)?;
         self.sqlite.write(async |connection| {
-            for statement in TABLE {
-                sqlx::query(*statement).execute(&mut *connection).await?;
+            sqlx::query(TABLE).execute(&mut *connection).await?;
+            for rows in rows.chunks(BUILT_AT_ONCE) {
+                upsert_many(connection, rows).await?;
             }
-            for (id, row) in rows {
-                upsert(connection, id, row).await?;
+            // Afterwards: an index that grows row by row takes half as long again.
+            for statement in INDEXES {
+                sqlx::query(*statement).execute(&mut *connection).await?;
             }
             Ok(())
         })?;
-        self.check_shape()
+        self.check_shape()?;
+        self.changes += 1;
+        if was_there {
+            self.known = None;
+            return Ok(());
+        }
+        // What others have written since is told by the version of the file: then all is read again.
+        let mut known = Known::since(changes);
+        for (id, row) in rows {
+            known.insert(&self.workspace, Some(id.clone()), row);
+        }
+        self.known = Some(known);
+        Ok(())
     }
 
     fn check_shape(&mut self) -> Result<(), StoreError> {
@@ -262,13 +282,21 @@ impl Index {
 }
 
 async fn upsert(connection: &mut SqliteConnection, id: &str, row: &IndexRow) -> Result<(), sqlx::Error> {
-    let upsert = "INSERT INTO milestones (id, title, status, priority, created_at, updated_at, file_path)
-                  VALUES (?, ?, ?, ?, ?, ?, ?)
-                  ON CONFLICT (id) DO UPDATE SET title = excluded.title, status = excluded.status,
-                  priority = excluded.priority, created_at = excluded.created_at,
-                  updated_at = excluded.updated_at, file_path = excluded.file_path";
-    let query = sqlx::query(upsert).bind(id).bind(&row.title).bind(&row.status).bind(&row.priority);
-    query.bind(&row.created_at).bind(&row.updated_at).bind(&row.file_path).execute(connection).await.map(drop)
+    upsert_many(connection, &[(id.to_owned(), row.clone())]).await
+}
+
+async fn upsert_many(connection: &mut SqliteConnection, rows: &[(String, IndexRow)]) -> Result<(), sqlx::Error> {
+    let insert = "INSERT INTO milestones (id, title, status, priority, created_at, updated_at, file_path) ";
+    let mut upsert = QueryBuilder::<Driver>::new(insert);
+    upsert.push_values(rows, |mut values, (id, row)| {
+        values.push_bind(id).push_bind(&row.title).push_bind(&row.status).push_bind(&row.priority);
+        values.push_bind(&row.created_at).push_bind(&row.updated_at).push_bind(&row.file_path);
+    });
+    upsert.push(
+        " ON CONFLICT (id) DO UPDATE SET title = excluded.title, status = excluded.status, priority = excluded.priority, \
+         created_at = excluded.created_at, updated_at = excluded.updated_at, file_path = excluded.file_path",
+    );
+    upsert.build().execute(connection).await.map(drop)
 }
 
 async fn delete(connection: &mut SqliteConnection, id: &str) -> Result<(), sqlx::Error> {

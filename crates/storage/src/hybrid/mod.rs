@@ -9,7 +9,7 @@ use std::ops::ControlFlow;
 use std::time::{Duration, SystemTime};
 
 use jiff::Timestamp;
-use milescale_core::base::Side;
+use milescale_core::base::{Content, Side};
 use milescale_core::digest::Digest;
 use milescale_core::document::Flaw;
 use milescale_core::figures::StoreFigures;
@@ -141,6 +141,10 @@ impl Store for HybridStore {
 
     fn scan(&mut self, visit: &mut dyn FnMut(Milestone) -> ControlFlow<()>) -> Result<(), StoreError> {
         self.files.scan(visit)
+    }
+
+    fn scan_contents(&mut self, visit: &mut dyn FnMut(String, Content) -> ControlFlow<()>) -> Result<(), StoreError> {
+        self.files.scan_contents(visit)
     }
 
     fn put(&mut self, draft: &Draft, seen: Seen) -> Result<(), StoreError> {

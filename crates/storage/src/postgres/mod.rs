@@ -16,7 +16,7 @@ use std::ops::ControlFlow;
 use std::time::{Duration, SystemTime};
 
 use jiff::Timestamp;
-use milescale_core::base::Side;
+use milescale_core::base::{Content, Side};
 use milescale_core::digest::Digest;
 use milescale_core::document::Flaw;
 use milescale_core::figures::StoreFigures;
@@ -27,14 +27,14 @@ use tokio_postgres::types::Type;
 use crate::error::{Problem, StoreError};
 use crate::identity::Identity;
 use crate::ledger::Ledger;
-use crate::row::{Row, place};
+use crate::row::{Row, place, visit_all};
 use crate::store::{Draft, Extent, Milestone, Seen, Store, Survey, Touched};
 use crate::workspace::Workspace;
 use connection::{Access, Connection, Failed, Hurry, Outcome};
 use documents::{Table, count, text};
 
 /// Rows read at once.
-const PAGE: i64 = 500;
+const PAGE: i64 = 1000;
 
 /// Rows named; the rest is a count.
 const NAMED: i64 = 50;
@@ -160,6 +160,27 @@ impl PostgresStore {
     }
 }
 
+impl PostgresStore {
+    /// Hands over what each row comes to as a milestone, in the server's order of ids.
+    fn scan_each<R: Send>(
+        &mut self,
+        of: impl Fn(Milestone) -> R + Sync,
+        visit: &mut dyn FnMut(R) -> ControlFlow<()>,
+    ) -> Result<(), StoreError> {
+        let mut after: Option<String> = None;
+        loop {
+            let rows = self.read(async |client, table| Ok(table.page(client, after.as_deref(), PAGE).await?))?;
+            if rows.is_empty() {
+                return Ok(());
+            }
+            after = rows.last().map(|row| String::from_utf8_lossy(&row.id).into_owned());
+            if visit_all(rows, self.connection.shown(), &of, &mut *visit).is_break() {
+                return Ok(());
+            }
+        }
+    }
+}
+
 impl Store for PostgresStore {
     fn name(&self) -> String {
         self.connection.shown().to_owned()
@@ -234,19 +255,12 @@ impl Store for PostgresStore {
     }
 
     fn scan(&mut self, visit: &mut dyn FnMut(Milestone) -> ControlFlow<()>) -> Result<(), StoreError> {
-        let mut after: Option<String> = None;
-        loop {
-            let rows = self.read(async |client, table| Ok(table.page(client, after.as_deref(), PAGE).await?))?;
-            if rows.is_empty() {
-                return Ok(());
-            }
-            for row in rows {
-                after = Some(String::from_utf8_lossy(&row.id).into_owned());
-                if visit(row.milestone(self.connection.shown())).is_break() {
-                    return Ok(());
-                }
-            }
-        }
+        self.scan_each(|milestone| milestone, visit)
+    }
+
+    fn scan_contents(&mut self, visit: &mut dyn FnMut(String, Content) -> ControlFlow<()>) -> Result<(), StoreError> {
+        let of = |milestone: Milestone| (milestone.content(), milestone.id);
+        self.scan_each(of, &mut |(content, id)| visit(id, content))
     }
 
     fn put(&mut self, draft: &Draft, seen: Seen) -> Result<(), StoreError> {

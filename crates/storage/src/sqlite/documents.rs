@@ -5,7 +5,7 @@ use std::ops::ControlFlow;
 use std::time::SystemTime;
 
 use jiff::Timestamp;
-use milescale_core::base::Side;
+use milescale_core::base::{Content, Side};
 use milescale_core::digest::Digest;
 use milescale_core::document::Flaw;
 use milescale_core::id::Id;
@@ -15,10 +15,10 @@ use sqlx::{AssertSqlSafe, Row as _, SqliteConnection};
 use super::changes::{Changed, Changes};
 use super::facts::Remembered;
 use super::schema::{DOCUMENTS, has_beside_documents, has_table, make_beside_documents, missing_columns, refuse};
-use super::{Make, PAGE, Sqlite};
+use super::{Make, Others, PAGE, Sqlite};
 use crate::error::{Problem, StoreError};
 use crate::ledger::Ledger;
-use crate::row::Row;
+use crate::row::{READ_AT_ONCE, Row, visit_all};
 use crate::store::{Draft, Extent, Milestone, Seen, Store, Survey, Touched};
 use crate::workspace::Workspace;
 
@@ -91,6 +91,30 @@ impl SqliteStore {
             },
             &mut each,
         )
+    }
+
+    /// Hands over what each row comes to as a milestone, in the order of ids.
+    fn scan_each<R: Send>(
+        &mut self,
+        of: impl Fn(Milestone) -> R + Sync,
+        visit: &mut dyn FnMut(R) -> ControlFlow<()>,
+    ) -> Result<(), StoreError> {
+        self.open(Make::Never)?;
+        let (kept, shown) = (self.kept()?, self.sqlite.shown.clone());
+        let mut waiting = Vec::with_capacity(READ_AT_ONCE);
+        let mut hand_over = |waiting: &mut Vec<Row>| visit_all(std::mem::take(waiting), &shown, &of, &mut *visit);
+        let mut stopped = ControlFlow::Continue(());
+        self.rows(kept, |row| {
+            waiting.push(row);
+            if waiting.len() >= READ_AT_ONCE {
+                stopped = hand_over(&mut waiting);
+            }
+            stopped
+        })?;
+        if stopped.is_continue() {
+            let _ = hand_over(&mut waiting);
+        }
+        Ok(())
     }
 
     fn read_everything(&mut self) -> Result<Remembered, StoreError> {
@@ -170,9 +194,12 @@ impl Store for SqliteStore {
     }
 
     fn scan(&mut self, visit: &mut dyn FnMut(Milestone) -> ControlFlow<()>) -> Result<(), StoreError> {
-        self.open(Make::Never)?;
-        let (kept, shown) = (self.kept()?, self.sqlite.shown.clone());
-        self.rows(kept, |row| visit(row.milestone(&shown)))
+        self.scan_each(|milestone| milestone, visit)
+    }
+
+    fn scan_contents(&mut self, visit: &mut dyn FnMut(String, Content) -> ControlFlow<()>) -> Result<(), StoreError> {
+        let of = |milestone: Milestone| (milestone.content(), milestone.id);
+        self.scan_each(of, &mut |(content, id)| visit(id, content))
     }
 
     fn put(&mut self, draft: &Draft, seen: Seen) -> Result<(), StoreError> {
@@ -200,6 +227,10 @@ impl Store for SqliteStore {
         // What is looked at next opens it anew, and looks at its shape.
         self.sqlite.close();
         Ok(there)
+    }
+
+    fn is_alone(&mut self) {
+        self.sqlite.others = Others::AreNotKeptWaiting;
     }
 
     fn prepare(&mut self) -> Result<(), StoreError> {

@@ -49,6 +49,15 @@ pub(crate) enum Make {
     IfMissing,
 }
 
+/// Whether others may be writing while milescale reads.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Others {
+    /// They may: reads pause, so that their writes are seldom refused.
+    MayWrite,
+    /// Nobody knows of the file yet, or its readers keep no writer waiting (a write-ahead log).
+    AreNotKeptWaiting,
+}
+
 /// A database file, and the connection to it while there is one.
 pub(crate) struct Sqlite {
     runtime: OwnRuntime,
@@ -58,6 +67,7 @@ pub(crate) struct Sqlite {
     connection: Option<SqliteConnection>,
     /// Device and inode of the file that is open: another one may take its name.
     identity: (u64, u64),
+    pub(crate) others: Others,
 }
 
 impl fmt::Debug for Sqlite {
@@ -71,7 +81,7 @@ impl Sqlite {
     pub(crate) fn new(path: PathBuf, shown: String) -> Result<Self, StoreError> {
         let runtime =
             OwnRuntime::new().map_err(|error| StoreError::io(&shown, "a runtime cannot be started", &error))?;
-        Ok(Self { runtime, path, shown, connection: None, identity: (0, 0) })
+        Ok(Self { runtime, path, shown, connection: None, identity: (0, 0), others: Others::MayWrite })
     }
 
     /// Whether there is a file with something in it.
@@ -208,8 +218,10 @@ impl Sqlite {
                     return Ok(());
                 }
             }
-            let since = started.elapsed().saturating_sub(took);
-            std::thread::sleep((took * PAUSE_FACTOR).saturating_sub(since));
+            if self.others == Others::MayWrite {
+                let since = started.elapsed().saturating_sub(took);
+                std::thread::sleep((took * PAUSE_FACTOR).saturating_sub(since));
+            }
         }
     }
 

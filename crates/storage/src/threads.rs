@@ -1,0 +1,79 @@
+//! Work on many things by as many threads as are worth it.
+
+use std::thread;
+
+/// More threads than this wait for the same folder.
+const THREADS: usize = 8;
+
+/// Fewer things than this for each are not worth a thread.
+const THINGS_A_THREAD: usize = 256;
+
+/// How many things are one thread's share.
+pub(crate) fn share(count: usize) -> usize {
+    let threads = thread::available_parallelism().map_or(1, |count| count.get().min(THREADS));
+    count.div_ceil(threads).max(THINGS_A_THREAD)
+}
+
+/// Does work of several shares at once; the first is this thread's. What each comes to, in their order.
+pub(crate) fn in_shares<R: Send>(count: usize, work: impl Fn(std::ops::Range<usize>) -> R + Sync) -> Vec<R> {
+    let share = share(count);
+    let range = |from: usize| from..(from + share).min(count);
+    if count <= share {
+        return vec![work(0..count)];
+    }
+    thread::scope(|scope| {
+        let (work, range) = (&work, &range);
+        let others: Vec<_> = (share..count).step_by(share).map(|from| scope.spawn(move || work(range(from)))).collect();
+        let mut done = vec![work(range(0))];
+        for other in others {
+            match other.join() {
+                Ok(found) => done.push(found),
+                Err(panic) => std::panic::resume_unwind(panic),
+            }
+        }
+        done
+    })
+}
+
+/// Does the same with each thing. What each comes to, in their order.
+pub(crate) fn in_threads<T: Send, R: Send>(mut things: Vec<T>, work: impl Fn(T) -> R + Sync) -> Vec<R> {
+    let share = share(things.len());
+    let mut parts = Vec::new();
+    while things.len() > share {
+        parts.push(things.split_off(things.len() - share));
+    }
+    thread::scope(|scope| {
+        let work = &work;
+        let others: Vec<_> =
+            parts.into_iter().map(|part| scope.spawn(move || part.into_iter().map(work).collect::<Vec<R>>())).collect();
+        let mut done: Vec<R> = things.into_iter().map(work).collect();
+        for other in others.into_iter().rev() {
+            match other.join() {
+                Ok(found) => done.extend(found),
+                Err(panic) => std::panic::resume_unwind(panic),
+            }
+        }
+        done
+    })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::in_threads;
+
+    #[test]
+    fn what_each_thing_comes_to_stands_in_its_order() {
+        for count in [0, 1, 255, 257, 5000] {
+            let things: Vec<usize> = (0..count).collect();
+            let expected: Vec<_> = things.iter().map(|thing| thing * 2).collect();
+            assert_eq!(in_threads(things, |thing| thing * 2), expected);
+        }
+    }
+
+    #[test]
+    fn a_panic_in_a_thread_is_one_here() {
+        let things: Vec<usize> = (0..5000).collect();
+        let caught = std::panic::catch_unwind(move || in_threads(things, |thing| assert_ne!(thing, 4999)));
+        assert!(caught.is_err());
+    }
+}
