@@ -1,6 +1,7 @@
 //! Look, decide, say, remember: what the daemon does on every change and every cycle, and `check` once.
 
 mod act;
+mod memory;
 mod moving;
 
 pub use act::command;
@@ -84,7 +85,7 @@ impl Engine {
             durable::remove_leftovers(&workspace.own());
             durable::remove_leftovers(&workspace.config_folder());
         }
-        let (state, notes) = recall(&workspace, mode, &mut output);
+        let (state, notes) = memory::recall(&workspace, mode, &mut output);
         let mut engine = Self {
             sources: Sources::new(workspace.clone(), &state, patience),
             machine: Machine::new(workspace.root()),
@@ -212,14 +213,6 @@ impl Engine {
         self.wanted.is_some()
     }
 
-    /// Writes the memory for the last time.
-    pub fn close(&mut self) {
-        if self.mode == Mode::Writing {
-            self.sources.close();
-        }
-        self.save();
-    }
-
     fn see(&mut self, hints: &Hints) -> Option<Duration> {
         // Before anything is looked at, what a crash has left is dealt with.
         if !std::mem::replace(&mut self.has_recovered, true) {
@@ -334,51 +327,4 @@ impl Engine {
         let line = ScaleEvent::new(Moment::now().timestamp(), event, current, optimal, details);
         self.output.event(line, self.config.config());
     }
-
-    fn save_if_changed(&mut self) {
-        let before = self.saved.as_ref();
-        self.sources.remember(&mut self.state);
-        // Figures change with every event; a cycle is soon enough for them.
-        let said = |state: &State| State { figures: Figures::default(), log_reported: None, ..state.clone() };
-        if before.map(said) != Some(said(&self.state)) {
-            self.save();
-        }
-    }
-
-    fn save(&mut self) {
-        if self.mode == Mode::ReadOnly {
-            return;
-        }
-        self.sources.remember(&mut self.state);
-        self.state.figures = self.figures;
-        let kept = self.config.keep_last_good();
-        self.output.note(".milescale/last-good-config.yaml", kept);
-        // The load of the machine and the age of the marker are other ones each time, and are not asked for later.
-        let lasting = |state: &State| State { figures: state.figures.lasting(), ..state.clone() };
-        let is_saved = self.saved.as_ref().is_some_and(|saved| lasting(saved) == lasting(&self.state));
-        if is_saved && self.workspace.state().exists() {
-            return;
-        }
-        let saved = self.output.own_folder().and_then(|()| self.state.save(&self.workspace));
-        if saved.is_ok() {
-            self.saved = Some(self.state.clone());
-        }
-        self.output.note(".milescale/state.json", saved);
-    }
-}
-
-/// Reads the memory. One that cannot be read is set aside and named, never replaced by a clean one in silence.
-fn recall(workspace: &Workspace, mode: Mode, output: &mut Output) -> (State, Vec<Note>) {
-    let unreadable = match State::load(workspace) {
-        Ok(state) => return (state, Vec::new()),
-        Err(unreadable) => unreadable.0,
-    };
-    let mut kept_as = workspace.shown(&workspace.state());
-    if mode == Mode::Writing {
-        match State::set_aside(workspace) {
-            Ok(aside) => kept_as = workspace.shown(&aside),
-            Err(error) => output.note(".milescale/state.json", Err(error)),
-        }
-    }
-    (State::default(), vec![Note::StateUnreadable { reason: unreadable, kept_as }])
 }

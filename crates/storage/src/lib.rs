@@ -19,6 +19,7 @@ pub mod locks;
 pub mod marker;
 pub mod notification;
 pub mod open;
+pub mod outline;
 pub mod postgres;
 pub mod read;
 pub mod record;

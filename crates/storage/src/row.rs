@@ -2,6 +2,7 @@
 
 use std::ops::ControlFlow;
 
+use milescale_core::base::Content;
 use milescale_core::digest::Digest;
 use milescale_core::document::Flaw;
 use milescale_core::facts::Facts;
@@ -13,6 +14,7 @@ use milescale_core::tree::Tree;
 use milescale_core::value::Value;
 
 use crate::error::{Problem, StoreError};
+use crate::outline::{Outline, Wanted};
 use crate::store::{Milestone, Seen};
 use crate::threads::in_threads;
 use crate::yaml;
@@ -35,13 +37,24 @@ pub(crate) struct Row {
 impl Row {
     /// The milestone that it holds. `table` is where it stands, as people read it.
     pub(crate) fn milestone(self, table: &str) -> Milestone {
+        self.with_text(table, |value, data, kept| match kept {
+            Some((text, digest)) if still_says(&text, &digest, data, value) => text,
+            _ => yaml::write::write(value).into_bytes(),
+        })
+    }
+
+    /// The same with the text that `text` makes of value, data and what was kept; where it cannot be read, with its data.
+    fn with_text(
+        self,
+        table: &str,
+        text: impl FnOnce(&Value, &[u8], Option<(Vec<u8>, String)>) -> Vec<u8>,
+    ) -> Milestone {
         let id = String::from_utf8_lossy(&self.id).into_owned();
         let data = self.data.unwrap_or_default();
         let value = value(&data);
-        let text = match (&value, self.kept) {
-            (Ok(value), Some((text, digest))) if still_says(&text, &digest, &data, value) => text,
-            (Ok(value), _) => yaml::write::write(value).into_bytes(),
-            (Err(_), _) => data,
+        let text = match &value {
+            Ok(value) => text(value, &data, self.kept),
+            Err(_) => data,
         };
         let mut columns = match &value {
             Ok(value) => Columns::of(&id, value),
@@ -50,6 +63,34 @@ impl Row {
         columns.created_at = columns.created_at.or_else(|| self.created_at.as_deref().and_then(instant));
         let updated_at = self.updated_at.as_deref().and_then(instant);
         Milestone { place: place(table, &id), id, text, value, columns, updated_at }
+    }
+
+    /// What it is compared by, with its id.
+    pub(crate) fn content(self, table: &str) -> (String, Content) {
+        let milestone = self.milestone(table);
+        let content = milestone.content();
+        (milestone.id, content)
+    }
+
+    /// Its outline, where it is taken; its text is there only where it cannot be read.
+    pub(crate) fn found(self, table: &str, takes: &(dyn Fn(&Milestone) -> bool + Sync)) -> Option<Outline> {
+        let milestone = self.with_text(table, |_, _, _| Vec::new());
+        takes(&milestone).then(|| Outline::of(milestone))
+    }
+
+    /// What a list shows of it, where that is wanted.
+    pub(crate) fn outline(self, table: &str, wanted: &Wanted) -> Option<Outline> {
+        let id = String::from_utf8_lossy(&self.id).into_owned();
+        let (mut columns, flaw) = match value(self.data.as_deref().unwrap_or_default()) {
+            Ok(value) => (Columns::of(&id, &value), None),
+            Err(flaw) => (Columns::unreadable(&id), Some(flaw)),
+        };
+        if !wanted.takes(&columns) {
+            return None;
+        }
+        columns.created_at = columns.created_at.or_else(|| self.created_at.as_deref().and_then(instant));
+        let updated_at = self.updated_at.as_deref().and_then(instant);
+        Some(Outline { place: place(table, &id), id, columns, updated_at, flaw })
     }
 
     /// What it adds to the figures.
@@ -64,14 +105,13 @@ impl Row {
 /// Rows that are made milestones at once.
 pub(crate) const READ_AT_ONCE: usize = 1024;
 
-/// Hands over what rows come to as milestones, in their order.
+/// Hands over what rows come to, in their order.
 pub(crate) fn visit_all<R: Send>(
     rows: Vec<Row>,
-    table: &str,
-    of: impl Fn(Milestone) -> R + Sync,
+    of: impl Fn(Row) -> R + Sync,
     visit: &mut dyn FnMut(R) -> ControlFlow<()>,
 ) -> ControlFlow<()> {
-    in_threads(rows, |row| of(row.milestone(table))).into_iter().try_for_each(visit)
+    in_threads(rows, of).into_iter().try_for_each(visit)
 }
 
 /// A row's place as people read it.

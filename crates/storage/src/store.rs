@@ -20,6 +20,7 @@ use milescale_core::value::Value;
 
 use crate::error::{Problem, StoreError};
 use crate::ledger::{AT_ONCE, Ledger};
+use crate::outline::{Outline, Wanted};
 use crate::row::place;
 use crate::yaml;
 
@@ -283,6 +284,32 @@ pub trait Store: fmt::Debug + Send {
         self.scan(&mut |milestone| {
             let content = milestone.content();
             visit(milestone.id, content)
+        })
+    }
+
+    /// Hands over what a list is to show, in an order of ids that is the store's own; from an index where there is one. A
+    /// person waits for it, so it makes less room for others than [`Store::scan`].
+    fn list(&mut self, wanted: &Wanted, visit: &mut dyn FnMut(Outline)) -> Result<(), StoreError> {
+        self.scan(&mut |milestone| {
+            if wanted.takes(&milestone.columns) {
+                visit(Outline::of(milestone));
+            }
+            ControlFlow::Continue(())
+        })
+    }
+
+    /// Hands over the outlines of those that `takes` takes, as [`Store::list`] does. Of milestones that can be read, the text
+    /// need not be there.
+    fn find(
+        &mut self,
+        takes: &(dyn Fn(&Milestone) -> bool + Sync),
+        visit: &mut dyn FnMut(Outline),
+    ) -> Result<(), StoreError> {
+        self.scan(&mut |milestone| {
+            if takes(&milestone) {
+                visit(Outline::of(milestone));
+            }
+            ControlFlow::Continue(())
         })
     }
 

@@ -20,6 +20,7 @@ use super::{FileStore, Remark, id_of, walk, with_id};
 use crate::durable;
 use crate::error::{Problem, StoreError};
 use crate::ledger::Ledger;
+use crate::outline::{Outline, Wanted};
 use crate::store::{Draft, Extent, Milestone, Occasion, Seen, Store, Survey, Touched};
 use crate::threads::in_threads;
 use crate::yaml;
@@ -168,6 +169,22 @@ impl Store for FileStore {
     fn scan_contents(&mut self, visit: &mut dyn FnMut(String, Content) -> ControlFlow<()>) -> Result<(), StoreError> {
         let of = |milestone: Milestone| (milestone.content(), milestone.id);
         self.scan_each(of, &mut |_, (content, id)| visit(id, content))
+    }
+
+    fn list(&mut self, wanted: &Wanted, visit: &mut dyn FnMut(Outline)) -> Result<(), StoreError> {
+        self.find(&|milestone| wanted.takes(&milestone.columns), visit)
+    }
+
+    fn find(
+        &mut self,
+        takes: &(dyn Fn(&Milestone) -> bool + Sync),
+        visit: &mut dyn FnMut(Outline),
+    ) -> Result<(), StoreError> {
+        let of = |milestone: Milestone| takes(&milestone).then(|| Outline::of(milestone));
+        self.scan_each(of, &mut |_, outline| {
+            outline.into_iter().for_each(&mut *visit);
+            ControlFlow::Continue(())
+        })
     }
 
     fn put(&mut self, draft: &Draft, seen: Seen) -> Result<(), StoreError> {

@@ -98,8 +98,8 @@ impl IndexRow {
 /// The index of one workspace.
 #[derive(Debug)]
 pub(super) struct Index {
-    workspace: Workspace,
-    sqlite: Sqlite,
+    pub(super) workspace: Workspace,
+    pub(super) sqlite: Sqlite,
     known: Option<Known>,
     /// How often a look has found something changed.
     pub(super) changes: u64,
@@ -309,7 +309,7 @@ async fn one(connection: &mut SqliteConnection, id: &str) -> Result<Option<Index
     row.as_ref().map(|row| Ok(index_row(row)?.2)).transpose()
 }
 
-const TEXTS: &str = "CASE WHEN typeof(id) = 'text' THEN CAST(id AS BLOB) END, CAST(title AS BLOB), CAST(status AS BLOB), \
+pub(super) const TEXTS: &str = "CASE WHEN typeof(id) = 'text' THEN CAST(id AS BLOB) END, CAST(title AS BLOB), CAST(status AS BLOB), \
                      CAST(priority AS BLOB), CAST(created_at AS BLOB), CAST(updated_at AS BLOB), CAST(file_path AS BLOB)";
 
 async fn page(
@@ -321,7 +321,7 @@ async fn page(
     query.fetch_all(connection).await?.iter().map(index_row).collect()
 }
 
-fn index_row(row: &SqliteRow) -> Result<(i64, Option<String>, IndexRow), sqlx::Error> {
+pub(super) fn index_row(row: &SqliteRow) -> Result<(i64, Option<String>, IndexRow), sqlx::Error> {
     let text = |at: usize| -> Result<Option<String>, sqlx::Error> {
         Ok(row.try_get::<Option<Vec<u8>>, _>(at)?.map(|bytes| String::from_utf8_lossy(&bytes).into_owned()))
     };

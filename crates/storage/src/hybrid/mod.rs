@@ -2,6 +2,7 @@
 
 mod index;
 mod known;
+mod listing;
 mod mend;
 
 use std::collections::{BTreeMap, HashMap};
@@ -18,6 +19,7 @@ use milescale_core::id::Id;
 use crate::error::StoreError;
 use crate::files::FileStore;
 use crate::ledger::Ledger;
+use crate::outline::{Outline, Wanted};
 use crate::store::{Difference, Draft, Extent, Milestone, Occasion, Seen, Store, Survey, Touched};
 use crate::workspace::Workspace;
 use index::{Index, IndexRow};
@@ -145,6 +147,18 @@ impl Store for HybridStore {
 
     fn scan_contents(&mut self, visit: &mut dyn FnMut(String, Content) -> ControlFlow<()>) -> Result<(), StoreError> {
         self.files.scan_contents(visit)
+    }
+
+    fn list(&mut self, wanted: &Wanted, visit: &mut dyn FnMut(Outline)) -> Result<(), StoreError> {
+        if self.index.is_there()? { self.index.list(wanted, visit) } else { self.files.list(wanted, visit) }
+    }
+
+    fn find(
+        &mut self,
+        takes: &(dyn Fn(&Milestone) -> bool + Sync),
+        visit: &mut dyn FnMut(Outline),
+    ) -> Result<(), StoreError> {
+        self.files.find(takes, visit)
     }
 
     fn put(&mut self, draft: &Draft, seen: Seen) -> Result<(), StoreError> {

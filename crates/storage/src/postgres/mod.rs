@@ -7,6 +7,7 @@ mod documents;
 mod ledger;
 mod moving;
 mod owner;
+mod reading;
 mod schema;
 mod timeline;
 mod url;
@@ -27,7 +28,8 @@ use tokio_postgres::types::Type;
 use crate::error::{Problem, StoreError};
 use crate::identity::Identity;
 use crate::ledger::Ledger;
-use crate::row::{Row, place, visit_all};
+use crate::outline::{Outline, Wanted};
+use crate::row::{Row, place};
 use crate::store::{Draft, Extent, Milestone, Seen, Store, Survey, Touched};
 use crate::workspace::Workspace;
 use connection::{Access, Connection, Failed, Hurry, Outcome};
@@ -160,27 +162,6 @@ impl PostgresStore {
     }
 }
 
-impl PostgresStore {
-    /// Hands over what each row comes to as a milestone, in the server's order of ids.
-    fn scan_each<R: Send>(
-        &mut self,
-        of: impl Fn(Milestone) -> R + Sync,
-        visit: &mut dyn FnMut(R) -> ControlFlow<()>,
-    ) -> Result<(), StoreError> {
-        let mut after: Option<String> = None;
-        loop {
-            let rows = self.read(async |client, table| Ok(table.page(client, after.as_deref(), PAGE).await?))?;
-            if rows.is_empty() {
-                return Ok(());
-            }
-            after = rows.last().map(|row| String::from_utf8_lossy(&row.id).into_owned());
-            if visit_all(rows, self.connection.shown(), &of, &mut *visit).is_break() {
-                return Ok(());
-            }
-        }
-    }
-}
-
 impl Store for PostgresStore {
     fn name(&self) -> String {
         self.connection.shown().to_owned()
@@ -255,12 +236,25 @@ impl Store for PostgresStore {
     }
 
     fn scan(&mut self, visit: &mut dyn FnMut(Milestone) -> ControlFlow<()>) -> Result<(), StoreError> {
-        self.scan_each(|milestone| milestone, visit)
+        let shown = self.connection.shown().to_owned();
+        self.scan_each(|row| row.milestone(&shown), visit)
     }
 
     fn scan_contents(&mut self, visit: &mut dyn FnMut(String, Content) -> ControlFlow<()>) -> Result<(), StoreError> {
-        let of = |milestone: Milestone| (milestone.content(), milestone.id);
-        self.scan_each(of, &mut |(content, id)| visit(id, content))
+        let shown = self.connection.shown().to_owned();
+        self.scan_each(|row| row.content(&shown), &mut |(id, content)| visit(id, content))
+    }
+
+    fn list(&mut self, wanted: &Wanted, visit: &mut dyn FnMut(Outline)) -> Result<(), StoreError> {
+        self.list_wanted(wanted, visit)
+    }
+
+    fn find(
+        &mut self,
+        takes: &(dyn Fn(&Milestone) -> bool + Sync),
+        visit: &mut dyn FnMut(Outline),
+    ) -> Result<(), StoreError> {
+        self.find_all(takes, visit)
     }
 
     fn put(&mut self, draft: &Draft, seen: Seen) -> Result<(), StoreError> {

@@ -9,16 +9,17 @@ use milescale_core::base::{Content, Side};
 use milescale_core::digest::Digest;
 use milescale_core::document::Flaw;
 use milescale_core::id::Id;
-use sqlx::sqlite::SqliteRow;
-use sqlx::{AssertSqlSafe, Row as _, SqliteConnection};
+use sqlx::{AssertSqlSafe, Row as _};
 
 use super::changes::{Changed, Changes};
 use super::facts::Remembered;
+use super::reading::{Kept, one, plain_row, range};
 use super::schema::{DOCUMENTS, has_beside_documents, has_table, make_beside_documents, missing_columns, refuse};
-use super::{Make, Others, PAGE, Sqlite};
+use super::{Make, Others, Sqlite};
 use crate::error::{Problem, StoreError};
 use crate::ledger::Ledger;
-use crate::row::{READ_AT_ONCE, Row, visit_all};
+use crate::outline::{Outline, Wanted};
+use crate::row::Row;
 use crate::store::{Draft, Extent, Milestone, Seen, Store, Survey, Touched};
 use crate::workspace::Workspace;
 
@@ -34,13 +35,6 @@ pub struct SqliteStore {
     pub(super) watch: Option<Changes>,
     /// milescale's own tables were seen in the file that is open.
     pub(super) has_own: bool,
-}
-
-/// Whether a row's kept text is read with it.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(super) enum Kept {
-    With,
-    Without,
 }
 
 impl SqliteStore {
@@ -72,49 +66,6 @@ impl SqliteStore {
         self.sqlite.close();
         let cause = format!("the table milestones has no column {}; it is not one of milestones", missing.join(", "));
         Err(self.sqlite.error(Problem::Corrupt, cause))
-    }
-
-    /// Whether there are kept texts to read.
-    fn kept(&mut self) -> Result<Kept, StoreError> {
-        let there = self.sqlite.run(async |connection| has_table(connection, "milescale_texts").await)?;
-        Ok(if there { Kept::With } else { Kept::Without })
-    }
-
-    /// Hands over each row whose id is a text, in the order of ids.
-    fn rows(&mut self, kept: Kept, mut each: impl FnMut(Row) -> ControlFlow<()>) -> Result<(), StoreError> {
-        let mut after: Option<Vec<u8>> = None;
-        self.sqlite.pages(
-            async |connection| {
-                let rows = page(connection, kept, after.as_deref()).await?;
-                after = rows.last().map(|row| row.id.clone());
-                Ok(rows)
-            },
-            &mut each,
-        )
-    }
-
-    /// Hands over what each row comes to as a milestone, in the order of ids.
-    fn scan_each<R: Send>(
-        &mut self,
-        of: impl Fn(Milestone) -> R + Sync,
-        visit: &mut dyn FnMut(R) -> ControlFlow<()>,
-    ) -> Result<(), StoreError> {
-        self.open(Make::Never)?;
-        let (kept, shown) = (self.kept()?, self.sqlite.shown.clone());
-        let mut waiting = Vec::with_capacity(READ_AT_ONCE);
-        let mut hand_over = |waiting: &mut Vec<Row>| visit_all(std::mem::take(waiting), &shown, &of, &mut *visit);
-        let mut stopped = ControlFlow::Continue(());
-        self.rows(kept, |row| {
-            waiting.push(row);
-            if waiting.len() >= READ_AT_ONCE {
-                stopped = hand_over(&mut waiting);
-            }
-            stopped
-        })?;
-        if stopped.is_continue() {
-            let _ = hand_over(&mut waiting);
-        }
-        Ok(())
     }
 
     fn read_everything(&mut self) -> Result<Remembered, StoreError> {
@@ -194,12 +145,29 @@ impl Store for SqliteStore {
     }
 
     fn scan(&mut self, visit: &mut dyn FnMut(Milestone) -> ControlFlow<()>) -> Result<(), StoreError> {
-        self.scan_each(|milestone| milestone, visit)
+        self.open(Make::Never)?;
+        let (kept, shown) = (self.kept()?, self.sqlite.shown.clone());
+        self.scan_each(kept, |row| row.milestone(&shown), visit)
     }
 
     fn scan_contents(&mut self, visit: &mut dyn FnMut(String, Content) -> ControlFlow<()>) -> Result<(), StoreError> {
-        let of = |milestone: Milestone| (milestone.content(), milestone.id);
-        self.scan_each(of, &mut |(content, id)| visit(id, content))
+        self.open(Make::Never)?;
+        let (kept, shown) = (self.kept()?, self.sqlite.shown.clone());
+        self.scan_each(kept, |row| row.content(&shown), &mut |(id, content)| visit(id, content))
+    }
+
+    fn list(&mut self, wanted: &Wanted, visit: &mut dyn FnMut(Outline)) -> Result<(), StoreError> {
+        let shown = self.sqlite.shown.clone();
+        self.list_each(|row| row.outline(&shown, wanted), visit)
+    }
+
+    fn find(
+        &mut self,
+        takes: &(dyn Fn(&Milestone) -> bool + Sync),
+        visit: &mut dyn FnMut(Outline),
+    ) -> Result<(), StoreError> {
+        let shown = self.sqlite.shown.clone();
+        self.list_each(|row| row.found(&shown, takes), visit)
     }
 
     fn put(&mut self, draft: &Draft, seen: Seen) -> Result<(), StoreError> {
@@ -304,47 +272,4 @@ impl Store for SqliteStore {
         )?;
         Ok(ids)
     }
-}
-
-/// Which rows come next: those whose id is a text, in their order. SQLite sorts texts before blobs.
-fn range(id: &str, after: Option<&[u8]>) -> String {
-    // The empty text is an id that a row may have.
-    let first = if after.is_some() { ">" } else { ">=" };
-    format!("{id} {first} CAST(?1 AS TEXT) AND {id} < x'' ORDER BY {id} LIMIT ?2")
-}
-
-async fn page(connection: &mut SqliteConnection, kept: Kept, after: Option<&[u8]>) -> Result<Vec<Row>, sqlx::Error> {
-    let select = AssertSqlSafe(format!("{} WHERE {}", columns(kept), range("m.id", after)));
-    let query = sqlx::query(select).bind(after.unwrap_or_default()).bind(PAGE);
-    query.fetch_all(connection).await?.iter().map(plain_row).collect()
-}
-
-/// What is read of a row; bytes, for no type and no encoding is certain.
-fn columns(kept: Kept) -> &'static str {
-    match kept {
-        Kept::With => {
-            "SELECT CAST(m.id AS BLOB), CAST(m.data AS BLOB), CAST(m.created_at AS TEXT), CAST(m.updated_at AS TEXT), \
-             t.text, t.data_digest FROM milestones m LEFT JOIN milescale_texts t ON t.id = m.id"
-        }
-        Kept::Without => "SELECT CAST(m.id AS BLOB), CAST(m.data AS BLOB), NULL, NULL FROM milestones m",
-    }
-}
-
-pub(super) async fn one(connection: &mut SqliteConnection, kept: Kept, id: &[u8]) -> Result<Option<Row>, sqlx::Error> {
-    let select = AssertSqlSafe(format!("{} WHERE m.id = CAST(?1 AS TEXT)", columns(kept)));
-    sqlx::query(select).bind(id).fetch_optional(connection).await?.as_ref().map(plain_row).transpose()
-}
-
-fn plain_row(row: &SqliteRow) -> Result<Row, sqlx::Error> {
-    let kept = match (row.len() > 4).then(|| row.try_get::<Option<Vec<u8>>, _>(4)).transpose()?.flatten() {
-        Some(text) => Some((text, row.try_get(5)?)),
-        None => None,
-    };
-    Ok(Row {
-        id: row.try_get::<Option<Vec<u8>>, _>(0)?.unwrap_or_default(),
-        data: row.try_get(1)?,
-        created_at: row.try_get(2)?,
-        updated_at: row.try_get(3)?,
-        kept,
-    })
 }

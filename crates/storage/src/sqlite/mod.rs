@@ -9,6 +9,7 @@ mod documents;
 mod facts;
 mod ledger;
 mod moving;
+mod reading;
 mod schema;
 mod write;
 

@@ -6,8 +6,9 @@ use milescale_core::digest::Digest;
 use milescale_core::id::Id;
 
 use super::changes::{Changed, Changes};
-use super::documents::{Kept, SqliteStore, one};
+use super::documents::SqliteStore;
 use super::ledger::{self, OnSqlite};
+use super::reading::{Kept, one};
 use super::schema::{make_log, suspend_log};
 use super::write::{delete_row, insert_many, put_row, remove_row};
 use super::{Make, Sqlite, WriteError};

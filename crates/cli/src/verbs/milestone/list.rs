@@ -1,33 +1,45 @@
 //! `milestone list` and `milestone search`.
 
 use milescale_core::milestone::ARCHIVED;
+use milescale_storage::outline::Wanted;
 use milescale_storage::store::Milestone;
 
-use super::{Desk, collect, print};
+use super::{Desk, Listed, collect, print};
 use crate::args::{ListOptions, SearchOptions};
 use crate::context::Failure;
 
 pub(super) fn list(desk: &mut Desk, options: &ListOptions) -> Result<(), Failure> {
-    let found = collect(desk, |milestone| {
-        let columns = &milestone.columns;
-        options.status.as_ref().is_none_or(|status| columns.status.as_ref() == Some(status))
-            && options.priority.as_ref().is_none_or(|priority| columns.priority == *priority)
-            && (options.all || options.status.as_deref() == Some(ARCHIVED) || !is_archived(milestone))
-    })?;
-    print(&found, options.output.json);
+    let ListOptions { status, priority, all, output } = options;
+    let wanted = Wanted { status: status.clone(), priority: priority.clone(), all: *all };
+    let found = if output.json {
+        // Programs get the digest of each text, so the texts are read.
+        collect(desk, |milestone| wanted.takes(&milestone.columns))?
+    } else {
+        let mut found = Vec::new();
+        desk.access.store.list(&wanted, &mut |outline| found.push(Listed::outlined(outline)))?;
+        found
+    };
+    print(&found, output.json);
     Ok(())
 }
 
 pub(super) fn search(desk: &mut Desk, options: &SearchOptions) -> Result<(), Failure> {
     let wanted = options.text.to_lowercase();
     let has = |text: &str| text.to_lowercase().contains(&wanted);
-    let found = collect(desk, |milestone| {
+    let takes = |milestone: &Milestone| {
         let in_text = match &milestone.value {
             Ok(value) => value.texts().into_iter().any(has),
             Err(_) => has(&String::from_utf8_lossy(&milestone.text)),
         };
         (options.all || !is_archived(milestone)) && (in_text || has(&milestone.id))
-    })?;
+    };
+    let found = if options.output.json {
+        collect(desk, takes)?
+    } else {
+        let mut found = Vec::new();
+        desk.access.store.find(&takes, &mut |outline| found.push(Listed::outlined(outline)))?;
+        found
+    };
     print(&found, options.output.json);
     Ok(())
 }

@@ -16,6 +16,7 @@ use milescale_daemon::Access;
 use milescale_storage::durable;
 use milescale_storage::error::StoreError;
 use milescale_storage::jsonl::{self, Rotation};
+use milescale_storage::outline::Outline;
 use milescale_storage::store::{Milestone, Store};
 use milescale_storage::switch;
 use milescale_storage::workspace::Workspace;
@@ -111,7 +112,8 @@ struct Listed {
     priority: String,
     created_at: Option<String>,
     updated_at: Option<String>,
-    digest: String,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    digest: Option<String>,
     place: String,
     /// Why it could not be read, where that is so.
     flaw: Option<String>,
@@ -119,8 +121,12 @@ struct Listed {
 
 impl Listed {
     fn of(milestone: Milestone) -> Self {
-        let digest = milestone.digest().to_string();
-        let Milestone { id, value, columns, updated_at, place, .. } = milestone;
+        let digest = Some(milestone.digest().to_string());
+        Self { digest, ..Self::outlined(Outline::of(milestone)) }
+    }
+
+    fn outlined(outline: Outline) -> Self {
+        let Outline { id, columns, updated_at, place, flaw } = outline;
         Self {
             id,
             title: columns.title,
@@ -128,9 +134,9 @@ impl Listed {
             priority: columns.priority,
             created_at: columns.created_at,
             updated_at,
-            digest,
+            digest: None,
             place,
-            flaw: value.err().map(|flaw| flaw.to_string()),
+            flaw: flaw.map(|flaw| flaw.to_string()),
         }
     }
 }

@@ -1,0 +1,54 @@
+//! Reading many rows.
+
+use std::ops::ControlFlow;
+
+use super::{PAGE, PostgresStore};
+use crate::error::StoreError;
+use crate::outline::{Outline, Wanted};
+use crate::row::{Row, visit_all};
+use crate::store::Milestone;
+
+impl PostgresStore {
+    /// Hands over what each row comes to in the server's order of ids.
+    pub(super) fn scan_each<R: Send>(
+        &mut self,
+        of: impl Fn(Row) -> R + Sync,
+        visit: &mut dyn FnMut(R) -> ControlFlow<()>,
+    ) -> Result<(), StoreError> {
+        let mut after: Option<String> = None;
+        loop {
+            let rows = self.read(async |client, table| Ok(table.page(client, after.as_deref(), PAGE).await?))?;
+            if rows.is_empty() {
+                return Ok(());
+            }
+            after = rows.last().map(|row| String::from_utf8_lossy(&row.id).into_owned());
+            if visit_all(rows, &of, &mut *visit).is_break() {
+                return Ok(());
+            }
+        }
+    }
+
+    pub(super) fn list_wanted(&mut self, wanted: &Wanted, visit: &mut dyn FnMut(Outline)) -> Result<(), StoreError> {
+        let shown = self.connection.shown().to_owned();
+        let rows = self.read(async |client, table| Ok(table.list(client, wanted).await?))?;
+        let _ = visit_all(rows, |row| row.outline(&shown, wanted), &mut shown_ones(visit));
+        Ok(())
+    }
+
+    pub(super) fn find_all(
+        &mut self,
+        takes: &(dyn Fn(&Milestone) -> bool + Sync),
+        visit: &mut dyn FnMut(Outline),
+    ) -> Result<(), StoreError> {
+        let shown = self.connection.shown().to_owned();
+        self.scan_each(|row| row.found(&shown, takes), &mut shown_ones(visit))
+    }
+}
+
+/// Visits those that are to be shown.
+fn shown_ones(visit: &mut dyn FnMut(Outline)) -> impl FnMut(Option<Outline>) -> ControlFlow<()> + '_ {
+    move |outline| {
+        outline.into_iter().for_each(&mut *visit);
+        ControlFlow::Continue(())
+    }
+}

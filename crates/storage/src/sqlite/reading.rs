@@ -1,0 +1,128 @@
+//! Reading rows of documents: one, or all in short pages.
+
+use std::ops::ControlFlow;
+
+use sqlx::sqlite::SqliteRow;
+use sqlx::{AssertSqlSafe, Row as _, SqliteConnection};
+
+use super::documents::SqliteStore;
+use super::{Make, Others, PAGE, has_table};
+use crate::error::StoreError;
+use crate::outline::Outline;
+use crate::row::{READ_AT_ONCE, Row, visit_all};
+
+/// Whether a row's kept text is read with it.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Kept {
+    With,
+    /// No, but the times are.
+    Timed,
+    Without,
+}
+
+impl SqliteStore {
+    /// Whether there are kept texts to read.
+    pub(super) fn kept(&mut self) -> Result<Kept, StoreError> {
+        let there = self.sqlite.run(async |connection| has_table(connection, "milescale_texts").await)?;
+        Ok(if there { Kept::With } else { Kept::Without })
+    }
+
+    /// Hands over each row whose id is a text, in the order of ids.
+    pub(super) fn rows(&mut self, kept: Kept, mut each: impl FnMut(Row) -> ControlFlow<()>) -> Result<(), StoreError> {
+        let mut after: Option<Vec<u8>> = None;
+        self.sqlite.pages(
+            async |connection| {
+                let rows = page(connection, kept, after.as_deref()).await?;
+                after = rows.last().map(|row| row.id.clone());
+                Ok(rows)
+            },
+            &mut each,
+        )
+    }
+
+    /// Hands over what a person waits for. No pauses: others are kept waiting no longer in sum.
+    pub(super) fn list_each(
+        &mut self,
+        of: impl Fn(Row) -> Option<Outline> + Sync,
+        visit: &mut dyn FnMut(Outline),
+    ) -> Result<(), StoreError> {
+        self.open(Make::Never)?;
+        let pauses = std::mem::replace(&mut self.sqlite.others, Others::AreNotKeptWaiting);
+        let listed = self.scan_each(Kept::Timed, of, &mut |outline: Option<Outline>| {
+            outline.into_iter().for_each(&mut *visit);
+            ControlFlow::Continue(())
+        });
+        self.sqlite.others = pauses;
+        listed
+    }
+
+    /// Hands over what each row comes to, in the order of ids.
+    pub(super) fn scan_each<R: Send>(
+        &mut self,
+        kept: Kept,
+        of: impl Fn(Row) -> R + Sync,
+        visit: &mut dyn FnMut(R) -> ControlFlow<()>,
+    ) -> Result<(), StoreError> {
+        let mut waiting = Vec::with_capacity(READ_AT_ONCE);
+        let mut hand_over = |waiting: &mut Vec<Row>| visit_all(std::mem::take(waiting), &of, &mut *visit);
+        let mut stopped = ControlFlow::Continue(());
+        self.rows(kept, |row| {
+            waiting.push(row);
+            if waiting.len() >= READ_AT_ONCE {
+                stopped = hand_over(&mut waiting);
+            }
+            stopped
+        })?;
+        if stopped.is_continue() {
+            let _ = hand_over(&mut waiting);
+        }
+        Ok(())
+    }
+}
+
+/// Which rows come next: those whose id is a text, in their order. SQLite sorts texts before blobs.
+pub(super) fn range(id: &str, after: Option<&[u8]>) -> String {
+    // The empty text is an id that a row may have.
+    let first = if after.is_some() { ">" } else { ">=" };
+    format!("{id} {first} CAST(?1 AS TEXT) AND {id} < x'' ORDER BY {id} LIMIT ?2")
+}
+
+async fn page(connection: &mut SqliteConnection, kept: Kept, after: Option<&[u8]>) -> Result<Vec<Row>, sqlx::Error> {
+    let select = AssertSqlSafe(format!("{} WHERE {}", columns(kept), range("m.id", after)));
+    let query = sqlx::query(select).bind(after.unwrap_or_default()).bind(PAGE);
+    query.fetch_all(connection).await?.iter().map(plain_row).collect()
+}
+
+/// What is read of a row; bytes, for no type and no encoding is certain.
+fn columns(kept: Kept) -> &'static str {
+    match kept {
+        Kept::With => {
+            "SELECT CAST(m.id AS BLOB), CAST(m.data AS BLOB), CAST(m.created_at AS TEXT), CAST(m.updated_at AS TEXT), \
+             t.text, t.data_digest FROM milestones m LEFT JOIN milescale_texts t ON t.id = m.id"
+        }
+        Kept::Timed => {
+            "SELECT CAST(m.id AS BLOB), CAST(m.data AS BLOB), CAST(m.created_at AS TEXT), CAST(m.updated_at AS TEXT) FROM \
+             milestones m"
+        }
+        Kept::Without => "SELECT CAST(m.id AS BLOB), CAST(m.data AS BLOB), NULL, NULL FROM milestones m",
+    }
+}
+
+pub(super) async fn one(connection: &mut SqliteConnection, kept: Kept, id: &[u8]) -> Result<Option<Row>, sqlx::Error> {
+    let select = AssertSqlSafe(format!("{} WHERE m.id = CAST(?1 AS TEXT)", columns(kept)));
+    sqlx::query(select).bind(id).fetch_optional(connection).await?.as_ref().map(plain_row).transpose()
+}
+
+pub(super) fn plain_row(row: &SqliteRow) -> Result<Row, sqlx::Error> {
+    let kept = match (row.len() > 4).then(|| row.try_get::<Option<Vec<u8>>, _>(4)).transpose()?.flatten() {
+        Some(text) => Some((text, row.try_get(5)?)),
+        None => None,
+    };
+    Ok(Row {
+        id: row.try_get::<Option<Vec<u8>>, _>(0)?.unwrap_or_default(),
+        data: row.try_get(1)?,
+        created_at: row.try_get(2)?,
+        updated_at: row.try_get(3)?,
+        kept,
+    })
+}
