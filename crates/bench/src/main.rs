@@ -13,8 +13,10 @@ mod files;
 mod idle;
 mod log;
 mod machine;
+mod moves;
 mod run;
 mod table;
+mod verbs;
 mod workspace;
 
 use std::path::PathBuf;
@@ -51,6 +53,8 @@ fn main() -> ExitCode {
 fn measure(run: &mut Run) {
     files::measure(run);
     log::measure(run);
+    moves::measure(run);
+    verbs::measure(run);
     idle::measure(run);
 }
 

@@ -6,7 +6,7 @@ use std::time::{Duration, SystemTime};
 use milescale_core::digest::Digest;
 
 use super::{FileStore, Overwritten, review};
-use crate::store::{Draft, Extent, Seen, Store};
+use crate::store::{Draft, Extent, Occasion, Seen, Store};
 use crate::workspace::Workspace;
 
 struct Bench {
@@ -240,4 +240,86 @@ fn what_another_program_saved_in_between_is_put_back() {
     fs::remove_file(bench.path("a.yaml")).unwrap();
     assert!(store.exchange(&aside, &bench.path("a.yaml"), &draft, seen).is_err());
     assert!(!bench.path("a.yaml").exists());
+}
+
+impl Bench {
+    /// As after a restart.
+    fn again(&self) -> FileStore {
+        FileStore::new(Workspace::at(self.folder.path()), 0)
+    }
+
+    fn facts(&self) -> PathBuf {
+        self.folder.path().join(".milestones/.milescale/facts")
+    }
+
+    /// Five milestones that were read long enough after they were written, and what is known of them, kept.
+    fn with_facts() -> Self {
+        let mut bench = Self::new();
+        for name in ["a.yaml", "b.yaml", "sub/c.yaml", "sub/d.yaml", "e.yaml"] {
+            bench.write(name, KIRO);
+        }
+        fs::create_dir_all(bench.facts().parent().unwrap()).unwrap();
+        let later = SystemTime::now() + Duration::from_secs(5);
+        bench.store.survey(&Extent::Everything, later).unwrap();
+        bench.store.keep_facts(Occasion::End).unwrap();
+        bench
+    }
+}
+
+/// A look at everything as if it were later: how many files it read, and the figures.
+fn later_look(store: &mut FileStore) -> (u64, (u64, u64, u64)) {
+    store.survey(&Extent::Everything, SystemTime::now() + Duration::from_secs(5)).unwrap();
+    let figures = store.figures();
+    (store.changes(), (figures.milestone_count, figures.kiro_enabled_count, figures.dependency_count))
+}
+
+#[test]
+fn a_start_reads_only_what_has_changed_since() {
+    let bench = Bench::with_facts();
+    assert_eq!(later_look(&mut bench.again()), (0, (5, 5, 5)));
+    // Of the same size and with its old time: the change of the inode tells.
+    let times = fs::metadata(bench.path("b.yaml")).unwrap().modified().unwrap();
+    bench.write("b.yaml", KIRO.replace("true", "tru3"));
+    let file = fs::File::options().write(true).open(bench.path("b.yaml")).unwrap();
+    file.set_times(fs::FileTimes::new().set_modified(times)).unwrap();
+    fs::remove_file(bench.path("sub/d.yaml")).unwrap();
+    bench.write("f.yaml", KIRO);
+    assert_eq!(later_look(&mut bench.again()), (3, (5, 4, 5)), "one changed, one gone, one new");
+}
+
+#[test]
+fn damaged_facts_are_worth_nothing_and_change_nothing() {
+    let bench = Bench::with_facts();
+    let whole = fs::read(bench.facts()).unwrap();
+    for at in 0..whole.len() {
+        let mut damaged = whole.clone();
+        damaged[at] ^= 0x10;
+        fs::write(bench.facts(), &damaged).unwrap();
+        assert_eq!(later_look(&mut bench.again()), (5, (5, 5, 5)), "byte {at}");
+        fs::write(bench.facts(), &whole[..at]).unwrap();
+        assert_eq!(later_look(&mut bench.again()), (5, (5, 5, 5)), "cut at {at}");
+    }
+}
+
+#[test]
+fn facts_of_another_folder_are_not_used() {
+    let bench = Bench::with_facts();
+    let other = Bench::new();
+    other.write("a.yaml", "id: a\n");
+    fs::create_dir_all(other.facts().parent().unwrap()).unwrap();
+    fs::copy(bench.facts(), other.facts()).unwrap();
+    assert_eq!(later_look(&mut other.again()), (1, (1, 0, 0)));
+}
+
+#[test]
+fn what_was_just_written_or_cannot_be_read_is_read_again_after_a_restart() {
+    let mut bench = Bench::with_facts();
+    bench.write("bad.yaml", "a: [\n");
+    bench.store.survey(&Extent::Everything, SystemTime::now() + Duration::from_secs(5)).unwrap();
+    bench.write("fresh.yaml", KIRO);
+    bench.look();
+    bench.store.keep_facts(Occasion::End).unwrap();
+    let mut again = bench.again();
+    assert_eq!(later_look(&mut again), (2, (7, 6, 6)));
+    assert_eq!(again.flawed().len(), 1, "what a person should know is known again");
 }

@@ -5,7 +5,7 @@ use milescale_core::gathered::Gathered;
 use super::{gather, read};
 use crate::yaml::build;
 
-/// Texts of each kind. `MILESCALE_CASES` asks for more, as `docs/PERFORMANCE.md` says.
+/// Texts of each kind. `MILESCALE_CASES` asks for more (`docs/ARCHITECTURE.md`).
 fn cases() -> u64 {
     std::env::var("MILESCALE_CASES").ok().and_then(|cases| cases.parse().ok()).unwrap_or(30_000)
 }
