@@ -14,27 +14,28 @@ use crate::workspace::Workspace;
 impl Index {
     /// Hands over what a list is to show of the rows that count, in the order of ids.
     pub(super) fn list(&mut self, wanted: &Wanted, visit: &mut dyn FnMut(Outline)) -> Result<(), StoreError> {
-        let (workspace, mut after) = (&self.workspace, None::<String>);
+        let (mut after, mut found) = (i64::MIN, Vec::new());
         // Many rows at once and no pauses: a person waits, and others are kept waiting no longer in sum.
         let pauses = std::mem::replace(&mut self.sqlite.others, Others::AreNotKeptWaiting);
         let listed = self.sqlite.pages(
             async |connection| {
-                let (rows, last) = list_page(connection, wanted, after.as_deref()).await?;
-                let is_last = last.is_none();
-                after = last;
-                Ok(if is_last { Vec::new() } else { vec![rows] })
+                let (rows, last) = list_page(connection, wanted, after).await?;
+                after = last.unwrap_or(after);
+                Ok(last.map(|_| rows).into_iter().collect())
             },
             |rows| {
-                for (id, row) in rows {
-                    if let Some(outline) = row.counts().then(|| row.outline(workspace, id)) {
-                        visit(outline);
-                    }
-                }
+                found.extend(rows.into_iter().filter(|(_, row)| row.counts()));
                 ControlFlow::Continue(())
             },
         );
         self.sqlite.others = pauses;
-        listed
+        listed?;
+        found.sort_unstable_by(|(one, _), (other, _)| one.cmp(other));
+        let workspace = &self.workspace;
+        for (id, row) in found {
+            visit(row.outline(workspace, id));
+        }
+        Ok(())
     }
 }
 
@@ -57,23 +58,23 @@ impl IndexRow {
 /// Rows that are looked at in one statement of a list: a read lock of well below 2 ms.
 const LISTED_AT_ONCE: i64 = 1000;
 
-/// Of the next rows those that are wanted, and the last id that was looked at; `None` where none is left.
+/// Of the next rows those that are wanted, and the last that was looked at; `None` where none is left.
 async fn list_page(
     connection: &mut SqliteConnection,
     wanted: &Wanted,
-    after: Option<&str>,
-) -> Result<(Vec<(String, IndexRow)>, Option<String>), sqlx::Error> {
-    let next = "SELECT max(id) FROM (SELECT id FROM milestones WHERE typeof(id) = 'text' AND (?1 IS NULL OR id > ?1) ORDER \
-                BY id LIMIT ?2)";
-    let last: Option<String> =
+    after: i64,
+) -> Result<(Vec<(String, IndexRow)>, Option<i64>), sqlx::Error> {
+    let next = "SELECT max(rowid) FROM (SELECT rowid FROM milestones WHERE rowid > ? ORDER BY rowid LIMIT ?)";
+    let last: Option<i64> =
         sqlx::query_scalar(next).bind(after).bind(LISTED_AT_ONCE).fetch_one(&mut *connection).await?;
     let Some(last) = last else { return Ok((Vec::new(), None)) };
+    // In the order in which they lie: that of ids would cost a search for each.
     let select = format!(
-        "SELECT rowid, {TEXTS} FROM milestones WHERE (?1 IS NULL OR id > ?1) AND id <= ?2 AND (?3 IS NULL OR +status = ?3) \
-         AND (?3 IS NOT NULL OR ?5 OR +status IS NOT 'archived') AND (?4 IS NULL OR ifnull(+priority, 'medium') = ?4) \
-         ORDER BY id"
+        "SELECT rowid, {TEXTS} FROM milestones WHERE rowid > ?1 AND rowid <= ?2 AND typeof(id) = 'text' \
+         AND (?3 IS NULL OR +status = ?3) AND (?3 IS NOT NULL OR ?5 OR +status IS NOT 'archived') \
+         AND (?4 IS NULL OR ifnull(+priority, 'medium') = ?4)"
     );
-    let query = sqlx::query(AssertSqlSafe(select)).bind(after).bind(&last);
+    let query = sqlx::query(AssertSqlSafe(select)).bind(after).bind(last);
     let query = query.bind(&wanted.status).bind(&wanted.priority).bind(wanted.all);
     let rows = query.fetch_all(connection).await?;
     let rows = rows.iter().map(index_row).map(|row| row.map(|(_, id, row)| (id.unwrap_or_default(), row)));

@@ -12,7 +12,8 @@ use milescale_core::figures::StoreFigures;
 use milescale_core::id::Id;
 use milescale_core::value::Value;
 use milescale_storage::error::Problem;
-use milescale_storage::store::{Draft, Seen};
+use milescale_storage::outline::{Outline, Wanted};
+use milescale_storage::store::{Draft, Milestone, Seen};
 use milescale_storage::yaml;
 use proptest::prelude::*;
 use proptest::test_runner::{Config, TestRunner};
@@ -38,6 +39,48 @@ pub(crate) fn what_is_put_is_shown_byte_for_byte(bench: &Bench) {
         ("medium", Some("2026-11-22T09:30:00Z"))
     );
     assert!(shown.updated_at.is_some());
+}
+
+pub(crate) fn lists_and_searches_say_what_a_scan_says(bench: &Bench) {
+    let texts = [
+        ("b", "id: b\ntitle: Second\nstatus: active\npriority: high\ncreated_at: 2026-11-01\n"),
+        ("a", "id: a\nstatus: active\n"),
+        ("c", "id: c\ntitle: 12\nstatus: archived\ntimeline: {estimated_start: 2026-11-02}\n"),
+        ("d", "id: d\ntitle: [no, text]\npriority: medium\n"),
+        ("e", "id: e\ntitle: 'with Needle'\nstatus: true\ntimeline: [1]\n"),
+        ("f", "id: f\ntitle: ''\nstatus: ~\npriority: high\ntasks: [{note: 'a nEEdle here'}]\n"),
+    ];
+    for (id, text) in texts {
+        put(&mut *bench.store(), id, text);
+    }
+    let text = |text: &str| Some(text.to_owned());
+    for wanted in [
+        Wanted::default(),
+        Wanted { all: true, ..Wanted::default() },
+        Wanted { status: text("active"), ..Wanted::default() },
+        Wanted { status: text("archived"), ..Wanted::default() },
+        Wanted { status: text("true"), ..Wanted::default() },
+        Wanted { priority: text("medium"), ..Wanted::default() },
+        Wanted { status: text("active"), priority: text("high"), all: false },
+    ] {
+        let (mut store, mut scanned, mut listed) = (bench.store(), Vec::new(), Vec::new());
+        let visit = &mut |milestone: Milestone| {
+            if wanted.takes(&milestone.columns) {
+                scanned.push(Outline::of(milestone));
+            }
+            ControlFlow::Continue(())
+        };
+        store.scan(visit).unwrap();
+        store.list(&wanted, &mut |outline| listed.push(outline)).unwrap();
+        assert_eq!(listed, scanned, "{wanted:?}");
+    }
+    let takes = |milestone: &Milestone| {
+        let texts = milestone.value.as_ref().unwrap().texts();
+        texts.into_iter().any(|text| text.to_lowercase().contains("needle"))
+    };
+    let mut found = Vec::new();
+    bench.store().find(&takes, &mut |outline| found.push(outline.id)).unwrap();
+    assert_eq!(found, ["e", "f"]);
 }
 
 pub(crate) fn nothing_is_overwritten_that_was_not_seen(bench: &Bench) {

@@ -26,7 +26,8 @@ macro_rules! suite {
 macro_rules! cases {
     ($kind:expr) => {
         cases!($kind;
-            what_is_put_is_shown_byte_for_byte,
+            lists_and_searches_say_what_a_scan_says,
+                what_is_put_is_shown_byte_for_byte,
             nothing_is_overwritten_that_was_not_seen,
             figures_count_what_the_contract_counts,
             archived_counts_no_more_and_keeps_its_comments,
