@@ -1,6 +1,6 @@
 //! YAML in and out: the one module that knows a parser.
 //!
-//! Two readers: the plain one ([`plain`]) is about ten times as fast and either gives exactly what the full one gives or
+//! Two readers: the plain one (`plain`) is about ten times as fast and either gives exactly what the full one gives or
 //! abstains.
 //!
 //! YAML 1.2, with limits on size, nesting, values and what aliases expand to. What cannot be read is a [`Flaw`] with its
