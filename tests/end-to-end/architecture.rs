@@ -21,7 +21,7 @@ const ARROWS: &[(&str, &[&str])] = &[
 /// What is named in these files and nowhere else. A path that ends in / is a folder.
 const ONLY_IN: &[(&str, &[&str])] = &[
     ("granit_parser", &["storage/src/yaml.rs", "storage/src/yaml/edit.rs"]),
-    ("sqlx::", &["storage/src/sqlite/", "storage/src/hybrid/index.rs"]),
+    ("sqlx::", &["storage/src/sqlite/", "storage/src/hybrid/index.rs", "storage/src/hybrid/listing.rs"]),
     ("tokio_postgres::", &["storage/src/postgres/"]),
     ("rustls::", &["storage/src/postgres/"]),
     ("serde_yaml", &["storage/src/notification.rs", "storage/src/backup.rs"]),
