@@ -151,7 +151,9 @@ pub(super) fn proves(
     let expected = LastIds::of(workspace, followed, in_use, config)?;
     let mut opened = Opened::open(None, workspace, named, config, 0).map_err(|error| error.to_string())?;
     let there: HashSet<String> = opened.store.ids().map_err(|error| error.to_string())?.into_iter().collect();
-    let missing: Vec<&String> = expected.iter().filter(|id| !there.contains(*id)).collect();
+    let mut missing: Vec<&String> = expected.iter().filter(|id| !there.contains(*id)).collect();
+    // Named in an order that people can follow, whatever the store's is.
+    missing.sort_unstable();
     if missing.is_empty() {
         return Ok(opened);
     }
