@@ -21,6 +21,7 @@ mod recommendation;
 mod reference;
 mod service_manager;
 mod systemd;
+mod unseen;
 
 /// The binary under test.
 const BINARY: &str = env!("CARGO_BIN_EXE_milescale");

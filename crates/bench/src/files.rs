@@ -17,9 +17,6 @@ use crate::table::Judged;
 use crate::workspace::{id, make, text};
 use crate::{bare, idle};
 
-/// A clock tick of the files' stamps has to pass before what was read is trusted.
-pub(crate) const SETTLED: Duration = Duration::from_millis(2200);
-
 /// Milestones of the table's rows.
 const MANY: usize = 100_000;
 
@@ -28,7 +25,7 @@ pub(crate) fn measure(run: &mut Run) {
         return;
     }
     let workspace = make(&run.binary, run.size(MANY));
-    sleep(SETTLED);
+    run.settle();
     if run.wants("start") {
         starts(run, &workspace);
     }
@@ -62,20 +59,16 @@ fn starts(run: &mut Run, workspace: &Workspace) {
     let (warm, bare_stat) = side_by_side(times, look, || timed(|| bare::stat(&active)));
     let status = run.command(workspace.root(), &["status", "--json"]);
     let count = run.size(MANY);
-    let times = ratio(cold, bare);
-    run.table.row(
+    run.table.times(
         &format!("cold start, {count} files"),
-        format!("{times:.2} ×"),
-        "1.6 × a bare loop that opens, reads and closes them",
-        Judged::of(times <= 1.6),
+        (ratio(cold, bare), 1.6),
+        "a bare loop that opens, reads and closes them",
         format!("look {}, loop {}", shown(cold), shown(bare)),
     );
-    let times = ratio(warm, bare_stat);
-    run.table.row(
+    run.table.times(
         &format!("warm start, {count} files"),
-        format!("{times:.2} ×"),
-        "1.5 × a bare `statx` of each",
-        Judged::of(times <= 1.5),
+        (ratio(warm, bare_stat), 1.5),
+        "a bare `statx` of each",
         format!(
             "look {}, loop {}; all of `milescale status`, which measures the machine for 0.2 s, {}",
             shown(warm),
@@ -102,7 +95,7 @@ pub(crate) fn cpu(pid: u32) -> Duration {
 /// How long it takes until the daemon tells a change of one milestone, and what that costs.
 fn one_change(run: &mut Run, workspace: &Workspace) {
     let daemon = workspace.daemon(["--interval", "86400"]);
-    sleep(SETTLED);
+    run.settle();
     let kiro = daemon.published()["kiro_enabled_count"].as_u64().unwrap();
     let mut latencies = Vec::new();
     let changes = if run.quick { 5 } else { 200 };
@@ -111,11 +104,11 @@ fn one_change(run: &mut Run, workspace: &Workspace) {
     }
     let p99 = quantile(&latencies, 0.99);
     // Apart, so that the second look at a file that was just written is not shared.
-    sleep(SETTLED);
+    run.settle();
     let (before, apart) = (cpu(daemon.pid()), if run.quick { 2 } else { 20 });
     for number in 0..apart {
         change(workspace, &daemon, number, kiro);
-        sleep(SETTLED);
+        run.settle();
     }
     let each = (cpu(daemon.pid()) - before) / apart;
     let count = run.size(MANY);
@@ -185,7 +178,7 @@ fn quiet_cycle(run: &mut Run, workspace: &Workspace) {
         format!("{} and {}", shown(pass), shown(bare)),
     );
     let daemon = workspace.daemon(["--interval", "1"]);
-    sleep(SETTLED);
+    run.settle();
     let before = cpu(daemon.pid());
     let (seconds, cycles) = (if run.quick { 2 } else { 30 }, workspace.events_named("scale_status").len());
     sleep(Duration::from_secs(seconds));
@@ -201,7 +194,7 @@ fn quiet_cycle(run: &mut Run, workspace: &Workspace) {
     let resident = idle::resident(daemon.pid());
     let small = make(&run.binary, run.size(100).min(100));
     let beside = small.daemon(["--interval", "86400"]);
-    sleep(SETTLED);
+    run.settle();
     let least = idle::resident(beside.pid());
     let each = (resident.saturating_sub(least)) as f64 / count as f64;
     run.table.row(
@@ -226,7 +219,7 @@ fn growth(run: &mut Run) {
     let (mut cold, mut warm) = (Vec::new(), Vec::new());
     for &size in sizes {
         let workspace = make(&run.binary, size);
-        sleep(SETTLED);
+        run.settle();
         let times = if size >= 1_000_000 { 3 } else { run.times(5) };
         let look = |store: &mut FileStore| timed(|| store.survey(&Extent::Everything, SystemTime::now()).unwrap());
         let fresh = || FileStore::new(Folder::at(workspace.root()), 0);

@@ -11,7 +11,7 @@ use milescale_sensing::watch::Hints;
 use milescale_storage::workspace::Workspace as Folder;
 
 use crate::figures::{ratio, shown, side_by_side, timed};
-use crate::files::{SETTLED, cpu};
+use crate::files::cpu;
 use crate::run::{Run, ended};
 use crate::table::Judged;
 use crate::workspace::make;
@@ -36,7 +36,7 @@ pub(crate) fn measure(run: &mut Run) {
 fn cycle_beside_the_shell(run: &mut Run) {
     let count = run.size(1000);
     let workspace = make(&run.binary, count);
-    sleep(SETTLED);
+    run.settle();
     let folder = Folder::at(workspace.root());
     let mut engine = Engine::open(folder, Environment::default(), Mode::Writing, Patience::Wait);
     engine.full_cycle();
@@ -66,16 +66,29 @@ fn reference(workspace: &milescale_testkit::Workspace) -> String {
     format!(", the reference's functions {}", shown(took))
 }
 
+/// Another daemon that runs; it goes, with its folder, when this is dropped.
+struct Other {
+    name: &'static str,
+    child: Child,
+    _folder: tempfile::TempDir,
+}
+
+impl Drop for Other {
+    fn drop(&mut self) {
+        let _ = self.child.kill();
+        let _ = self.child.wait();
+    }
+}
+
 /// Processor time at the default interval, beside monit and collectd in the same minutes.
 fn idle(run: &mut Run) {
     let workspace = make(&run.binary, run.size(1000));
     let daemon = workspace.daemon(Vec::<String>::new());
-    let others: Vec<(&str, Child)> = [monit(), collectd()].into_iter().flatten().collect();
-    let seconds = if run.quick { 2 } else { 305 };
-    sleep(SETTLED);
-    let pids: Vec<(&str, u32)> = std::iter::once(("milescale", daemon.pid()))
-        .chain(others.iter().map(|(name, child)| (*name, child.id())))
-        .collect();
+    let others: Vec<Other> = [monit(), collectd()].into_iter().flatten().collect();
+    let seconds = if run.quick { 1 } else { 305 };
+    run.settle();
+    let theirs = others.iter().map(|other| (other.name, other.child.id()));
+    let pids: Vec<(&str, u32)> = std::iter::once(("milescale", daemon.pid())).chain(theirs).collect();
     let before: Vec<Duration> = pids.iter().map(|(_, pid)| cpu(*pid)).collect();
     sleep(Duration::from_secs(seconds));
     let used: Vec<Duration> = pids.iter().zip(before).map(|((_, pid), before)| cpu(*pid) - before).collect();
@@ -94,43 +107,48 @@ fn idle(run: &mut Run) {
         format!("in {seconds} s: {}", told.join("; ")),
     );
     daemon.stop();
-    for (_, mut child) in others {
-        let _ = child.kill();
-        let _ = child.wait();
-    }
 }
 
-fn started(name: &'static str, command: &mut Command) -> Option<(&'static str, Child)> {
-    let child = command.stdin(Stdio::null()).stdout(Stdio::null()).stderr(Stdio::null()).spawn();
-    if child.is_err() {
-        eprintln!("{name} is not installed");
+/// Starts a daemon whose configuration lies in a folder of its own, if it is installed.
+fn other(
+    name: &'static str,
+    configuration: impl FnOnce(std::path::Display<'_>) -> String,
+    arguments: &[&str],
+) -> Option<Other> {
+    let folder = tempfile::tempdir().unwrap();
+    let file = folder.path().join("configuration");
+    fs::write(&file, configuration(folder.path().display())).unwrap();
+    // monit takes no other mode.
+    fs::set_permissions(&file, std::os::unix::fs::PermissionsExt::from_mode(0o600)).unwrap();
+    let mut command = Command::new(name);
+    command.args(arguments).arg(&file).stdin(Stdio::null()).stdout(Stdio::null()).stderr(Stdio::null());
+    match command.spawn() {
+        Ok(child) => Some(Other { name, child, _folder: folder }),
+        Err(error) => {
+            eprintln!("{name} cannot be started: {error}");
+            None
+        }
     }
-    Some((name, child.ok()?))
 }
 
 /// monit as Debian sets it up: a look every two minutes at the system.
-fn monit() -> Option<(&'static str, Child)> {
-    let folder = tempfile::tempdir().unwrap().keep();
-    let rc = folder.join("monitrc");
-    let path = folder.display();
-    let text = format!(
-        "set daemon 120\nset pidfile {path}/pid\nset statefile {path}/state\nset idfile {path}/id\ncheck system here\n  if \
-         loadavg (5min) > 100 then alert\n"
-    );
-    fs::write(&rc, text).unwrap();
-    fs::set_permissions(&rc, std::os::unix::fs::PermissionsExt::from_mode(0o600)).unwrap();
-    started("monit", Command::new("monit").arg("-I").arg("-c").arg(rc))
+fn monit() -> Option<Other> {
+    let configuration = |path: std::path::Display<'_>| {
+        format!(
+            "set daemon 120\nset pidfile {path}/pid\nset statefile {path}/state\nset idfile {path}/id\ncheck system here\n  \
+             if loadavg (5min) > 100 then alert\n"
+        )
+    };
+    other("monit", configuration, &["-I", "-c"])
 }
 
 /// collectd with the plug-ins for processor, load and memory, every ten seconds.
-fn collectd() -> Option<(&'static str, Child)> {
-    let folder = tempfile::tempdir().unwrap().keep();
-    let conf = folder.join("collectd.conf");
-    let path = folder.display();
-    let text = format!(
-        "BaseDir \"{path}\"\nPIDFile \"{path}/pid\"\nPluginDir \"/usr/lib/collectd\"\nInterval 10\nLoadPlugin cpu\nLoadPlugin \
-         load\nLoadPlugin memory\n"
-    );
-    fs::write(&conf, text).unwrap();
-    started("collectd", Command::new("collectd").arg("-f").arg("-C").arg(conf))
+fn collectd() -> Option<Other> {
+    let configuration = |path: std::path::Display<'_>| {
+        format!(
+            "BaseDir \"{path}\"\nPIDFile \"{path}/pid\"\nPluginDir \"/usr/lib/collectd\"\nInterval 10\nLoadPlugin \
+             cpu\nLoadPlugin load\nLoadPlugin memory\n"
+        )
+    };
+    other("collectd", configuration, &["-f", "-C"])
 }

@@ -13,7 +13,6 @@ use serde_json::Value;
 
 use crate::bare;
 use crate::figures::{median, quantile, ratio, shown, timed};
-use crate::files::SETTLED;
 use crate::run::Run;
 use crate::table::Judged;
 use crate::workspace::{id, make};
@@ -42,7 +41,7 @@ pub(crate) fn measure(run: &mut Run) {
 }
 
 /// Makes the files the store in use again, as if nothing had been moved.
-fn reset(workspace: &Workspace, config: &str) {
+fn reset(run: &Run, workspace: &Workspace, config: &str) {
     for folder in [".milescale", "backups", "logs", "completed"] {
         let _ = fs::remove_dir_all(workspace.path(folder));
     }
@@ -54,7 +53,7 @@ fn reset(workspace: &Workspace, config: &str) {
     }
     workspace.write("config/storage-backend.txt", "file\n");
     workspace.write("config/storage-config.yaml", config);
-    sleep(SETTLED);
+    run.settle();
 }
 
 fn migrate(workspace: &Workspace, arguments: &[&str]) -> Moved {
@@ -92,22 +91,20 @@ fn way(
 ) {
     let (mut moves, mut limits) = (Vec::new(), Vec::new());
     for _ in 0..run.times(5) {
-        reset(workspace, &config(engine, url, false));
+        reset(run, workspace, &config(engine, url, false));
         moves.push(migrate(workspace, arguments));
         limits.push(limit());
     }
     let middle = |of: fn(&Moved) -> Duration| median(moves.iter().map(of).collect());
     let (all, copying, comparing, limit) =
         (middle(|it| it.all), middle(|it| it.copying), middle(|it| it.comparing), median(limits));
-    reset(workspace, &config(engine, url, true));
+    reset(run, workspace, &config(engine, url, true));
     let with_backup = migrate(workspace, arguments).all;
-    let times = ratio(all, limit);
     let count = run.size(MANY);
-    run.table.row(
+    run.table.times(
         &format!("{what}, {count}: all of `migrate`, without a backup"),
-        format!("{times:.2} ×"),
-        &format!("{target} × the limit"),
-        Judged::of(times <= target),
+        (ratio(all, limit), target),
+        "the limit",
         format!(
             "{}, limit {}; copying alone {:.2} ×; with a backup {}",
             shown(all),
@@ -117,12 +114,10 @@ fn way(
         ),
     );
     if !comparing.is_zero() && what != "files → hybrid" {
-        let times = ratio(comparing, copying.max(Duration::from_millis(1)));
-        run.table.row(
+        run.table.times(
             &format!("{what}, {count}: both stores compared"),
-            format!("{times:.2} ×"),
+            (ratio(comparing, copying.max(Duration::from_millis(1))), 1.0),
             "the copy's time",
-            Judged::of(times <= 1.0),
             format!("{} and {}", shown(comparing), shown(copying)),
         );
     }
@@ -223,7 +218,7 @@ fn pauses(run: &mut Run) {
     let sizes: &[usize] = if run.quick { &[20] } else { &[1_000, 20_000] };
     for &size in sizes {
         let workspace = make(&run.binary, size);
-        reset(&workspace, &config("sqlite", "", false));
+        reset(run, &workspace, &config("sqlite", "", false));
         let stop = AtomicBool::new(false);
         scope(|scope| {
             scope.spawn(|| {
@@ -279,9 +274,9 @@ fn shell_writes(workspace: &Workspace, count: usize, until: &AtomicBool) -> (u32
 fn refused(run: &mut Run) {
     let count = run.size(MANY);
     let workspace = make(&run.binary, count);
-    reset(&workspace, &config("sqlite", "", true));
+    reset(run, &workspace, &config("sqlite", "", true));
     migrate(&workspace, &["database"]);
-    sleep(SETTLED);
+    run.settle();
     let control = |seconds: u64| {
         let stop = AtomicBool::new(false);
         scope(|scope| {

@@ -2,10 +2,14 @@
 
 use std::path::{Path, PathBuf};
 use std::process::{Command, Stdio};
+use std::thread::sleep;
 use std::time::Duration;
 
 use crate::figures::timed;
 use crate::table::Table;
+
+/// A clock tick of the files' stamps has to pass before what was read is trusted.
+const SETTLED: Duration = Duration::from_millis(2200);
 
 /// One run of everything.
 pub(crate) struct Run {
@@ -30,6 +34,13 @@ impl Run {
     /// A number of milestones, in a quick run a few.
     pub(crate) fn size(&self, full: usize) -> usize {
         if self.quick { (full / 2000).max(20) } else { full }
+    }
+
+    /// Waits until the stamps of files that were just written prove something. A quick run does not need that.
+    pub(crate) fn settle(&self) {
+        if !self.quick {
+            sleep(SETTLED);
+        }
     }
 
     /// How often each is measured.

@@ -44,6 +44,11 @@ impl Table {
         self.rows.push(Row { what: what.to_owned(), ratio, target: target.to_owned(), judged, measured });
     }
 
+    /// Adds a row that says how often a limit is in what was measured; the target is a number of times, at most.
+    pub(crate) fn times(&mut self, what: &str, (times, target): (f64, f64), limit: &str, measured: String) {
+        self.row(what, format!("{times:.2} ×"), &format!("{target} × {limit}"), Judged::of(times <= target), measured);
+    }
+
     /// As Markdown.
     pub(crate) fn text(&self, head: &str) -> String {
         let mut text = format!("{head}\n| what | measured | target | | of which |\n|---|---|---|---|---|\n");

@@ -90,14 +90,8 @@ fn show(run: &mut Run, workspace: &Workspace, backend: &str) {
 
 fn beside(run: &mut Run, what: &str, work: impl FnMut() -> Duration, bare: impl FnMut() -> Duration) {
     let (took, limit) = side_by_side(run.times(7), work, bare);
-    let times = ratio(took, limit);
-    run.table.row(
-        &format!("{what} at {}", run.size(100_000)),
-        format!("{times:.2} ×"),
-        "1.3 × the bare SQL",
-        Judged::of(times <= 1.3),
-        format!("{}, SQL {}", shown(took), shown(limit)),
-    );
+    let measured = format!("{}, SQL {}", shown(took), shown(limit));
+    run.table.times(&format!("{what} at {}", run.size(100_000)), (ratio(took, limit), 1.3), "the bare SQL", measured);
 }
 
 fn listed(run: &mut Run, backend: &str, store: &mut dyn Store, bare: impl FnMut() -> Duration) {

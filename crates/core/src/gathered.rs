@@ -1,13 +1,13 @@
 //! What figures and indexes need of a document, gathered while it is read, without a tree.
 //!
-//! The same as [`Facts::of`] and [`Columns::of`] say of the tree: a hundred thousand milestones are looked at in a start, and
+//! The same as [`Facts::of`] and [`crate::milestone::Columns::of`] say of the tree: a hundred thousand milestones are looked at in a start, and
 //! most of that would be the making of trees that nobody looks at.
 
 use std::borrow::Cow;
 
 use crate::document::is_null;
 use crate::facts::Facts;
-use crate::milestone::{Columns, DEFAULT_PRIORITY, instant};
+use crate::milestone::instant;
 use crate::tree::{Shape, Tree};
 
 /// What was gathered of one document.
@@ -62,19 +62,9 @@ impl<'t> Gathered<'t> {
         }
     }
 
-    /// When it came to be, as [`Columns::created_at`].
+    /// When it came to be, as [`crate::milestone::Columns::created_at`].
     pub fn created_at(&self) -> Option<String> {
         self.created_at.as_ref().or(self.start.as_ref()).and_then(|text| instant(text))
-    }
-
-    /// Its columns.
-    pub fn columns(&self, id: &str) -> Columns {
-        Columns {
-            title: self.title.as_deref().unwrap_or(id).to_owned(),
-            status: self.status.as_deref().map(str::to_owned),
-            priority: self.priority.as_deref().unwrap_or(DEFAULT_PRIORITY).to_owned(),
-            created_at: self.created_at(),
-        }
     }
 }
 

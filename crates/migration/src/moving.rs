@@ -211,7 +211,7 @@ impl Moving<'_, '_> {
         target.prepare()?;
         target.refuse_writes(None)?;
         if !target_was_old {
-            target.is_alone();
+            target.nobody_else_uses_it();
             // What an earlier attempt left for a person to look at.
             target.clear(from, self.context.now())?;
         }

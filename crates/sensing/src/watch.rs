@@ -134,6 +134,8 @@ impl fmt::Debug for Inbox {
 pub struct Watch {
     watcher: RecommendedWatcher,
     places: Places,
+    /// The last arming has set a watch, so that what was there before it was not told.
+    has_set: bool,
     /// Which folder, by device and inode, is watched under a name.
     armed: BTreeMap<PathBuf, (u64, u64)>,
     inbox: Arc<Inbox>,
@@ -157,7 +159,7 @@ impl Watch {
         };
         let watcher = RecommendedWatcher::new(handler, Config::default().with_follow_symlinks(false))
             .map_err(|error| not_watched(&places.root, &error))?;
-        Ok(Self { watcher, places, armed: BTreeMap::new(), inbox })
+        Ok(Self { watcher, places, has_set: false, armed: BTreeMap::new(), inbox })
     }
 
     /// Sets the watch on folders that are new under their name. Called before a full look, nothing can change unseen
@@ -168,6 +170,7 @@ impl Watch {
     pub fn arm(&mut self) -> Result<(), NotWatched> {
         let Places { root, folder, active, config_folder, logs, .. } = self.places.clone();
         let mut result = Ok(());
+        self.has_set = false;
         if self.inbox.refused.swap(false, Ordering::AcqRel) {
             self.armed.clear();
         }
@@ -185,6 +188,11 @@ impl Watch {
             }
         }
         result
+    }
+
+    /// Whether every watch had been set before the last arming: then what was not told has not happened.
+    pub fn was_set_before(&self) -> bool {
+        !self.has_set
     }
 
     /// Ends the watches of folders below `active` that have other names now. Before new ones are set: a folder has one watch,
@@ -211,7 +219,10 @@ impl Watch {
         let _ = self.watcher.unwatch(path);
         let Some(identity) = now else { return };
         match self.watcher.watch(path, RecursiveMode::NonRecursive) {
-            Ok(()) => drop(self.armed.insert(path.to_owned(), identity)),
+            Ok(()) => {
+                self.has_set = true;
+                self.armed.insert(path.to_owned(), identity);
+            }
             Err(error) => {
                 let _ = self.watcher.unwatch(path);
                 *result = Err(not_watched(path, &error));
@@ -222,8 +233,8 @@ impl Watch {
 
 /// The folders in a folder of milestones, hidden ones left out. One that cannot be listed is the look's matter.
 fn below(path: &Path, metadata: &std::fs::Metadata) -> Vec<PathBuf> {
-    // Each folder in it is a link to it: without any, nothing need be listed. File systems that do not count say 1.
-    if metadata.nlink() == 2 {
+    // Each folder in it is a link to it: without any, nothing need be listed. Some of the others say 2 whatever is in it.
+    if metadata.nlink() == 2 && is_told_of_all(path) {
         return Vec::new();
     }
     let Ok(entries) = std::fs::read_dir(path) else { return Vec::new() };

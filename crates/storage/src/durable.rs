@@ -25,8 +25,7 @@ enum Promise {
 /// Replaces `path` with `content`. Once it returns, the content is on the disk under that name; if the process or the
 /// machine dies in it, the old or the new content is there, whole.
 pub fn replace(path: &Path, content: &[u8]) -> io::Result<()> {
-    let temporary = written(path, content, Promise::Durable)?;
-    put(&temporary, path).and_then(|()| sync_folder(path))
+    replace_with(path, |file| file.write_all(content))
 }
 
 /// Like [`replace`], with what `write` writes piece by piece.
@@ -38,8 +37,7 @@ pub fn replace_with(path: &Path, write: impl FnOnce(&mut File) -> io::Result<()>
 /// Replaces `path` with `content`, whole at every instant, but after a power cut perhaps the old one or empty. For what
 /// can be computed again.
 pub fn publish(path: &Path, content: &[u8]) -> io::Result<()> {
-    let temporary = written(path, content, Promise::WholeOnly)?;
-    put(&temporary, path)
+    publish_with(path, |file| file.write_all(content))
 }
 
 /// Like [`publish`], of what `write` writes piece by piece.

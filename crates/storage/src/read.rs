@@ -71,6 +71,12 @@ impl Stamp {
     }
 }
 
+fn flags(symlinks: Symlinks) -> OFlags {
+    // Without NONBLOCK a FIFO would hang the open for ever.
+    let flags = OFlags::NONBLOCK | OFlags::NOCTTY;
+    if symlinks == Symlinks::Refuse { flags | OFlags::NOFOLLOW } else { flags }
+}
+
 const SYMLINK: &str = "it is a symlink, which is not followed here";
 
 fn no_regular_file(is_folder: bool) -> io::Error {
@@ -100,7 +106,7 @@ impl Reader {
     /// # Errors
     /// As [`read_regular`].
     pub fn read(&mut self, folder: impl AsFd, name: &CStr, limit: u64) -> io::Result<(&[u8], Stamp)> {
-        let flags = OFlags::RDONLY | OFlags::NONBLOCK | OFlags::NOCTTY | OFlags::NOFOLLOW | OFlags::CLOEXEC;
+        let flags = OFlags::RDONLY | OFlags::CLOEXEC | flags(Symlinks::Refuse);
         let file = match rustix::fs::openat(folder, name, flags, Mode::empty()) {
             Err(Errno::LOOP) => return Err(io::Error::new(io::ErrorKind::InvalidInput, SYMLINK)),
             other => other?,
@@ -142,12 +148,7 @@ impl Reader {
 
 /// Opens a regular file for reading; anything else is an error of kind `InvalidInput` that says what it is.
 pub fn open_regular(path: &Path, symlinks: Symlinks) -> io::Result<(File, Metadata)> {
-    // Without NONBLOCK a FIFO would hang the open for ever.
-    let mut flags = OFlags::NONBLOCK | OFlags::NOCTTY;
-    if symlinks == Symlinks::Refuse {
-        flags |= OFlags::NOFOLLOW;
-    }
-    let flags = i32::try_from(flags.bits()).unwrap_or_default();
+    let flags = i32::try_from(flags(symlinks).bits()).unwrap_or_default();
     let file = match OpenOptions::new().read(true).custom_flags(flags).open(path) {
         Err(error) if error.raw_os_error() == Some(Errno::LOOP.raw_os_error()) => {
             return Err(io::Error::new(io::ErrorKind::InvalidInput, SYMLINK));

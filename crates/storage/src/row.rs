@@ -14,7 +14,7 @@ use milescale_core::tree::Tree;
 use milescale_core::value::Value;
 
 use crate::error::{Problem, StoreError};
-use crate::outline::{Outline, Wanted};
+use crate::outline::Outline;
 use crate::store::{Milestone, Seen};
 use crate::threads::in_threads;
 use crate::yaml;
@@ -76,21 +76,6 @@ impl Row {
     pub(crate) fn found(self, table: &str, takes: &(dyn Fn(&Milestone) -> bool + Sync)) -> Option<Outline> {
         let milestone = self.with_text(table, |_, _, _| Vec::new());
         takes(&milestone).then(|| Outline::of(milestone))
-    }
-
-    /// What a list shows of it, where that is wanted.
-    pub(crate) fn outline(self, table: &str, wanted: &Wanted) -> Option<Outline> {
-        let id = String::from_utf8_lossy(&self.id).into_owned();
-        let (mut columns, flaw) = match value(self.data.as_deref().unwrap_or_default()) {
-            Ok(value) => (Columns::of(&id, &value), None),
-            Err(flaw) => (Columns::unreadable(&id), Some(flaw)),
-        };
-        if !wanted.takes(&columns) {
-            return None;
-        }
-        columns.created_at = columns.created_at.or_else(|| self.created_at.as_deref().and_then(instant));
-        let updated_at = self.updated_at.as_deref().and_then(instant);
-        Some(Outline { place: place(table, &id), id, columns, updated_at, flaw })
     }
 
     /// What it adds to the figures.

@@ -280,22 +280,12 @@ pub trait Store: fmt::Debug + Send {
     fn scan(&mut self, visit: &mut dyn FnMut(Milestone) -> ControlFlow<()>) -> Result<(), StoreError>;
 
     /// Hands over what every milestone is compared by, as [`Store::scan`] does: id and content.
-    fn scan_contents(&mut self, visit: &mut dyn FnMut(String, Content) -> ControlFlow<()>) -> Result<(), StoreError> {
-        self.scan(&mut |milestone| {
-            let content = milestone.content();
-            visit(milestone.id, content)
-        })
-    }
+    fn scan_contents(&mut self, visit: &mut dyn FnMut(String, Content) -> ControlFlow<()>) -> Result<(), StoreError>;
 
     /// Hands over what a list is to show, in an order of ids that is the store's own; from an index where there is one. A
     /// person waits for it, so it makes less room for others than [`Store::scan`].
     fn list(&mut self, wanted: &Wanted, visit: &mut dyn FnMut(Outline)) -> Result<(), StoreError> {
-        self.scan(&mut |milestone| {
-            if wanted.takes(&milestone.columns) {
-                visit(Outline::of(milestone));
-            }
-            ControlFlow::Continue(())
-        })
+        self.find(&|milestone| wanted.takes(&milestone.columns), visit)
     }
 
     /// Hands over the outlines of those that `takes` takes, as [`Store::list`] does. Of milestones that can be read, the text
@@ -304,14 +294,7 @@ pub trait Store: fmt::Debug + Send {
         &mut self,
         takes: &(dyn Fn(&Milestone) -> bool + Sync),
         visit: &mut dyn FnMut(Outline),
-    ) -> Result<(), StoreError> {
-        self.scan(&mut |milestone| {
-            if takes(&milestone) {
-                visit(Outline::of(milestone));
-            }
-            ControlFlow::Continue(())
-        })
-    }
+    ) -> Result<(), StoreError>;
 
     /// Writes a milestone if its content is what was seen. Once it returns it is on the disk; if the process dies in it,
     /// the old or the new content is there, whole. The content that it replaces is kept for a while.
@@ -356,7 +339,7 @@ pub trait Store: fmt::Debug + Send {
     }
 
     /// Says that nobody else uses this store yet, so that reading it need not make room for other writers.
-    fn is_alone(&mut self) {}
+    fn nobody_else_uses_it(&mut self) {}
 
     /// Makes the store where there is none, and what milescale needs in it to fill it.
     fn prepare(&mut self) -> Result<(), StoreError>;

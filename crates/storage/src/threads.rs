@@ -1,5 +1,6 @@
 //! Work on many things by as many threads as are worth it.
 
+use std::ops::Range;
 use std::thread;
 
 /// More threads than this wait for the same folder.
@@ -9,22 +10,19 @@ const THREADS: usize = 8;
 const THINGS_A_THREAD: usize = 256;
 
 /// How many things are one thread's share.
-pub(crate) fn share(count: usize) -> usize {
+fn share(count: usize) -> usize {
     let threads = thread::available_parallelism().map_or(1, |count| count.get().min(THREADS));
     count.div_ceil(threads).max(THINGS_A_THREAD)
 }
 
-/// Does work of several shares at once; the first is this thread's. What each comes to, in their order.
-pub(crate) fn in_shares<R: Send>(count: usize, work: impl Fn(std::ops::Range<usize>) -> R + Sync) -> Vec<R> {
-    let share = share(count);
-    let range = |from: usize| from..(from + share).min(count);
-    if count <= share {
-        return vec![work(0..count)];
-    }
+/// Does work on several parts at once, the first on this thread. What each comes to, in their order.
+fn at_once<P: Send, R: Send>(parts: impl IntoIterator<Item = P>, work: impl Fn(P) -> R + Sync) -> Vec<R> {
+    let mut parts = parts.into_iter();
+    let Some(first) = parts.next() else { return Vec::new() };
     thread::scope(|scope| {
-        let (work, range) = (&work, &range);
-        let others: Vec<_> = (share..count).step_by(share).map(|from| scope.spawn(move || work(range(from)))).collect();
-        let mut done = vec![work(range(0))];
+        let work = &work;
+        let others: Vec<_> = parts.map(|part| scope.spawn(move || work(part))).collect();
+        let mut done = vec![work(first)];
         for other in others {
             match other.join() {
                 Ok(found) => done.push(found),
@@ -35,26 +33,23 @@ pub(crate) fn in_shares<R: Send>(count: usize, work: impl Fn(std::ops::Range<usi
     })
 }
 
+/// Does work on the numbers below `count`, in shares. What each share comes to, in their order.
+pub(crate) fn in_shares<R: Send>(count: usize, work: impl Fn(Range<usize>) -> R + Sync) -> Vec<R> {
+    let share = share(count);
+    at_once((0..count).step_by(share).map(|from| from..(from + share).min(count)), work)
+}
+
 /// Does the same with each thing. What each comes to, in their order.
 pub(crate) fn in_threads<T: Send, R: Send>(mut things: Vec<T>, work: impl Fn(T) -> R + Sync) -> Vec<R> {
     let share = share(things.len());
     let mut parts = Vec::new();
     while things.len() > share {
-        parts.push(things.split_off(things.len() - share));
+        let rest = things.split_off(share);
+        parts.push(std::mem::replace(&mut things, rest));
     }
-    thread::scope(|scope| {
-        let work = &work;
-        let others: Vec<_> =
-            parts.into_iter().map(|part| scope.spawn(move || part.into_iter().map(work).collect::<Vec<R>>())).collect();
-        let mut done: Vec<R> = things.into_iter().map(work).collect();
-        for other in others.into_iter().rev() {
-            match other.join() {
-                Ok(found) => done.extend(found),
-                Err(panic) => std::panic::resume_unwind(panic),
-            }
-        }
-        done
-    })
+    parts.push(things);
+    let done = at_once(parts, |part: Vec<T>| part.into_iter().map(&work).collect::<Vec<R>>());
+    done.into_iter().flatten().collect()
 }
 
 #[cfg(test)]

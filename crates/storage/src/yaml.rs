@@ -32,8 +32,12 @@ const VALUE_LIMIT: u64 = 1_000_000;
 /// The first flaw, with its place.
 pub fn parse(text: &[u8]) -> Result<Document<'_>, Flaw> {
     let text = checked(text)?;
+    if let Ok(Some(document)) = catch_unwind(|| plain::read(text)) {
+        return Ok(document);
+    }
     // A parser that panics on one file must not take the others along.
-    let built = catch_unwind(|| plain::read(text).map_or_else(|| build(text), Ok)).unwrap_or_else(|_| panicked());
+    let built = catch_unwind(|| build(text))
+        .unwrap_or_else(|_| Err(flaw(None, "the parser fails on it, which is a fault of milescale; please report it")));
     built.map_err(|flaw| conflict_marker(text).unwrap_or(flaw))
 }
 
@@ -56,10 +60,6 @@ fn checked(text: &[u8]) -> Result<&str, Flaw> {
     }
     let text = std::str::from_utf8(text).map_err(|error| not_utf8(text, error.valid_up_to()))?;
     Ok(text.strip_prefix('\u{feff}').unwrap_or(text))
-}
-
-fn panicked<T>() -> Result<T, Flaw> {
-    Err(flaw(None, "the parser fails on it, which is a fault of milescale; please report it"))
 }
 
 fn flaw(position: Option<Position>, reason: impl Into<String>) -> Flaw {

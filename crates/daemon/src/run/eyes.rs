@@ -34,7 +34,8 @@ impl Eyes {
 
     /// Whether what the watch has not told has not happened.
     pub(super) fn are_trusted(&self) -> bool {
-        self.watch.is_some() && self.not_watching.is_none() && is_told_of_all(&self.places.active)
+        let was_set = self.watch.as_ref().is_some_and(Watch::was_set_before);
+        was_set && self.not_watching.is_none() && is_told_of_all(&self.places.active)
     }
 
     /// The watch; made the first time, and as long as it could not be.

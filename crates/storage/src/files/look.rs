@@ -12,7 +12,7 @@ use milescale_core::gathered::Gathered;
 
 use super::table::{Known, Table};
 use super::walk::{self, Batch};
-use super::{ColumnsHash, FileStore, Remark, id_of, is_hidden};
+use super::{ColumnsHash, FileStore, Remark, id_of, is_hidden, with_id};
 use crate::error::{Problem, StoreError};
 use crate::read::{Reader, Stamp};
 use crate::store::Extent;
@@ -55,7 +55,7 @@ impl FileStore {
     }
 
     fn look_at_everything(&mut self, now: SystemTime) -> Result<(), StoreError> {
-        if self.table.is_empty() {
+        if self.look == 0 && self.table.is_empty() {
             self.recall();
         }
         self.look = self.look.wrapping_add(1);
@@ -187,11 +187,11 @@ fn read(reader: &mut Reader, folder: impl AsFd, name: &CStr, path: &Path, now: S
             return Ok(Found { known, remark: Some(Remark::Flawed(flaw)), is_fresh });
         }
     };
-    let name = path.file_name().unwrap_or_default().to_string_lossy();
-    let id = name.strip_suffix(".yaml").unwrap_or(&name);
     let Gathered { kiro_enabled, requires, .. } = gathered;
-    let columns = ColumnsHash::of_gathered(id, &gathered);
-    let remark = gathered.id.filter(|declared| declared != id).map(|declared| Remark::OtherId(declared.into()));
+    let (columns, remark) = with_id(path, |id| {
+        let other = gathered.id.as_deref().filter(|declared| *declared != id);
+        (ColumnsHash::of_gathered(id, &gathered), other.map(|declared| Remark::OtherId(declared.into())))
+    });
     Ok(Found { known: Known { stamp, columns, kiro_enabled, requires }, remark, is_fresh })
 }
 

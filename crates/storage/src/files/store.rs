@@ -20,7 +20,7 @@ use super::{FileStore, Remark, id_of, walk, with_id};
 use crate::durable;
 use crate::error::{Problem, StoreError};
 use crate::ledger::Ledger;
-use crate::outline::{Outline, Wanted};
+use crate::outline::{self, Outline};
 use crate::store::{Draft, Extent, Milestone, Occasion, Seen, Store, Survey, Touched};
 use crate::threads::in_threads;
 use crate::yaml;
@@ -171,20 +171,14 @@ impl Store for FileStore {
         self.scan_each(of, &mut |_, (content, id)| visit(id, content))
     }
 
-    fn list(&mut self, wanted: &Wanted, visit: &mut dyn FnMut(Outline)) -> Result<(), StoreError> {
-        self.find(&|milestone| wanted.takes(&milestone.columns), visit)
-    }
-
     fn find(
         &mut self,
         takes: &(dyn Fn(&Milestone) -> bool + Sync),
         visit: &mut dyn FnMut(Outline),
     ) -> Result<(), StoreError> {
         let of = |milestone: Milestone| takes(&milestone).then(|| Outline::of(milestone));
-        self.scan_each(of, &mut |_, outline| {
-            outline.into_iter().for_each(&mut *visit);
-            ControlFlow::Continue(())
-        })
+        let mut show = outline::shown(visit);
+        self.scan_each(of, &mut |_, outline| show(outline))
     }
 
     fn put(&mut self, draft: &Draft, seen: Seen) -> Result<(), StoreError> {

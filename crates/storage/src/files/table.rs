@@ -3,8 +3,7 @@
 //! A hundred thousand of them are remembered in about twelve megabytes: entries lie in one vector, found by a table of
 //! their numbers; sums are kept as entries come and go, so that one changed file costs one entry.
 
-use std::collections::BTreeMap;
-use std::collections::BTreeSet;
+use std::collections::{BTreeMap, BTreeSet};
 use std::hash::{BuildHasher, RandomState};
 use std::path::Path;
 use std::sync::atomic::{AtomicU32, Ordering};

@@ -4,7 +4,7 @@ use std::ops::ControlFlow;
 
 use super::{PAGE, PostgresStore};
 use crate::error::StoreError;
-use crate::outline::{Outline, Wanted};
+use crate::outline::{self, Outline, Wanted};
 use crate::row::{Row, visit_all};
 use crate::store::Milestone;
 
@@ -31,7 +31,8 @@ impl PostgresStore {
     pub(super) fn list_wanted(&mut self, wanted: &Wanted, visit: &mut dyn FnMut(Outline)) -> Result<(), StoreError> {
         let shown = self.connection.shown().to_owned();
         let rows = self.read(async |client, table| Ok(table.list(client, wanted).await?))?;
-        let _ = visit_all(rows, |row| row.outline(&shown, wanted), &mut shown_ones(visit));
+        let takes = |milestone: &Milestone| wanted.takes(&milestone.columns);
+        let _ = visit_all(rows, |row| row.found(&shown, &takes), &mut outline::shown(visit));
         Ok(())
     }
 
@@ -41,14 +42,6 @@ impl PostgresStore {
         visit: &mut dyn FnMut(Outline),
     ) -> Result<(), StoreError> {
         let shown = self.connection.shown().to_owned();
-        self.scan_each(|row| row.found(&shown, takes), &mut shown_ones(visit))
-    }
-}
-
-/// Visits those that are to be shown.
-fn shown_ones(visit: &mut dyn FnMut(Outline)) -> impl FnMut(Option<Outline>) -> ControlFlow<()> + '_ {
-    move |outline| {
-        outline.into_iter().for_each(&mut *visit);
-        ControlFlow::Continue(())
+        self.scan_each(|row| row.found(&shown, takes), &mut outline::shown(visit))
     }
 }

@@ -18,7 +18,7 @@ use super::schema::{DOCUMENTS, has_beside_documents, has_table, make_beside_docu
 use super::{Make, Others, Sqlite};
 use crate::error::{Problem, StoreError};
 use crate::ledger::Ledger;
-use crate::outline::{Outline, Wanted};
+use crate::outline::Outline;
 use crate::row::Row;
 use crate::store::{Draft, Extent, Milestone, Seen, Store, Survey, Touched};
 use crate::workspace::Workspace;
@@ -156,18 +156,12 @@ impl Store for SqliteStore {
         self.scan_each(kept, |row| row.content(&shown), &mut |(id, content)| visit(id, content))
     }
 
-    fn list(&mut self, wanted: &Wanted, visit: &mut dyn FnMut(Outline)) -> Result<(), StoreError> {
-        let shown = self.sqlite.shown.clone();
-        self.list_each(|row| row.outline(&shown, wanted), visit)
-    }
-
     fn find(
         &mut self,
         takes: &(dyn Fn(&Milestone) -> bool + Sync),
         visit: &mut dyn FnMut(Outline),
     ) -> Result<(), StoreError> {
-        let shown = self.sqlite.shown.clone();
-        self.list_each(|row| row.found(&shown, takes), visit)
+        self.find_all(takes, visit)
     }
 
     fn put(&mut self, draft: &Draft, seen: Seen) -> Result<(), StoreError> {
@@ -197,7 +191,7 @@ impl Store for SqliteStore {
         Ok(there)
     }
 
-    fn is_alone(&mut self) {
+    fn nobody_else_uses_it(&mut self) {
         self.sqlite.others = Others::AreNotKeptWaiting;
     }
 

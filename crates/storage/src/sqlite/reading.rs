@@ -8,8 +8,9 @@ use sqlx::{AssertSqlSafe, Row as _, SqliteConnection};
 use super::documents::SqliteStore;
 use super::{Make, Others, PAGE, has_table};
 use crate::error::StoreError;
-use crate::outline::Outline;
+use crate::outline::{self, Outline};
 use crate::row::{READ_AT_ONCE, Row, visit_all};
+use crate::store::Milestone;
 
 /// Whether a row's kept text is read with it.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -41,19 +42,17 @@ impl SqliteStore {
     }
 
     /// Hands over what a person waits for. No pauses: others are kept waiting no longer in sum.
-    pub(super) fn list_each(
+    pub(super) fn find_all(
         &mut self,
-        of: impl Fn(Row) -> Option<Outline> + Sync,
+        takes: &(dyn Fn(&Milestone) -> bool + Sync),
         visit: &mut dyn FnMut(Outline),
     ) -> Result<(), StoreError> {
         self.open(Make::Never)?;
+        let shown = self.sqlite.shown.clone();
         let pauses = std::mem::replace(&mut self.sqlite.others, Others::AreNotKeptWaiting);
-        let listed = self.scan_each(Kept::Timed, of, &mut |outline: Option<Outline>| {
-            outline.into_iter().for_each(&mut *visit);
-            ControlFlow::Continue(())
-        });
+        let found = self.scan_each(Kept::Timed, |row| row.found(&shown, takes), &mut outline::shown(visit));
         self.sqlite.others = pauses;
-        listed
+        found
     }
 
     /// Hands over what each row comes to, in the order of ids.

@@ -4,7 +4,7 @@ use milescale_core::milestone::ARCHIVED;
 use milescale_storage::outline::Wanted;
 use milescale_storage::store::Milestone;
 
-use super::{Desk, Listed, collect, print};
+use super::{Desk, collect, outlines, print};
 use crate::args::{ListOptions, SearchOptions};
 use crate::context::Failure;
 
@@ -15,9 +15,7 @@ pub(super) fn list(desk: &mut Desk, options: &ListOptions) -> Result<(), Failure
         // Programs get the digest of each text, so the texts are read.
         collect(desk, |milestone| wanted.takes(&milestone.columns))?
     } else {
-        let mut found = Vec::new();
-        desk.access.store.list(&wanted, &mut |outline| found.push(Listed::outlined(outline)))?;
-        found
+        outlines(|show| desk.access.store.list(&wanted, show))?
     };
     print(&found, output.json);
     Ok(())
@@ -36,9 +34,7 @@ pub(super) fn search(desk: &mut Desk, options: &SearchOptions) -> Result<(), Fai
     let found = if options.output.json {
         collect(desk, takes)?
     } else {
-        let mut found = Vec::new();
-        desk.access.store.find(&takes, &mut |outline| found.push(Listed::outlined(outline)))?;
-        found
+        outlines(|show| desk.access.store.find(&takes, show))?
     };
     print(&found, options.output.json);
     Ok(())

@@ -153,6 +153,13 @@ fn collect(desk: &mut Desk, mut takes: impl FnMut(&Milestone) -> bool) -> Result
     Ok(found)
 }
 
+/// Collects what a store shows.
+fn outlines(look: impl FnOnce(&mut dyn FnMut(Outline)) -> Result<(), StoreError>) -> Result<Vec<Listed>, Failure> {
+    let mut found = Vec::new();
+    look(&mut |outline| found.push(Listed::outlined(outline)))?;
+    Ok(found)
+}
+
 /// Prints a list, for people or programs.
 fn print(found: &[Listed], json: bool) {
     if json {
