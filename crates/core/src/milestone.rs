@@ -6,6 +6,7 @@ use jiff::Timestamp;
 use jiff::civil;
 use serde::Serialize;
 
+use crate::gathered::Gathered;
 use crate::timestamp;
 use crate::tree::Tree;
 
@@ -38,6 +39,17 @@ impl Columns {
             status: text("status"),
             priority: text("priority").unwrap_or_else(|| DEFAULT_PRIORITY.to_owned()),
             created_at: text("created_at").or_else(|| start().map(Cow::into_owned)).as_deref().and_then(instant),
+        }
+    }
+
+    /// The same of what was gathered.
+    pub fn of_gathered(id: &str, gathered: &Gathered<'_>) -> Self {
+        let Gathered { title, status, priority, .. } = gathered;
+        Self {
+            title: title.as_deref().unwrap_or(id).to_owned(),
+            status: status.as_deref().map(str::to_owned),
+            priority: priority.as_deref().unwrap_or(DEFAULT_PRIORITY).to_owned(),
+            created_at: gathered.created_at(),
         }
     }
 

@@ -9,14 +9,15 @@ use std::time::{Duration, Instant};
 
 use jiff::Timestamp;
 use milescale_core::migration::Phase;
-use milescale_storage::store::{Draft, Milestone, Store, Touched};
+use milescale_storage::scan::{BATCH, scan_as};
+use milescale_storage::store::{Draft, Milestone, Packed, Store, Touched};
 
 use crate::context::{Context, Error};
 use crate::level::{Leveled, Pair};
 use crate::told::Told;
 
-/// Milestones on their way from the source to the target.
-const ON_THE_WAY: usize = 256;
+/// Milestones on their way from the source to the target: as many as are read at once, so that reading goes on meanwhile.
+const ON_THE_WAY: usize = BATCH;
 
 /// Passes over what was written meanwhile, at most.
 const PASSES: usize = 50;
@@ -42,27 +43,28 @@ pub(crate) fn load(
 ) -> Result<u64, Error> {
     let now = context.now();
     let Pair { source, target, from, .. } = pair;
-    let (sender, receiver) = sync_channel::<Draft>(ON_THE_WAY);
+    let (sender, receiver) = sync_channel::<Packed>(ON_THE_WAY);
     let mut count = 0;
     thread::scope(|scope| {
         let reader = scope.spawn(move || -> Result<(), Error> {
-            source.scan(&mut |milestone| {
+            let pack = |milestone| packed(milestone, now);
+            scan_as(&mut **source, pack, &mut |packed| {
                 // The other end is gone where it failed or was stopped.
-                let sent = draft(milestone, now).is_none_or(|draft| sender.send(draft).is_ok());
+                let sent = packed.is_none_or(|packed| sender.send(packed).is_ok());
                 if sent { ControlFlow::Continue(()) } else { ControlFlow::Break(()) }
             })?;
             Ok(())
         });
-        let mut drafts = receiver.into_iter().map_while(|draft| {
+        let mut milestones = receiver.into_iter().map_while(|packed| {
             context.go_on().ok()?;
             count += 1;
             if let Some(told) = progress(Phase::Copying, count) {
                 (context.tell)(told);
             }
-            Some(draft)
+            Some(packed)
         });
-        let loaded = target.load(&mut drafts, *from, number);
-        drop(drafts);
+        let loaded = target.load(&mut milestones, *from, number);
+        drop(milestones);
         let read = reader.join().unwrap_or_else(|_| Err(Error::Own("the reader of the source panicked".to_owned())));
         context.go_on()?;
         read?;
@@ -71,9 +73,10 @@ pub(crate) fn load(
 }
 
 /// A milestone to be loaded; one that cannot be read now (a file that is being written) is left for the passes that follow.
-fn draft(milestone: Milestone, now: Timestamp) -> Option<Draft> {
+fn packed(milestone: Milestone, now: Timestamp) -> Option<Packed> {
     let place = milestone.place.clone();
-    Draft::of(milestone, now).inspect_err(|flaw| tracing::debug!(place, %flaw, "not brought over yet")).ok()
+    let draft = Draft::of(milestone, now).inspect_err(|flaw| tracing::debug!(place, %flaw, "not brought over yet"));
+    draft.ok().map(Packed::of)
 }
 
 /// Brings over what was written meanwhile, until a pass finds nothing new or only what writers that never pause have just

@@ -51,6 +51,13 @@ pub struct Done {
     pub later: Option<String>,
 }
 
+/// A source that was left: watched since before it was copied, so that only what was written meanwhile need be looked at.
+pub(crate) struct Left {
+    store: Box<dyn Store>,
+    /// What could not be brought over any more.
+    late: BTreeSet<String>,
+}
+
 /// A migration under way.
 pub(crate) struct Moving<'a, 'b> {
     pub(crate) context: &'a mut Context<'b>,
@@ -101,9 +108,9 @@ pub fn migrate(
     (moving.context.tell)(Told::Started { from, to, milestones, automatic });
     let mut pace = Pace::new(from, to, milestones);
     match moving.until_switched(milestones, &mut pace) {
-        Ok((milestones, paused)) => {
+        Ok((milestones, paused, left)) => {
             let backup = moving.intent().and_then(|intent| intent.backup.clone());
-            let later = moving.after_switch().err().map(|error| error.to_string());
+            let later = moving.after_switch(left).err().map(|error| error.to_string());
             let seconds = started.elapsed().as_secs_f64();
             let paused_ms = paused.as_secs_f64() * 1000.0;
             let phases = std::mem::take(&mut moving.took);
@@ -136,8 +143,9 @@ impl Moving<'_, '_> {
         Ok(phase)
     }
 
-    /// Backup, copy, comparison and switch. How many milestones were compared, and how long the verbs were kept out.
-    fn until_switched(&mut self, planned: u64, pace: &mut Pace) -> Result<(u64, Duration), Error> {
+    /// Backup, copy, comparison and switch. How many milestones were compared, how long the verbs were kept out, and the source
+    /// where a part of it will do for the first sweep.
+    fn until_switched(&mut self, planned: u64, pace: &mut Pace) -> Result<(u64, Duration, Option<Left>), Error> {
         let (from, to) = (self.from.side(), self.to.side());
         let mut source = self.context.open(self.from)?;
         let mut target = self.context.open(self.to)?;
@@ -151,7 +159,7 @@ impl Moving<'_, '_> {
         }
         self.advance(Ended::Done)?;
         if from == to {
-            return self.same_files(&mut *target, pace);
+            return self.same_files(&mut *target, pace).map(|(count, paused)| (count, paused, None));
         }
         let target_was_old = self.intent().is_some_and(|intent| intent.target_was_old);
         self.fill(&mut *source, &mut *target, target_was_old, pace)?;
@@ -167,8 +175,10 @@ impl Moving<'_, '_> {
         })?;
         pair.target.ledger()?.complete(from)?;
         pair.target.derive()?;
-        let paused = self.switch(&mut pair)?;
-        Ok((compared.count, paused))
+        let (paused, late) = self.switch(&mut pair)?;
+        // In a new target each milestone has its base. In an old one those that were the same may have none.
+        let left = (!target_was_old).then_some(Left { store: source, late });
+        Ok((compared.count, paused, left))
     }
 
     fn back_up(&mut self, source: &mut dyn Store, pace: &mut Pace) -> Result<(), Error> {

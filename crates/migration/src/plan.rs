@@ -8,6 +8,7 @@ use milescale_core::base::Side;
 use milescale_core::id::Id;
 use milescale_core::milestone::ARCHIVED;
 use milescale_storage::record::Record;
+use milescale_storage::scan::scan_as;
 use milescale_storage::store::{Milestone, Store};
 use serde::Serialize;
 
@@ -73,6 +74,29 @@ pub struct Plan {
     pub counted_no_more: Vec<String>,
 }
 
+/// What a plan keeps of a milestone that it has read.
+struct Seen {
+    id: String,
+    place: String,
+    bytes: u64,
+    is_archived: bool,
+    /// The milestone itself, where not every store can keep it.
+    doubtful: Option<Box<Milestone>>,
+}
+
+impl Seen {
+    fn of(milestone: Milestone) -> Self {
+        let is_doubtful = milestone.value.is_err() || milestone.id.parse::<Id>().is_err();
+        Self {
+            id: milestone.id.clone(),
+            place: milestone.place.clone(),
+            bytes: milestone.text.len() as u64,
+            is_archived: milestone.columns.status.as_deref() == Some(ARCHIVED),
+            doubtful: is_doubtful.then(|| Box::new(milestone)),
+        }
+    }
+}
+
 /// How many times a store is read in a migration, and how much longer writing takes than reading.
 fn effort(to: InUse) -> f64 {
     match to.side() {
@@ -105,26 +129,7 @@ pub fn plan(wish: &Wish, record: &Record, context: &mut Context<'_>) -> Result<P
         counted_no_more: Vec::new(),
     };
     let moves = from.side() != to.side();
-    let (mut before, mut stopped): (Option<(String, String)>, _) = (None, Ok(()));
-    let (mut archived, mut doubtful) = (Vec::new(), Vec::new());
-    source.scan(&mut |milestone: Milestone| {
-        plan.milestones += 1;
-        plan.bytes += milestone.text.len() as u64;
-        if moves && (milestone.value.is_err() || milestone.id.parse::<Id>().is_err()) {
-            doubtful.push(milestone.clone());
-        }
-        if let Some((_, place)) = before.as_ref().filter(|(id, _)| *id == milestone.id) {
-            let reason = format!("its id stands a second time, in {place}");
-            plan.obstacle(&milestone.place, None, reason, "rename or remove one of the two");
-        }
-        if milestone.columns.status.as_deref() == Some(ARCHIVED) {
-            archived.push(milestone.id.clone());
-        }
-        before = Some((milestone.id, milestone.place));
-        stopped = context.go_on();
-        if stopped.is_ok() { ControlFlow::Continue(()) } else { ControlFlow::Break(()) }
-    })?;
-    stopped?;
+    let (archived, doubtful) = plan.read(&mut *source, moves, context)?;
     plan.look_again(&mut *source, doubtful, context)?;
     plan.estimated_seconds = started.elapsed().as_secs_f64() * effort(to);
     if moves && from.side() == Side::Files {
@@ -153,6 +158,40 @@ impl Plan {
     pub(crate) fn obstacle(&mut self, place: &str, line: Option<u32>, reason: impl Into<String>, do_this: &str) {
         let (place, reason, do_this) = (place.to_owned(), reason.into(), do_this.to_owned());
         self.obstacles.push(Obstacle { place, line, reason, do_this });
+    }
+
+    /// Counts what is there and finds ids that stand twice. Where contents move, every milestone is read: the ids of archived
+    /// ones, and those that not every store can keep.
+    fn read(
+        &mut self,
+        source: &mut dyn Store,
+        moves: bool,
+        context: &Context<'_>,
+    ) -> Result<(Vec<String>, Vec<Milestone>), Error> {
+        let (mut before, mut stopped): (Option<(String, String)>, _) = (None, Ok(()));
+        let mut count = |id: String, place: String, bytes: u64| {
+            self.milestones += 1;
+            self.bytes += bytes;
+            if let Some((_, other)) = before.as_ref().filter(|(before, _)| *before == id) {
+                let reason = format!("its id stands a second time, in {other}");
+                self.obstacle(&place, None, reason, "rename or remove one of the two");
+            }
+            before = Some((id, place));
+            stopped = context.go_on();
+            if stopped.is_ok() { ControlFlow::Continue(()) } else { ControlFlow::Break(()) }
+        };
+        let (mut archived, mut doubtful) = (Vec::new(), Vec::new());
+        if moves {
+            scan_as(source, Seen::of, &mut |seen| {
+                archived.extend(seen.is_archived.then(|| seen.id.clone()));
+                doubtful.extend(seen.doubtful.map(|milestone| *milestone));
+                count(seen.id, seen.place, seen.bytes)
+            })?;
+        } else {
+            source.scan_sizes(&mut count)?;
+        }
+        stopped?;
+        Ok((archived, doubtful))
     }
 
     /// Milestones that not every store can keep, or that are just being written: half a file is read again.

@@ -49,7 +49,7 @@ pub fn recover(again: bool, context: &mut Context<'_>) -> Result<Recovered, Erro
         _ => {}
     }
     if happened || intent.phase == Phase::Sweeping {
-        moving.after_switch()?;
+        moving.after_switch(None)?;
         return Ok(Recovered::Finished);
     }
     moving.undo("it was interrupted before the switch");

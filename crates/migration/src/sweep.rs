@@ -78,6 +78,13 @@ impl Sweeper {
         Self { old, store, to: in_use.side(), open: HashMap::new(), held }
     }
 
+    /// The same, which looks at these in its first pass whatever the store tells.
+    #[must_use]
+    pub(crate) fn looking_at(mut self, ids: BTreeSet<String>) -> Self {
+        self.open.extend(ids.into_iter().map(|id| (id, Seen { text: None, since: Instant::now() })));
+        self
+    }
+
     /// The old store.
     pub fn old(&self) -> &Old {
         &self.old

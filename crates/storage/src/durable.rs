@@ -5,11 +5,12 @@
 
 use std::fs::{self, File, Metadata, OpenOptions};
 use std::io::{self, Write};
-use std::os::unix::fs::{MetadataExt, PermissionsExt, fchown};
+use std::os::fd::AsFd;
+use std::os::unix::fs::{MetadataExt, fchown};
 use std::path::{Path, PathBuf};
 use std::sync::atomic::{AtomicU32, Ordering};
 
-use rustix::fs::{CWD, RenameFlags, renameat_with};
+use rustix::fs::{AtFlags, CWD, Mode, RenameFlags, renameat_with};
 
 use crate::workspace::{OWN_GITIGNORE, Workspace};
 
@@ -115,10 +116,10 @@ impl Growing {
     }
 }
 
-/// Sets a file's mode. One that is gone is no error.
-pub fn set_mode(path: &Path, mode: u32) -> io::Result<()> {
-    match fs::set_permissions(path, fs::Permissions::from_mode(mode)) {
-        Err(error) if error.kind() != io::ErrorKind::NotFound => Err(error),
+/// Sets the mode of a file in an open folder. One that is gone is no error.
+pub fn set_mode_in(folder: impl AsFd, path: &Path, mode: u32) -> io::Result<()> {
+    match rustix::fs::chmodat(folder, path, Mode::from_raw_mode(mode), AtFlags::empty()) {
+        Err(error) if error != rustix::io::Errno::NOENT => Err(error.into()),
         _ => Ok(()),
     }
 }

@@ -1,7 +1,5 @@
 //! What lists show of milestones, without their texts.
 
-use std::ops::ControlFlow;
-
 use milescale_core::document::Flaw;
 use milescale_core::milestone::{ARCHIVED, Columns};
 
@@ -50,14 +48,6 @@ impl Outline {
     pub fn of(milestone: Milestone) -> Self {
         let Milestone { id, value, columns, updated_at, place, .. } = milestone;
         Self { id, columns, updated_at, place, flaw: value.err() }
-    }
-}
-
-/// Visits those that are to be shown.
-pub(crate) fn shown(visit: &mut dyn FnMut(Outline)) -> impl FnMut(Option<Outline>) -> ControlFlow<()> + '_ {
-    move |outline| {
-        outline.into_iter().for_each(&mut *visit);
-        ControlFlow::Continue(())
     }
 }
 

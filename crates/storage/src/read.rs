@@ -8,6 +8,7 @@ use std::os::fd::AsFd;
 use std::os::unix::fs::{MetadataExt, OpenOptionsExt};
 use std::path::Path;
 
+use jiff::Timestamp;
 use rustix::fs::{AtFlags, FileType, Mode, OFlags, Stat};
 use rustix::io::Errno;
 
@@ -63,6 +64,11 @@ impl Stamp {
             modified: nanoseconds(status.st_mtime as i64, status.st_mtime_nsec as i64),
             changed: nanoseconds(status.st_ctime as i64, status.st_ctime_nsec as i64),
         }
+    }
+
+    /// When its content was last written, as far as programs have not set that themselves.
+    pub(crate) fn modified_at(&self) -> Option<Timestamp> {
+        Timestamp::from_nanosecond(self.modified.into()).ok()
     }
 
     /// Nanoseconds since 1970 of the last change of content or metadata, which no program can set.

@@ -1,8 +1,5 @@
 //! A row of a database as a milestone: what both databases do alike.
 
-use std::ops::ControlFlow;
-
-use milescale_core::base::Content;
 use milescale_core::digest::Digest;
 use milescale_core::document::Flaw;
 use milescale_core::facts::Facts;
@@ -65,15 +62,8 @@ impl Row {
         Milestone { place: place(table, &id), id, text, value, columns, updated_at }
     }
 
-    /// What it is compared by, with its id.
-    pub(crate) fn content(self, table: &str) -> (String, Content) {
-        let milestone = self.milestone(table);
-        let content = milestone.content();
-        (milestone.id, content)
-    }
-
     /// Its outline, where it is taken; its text is there only where it cannot be read.
-    pub(crate) fn found(self, table: &str, takes: &(dyn Fn(&Milestone) -> bool + Sync)) -> Option<Outline> {
+    fn found(self, table: &str, takes: &(dyn Fn(&Milestone) -> bool + Sync)) -> Option<Outline> {
         let milestone = self.with_text(table, |_, _, _| Vec::new());
         takes(&milestone).then(|| Outline::of(milestone))
     }
@@ -87,16 +77,14 @@ impl Row {
     }
 }
 
-/// Rows that are made milestones at once.
-pub(crate) const READ_AT_ONCE: usize = 1024;
+/// Works on rows as milestones, each with its number.
+pub(crate) fn work_on(rows: Vec<Row>, table: &str, work: &(dyn Fn(usize, Milestone) + Sync)) {
+    in_threads(rows.into_iter().enumerate().collect(), |(number, row)| work(number, row.milestone(table)));
+}
 
-/// Hands over what rows come to, in their order.
-pub(crate) fn visit_all<R: Send>(
-    rows: Vec<Row>,
-    of: impl Fn(Row) -> R + Sync,
-    visit: &mut dyn FnMut(R) -> ControlFlow<()>,
-) -> ControlFlow<()> {
-    in_threads(rows, of).into_iter().try_for_each(visit)
+/// The outlines of those rows that are taken, in their order.
+pub(crate) fn outlines(rows: Vec<Row>, table: &str, takes: &(dyn Fn(&Milestone) -> bool + Sync)) -> Vec<Outline> {
+    in_threads(rows, |row| row.found(table, takes)).into_iter().flatten().collect()
 }
 
 /// A row's place as people read it.

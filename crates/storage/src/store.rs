@@ -14,15 +14,14 @@ use milescale_core::base::{Content, Side};
 use milescale_core::digest::Digest;
 use milescale_core::document::Flaw;
 use milescale_core::figures::StoreFigures;
-use milescale_core::id::{BadId, Id};
-use milescale_core::milestone::{ARCHIVED, Columns, read_instant};
-use milescale_core::value::Value;
+use milescale_core::id::Id;
 
 use crate::error::{Problem, StoreError};
 use crate::ledger::{AT_ONCE, Ledger};
+pub use crate::milestone::{Draft, Milestone, Packed};
 use crate::outline::{Outline, Wanted};
 use crate::row::place;
-use crate::yaml;
+use crate::scan::Slots;
 
 /// How much of a store a look takes in.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -42,104 +41,6 @@ pub struct Survey {
     pub widened: bool,
     /// Files that were read so soon after their last change that they have to be looked at again.
     pub fresh: Vec<PathBuf>,
-}
-
-/// A milestone as a store holds it.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub struct Milestone {
-    /// Its id. In a database it is whatever another program wrote, and need not be an [`Id`].
-    pub id: String,
-    /// Its text as a file has it. Of a row: the text that was put, where that still has the row's value, else the value
-    /// written as YAML; of a row that is no JSON, what stands there.
-    pub text: Vec<u8>,
-    /// Its value, or why no database could keep it.
-    pub value: Result<Value, Flaw>,
-    /// Title, status, priority, creation.
-    pub columns: Columns,
-    /// When it was last written, as `YYYY-MM-DDTHH:MM:SSZ`, where that is known.
-    pub updated_at: Option<String>,
-    /// Where it is, as people read it.
-    pub place: String,
-}
-
-impl Milestone {
-    /// The digest of its text: what a writer names to say that it has seen this content.
-    pub fn digest(&self) -> Digest {
-        Digest::of(&self.text)
-    }
-
-    /// What it is compared by. Of what cannot be read, the bytes.
-    pub fn content(&self) -> Content {
-        let text = self.digest();
-        Content { value: self.value.as_ref().map_or(text, Value::digest), text }
-    }
-}
-
-/// A milestone to be written: checked, so that every store can keep it.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub struct Draft {
-    /// Its id.
-    pub id: Id,
-    /// Its text.
-    pub text: Vec<u8>,
-    /// The text's value.
-    pub value: Value,
-    /// Title, status, priority, creation.
-    pub columns: Columns,
-    /// When it is written.
-    pub now: Timestamp,
-    /// When its content came to be: now, or, where it is moved from another store, what that says.
-    pub updated: Timestamp,
-}
-
-impl Draft {
-    /// Checks a text.
-    ///
-    /// # Errors
-    /// What no store or not every store could keep, with its place; an `id:` that is another one's.
-    pub fn new(id: Id, text: Vec<u8>, now: Timestamp) -> Result<Self, Flaw> {
-        let document = yaml::parse(&text)?;
-        let value = Value::of(&document)?;
-        if let Some(declared) = document.get(document.root(), "id")
-            && document.scalar(declared).is_none_or(|declared| declared != id.as_str())
-        {
-            let reason = format!("its id: is not {id}; make them the same");
-            return Err(Flaw { position: Some(document.node(declared).position), reason });
-        }
-        let columns = Columns::of(id.as_str(), document.tree());
-        Ok(Self { id, text, value, columns, now, updated: now })
-    }
-
-    /// A milestone of another store, as it is.
-    ///
-    /// # Errors
-    /// Why not every store could keep it.
-    pub fn of(milestone: Milestone, now: Timestamp) -> Result<Self, Flaw> {
-        let Milestone { id, text, value, columns, updated_at, .. } = milestone;
-        let id = id.parse().map_err(|bad: BadId| Flaw { position: None, reason: bad.to_string() })?;
-        let updated = updated_at.as_deref().and_then(read_instant).unwrap_or(now);
-        Ok(Self { id, text, value: value?, columns, now, updated })
-    }
-
-    /// What it is compared by.
-    pub fn content(&self) -> Content {
-        Content { value: self.value.digest(), text: Digest::of(&self.text) }
-    }
-
-    /// Whether it counts no more.
-    pub fn is_archived(&self) -> bool {
-        self.columns.status.as_deref() == Some(ARCHIVED)
-    }
-
-    /// The same milestone archived. Its text is edited with its comments kept.
-    ///
-    /// # Errors
-    /// When the text cannot be edited so.
-    pub fn archived(id: Id, text: &[u8], now: Timestamp) -> Result<Self, Flaw> {
-        let not_utf8 = |_| Flaw { position: None, reason: "it is not UTF-8; save it as UTF-8".to_owned() };
-        let text = std::str::from_utf8(text).map_err(not_utf8)?;
-        Self::new(id, yaml::edit::set(text, "status", ARCHIVED)?.into_bytes(), now)
-    }
 }
 
 /// What a writer has seen of the milestone that it writes.
@@ -274,13 +175,40 @@ pub trait Store: fmt::Debug + Send {
     /// One milestone.
     fn get(&mut self, id: &Id) -> Result<Milestone, StoreError>;
 
-    /// Hands over every milestone that counts or is archived here, one at a time, in an order of ids that is
-    /// the store's own, in bounded memory.
-    /// What is written meanwhile is handed over in its old or its new content.
-    fn scan(&mut self, visit: &mut dyn FnMut(Milestone) -> ControlFlow<()>) -> Result<(), StoreError>;
+    /// Works on every milestone that counts or is archived here, in an order of ids that is the store's own, with as many
+    /// threads as are worth it: at most [`crate::scan::BATCH`] at once, each with its number among them. After each such
+    /// batch `done` gets how many numbers there were; a milestone may be missing under its number.
+    ///
+    /// What is written meanwhile is handed over in its old or its new content. [`crate::scan::scan_as`] is the way to use it.
+    fn scan_batches(
+        &mut self,
+        work: &(dyn Fn(usize, Milestone) + Sync),
+        done: &mut dyn FnMut(usize) -> ControlFlow<()>,
+    ) -> Result<(), StoreError>;
 
-    /// Hands over what every milestone is compared by, as [`Store::scan`] does: id and content.
-    fn scan_contents(&mut self, visit: &mut dyn FnMut(String, Content) -> ControlFlow<()>) -> Result<(), StoreError>;
+    /// Hands over every milestone, one at a time, in bounded memory.
+    fn scan(&mut self, visit: &mut dyn FnMut(Milestone) -> ControlFlow<()>) -> Result<(), StoreError> {
+        let slots = Slots::new();
+        self.scan_batches(&|number, milestone| slots.put(number, milestone), &mut |count| slots.take(count, visit))
+    }
+
+    /// Hands over what every milestone is compared by: id and content.
+    fn scan_contents(&mut self, visit: &mut dyn FnMut(String, Content) -> ControlFlow<()>) -> Result<(), StoreError> {
+        let slots = Slots::new();
+        self.scan_batches(
+            &|number, milestone| slots.put(number, (milestone.content(), milestone.id)),
+            &mut |count| slots.take(count, &mut |(content, id)| visit(id, content)),
+        )
+    }
+
+    /// Hands over id, place and bytes of the text of every milestone, as cheaply as that can be had; in the order of
+    /// [`Store::scan`].
+    fn scan_sizes(
+        &mut self,
+        visit: &mut dyn FnMut(String, String, u64) -> ControlFlow<()>,
+    ) -> Result<(), StoreError> {
+        self.scan(&mut |milestone| visit(milestone.id, milestone.place, milestone.text.len() as u64))
+    }
 
     /// Hands over what a list is to show, in an order of ids that is the store's own; from an index where there is one. A
     /// person waits for it, so it makes less room for others than [`Store::scan`].
@@ -294,7 +222,20 @@ pub trait Store: fmt::Debug + Send {
         &mut self,
         takes: &(dyn Fn(&Milestone) -> bool + Sync),
         visit: &mut dyn FnMut(Outline),
-    ) -> Result<(), StoreError>;
+    ) -> Result<(), StoreError> {
+        let slots = Slots::new();
+        self.scan_batches(
+            &|number, milestone| {
+                if takes(&milestone) {
+                    slots.put(number, Outline::of(milestone));
+                }
+            },
+            &mut |count| slots.take(count, &mut |outline| {
+                visit(outline);
+                ControlFlow::Continue(())
+            }),
+        )
+    }
 
     /// Writes a milestone if its content is what was seen. Once it returns it is on the disk; if the process dies in it,
     /// the old or the new content is there, whole. The content that it replaces is kept for a while.
@@ -349,7 +290,7 @@ pub trait Store: fmt::Debug + Send {
     ///
     /// # Errors
     /// After one, some may be there and others not.
-    fn load(&mut self, drafts: &mut dyn Iterator<Item = Draft>, from: Side, number: u64) -> Result<u64, StoreError>;
+    fn load(&mut self, milestones: &mut dyn Iterator<Item = Packed>, from: Side, number: u64) -> Result<u64, StoreError>;
 
     /// Takes out again what was loaded or brought from a side and is still the same: an unfinished target. How many
     /// milestones it leaves, because they are not what was brought.

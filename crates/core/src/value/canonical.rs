@@ -6,7 +6,7 @@ use crate::digest::Digest;
 impl Value {
     /// The digest of the value, whatever the order of its keys and the spelling of its numbers.
     pub fn digest(&self) -> Digest {
-        let mut text = Vec::new();
+        let mut text = Vec::with_capacity(2048);
         self.spell(&mut text);
         Digest::of(&text)
     }
@@ -33,7 +33,8 @@ impl Value {
             }
             Self::Mapping(entries) => {
                 let mut sorted: Vec<_> = entries.iter().collect();
-                sorted.sort_by(|one, other| one.0.cmp(&other.0));
+                // No key stands there twice.
+                sorted.sort_unstable_by(|one, other| one.0.cmp(&other.0));
                 out.push(b'{');
                 for (key, value) in sorted {
                     spell_text(key, out);
@@ -46,14 +47,31 @@ impl Value {
 }
 
 fn spell_text(text: &str, out: &mut Vec<u8>) {
-    out.extend_from_slice(text.len().to_string().as_bytes());
+    spell_length(text.len(), out);
     out.push(b':');
     out.extend_from_slice(text.as_bytes());
+}
+
+/// In decimal digits.
+fn spell_length(length: usize, out: &mut Vec<u8>) {
+    if length >= 10 {
+        spell_length(length / 10, out);
+    }
+    out.push(b"0123456789"[length % 10]);
 }
 
 #[cfg(test)]
 mod tests {
     use crate::value::Value;
+
+    #[test]
+    fn lengths_are_spelled_in_digits() {
+        for length in [0, 9, 10, 99, 100, 1_234_567, usize::MAX] {
+            let mut out = Vec::new();
+            super::spell_length(length, &mut out);
+            assert_eq!(out, length.to_string().as_bytes());
+        }
+    }
 
     #[test]
     fn digests_are_equal_exactly_where_values_are() {

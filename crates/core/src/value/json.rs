@@ -1,5 +1,7 @@
 //! Values in and out of JSON, with every number as it was written.
 
+mod plain;
+
 use std::collections::HashSet;
 use std::fmt;
 
@@ -19,20 +21,25 @@ impl Value {
     /// # Errors
     /// What is no JSON, with its place; a key twice, a number or text that not every store can keep, without.
     pub fn from_json(text: &str) -> Result<Self, Flaw> {
-        let raw: &RawValue = serde_json::from_str(text).map_err(|error| {
-            let place = |number: usize| u32::try_from(number.max(1)).unwrap_or(u32::MAX);
-            let position = Position { line: place(error.line()), column: place(error.column()) };
-            Flaw { position: Some(position), reason: reason(&error) }
-        })?;
-        read(raw.get(), 0).map_err(|reason| Flaw { position: None, reason })
+        plain::read(text).map_or_else(|| full(text), Ok)
     }
 
     /// Writes compact JSON.
     pub fn to_json(&self) -> String {
-        let mut text = String::new();
+        let mut text = String::with_capacity(512);
         write(self, &mut text);
         text
     }
+}
+
+/// Reads any JSON there is.
+fn full(text: &str) -> Result<Value, Flaw> {
+    let raw: &RawValue = serde_json::from_str(text).map_err(|error| {
+        let place = |number: usize| u32::try_from(number.max(1)).unwrap_or(u32::MAX);
+        let position = Position { line: place(error.line()), column: place(error.column()) };
+        Flaw { position: Some(position), reason: reason(&error) }
+    })?;
+    read(raw.get(), 0).map_err(|reason| Flaw { position: None, reason })
 }
 
 /// What is wrong, without the place, which stands elsewhere.
@@ -143,6 +150,14 @@ fn write(value: &Value, text: &mut String) {
 }
 
 fn quote(content: &str, text: &mut String) {
+    // Without a stop at the first one: so many bytes are looked at at once.
+    let is_special = |byte: u8| byte < 0x20 || byte == b'"' || byte == b'\\';
+    if !content.bytes().fold(false, |found, byte| found | is_special(byte)) {
+        text.push('"');
+        text.push_str(content);
+        text.push('"');
+        return;
+    }
     // A text always has a JSON form.
     text.push_str(&serde_json::to_string(content).unwrap_or_default());
 }

@@ -24,6 +24,9 @@ impl Number {
         if whole == 0 || leading_zero {
             return None;
         }
+        if rest.is_empty() && i64::try_from(whole).is_ok_and(|places| places <= PLACES) {
+            return Some(number);
+        }
         if let Some(fraction) = rest.strip_prefix('.') {
             let digits = fraction.bytes().take_while(u8::is_ascii_digit).count();
             rest = &fraction[digits..];

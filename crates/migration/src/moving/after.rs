@@ -1,6 +1,6 @@
 //! After the switch: the last writes of the old side, and what becomes of it.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::time::Duration;
 
 use milescale_core::base::Side;
@@ -9,7 +9,7 @@ use milescale_storage::files;
 use milescale_storage::record::{Intent, Past};
 use milescale_storage::store::Store;
 
-use super::Moving;
+use super::{Left, Moving};
 use crate::context::Error;
 use crate::sweep::{Holding, Sweeper};
 
@@ -17,14 +17,18 @@ use crate::sweep::{Holding, Sweeper};
 const SWEEP_AFTER: Duration = Duration::from_secs(6);
 
 impl Moving<'_, '_> {
-    /// What is to be done once the new store is in use. May be repeated.
-    pub(crate) fn after_switch(&mut self) -> Result<(), Error> {
+    /// What is to be done once the new store is in use. May be repeated, then with a look at all of the source.
+    pub(crate) fn after_switch(&mut self, left: Option<Left>) -> Result<(), Error> {
         let (from, to) = (self.from.side(), self.to.side());
         if from != to
             && let Some(old) = self.record.old.iter().find(|old| old.side == from).cloned()
         {
             let mut current = self.context.open(self.to)?;
-            let mut sweeper = Sweeper::new(old, self.context.open(self.from)?, self.to, BTreeMap::new());
+            let (store, late) = match left {
+                Some(Left { store, late }) => (store, late),
+                None => (self.context.open(self.from)?, BTreeSet::new()),
+            };
+            let mut sweeper = Sweeper::new(old, store, self.to, BTreeMap::new()).looking_at(late);
             sweeper.until_still(&mut *current, Holding::Nothing, SWEEP_AFTER, self.context)?;
             if from == Side::Files {
                 self.files_after(sweeper.store())?;

@@ -27,8 +27,8 @@ const TRIES: usize = 20;
 const AT_MOST: Duration = Duration::from_millis(150);
 
 impl Moving<'_, '_> {
-    /// Switches. How long the milestone verbs were kept out, all tries together.
-    pub(super) fn switch(&mut self, pair: &mut Pair<'_>) -> Result<Duration, Error> {
+    /// Switches. How long the milestone verbs were kept out by the longest try, and what could not be brought over.
+    pub(super) fn switch(&mut self, pair: &mut Pair<'_>) -> Result<(Duration, BTreeSet<String>), Error> {
         let mut late = BTreeSet::new();
         self.wait_for_quiet(pair, &mut late)?;
         let prepared = self.prepared()?;
@@ -45,7 +45,7 @@ impl Moving<'_, '_> {
             drop(turn);
             paused = paused.max(started.elapsed());
             match tried {
-                Ok(true) => return Ok(paused),
+                Ok(true) => return Ok((paused, late)),
                 Ok(false) => {}
                 Err(Error::Store(error)) if error.problem == Problem::Busy => why = Some(error.to_string()),
                 Err(error) => return Err(error),

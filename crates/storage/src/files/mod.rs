@@ -5,6 +5,7 @@ mod displaced;
 mod facts;
 mod look;
 mod moving;
+mod scan;
 mod store;
 mod table;
 mod texts;

@@ -2,21 +2,24 @@
 
 use std::collections::BTreeMap;
 use std::io;
-use std::os::unix::fs::{MetadataExt, PermissionsExt};
+use std::ops::Range;
+use std::os::fd::OwnedFd;
 use std::path::{Path, PathBuf};
 
 use jiff::Timestamp;
 use milescale_core::base::Side;
 use milescale_core::digest::Digest;
 use milescale_core::id::Id;
+use rustix::fs::{AtFlags, FileType};
 
 use super::{FileStore, displaced, walk};
 use crate::durable;
 use crate::error::{Problem, StoreError};
 use crate::ledger::{AT_ONCE, Ledger};
-use crate::read::{Symlinks, read_regular};
+use crate::read::{Stamp, Symlinks, read_regular};
 use crate::sqlite::LedgerFile;
-use crate::store::{Draft, Milestone, Seen};
+use crate::store::{Draft, Milestone, Packed, Seen};
+use crate::threads::in_shares;
 use crate::workspace::Workspace;
 
 /// The bits of a mode that let somebody write.
@@ -38,11 +41,15 @@ impl FileStore {
     /// The finished milestone of an id.
     pub(super) fn finished_one(&self, id: &Id) -> Result<Option<Milestone>, StoreError> {
         let path = self.completed_path(id);
-        Ok(self.content(&path)?.map(|(text, metadata)| self.milestone(&path, text, &metadata)))
+        Ok(self.content(&path)?.map(|(text, metadata)| self.milestone(&path, text, Stamp::of(&metadata))))
     }
 
     /// Writes many new files, with one wait for the disk at their end.
-    pub(super) fn load_all(&mut self, drafts: &mut dyn Iterator<Item = Draft>, from: Side) -> Result<u64, StoreError> {
+    pub(super) fn load_all(
+        &mut self,
+        milestones: &mut dyn Iterator<Item = Packed>,
+        from: Side,
+    ) -> Result<u64, StoreError> {
         let _alone = self.alone()?;
         let failed =
             |path: &Path, error: &io::Error| StoreError::io(self.workspace.shown(path), "it cannot be written", error);
@@ -52,24 +59,24 @@ impl FileStore {
         }
         let mut count = 0;
         loop {
-            let drafts: Vec<Draft> = drafts.take(AT_ONCE).collect();
-            if drafts.is_empty() {
+            let packed: Vec<Packed> = milestones.take(AT_ONCE).collect();
+            if packed.is_empty() {
                 break;
             }
             // Before the files: what a crash leaves of them is known by it.
-            let bases: Vec<_> = drafts.iter().map(|draft| (draft.id.to_string(), draft.content())).collect();
+            let bases: Vec<_> = packed.iter().map(|it| (it.id.to_string(), it.content)).collect();
             self.own_ledger()?.set(from, &bases)?;
-            for draft in &drafts {
-                let folder = if draft.is_archived() { &completed } else { &active };
-                let path = folder.join(format!("{}.yaml", draft.id));
-                let created = durable::create_among_many(&path, &draft.text);
+            for it in &packed {
+                let folder = if it.is_archived { &completed } else { &active };
+                let path = folder.join(format!("{}.yaml", it.id));
+                let created = durable::create_among_many(&path, &it.text);
                 if !created
                     .map_err(|error| StoreError::io(self.workspace.shown(&path), "it cannot be written", &error))?
                 {
                     return Err(self.there_already(&path));
                 }
             }
-            count += drafts.len() as u64;
+            count += packed.len() as u64;
         }
         let synced = durable::sync_file_system(&active);
         synced.map_err(|error| StoreError::io(self.workspace.shown(&active), "it cannot be written", &error))?;
@@ -158,24 +165,16 @@ impl FileStore {
             StoreError::io(self.workspace.shown(path), "it cannot be made read-only", error)
         };
         let mut modes = modes(&self.workspace).map_err(|error| failed(&self.workspace.modes(), &error))?;
-        let files = self.files()?;
-        for path in &files {
-            let Ok(metadata) = path.symlink_metadata() else { continue };
-            let mode = metadata.mode() & 0o7777;
-            if metadata.is_file() && mode & WRITE_BITS != 0 && mode != USUAL_MODE {
-                modes.insert(self.inside(path), mode);
-            }
+        let (files, folder) = self.with_modes()?;
+        let writable: Vec<_> = files.into_iter().filter(|(_, mode)| mode & WRITE_BITS != 0).collect();
+        for (inside, mode) in writable.iter().filter(|(_, mode)| *mode != USUAL_MODE) {
+            modes.insert(inside.to_string_lossy().into_owned(), *mode);
         }
         // Before the first one changes: a mode that is not known any more could not be put back.
         let text = serde_json::to_vec(&modes).unwrap_or_default();
         durable::replace(&self.workspace.modes(), &text).map_err(|error| failed(&self.workspace.modes(), &error))?;
-        for path in &files {
-            let Ok(metadata) = path.symlink_metadata() else { continue };
-            let mode = metadata.mode() & 0o7777;
-            if metadata.is_file() && mode & WRITE_BITS != 0 {
-                durable::set_mode(path, mode & !WRITE_BITS).map_err(|error| failed(path, &error))?;
-            }
-        }
+        set_modes(folder.as_ref(), &writable, |_, mode| mode & !WRITE_BITS)
+            .map_err(|(inside, error)| failed(&self.active.join(inside), &error))?;
         let path = self.workspace.moved_note();
         durable::replace(&path, note.as_bytes()).map_err(|error| failed(&path, &error))
     }
@@ -186,16 +185,31 @@ impl FileStore {
             StoreError::io(self.workspace.shown(path), "it cannot be made writable", error)
         };
         let modes = modes(&self.workspace).map_err(|error| failed(&self.workspace.modes(), &error))?;
-        for path in self.files()? {
-            let Ok(metadata) = path.symlink_metadata() else { continue };
-            let mode = metadata.permissions().mode() & 0o7777;
-            if metadata.is_file() && mode & WRITE_BITS == 0 {
-                let before = modes.get(&self.inside(&path)).copied().unwrap_or(USUAL_MODE | mode);
-                durable::set_mode(&path, before).map_err(|error| failed(&path, &error))?;
-            }
-        }
+        let (files, folder) = self.with_modes()?;
+        let read_only: Vec<_> = files.into_iter().filter(|(_, mode)| mode & WRITE_BITS == 0).collect();
+        let before = |inside: &Path, mode: u32| {
+            modes.get(&*inside.to_string_lossy()).copied().unwrap_or(USUAL_MODE | mode)
+        };
+        set_modes(folder.as_ref(), &read_only, before)
+            .map_err(|(inside, error)| failed(&self.active.join(inside), &error))?;
         durable::remove(&self.workspace.moved_note()).map_err(|error| failed(&self.workspace.moved_note(), &error))?;
         durable::remove(&self.workspace.modes()).map_err(|error| failed(&self.workspace.modes(), &error))
+    }
+
+    /// The path in `active/` and the mode of every file, and the folder where there is one.
+    fn with_modes(&self) -> Result<(Vec<(Box<Path>, u32)>, Option<OwnedFd>), StoreError> {
+        let Some((files, folder)) = self.sorted()? else { return Ok((Vec::new(), None)) };
+        let modes = in_shares(files.len(), |numbers| {
+            let mode = |number: usize| {
+                let status = rustix::fs::statat(&folder, &*files[number], AtFlags::SYMLINK_NOFOLLOW).ok()?;
+                let is_file = FileType::from_raw_mode(status.st_mode) == FileType::RegularFile;
+                is_file.then(|| status.st_mode & 0o7777)
+            };
+            numbers.map(mode).collect::<Vec<Option<u32>>>()
+        });
+        let modes: Vec<_> = modes.into_iter().flatten().collect();
+        let files = files.into_iter().zip(modes).filter_map(|(path, mode)| Some((path, mode?))).collect();
+        Ok((files, Some(folder)))
     }
 
     fn inside(&self, path: &Path) -> String {
@@ -205,6 +219,21 @@ impl FileStore {
 
 /// The mode that is not worth remembering.
 const USUAL_MODE: u32 = 0o644;
+
+/// Sets the mode that `wanted` makes of a file's path and mode, by as many threads as are worth it.
+fn set_modes(
+    folder: Option<&OwnedFd>,
+    files: &[(Box<Path>, u32)],
+    wanted: impl Fn(&Path, u32) -> u32 + Sync,
+) -> Result<(), (PathBuf, io::Error)> {
+    let Some(folder) = folder else { return Ok(()) };
+    let set = |numbers: Range<usize>| {
+        files[numbers].iter().try_for_each(|(inside, mode)| {
+            durable::set_mode_in(folder, inside, wanted(inside, *mode)).map_err(|error| (inside.to_path_buf(), error))
+        })
+    };
+    in_shares(files.len(), set).into_iter().collect()
+}
 
 fn modes(workspace: &Workspace) -> io::Result<BTreeMap<String, u32>> {
     match read_regular(&workspace.modes(), Symlinks::Refuse, 1 << 30) {

@@ -2,100 +2,22 @@
 
 use std::collections::{BTreeMap, BTreeSet, HashMap};
 use std::ffi::OsStr;
-use std::fs::Metadata;
 use std::ops::ControlFlow;
-use std::path::{Path, PathBuf};
+use std::path::Path;
 use std::time::SystemTime;
 
 use jiff::Timestamp;
-use milescale_core::base::{Content, Side};
+use milescale_core::base::Side;
 use milescale_core::digest::Digest;
 use milescale_core::document::Flaw;
 use milescale_core::id::Id;
-use milescale_core::milestone::Columns;
-use milescale_core::timestamp;
-use milescale_core::value::Value;
 
-use super::{FileStore, Remark, id_of, walk, with_id};
+use super::{FileStore, Remark, id_of, with_id};
 use crate::durable;
 use crate::error::{Problem, StoreError};
 use crate::ledger::Ledger;
-use crate::outline::{self, Outline};
-use crate::store::{Draft, Extent, Milestone, Occasion, Seen, Store, Survey, Touched};
-use crate::threads::in_threads;
-use crate::yaml;
-
-/// Files that are read ahead of who visits them.
-const SCANNED_AT_ONCE: usize = 1024;
-
-impl FileStore {
-    /// A file as a milestone.
-    pub(crate) fn milestone(&self, path: &Path, text: Vec<u8>, metadata: &Metadata) -> Milestone {
-        let id = id_of(path);
-        let (value, mut columns) = match yaml::parse(&text) {
-            Ok(document) => (Value::of(&document), Columns::of(&id, document.tree())),
-            Err(flaw) => (Err(flaw), Columns::unreadable(&id)),
-        };
-        let modified = metadata.modified().ok().and_then(|modified| Timestamp::try_from(modified).ok());
-        let updated_at = modified.map(timestamp::to_text);
-        columns.created_at = columns.created_at.or_else(|| updated_at.clone());
-        Milestone { id, text, value, columns, updated_at, place: self.workspace.shown(path) }
-    }
-
-    /// Hands over each file with its path.
-    pub(crate) fn scan_files(
-        &self,
-        visit: &mut dyn FnMut(&Path, Milestone) -> ControlFlow<()>,
-    ) -> Result<(), StoreError> {
-        self.scan_each(|milestone| milestone, visit)
-    }
-
-    /// Hands over what each file comes to, with its path.
-    fn scan_each<R: Send>(
-        &self,
-        of: impl Fn(Milestone) -> R + Sync,
-        visit: &mut dyn FnMut(&Path, R) -> ControlFlow<()>,
-    ) -> Result<(), StoreError> {
-        let read = |path: &PathBuf| match self.content(path) {
-            // One that vanished since it was listed is not there.
-            Ok(None) => Ok(None),
-            Ok(Some((text, metadata))) => Ok(Some(of(self.milestone(path, text, &metadata)))),
-            Err(error) if error.problem == Problem::Refused => Ok(Some(of(self.unreadable(path, error)))),
-            Err(error) => Err(error),
-        };
-        for paths in self.sorted()?.chunks(SCANNED_AT_ONCE) {
-            for (path, milestone) in paths.iter().zip(in_threads(paths.iter().collect(), read)) {
-                let Some(milestone) = milestone? else { continue };
-                if visit(path, milestone).is_break() {
-                    return Ok(());
-                }
-            }
-        }
-        Ok(())
-    }
-
-    /// A file that is there and cannot be read.
-    fn unreadable(&self, path: &Path, error: StoreError) -> Milestone {
-        let id = id_of(path);
-        let value = Err(Flaw { position: None, reason: error.cause });
-        let place = self.workspace.shown(path);
-        Milestone { columns: Columns::unreadable(&id), id, text: Vec::new(), value, updated_at: None, place }
-    }
-
-    /// Every file, by id, then by path.
-    fn sorted(&self) -> Result<Vec<PathBuf>, StoreError> {
-        let mut files = walk::milestone_files(&self.workspace)?.unwrap_or_default();
-        files.sort_unstable_by(|one, other| stem(one).cmp(stem(other)).then_with(|| one.cmp(other)));
-        Ok(files.into_iter().map(|path| self.active.join(path)).collect())
-    }
-}
-
-/// A file's name without its end, in bytes: a path's own comparison looks at its components.
-fn stem(path: &Path) -> &[u8] {
-    let bytes = path.as_os_str().as_encoded_bytes();
-    let start = memchr::memrchr(b'/', bytes).map_or(0, |slash| slash + 1);
-    bytes[start..].strip_suffix(b".yaml").unwrap_or(&bytes[start..])
-}
+use crate::read::Stamp;
+use crate::store::{Draft, Extent, Milestone, Occasion, Packed, Seen, Store, Survey, Touched};
 
 impl Store for FileStore {
     fn name(&self) -> String {
@@ -153,32 +75,28 @@ impl Store for FileStore {
         // Nearly every milestone lies in `active/` itself.
         let plain = self.active.join(format!("{id}.yaml"));
         if let Some((text, metadata)) = self.content(&plain)? {
-            return Ok(self.milestone(&plain, text, &metadata));
+            return Ok(self.milestone(&plain, text, Stamp::of(&metadata)));
         }
         let found = match self.find_one(id)? {
-            Some(path) => self.content(&path)?.map(|(text, metadata)| self.milestone(&path, text, &metadata)),
+            Some(path) => self.content(&path)?.map(|(text, metadata)| self.milestone(&path, text, Stamp::of(&metadata))),
             None => None,
         };
         found.ok_or_else(|| StoreError::new(Problem::NotThere, self.name(), format!("there is no milestone {id}")))
     }
 
-    fn scan(&mut self, visit: &mut dyn FnMut(Milestone) -> ControlFlow<()>) -> Result<(), StoreError> {
-        self.scan_files(&mut |_, milestone| visit(milestone))
-    }
-
-    fn scan_contents(&mut self, visit: &mut dyn FnMut(String, Content) -> ControlFlow<()>) -> Result<(), StoreError> {
-        let of = |milestone: Milestone| (milestone.content(), milestone.id);
-        self.scan_each(of, &mut |_, (content, id)| visit(id, content))
-    }
-
-    fn find(
+    fn scan_batches(
         &mut self,
-        takes: &(dyn Fn(&Milestone) -> bool + Sync),
-        visit: &mut dyn FnMut(Outline),
+        work: &(dyn Fn(usize, Milestone) + Sync),
+        done: &mut dyn FnMut(usize) -> ControlFlow<()>,
     ) -> Result<(), StoreError> {
-        let of = |milestone: Milestone| takes(&milestone).then(|| Outline::of(milestone));
-        let mut show = outline::shown(visit);
-        self.scan_each(of, &mut |_, outline| show(outline))
+        self.milestone_batches(work, done)
+    }
+
+    fn scan_sizes(
+        &mut self,
+        visit: &mut dyn FnMut(String, String, u64) -> ControlFlow<()>,
+    ) -> Result<(), StoreError> {
+        self.sizes(&mut |inside, bytes| visit(id_of(inside), self.shown(inside), bytes))
     }
 
     fn put(&mut self, draft: &Draft, seen: Seen) -> Result<(), StoreError> {
@@ -222,8 +140,8 @@ impl Store for FileStore {
         self.own_ledger().map(drop)
     }
 
-    fn load(&mut self, drafts: &mut dyn Iterator<Item = Draft>, from: Side, _: u64) -> Result<u64, StoreError> {
-        self.load_all(drafts, from)
+    fn load(&mut self, milestones: &mut dyn Iterator<Item = Packed>, from: Side, _: u64) -> Result<u64, StoreError> {
+        self.load_all(milestones, from)
     }
 
     fn touched(&mut self, now: SystemTime) -> Result<Touched, StoreError> {
@@ -247,7 +165,7 @@ impl Store for FileStore {
 
     fn check(&mut self) -> Result<Vec<String>, StoreError> {
         let (mut wrong, mut before): (Vec<String>, Option<(String, String)>) = (Vec::new(), None);
-        self.scan_files(&mut |_, milestone| {
+        self.scan(&mut |milestone| {
             if let Err(flaw) = &milestone.value {
                 wrong.push(format!("{}: {flaw}", milestone.place));
             }
@@ -274,7 +192,8 @@ impl Store for FileStore {
     }
 
     fn ids(&mut self) -> Result<Vec<String>, StoreError> {
-        let mut ids: Vec<String> = self.sorted()?.iter().map(|path| id_of(path)).collect();
+        let files = self.sorted()?.map(|(files, _)| files).unwrap_or_default();
+        let mut ids: Vec<String> = files.iter().map(|path| id_of(path)).collect();
         ids.dedup();
         Ok(ids)
     }

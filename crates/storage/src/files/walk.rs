@@ -142,7 +142,7 @@ fn list(
 }
 
 /// Opens a folder; what has become a symlink is none.
-fn open(active: &Path, inside: &Path) -> io::Result<OwnedFd> {
+pub(super) fn open(active: &Path, inside: &Path) -> io::Result<OwnedFd> {
     let path = CString::new(active.join(inside).as_os_str().as_bytes())?;
     let flags = OFlags::RDONLY | OFlags::DIRECTORY | OFlags::NOFOLLOW | OFlags::CLOEXEC;
     match rustix::fs::openat(CWD, &path, flags, Mode::empty()) {

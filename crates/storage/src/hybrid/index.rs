@@ -13,7 +13,6 @@ use super::mend::Pair;
 use crate::error::{Problem, StoreError};
 use crate::files::ColumnsHash;
 use crate::sqlite::{Changed, Changes, Make, Sqlite, has_table, missing_columns};
-use crate::store::Milestone;
 use crate::workspace::{FOLDER, Workspace};
 
 /// The table (contract §2).
@@ -49,15 +48,15 @@ pub(super) struct IndexRow {
 
 impl IndexRow {
     /// The row that a milestone file should have.
-    pub(super) fn of(workspace: &Workspace, path: &Path, milestone: &Milestone) -> Self {
-        let Columns { title, status, priority, created_at } = milestone.columns.clone();
+    pub(super) fn of(workspace: &Workspace, path: &Path, columns: Columns, updated_at: Option<String>) -> Self {
+        let Columns { title, status, priority, created_at } = columns;
         let inside = path.strip_prefix(workspace.root()).unwrap_or(path);
         Self {
             title: Some(title),
             status,
             priority: Some(priority),
             created_at,
-            updated_at: milestone.updated_at.clone(),
+            updated_at,
             file_path: Some(inside.to_string_lossy().into_owned()),
         }
     }

@@ -16,7 +16,7 @@ impl Index {
     pub(super) fn list(&mut self, wanted: &Wanted, visit: &mut dyn FnMut(Outline)) -> Result<(), StoreError> {
         let (mut after, mut found) = (i64::MIN, Vec::new());
         // Many rows at once and no pauses: a person waits, and others are kept waiting no longer in sum.
-        let pauses = std::mem::replace(&mut self.sqlite.others, Others::AreNotKeptWaiting);
+        let pauses = std::mem::replace(&mut self.sqlite.others, Others::MayWriteMeanwhile);
         let listed = self.sqlite.pages(
             async |connection| {
                 let (rows, last) = list_page(connection, wanted, after).await?;

@@ -11,6 +11,7 @@ use super::index::IndexRow;
 use crate::error::StoreError;
 use crate::files::id_of;
 use crate::locks;
+use crate::read::Stamp;
 use crate::store::{Difference, Mended, Milestone, Store as _};
 
 /// How long a difference must have stood.
@@ -108,9 +109,11 @@ impl HybridStore {
             // One that is gone since is seen by the next look.
             let Some((text, metadata)) = self.files.content(&path)? else { continue };
             let row = self.index.row(&id)?;
-            let milestone = self.files.milestone(&path, text, &metadata);
-            let mut wanted = IndexRow::of(&self.workspace, &path, &milestone);
-            if let Some(row) = row.as_ref().filter(|_| !created_is_told(&milestone)) {
+            let milestone = self.files.milestone(&path, text, Stamp::of(&metadata));
+            let is_told = created_is_told(&milestone);
+            let Milestone { columns, updated_at, .. } = milestone;
+            let mut wanted = IndexRow::of(&self.workspace, &path, columns, updated_at);
+            if let Some(row) = row.as_ref().filter(|_| !is_told) {
                 wanted.created_at.clone_from(&row.created_at);
             }
             found.insert(id, (row, Some(wanted)));

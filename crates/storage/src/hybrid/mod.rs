@@ -10,17 +10,18 @@ use std::ops::ControlFlow;
 use std::time::{Duration, SystemTime};
 
 use jiff::Timestamp;
-use milescale_core::base::{Content, Side};
+use milescale_core::base::Side;
 use milescale_core::digest::Digest;
 use milescale_core::document::Flaw;
 use milescale_core::figures::StoreFigures;
 use milescale_core::id::Id;
 
 use crate::error::StoreError;
-use crate::files::FileStore;
+use crate::files::{FileStore, id_of};
 use crate::ledger::Ledger;
 use crate::outline::{Outline, Wanted};
-use crate::store::{Difference, Draft, Extent, Milestone, Occasion, Seen, Store, Survey, Touched};
+use crate::read::Stamp;
+use crate::store::{Difference, Draft, Extent, Milestone, Occasion, Packed, Seen, Store, Survey, Touched};
 use crate::workspace::Workspace;
 use index::{Index, IndexRow};
 
@@ -81,18 +82,15 @@ impl HybridStore {
         }
         let Some(path) = self.files.find_one(id)? else { return self.index.remove(id.as_str()) };
         let Some((text, metadata)) = self.files.content(&path)? else { return Ok(()) };
-        let milestone = self.files.milestone(&path, text, &metadata);
-        let row = IndexRow::of(&self.workspace, &path, &milestone);
-        self.index.put(&[(milestone.id, row)])
+        let Milestone { id, columns, updated_at, .. } = self.files.milestone(&path, text, Stamp::of(&metadata));
+        self.index.put(&[(id, IndexRow::of(&self.workspace, &path, columns, updated_at))])
     }
 
     /// Writes a row for every file, in one transaction, so that no part of an index is ever taken for all of it.
     fn build(&mut self) -> Result<(), StoreError> {
         let (workspace, mut rows) = (&self.workspace, Vec::new());
-        self.files.scan_files(&mut |path, milestone| {
-            let row = IndexRow::of(workspace, path, &milestone);
-            rows.push((milestone.id, row));
-            ControlFlow::Continue(())
+        self.files.scan_columns(&mut |inside, columns, updated_at| {
+            rows.push((id_of(inside), IndexRow::of(workspace, &workspace.active().join(inside), columns, updated_at)));
         })?;
         self.index.build(&rows)
     }
@@ -141,24 +139,23 @@ impl Store for HybridStore {
         self.files.get(id)
     }
 
-    fn scan(&mut self, visit: &mut dyn FnMut(Milestone) -> ControlFlow<()>) -> Result<(), StoreError> {
-        self.files.scan(visit)
+    fn scan_batches(
+        &mut self,
+        work: &(dyn Fn(usize, Milestone) + Sync),
+        done: &mut dyn FnMut(usize) -> ControlFlow<()>,
+    ) -> Result<(), StoreError> {
+        self.files.scan_batches(work, done)
     }
 
-    fn scan_contents(&mut self, visit: &mut dyn FnMut(String, Content) -> ControlFlow<()>) -> Result<(), StoreError> {
-        self.files.scan_contents(visit)
+    fn scan_sizes(
+        &mut self,
+        visit: &mut dyn FnMut(String, String, u64) -> ControlFlow<()>,
+    ) -> Result<(), StoreError> {
+        self.files.scan_sizes(visit)
     }
 
     fn list(&mut self, wanted: &Wanted, visit: &mut dyn FnMut(Outline)) -> Result<(), StoreError> {
         if self.index.is_there()? { self.index.list(wanted, visit) } else { self.files.list(wanted, visit) }
-    }
-
-    fn find(
-        &mut self,
-        takes: &(dyn Fn(&Milestone) -> bool + Sync),
-        visit: &mut dyn FnMut(Outline),
-    ) -> Result<(), StoreError> {
-        self.files.find(takes, visit)
     }
 
     fn put(&mut self, draft: &Draft, seen: Seen) -> Result<(), StoreError> {
@@ -197,8 +194,8 @@ impl Store for HybridStore {
         self.files.prepare()
     }
 
-    fn load(&mut self, drafts: &mut dyn Iterator<Item = Draft>, from: Side, number: u64) -> Result<u64, StoreError> {
-        let count = self.files.load(drafts, from, number)?;
+    fn load(&mut self, milestones: &mut dyn Iterator<Item = Packed>, from: Side, number: u64) -> Result<u64, StoreError> {
+        let count = self.files.load(milestones, from, number)?;
         self.derive()?;
         Ok(count)
     }

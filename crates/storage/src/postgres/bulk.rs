@@ -12,7 +12,7 @@ use tokio_postgres::types::{IsNull, ToSql, Type, to_sql_checked};
 
 use super::connection::Failed;
 use super::documents::Table;
-use crate::store::Draft;
+use crate::store::Packed;
 
 /// Rows in one COPY.
 const COPIED_AT_ONCE: usize = 1000;
@@ -22,12 +22,12 @@ impl Table {
     pub(super) async fn copy(
         &self,
         client: &Client,
-        drafts: &mut dyn Iterator<Item = Draft>,
+        milestones: &mut dyn Iterator<Item = Packed>,
         from: Side,
     ) -> Result<u64, Failed> {
         let mut copied = 0;
         loop {
-            let rows: Vec<Draft> = drafts.take(COPIED_AT_ONCE).collect();
+            let rows: Vec<Packed> = milestones.take(COPIED_AT_ONCE).collect();
             if rows.is_empty() {
                 return Ok(copied);
             }
@@ -35,10 +35,10 @@ impl Table {
                 format!("COPY {}milestones (id, data, created_at, updated_at) FROM STDIN (FORMAT binary)", self.prefix);
             let types = [Type::TEXT, Type::JSONB, Type::TIMESTAMP, Type::TIMESTAMP];
             let mut writer = pin!(BinaryCopyInWriter::new(client.copy_in(&copy).await?, &types));
-            for draft in &rows {
-                let created = draft.columns.created_at.as_deref().and_then(read_instant).unwrap_or(draft.updated);
+            for row in &rows {
+                let created = row.created_at.as_deref().and_then(read_instant).unwrap_or(row.updated);
                 let values: [&(dyn ToSql + Sync); 4] =
-                    [&draft.id.as_str(), &Json(draft.value.to_json()), &Time(created), &Time(draft.updated)];
+                    [&row.id.as_str(), &Json(&row.data), &Time(created), &Time(row.updated)];
                 writer.as_mut().write(&values).await?;
             }
             copied += writer.finish().await?;
@@ -47,18 +47,18 @@ impl Table {
                 format!("COPY {}milescale_texts (id, text, data_digest) FROM STDIN (FORMAT binary)", self.prefix);
             let types = [Type::TEXT, Type::BYTEA, Type::TEXT];
             let mut writer = pin!(BinaryCopyInWriter::new(client.copy_in(&copy).await?, &types));
-            for draft in &rows {
-                writer.as_mut().write(&[&draft.id.as_str(), &draft.text, &""]).await?;
+            for row in &rows {
+                writer.as_mut().write(&[&row.id.as_str(), &row.text, &""]).await?;
             }
             writer.finish().await?;
             let copy = format!("COPY {}milescale_base (side, id, value, text) FROM STDIN (FORMAT binary)", self.prefix);
             let types = [Type::TEXT, Type::TEXT, Type::BYTEA, Type::BYTEA];
             let mut writer = pin!(BinaryCopyInWriter::new(client.copy_in(&copy).await?, &types));
-            for draft in &rows {
-                let (content, side) = (draft.content(), from.as_str());
+            for row in &rows {
+                let (content, side) = (row.content, from.as_str());
                 let values: [&(dyn ToSql + Sync); 4] = [
                     &side,
-                    &draft.id.as_str(),
+                    &row.id.as_str(),
                     &content.value.as_bytes().as_slice(),
                     &content.text.as_bytes().as_slice(),
                 ];
@@ -71,9 +71,9 @@ impl Table {
 
 /// JSON as the server reads it in binary: a version, then the text.
 #[derive(Debug)]
-struct Json(String);
+struct Json<'a>(&'a str);
 
-impl ToSql for Json {
+impl ToSql for Json<'_> {
     fn to_sql(&self, _: &Type, out: &mut BytesMut) -> Result<IsNull, Box<dyn std::error::Error + Sync + Send>> {
         out.put_u8(1);
         out.put_slice(self.0.as_bytes());

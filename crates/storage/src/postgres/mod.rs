@@ -17,7 +17,7 @@ use std::ops::ControlFlow;
 use std::time::{Duration, SystemTime};
 
 use jiff::Timestamp;
-use milescale_core::base::{Content, Side};
+use milescale_core::base::Side;
 use milescale_core::digest::Digest;
 use milescale_core::document::Flaw;
 use milescale_core::figures::StoreFigures;
@@ -29,8 +29,8 @@ use crate::error::{Problem, StoreError};
 use crate::identity::Identity;
 use crate::ledger::Ledger;
 use crate::outline::{Outline, Wanted};
-use crate::row::{Row, place};
-use crate::store::{Draft, Extent, Milestone, Seen, Store, Survey, Touched};
+use crate::row::{Row, place, work_on};
+use crate::store::{Draft, Extent, Milestone, Packed, Seen, Store, Survey, Touched};
 use crate::workspace::Workspace;
 use connection::{Access, Connection, Failed, Hurry, Outcome};
 use documents::{Table, count, text};
@@ -235,14 +235,17 @@ impl Store for PostgresStore {
         Ok(row.milestone(shown))
     }
 
-    fn scan(&mut self, visit: &mut dyn FnMut(Milestone) -> ControlFlow<()>) -> Result<(), StoreError> {
+    fn scan_batches(
+        &mut self,
+        work: &(dyn Fn(usize, Milestone) + Sync),
+        done: &mut dyn FnMut(usize) -> ControlFlow<()>,
+    ) -> Result<(), StoreError> {
         let shown = self.connection.shown().to_owned();
-        self.scan_each(|row| row.milestone(&shown), visit)
-    }
-
-    fn scan_contents(&mut self, visit: &mut dyn FnMut(String, Content) -> ControlFlow<()>) -> Result<(), StoreError> {
-        let shown = self.connection.shown().to_owned();
-        self.scan_each(|row| row.content(&shown), &mut |(id, content)| visit(id, content))
+        self.batches(|rows| {
+            let count = rows.len();
+            work_on(rows, &shown, work);
+            done(count)
+        })
     }
 
     fn list(&mut self, wanted: &Wanted, visit: &mut dyn FnMut(Outline)) -> Result<(), StoreError> {
@@ -297,9 +300,9 @@ impl Store for PostgresStore {
         self.make_log()
     }
 
-    fn load(&mut self, drafts: &mut dyn Iterator<Item = Draft>, from: Side, number: u64) -> Result<u64, StoreError> {
+    fn load(&mut self, milestones: &mut dyn Iterator<Item = Packed>, from: Side, number: u64) -> Result<u64, StoreError> {
         self.prepare()?;
-        self.load_all(drafts, from, number)
+        self.load_all(milestones, from, number)
     }
 
     fn clear(&mut self, from: Side, _: Timestamp) -> Result<u64, StoreError> {

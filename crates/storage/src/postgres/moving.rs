@@ -10,7 +10,7 @@ use super::{PostgresStore, changes, ledger};
 use crate::error::{Problem, StoreError};
 use crate::ledger::Ledger as _;
 use crate::row::changed;
-use crate::store::{Draft, Seen, Store as _, Touched};
+use crate::store::{Draft, Packed, Seen, Store as _, Touched};
 
 /// How often a lock of the whole table is tried, each time for a moment only.
 const TRIES: usize = 50;
@@ -68,7 +68,7 @@ impl PostgresStore {
     /// Loads all rows, their bases and the number in one transaction. Where its COMMIT got no answer, the number tells.
     pub(super) fn load_all(
         &mut self,
-        drafts: &mut dyn Iterator<Item = Draft>,
+        milestones: &mut dyn Iterator<Item = Packed>,
         from: Side,
         number: u64,
     ) -> Result<u64, StoreError> {
@@ -78,7 +78,7 @@ impl PostgresStore {
         let loaded = self.write(&identity, Hurry::No, async |client, table| {
             // What nobody reads yet need not be told to those who read the log.
             client.batch_execute(&table.log_triggers("DISABLE")).await?;
-            count = table.copy(client, drafts, from).await?;
+            count = table.copy(client, milestones, from).await?;
             client.batch_execute(&table.log_triggers("ENABLE")).await?;
             ledger::complete(client, table, from).await?;
             table.set_epoch(client, number).await?;

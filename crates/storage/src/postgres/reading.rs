@@ -4,17 +4,13 @@ use std::ops::ControlFlow;
 
 use super::{PAGE, PostgresStore};
 use crate::error::StoreError;
-use crate::outline::{self, Outline, Wanted};
-use crate::row::{Row, visit_all};
+use crate::outline::{Outline, Wanted};
+use crate::row::{Row, outlines};
 use crate::store::Milestone;
 
 impl PostgresStore {
-    /// Hands over what each row comes to in the server's order of ids.
-    pub(super) fn scan_each<R: Send>(
-        &mut self,
-        of: impl Fn(Row) -> R + Sync,
-        visit: &mut dyn FnMut(R) -> ControlFlow<()>,
-    ) -> Result<(), StoreError> {
+    /// Hands over the rows, many at once, in the server's order of ids.
+    pub(super) fn batches(&mut self, mut batch: impl FnMut(Vec<Row>) -> ControlFlow<()>) -> Result<(), StoreError> {
         let mut after: Option<String> = None;
         loop {
             let rows = self.read(async |client, table| Ok(table.page(client, after.as_deref(), PAGE).await?))?;
@@ -22,7 +18,7 @@ impl PostgresStore {
                 return Ok(());
             }
             after = rows.last().map(|row| String::from_utf8_lossy(&row.id).into_owned());
-            if visit_all(rows, &of, &mut *visit).is_break() {
+            if batch(rows).is_break() {
                 return Ok(());
             }
         }
@@ -32,7 +28,7 @@ impl PostgresStore {
         let shown = self.connection.shown().to_owned();
         let rows = self.read(async |client, table| Ok(table.list(client, wanted).await?))?;
         let takes = |milestone: &Milestone| wanted.takes(&milestone.columns);
-        let _ = visit_all(rows, |row| row.found(&shown, &takes), &mut outline::shown(visit));
+        outlines(rows, &shown, &takes).into_iter().for_each(visit);
         Ok(())
     }
 
@@ -42,6 +38,9 @@ impl PostgresStore {
         visit: &mut dyn FnMut(Outline),
     ) -> Result<(), StoreError> {
         let shown = self.connection.shown().to_owned();
-        self.scan_each(|row| row.found(&shown, takes), &mut outline::shown(visit))
+        self.batches(|rows| {
+            outlines(rows, &shown, takes).into_iter().for_each(&mut *visit);
+            ControlFlow::Continue(())
+        })
     }
 }

@@ -5,7 +5,7 @@ use std::ops::ControlFlow;
 use std::time::SystemTime;
 
 use jiff::Timestamp;
-use milescale_core::base::{Content, Side};
+use milescale_core::base::Side;
 use milescale_core::digest::Digest;
 use milescale_core::document::Flaw;
 use milescale_core::id::Id;
@@ -19,8 +19,8 @@ use super::{Make, Others, Sqlite};
 use crate::error::{Problem, StoreError};
 use crate::ledger::Ledger;
 use crate::outline::Outline;
-use crate::row::Row;
-use crate::store::{Draft, Extent, Milestone, Seen, Store, Survey, Touched};
+use crate::row::{Row, work_on};
+use crate::store::{Draft, Extent, Milestone, Packed, Seen, Store, Survey, Touched};
 use crate::workspace::Workspace;
 
 /// Ids read at once from an index: a read lock of well below 2 ms.
@@ -144,16 +144,18 @@ impl Store for SqliteStore {
         Ok(row.milestone(&self.sqlite.shown))
     }
 
-    fn scan(&mut self, visit: &mut dyn FnMut(Milestone) -> ControlFlow<()>) -> Result<(), StoreError> {
+    fn scan_batches(
+        &mut self,
+        work: &(dyn Fn(usize, Milestone) + Sync),
+        done: &mut dyn FnMut(usize) -> ControlFlow<()>,
+    ) -> Result<(), StoreError> {
         self.open(Make::Never)?;
         let (kept, shown) = (self.kept()?, self.sqlite.shown.clone());
-        self.scan_each(kept, |row| row.milestone(&shown), visit)
-    }
-
-    fn scan_contents(&mut self, visit: &mut dyn FnMut(String, Content) -> ControlFlow<()>) -> Result<(), StoreError> {
-        self.open(Make::Never)?;
-        let (kept, shown) = (self.kept()?, self.sqlite.shown.clone());
-        self.scan_each(kept, |row| row.content(&shown), &mut |(id, content)| visit(id, content))
+        self.batches(kept, |rows| {
+            let count = rows.len();
+            work_on(rows, &shown, work);
+            done(count)
+        })
     }
 
     fn find(
@@ -192,7 +194,7 @@ impl Store for SqliteStore {
     }
 
     fn nobody_else_uses_it(&mut self) {
-        self.sqlite.others = Others::AreNotKeptWaiting;
+        self.sqlite.others = Others::AreNotThere;
     }
 
     fn prepare(&mut self) -> Result<(), StoreError> {
@@ -200,9 +202,9 @@ impl Store for SqliteStore {
         self.adopt()
     }
 
-    fn load(&mut self, drafts: &mut dyn Iterator<Item = Draft>, from: Side, _: u64) -> Result<u64, StoreError> {
+    fn load(&mut self, milestones: &mut dyn Iterator<Item = Packed>, from: Side, _: u64) -> Result<u64, StoreError> {
         self.prepare()?;
-        self.load_all(drafts, from)
+        self.load_all(milestones, from)
     }
 
     fn clear(&mut self, from: Side, _: Timestamp) -> Result<u64, StoreError> {

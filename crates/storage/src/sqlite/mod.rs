@@ -36,7 +36,13 @@ const BUSY_TIMEOUT: Duration = Duration::from_secs(5);
 const OLDEST: &str = "3.51.3";
 
 /// Rows of documents read at once: a read lock of well below 2 ms.
-pub(crate) const PAGE: i64 = 50;
+const PAGE: i64 = 50;
+
+/// And where a read lock keeps nobody waiting.
+const LARGE_PAGE: i64 = 1000;
+
+/// Rows that are on their way from SQLite's thread: all of a page, so that its lock does not wait for who reads it.
+const ROWS_ON_THE_WAY: usize = 1024;
 
 /// A pause is this much longer than the read before it, so that a write of a shell meets a read lock one time in ten.
 const PAUSE_FACTOR: u32 = 9;
@@ -55,8 +61,10 @@ pub(crate) enum Make {
 pub(crate) enum Others {
     /// They may: reads pause, so that their writes are seldom refused.
     MayWrite,
-    /// Nobody knows of the file yet, or its readers keep no writer waiting (a write-ahead log).
-    AreNotKeptWaiting,
+    /// They may, and a person waits for what is read: short reads without pauses.
+    MayWriteMeanwhile,
+    /// Nobody knows of the file yet.
+    AreNotThere,
 }
 
 /// A database file, and the connection to it while there is one.
@@ -116,6 +124,7 @@ impl Sqlite {
             .create_if_missing(make == Make::IfMissing)
             .busy_timeout(BUSY_TIMEOUT)
             .synchronous(SqliteSynchronous::Extra)
+            .row_buffer_size(ROWS_ON_THE_WAY)
             .disable_statement_logging();
         let opened = self.runtime.block_on(async {
             let mut connection = SqliteConnection::connect_with(&options).await?;
@@ -182,6 +191,11 @@ impl Sqlite {
             }
         });
         done?
+    }
+
+    /// Rows of documents to be read at once.
+    pub(crate) fn page(&self) -> i64 {
+        if self.others == Others::AreNotThere { LARGE_PAGE } else { PAGE }
     }
 
     /// Takes the write lock and keeps it, until [`Sqlite::release`]. A moment is waited for it, no longer.

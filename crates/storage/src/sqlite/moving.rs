@@ -15,7 +15,7 @@ use super::{Make, Sqlite, WriteError};
 use crate::error::StoreError;
 use crate::ledger::Ledger as _;
 use crate::row::changed;
-use crate::store::{Draft, Seen, Store as _, Touched};
+use crate::store::{Draft, Packed, Seen, Store as _, Touched};
 
 impl SqliteStore {
     /// Writes a row if it is what was seen and, where it comes from an old side, its base there in the same transaction.
@@ -54,12 +54,16 @@ impl SqliteStore {
         Ok(())
     }
 
-    pub(super) fn load_all(&mut self, drafts: &mut dyn Iterator<Item = Draft>, from: Side) -> Result<u64, StoreError> {
+    pub(super) fn load_all(
+        &mut self,
+        milestones: &mut dyn Iterator<Item = Packed>,
+        from: Side,
+    ) -> Result<u64, StoreError> {
         self.remembered = None;
         self.sqlite.write(async |connection| {
             // Nobody else can write meanwhile: what is loaded need not be told to those who read the log.
             suspend_log(connection).await?;
-            let count = insert_many(connection, drafts, from).await?;
+            let count = insert_many(connection, milestones, from).await?;
             make_log(connection).await?;
             Ok(count)
         })

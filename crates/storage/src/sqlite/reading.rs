@@ -6,10 +6,11 @@ use sqlx::sqlite::SqliteRow;
 use sqlx::{AssertSqlSafe, Row as _, SqliteConnection};
 
 use super::documents::SqliteStore;
-use super::{Make, Others, PAGE, has_table};
+use super::{Make, Others, has_table};
 use crate::error::StoreError;
-use crate::outline::{self, Outline};
-use crate::row::{READ_AT_ONCE, Row, visit_all};
+use crate::outline::Outline;
+use crate::row::{Row, outlines};
+use crate::scan::BATCH;
 use crate::store::Milestone;
 
 /// Whether a row's kept text is read with it.
@@ -30,10 +31,10 @@ impl SqliteStore {
 
     /// Hands over each row whose id is a text, in the order of ids.
     pub(super) fn rows(&mut self, kept: Kept, mut each: impl FnMut(Row) -> ControlFlow<()>) -> Result<(), StoreError> {
-        let mut after: Option<Vec<u8>> = None;
+        let (mut after, limit) = (None::<Vec<u8>>, self.sqlite.page());
         self.sqlite.pages(
             async |connection| {
-                let rows = page(connection, kept, after.as_deref()).await?;
+                let rows = page(connection, kept, after.as_deref(), limit).await?;
                 after = rows.last().map(|row| row.id.clone());
                 Ok(rows)
             },
@@ -49,31 +50,31 @@ impl SqliteStore {
     ) -> Result<(), StoreError> {
         self.open(Make::Never)?;
         let shown = self.sqlite.shown.clone();
-        let pauses = std::mem::replace(&mut self.sqlite.others, Others::AreNotKeptWaiting);
-        let found = self.scan_each(Kept::Timed, |row| row.found(&shown, takes), &mut outline::shown(visit));
+        let pauses = std::mem::replace(&mut self.sqlite.others, Others::MayWriteMeanwhile);
+        let found = self.batches(Kept::Timed, |rows| {
+            outlines(rows, &shown, takes).into_iter().for_each(&mut *visit);
+            ControlFlow::Continue(())
+        });
         self.sqlite.others = pauses;
         found
     }
 
-    /// Hands over what each row comes to, in the order of ids.
-    pub(super) fn scan_each<R: Send>(
+    /// Hands over the rows whose id is a text, many at once, in the order of ids.
+    pub(super) fn batches(
         &mut self,
         kept: Kept,
-        of: impl Fn(Row) -> R + Sync,
-        visit: &mut dyn FnMut(R) -> ControlFlow<()>,
+        mut batch: impl FnMut(Vec<Row>) -> ControlFlow<()>,
     ) -> Result<(), StoreError> {
-        let mut waiting = Vec::with_capacity(READ_AT_ONCE);
-        let mut hand_over = |waiting: &mut Vec<Row>| visit_all(std::mem::take(waiting), &of, &mut *visit);
-        let mut stopped = ControlFlow::Continue(());
+        let (mut waiting, mut stopped) = (Vec::with_capacity(BATCH), ControlFlow::Continue(()));
         self.rows(kept, |row| {
             waiting.push(row);
-            if waiting.len() >= READ_AT_ONCE {
-                stopped = hand_over(&mut waiting);
+            if waiting.len() == BATCH {
+                stopped = batch(std::mem::replace(&mut waiting, Vec::with_capacity(BATCH)));
             }
             stopped
         })?;
-        if stopped.is_continue() {
-            let _ = hand_over(&mut waiting);
+        if stopped.is_continue() && !waiting.is_empty() {
+            let _ = batch(waiting);
         }
         Ok(())
     }
@@ -86,9 +87,14 @@ pub(super) fn range(id: &str, after: Option<&[u8]>) -> String {
     format!("{id} {first} CAST(?1 AS TEXT) AND {id} < x'' ORDER BY {id} LIMIT ?2")
 }
 
-async fn page(connection: &mut SqliteConnection, kept: Kept, after: Option<&[u8]>) -> Result<Vec<Row>, sqlx::Error> {
+async fn page(
+    connection: &mut SqliteConnection,
+    kept: Kept,
+    after: Option<&[u8]>,
+    limit: i64,
+) -> Result<Vec<Row>, sqlx::Error> {
     let select = AssertSqlSafe(format!("{} WHERE {}", columns(kept), range("m.id", after)));
-    let query = sqlx::query(select).bind(after.unwrap_or_default()).bind(PAGE);
+    let query = sqlx::query(select).bind(after.unwrap_or_default()).bind(limit);
     query.fetch_all(connection).await?.iter().map(plain_row).collect()
 }
 

@@ -8,7 +8,7 @@ use sqlx::{QueryBuilder, Sqlite, SqliteConnection};
 
 use super::{WriteError, ledger};
 use crate::row::KEPT_FOR_SECONDS;
-use crate::store::{Draft, Milestone};
+use crate::store::{Draft, Milestone, Packed};
 
 /// Rows in one statement of a bulk load.
 const ROWS: usize = 500;
@@ -94,35 +94,34 @@ pub(super) async fn delete_row(connection: &mut SqliteConnection, id: &str) -> R
 /// Writes many new rows, and what they are as the base of the side that they come from. How many.
 pub(super) async fn insert_many(
     connection: &mut SqliteConnection,
-    drafts: &mut dyn Iterator<Item = Draft>,
+    milestones: &mut dyn Iterator<Item = Packed>,
     from: Side,
 ) -> Result<u64, sqlx::Error> {
     let mut count = 0;
     loop {
-        let rows: Vec<(Draft, String)> =
-            drafts.take(ROWS).map(|draft| (draft.value.to_json(), draft)).map(|(data, draft)| (draft, data)).collect();
+        let rows: Vec<Packed> = milestones.take(ROWS).collect();
         if rows.is_empty() {
             ledger::complete(connection, from).await?;
             return Ok(count);
         }
         count += rows.len() as u64;
         let mut insert = QueryBuilder::<Sqlite>::new("INSERT INTO milestones (id, data, created_at, updated_at) ");
-        insert.push_values(&rows, |mut values, (draft, data)| {
-            let updated = timestamp::to_text(draft.updated);
-            values.push_bind(draft.id.as_str());
-            values.push_bind(data);
-            values.push_bind(draft.columns.created_at.clone().unwrap_or_else(|| updated.clone()));
+        insert.push_values(&rows, |mut values, row| {
+            let updated = timestamp::to_text(row.updated);
+            values.push_bind(row.id.as_str());
+            values.push_bind(&row.data);
+            values.push_bind(row.created_at.clone().unwrap_or_else(|| updated.clone()));
             values.push_bind(updated);
         });
         insert.build().execute(&mut *connection).await?;
         let mut insert = QueryBuilder::<Sqlite>::new("INSERT OR REPLACE INTO milescale_texts (id, text, data_digest) ");
-        insert.push_values(&rows, |mut values, (draft, data)| {
-            values.push_bind(draft.id.as_str());
-            values.push_bind(&draft.text);
-            values.push_bind(Digest::of(data.as_bytes()).to_string());
+        insert.push_values(&rows, |mut values, row| {
+            values.push_bind(row.id.as_str());
+            values.push_bind(&row.text);
+            values.push_bind(row.data_digest.to_string());
         });
         insert.build().execute(&mut *connection).await?;
-        let bases: Vec<_> = rows.iter().map(|(draft, _)| (draft.id.to_string(), draft.content())).collect();
+        let bases: Vec<_> = rows.iter().map(|row| (row.id.to_string(), row.content)).collect();
         ledger::set(connection, from, &bases).await?;
     }
 }

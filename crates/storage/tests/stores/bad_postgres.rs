@@ -9,7 +9,7 @@ use milescale_core::base::Side;
 use milescale_core::id::Id;
 use milescale_storage::error::{Problem, StoreError};
 use milescale_storage::postgres::PostgresStore;
-use milescale_storage::store::{Extent, Seen, Store};
+use milescale_storage::store::{Extent, Packed, Seen, Store};
 use milescale_storage::workspace::Workspace;
 use milescale_testkit::{PASSWORD, Postgres, free_port, until};
 
@@ -145,7 +145,7 @@ fn tables_that_are_missing_strange_or_somebody_elses_are_refused() {
     let mut apart =
         PostgresStore::new(&Workspace::at(other.path()), &url, "other \"plans\"", Duration::from_secs(5)).unwrap();
     assert_eq!(
-        apart.load(&mut vec![draft("x", "x: 1\n"), draft("y", "y: 1\n")].into_iter(), Side::Files, 1).unwrap(),
+        apart.load(&mut vec![draft("x", "x: 1\n"), draft("y", "y: 1\n")].into_iter().map(Packed::of), Side::Files, 1).unwrap(),
         2
     );
     apart.put(&draft("z", "z: 1\n"), Seen::Nothing).unwrap();

@@ -9,7 +9,7 @@ use milescale_core::base::Side;
 use milescale_core::figures::StoreFigures;
 use milescale_core::id::Id;
 use milescale_storage::error::Problem;
-use milescale_storage::store::{Extent, Seen, Store};
+use milescale_storage::store::{Extent, Packed, Seen, Store};
 
 use super::bench::{Bench, Kind, draft, figures, put};
 
@@ -64,7 +64,7 @@ fn missing_empty_corrupt_and_strange_databases_are_named_and_recover() {
     // A page in the middle is damaged.
     let mut store = bench.store();
     let many: Vec<_> = (0..500).map(|n| draft(&format!("m-{n}"), &format!("n: \"{}\"\n", "x".repeat(900)))).collect();
-    store.load(&mut many.into_iter(), Side::Files, 1).unwrap();
+    store.load(&mut many.into_iter().map(Packed::of), Side::Files, 1).unwrap();
     let mut bytes = fs::read(&path).unwrap();
     for offset in (40 * 4096..60 * 4096).step_by(512) {
         bytes[offset..offset + 64].fill(0xff);
@@ -100,7 +100,7 @@ fn a_hot_journal_is_rolled_back() {
     let bench = Bench::new(Kind::Sqlite);
     let rows: Vec<_> =
         (0..200).map(|n| draft(&format!("m-{n:03}"), &format!("n: \"{}\"\n", "x".repeat(3000)))).collect();
-    bench.store().load(&mut rows.into_iter(), Side::Files, 1).unwrap();
+    bench.store().load(&mut rows.into_iter().map(Packed::of), Side::Files, 1).unwrap();
     // The shell dies in the middle of a transaction that has reached the file.
     let sql = "PRAGMA cache_size = 1;\nBEGIN;\nUPDATE milestones SET data = '{\"half\":true}';\nDELETE FROM milestones WHERE id > 'm-100';\n.shell kill -9 $PPID\n";
     let mut shell = Command::new("sqlite3")

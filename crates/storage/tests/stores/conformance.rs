@@ -13,7 +13,7 @@ use milescale_core::id::Id;
 use milescale_core::value::Value;
 use milescale_storage::error::Problem;
 use milescale_storage::outline::{Outline, Wanted};
-use milescale_storage::store::{Draft, Milestone, Seen};
+use milescale_storage::store::{Draft, Milestone, Packed, Seen};
 use milescale_storage::yaml;
 use proptest::prelude::*;
 use proptest::test_runner::{Config, TestRunner};
@@ -135,7 +135,7 @@ pub(crate) fn archived_counts_no_more_and_keeps_its_comments(bench: &Bench) {
 pub(crate) fn a_scan_hands_over_everything_in_order(bench: &Bench) {
     let mut store = bench.store();
     let drafts: Vec<_> = (0..157).map(|number| draft(&format!("m-{number:03}"), &format!("n: {number}\n"))).collect();
-    store.load(&mut drafts.clone().into_iter(), Side::Files, 1).unwrap();
+    store.load(&mut drafts.clone().into_iter().map(Packed::of), Side::Files, 1).unwrap();
     let mut seen = Vec::new();
     store
         .scan(&mut |milestone| {
@@ -157,8 +157,8 @@ pub(crate) fn a_scan_hands_over_everything_in_order(bench: &Bench) {
 }
 
 pub(crate) fn a_bulk_load_is_all_there(bench: &Bench) {
-    let mut drafts = (0..1234).map(|number| draft(&format!("m-{number}"), "dependencies: {requires: [a]}\n"));
-    assert_eq!(bench.store().load(&mut drafts, Side::Files, 1).unwrap(), 1234);
+    let drafts = (0..1234).map(|number| draft(&format!("m-{number}"), "dependencies: {requires: [a]}\n"));
+    assert_eq!(bench.store().load(&mut drafts.map(Packed::of), Side::Files, 1).unwrap(), 1234);
     let all = figures(&mut *bench.store());
     assert_eq!((all.milestone_count, all.dependency_count), (1234, 1234));
     assert_eq!(bench.store().get(&id("m-1000")).unwrap().text, b"dependencies: {requires: [a]}\n");

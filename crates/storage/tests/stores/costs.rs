@@ -7,7 +7,7 @@ use std::time::{Duration, Instant, SystemTime};
 
 use milescale_core::base::Side;
 use milescale_core::id::Id;
-use milescale_storage::store::{Extent, Seen, Store};
+use milescale_storage::store::{Extent, Packed, Seen, Store};
 
 use super::bench::{Bench, Kind, draft};
 
@@ -44,11 +44,11 @@ fn filled(kind: Kind, count: usize) -> Bench {
             fs::write(bench.path(&format!("active/m-{number}.yaml")), text(number)).unwrap();
         }
     }
-    let mut drafts = (0..count).map(|number| draft(&format!("m-{number}"), &text(number)));
+    let drafts = (0..count).map(|number| draft(&format!("m-{number}"), &text(number)));
     match kind {
         Kind::Files => {}
         Kind::Hybrid => drop(bench.store().load(&mut std::iter::empty(), Side::Files, 1).unwrap()),
-        _ => drop(bench.store().load(&mut drafts, Side::Files, 1).unwrap()),
+        _ => drop(bench.store().load(&mut drafts.map(Packed::of), Side::Files, 1).unwrap()),
     }
     bench
 }

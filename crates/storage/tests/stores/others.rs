@@ -8,7 +8,7 @@ use std::time::SystemTime;
 use milescale_core::base::Side;
 use milescale_core::id::Id;
 use milescale_core::value::Value;
-use milescale_storage::store::{Extent, Seen};
+use milescale_storage::store::{Extent, Packed, Seen};
 
 use proptest::strategy::{Strategy, ValueTree};
 use proptest::test_runner::TestRunner;
@@ -140,8 +140,8 @@ fn figures_in_postgresql_mean_what_they_mean_everywhere() {
 /// How many of a shell's writes are refused while milescale reads everything all the time, beside a control without it.
 fn refused_while_milescale_reads(bench: &Bench, shell: &dyn Fn(usize) -> Command) -> usize {
     let text = format!("title: x\nnote: {}\n", "n".repeat(1800));
-    let mut drafts = (0..5000).map(|number| draft(&format!("m-{number}"), &text));
-    bench.store().load(&mut drafts, Side::Files, 1).unwrap();
+    let drafts = (0..5000).map(|number| draft(&format!("m-{number}"), &text));
+    bench.store().load(&mut drafts.map(Packed::of), Side::Files, 1).unwrap();
     let refused = || (0..WRITES).filter(|number| !shell(*number).output().unwrap().status.success()).count();
     let control = refused();
     let stop = AtomicBool::new(false);

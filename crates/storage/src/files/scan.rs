@@ -1,0 +1,171 @@
+//! Every file read, in the order of ids, by several threads.
+
+use std::ffi::CString;
+use std::io;
+use std::ops::{ControlFlow, Range};
+use std::os::fd::OwnedFd;
+use std::os::unix::ffi::OsStrExt;
+use std::path::Path;
+
+use milescale_core::document::Flaw;
+use milescale_core::milestone::Columns;
+use milescale_core::timestamp;
+use milescale_core::value::Value;
+use rustix::fs::AtFlags;
+
+use super::{FileStore, id_of, walk};
+use crate::error::{Problem, StoreError};
+use crate::read::{Reader, Stamp};
+use crate::scan::{BATCH, Slots};
+use crate::store::Milestone;
+use crate::threads::in_shares;
+use crate::yaml;
+
+/// What was read of a file, or why it cannot be read though it is there.
+type Content<'a> = Result<(&'a [u8], Stamp), Flaw>;
+
+impl FileStore {
+    /// A file of `active/` or of the finished ones as a milestone.
+    pub(crate) fn milestone(&self, path: &Path, text: Vec<u8>, stamp: Stamp) -> Milestone {
+        let id = id_of(path);
+        let (value, columns) = match yaml::parse(&text) {
+            Ok(document) => (Value::of(&document), Columns::of(&id, document.tree())),
+            Err(flaw) => (Err(flaw), Columns::unreadable(&id)),
+        };
+        let (columns, updated_at) = dated(columns, stamp);
+        Milestone { id, text, value, columns, updated_at, place: self.workspace.shown(path) }
+    }
+
+    /// Works on every milestone, as [`crate::store::Store::scan_batches`] does.
+    pub(super) fn milestone_batches(
+        &self,
+        work: &(dyn Fn(usize, Milestone) + Sync),
+        done: &mut dyn FnMut(usize) -> ControlFlow<()>,
+    ) -> Result<(), StoreError> {
+        let work = |number: usize, inside: &Path, content: Content<'_>| {
+            let path = self.active.join(inside);
+            let milestone = match content {
+                Ok((text, stamp)) => self.milestone(&path, text.to_vec(), stamp),
+                Err(flaw) => {
+                    let (id, place) = (id_of(&path), self.workspace.shown(&path));
+                    let columns = Columns::unreadable(&id);
+                    Milestone { id, text: Vec::new(), value: Err(flaw), columns, updated_at: None, place }
+                }
+            };
+            work(number, milestone);
+        };
+        self.batches(&work, &mut |paths| done(paths.len()))
+    }
+
+    /// Hands over what an index says of each file: its path in `active/`, the columns, and when it was last written.
+    pub(crate) fn scan_columns(
+        &self,
+        visit: &mut dyn FnMut(&Path, Columns, Option<String>),
+    ) -> Result<(), StoreError> {
+        let slots = Slots::new();
+        let work = |number: usize, inside: &Path, content: Content<'_>| {
+            let id = id_of(inside);
+            let said = match content {
+                Ok((text, stamp)) => {
+                    let gathered = yaml::gather(text);
+                    let columns = gathered.map(|it| Columns::of_gathered(&id, &it));
+                    dated(columns.unwrap_or_else(|_| Columns::unreadable(&id)), stamp)
+                }
+                Err(_) => (Columns::unreadable(&id), None),
+            };
+            slots.put(number, (number, said));
+        };
+        self.batches(&work, &mut |paths| {
+            slots.take(paths.len(), &mut |(number, (columns, updated_at))| {
+                visit(&paths[number], columns, updated_at);
+                ControlFlow::Continue(())
+            })
+        })
+    }
+
+    /// Hands over path in `active/` and size of each file, unread.
+    pub(super) fn sizes(&self, visit: &mut dyn FnMut(&Path, u64) -> ControlFlow<()>) -> Result<(), StoreError> {
+        let Some((files, folder)) = self.sorted()? else { return Ok(()) };
+        let sizes = in_shares(files.len(), |numbers| {
+            let size = |number: usize| {
+                let status = rustix::fs::statat(&folder, c_path(&files[number])?, AtFlags::SYMLINK_NOFOLLOW);
+                Ok(status.map_or(0, |status| u64::try_from(status.st_size).unwrap_or_default()))
+            };
+            numbers.map(size).collect::<Vec<io::Result<u64>>>()
+        });
+        for (path, size) in files.iter().zip(sizes.into_iter().flatten()) {
+            if visit(path, size.unwrap_or_default()).is_break() {
+                break;
+            }
+        }
+        Ok(())
+    }
+
+    /// Reads every file and hands over what it holds; after each batch, its paths in `active/`.
+    fn batches(
+        &self,
+        work: &(dyn Fn(usize, &Path, Content<'_>) + Sync),
+        done: &mut dyn FnMut(&[Box<Path>]) -> ControlFlow<()>,
+    ) -> Result<(), StoreError> {
+        let Some((files, folder)) = self.sorted()? else { return Ok(()) };
+        for paths in files.chunks(BATCH) {
+            let read = |numbers: Range<usize>| {
+                let mut reader = Reader::default();
+                for number in numbers {
+                    let inside = &*paths[number];
+                    let read = c_path(inside).and_then(|path| reader.read(&folder, &path, yaml::SIZE_LIMIT));
+                    match read {
+                        Ok(content) => work(number, inside, Ok(content)),
+                        // One that vanished since it was listed is not there.
+                        Err(error) if error.kind() == io::ErrorKind::NotFound => {}
+                        Err(error) => match self.unreadable(inside, &error) {
+                            StoreError { problem: Problem::Refused, cause, .. } => {
+                                work(number, inside, Err(Flaw { position: None, reason: cause }));
+                            }
+                            error => return Err(error),
+                        },
+                    }
+                }
+                Ok(())
+            };
+            in_shares(paths.len(), read).into_iter().collect::<Result<(), StoreError>>()?;
+            if done(paths).is_break() {
+                break;
+            }
+        }
+        Ok(())
+    }
+
+    pub(super) fn unreadable(&self, inside: &Path, error: &io::Error) -> StoreError {
+        StoreError::io(self.shown(inside), "it cannot be read", error)
+    }
+
+    /// The path in `active/` of every file, by id, then by path; and the folder. `None` where there is none.
+    pub(super) fn sorted(&self) -> Result<Option<(Vec<Box<Path>>, OwnedFd)>, StoreError> {
+        let Some(mut files) = walk::milestone_files(&self.workspace)? else { return Ok(None) };
+        files.sort_unstable_by(|one, other| stem(one).cmp(stem(other)).then_with(|| one.cmp(other)));
+        match walk::open(&self.active, Path::new("")) {
+            Ok(folder) => Ok(Some((files, folder))),
+            Err(error) if error.kind() == io::ErrorKind::NotFound => Ok(None),
+            Err(error) => Err(self.unreadable(Path::new(""), &error)),
+        }
+    }
+}
+
+/// Its columns with when it came to be, where it does not say so the time of the file, and that time.
+fn dated(mut columns: Columns, stamp: Stamp) -> (Columns, Option<String>) {
+    let updated_at = stamp.modified_at().map(timestamp::to_text);
+    columns.created_at = columns.created_at.or_else(|| updated_at.clone());
+    (columns, updated_at)
+}
+
+fn c_path(path: &Path) -> io::Result<CString> {
+    Ok(CString::new(path.as_os_str().as_bytes())?)
+}
+
+/// A file's name without its end, in bytes: a path's own comparison looks at its components.
+fn stem(path: &Path) -> &[u8] {
+    let bytes = path.as_os_str().as_encoded_bytes();
+    let start = memchr::memrchr(b'/', bytes).map_or(0, |slash| slash + 1);
+    bytes[start..].strip_suffix(b".yaml").unwrap_or(&bytes[start..])
+}

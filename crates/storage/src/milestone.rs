@@ -1,0 +1,141 @@
+//! A milestone: as a store holds it, as it is written, and as it is loaded with many others.
+
+use jiff::Timestamp;
+use milescale_core::base::Content;
+use milescale_core::digest::Digest;
+use milescale_core::document::Flaw;
+use milescale_core::id::{BadId, Id};
+use milescale_core::milestone::{ARCHIVED, Columns, read_instant};
+use milescale_core::value::Value;
+
+use crate::yaml;
+
+/// A milestone as a store holds it.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Milestone {
+    /// Its id. In a database it is whatever another program wrote, and need not be an [`Id`].
+    pub id: String,
+    /// Its text as a file has it. Of a row: the text that was put, where that still has the row's value, else the value
+    /// written as YAML; of a row that is no JSON, what stands there.
+    pub text: Vec<u8>,
+    /// Its value, or why no database could keep it.
+    pub value: Result<Value, Flaw>,
+    /// Title, status, priority, creation.
+    pub columns: Columns,
+    /// When it was last written, as `YYYY-MM-DDTHH:MM:SSZ`, where that is known.
+    pub updated_at: Option<String>,
+    /// Where it is, as people read it.
+    pub place: String,
+}
+
+impl Milestone {
+    /// The digest of its text: what a writer names to say that it has seen this content.
+    pub fn digest(&self) -> Digest {
+        Digest::of(&self.text)
+    }
+
+    /// What it is compared by. Of what cannot be read, the bytes.
+    pub fn content(&self) -> Content {
+        let text = self.digest();
+        Content { value: self.value.as_ref().map_or(text, Value::digest), text }
+    }
+}
+
+/// A milestone to be written: checked, so that every store can keep it.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Draft {
+    /// Its id.
+    pub id: Id,
+    /// Its text.
+    pub text: Vec<u8>,
+    /// The text's value.
+    pub value: Value,
+    /// Title, status, priority, creation.
+    pub columns: Columns,
+    /// When it is written.
+    pub now: Timestamp,
+    /// When its content came to be: now, or, where it is moved from another store, what that says.
+    pub updated: Timestamp,
+}
+
+impl Draft {
+    /// Checks a text.
+    ///
+    /// # Errors
+    /// What no store or not every store could keep, with its place; an `id:` that is another one's.
+    pub fn new(id: Id, text: Vec<u8>, now: Timestamp) -> Result<Self, Flaw> {
+        let document = yaml::parse(&text)?;
+        let value = Value::of(&document)?;
+        if let Some(declared) = document.get(document.root(), "id")
+            && document.scalar(declared).is_none_or(|declared| declared != id.as_str())
+        {
+            let reason = format!("its id: is not {id}; make them the same");
+            return Err(Flaw { position: Some(document.node(declared).position), reason });
+        }
+        let columns = Columns::of(id.as_str(), document.tree());
+        Ok(Self { id, text, value, columns, now, updated: now })
+    }
+
+    /// A milestone of another store, as it is.
+    ///
+    /// # Errors
+    /// Why not every store could keep it.
+    pub fn of(milestone: Milestone, now: Timestamp) -> Result<Self, Flaw> {
+        let Milestone { id, text, value, columns, updated_at, .. } = milestone;
+        let id = id.parse().map_err(|bad: BadId| Flaw { position: None, reason: bad.to_string() })?;
+        let updated = updated_at.as_deref().and_then(read_instant).unwrap_or(now);
+        Ok(Self { id, text, value: value?, columns, now, updated })
+    }
+
+    /// What it is compared by.
+    pub fn content(&self) -> Content {
+        Content { value: self.value.digest(), text: Digest::of(&self.text) }
+    }
+
+    /// Whether it counts no more.
+    pub fn is_archived(&self) -> bool {
+        self.columns.status.as_deref() == Some(ARCHIVED)
+    }
+
+    /// The same milestone archived. Its text is edited with its comments kept.
+    ///
+    /// # Errors
+    /// When the text cannot be edited so.
+    pub fn archived(id: Id, text: &[u8], now: Timestamp) -> Result<Self, Flaw> {
+        let not_utf8 = |_| Flaw { position: None, reason: "it is not UTF-8; save it as UTF-8".to_owned() };
+        let text = std::str::from_utf8(text).map_err(not_utf8)?;
+        Self::new(id, yaml::edit::set(text, "status", ARCHIVED)?.into_bytes(), now)
+    }
+}
+
+/// A milestone to be loaded with many others: what any store keeps of it, made where it is read, so that whoever writes
+/// it only writes.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Packed {
+    /// Its id.
+    pub id: Id,
+    /// Its text.
+    pub text: Vec<u8>,
+    /// Its value as JSON.
+    pub data: String,
+    /// The digest of that.
+    pub data_digest: Digest,
+    /// When it came to be, where it says so.
+    pub created_at: Option<String>,
+    /// When its content came to be.
+    pub updated: Timestamp,
+    /// Whether it counts no more.
+    pub is_archived: bool,
+    /// What it is compared by.
+    pub content: Content,
+}
+
+impl Packed {
+    /// Packs a draft.
+    pub fn of(draft: Draft) -> Self {
+        let (content, is_archived, data) = (draft.content(), draft.is_archived(), draft.value.to_json());
+        let Draft { id, text, columns, updated, .. } = draft;
+        let data_digest = Digest::of(data.as_bytes());
+        Self { id, text, data, data_digest, created_at: columns.created_at, updated, is_archived, content }
+    }
+}
