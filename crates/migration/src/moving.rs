@@ -174,7 +174,7 @@ impl Moving<'_, '_> {
             sweep_target(old.as_ref(), in_use, pair, context)
         })?;
         pair.target.ledger()?.complete(from)?;
-        pair.target.derive()?;
+        pair.target.derive((self.context.clock)())?;
         let (paused, late) = self.switch(&mut pair)?;
         // In a new target each milestone has its base. In an old one those that were the same may have none.
         let left = (!target_was_old).then_some(Left { store: source, late });
@@ -192,14 +192,14 @@ impl Moving<'_, '_> {
 
     /// `file` and `hybrid` have the same files: only the index is brought up to date.
     fn same_files(&mut self, target: &mut dyn Store, pace: &mut Pace) -> Result<(u64, Duration), Error> {
-        target.derive()?;
+        target.derive((self.context.clock)())?;
         self.advance(Ended::Done)?;
         let count = target.ids()?.len() as u64;
         if let Some(told) = pace.told(Phase::Comparing, count) {
             (self.context.tell)(told);
         }
         // Files that were written meanwhile are mended like any other difference.
-        target.derive()?;
+        target.derive((self.context.clock)())?;
         let started = Instant::now();
         let switch = self.prepared()?;
         let turn = switch::alone(self.context.workspace, turn::PATIENCE)?;

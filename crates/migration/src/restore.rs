@@ -69,7 +69,7 @@ pub fn restore(metadata: &Metadata, in_use: InUse, context: &mut Context<'_>) ->
             restored.taken_out += 1;
         }
     }
-    target.derive()?;
+    target.derive((context.clock)())?;
     Ok(restored)
 }
 

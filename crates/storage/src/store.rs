@@ -314,8 +314,9 @@ pub trait Store: fmt::Debug + Send {
         Ok(left)
     }
 
-    /// Brings up to date what is derived from the milestones, all at once.
-    fn derive(&mut self) -> Result<(), StoreError> {
+    /// Brings up to date what is derived from the milestones, all at once. `now` is the wall clock.
+    fn derive(&mut self, now: SystemTime) -> Result<(), StoreError> {
+        let _ = now;
         Ok(())
     }
 

@@ -9,7 +9,9 @@ use std::time::{SystemTime, UNIX_EPOCH};
 
 use milescale_core::document::Flaw;
 use milescale_core::gathered::Gathered;
+use milescale_core::milestone::Columns;
 
+use super::scan::dated;
 use super::table::{Known, Table};
 use super::walk::{self, Batch};
 use super::{ColumnsHash, FileStore, Remark, id_of, is_hidden, with_id};
@@ -27,7 +29,12 @@ struct Found {
     known: Known,
     remark: Option<Remark>,
     is_fresh: bool,
+    /// What an index says of it, where that was asked for.
+    said: Option<Box<Said>>,
 }
+
+/// The columns of a file, and when it was last written.
+type Said = (Columns, Option<String>);
 
 /// What a path turned out to be.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -50,20 +57,44 @@ impl FileStore {
                 return Ok(false);
             }
         }
-        self.look_at_everything(now)?;
+        self.look_at_everything(now, None)?;
         Ok(*extent != Extent::Everything)
     }
 
-    fn look_at_everything(&mut self, now: SystemTime) -> Result<(), StoreError> {
+    /// Reads every file, remembers what is there, and hands over what an index says of each: its path in `active/`, the
+    /// columns, and when it was last written. In no order.
+    pub(crate) fn look_and_tell(
+        &mut self,
+        now: SystemTime,
+        tell: &mut dyn FnMut(&Path, Columns, Option<String>),
+    ) -> Result<(), StoreError> {
+        self.look_at_everything(now, Some(tell))
+    }
+
+    fn look_at_everything(
+        &mut self,
+        now: SystemTime,
+        mut tell: Option<&mut dyn FnMut(&Path, Columns, Option<String>)>,
+    ) -> Result<(), StoreError> {
         if self.look == 0 && self.table.is_empty() {
             self.recall();
         }
         self.look = self.look.wrapping_add(1);
         let (workspace, look) = (self.workspace.clone(), self.look);
         let is_there = walk::walk(&workspace, &mut |batch| {
-            let changed = changed_files(&self.table, batch, look, now);
+            let changed = changed_files(&self.table, batch, look, now, tell.is_some());
             self.table.make_room_for(changed.len());
-            changed.into_iter().try_for_each(|(path, found)| self.take_in(path, found, look))
+            changed.into_iter().try_for_each(|(path, mut found)| {
+                if let Some(tell) = &mut tell {
+                    let said = found.as_mut().ok().and_then(|found| found.said.take()).map(|said| *said);
+                    let (columns, updated_at) = said.unwrap_or_else(|| (Columns::unreadable(&id_of(&path)), None));
+                    let is_gone = found.as_ref().err().is_some_and(|error| error.kind() == io::ErrorKind::NotFound);
+                    if !is_gone {
+                        tell(&path, columns, updated_at);
+                    }
+                }
+                self.take_in(path, found, look)
+            })
         })?;
         if !is_there && (!self.table.is_empty() || self.remembered != 0) {
             let cause = "the folder is gone, and it held milestones; put it back, or make an empty one if they are meant \
@@ -128,7 +159,7 @@ impl FileStore {
                 let flaw = Flaw { position: None, reason: format!("it cannot be read: {error}") };
                 let (stamp, columns) = (Stamp::default(), ColumnsHash::unknown());
                 let known = Known { stamp, columns, kiro_enabled: 0, requires: 0 };
-                Found { known, remark: Some(Remark::Flawed(flaw)), is_fresh: true }
+                Found { known, remark: Some(Remark::Flawed(flaw)), is_fresh: true, said: None }
             }
         };
         self.changes += 1;
@@ -150,20 +181,27 @@ impl FileStore {
 }
 
 /// Reads those of some files that are not known to be unchanged, with as many threads as are worth it.
-fn changed_files(table: &Table, batch: &Batch<'_>, look: u32, now: SystemTime) -> Vec<(Box<Path>, io::Result<Found>)> {
+/// `columns`: all of them, with what an index says.
+fn changed_files(
+    table: &Table,
+    batch: &Batch<'_>,
+    look: u32,
+    now: SystemTime,
+    columns: bool,
+) -> Vec<(Box<Path>, io::Result<Found>)> {
     let part = |numbers: Range<usize>| {
         let (mut reader, mut scratch, mut changed) = (Reader::default(), PathBuf::new(), Vec::new());
         for number in numbers {
             let (name, path) = (batch.name(number), batch.path(number, &mut scratch));
             // One that is not known is read in any case.
-            if let Some(remembered) = table.find(path) {
+            if let Some(remembered) = table.find(path).filter(|_| !columns) {
                 match Stamp::at(batch.folder, name) {
                     Ok(Some(stamp)) if remembered.is_unchanged(stamp, look) => continue,
                     Err(error) if error.kind() == io::ErrorKind::NotFound => continue,
                     _ => {}
                 }
             }
-            let found = read(&mut reader, batch.folder, name, path, now);
+            let found = read(&mut reader, batch.folder, name, path, now, columns);
             changed.push((Box::from(path), found));
         }
         changed
@@ -173,26 +211,35 @@ fn changed_files(table: &Table, batch: &Batch<'_>, look: u32, now: SystemTime) -
 
 fn read_path(path: &Path, inside: &Path, now: SystemTime) -> io::Result<Found> {
     let name = std::ffi::CString::new(path.as_os_str().as_encoded_bytes())?;
-    read(&mut Reader::default(), rustix::fs::CWD, &name, inside, now)
+    read(&mut Reader::default(), rustix::fs::CWD, &name, inside, now, false)
 }
 
 /// Reads one file.
-fn read(reader: &mut Reader, folder: impl AsFd, name: &CStr, path: &Path, now: SystemTime) -> io::Result<Found> {
+fn read(
+    reader: &mut Reader,
+    folder: impl AsFd,
+    name: &CStr,
+    path: &Path,
+    now: SystemTime,
+    columns: bool,
+) -> io::Result<Found> {
     let (content, stamp) = reader.read(folder, name, yaml::SIZE_LIMIT)?;
     let is_fresh = nanoseconds(now).saturating_sub(stamp.changed()) < CLOCK_TICK_NANOSECONDS;
     let gathered = match yaml::gather(content) {
         Ok(gathered) => gathered,
         Err(flaw) => {
             let known = Known { stamp, columns: ColumnsHash::unknown(), kiro_enabled: 0, requires: 0 };
-            return Ok(Found { known, remark: Some(Remark::Flawed(flaw)), is_fresh });
+            let said = columns.then(|| Box::new(dated(Columns::unreadable(&id_of(path)), stamp)));
+            return Ok(Found { known, remark: Some(Remark::Flawed(flaw)), is_fresh, said });
         }
     };
     let Gathered { kiro_enabled, requires, .. } = gathered;
-    let (columns, remark) = with_id(path, |id| {
+    let (hash, remark, said) = with_id(path, |id| {
         let other = gathered.id.as_deref().filter(|declared| *declared != id);
-        (ColumnsHash::of_gathered(id, &gathered), other.map(|declared| Remark::OtherId(declared.into())))
+        let said = columns.then(|| Box::new(dated(Columns::of_gathered(id, &gathered), stamp)));
+        (ColumnsHash::of_gathered(id, &gathered), other.map(|declared| Remark::OtherId(declared.into())), said)
     });
-    Ok(Found { known: Known { stamp, columns, kiro_enabled, requires }, remark, is_fresh })
+    Ok(Found { known: Known { stamp, columns: hash, kiro_enabled, requires }, remark, is_fresh, said })
 }
 
 /// Errors that say nothing about the file: the next look may do better, and until then nothing is known.

@@ -16,7 +16,7 @@ use rustix::fs::AtFlags;
 use super::{FileStore, id_of, walk};
 use crate::error::{Problem, StoreError};
 use crate::read::{Reader, Stamp};
-use crate::scan::{BATCH, Slots};
+use crate::scan::BATCH;
 use crate::store::Milestone;
 use crate::threads::in_shares;
 use crate::yaml;
@@ -55,32 +55,6 @@ impl FileStore {
             work(number, milestone);
         };
         self.batches(&work, &mut |paths| done(paths.len()))
-    }
-
-    /// Hands over what an index says of each file: its path in `active/`, the columns, and when it was last written.
-    pub(crate) fn scan_columns(
-        &self,
-        visit: &mut dyn FnMut(&Path, Columns, Option<String>),
-    ) -> Result<(), StoreError> {
-        let slots = Slots::new();
-        let work = |number: usize, inside: &Path, content: Content<'_>| {
-            let id = id_of(inside);
-            let said = match content {
-                Ok((text, stamp)) => {
-                    let gathered = yaml::gather(text);
-                    let columns = gathered.map(|it| Columns::of_gathered(&id, &it));
-                    dated(columns.unwrap_or_else(|_| Columns::unreadable(&id)), stamp)
-                }
-                Err(_) => (Columns::unreadable(&id), None),
-            };
-            slots.put(number, (number, said));
-        };
-        self.batches(&work, &mut |paths| {
-            slots.take(paths.len(), &mut |(number, (columns, updated_at))| {
-                visit(&paths[number], columns, updated_at);
-                ControlFlow::Continue(())
-            })
-        })
     }
 
     /// Hands over path in `active/` and size of each file, unread.
@@ -153,7 +127,7 @@ impl FileStore {
 }
 
 /// Its columns with when it came to be, where it does not say so the time of the file, and that time.
-fn dated(mut columns: Columns, stamp: Stamp) -> (Columns, Option<String>) {
+pub(super) fn dated(mut columns: Columns, stamp: Stamp) -> (Columns, Option<String>) {
     let updated_at = stamp.modified_at().map(timestamp::to_text);
     columns.created_at = columns.created_at.or_else(|| updated_at.clone());
     (columns, updated_at)

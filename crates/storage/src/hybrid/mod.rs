@@ -87,11 +87,13 @@ impl HybridStore {
     }
 
     /// Writes a row for every file, in one transaction, so that no part of an index is ever taken for all of it.
-    fn build(&mut self) -> Result<(), StoreError> {
+    fn build(&mut self, now: SystemTime) -> Result<(), StoreError> {
         let (workspace, mut rows) = (&self.workspace, Vec::new());
-        self.files.scan_columns(&mut |inside, columns, updated_at| {
+        self.files.look_and_tell(now, &mut |inside, columns, updated_at| {
             rows.push((id_of(inside), IndexRow::of(workspace, &workspace.active().join(inside), columns, updated_at)));
         })?;
+        // In the order of the index: so each row goes to its end. Of an id that stands twice the last one stays.
+        rows.sort_by(|(one, row), (other, other_row)| (one, &row.file_path).cmp(&(other, &other_row.file_path)));
         self.index.build(&rows)
     }
 }
@@ -104,7 +106,7 @@ impl Store for HybridStore {
     fn adopt(&mut self) -> Result<(), StoreError> {
         if !self.index.is_there()? {
             tracing::info!(index = %self.workspace.shown(&self.workspace.index_db()), "there is no index; it is built");
-            self.build()?;
+            self.build(SystemTime::UNIX_EPOCH)?;
         }
         self.index.adopt()
     }
@@ -196,15 +198,16 @@ impl Store for HybridStore {
 
     fn load(&mut self, milestones: &mut dyn Iterator<Item = Packed>, from: Side, number: u64) -> Result<u64, StoreError> {
         let count = self.files.load(milestones, from, number)?;
-        self.derive()?;
+        // They were written just now, so that no stamp of theirs proves anything yet.
+        self.derive(SystemTime::UNIX_EPOCH)?;
         Ok(count)
     }
 
-    fn derive(&mut self) -> Result<(), StoreError> {
+    fn derive(&mut self, now: SystemTime) -> Result<(), StoreError> {
         if !self.index.is_there()? {
-            return self.build();
+            return self.build(now);
         }
-        self.files.survey(&Extent::Everything, SystemTime::UNIX_EPOCH)?;
+        self.files.survey(&Extent::Everything, now)?;
         let mut found = self.compare()?;
         // A file may have come since it was looked for: its row is another program's, and right.
         let mut there = Vec::new();
