@@ -142,6 +142,18 @@ pub(crate) fn settle(
     context: &mut Context<'_>,
     open: &mut BTreeSet<String>,
 ) -> Result<u64, Error> {
+    let leveled = settle_each(pair, context, open);
+    // Also where it was stopped in the middle.
+    let noted = pair.note_bases();
+    let count = leveled?;
+    noted.map(|()| count)
+}
+
+fn settle_each(
+    pair: &mut Pair<'_>,
+    context: &mut Context<'_>,
+    open: &mut BTreeSet<String>,
+) -> Result<u64, Error> {
     let (mut left, mut written) = (BTreeSet::new(), 0);
     for id in std::mem::take(open) {
         context.go_on()?;
@@ -188,6 +200,7 @@ pub(crate) fn settle_all(
             named.push(why);
         }
     }
+    pair.note_bases()?;
     let more = if open.len() > named.len() { format!(" and {} more", open.len() - named.len()) } else { String::new() };
     Err(Error::Refused(format!("{} milestones cannot be brought over: {}{more}", open.len(), named.join("; "))))
 }

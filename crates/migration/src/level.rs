@@ -35,9 +35,22 @@ pub(crate) struct Pair<'a> {
     pub(crate) target_was_old: bool,
     /// Whether other writers are kept out of the source: then nothing is written to it.
     pub(crate) is_held: bool,
+    /// What an old target holds by now and the source's ledger does not say yet.
+    unnoted: Vec<(String, Option<Content>)>,
 }
 
-impl Pair<'_> {
+/// Bases that are noted at once: a commit of so many takes no longer than that of one.
+const NOTED_AT_ONCE: usize = 100;
+
+impl<'a> Pair<'a> {
+    pub(crate) fn new(
+        (source, from): (&'a mut dyn Store, Side),
+        (target, to): (&'a mut dyn Store, Side),
+        target_was_old: bool,
+    ) -> Self {
+        Self { source, from, target, to, target_was_old, is_held: false, unnoted: Vec::new() }
+    }
+
     /// Makes one milestone the same.
     pub(crate) fn level(&mut self, id: &str, context: &Context<'_>) -> Result<Leveled, Error> {
         let Ok(id) = id.parse::<Id>() else {
@@ -153,11 +166,29 @@ impl Pair<'_> {
     /// Where the migration fails, the target is an old store as before: its base is what it holds by then.
     fn note_base(&mut self, id: &Id, content: Option<Content>) -> Result<(), Error> {
         if self.target_was_old && !self.is_held {
-            let (to, ledger) = (self.to, self.source.ledger()?);
+            self.unnoted.push((id.to_string(), content));
+        }
+        if self.unnoted.len() >= NOTED_AT_ONCE { self.note_bases() } else { Ok(()) }
+    }
+
+    /// Notes them, many in a commit: each keeps other writers out of the source for a moment.
+    pub(crate) fn note_bases(&mut self) -> Result<(), Error> {
+        if self.unnoted.is_empty() || self.is_held {
+            return Ok(());
+        }
+        let (to, ledger) = (self.to, self.source.ledger()?);
+        let (mut there, mut gone) = (Vec::new(), Vec::new());
+        for (id, content) in self.unnoted.drain(..) {
             match content {
-                Some(content) => ledger.set(to, &[(id.to_string(), content)])?,
-                None => ledger.unset(to, id.as_str())?,
+                Some(content) => there.push((id, content)),
+                None => gone.push(id),
             }
+        }
+        if !there.is_empty() {
+            ledger.set(to, &there)?;
+        }
+        for id in gone {
+            ledger.unset(to, &id)?;
         }
         Ok(())
     }

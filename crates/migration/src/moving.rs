@@ -164,7 +164,7 @@ impl Moving<'_, '_> {
         let target_was_old = self.intent().is_some_and(|intent| intent.target_was_old);
         self.fill(&mut *source, &mut *target, target_was_old, pace)?;
         self.advance(Ended::Done)?;
-        let mut pair = Pair { source: &mut *source, from, target: &mut *target, to, target_was_old, is_held: false };
+        let mut pair = Pair::new((&mut *source, from), (&mut *target, to), target_was_old);
         let compared = compare::compare(&mut pair, self.context, &mut |phase, done| pace.told(phase, done))?;
         copy::refuse_a_shrunk_source(&*pair.source, planned, compared.count)?;
         let mut open = compared.differing;
@@ -228,7 +228,7 @@ impl Moving<'_, '_> {
         let others: Vec<Side> = self.record.swept().map(|old| old.side).filter(|side| *side != to).collect();
         let old = self.old_target();
         let in_use = self.from;
-        let mut pair = Pair { source, from, target, to, target_was_old, is_held: false };
+        let mut pair = Pair::new((source, from), (target, to), target_was_old);
         pair.source.touched((self.context.clock)())?;
         if target_was_old {
             sweep_target(old.as_ref(), in_use, &mut pair, self.context)?;

@@ -14,11 +14,57 @@ pub struct Wanted {
     pub priority: Option<String>,
     /// Archived ones too, where no status is asked for.
     pub all: bool,
+    /// Only those in which this stands.
+    pub text: Option<Needle>,
+}
+
+/// What is searched for, in any case.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Needle(String);
+
+impl Needle {
+    /// A text to search for.
+    pub fn new(text: &str) -> Self {
+        Self(text.to_lowercase())
+    }
+
+    fn is_in(&self, text: &str) -> bool {
+        text.to_lowercase().contains(&self.0)
+    }
+
+    /// Whether it stands in a text of a milestone or in its id; of one that cannot be read, in what stands there.
+    fn is_in_milestone(&self, milestone: &Milestone) -> bool {
+        self.is_in(&milestone.id)
+            || match &milestone.value {
+                Ok(value) => value.texts().into_iter().any(|text| self.is_in(text)),
+                Err(_) => self.is_in(&String::from_utf8_lossy(&milestone.text)),
+            }
+    }
+
+    /// The pattern of SQL's LIKE, with `!` before what stands for itself, that each JSON of ASCII without `\\u` has in which
+    /// the needle stands; `None` where JSON may spell the needle in another way.
+    pub(crate) fn pattern(&self) -> Option<String> {
+        let is_spelled_one_way = |byte: u8| matches!(byte, b' '..=b'~') && !matches!(byte, b'"' | b'\\' | b'/');
+        self.0.bytes().all(is_spelled_one_way).then(|| {
+            let mut pattern = String::from("%");
+            for character in self.0.chars() {
+                pattern.extend(matches!(character, '%' | '_' | '!').then_some('!'));
+                pattern.push(character);
+            }
+            pattern + "%"
+        })
+    }
 }
 
 impl Wanted {
-    /// Whether a milestone with these columns is to be shown.
-    pub fn takes(&self, columns: &Columns) -> bool {
+    /// Whether a milestone is to be shown.
+    pub fn takes(&self, milestone: &Milestone) -> bool {
+        self.takes_columns(&milestone.columns)
+            && self.text.as_ref().is_none_or(|needle| needle.is_in_milestone(milestone))
+    }
+
+    /// Whether one with these columns is, as far as they tell.
+    pub(crate) fn takes_columns(&self, columns: &Columns) -> bool {
         let is_archived = columns.status.as_deref() == Some(ARCHIVED);
         let of_status = match &self.status {
             Some(status) => columns.status.as_ref() == Some(status),
@@ -53,16 +99,25 @@ impl Outline {
 
 #[cfg(test)]
 mod tests {
-    use super::Wanted;
+    use super::{Needle, Wanted};
     use milescale_core::milestone::Columns;
 
     #[test]
     fn archived_ones_are_shown_where_they_are_asked_for() {
         let columns = |status: &str| Columns { status: Some(status.to_owned()), ..Columns::default() };
         let status = |status: &str| Wanted { status: Some(status.to_owned()), ..Wanted::default() };
-        assert!(Wanted::default().takes(&columns("active")) && !Wanted::default().takes(&columns("archived")));
-        assert!(Wanted { all: true, ..Wanted::default() }.takes(&columns("archived")));
-        assert!(status("archived").takes(&columns("archived")) && !status("active").takes(&columns("archived")));
-        assert!(!Wanted { priority: Some("high".to_owned()), ..Wanted::default() }.takes(&columns("active")));
+        assert!(Wanted::default().takes_columns(&columns("active")) && !Wanted::default().takes_columns(&columns("archived")));
+        assert!(Wanted { all: true, ..Wanted::default() }.takes_columns(&columns("archived")));
+        assert!(status("archived").takes_columns(&columns("archived")) && !status("active").takes_columns(&columns("archived")));
+        assert!(!Wanted { priority: Some("high".to_owned()), ..Wanted::default() }.takes_columns(&columns("active")));
+    }
+    #[test]
+    fn a_needle_is_a_pattern_where_json_spells_it_in_one_way() {
+        let pattern = |text: &str| Needle::new(text).pattern();
+        assert_eq!(pattern("Number 1").as_deref(), Some("%number 1%"));
+        assert_eq!(pattern("100%_!").as_deref(), Some("%100!%!_!!%"));
+        for text in ["a\"b", "a\\b", "a/b", "a\nb", "ü"] {
+            assert_eq!(pattern(text), None, "{text:?}");
+        }
     }
 }

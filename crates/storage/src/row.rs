@@ -11,7 +11,7 @@ use milescale_core::tree::Tree;
 use milescale_core::value::Value;
 
 use crate::error::{Problem, StoreError};
-use crate::outline::Outline;
+use crate::outline::{Outline, Wanted};
 use crate::store::{Milestone, Seen};
 use crate::threads::in_threads;
 use crate::yaml;
@@ -63,9 +63,9 @@ impl Row {
     }
 
     /// Its outline, where it is taken; its text is there only where it cannot be read.
-    fn found(self, table: &str, takes: &(dyn Fn(&Milestone) -> bool + Sync)) -> Option<Outline> {
+    fn found(self, table: &str, wanted: &Wanted) -> Option<Outline> {
         let milestone = self.with_text(table, |_, _, _| Vec::new());
-        takes(&milestone).then(|| Outline::of(milestone))
+        wanted.takes(&milestone).then(|| Outline::of(milestone))
     }
 
     /// What it adds to the figures.
@@ -83,8 +83,8 @@ pub(crate) fn work_on(rows: Vec<Row>, table: &str, work: &(dyn Fn(usize, Milesto
 }
 
 /// The outlines of those rows that are taken, in their order.
-pub(crate) fn outlines(rows: Vec<Row>, table: &str, takes: &(dyn Fn(&Milestone) -> bool + Sync)) -> Vec<Outline> {
-    in_threads(rows, |row| row.found(table, takes)).into_iter().flatten().collect()
+pub(crate) fn outlines(rows: Vec<Row>, table: &str, wanted: &Wanted) -> Vec<Outline> {
+    in_threads(rows, |row| row.found(table, wanted)).into_iter().flatten().collect()
 }
 
 /// A row's place as people read it.

@@ -210,23 +210,13 @@ pub trait Store: fmt::Debug + Send {
         self.scan(&mut |milestone| visit(milestone.id, milestone.place, milestone.text.len() as u64))
     }
 
-    /// Hands over what a list is to show, in an order of ids that is the store's own; from an index where there is one. A
-    /// person waits for it, so it makes less room for others than [`Store::scan`].
+    /// Hands over what a list or a search is to show, in an order of ids that is the store's own; from an index where there is
+    /// one. A person waits for it, so it makes less room for others than [`Store::scan`].
     fn list(&mut self, wanted: &Wanted, visit: &mut dyn FnMut(Outline)) -> Result<(), StoreError> {
-        self.find(&|milestone| wanted.takes(&milestone.columns), visit)
-    }
-
-    /// Hands over the outlines of those that `takes` takes, as [`Store::list`] does. Of milestones that can be read, the text
-    /// need not be there.
-    fn find(
-        &mut self,
-        takes: &(dyn Fn(&Milestone) -> bool + Sync),
-        visit: &mut dyn FnMut(Outline),
-    ) -> Result<(), StoreError> {
         let slots = Slots::new();
         self.scan_batches(
             &|number, milestone| {
-                if takes(&milestone) {
+                if wanted.takes(&milestone) {
                     slots.put(number, Outline::of(milestone));
                 }
             },

@@ -157,7 +157,11 @@ impl Store for HybridStore {
     }
 
     fn list(&mut self, wanted: &Wanted, visit: &mut dyn FnMut(Outline)) -> Result<(), StoreError> {
-        if self.index.is_there()? { self.index.list(wanted, visit) } else { self.files.list(wanted, visit) }
+        // The index has no texts.
+        if wanted.text.is_none() && self.index.is_there()? {
+            return self.index.list(wanted, visit);
+        }
+        self.files.list(wanted, visit)
     }
 
     fn put(&mut self, draft: &Draft, seen: Seen) -> Result<(), StoreError> {

@@ -213,10 +213,27 @@ impl Table {
             time("updated_at"),
             self.prefix
         );
-        let Wanted { status, priority, all } = wanted;
+        let Wanted { status, priority, all, .. } = wanted;
         let values: [(&(dyn ToSql + Sync), Type); 3] =
             [(status, Type::TEXT), (priority, Type::TEXT), (all, Type::BOOL)];
         client.query_typed(&select, &values).await?.iter().map(row).collect()
+    }
+
+    /// The rows in which a needle may stand, without their kept texts.
+    pub(super) async fn search(&self, client: &Client, wanted: &Wanted) -> Result<Vec<Row>, Error> {
+        let time = |name: &str| format!("to_char({name}::timestamp, 'YYYY-MM-DD\"T\"HH24:MI:SS\"Z\"')");
+        // What is no ASCII may have the needle in a case that the server does not know.
+        let select = format!(
+            "SELECT m.id::text, x.text, {}, {}, NULL::bytea, NULL::text \
+             FROM {}milestones m CROSS JOIN LATERAL (SELECT m.data::text AS text OFFSET 0) x \
+             WHERE ($1 IS NULL OR x.text ILIKE $1 ESCAPE '!' OR octet_length(x.text) <> length(x.text) \
+             OR m.id ILIKE $1 ESCAPE '!' OR octet_length(m.id) <> length(m.id)) ORDER BY m.id",
+            time("m.created_at"),
+            time("m.updated_at"),
+            self.prefix
+        );
+        let pattern = wanted.text.as_ref().and_then(|needle| needle.pattern());
+        client.query_typed(&select, &[(&pattern, Type::TEXT)]).await?.iter().map(row).collect()
     }
 
     /// Writes one row, with its text, and keeps what it replaces. `false`: a row that was not seen is there.

@@ -252,14 +252,6 @@ impl Store for PostgresStore {
         self.list_wanted(wanted, visit)
     }
 
-    fn find(
-        &mut self,
-        takes: &(dyn Fn(&Milestone) -> bool + Sync),
-        visit: &mut dyn FnMut(Outline),
-    ) -> Result<(), StoreError> {
-        self.find_all(takes, visit)
-    }
-
     fn put(&mut self, draft: &Draft, seen: Seen) -> Result<(), StoreError> {
         self.put_with_base(draft, seen, None)
     }

@@ -6,7 +6,6 @@ use super::{PAGE, PostgresStore};
 use crate::error::StoreError;
 use crate::outline::{Outline, Wanted};
 use crate::row::{Row, outlines};
-use crate::store::Milestone;
 
 impl PostgresStore {
     /// Hands over the rows, many at once, in the server's order of ids.
@@ -24,23 +23,15 @@ impl PostgresStore {
         }
     }
 
+    /// Hands over what is wanted, in the server's order of ids. The server leaves out what is certain not to be wanted.
     pub(super) fn list_wanted(&mut self, wanted: &Wanted, visit: &mut dyn FnMut(Outline)) -> Result<(), StoreError> {
         let shown = self.connection.shown().to_owned();
-        let rows = self.read(async |client, table| Ok(table.list(client, wanted).await?))?;
-        let takes = |milestone: &Milestone| wanted.takes(&milestone.columns);
-        outlines(rows, &shown, &takes).into_iter().for_each(visit);
+        let rows = if wanted.text.is_some() {
+            self.read(async |client, table| Ok(table.search(client, wanted).await?))?
+        } else {
+            self.read(async |client, table| Ok(table.list(client, wanted).await?))?
+        };
+        outlines(rows, &shown, wanted).into_iter().for_each(visit);
         Ok(())
-    }
-
-    pub(super) fn find_all(
-        &mut self,
-        takes: &(dyn Fn(&Milestone) -> bool + Sync),
-        visit: &mut dyn FnMut(Outline),
-    ) -> Result<(), StoreError> {
-        let shown = self.connection.shown().to_owned();
-        self.batches(|rows| {
-            outlines(rows, &shown, takes).into_iter().for_each(&mut *visit);
-            ControlFlow::Continue(())
-        })
     }
 }

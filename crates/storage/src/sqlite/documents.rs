@@ -18,7 +18,7 @@ use super::schema::{DOCUMENTS, has_beside_documents, has_table, make_beside_docu
 use super::{Make, Others, Sqlite};
 use crate::error::{Problem, StoreError};
 use crate::ledger::Ledger;
-use crate::outline::Outline;
+use crate::outline::{Outline, Wanted};
 use crate::row::{Row, work_on};
 use crate::store::{Draft, Extent, Milestone, Packed, Seen, Store, Survey, Touched};
 use crate::workspace::Workspace;
@@ -158,12 +158,8 @@ impl Store for SqliteStore {
         })
     }
 
-    fn find(
-        &mut self,
-        takes: &(dyn Fn(&Milestone) -> bool + Sync),
-        visit: &mut dyn FnMut(Outline),
-    ) -> Result<(), StoreError> {
-        self.find_all(takes, visit)
+    fn list(&mut self, wanted: &Wanted, visit: &mut dyn FnMut(Outline)) -> Result<(), StoreError> {
+        self.list_wanted(wanted, visit)
     }
 
     fn put(&mut self, draft: &Draft, seen: Seen) -> Result<(), StoreError> {

@@ -8,7 +8,9 @@ mod changes;
 mod documents;
 mod facts;
 mod ledger;
+mod listing;
 mod moving;
+mod pace;
 mod reading;
 mod schema;
 mod write;
@@ -26,6 +28,7 @@ use std::time::{Duration, Instant};
 
 use crate::error::{Problem, StoreError};
 use crate::runtime::OwnRuntime;
+use pace::Pace;
 use sqlx::sqlite::{SqliteConnectOptions, SqliteSynchronous};
 use sqlx::{ConnectOptions, Connection, SqliteConnection};
 
@@ -43,9 +46,6 @@ const LARGE_PAGE: i64 = 1000;
 
 /// Rows that are on their way from SQLite's thread: all of a page, so that its lock does not wait for who reads it.
 const ROWS_ON_THE_WAY: usize = 1024;
-
-/// A pause is this much longer than the read before it, so that a write of a shell meets a read lock one time in ten.
-const PAUSE_FACTOR: u32 = 9;
 
 /// Whether a file that is missing is made.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -77,6 +77,7 @@ pub(crate) struct Sqlite {
     /// Device and inode of the file that is open: another one may take its name.
     identity: (u64, u64),
     pub(crate) others: Others,
+    pace: Pace,
 }
 
 impl fmt::Debug for Sqlite {
@@ -90,7 +91,7 @@ impl Sqlite {
     pub(crate) fn new(path: PathBuf, shown: String) -> Result<Self, StoreError> {
         let runtime =
             OwnRuntime::new().map_err(|error| StoreError::io(&shown, "a runtime cannot be started", &error))?;
-        Ok(Self { runtime, path, shown, connection: None, identity: (0, 0), others: Others::MayWrite })
+        Ok(Self { runtime, path, shown, connection: None, identity: (0, 0), others: Others::MayWrite, pace: Pace::default() })
     }
 
     /// Whether there is a file with something in it.
@@ -190,6 +191,7 @@ impl Sqlite {
                 Ok(done) => Ok(Ok(done)),
             }
         });
+        self.pace.wrote(&self.path);
         done?
     }
 
@@ -234,8 +236,9 @@ impl Sqlite {
                 }
             }
             if self.others == Others::MayWrite {
+                let pause = self.pace.pause(&self.path, took, started);
                 let since = started.elapsed().saturating_sub(took);
-                std::thread::sleep((took * PAUSE_FACTOR).saturating_sub(since));
+                std::thread::sleep(pause.saturating_sub(since));
             }
         }
     }

@@ -6,12 +6,10 @@ use sqlx::sqlite::SqliteRow;
 use sqlx::{AssertSqlSafe, Row as _, SqliteConnection};
 
 use super::documents::SqliteStore;
-use super::{Make, Others, has_table};
+use super::has_table;
 use crate::error::StoreError;
-use crate::outline::Outline;
-use crate::row::{Row, outlines};
+use crate::row::Row;
 use crate::scan::BATCH;
-use crate::store::Milestone;
 
 /// Whether a row's kept text is read with it.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -25,7 +23,8 @@ pub(super) enum Kept {
 impl SqliteStore {
     /// Whether there are kept texts to read.
     pub(super) fn kept(&mut self) -> Result<Kept, StoreError> {
-        let there = self.sqlite.run(async |connection| has_table(connection, "milescale_texts").await)?;
+        let there =
+            self.has_own || self.sqlite.run(async |connection| has_table(connection, "milescale_texts").await)?;
         Ok(if there { Kept::With } else { Kept::Without })
     }
 
@@ -40,23 +39,6 @@ impl SqliteStore {
             },
             &mut each,
         )
-    }
-
-    /// Hands over what a person waits for. No pauses: others are kept waiting no longer in sum.
-    pub(super) fn find_all(
-        &mut self,
-        takes: &(dyn Fn(&Milestone) -> bool + Sync),
-        visit: &mut dyn FnMut(Outline),
-    ) -> Result<(), StoreError> {
-        self.open(Make::Never)?;
-        let shown = self.sqlite.shown.clone();
-        let pauses = std::mem::replace(&mut self.sqlite.others, Others::MayWriteMeanwhile);
-        let found = self.batches(Kept::Timed, |rows| {
-            outlines(rows, &shown, takes).into_iter().for_each(&mut *visit);
-            ControlFlow::Continue(())
-        });
-        self.sqlite.others = pauses;
-        found
     }
 
     /// Hands over the rows whose id is a text, many at once, in the order of ids.
@@ -99,7 +81,7 @@ async fn page(
 }
 
 /// What is read of a row; bytes, for no type and no encoding is certain.
-fn columns(kept: Kept) -> &'static str {
+pub(super) fn columns(kept: Kept) -> &'static str {
     match kept {
         Kept::With => {
             "SELECT CAST(m.id AS BLOB), CAST(m.data AS BLOB), CAST(m.created_at AS TEXT), CAST(m.updated_at AS TEXT), \

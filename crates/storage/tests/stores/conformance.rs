@@ -12,7 +12,7 @@ use milescale_core::figures::StoreFigures;
 use milescale_core::id::Id;
 use milescale_core::value::Value;
 use milescale_storage::error::Problem;
-use milescale_storage::outline::{Outline, Wanted};
+use milescale_storage::outline::{Needle, Outline, Wanted};
 use milescale_storage::store::{Draft, Milestone, Packed, Seen};
 use milescale_storage::yaml;
 use proptest::prelude::*;
@@ -49,6 +49,8 @@ pub(crate) fn lists_and_searches_say_what_a_scan_says(bench: &Bench) {
         ("d", "id: d\ntitle: [no, text]\npriority: medium\n"),
         ("e", "id: e\ntitle: 'with Needle'\nstatus: true\ntimeline: [1]\n"),
         ("f", "id: f\ntitle: ''\nstatus: ~\npriority: high\ntasks: [{note: 'a nEEdle here'}]\n"),
+        ("g", "id: g\nnote: \"100%_ say \\\"so\\\" a/b\\\\c two\\nlines\"\n"),
+        ("h", "id: h\ntitle: über 3 \u{212a}elvin\n"),
     ];
     for (id, text) in texts {
         put(&mut *bench.store(), id, text);
@@ -61,11 +63,11 @@ pub(crate) fn lists_and_searches_say_what_a_scan_says(bench: &Bench) {
         Wanted { status: text("archived"), ..Wanted::default() },
         Wanted { status: text("true"), ..Wanted::default() },
         Wanted { priority: text("medium"), ..Wanted::default() },
-        Wanted { status: text("active"), priority: text("high"), all: false },
+        Wanted { status: text("active"), priority: text("high"), all: false, text: None },
     ] {
         let (mut store, mut scanned, mut listed) = (bench.store(), Vec::new(), Vec::new());
         let visit = &mut |milestone: Milestone| {
-            if wanted.takes(&milestone.columns) {
+            if wanted.takes(&milestone) {
                 scanned.push(Outline::of(milestone));
             }
             ControlFlow::Continue(())
@@ -74,13 +76,27 @@ pub(crate) fn lists_and_searches_say_what_a_scan_says(bench: &Bench) {
         store.list(&wanted, &mut |outline| listed.push(outline)).unwrap();
         assert_eq!(listed, scanned, "{wanted:?}");
     }
-    let takes = |milestone: &Milestone| {
-        let texts = milestone.value.as_ref().unwrap().texts();
-        texts.into_iter().any(|text| text.to_lowercase().contains("needle"))
+    let ids = |needle: &str, all: bool| {
+        let (wanted, mut found) = (Wanted { all, text: Some(Needle::new(needle)), ..Wanted::default() }, Vec::new());
+        bench.store().list(&wanted, &mut |outline| found.push(outline.id)).unwrap();
+        found
     };
-    let mut found = Vec::new();
-    bench.store().find(&takes, &mut |outline| found.push(outline.id)).unwrap();
-    assert_eq!(found, ["e", "f"]);
+    for (needle, expected) in [
+        ("needle", &["e", "f"][..]),
+        ("WITH needle", &["e"]),
+        ("d", &["b", "d", "e", "f"]),
+        ("100%_", &["g"]),
+        ("50%_", &[]),
+        ("say \"so\"", &["g"]),
+        ("a/b\\c", &["g"]),
+        ("two\nlines", &["g"]),
+        ("ÜBER", &["h"]),
+        ("3 kelvin", &["h"]),
+        ("absent", &[]),
+    ] {
+        assert_eq!(ids(needle, false), expected, "{needle:?}");
+    }
+    assert_eq!((ids("archived", false), ids("archived", true)), (vec![], vec!["c".to_owned()]));
 }
 
 pub(crate) fn nothing_is_overwritten_that_was_not_seen(bench: &Bench) {

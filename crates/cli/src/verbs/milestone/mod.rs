@@ -16,7 +16,8 @@ use milescale_daemon::Access;
 use milescale_storage::durable;
 use milescale_storage::error::StoreError;
 use milescale_storage::jsonl::{self, Rotation};
-use milescale_storage::outline::Outline;
+use milescale_storage::outline::{Outline, Wanted};
+use milescale_storage::scan::scan_as;
 use milescale_storage::store::{Milestone, Store};
 use milescale_storage::switch;
 use milescale_storage::workspace::Workspace;
@@ -142,12 +143,11 @@ impl Listed {
 }
 
 /// Collects what a filter takes.
-fn collect(desk: &mut Desk, mut takes: impl FnMut(&Milestone) -> bool) -> Result<Vec<Listed>, Failure> {
+fn collect(desk: &mut Desk, wanted: &Wanted) -> Result<Vec<Listed>, Failure> {
     let mut found = Vec::new();
-    desk.access.store.scan(&mut |milestone| {
-        if takes(&milestone) {
-            found.push(Listed::of(milestone));
-        }
+    let listed = |milestone: Milestone| wanted.takes(&milestone).then(|| Listed::of(milestone));
+    scan_as(&mut *desk.access.store, listed, &mut |listed| {
+        found.extend(listed);
         ControlFlow::Continue(())
     })?;
     Ok(found)
