@@ -56,6 +56,11 @@ impl Run {
 
 /// How long a program takes that has to succeed.
 pub(crate) fn ended(command: &mut Command) -> Duration {
-    command.stdin(Stdio::null()).stdout(Stdio::null()).env_remove("DATABASE_URL").env_remove("DATABASE_TYPE");
+    command
+        .stdin(Stdio::null())
+        .stdout(Stdio::null())
+        .stderr(Stdio::null())
+        .env_remove("DATABASE_URL")
+        .env_remove("DATABASE_TYPE");
     timed(|| assert!(command.status().unwrap().success(), "{command:?}"))
 }

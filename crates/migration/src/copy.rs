@@ -149,11 +149,7 @@ pub(crate) fn settle(
     noted.map(|()| count)
 }
 
-fn settle_each(
-    pair: &mut Pair<'_>,
-    context: &mut Context<'_>,
-    open: &mut BTreeSet<String>,
-) -> Result<u64, Error> {
+fn settle_each(pair: &mut Pair<'_>, context: &mut Context<'_>, open: &mut BTreeSet<String>) -> Result<u64, Error> {
     let (mut left, mut written) = (BTreeSet::new(), 0);
     for id in std::mem::take(open) {
         context.go_on()?;

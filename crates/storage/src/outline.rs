@@ -41,18 +41,24 @@ impl Needle {
             }
     }
 
-    /// The pattern of SQL's LIKE, with `!` before what stands for itself, that each JSON of ASCII without `\\u` has in which
-    /// the needle stands; `None` where JSON may spell the needle in another way.
-    pub(crate) fn pattern(&self) -> Option<String> {
+    /// The pattern of LIKE without regard to ASCII's case, with `escape` before what stands for itself: it is in each JSON in
+    /// which the needle stands, but where characters are spelled by their numbers, and but for [`Needle::has_strange_capitals`].
+    /// `None` where JSON may spell the needle in another way.
+    pub(crate) fn pattern(&self, escape: char) -> Option<String> {
         let is_spelled_one_way = |byte: u8| matches!(byte, b' '..=b'~') && !matches!(byte, b'"' | b'\\' | b'/');
         self.0.bytes().all(is_spelled_one_way).then(|| {
             let mut pattern = String::from("%");
             for character in self.0.chars() {
-                pattern.extend(matches!(character, '%' | '_' | '!').then_some('!'));
+                pattern.extend((matches!(character, '%' | '_') || character == escape).then_some(escape));
                 pattern.push(character);
             }
             pattern + "%"
         })
+    }
+
+    /// Whether one of its letters has a capital that is not ASCII: `K` (U+212A) and `İ` (U+0130).
+    pub(crate) fn has_strange_capitals(&self) -> bool {
+        self.0.contains(['k', 'i'])
     }
 }
 
@@ -106,18 +112,33 @@ mod tests {
     fn archived_ones_are_shown_where_they_are_asked_for() {
         let columns = |status: &str| Columns { status: Some(status.to_owned()), ..Columns::default() };
         let status = |status: &str| Wanted { status: Some(status.to_owned()), ..Wanted::default() };
-        assert!(Wanted::default().takes_columns(&columns("active")) && !Wanted::default().takes_columns(&columns("archived")));
+        assert!(
+            Wanted::default().takes_columns(&columns("active"))
+                && !Wanted::default().takes_columns(&columns("archived"))
+        );
         assert!(Wanted { all: true, ..Wanted::default() }.takes_columns(&columns("archived")));
-        assert!(status("archived").takes_columns(&columns("archived")) && !status("active").takes_columns(&columns("archived")));
+        assert!(
+            status("archived").takes_columns(&columns("archived"))
+                && !status("active").takes_columns(&columns("archived"))
+        );
         assert!(!Wanted { priority: Some("high".to_owned()), ..Wanted::default() }.takes_columns(&columns("active")));
     }
     #[test]
     fn a_needle_is_a_pattern_where_json_spells_it_in_one_way() {
-        let pattern = |text: &str| Needle::new(text).pattern();
+        let pattern = |text: &str| Needle::new(text).pattern('!');
         assert_eq!(pattern("Number 1").as_deref(), Some("%number 1%"));
         assert_eq!(pattern("100%_!").as_deref(), Some("%100!%!_!!%"));
         for text in ["a\"b", "a\\b", "a/b", "a\nb", "ü"] {
             assert_eq!(pattern(text), None, "{text:?}");
         }
+    }
+
+    #[test]
+    fn two_letters_have_capitals_that_are_not_ascii() {
+        let capitals =
+            (0x80..=0x0010_ffff).filter_map(char::from_u32).filter(|it| it.to_lowercase().any(|it| it.is_ascii()));
+        assert_eq!(capitals.collect::<String>(), "\u{130}\u{212a}");
+        assert!(["Kite", "silt", "K"].iter().all(|text| Needle::new(text).has_strange_capitals()));
+        assert!(!Needle::new("number 1").has_strange_capitals());
     }
 }

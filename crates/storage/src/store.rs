@@ -195,18 +195,14 @@ pub trait Store: fmt::Debug + Send {
     /// Hands over what every milestone is compared by: id and content.
     fn scan_contents(&mut self, visit: &mut dyn FnMut(String, Content) -> ControlFlow<()>) -> Result<(), StoreError> {
         let slots = Slots::new();
-        self.scan_batches(
-            &|number, milestone| slots.put(number, (milestone.content(), milestone.id)),
-            &mut |count| slots.take(count, &mut |(content, id)| visit(id, content)),
-        )
+        self.scan_batches(&|number, milestone| slots.put(number, (milestone.content(), milestone.id)), &mut |count| {
+            slots.take(count, &mut |(content, id)| visit(id, content))
+        })
     }
 
     /// Hands over id, place and bytes of the text of every milestone, as cheaply as that can be had; in the order of
     /// [`Store::scan`].
-    fn scan_sizes(
-        &mut self,
-        visit: &mut dyn FnMut(String, String, u64) -> ControlFlow<()>,
-    ) -> Result<(), StoreError> {
+    fn scan_sizes(&mut self, visit: &mut dyn FnMut(String, String, u64) -> ControlFlow<()>) -> Result<(), StoreError> {
         self.scan(&mut |milestone| visit(milestone.id, milestone.place, milestone.text.len() as u64))
     }
 
@@ -220,10 +216,12 @@ pub trait Store: fmt::Debug + Send {
                     slots.put(number, Outline::of(milestone));
                 }
             },
-            &mut |count| slots.take(count, &mut |outline| {
-                visit(outline);
-                ControlFlow::Continue(())
-            }),
+            &mut |count| {
+                slots.take(count, &mut |outline| {
+                    visit(outline);
+                    ControlFlow::Continue(())
+                })
+            },
         )
     }
 
@@ -280,7 +278,12 @@ pub trait Store: fmt::Debug + Send {
     ///
     /// # Errors
     /// After one, some may be there and others not.
-    fn load(&mut self, milestones: &mut dyn Iterator<Item = Packed>, from: Side, number: u64) -> Result<u64, StoreError>;
+    fn load(
+        &mut self,
+        milestones: &mut dyn Iterator<Item = Packed>,
+        from: Side,
+        number: u64,
+    ) -> Result<u64, StoreError>;
 
     /// Takes out again what was loaded or brought from a side and is still the same: an unfinished target. How many
     /// milestones it leaves, because they are not what was brought.

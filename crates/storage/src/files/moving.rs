@@ -187,9 +187,8 @@ impl FileStore {
         let modes = modes(&self.workspace).map_err(|error| failed(&self.workspace.modes(), &error))?;
         let (files, folder) = self.with_modes()?;
         let read_only: Vec<_> = files.into_iter().filter(|(_, mode)| mode & WRITE_BITS == 0).collect();
-        let before = |inside: &Path, mode: u32| {
-            modes.get(&*inside.to_string_lossy()).copied().unwrap_or(USUAL_MODE | mode)
-        };
+        let before =
+            |inside: &Path, mode: u32| modes.get(&*inside.to_string_lossy()).copied().unwrap_or(USUAL_MODE | mode);
         set_modes(folder.as_ref(), &read_only, before)
             .map_err(|(inside, error)| failed(&self.active.join(inside), &error))?;
         durable::remove(&self.workspace.moved_note()).map_err(|error| failed(&self.workspace.moved_note(), &error))?;

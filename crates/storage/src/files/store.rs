@@ -78,7 +78,9 @@ impl Store for FileStore {
             return Ok(self.milestone(&plain, text, Stamp::of(&metadata)));
         }
         let found = match self.find_one(id)? {
-            Some(path) => self.content(&path)?.map(|(text, metadata)| self.milestone(&path, text, Stamp::of(&metadata))),
+            Some(path) => {
+                self.content(&path)?.map(|(text, metadata)| self.milestone(&path, text, Stamp::of(&metadata)))
+            }
             None => None,
         };
         found.ok_or_else(|| StoreError::new(Problem::NotThere, self.name(), format!("there is no milestone {id}")))
@@ -92,10 +94,7 @@ impl Store for FileStore {
         self.milestone_batches(work, done)
     }
 
-    fn scan_sizes(
-        &mut self,
-        visit: &mut dyn FnMut(String, String, u64) -> ControlFlow<()>,
-    ) -> Result<(), StoreError> {
+    fn scan_sizes(&mut self, visit: &mut dyn FnMut(String, String, u64) -> ControlFlow<()>) -> Result<(), StoreError> {
         self.sizes(&mut |inside, bytes| visit(id_of(inside), self.shown(inside), bytes))
     }
 

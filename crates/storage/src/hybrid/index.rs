@@ -322,7 +322,9 @@ async fn page(
 
 pub(super) fn index_row(row: &SqliteRow) -> Result<(i64, Option<String>, IndexRow), sqlx::Error> {
     let text = |at: usize| -> Result<Option<String>, sqlx::Error> {
-        Ok(row.try_get::<Option<Vec<u8>>, _>(at)?.map(|bytes| String::from_utf8_lossy(&bytes).into_owned()))
+        let lossy = |bytes: std::string::FromUtf8Error| String::from_utf8_lossy(bytes.as_bytes()).into_owned();
+        let bytes: Option<Vec<u8>> = row.try_get(at)?;
+        Ok(bytes.map(|bytes| String::from_utf8(bytes).unwrap_or_else(lossy)))
     };
     let read = IndexRow {
         title: text(2)?,

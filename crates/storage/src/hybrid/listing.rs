@@ -9,6 +9,7 @@ use super::index::{Index, IndexRow, TEXTS, index_row};
 use crate::error::StoreError;
 use crate::outline::{Outline, Wanted};
 use crate::sqlite::Others;
+use crate::threads::in_threads;
 use crate::workspace::Workspace;
 
 impl Index {
@@ -32,9 +33,7 @@ impl Index {
         listed?;
         found.sort_unstable_by(|(one, _), (other, _)| one.cmp(other));
         let workspace = &self.workspace;
-        for (id, row) in found {
-            visit(row.outline(workspace, id));
-        }
+        in_threads(found, |(id, row)| row.outline(workspace, id)).into_iter().for_each(visit);
         Ok(())
     }
 }

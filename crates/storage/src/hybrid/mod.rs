@@ -149,10 +149,7 @@ impl Store for HybridStore {
         self.files.scan_batches(work, done)
     }
 
-    fn scan_sizes(
-        &mut self,
-        visit: &mut dyn FnMut(String, String, u64) -> ControlFlow<()>,
-    ) -> Result<(), StoreError> {
+    fn scan_sizes(&mut self, visit: &mut dyn FnMut(String, String, u64) -> ControlFlow<()>) -> Result<(), StoreError> {
         self.files.scan_sizes(visit)
     }
 
@@ -200,7 +197,12 @@ impl Store for HybridStore {
         self.files.prepare()
     }
 
-    fn load(&mut self, milestones: &mut dyn Iterator<Item = Packed>, from: Side, number: u64) -> Result<u64, StoreError> {
+    fn load(
+        &mut self,
+        milestones: &mut dyn Iterator<Item = Packed>,
+        from: Side,
+        number: u64,
+    ) -> Result<u64, StoreError> {
         let count = self.files.load(milestones, from, number)?;
         // They were written just now, so that no stamp of theirs proves anything yet.
         self.derive(SystemTime::UNIX_EPOCH)?;

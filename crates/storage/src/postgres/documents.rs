@@ -2,7 +2,6 @@
 
 use jiff::{SignedDuration, Timestamp};
 use milescale_core::digest::Digest;
-use milescale_core::milestone::DEFAULT_PRIORITY;
 use milescale_core::timestamp;
 use tokio_postgres::types::{ToSql, Type};
 use tokio_postgres::{Client, Error};
@@ -10,7 +9,6 @@ use tokio_postgres::{Client, Error};
 use super::connection::Failed;
 use super::schema::{self, ACTIVE, FLAWED, KIRO, REQUIRES};
 use crate::error::{Problem, StoreError};
-use crate::outline::Wanted;
 use crate::row::{KEPT_FOR_SECONDS, Row};
 use crate::store::{Draft, Milestone};
 
@@ -169,7 +167,6 @@ impl Table {
     }
 
     fn select(&self) -> String {
-        let time = |name: &str| format!("to_char(m.{name}::timestamp, 'YYYY-MM-DD\"T\"HH24:MI:SS\"Z\"')");
         let (kept, join) = if self.has_own() {
             ("t.text, t.data_digest", format!("LEFT JOIN {}milescale_texts t ON t.id = m.id", self.prefix))
         } else {
@@ -177,8 +174,8 @@ impl Table {
         };
         format!(
             "SELECT m.id::text, m.data::text, {}, {}, {kept} FROM {}milestones m {join}",
-            time("created_at"),
-            time("updated_at"),
+            time("m.created_at"),
+            time("m.updated_at"),
             self.prefix
         )
     }
@@ -196,44 +193,6 @@ impl Table {
         let select = if after.is_some() { select.replace("$1 IS NULL OR ", "") } else { select };
         let rows = client.query_typed(&select, &[(&after, Type::TEXT), (&limit, Type::INT8)]).await?;
         rows.iter().map(row).collect()
-    }
-
-    /// The rows that a list shows, with only what it shows of them. Some that it does not may be among them: a row is judged
-    /// by its columns.
-    pub(super) async fn list(&self, client: &Client, wanted: &Wanted) -> Result<Vec<Row>, Error> {
-        let time = |name: &str| format!("to_char({name}::timestamp, 'YYYY-MM-DD\"T\"HH24:MI:SS\"Z\"')");
-        let select = format!(
-            "SELECT id::text, CASE WHEN jsonb_typeof(data) = 'object' THEN jsonb_build_object('title', data->'title', \
-             'status', data->'status', 'priority', data->'priority', 'created_at', data->'created_at', 'timeline', \
-             jsonb_build_object('estimated_start', CASE WHEN jsonb_typeof(data->'timeline') = 'object' THEN \
-             data->'timeline'->'estimated_start' END))::text ELSE data::text END, {}, {}, NULL::bytea, NULL::text FROM \
-             {}milestones WHERE ($1 IS NULL OR data->>'status' = $1) AND ($1 IS NOT NULL OR $3 OR {ACTIVE}) \
-             AND ($2 IS NULL OR $2 = '{DEFAULT_PRIORITY}' OR data->>'priority' = $2) ORDER BY id",
-            time("created_at"),
-            time("updated_at"),
-            self.prefix
-        );
-        let Wanted { status, priority, all, .. } = wanted;
-        let values: [(&(dyn ToSql + Sync), Type); 3] =
-            [(status, Type::TEXT), (priority, Type::TEXT), (all, Type::BOOL)];
-        client.query_typed(&select, &values).await?.iter().map(row).collect()
-    }
-
-    /// The rows in which a needle may stand, without their kept texts.
-    pub(super) async fn search(&self, client: &Client, wanted: &Wanted) -> Result<Vec<Row>, Error> {
-        let time = |name: &str| format!("to_char({name}::timestamp, 'YYYY-MM-DD\"T\"HH24:MI:SS\"Z\"')");
-        // What is no ASCII may have the needle in a case that the server does not know.
-        let select = format!(
-            "SELECT m.id::text, x.text, {}, {}, NULL::bytea, NULL::text \
-             FROM {}milestones m CROSS JOIN LATERAL (SELECT m.data::text AS text OFFSET 0) x \
-             WHERE ($1 IS NULL OR x.text ILIKE $1 ESCAPE '!' OR octet_length(x.text) <> length(x.text) \
-             OR m.id ILIKE $1 ESCAPE '!' OR octet_length(m.id) <> length(m.id)) ORDER BY m.id",
-            time("m.created_at"),
-            time("m.updated_at"),
-            self.prefix
-        );
-        let pattern = wanted.text.as_ref().and_then(|needle| needle.pattern());
-        client.query_typed(&select, &[(&pattern, Type::TEXT)]).await?.iter().map(row).collect()
     }
 
     /// Writes one row, with its text, and keeps what it replaces. `false`: a row that was not seen is there.
@@ -306,7 +265,12 @@ impl Table {
     }
 }
 
-fn row(row: &tokio_postgres::Row) -> Result<Row, Error> {
+/// A column that is a time, as text.
+pub(super) fn time(name: &str) -> String {
+    format!("to_char({name}::timestamp, 'YYYY-MM-DD\"T\"HH24:MI:SS\"Z\"')")
+}
+
+pub(super) fn row(row: &tokio_postgres::Row) -> Result<Row, Error> {
     let kept = match row.try_get::<_, Option<Vec<u8>>>(4)? {
         Some(text) => Some((text, row.try_get(5)?)),
         None => None,

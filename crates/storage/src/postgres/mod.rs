@@ -5,6 +5,7 @@ mod changes;
 mod connection;
 mod documents;
 mod ledger;
+mod listing;
 mod moving;
 mod owner;
 mod reading;
@@ -292,7 +293,12 @@ impl Store for PostgresStore {
         self.make_log()
     }
 
-    fn load(&mut self, milestones: &mut dyn Iterator<Item = Packed>, from: Side, number: u64) -> Result<u64, StoreError> {
+    fn load(
+        &mut self,
+        milestones: &mut dyn Iterator<Item = Packed>,
+        from: Side,
+        number: u64,
+    ) -> Result<u64, StoreError> {
         self.prepare()?;
         self.load_all(milestones, from, number)
     }

@@ -8,7 +8,7 @@ use super::documents::SqliteStore;
 use super::reading::{Kept, columns, plain_row, range};
 use super::{Make, Others};
 use crate::error::StoreError;
-use crate::outline::{Outline, Wanted};
+use crate::outline::{Needle, Outline, Wanted};
 use crate::row::{Row, outlines};
 
 /// Rows that are looked at in the first statement. Then as many as one millisecond takes: half of what a read lock may.
@@ -29,7 +29,9 @@ impl SqliteStore {
         let listed = self.sqlite.pages(
             async |connection| {
                 let started = Instant::now();
-                let Some(last) = last_of_page(connection, after.as_deref(), limit).await? else { return Ok(Vec::new()) };
+                let Some(last) = last_of_page(connection, after.as_deref(), limit).await? else {
+                    return Ok(Vec::new());
+                };
                 let rows = wanted_rows(connection, wanted, after.as_deref(), &last).await?;
                 after = Some(last);
                 limit = if started.elapsed() > LOOK { limit / 2 } else { limit + limit / 4 };
@@ -62,14 +64,14 @@ async fn last_of_page(
     query.fetch_one(connection).await?.try_get(0)
 }
 
-/// Where a status cannot be told by SQLite, in any spelling and of any type, the row is looked at.
-const STATUS: &str = "(?3 IS NULL OR CASE WHEN json_valid(CAST(m.data AS TEXT)) THEN CASE json_type(CAST(m.data AS TEXT), '$.status') \
-                      WHEN 'text' THEN json_extract(CAST(m.data AS TEXT), '$.status') = ?3 WHEN 'object' THEN 0 WHEN 'array' THEN 0 \
-                      ELSE json_type(CAST(m.data AS TEXT), '$.status') IS NOT NULL END ELSE 1 END)";
+/// Of JSON the text of the status, and of what is none a number: what is a number there is judged elsewhere. Numbers come
+/// before texts, so the larger one of it and the empty text is empty for them.
+const STATUS: &str = "(?3 IS NULL OR max(CASE WHEN json_valid(m.data) THEN m.data ->> '$.status' ELSE 0 END, '') IN ('', ?3) \
+                      OR typeof(m.data) <> 'text')";
 
-/// A text that is no ASCII, or spells characters by their numbers, may have the needle in a spelling that LIKE does not know.
-const TEXT: &str = "(?4 IS NULL OR m.data LIKE ?4 ESCAPE '!' OR octet_length(m.data) IS NOT length(m.data) \
-                    OR typeof(m.data) <> 'text' OR instr(m.data, '\\u') OR m.id LIKE ?4 ESCAPE '!' OR octet_length(m.id) <> length(m.id))";
+/// What spells characters by their numbers is judged elsewhere, and what is no text.
+const TEXT: &str = "(?4 IS NULL OR m.data LIKE ?4 ESCAPE '!' OR m.data LIKE '%\\u%' OR m.id LIKE ?4 ESCAPE '!' \
+                    OR typeof(m.data) <> 'text' OR (?5 AND octet_length(m.data || m.id) <> length(m.data || m.id)))";
 
 /// Those that may be wanted of the rows after an id, to another one.
 async fn wanted_rows(
@@ -84,6 +86,8 @@ async fn wanted_rows(
         columns(Kept::Timed)
     );
     let query = sqlx::query(AssertSqlSafe(select)).bind(after.unwrap_or_default()).bind(last);
-    let query = query.bind(&wanted.status).bind(wanted.text.as_ref().and_then(|needle| needle.pattern()));
+    let needle = wanted.text.as_ref();
+    let query = query.bind(&wanted.status).bind(needle.and_then(|needle| needle.pattern('!')));
+    let query = query.bind(needle.is_some_and(Needle::has_strange_capitals));
     query.fetch_all(connection).await?.iter().map(plain_row).collect()
 }

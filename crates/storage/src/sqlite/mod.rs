@@ -91,7 +91,15 @@ impl Sqlite {
     pub(crate) fn new(path: PathBuf, shown: String) -> Result<Self, StoreError> {
         let runtime =
             OwnRuntime::new().map_err(|error| StoreError::io(&shown, "a runtime cannot be started", &error))?;
-        Ok(Self { runtime, path, shown, connection: None, identity: (0, 0), others: Others::MayWrite, pace: Pace::default() })
+        Ok(Self {
+            runtime,
+            path,
+            shown,
+            connection: None,
+            identity: (0, 0),
+            others: Others::MayWrite,
+            pace: Pace::default(),
+        })
     }
 
     /// Whether there is a file with something in it.

@@ -8,12 +8,14 @@ use std::time::{Duration, Instant, SystemTime};
 use milescale_core::base::Side;
 use milescale_core::id::Id;
 use milescale_storage::error::{Problem, StoreError};
+use milescale_storage::outline::{Needle, Wanted};
 use milescale_storage::postgres::PostgresStore;
 use milescale_storage::store::{Extent, Packed, Seen, Store};
 use milescale_storage::workspace::Workspace;
 use milescale_testkit::{PASSWORD, Postgres, free_port, until};
 
 use super::bench::{Bench, Kind, draft, figures, put};
+use super::conformance;
 
 fn id(text: &str) -> Id {
     text.parse().unwrap()
@@ -145,7 +147,9 @@ fn tables_that_are_missing_strange_or_somebody_elses_are_refused() {
     let mut apart =
         PostgresStore::new(&Workspace::at(other.path()), &url, "other \"plans\"", Duration::from_secs(5)).unwrap();
     assert_eq!(
-        apart.load(&mut vec![draft("x", "x: 1\n"), draft("y", "y: 1\n")].into_iter().map(Packed::of), Side::Files, 1).unwrap(),
+        apart
+            .load(&mut vec![draft("x", "x: 1\n"), draft("y", "y: 1\n")].into_iter().map(Packed::of), Side::Files, 1)
+            .unwrap(),
         2
     );
     apart.put(&draft("z", "z: 1\n"), Seen::Nothing).unwrap();
@@ -241,4 +245,32 @@ fn pgbouncer_in_transaction_mode_may_stand_between() {
     assert_eq!(survey(&mut one).unwrap(), 3);
     bouncer.kill().unwrap();
     bouncer.wait().unwrap();
+}
+
+#[test]
+fn lists_and_searches_see_rows_as_any_program_writes_them() {
+    let bench = Bench::new(Kind::Postgres);
+    put(&mut *bench.store(), "a", "status: active\ntitle: '[WIP] Needle'\n");
+    for (id, data) in [
+        ("number", r#"'{"status":1.50,"title":{"a":1},"note":["x",{"y":"NEEDLE"}]}'"#),
+        ("flag", r#"'{"status":true,"timeline":["2026-11-02"]}'"#),
+        ("list", r#"'{"status":["active"]}'"#),
+        ("scalar", r#"'"needle"'"#),
+        ("nothing", "'null'"),
+        ("quoted", r#"'{"status":"active","note":"say \\"so\\" to 3 \u212a"}'"#),
+        ("needle-by-name", r#"'{"status":"a","created_at":null,"timeline":{"estimated_start":"2026-11-02"}}'"#),
+    ] {
+        bench.psql(&format!("INSERT INTO milestones (id, data) VALUES ('{id}', {data})"));
+    }
+    let wanted = |wanted: Wanted| conformance::listed_as_scanned(&bench, &wanted);
+    let status = |status: &str| wanted(Wanted { status: Some(status.to_owned()), ..Wanted::default() });
+    let search = |text: &str| wanted(Wanted { all: true, text: Some(Needle::new(text)), ..Wanted::default() });
+    assert_eq!(status("active"), ["a", "quoted"]);
+    assert_eq!((status("1.50"), status("true")), (vec!["number".to_owned()], vec!["flag".to_owned()]));
+    assert_eq!(search("needle"), ["a", "needle-by-name", "number", "scalar"]);
+    assert_eq!((search("3 k"), search("say \"so")), (vec!["quoted".to_owned()], vec!["quoted".to_owned()]));
+    wanted(Wanted { all: true, ..Wanted::default() });
+    for text in ["active", "1", "i", "{", "ü"] {
+        search(text);
+    }
 }

@@ -9,9 +9,11 @@ use milescale_core::base::Side;
 use milescale_core::figures::StoreFigures;
 use milescale_core::id::Id;
 use milescale_storage::error::Problem;
+use milescale_storage::outline::{Needle, Wanted};
 use milescale_storage::store::{Extent, Packed, Seen, Store};
 
 use super::bench::{Bench, Kind, draft, figures, put};
+use super::conformance;
 
 fn id(text: &str) -> Id {
     text.parse().unwrap()
@@ -294,4 +296,45 @@ fn the_log_of_changes_stays_short_and_nothing_is_missed_by_that() {
     store.adopt().unwrap();
     bench.sqlite3("enterprise.db", "INSERT INTO milestones VALUES ('e', '{}', 'x', 'x')");
     assert_eq!(figures(&mut *store).milestone_count, 5);
+}
+
+#[test]
+fn lists_and_searches_see_rows_as_any_program_spells_them() {
+    let bench = Bench::new(Kind::Sqlite);
+    put(&mut *bench.store(), "a", "status: active\nnote: Needle\n");
+    let insert = |id: &str, data: &str| {
+        bench.sqlite3("enterprise.db", &format!("INSERT INTO milestones (id, data) VALUES ({id}, {data})"));
+    };
+    insert("'escaped'", r#"'{"status":"\u0061ctive","note":"n\u0065edle"}'"#);
+    insert("'twice'", r#"'{"status":"done","status":"active","note":"needle"}'"#);
+    insert("'number'", r#"'{"status":1.50,"note":["x",{"y":"NEEDLE"}]}'"#);
+    insert("'flag'", r#"'{"status":true}'"#);
+    insert("'nothing'", r#"'{"status":null}'"#);
+    insert("'list'", r#"'{"status":["active"]}'"#);
+    insert("'blob'", r#"CAST('{"status":"active","note":"needle"}' AS BLOB)"#);
+    insert("'null'", "NULL");
+    insert("'broken'", r#"'{"status":"active" needle'"#);
+    insert("'spaced'", r#"' {"status" : "active"} '"#);
+    insert("'no-object'", r#"'"needle"'"#);
+    insert("'needle-by-name'", r#"'{"status":"a"}'"#);
+    insert("x'00'", r#"'{"status":"active","note":"needle"}'"#);
+    let status = |status: &str| {
+        conformance::listed_as_scanned(&bench, &Wanted { status: Some(status.to_owned()), ..Wanted::default() })
+    };
+    assert_eq!(status("active"), ["a", "blob", "escaped", "spaced"]);
+    assert_eq!(
+        (status("1.50"), status("true"), status("null")),
+        (vec!["number".to_owned()], vec!["flag".to_owned()], vec![])
+    );
+    let search = |text: &str| {
+        conformance::listed_as_scanned(
+            &bench,
+            &Wanted { all: true, text: Some(Needle::new(text)), ..Wanted::default() },
+        )
+    };
+    let expected = ["a", "blob", "broken", "escaped", "needle-by-name", "no-object", "number", "twice"];
+    assert_eq!(search("needle"), expected);
+    for text in ["active", "1", "k", "i", "\"", "{", "ü"] {
+        search(text);
+    }
 }

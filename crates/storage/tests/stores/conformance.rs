@@ -41,6 +41,21 @@ pub(crate) fn what_is_put_is_shown_byte_for_byte(bench: &Bench) {
     assert!(shown.updated_at.is_some());
 }
 
+/// A list says what a scan says. The ids.
+pub(crate) fn listed_as_scanned(bench: &Bench, wanted: &Wanted) -> Vec<String> {
+    let (mut store, mut scanned, mut listed) = (bench.store(), Vec::new(), Vec::new());
+    let visit = &mut |milestone: Milestone| {
+        if wanted.takes(&milestone) {
+            scanned.push(Outline::of(milestone));
+        }
+        ControlFlow::Continue(())
+    };
+    store.scan(visit).unwrap();
+    store.list(wanted, &mut |outline| listed.push(outline)).unwrap();
+    assert_eq!(listed, scanned, "{wanted:?}");
+    listed.into_iter().map(|outline| outline.id).collect()
+}
+
 pub(crate) fn lists_and_searches_say_what_a_scan_says(bench: &Bench) {
     let texts = [
         ("b", "id: b\ntitle: Second\nstatus: active\npriority: high\ncreated_at: 2026-11-01\n"),
@@ -65,16 +80,7 @@ pub(crate) fn lists_and_searches_say_what_a_scan_says(bench: &Bench) {
         Wanted { priority: text("medium"), ..Wanted::default() },
         Wanted { status: text("active"), priority: text("high"), all: false, text: None },
     ] {
-        let (mut store, mut scanned, mut listed) = (bench.store(), Vec::new(), Vec::new());
-        let visit = &mut |milestone: Milestone| {
-            if wanted.takes(&milestone) {
-                scanned.push(Outline::of(milestone));
-            }
-            ControlFlow::Continue(())
-        };
-        store.scan(visit).unwrap();
-        store.list(&wanted, &mut |outline| listed.push(outline)).unwrap();
-        assert_eq!(listed, scanned, "{wanted:?}");
+        listed_as_scanned(bench, &wanted);
     }
     let ids = |needle: &str, all: bool| {
         let (wanted, mut found) = (Wanted { all, text: Some(Needle::new(needle)), ..Wanted::default() }, Vec::new());
