@@ -1,6 +1,9 @@
 //! Lists from the index.
 
 use std::ops::ControlFlow;
+use std::panic::resume_unwind;
+use std::sync::mpsc::{Sender, channel};
+use std::thread::scope;
 
 use milescale_core::milestone::{Columns, DEFAULT_PRIORITY, instant};
 use sqlx::{AssertSqlSafe, SqliteConnection};
@@ -8,34 +11,54 @@ use sqlx::{AssertSqlSafe, SqliteConnection};
 use super::index::{Index, IndexRow, TEXTS, index_row};
 use crate::error::StoreError;
 use crate::outline::{Outline, Wanted};
-use crate::sqlite::Others;
-use crate::threads::in_threads;
+use crate::sqlite::{Others, Sqlite};
 use crate::workspace::Workspace;
 
 impl Index {
     /// Hands over what a list is to show of the rows that count, in the order of ids.
     pub(super) fn list(&mut self, wanted: &Wanted, visit: &mut dyn FnMut(Outline)) -> Result<(), StoreError> {
-        let (mut after, mut found) = (i64::MIN, Vec::new());
         // Many rows at once and no pauses: a person waits, and others are kept waiting no longer in sum.
         let pauses = std::mem::replace(&mut self.sqlite.others, Others::MayWriteMeanwhile);
-        let listed = self.sqlite.pages(
-            async |connection| {
-                let (rows, last) = list_page(connection, wanted, after).await?;
-                after = last.unwrap_or(after);
-                Ok(last.map(|_| rows).into_iter().collect())
-            },
-            |rows| {
-                found.extend(rows.into_iter().filter(|(_, row)| row.counts()));
-                ControlFlow::Continue(())
-            },
-        );
+        let workspace = &self.workspace;
+        let (sender, receiver) = channel::<Vec<(String, IndexRow)>>();
+        // What was found becomes outlines while the next rows are looked for.
+        let (listed, found) = scope(|scope| {
+            let outlines = scope.spawn(|| {
+                let counting = receiver.into_iter().flatten().filter(|(_, row)| row.counts());
+                let mut outlines: Vec<Outline> = counting.map(|(id, row)| row.outline(workspace, id)).collect();
+                outlines.sort_unstable_by(|one, other| one.id.cmp(&other.id));
+                outlines
+            });
+            (send_wanted(&mut self.sqlite, wanted, &sender), {
+                drop(sender);
+                outlines.join()
+            })
+        });
         self.sqlite.others = pauses;
         listed?;
-        found.sort_unstable_by(|(one, _), (other, _)| one.cmp(other));
-        let workspace = &self.workspace;
-        in_threads(found, |(id, row)| row.outline(workspace, id)).into_iter().for_each(visit);
+        found.unwrap_or_else(|panic| resume_unwind(panic)).into_iter().for_each(visit);
         Ok(())
     }
+}
+
+/// Sends the rows that are wanted, page by page.
+fn send_wanted(
+    sqlite: &mut Sqlite,
+    wanted: &Wanted,
+    sender: &Sender<Vec<(String, IndexRow)>>,
+) -> Result<(), StoreError> {
+    let mut after = i64::MIN;
+    sqlite.pages(
+        async |connection| {
+            let (rows, last) = list_page(connection, wanted, after).await?;
+            after = last.unwrap_or(after);
+            Ok(last.map(|_| rows).into_iter().collect())
+        },
+        |rows| match sender.send(rows) {
+            Ok(()) => ControlFlow::Continue(()),
+            Err(_) => ControlFlow::Break(()),
+        },
+    )
 }
 
 impl IndexRow {

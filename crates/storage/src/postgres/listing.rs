@@ -9,6 +9,7 @@ use super::documents::{Table, row, time};
 use super::schema::ACTIVE;
 use crate::outline::{Needle, Outline, Wanted};
 use crate::row::Row;
+use crate::threads::in_threads;
 
 /// The keys that a list shows, in the order in which they are read.
 const SHOWN: [&str; 4] = ["title", "status", "priority", "created_at"];
@@ -29,7 +30,7 @@ impl Table {
         let Wanted { status, priority, all, .. } = wanted;
         let values: [(&(dyn ToSql + Sync), Type); 3] =
             [(status, Type::TEXT), (priority, Type::TEXT), (all, Type::BOOL)];
-        client.query_typed(&select, &values).await?.iter().map(listed).collect()
+        in_threads(client.query_typed(&select, &values).await?, |row| listed(&row)).into_iter().collect()
     }
 
     /// The rows in which a needle may stand, without their kept texts.
@@ -49,7 +50,9 @@ impl Table {
             }
         );
         let pattern = needle.pattern('\\');
-        client.query_typed(&select, &[(&pattern, Type::TEXT)]).await?.iter().map(row).collect()
+        in_threads(client.query_typed(&select, &[(&pattern, Type::TEXT)]).await?, |found| row(&found))
+            .into_iter()
+            .collect()
     }
 }
 

@@ -1,5 +1,9 @@
 //! Lists and searches: SQL leaves out what is certain not to be wanted, and what is left is judged as it is everywhere.
 
+use std::ops::ControlFlow;
+use std::panic::resume_unwind;
+use std::sync::mpsc::{SyncSender, sync_channel};
+use std::thread::scope;
 use std::time::{Duration, Instant};
 
 use sqlx::{AssertSqlSafe, Row as _, SqliteConnection};
@@ -11,13 +15,13 @@ use crate::error::StoreError;
 use crate::outline::{Needle, Outline, Wanted};
 use crate::row::{Row, outlines};
 
-/// Rows that are looked at in the first statement. Then as many as one millisecond takes: half of what a read lock may.
+/// Rows that are looked at in the first statement. Then as many as a good part of what a read lock may take.
 const FIRST: i64 = 100;
 const AT_MOST: i64 = 2000;
-const LOOK: Duration = Duration::from_millis(1);
+const LOOK: Duration = Duration::from_micros(1500);
 
-/// Rows that were found and are judged at once.
-const JUDGED_AT_ONCE: usize = 2048;
+/// Pages that wait to be judged.
+const PAGES_ON_THE_WAY: usize = 32;
 
 impl SqliteStore {
     /// Hands over what is wanted, in the order of ids. No pauses, for a person waits: others are kept waiting no longer in sum.
@@ -25,8 +29,25 @@ impl SqliteStore {
         self.open(Make::Never)?;
         let (shown, pauses) = (self.sqlite.shown.clone(), self.sqlite.others);
         self.sqlite.others = Others::MayWriteMeanwhile;
-        let (mut after, mut limit, mut found) = (None::<Vec<u8>>, FIRST, Vec::new());
-        let listed = self.sqlite.pages(
+        let (sender, receiver) = sync_channel::<Vec<Row>>(PAGES_ON_THE_WAY);
+        // What was found is judged while the next rows are looked for.
+        let (listed, judged) = scope(|scope| {
+            let judge = scope.spawn(|| {
+                receiver.into_iter().flat_map(|rows| outlines(rows, &shown, wanted)).collect::<Vec<Outline>>()
+            });
+            let listed = self.send_wanted(wanted, sender);
+            (listed, judge.join())
+        });
+        self.sqlite.others = pauses;
+        listed?;
+        judged.unwrap_or_else(|panic| resume_unwind(panic)).into_iter().for_each(visit);
+        Ok(())
+    }
+
+    /// Sends the rows that may be wanted, page by page.
+    fn send_wanted(&mut self, wanted: &Wanted, sender: SyncSender<Vec<Row>>) -> Result<(), StoreError> {
+        let (mut after, mut limit) = (None::<Vec<u8>>, FIRST);
+        self.sqlite.pages(
             async |connection| {
                 let started = Instant::now();
                 let Some(last) = last_of_page(connection, after.as_deref(), limit).await? else {
@@ -38,18 +59,11 @@ impl SqliteStore {
                 limit = limit.clamp(FIRST / 10, AT_MOST);
                 Ok(vec![rows])
             },
-            |rows| {
-                found.extend(rows);
-                if found.len() >= JUDGED_AT_ONCE {
-                    outlines(std::mem::take(&mut found), &shown, wanted).into_iter().for_each(&mut *visit);
-                }
-                std::ops::ControlFlow::Continue(())
+            |rows| match sender.send(rows) {
+                Ok(()) => ControlFlow::Continue(()),
+                Err(_) => ControlFlow::Break(()),
             },
-        );
-        self.sqlite.others = pauses;
-        listed?;
-        outlines(found, &shown, wanted).into_iter().for_each(visit);
-        Ok(())
+        )
     }
 }
 

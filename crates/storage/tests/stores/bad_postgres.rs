@@ -257,10 +257,13 @@ fn lists_and_searches_see_rows_as_any_program_writes_them() {
         ("list", r#"'{"status":["active"]}'"#),
         ("scalar", r#"'"needle"'"#),
         ("nothing", "'null'"),
-        ("quoted", r#"'{"status":"active","note":"say \\"so\\" to 3 \u212a"}'"#),
+        ("quoted", r#"'{"status":"active","note":"say \"so\" to 3 \u212a"}'"#),
+        ("no-time", r#"'{"created_at":"soon"}'"#),
         ("needle-by-name", r#"'{"status":"a","created_at":null,"timeline":{"estimated_start":"2026-11-02"}}'"#),
     ] {
-        bench.psql(&format!("INSERT INTO milestones (id, data) VALUES ('{id}', {data})"));
+        bench.psql(&format!(
+            "INSERT INTO milestones (id, data, created_at) VALUES ('{id}', {data}, '2026-11-03 10:00')"
+        ));
     }
     let wanted = |wanted: Wanted| conformance::listed_as_scanned(&bench, &wanted);
     let status = |status: &str| wanted(Wanted { status: Some(status.to_owned()), ..Wanted::default() });
