@@ -78,7 +78,7 @@ impl IndexRow {
 }
 
 /// Rows that are looked at in one statement of a list: a read lock of well below 2 ms.
-const LISTED_AT_ONCE: i64 = 1000;
+const LISTED_AT_ONCE: i64 = 2000;
 
 /// Of the next rows those that are wanted, and the last that was looked at; `None` where none is left.
 async fn list_page(

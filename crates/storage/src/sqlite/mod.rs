@@ -24,6 +24,8 @@ use std::fmt;
 use std::io;
 use std::os::unix::fs::MetadataExt;
 use std::path::PathBuf;
+use std::pin::Pin;
+use std::task::{self, Poll};
 use std::time::{Duration, Instant};
 
 use crate::error::{Problem, StoreError};
@@ -233,7 +235,7 @@ impl Sqlite {
     ) -> Result<(), StoreError> {
         loop {
             let started = Instant::now();
-            let rows = self.run(async |connection| page(connection).await)?;
+            let rows = self.run(async |connection| Patient(Box::pin(page(connection))).await)?;
             let took = started.elapsed();
             if rows.is_empty() {
                 return Ok(());
@@ -268,6 +270,25 @@ impl Sqlite {
             _ => (Problem::Unavailable, ""),
         };
         self.error(problem, format!("{message}{advice}"))
+    }
+}
+
+/// Work on rows that another thread sends: it looks for them now and then. To be woken for each would cost that thread, which
+/// holds a lock meanwhile, more than the row itself.
+struct Patient<F>(Pin<Box<F>>);
+
+/// How long rows gather.
+const GATHERING: Duration = Duration::from_micros(20);
+
+impl<F: Future> Future for Patient<F> {
+    type Output = F::Output;
+
+    fn poll(mut self: Pin<&mut Self>, context: &mut task::Context<'_>) -> Poll<F::Output> {
+        let polled = self.0.as_mut().poll(context);
+        if polled.is_pending() {
+            std::thread::sleep(GATHERING);
+        }
+        polled
     }
 }
 
