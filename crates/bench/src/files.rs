@@ -1,7 +1,6 @@
 //! Looking at milestone files: the start, one that changed, a quiet cycle, memory.
 
 use std::fs;
-use std::path::Path;
 use std::thread::sleep;
 use std::time::{Duration, Instant, SystemTime};
 
@@ -11,7 +10,7 @@ use milescale_storage::workspace::Workspace as Folder;
 use milescale_testkit::{Daemon, Workspace};
 use rustix::time::{ClockId, clock_gettime};
 
-use crate::figures::{exponent, median, quantile, ratio, shown, side_by_side, timed};
+use crate::figures::{median, quantile, ratio, shown, side_by_side, timed};
 use crate::run::Run;
 use crate::table::Judged;
 use crate::workspace::{id, make, text};
@@ -21,7 +20,7 @@ use crate::{bare, idle};
 const MANY: usize = 100_000;
 
 pub(crate) fn measure(run: &mut Run) {
-    if !["start", "change", "cycle", "growth"].iter().any(|row| run.wants(row)) {
+    if !["start", "change", "cycle"].iter().any(|row| run.wants(row)) {
         return;
     }
     let workspace = make(&run.binary, run.size(MANY));
@@ -34,10 +33,6 @@ pub(crate) fn measure(run: &mut Run) {
     }
     if run.wants("cycle") {
         quiet_cycle(run, &workspace);
-    }
-    drop(workspace);
-    if run.wants("growth") {
-        growth(run);
     }
 }
 
@@ -211,37 +206,4 @@ fn quiet_cycle(run: &mut Run, workspace: &Workspace) {
         Judged::of(each <= 150.0),
         format!("resident {:.1} MB after {} cycles", resident as f64 / 1e6, cycles),
     );
-}
-
-/// Cold and warm looks as the number of files grows.
-fn growth(run: &mut Run) {
-    let sizes: &[usize] = if run.quick { &[10, 100] } else { &[1_000, 10_000, 100_000, 1_000_000] };
-    let (mut cold, mut warm) = (Vec::new(), Vec::new());
-    for &size in sizes {
-        let workspace = make(&run.binary, size);
-        run.settle();
-        let times = if size >= 1_000_000 { 3 } else { run.times(5) };
-        let look = |store: &mut FileStore| timed(|| store.survey(&Extent::Everything, SystemTime::now()).unwrap());
-        let fresh = || FileStore::new(Folder::at(workspace.root()), 0);
-        cold.push((size, median((0..times).map(|_| look(&mut fresh())).collect())));
-        let mut store = fresh();
-        look(&mut store);
-        warm.push((size, median((0..times).map(|_| look(&mut store)).collect())));
-        remove(workspace.root());
-    }
-    for (name, points) in [("cold look at files", cold), ("look at unchanged files", warm)] {
-        let slope = exponent(&points);
-        let each: Vec<_> = points.iter().map(|(size, time)| format!("{size}: {}", shown(*time))).collect();
-        run.table.row(
-            &format!("growth: {name}"),
-            format!("n^{slope:.2}"),
-            "linear",
-            Judged::of(slope <= 1.05),
-            each.join(", "),
-        );
-    }
-}
-
-fn remove(root: &Path) {
-    fs::remove_dir_all(root.join(".milestones")).unwrap();
 }

@@ -10,6 +10,7 @@
 mod bare;
 mod figures;
 mod files;
+mod growth;
 mod idle;
 mod log;
 mod machine;
@@ -56,6 +57,7 @@ fn measure(run: &mut Run) {
     moves::measure(run);
     verbs::measure(run);
     idle::measure(run);
+    growth::measure(run);
 }
 
 #[cfg(test)]

@@ -20,11 +20,11 @@ use crate::workspace::{id, make};
 const MANY: usize = 100_000;
 
 /// What a move told of itself.
-struct Moved {
+pub(crate) struct Moved {
     /// All of the command, from its start to its end.
-    all: Duration,
+    pub(crate) all: Duration,
     copying: Duration,
-    comparing: Duration,
+    pub(crate) comparing: Duration,
     paused: Duration,
 }
 
@@ -41,7 +41,7 @@ pub(crate) fn measure(run: &mut Run) {
 }
 
 /// Makes the files the store in use again, as if nothing had been moved.
-fn reset(run: &Run, workspace: &Workspace, config: &str) {
+pub(crate) fn reset(run: &Run, workspace: &Workspace, config: &str) {
     for folder in [".milescale", "backups", "logs", "completed"] {
         let _ = fs::remove_dir_all(workspace.path(folder));
     }
@@ -56,7 +56,7 @@ fn reset(run: &Run, workspace: &Workspace, config: &str) {
     run.settle();
 }
 
-fn migrate(workspace: &Workspace, arguments: &[&str]) -> Moved {
+pub(crate) fn migrate(workspace: &Workspace, arguments: &[&str]) -> Moved {
     let mut command = workspace.command(["migrate"]);
     command.args(arguments).arg("--yes").stdout(Stdio::null()).stderr(Stdio::piped());
     let started = Instant::now();
@@ -74,7 +74,7 @@ fn migrate(workspace: &Workspace, arguments: &[&str]) -> Moved {
     }
 }
 
-fn config(engine: &str, url: &str, backup: bool) -> String {
+pub(crate) fn config(engine: &str, url: &str, backup: bool) -> String {
     format!(
         "storage:\n  database: {{ type: {engine}, url: \"{url}\" }}\n  migration: {{ backup_before_migration: {backup} }}\n"
     )

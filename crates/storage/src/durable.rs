@@ -10,7 +10,7 @@ use std::os::unix::fs::{MetadataExt, fchown};
 use std::path::{Path, PathBuf};
 use std::sync::atomic::{AtomicU32, Ordering};
 
-use rustix::fs::{AtFlags, CWD, Mode, RenameFlags, renameat_with};
+use rustix::fs::{AtFlags, CWD, Mode, RawMode, RenameFlags, renameat_with};
 
 use crate::workspace::{OWN_GITIGNORE, Workspace};
 
@@ -117,8 +117,9 @@ impl Growing {
 }
 
 /// Sets the mode of a file in an open folder. One that is gone is no error.
+#[allow(clippy::unnecessary_cast, clippy::cast_possible_truncation, reason = "the types differ by platform")]
 pub fn set_mode_in(folder: impl AsFd, path: &Path, mode: u32) -> io::Result<()> {
-    match rustix::fs::chmodat(folder, path, Mode::from_raw_mode(mode), AtFlags::empty()) {
+    match rustix::fs::chmodat(folder, path, Mode::from_raw_mode(mode as RawMode), AtFlags::empty()) {
         Err(error) if error != rustix::io::Errno::NOENT => Err(error.into()),
         _ => Ok(()),
     }

@@ -33,6 +33,9 @@ struct Found {
     said: Option<Box<Said>>,
 }
 
+/// Who is told what an index says of a file: its path in `active/`, the columns, and when it was last written.
+type Tell<'a> = &'a mut dyn FnMut(&Path, Columns, Option<String>);
+
 /// The columns of a file, and when it was last written.
 type Said = (Columns, Option<String>);
 
@@ -63,19 +66,11 @@ impl FileStore {
 
     /// Reads every file, remembers what is there, and hands over what an index says of each: its path in `active/`, the
     /// columns, and when it was last written. In no order.
-    pub(crate) fn look_and_tell(
-        &mut self,
-        now: SystemTime,
-        tell: &mut dyn FnMut(&Path, Columns, Option<String>),
-    ) -> Result<(), StoreError> {
+    pub(crate) fn look_and_tell(&mut self, now: SystemTime, tell: Tell<'_>) -> Result<(), StoreError> {
         self.look_at_everything(now, Some(tell))
     }
 
-    fn look_at_everything(
-        &mut self,
-        now: SystemTime,
-        mut tell: Option<&mut dyn FnMut(&Path, Columns, Option<String>)>,
-    ) -> Result<(), StoreError> {
+    fn look_at_everything(&mut self, now: SystemTime, mut tell: Option<Tell<'_>>) -> Result<(), StoreError> {
         if self.look == 0 && self.table.is_empty() {
             self.recall();
         }

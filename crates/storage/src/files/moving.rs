@@ -12,6 +12,7 @@ use milescale_core::digest::Digest;
 use milescale_core::id::Id;
 use rustix::fs::{AtFlags, FileType};
 
+use super::scan::Listing;
 use super::{FileStore, displaced, walk};
 use crate::durable;
 use crate::error::{Problem, StoreError};
@@ -165,7 +166,7 @@ impl FileStore {
             StoreError::io(self.workspace.shown(path), "it cannot be made read-only", error)
         };
         let mut modes = modes(&self.workspace).map_err(|error| failed(&self.workspace.modes(), &error))?;
-        let (files, folder) = self.with_modes()?;
+        let WithModes { files, folder } = self.with_modes()?;
         let writable: Vec<_> = files.into_iter().filter(|(_, mode)| mode & WRITE_BITS != 0).collect();
         for (inside, mode) in writable.iter().filter(|(_, mode)| *mode != USUAL_MODE) {
             modes.insert(inside.to_string_lossy().into_owned(), *mode);
@@ -185,7 +186,7 @@ impl FileStore {
             StoreError::io(self.workspace.shown(path), "it cannot be made writable", error)
         };
         let modes = modes(&self.workspace).map_err(|error| failed(&self.workspace.modes(), &error))?;
-        let (files, folder) = self.with_modes()?;
+        let WithModes { files, folder } = self.with_modes()?;
         let read_only: Vec<_> = files.into_iter().filter(|(_, mode)| mode & WRITE_BITS == 0).collect();
         let before =
             |inside: &Path, mode: u32| modes.get(&*inside.to_string_lossy()).copied().unwrap_or(USUAL_MODE | mode);
@@ -195,25 +196,34 @@ impl FileStore {
         durable::remove(&self.workspace.modes()).map_err(|error| failed(&self.workspace.modes(), &error))
     }
 
-    /// The path in `active/` and the mode of every file, and the folder where there is one.
-    fn with_modes(&self) -> Result<(Vec<(Box<Path>, u32)>, Option<OwnedFd>), StoreError> {
-        let Some((files, folder)) = self.sorted()? else { return Ok((Vec::new(), None)) };
+    /// Every file with its mode, and `active/` itself where there is one.
+    #[allow(clippy::useless_conversion, reason = "the types differ by platform")]
+    fn with_modes(&self) -> Result<WithModes, StoreError> {
+        let Some(Listing { files, folder }) = self.sorted()? else { return Ok(WithModes::default()) };
         let modes = in_shares(files.len(), |numbers| {
             let mode = |number: usize| {
                 let status = rustix::fs::statat(&folder, &*files[number], AtFlags::SYMLINK_NOFOLLOW).ok()?;
                 let is_file = FileType::from_raw_mode(status.st_mode) == FileType::RegularFile;
-                is_file.then(|| status.st_mode & 0o7777)
+                is_file.then_some(u32::from(status.st_mode) & 0o7777)
             };
             numbers.map(mode).collect::<Vec<Option<u32>>>()
         });
-        let modes: Vec<_> = modes.into_iter().flatten().collect();
+        let modes = modes.into_iter().flatten();
         let files = files.into_iter().zip(modes).filter_map(|(path, mode)| Some((path, mode?))).collect();
-        Ok((files, Some(folder)))
+        Ok(WithModes { files, folder: Some(folder) })
     }
 
     fn inside(&self, path: &Path) -> String {
         path.strip_prefix(&self.active).unwrap_or(path).to_string_lossy().into_owned()
     }
+}
+
+/// Files with their modes.
+#[derive(Default)]
+struct WithModes {
+    /// By path in the folder.
+    files: Vec<(Box<Path>, u32)>,
+    folder: Option<OwnedFd>,
 }
 
 /// The mode that is not worth remembering.

@@ -21,6 +21,12 @@ use crate::store::Milestone;
 use crate::threads::in_shares;
 use crate::yaml;
 
+/// The files that count, by id, then by path, each by its path in the folder.
+pub(super) struct Listing {
+    pub(super) files: Vec<Box<Path>>,
+    pub(super) folder: OwnedFd,
+}
+
 /// What was read of a file, or why it cannot be read though it is there.
 type Content<'a> = Result<(&'a [u8], Stamp), Flaw>;
 
@@ -59,7 +65,7 @@ impl FileStore {
 
     /// Hands over path in `active/` and size of each file, unread.
     pub(super) fn sizes(&self, visit: &mut dyn FnMut(&Path, u64) -> ControlFlow<()>) -> Result<(), StoreError> {
-        let Some((files, folder)) = self.sorted()? else { return Ok(()) };
+        let Some(Listing { files, folder }) = self.sorted()? else { return Ok(()) };
         let sizes = in_shares(files.len(), |numbers| {
             let size = |number: usize| {
                 let status = rustix::fs::statat(&folder, c_path(&files[number])?, AtFlags::SYMLINK_NOFOLLOW);
@@ -81,7 +87,7 @@ impl FileStore {
         work: &(dyn Fn(usize, &Path, Content<'_>) + Sync),
         done: &mut dyn FnMut(&[Box<Path>]) -> ControlFlow<()>,
     ) -> Result<(), StoreError> {
-        let Some((files, folder)) = self.sorted()? else { return Ok(()) };
+        let Some(Listing { files, folder }) = self.sorted()? else { return Ok(()) };
         for paths in files.chunks(BATCH) {
             let read = |numbers: Range<usize>| {
                 let mut reader = Reader::default();
@@ -114,12 +120,12 @@ impl FileStore {
         StoreError::io(self.shown(inside), "it cannot be read", error)
     }
 
-    /// The path in `active/` of every file, by id, then by path; and the folder. `None` where there is none.
-    pub(super) fn sorted(&self) -> Result<Option<(Vec<Box<Path>>, OwnedFd)>, StoreError> {
+    /// Every file, and `active/` itself. `None` where there is none.
+    pub(super) fn sorted(&self) -> Result<Option<Listing>, StoreError> {
         let Some(mut files) = walk::milestone_files(&self.workspace)? else { return Ok(None) };
         files.sort_unstable_by(|one, other| stem(one).cmp(stem(other)).then_with(|| one.cmp(other)));
         match walk::open(&self.active, Path::new("")) {
-            Ok(folder) => Ok(Some((files, folder))),
+            Ok(folder) => Ok(Some(Listing { files, folder })),
             Err(error) if error.kind() == io::ErrorKind::NotFound => Ok(None),
             Err(error) => Err(self.unreadable(Path::new(""), &error)),
         }

@@ -191,7 +191,7 @@ impl Store for FileStore {
     }
 
     fn ids(&mut self) -> Result<Vec<String>, StoreError> {
-        let files = self.sorted()?.map(|(files, _)| files).unwrap_or_default();
+        let files = self.sorted()?.map(|listing| listing.files).unwrap_or_default();
         let mut ids: Vec<String> = files.iter().map(|path| id_of(path)).collect();
         ids.dedup();
         Ok(ids)

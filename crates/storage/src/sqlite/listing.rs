@@ -35,7 +35,8 @@ impl SqliteStore {
             let judge = scope.spawn(|| {
                 receiver.into_iter().flat_map(|rows| outlines(rows, &shown, wanted)).collect::<Vec<Outline>>()
             });
-            let listed = self.send_wanted(wanted, sender);
+            let listed = self.send_wanted(wanted, &sender);
+            drop(sender);
             (listed, judge.join())
         });
         self.sqlite.others = pauses;
@@ -45,7 +46,7 @@ impl SqliteStore {
     }
 
     /// Sends the rows that may be wanted, page by page.
-    fn send_wanted(&mut self, wanted: &Wanted, sender: SyncSender<Vec<Row>>) -> Result<(), StoreError> {
+    fn send_wanted(&mut self, wanted: &Wanted, sender: &SyncSender<Vec<Row>>) -> Result<(), StoreError> {
         let (mut after, mut limit) = (None::<Vec<u8>>, FIRST);
         self.sqlite.pages(
             async |connection| {

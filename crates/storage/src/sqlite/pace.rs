@@ -16,7 +16,7 @@ const WHILE_QUIET: u32 = 9;
 const WHILE_WRITTEN: u32 = 80;
 
 /// How long somebody who has written is expected to write again.
-const REMEMBERED: Duration = Duration::from_secs(60);
+const REMEMBERED: Duration = Duration::from_mins(1);
 
 /// Of so many reads the shortest is what a read takes: what another took longer, it waited for a lock or a processor.
 const READS: usize = 8;

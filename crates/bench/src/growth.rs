@@ -1,0 +1,145 @@
+//! What each costs as the number of milestones grows, with the exponent of the line through the points.
+
+use std::fs;
+use std::time::{Duration, SystemTime};
+
+use milescale_storage::files::FileStore;
+use milescale_storage::hybrid::HybridStore;
+use milescale_storage::outline::{Needle, Wanted};
+use milescale_storage::postgres::PostgresStore;
+use milescale_storage::sqlite::SqliteStore;
+use milescale_storage::store::{Extent, Store};
+use milescale_storage::workspace::Workspace as Folder;
+use milescale_testkit::{Postgres, Workspace};
+
+use crate::figures::{exponent, median, shown, timed};
+use crate::moves::{config, migrate, reset};
+use crate::run::Run;
+use crate::table::Judged;
+use crate::workspace::{id, make};
+
+/// Sizes; the last one for files and databases only.
+const SIZES: &[usize] = &[1_000, 10_000, 100_000, 1_000_000];
+
+/// A steeper line is not linear.
+const LINEAR: f64 = 1.05;
+
+/// Points by what they are of, in the order in which they came.
+#[derive(Default)]
+struct Points(Vec<(String, Vec<(usize, Duration)>)>);
+
+impl Points {
+    fn add(&mut self, what: &str, size: usize, took: Duration) {
+        match self.0.iter_mut().find(|(name, _)| name == what) {
+            Some((_, points)) => points.push((size, took)),
+            None => self.0.push((what.to_owned(), vec![(size, took)])),
+        }
+    }
+}
+
+pub(crate) fn measure(run: &mut Run) {
+    if !run.wants("growth") {
+        return;
+    }
+    let mut points = Points::default();
+    let sizes: &[usize] = if run.quick { &[10, 100] } else { SIZES };
+    for &size in sizes {
+        let times = if size >= 1_000_000 { 1 } else { run.times(3) };
+        let workspace = make(&run.binary, size);
+        run.settle();
+        files(&mut points, &workspace, size, times);
+        if size < 1_000_000 {
+            hybrid(run, &mut points, &workspace, size, times);
+        }
+        sqlite(run, &mut points, &workspace, size, times);
+        postgres(run, &mut points, &workspace, size, times);
+        fs::remove_dir_all(workspace.root().join(".milestones")).unwrap();
+    }
+    for (what, points) in points.0 {
+        let slope = exponent(&points);
+        let each: Vec<_> = points.iter().map(|(size, time)| format!("{size}: {}", shown(*time))).collect();
+        run.table.row(
+            &format!("growth: {what}"),
+            format!("n^{slope:.2}"),
+            "linear",
+            Judged::of(slope <= LINEAR),
+            each.join(", "),
+        );
+    }
+}
+
+fn several(times: usize, mut work: impl FnMut() -> Duration) -> Duration {
+    median((0..times).map(|_| work()).collect())
+}
+
+fn look(store: &mut dyn Store) -> Duration {
+    timed(|| store.survey(&Extent::Everything, SystemTime::now()).unwrap())
+}
+
+fn files(points: &mut Points, workspace: &Workspace, size: usize, times: usize) {
+    let fresh = || FileStore::new(Folder::at(workspace.root()), 0);
+    points.add("cold look at files", size, several(times, || look(&mut fresh())));
+    let mut store = fresh();
+    look(&mut store);
+    points.add("look at unchanged files", size, several(times, || look(&mut store)));
+}
+
+/// What the verbs of a store cost, and its first look.
+fn verbs(run: &Run, points: &mut Points, workspace: &Workspace, name: &str, size: usize, store: &mut dyn Store) {
+    points.add(&format!("first look at {name}, with its pauses"), size, look(store));
+    let status = Wanted { status: Some("pending".to_owned()), ..Wanted::default() };
+    let text = Wanted { text: Some(Needle::new("number 1")), ..Wanted::default() };
+    for (verb, wanted) in [("list --status", status), ("search", text)] {
+        let took = several(3, || timed(|| store.list(&wanted, &mut |_| ()).unwrap()));
+        points.add(&format!("`{verb}`, {name}"), size, took);
+    }
+    let show = |number: usize| run.command(workspace.root(), &["milestone", "show", &id(number)]);
+    points.add(&format!("`milestone show`, {name}"), size, median((0..7).map(show).collect()));
+}
+
+/// Moves files away; all of the command, and the comparison.
+fn moved(
+    run: &Run,
+    points: &mut Points,
+    workspace: &Workspace,
+    (what, size, times): (&str, usize, usize),
+    (configuration, arguments): (&str, &[&str]),
+    undo: impl Fn(),
+) {
+    let (mut all, mut comparing) = (Vec::new(), Vec::new());
+    for _ in 0..times {
+        undo();
+        reset(run, workspace, configuration);
+        let moved = migrate(workspace, arguments);
+        all.push(moved.all);
+        comparing.push(moved.comparing);
+    }
+    points.add(what, size, median(all));
+    points.add(&format!("{what}, comparing"), size, median(comparing));
+}
+
+fn hybrid(run: &Run, points: &mut Points, workspace: &Workspace, size: usize, times: usize) {
+    moved(run, points, workspace, ("files → hybrid", size, times), (&config("sqlite", "", false), &["hybrid"]), || ());
+    let mut store = HybridStore::new(&Folder::at(workspace.root()), 0).unwrap();
+    verbs(run, points, workspace, "hybrid", size, &mut store);
+}
+
+fn sqlite(run: &Run, points: &mut Points, workspace: &Workspace, size: usize, times: usize) {
+    let way = ("files → SQLite", size, times);
+    moved(run, points, workspace, way, (&config("sqlite", "", false), &["database"]), || ());
+    let mut store = SqliteStore::new(&Folder::at(workspace.root())).unwrap();
+    verbs(run, points, workspace, "SQLite", size, &mut store);
+}
+
+fn postgres(run: &Run, points: &mut Points, workspace: &Workspace, size: usize, times: usize) {
+    let server = Postgres::start();
+    let arguments = ["database", "--engine", "postgresql"];
+    let way = ("files → PostgreSQL", size, times);
+    let configuration = config("postgresql", &server.url(), false);
+    moved(run, points, workspace, way, (&configuration, &arguments), || {
+        server.psql("plans", "DROP OWNED BY ada");
+    });
+    let folder = Folder::at(workspace.root());
+    let mut store = PostgresStore::new(&folder, &server.url(), "", Duration::from_mins(1)).unwrap();
+    verbs(run, points, workspace, "PostgreSQL", size, &mut store);
+}
