@@ -19,6 +19,9 @@ use crate::told::Told;
 /// Milestones on their way from the source to the target: as many as are read at once, so that reading goes on meanwhile.
 const ON_THE_WAY: usize = BATCH;
 
+/// Milestones whose bases are read at once.
+const AHEAD: usize = 100;
+
 /// Passes over what was written meanwhile, at most.
 const PASSES: usize = 50;
 
@@ -143,6 +146,7 @@ pub(crate) fn settle(
     open: &mut BTreeSet<String>,
 ) -> Result<u64, Error> {
     let leveled = settle_each(pair, context, open);
+    pair.forget_ahead();
     // Also where it was stopped in the middle.
     let noted = pair.note_bases();
     let count = leveled?;
@@ -151,14 +155,18 @@ pub(crate) fn settle(
 
 fn settle_each(pair: &mut Pair<'_>, context: &mut Context<'_>, open: &mut BTreeSet<String>) -> Result<u64, Error> {
     let (mut left, mut written) = (BTreeSet::new(), 0);
-    for id in std::mem::take(open) {
-        context.go_on()?;
-        match pair.level(&id, context)? {
-            Leveled::Same => {}
-            Leveled::Done => written += 1,
-            Leveled::NotYet(why) => {
-                tracing::debug!(id, why, "not brought over yet");
-                left.insert(id);
+    let ids: Vec<String> = std::mem::take(open).into_iter().collect();
+    for ids in ids.chunks(AHEAD) {
+        pair.read_ahead(ids)?;
+        for id in ids {
+            context.go_on()?;
+            match pair.level(id, context)? {
+                Leveled::Same => {}
+                Leveled::Done => written += 1,
+                Leveled::NotYet(why) => {
+                    tracing::debug!(id, why, "not brought over yet");
+                    left.insert(id.clone());
+                }
             }
         }
     }

@@ -1,5 +1,7 @@
 //! One milestone of the source made the same in the target: what catching up, comparing and moving back come down to.
 
+use std::collections::HashMap;
+
 use milescale_core::base::{Content, Side};
 use milescale_core::id::Id;
 use milescale_storage::error::{Problem, StoreError};
@@ -37,6 +39,8 @@ pub(crate) struct Pair<'a> {
     pub(crate) is_held: bool,
     /// What an old target holds by now and the source's ledger does not say yet.
     unnoted: Vec<(String, Option<Content>)>,
+    /// Bases of an old target that were read ahead, while their milestones are leveled.
+    ahead: HashMap<String, Option<Content>>,
 }
 
 /// Bases that are noted at once: a commit of so many takes no longer than that of one.
@@ -48,7 +52,7 @@ impl<'a> Pair<'a> {
         (target, to): (&'a mut dyn Store, Side),
         target_was_old: bool,
     ) -> Self {
-        Self { source, from, target, to, target_was_old, is_held: false, unnoted: Vec::new() }
+        Self { source, from, target, to, target_was_old, is_held: false, unnoted: Vec::new(), ahead: HashMap::new() }
     }
 
     /// Makes one milestone the same.
@@ -121,7 +125,25 @@ impl<'a> Pair<'a> {
         Ok(base.is_none_or(|base| base.text == wanted.text))
     }
 
+    /// Reads the bases of milestones that are leveled next, at once: each reading of the source may refuse somebody's write.
+    pub(crate) fn read_ahead(&mut self, ids: &[String]) -> Result<(), Error> {
+        self.ahead.clear();
+        if self.target_was_old {
+            let known = self.source.ledger()?.bases(self.to, ids)?;
+            self.ahead = ids.iter().map(|id| (id.clone(), known.get(id).map(|known| known.content))).collect();
+        }
+        Ok(())
+    }
+
+    /// Forgets them: once its milestone was leveled, a base is another one.
+    pub(crate) fn forget_ahead(&mut self) {
+        self.ahead.clear();
+    }
+
     fn base(&mut self, id: &Id) -> Result<Option<Content>, StoreError> {
+        if let Some(base) = self.ahead.get(id.as_str()) {
+            return Ok(*base);
+        }
         let mut known = self.source.ledger()?.bases(self.to, &[id.to_string()])?;
         Ok(known.remove(id.as_str()).map(|known| known.content))
     }
