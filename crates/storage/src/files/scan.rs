@@ -68,13 +68,14 @@ impl FileStore {
         let Some(Listing { files, folder }) = self.sorted()? else { return Ok(()) };
         let sizes = in_shares(files.len(), |numbers| {
             let size = |number: usize| {
-                let status = rustix::fs::statat(&folder, c_path(&files[number])?, AtFlags::SYMLINK_NOFOLLOW);
-                Ok(status.map_or(0, |status| u64::try_from(status.st_size).unwrap_or_default()))
+                let status = rustix::fs::statat(&folder, &*files[number], AtFlags::SYMLINK_NOFOLLOW);
+                // One that vanished since it was listed is not there: its new name is in the list too, or in the next one.
+                status.ok().map(|status| u64::try_from(status.st_size).unwrap_or_default())
             };
-            numbers.map(size).collect::<Vec<io::Result<u64>>>()
+            numbers.map(size).collect::<Vec<Option<u64>>>()
         });
         for (path, size) in files.iter().zip(sizes.into_iter().flatten()) {
-            if visit(path, size.unwrap_or_default()).is_break() {
+            if size.is_some_and(|size| visit(path, size).is_break()) {
                 break;
             }
         }

@@ -202,6 +202,7 @@ impl Index {
         let mut known = Known::since(Changes::begin(&mut self.sqlite)?);
         let (workspace, mut after) = (&self.workspace, None);
         self.sqlite.pages(
+            ROWS,
             async |connection| {
                 let rows = page(connection, after).await?;
                 after = rows.last().map(|(number, ..)| *number);

@@ -49,6 +49,7 @@ fn send_wanted(
 ) -> Result<(), StoreError> {
     let mut after = i64::MIN;
     sqlite.pages(
+        1,
         async |connection| {
             let (rows, last) = list_page(connection, wanted, after).await?;
             after = last.unwrap_or(after);

@@ -71,6 +71,7 @@ impl Changes {
         }
         let (mut changed, mut nameless, mut to) = (BTreeSet::new(), false, since);
         sqlite.pages(
+            ENTRIES,
             async |connection| {
                 let select = "SELECT number, CAST(id AS BLOB), typeof(id) = 'text' FROM milescale_changes
                               WHERE number > ? ORDER BY number LIMIT ?";

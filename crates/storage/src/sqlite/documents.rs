@@ -249,6 +249,7 @@ impl Store for SqliteStore {
         self.open(Make::Never)?;
         let (mut ids, mut after) = (Vec::new(), None::<Vec<u8>>);
         self.sqlite.pages(
+            KEYS,
             async |connection| {
                 let select = format!("SELECT CAST(id AS BLOB) FROM milestones WHERE {}", range("id", after.as_deref()));
                 let query = sqlx::query(AssertSqlSafe(select)).bind(after.as_deref().unwrap_or_default()).bind(KEYS);

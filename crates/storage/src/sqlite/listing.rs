@@ -49,6 +49,7 @@ impl SqliteStore {
     fn send_wanted(&mut self, wanted: &Wanted, sender: &SyncSender<Vec<Row>>) -> Result<(), StoreError> {
         let (mut after, mut limit) = (None::<Vec<u8>>, FIRST);
         self.sqlite.pages(
+            1,
             async |connection| {
                 let started = Instant::now();
                 let Some(last) = last_of_page(connection, after.as_deref(), limit).await? else {

@@ -227,9 +227,11 @@ impl Sqlite {
         let _ = self.run(async |connection| sqlx::query("ROLLBACK").execute(connection).await);
     }
 
-    /// Reads page after page until one is empty, with pauses in between so that other programs get their turn.
+    /// Reads page after page until one has less than `full`, with pauses in between so that other programs get their turn. The
+    /// end is the first page that is not full, not an empty one: who writes all the time would keep pages from being empty.
     pub(crate) fn pages<R>(
         &mut self,
+        full: i64,
         mut page: impl AsyncFnMut(&mut SqliteConnection) -> Result<Vec<R>, sqlx::Error>,
         mut each: impl FnMut(R) -> std::ops::ControlFlow<()>,
     ) -> Result<(), StoreError> {
@@ -237,13 +239,14 @@ impl Sqlite {
             let started = Instant::now();
             let rows = self.run(async |connection| Patient(Box::pin(page(connection))).await)?;
             let took = started.elapsed();
-            if rows.is_empty() {
-                return Ok(());
-            }
+            let is_last = i64::try_from(rows.len()).is_ok_and(|count| count < full);
             for row in rows {
                 if each(row).is_break() {
                     return Ok(());
                 }
+            }
+            if is_last {
+                return Ok(());
             }
             if self.others == Others::MayWrite {
                 let pause = self.pace.pause(&self.path, took, started);

@@ -32,6 +32,7 @@ impl SqliteStore {
     pub(super) fn rows(&mut self, kept: Kept, mut each: impl FnMut(Row) -> ControlFlow<()>) -> Result<(), StoreError> {
         let (mut after, limit) = (None::<Vec<u8>>, self.sqlite.page());
         self.sqlite.pages(
+            limit,
             async |connection| {
                 let rows = page(connection, kept, after.as_deref(), limit).await?;
                 after = rows.last().map(|row| row.id.clone());
