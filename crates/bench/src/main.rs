@@ -1,7 +1,8 @@
 //! `milescale-bench`: what milescale costs, measured beside the least that the same work could cost.
 //!
 //! `milescale-bench BINARY [--quick] [--only ROWS] [--output FILE]` measures everything in one run, medians of at least five,
-//! prints a table and writes it. `--quick` takes tiny sizes: that the measurements run, not what they say.
+//! prints a table and writes it into a page, between two marks: what people wrote around it stays. `--quick` takes tiny
+//! sizes: that the measurements run, not what they say.
 #![allow(clippy::print_stdout, clippy::print_stderr, reason = "a program for developers")]
 #![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic, reason = "a step that fails is no measurement")]
 #![allow(clippy::unchecked_time_subtraction, reason = "clocks that go backwards are no measurement")]
@@ -42,11 +43,13 @@ fn main() -> ExitCode {
         return ExitCode::from(2);
     };
     let mut run = Run::new(&binary, quick, only);
+    let head = machine::describe();
     measure(&mut run);
-    let text = run.table.text(&machine::describe());
+    let text = run.table.text(&head);
     println!("{text}");
     if let Some(output) = output {
-        std::fs::write(output, text).unwrap();
+        let page = std::fs::read_to_string(&output).unwrap_or_default();
+        std::fs::write(output, table::in_page(&page, &text)).unwrap();
     }
     ExitCode::SUCCESS
 }

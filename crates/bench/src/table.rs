@@ -58,3 +58,25 @@ impl Table {
         text
     }
 }
+
+const BEGIN: &str = "<!-- measured -->\n";
+const END: &str = "<!-- /measured -->\n";
+
+/// A page with another table between its marks; a page without them is the table alone.
+pub(crate) fn in_page(page: &str, table: &str) -> String {
+    let around = page.split_once(BEGIN).and_then(|(before, rest)| Some((before, rest.split_once(END)?.1)));
+    let (before, after) = around.unwrap_or_default();
+    format!("{before}{BEGIN}{table}{END}{after}")
+}
+
+#[cfg(test)]
+mod tests {
+    use super::in_page;
+
+    #[test]
+    fn what_people_wrote_around_a_table_stays() {
+        let page = in_page("", "one\n");
+        let page = format!("# Costs\n{page}\nWhy.\n");
+        assert_eq!(in_page(&page, "two\n"), page.replace("one", "two"));
+    }
+}
