@@ -3,6 +3,7 @@
 use std::fs;
 use std::os::unix::fs::{PermissionsExt, symlink};
 use std::process::Command;
+use std::time::{Duration, SystemTime};
 
 use milescale_testkit::{Workspace, until};
 
@@ -170,4 +171,27 @@ fn unreadable_files_count_and_unreadable_folders_make_figures_stale_needs_root()
     mode("active/sub", 0o755);
     workspace.until_event("source_recovered", 1);
     daemon.until("stale", false);
+}
+
+#[test]
+fn somebody_elses_files_are_read_all_the_same_needs_root() {
+    let mut workspace = workspace();
+    let _binary = as_somebody_else(&mut workspace);
+    // They are root's, and readable: the system keeps its note of when they were read.
+    workspace.write("active/a.yaml", GOOD);
+    workspace.write("active/b.yaml", GOOD);
+    workspace.daemon(["--interval", "86400"]).until("kiro_enabled_count", 2);
+}
+
+#[cfg(target_os = "linux")]
+#[test]
+fn reading_milestones_leaves_no_note_of_it_on_the_disk() {
+    let workspace = workspace();
+    workspace.write("active/a.yaml", GOOD);
+    let path = workspace.path("active/a.yaml");
+    let long_ago = SystemTime::UNIX_EPOCH + Duration::from_secs(1_000_000_000);
+    fs::File::open(&path).unwrap().set_times(fs::FileTimes::new().set_accessed(long_ago)).unwrap();
+    workspace.daemon(["--interval", "86400"]).until("kiro_enabled_count", 1);
+    assert_eq!(workspace.run(["milestone", "list"]).code, 0);
+    assert_eq!(path.metadata().unwrap().accessed().unwrap(), long_ago);
 }

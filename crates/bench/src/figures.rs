@@ -44,9 +44,8 @@ pub(crate) fn ratio(one: Duration, other: Duration) -> f64 {
 }
 
 /// The exponent with which a cost grows with a size: the slope through the logarithms.
-pub(crate) fn exponent(points: &[(usize, Duration)]) -> f64 {
-    let points: Vec<(f64, f64)> =
-        points.iter().map(|(size, time)| ((*size as f64).ln(), time.as_secs_f64().ln())).collect();
+pub(crate) fn exponent(points: &[(usize, f64)]) -> f64 {
+    let points: Vec<(f64, f64)> = points.iter().map(|(size, cost)| ((*size as f64).ln(), cost.ln())).collect();
     let count = points.len() as f64;
     let (x, y) = (points.iter().map(|it| it.0).sum::<f64>() / count, points.iter().map(|it| it.1).sum::<f64>() / count);
     let above: f64 = points.iter().map(|it| (it.0 - x) * (it.1 - y)).sum();

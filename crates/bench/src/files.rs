@@ -188,17 +188,8 @@ fn quiet_cycle(run: &mut Run, workspace: &Workspace) {
     );
     let resident = idle::resident(daemon.pid());
     let small = make(&run.binary, run.size(100).min(100));
-    let beside = small.daemon(["--interval", "86400"]);
-    run.settle();
-    let least = idle::resident(beside.pid());
+    let least = small_memory(run, &small, "file");
     let each = (resident.saturating_sub(least)) as f64 / count as f64;
-    run.table.row(
-        "memory at 100 milestones, `file`",
-        format!("{:.1} MB", least as f64 / 1e6),
-        "8 MB",
-        Judged::of(least <= 8_000_000),
-        "resident, all threads; no child processes".to_owned(),
-    );
     run.table.row(
         &format!("memory a milestone beyond that, {count} files"),
         format!("{each:.0} bytes"),
@@ -206,4 +197,25 @@ fn quiet_cycle(run: &mut Run, workspace: &Workspace) {
         Judged::of(each <= 150.0),
         format!("resident {:.1} MB after {} cycles", resident as f64 / 1e6, cycles),
     );
+    for (backend, name) in [("hybrid", "hybrid"), ("database", "database on SQLite")] {
+        let moved = small.run(["migrate", backend, "--yes"]);
+        assert_eq!(moved.code, 0, "{}", moved.err);
+        small_memory(run, &small, name);
+    }
+}
+
+/// What a daemon takes that looks after a hundred milestones on some backend.
+fn small_memory(run: &mut Run, workspace: &Workspace, backend: &str) -> u64 {
+    let daemon = workspace.daemon(["--interval", "86400"]);
+    run.settle();
+    let resident = idle::resident(daemon.pid());
+    run.table.row(
+        &format!("memory at 100 milestones, `{backend}`"),
+        format!("{:.1} MB", resident as f64 / 1e6),
+        "8 MB",
+        Judged::of(resident <= 8_000_000),
+        "resident, all threads; no child processes".to_owned(),
+    );
+    daemon.stop();
+    resident
 }

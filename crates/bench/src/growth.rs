@@ -13,10 +13,11 @@ use milescale_storage::workspace::Workspace as Folder;
 use milescale_testkit::{Postgres, Workspace};
 
 use crate::figures::{exponent, median, shown, timed};
+use crate::idle::resident;
 use crate::moves::{config, migrate, reset};
 use crate::run::Run;
 use crate::table::Judged;
-use crate::workspace::{id, make};
+use crate::workspace::{id, make, text};
 
 /// Sizes; the last one for files and databases only.
 const SIZES: &[usize] = &[1_000, 10_000, 100_000, 1_000_000];
@@ -24,15 +25,42 @@ const SIZES: &[usize] = &[1_000, 10_000, 100_000, 1_000_000];
 /// A steeper line is not linear.
 const LINEAR: f64 = 1.05;
 
+/// What something costs.
+#[derive(Clone, Copy)]
+enum Cost {
+    Time(Duration),
+    Bytes(u64),
+}
+
+impl Cost {
+    fn number(self) -> f64 {
+        match self {
+            Self::Time(time) => time.as_secs_f64(),
+            Self::Bytes(bytes) => bytes as f64,
+        }
+    }
+
+    fn shown(self) -> String {
+        match self {
+            Self::Time(time) => shown(time),
+            Self::Bytes(bytes) => format!("{:.1} MB", bytes as f64 / 1e6),
+        }
+    }
+}
+
 /// Points by what they are of, in the order in which they came.
 #[derive(Default)]
-struct Points(Vec<(String, Vec<(usize, Duration)>)>);
+struct Points(Vec<(String, Vec<(usize, Cost)>)>);
 
 impl Points {
     fn add(&mut self, what: &str, size: usize, took: Duration) {
+        self.add_cost(what, size, Cost::Time(took));
+    }
+
+    fn add_cost(&mut self, what: &str, size: usize, cost: Cost) {
         match self.0.iter_mut().find(|(name, _)| name == what) {
-            Some((_, points)) => points.push((size, took)),
-            None => self.0.push((what.to_owned(), vec![(size, took)])),
+            Some((_, points)) => points.push((size, cost)),
+            None => self.0.push((what.to_owned(), vec![(size, cost)])),
         }
     }
 }
@@ -56,8 +84,9 @@ pub(crate) fn measure(run: &mut Run) {
         fs::remove_dir_all(workspace.root().join(".milestones")).unwrap();
     }
     for (what, points) in points.0 {
-        let slope = exponent(&points);
-        let each: Vec<_> = points.iter().map(|(size, time)| format!("{size}: {}", shown(*time))).collect();
+        let numbers: Vec<_> = points.iter().map(|(size, cost)| (*size, cost.number())).collect();
+        let slope = exponent(&numbers);
+        let each: Vec<_> = points.iter().map(|(size, cost)| format!("{size}: {}", cost.shown())).collect();
         run.table.row(
             &format!("growth: {what}"),
             format!("n^{slope:.2}"),
@@ -82,6 +111,16 @@ fn files(points: &mut Points, workspace: &Workspace, size: usize, times: usize) 
     let mut store = fresh();
     look(&mut store);
     points.add("look at unchanged files", size, several(times, || look(&mut store)));
+    let (path, mut number) = (workspace.path(format!("active/{}.yaml", id(0))), 0);
+    let changed = || {
+        number += 1;
+        workspace.save(format!("active/{}.yaml", id(0)), text(number));
+        timed(|| store.survey(&Extent::Paths(vec![path.clone()]), SystemTime::now()).unwrap())
+    };
+    points.add("look at one changed file", size, several(9, changed));
+    let daemon = workspace.daemon(["--interval", "86400"]);
+    points.add_cost("memory of the daemon, files", size, Cost::Bytes(resident(daemon.pid())));
+    daemon.stop();
 }
 
 /// What the verbs of a store cost, and its first look.
@@ -106,16 +145,19 @@ fn moved(
     (configuration, arguments): (&str, &[&str]),
     undo: impl Fn(),
 ) {
-    let (mut all, mut comparing) = (Vec::new(), Vec::new());
+    let (mut all, mut comparing, mut paused) = (Vec::new(), Vec::new(), Vec::new());
     for _ in 0..times {
         undo();
         reset(run, workspace, configuration);
         let moved = migrate(workspace, arguments);
         all.push(moved.all);
         comparing.push(moved.comparing);
+        // To a millisecond, and never nothing.
+        paused.push(moved.paused.max(Duration::from_millis(1)));
     }
     points.add(what, size, median(all));
     points.add(&format!("{what}, comparing"), size, median(comparing));
+    points.add(&format!("{what}, the verbs' pause"), size, median(paused));
 }
 
 fn hybrid(run: &Run, points: &mut Points, workspace: &Workspace, size: usize, times: usize) {

@@ -5,6 +5,7 @@ use std::process::{Child, Command, Stdio};
 use std::thread::sleep;
 use std::time::Duration;
 
+use jiff::Timestamp;
 use milescale_daemon::config::Environment;
 use milescale_daemon::{Engine, Mode, Patience};
 use milescale_sensing::watch::Hints;
@@ -12,9 +13,10 @@ use milescale_storage::workspace::Workspace as Folder;
 
 use crate::figures::{ratio, shown, side_by_side, timed};
 use crate::files::cpu;
+use crate::log::line;
 use crate::run::{Run, ended};
 use crate::table::Judged;
-use crate::workspace::make;
+use crate::workspace::{id, make, text};
 
 /// Bytes of a process that are in memory.
 pub(crate) fn resident(pid: u32) -> u64 {
@@ -90,7 +92,7 @@ fn idle(run: &mut Run) {
     let theirs = others.iter().map(|other| (other.name, other.child.id()));
     let pids: Vec<(&str, u32)> = std::iter::once(("milescale", daemon.pid())).chain(theirs).collect();
     let before: Vec<Duration> = pids.iter().map(|(_, pid)| cpu(*pid)).collect();
-    sleep(Duration::from_secs(seconds));
+    let day = lively(run, seconds);
     let used: Vec<Duration> = pids.iter().zip(before).map(|((_, pid), before)| cpu(*pid) - before).collect();
     let part = used[0].as_secs_f64() / seconds as f64 * 100.0;
     let least = used[1..].iter().min().copied().unwrap_or(Duration::MAX);
@@ -107,6 +109,47 @@ fn idle(run: &mut Run) {
         format!("in {seconds} s: {}", told.join("; ")),
     );
     daemon.stop();
+    let Day { cycles, early, late } = day;
+    run.table.row(
+        "memory over as many cycles as a day has, in each a changed milestone and new storage events",
+        format!("{:+} kB", (late.cast_signed() - early.cast_signed()) / 1024),
+        "flat",
+        Judged::of(late <= early + early / 50),
+        format!(
+            "{cycles} cycles; {:.2} MB after a fifth of them, {:.2} MB at the end",
+            early as f64 / 1e6,
+            late as f64 / 1e6
+        ),
+    );
+}
+
+/// What a daemon that has something to do in each cycle takes of memory, after a fifth of its cycles and at their end.
+struct Day {
+    cycles: usize,
+    early: u64,
+    late: u64,
+}
+
+/// Lets a daemon go round once a second, for so long.
+fn lively(run: &Run, seconds: u64) -> Day {
+    let workspace = make(&run.binary, run.size(1000));
+    let daemon = workspace.daemon(["--interval", "1"]);
+    let before = workspace.events_named("scale_status").len();
+    let mut early = 0;
+    for second in 0..seconds {
+        let number = usize::try_from(second).unwrap();
+        workspace.save(format!("active/{}.yaml", id(number % 20)), text(number));
+        let lines: String = (0..10).map(|at| line(number * 10 + at, Timestamp::now())).collect();
+        workspace.append("logs/storage-events.jsonl", lines);
+        sleep(Duration::from_secs(1));
+        if second == seconds / 5 {
+            early = resident(daemon.pid());
+        }
+    }
+    let late = resident(daemon.pid());
+    let cycles = workspace.events_named("scale_status").len() - before;
+    daemon.stop();
+    Day { cycles, early, late }
 }
 
 /// Starts a daemon whose configuration lies in a folder of its own, if it is installed.

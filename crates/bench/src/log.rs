@@ -12,7 +12,8 @@ use crate::figures::{median, ratio, shown, side_by_side, timed};
 use crate::run::Run;
 use crate::table::Judged;
 
-fn line(number: usize, at: Timestamp) -> String {
+/// A storage event.
+pub(crate) fn line(number: usize, at: Timestamp) -> String {
     let operation = ["read", "write", "query"][number % 3];
     format!(
         "{{\"timestamp\":\"{}\",\"event\":\"performance_metric\",\"milestone_id\":\"milestone-{:07}\",\"user\":\"user-{}\",\"backend\":\

@@ -25,7 +25,7 @@ pub(crate) struct Moved {
     pub(crate) all: Duration,
     copying: Duration,
     pub(crate) comparing: Duration,
-    paused: Duration,
+    pub(crate) paused: Duration,
 }
 
 pub(crate) fn measure(run: &mut Run) {

@@ -33,12 +33,18 @@ impl Columns {
     /// Reads them off a document's root.
     pub fn of<'a>(id: &str, root: impl Tree<'a>) -> Self {
         let text = |key: &str| root.get(key).and_then(Tree::text).map(Cow::into_owned);
-        let start = || root.get("timeline")?.get("estimated_start")?.text();
+        let start = || root.get("timeline")?.get("estimated_start")?.text().map(Cow::into_owned);
+        Self::of_texts(id, [text("title"), text("status"), text("priority"), text("created_at").or_else(start)])
+    }
+
+    /// Makes them of a document's texts: title, status, priority, and what says when it came to be.
+    pub fn of_texts(id: &str, texts: [Option<String>; 4]) -> Self {
+        let [title, status, priority, created_at] = texts;
         Self {
-            title: text("title").unwrap_or_else(|| id.to_owned()),
-            status: text("status"),
-            priority: text("priority").unwrap_or_else(|| DEFAULT_PRIORITY.to_owned()),
-            created_at: text("created_at").or_else(|| start().map(Cow::into_owned)).as_deref().and_then(instant),
+            title: title.unwrap_or_else(|| id.to_owned()),
+            status,
+            priority: priority.unwrap_or_else(|| DEFAULT_PRIORITY.to_owned()),
+            created_at: created_at.as_deref().and_then(instant),
         }
     }
 

@@ -98,11 +98,18 @@ fn too_large(limit: u64) -> io::Error {
 #[derive(Debug)]
 pub struct Reader {
     buffer: Vec<u8>,
+    /// What keeps the system from writing down that a file was read: each note is a change of an inode, for nothing.
+    unnoted: OFlags,
 }
+
+#[cfg(target_os = "linux")]
+const UNNOTED: OFlags = OFlags::NOATIME;
+#[cfg(not(target_os = "linux"))]
+const UNNOTED: OFlags = OFlags::empty();
 
 impl Default for Reader {
     fn default() -> Self {
-        Self { buffer: vec![0; 32 << 10] }
+        Self { buffer: vec![0; 32 << 10], unnoted: UNNOTED }
     }
 }
 
@@ -113,7 +120,13 @@ impl Reader {
     /// As [`read_regular`].
     pub fn read(&mut self, folder: impl AsFd, name: &CStr, limit: u64) -> io::Result<(&[u8], Stamp)> {
         let flags = OFlags::RDONLY | OFlags::CLOEXEC | flags(Symlinks::Refuse);
-        let file = match rustix::fs::openat(folder, name, flags, Mode::empty()) {
+        let mut opened = rustix::fs::openat(&folder, name, flags | self.unnoted, Mode::empty());
+        // Of somebody else's files the system keeps its notes.
+        if opened.as_ref().err() == Some(&Errno::PERM) && !self.unnoted.is_empty() {
+            self.unnoted = OFlags::empty();
+            opened = rustix::fs::openat(&folder, name, flags, Mode::empty());
+        }
+        let file = match opened {
             Err(Errno::LOOP) => return Err(io::Error::new(io::ErrorKind::InvalidInput, SYMLINK)),
             other => other?,
         };

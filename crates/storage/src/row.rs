@@ -68,15 +68,6 @@ impl Row {
         wanted.takes(&milestone).then(|| Outline::of(milestone))
     }
 
-    /// The outline of a row that can be read, with the columns that were read of its data; its place is not told.
-    pub(crate) fn outline(self, columns: impl FnOnce(&str) -> Columns) -> Outline {
-        let id = String::from_utf8_lossy(&self.id).into_owned();
-        let mut columns = columns(&id);
-        columns.created_at = columns.created_at.or_else(|| self.created_at.as_deref().and_then(instant));
-        let updated_at = self.updated_at.as_deref().and_then(instant);
-        Outline { id, columns, updated_at, place: String::new(), flaw: None }
-    }
-
     /// What it adds to the figures.
     pub(crate) fn adds(&self) -> Adds {
         match value(self.data.as_deref().unwrap_or_default()) {

@@ -5,6 +5,7 @@ use std::time::{Duration, SystemTime};
 
 use milescale_core::digest::Digest;
 
+use super::walk::{ByName, by_name};
 use super::{FileStore, Overwritten, review};
 use crate::store::{Draft, Extent, Occasion, Seen, Store};
 use crate::workspace::Workspace;
@@ -322,4 +323,35 @@ fn what_was_just_written_or_cannot_be_read_is_read_again_after_a_restart() {
     let mut again = bench.again();
     assert_eq!(later_look(&mut again), (2, (7, 6, 6)));
     assert_eq!(again.flawed().len(), 1, "what a person should know is known again");
+}
+
+#[test]
+fn an_id_is_found_by_its_name_where_no_other_file_can_have_it() {
+    let bench = Bench::new();
+    for name in ["a.yaml", "B.yaml", "c.yml", "ä.yaml", "target"] {
+        bench.write(name, KIRO);
+    }
+    symlink(bench.path("target"), bench.path("link.yaml")).unwrap();
+    let active = bench.path("");
+    let by_name = |id: &str| by_name(&active, id);
+    let listed = |id: &str| bench.store.find(&id.parse().unwrap()).unwrap();
+    if by_name("a") != ByName::Unclear {
+        assert_eq!(by_name("a"), ByName::File(bench.path("a.yaml")));
+        for id in ["b", "c", "link", "target"] {
+            assert_eq!(by_name(id), ByName::Nothing, "{id}");
+        }
+    }
+    assert_eq!(by_name("ä"), ByName::Unclear, "a name that may be spelled in several ways");
+    assert_eq!(
+        (listed("a"), listed("b"), listed("ä")),
+        (vec![bench.path("a.yaml")], vec![], vec![bench.path("ä.yaml")])
+    );
+    // One name for both cases, as where letters are not told apart.
+    fs::hard_link(bench.path("a.yaml"), bench.path("A.YAML")).unwrap();
+    assert_eq!((by_name("a"), listed("a")), (ByName::Unclear, vec![bench.path("a.yaml")]));
+    bench.write("sub/a.yaml", KIRO);
+    bench.write("sub/deep/d.yaml", KIRO);
+    assert_eq!(by_name("B"), ByName::Unclear, "there is a folder");
+    assert_eq!(listed("a"), [bench.path("a.yaml"), bench.path("sub/a.yaml")]);
+    assert_eq!((listed("d"), listed("B")), (vec![bench.path("sub/deep/d.yaml")], vec![bench.path("B.yaml")]));
 }

@@ -12,7 +12,8 @@ use std::time::Duration;
 use milescale_core::digest::Digest;
 use milescale_core::id::Id;
 
-use super::{FileStore, displaced, id_of, walk};
+use super::walk::{self, ByName};
+use super::{FileStore, displaced, id_of};
 use crate::durable;
 use crate::error::{Problem, StoreError};
 use crate::lock::{self, Held, Share};
@@ -32,6 +33,11 @@ impl FileStore {
     /// # Errors
     /// When folders cannot be read.
     pub(super) fn find(&self, id: &Id) -> Result<Vec<PathBuf>, StoreError> {
+        match walk::by_name(&self.active, id.as_str()) {
+            ByName::File(path) => return Ok(vec![path]),
+            ByName::Nothing => return Ok(Vec::new()),
+            ByName::Unclear => {}
+        }
         let files = walk::milestone_files(&self.workspace)?.unwrap_or_default();
         let mut found: Vec<_> =
             files.iter().filter(|path| id_of(path) == id.as_str()).map(|path| self.active.join(path)).collect();

@@ -152,6 +152,54 @@ pub(super) fn open(active: &Path, inside: &Path) -> io::Result<OwnedFd> {
     }
 }
 
+/// What the name of an id tells.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(super) enum ByName {
+    /// This is its only file.
+    File(PathBuf),
+    /// It has none.
+    Nothing,
+    /// Only a listing tells.
+    Unclear,
+}
+
+/// The file that an id names in `active/`, where no other one can be its: there are no folders, and letters are told apart.
+pub(super) fn by_name(active: &Path, id: &str) -> ByName {
+    // Names that are not ASCII may be one file's in several spellings.
+    let folder = open(active, Path::new("")).ok().filter(|folder| id.is_ascii() && is_flat(folder));
+    let Some(folder) = folder else { return ByName::Unclear };
+    let status = |name: &str| rustix::fs::statat(&folder, name, AtFlags::SYMLINK_NOFOLLOW);
+    let name = format!("{id}.yaml");
+    let there = match status(&name) {
+        Ok(there) => there,
+        Err(rustix::io::Errno::NOENT) => return ByName::Nothing,
+        Err(_) => return ByName::Unclear,
+    };
+    let other_case =
+        |letter: char| if letter.is_lowercase() { letter.to_ascii_uppercase() } else { letter.to_ascii_lowercase() };
+    let spelled_otherwise = status(&name.chars().map(other_case).collect::<String>());
+    if spelled_otherwise.is_ok_and(|it| (it.st_dev, it.st_ino) == (there.st_dev, there.st_ino)) {
+        return ByName::Unclear;
+    }
+    let is_file = FileType::from_raw_mode(there.st_mode) == FileType::RegularFile;
+    if is_file { ByName::File(active.join(name)) } else { ByName::Nothing }
+}
+
+/// Whether a folder certainly has no folders in it: some file systems of Linux (ext2 to ext4, XFS, tmpfs) count those in the
+/// folder's links.
+#[cfg(target_os = "linux")]
+fn is_flat(folder: &OwnedFd) -> bool {
+    const COUNTING: [u64; 3] = [0xef53, 0x5846_5342, 0x0102_1994];
+    let kind = rustix::fs::fstatfs(folder).ok().and_then(|it| u64::try_from(it.f_type).ok());
+    kind.is_some_and(|kind| COUNTING.contains(&(kind & 0xffff_ffff)))
+        && rustix::fs::fstat(folder).is_ok_and(|status| status.st_nlink == 2)
+}
+
+#[cfg(not(target_os = "linux"))]
+fn is_flat(_: &OwnedFd) -> bool {
+    false
+}
+
 /// The milestone files below `active/`, relative to it; `None` where there is no such folder.
 ///
 /// # Errors

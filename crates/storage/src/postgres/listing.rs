@@ -1,48 +1,80 @@
 //! Lists and searches: the server leaves out what is certain not to be wanted, and what is left is judged as it is everywhere.
 
-use milescale_core::milestone::{Columns, DEFAULT_PRIORITY};
-use milescale_core::value::Value;
-use tokio_postgres::types::{ToSql, Type};
-use tokio_postgres::{Client, Error};
+use std::error::Error as StdError;
+use std::pin::pin;
 
+use futures_util::TryStreamExt;
+use jiff::Timestamp;
+use milescale_core::milestone::{Columns, DEFAULT_PRIORITY};
+use milescale_core::timestamp;
+use tokio_postgres::types::{FromSql, ToSql, Type};
+use tokio_postgres::{Client, Error, Row as Found};
+
+use super::PostgresStore;
 use super::documents::{Table, row, time};
-use super::schema::ACTIVE;
+use super::schema::{ACTIVE, FLAWED};
+use crate::error::StoreError;
 use crate::outline::{Needle, Outline, Wanted};
-use crate::row::Row;
+use crate::row::{Row, outlines, place};
 use crate::threads::in_threads;
 
-/// The keys that a list shows, in the order in which they are read.
-const SHOWN: [&str; 4] = ["title", "status", "priority", "created_at"];
+impl PostgresStore {
+    /// Hands over what is wanted, by the bytes of ids as files are, whatever the server's order of letters.
+    pub(super) fn list_wanted(&mut self, wanted: &Wanted, visit: &mut dyn FnMut(Outline)) -> Result<(), StoreError> {
+        let shown = self.connection.shown().to_owned();
+        let mut listed = if let Some(needle) = &wanted.text {
+            let rows = self.read(async |client, table| Ok(table.search(client, needle).await?))?;
+            outlines(rows, &shown, wanted)
+        } else {
+            self.read(async |client, table| Ok(table.list(client, &shown, wanted).await?))?
+        };
+        listed.sort_unstable_by(|one, other| one.id.cmp(&other.id));
+        listed.into_iter().for_each(visit);
+        Ok(())
+    }
+}
 
 impl Table {
-    /// What a list shows of the rows that may be wanted: outlines of those that are objects, and the others as they are.
-    pub(super) async fn list(&self, client: &Client, wanted: &Wanted) -> Result<Vec<Result<Outline, Row>>, Error> {
-        let shown = SHOWN.map(|key| format!("(data->'{key}')::text")).join(", ");
+    /// The outlines of the rows that are wanted, in no order: they are made while the server looks for the next ones.
+    async fn list(&self, client: &Client, shown: &str, wanted: &Wanted) -> Result<Vec<Outline>, Error> {
         let select = format!(
-            "SELECT id::text, CASE WHEN jsonb_typeof(data) = 'object' THEN NULL ELSE coalesce(data::text, '') END, {}, {}, \
-             NULL::bytea, NULL::text, {shown}, (data->'timeline'->'estimated_start')::text FROM {}milestones \
-             WHERE ($1 IS NULL OR data->>'status' = $1) AND ($1 IS NOT NULL OR $3 OR {ACTIVE}) \
-             AND ($2 IS NULL OR $2 = '{DEFAULT_PRIORITY}' OR data->>'priority' = $2) ORDER BY id",
-            time("created_at"),
-            time("updated_at"),
+            "SELECT id::text, created_at::timestamp, updated_at::timestamp, {FLAWED}, data->>'title', data->>'status', \
+             data->>'priority', coalesce(nullif(data->>'created_at', ''), data->'timeline'->>'estimated_start') \
+             FROM {}milestones WHERE ($1 IS NULL OR data->>'status' = $1) AND ($1 IS NOT NULL OR $3 OR {ACTIVE}) \
+             AND ($2 IS NULL OR $2 = '{DEFAULT_PRIORITY}' OR data->>'priority' = $2)",
             self.prefix
         );
         let Wanted { status, priority, all, .. } = wanted;
         let values: [(&(dyn ToSql + Sync), Type); 3] =
             [(status, Type::TEXT), (priority, Type::TEXT), (all, Type::BOOL)];
-        in_threads(client.query_typed(&select, &values).await?, |row| listed(&row)).into_iter().collect()
+        let (mut outlines, mut unclear) = (Vec::new(), Vec::new());
+        let mut rows = pin!(client.query_typed_raw(&select, values).await?);
+        while let Some(found) = rows.try_next().await? {
+            match listed(&found, shown)? {
+                Ok(outline) => outlines.extend(wanted.takes_columns(&outline.columns).then_some(outline)),
+                Err(id) => unclear.push(id),
+            }
+        }
+        if !unclear.is_empty() {
+            let rows = self.rows(client, &unclear).await?;
+            outlines.extend(in_threads(rows, |row| row.found(shown, wanted)).into_iter().flatten());
+        }
+        Ok(outlines)
+    }
+
+    /// The rows with these ids, without their kept texts.
+    async fn rows(&self, client: &Client, ids: &[String]) -> Result<Vec<Row>, Error> {
+        let select = format!("{} WHERE m.id = ANY($1)", self.select_data());
+        client.query_typed(&select, &[(&ids, Type::TEXT_ARRAY)]).await?.iter().map(row).collect()
     }
 
     /// The rows in which a needle may stand, without their kept texts.
-    pub(super) async fn search(&self, client: &Client, needle: &Needle) -> Result<Vec<Row>, Error> {
+    async fn search(&self, client: &Client, needle: &Needle) -> Result<Vec<Row>, Error> {
         // Without a collation the server's letters are ASCII's, whatever its locale.
         let is_not_ascii = |text: &str| format!("octet_length({text}) <> length({text})");
         let select = format!(
-            "SELECT m.id::text, m.data::text, {}, {}, NULL::bytea, NULL::text FROM {}milestones m WHERE $1 IS NULL \
-             OR (m.data::text COLLATE \"C\") ILIKE $1 OR (m.id COLLATE \"C\") ILIKE $1 {} ORDER BY m.id",
-            time("m.created_at"),
-            time("m.updated_at"),
-            self.prefix,
+            "{} WHERE $1 IS NULL OR (m.data::text COLLATE \"C\") ILIKE $1 OR (m.id COLLATE \"C\") ILIKE $1 {}",
+            self.select_data(),
             if needle.has_strange_capitals() {
                 format!("OR {} OR {}", is_not_ascii("m.data::text"), is_not_ascii("m.id"))
             } else {
@@ -50,29 +82,60 @@ impl Table {
             }
         );
         let pattern = needle.pattern('\\');
-        in_threads(client.query_typed(&select, &[(&pattern, Type::TEXT)]).await?, |found| row(&found))
-            .into_iter()
-            .collect()
+        let rows = client.query_typed(&select, &[(&pattern, Type::TEXT)]).await?;
+        in_threads(rows, |found| row(&found)).into_iter().collect()
+    }
+
+    fn select_data(&self) -> String {
+        format!(
+            "SELECT m.id::text, m.data::text, {}, {}, NULL::bytea, NULL::text FROM {}milestones m",
+            time("m.created_at"),
+            time("m.updated_at"),
+            self.prefix
+        )
     }
 }
 
-/// The outline of a row, but for its place; of one that is no object the row.
-fn listed(found: &tokio_postgres::Row) -> Result<Result<Outline, Row>, Error> {
-    let whole = row(found)?;
-    if whole.data.is_some() {
-        return Ok(Err(whole));
+/// The outline of a row; of one whose data is no object, or may have a list or a mapping where a text is to be shown, its id.
+fn listed(found: &Found, shown: &str) -> Result<Result<Outline, String>, Error> {
+    let (id, is_flawed): (String, bool) = (found.try_get(0)?, found.try_get(3)?);
+    let mut texts = [None, None, None, None];
+    for (number, text) in texts.iter_mut().enumerate() {
+        *text = found.try_get::<_, Option<String>>(4 + number)?.filter(|text| !text.is_empty());
     }
-    // As if they were all of the document: what stands elsewhere in it is not shown.
-    let value = |at: usize| -> Result<Value, Error> {
-        let text: Option<&str> = found.try_get(at)?;
-        Ok(text.and_then(|text| Value::from_json(text).ok()).unwrap_or(Value::Null))
+    // `->>` gives a list as its JSON, and a text that looks like one as it is.
+    if is_flawed || texts.iter().flatten().any(|text| text.starts_with(['[', '{'])) {
+        return Ok(Err(id));
+    }
+    let time = |at: usize| -> Result<Option<String>, Error> {
+        let time: Option<Microseconds> = found.try_get(at)?;
+        Ok(time.and_then(Microseconds::instant).map(timestamp::to_text))
     };
-    let mut entries = Vec::with_capacity(SHOWN.len() + 1);
-    for (number, key) in SHOWN.into_iter().enumerate() {
-        entries.push((key.to_owned(), value(6 + number)?));
+    let mut columns = Columns::of_texts(&id, texts);
+    if columns.created_at.is_none() {
+        columns.created_at = time(1)?;
     }
-    let start = ("estimated_start".to_owned(), value(6 + SHOWN.len())?);
-    entries.push(("timeline".to_owned(), Value::Mapping(vec![start])));
-    let columns = |id: &str| Columns::of(id, &Value::Mapping(entries));
-    Ok(Ok(whole.outline(columns)))
+    Ok(Ok(Outline { place: place(shown, &id), columns, updated_at: time(2)?, flaw: None, id }))
+}
+
+/// Seconds from 1970 to the start of the server's count.
+const ITS_EPOCH: i64 = 946_684_800;
+
+/// A time as the server sends it: microseconds since 2000; the ends of the range stand for infinity.
+struct Microseconds(i64);
+
+impl Microseconds {
+    fn instant(self) -> Option<Timestamp> {
+        Timestamp::from_microsecond(self.0.checked_add(ITS_EPOCH * 1_000_000)?).ok()
+    }
+}
+
+impl<'a> FromSql<'a> for Microseconds {
+    fn from_sql(_: &Type, raw: &'a [u8]) -> Result<Self, Box<dyn StdError + Sync + Send>> {
+        Ok(Self(i64::from_be_bytes(raw.try_into()?)))
+    }
+
+    fn accepts(kind: &Type) -> bool {
+        *kind == Type::TIMESTAMP
+    }
 }

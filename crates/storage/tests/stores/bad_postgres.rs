@@ -276,4 +276,29 @@ fn lists_and_searches_see_rows_as_any_program_writes_them() {
     for text in ["active", "1", "i", "{", "ü"] {
         search(text);
     }
+    // Times that are none, or none that can be written.
+    for (id, time) in
+        [("always", "infinity"), ("never", "-infinity"), ("late", "20000-01-01"), ("early", "1890-05-06 07:08:09.75")]
+    {
+        bench.psql(&format!(
+            "INSERT INTO milestones (id, data, created_at, updated_at) VALUES ('{id}', '{{}}', '{time}', '{time}')"
+        ));
+    }
+    bench.psql("INSERT INTO milestones (id, data, created_at, updated_at) VALUES ('unknown', '{}', NULL, NULL)");
+    wanted(Wanted { all: true, ..Wanted::default() });
+    search("a");
+}
+
+#[test]
+fn lists_are_in_the_order_of_bytes_whatever_the_servers_letters() {
+    let bench = Bench::new(Kind::Postgres);
+    for name in ["b", "A", "a", "B", "ä"] {
+        put(&mut *bench.store(), name, "status: active\n");
+    }
+    bench.psql("ALTER TABLE milestones ALTER COLUMN id TYPE text COLLATE \"und-x-icu\"");
+    for wanted in [Wanted::default(), Wanted { text: Some(Needle::new("active")), ..Wanted::default() }] {
+        let mut ids = Vec::new();
+        bench.store().list(&wanted, &mut |outline| ids.push(outline.id)).unwrap();
+        assert_eq!(ids, ["A", "B", "a", "b", "ä"]);
+    }
 }
