@@ -39,8 +39,17 @@ pub(crate) struct Pair<'a> {
     pub(crate) is_held: bool,
     /// What an old target holds by now and the source's ledger does not say yet.
     unnoted: Vec<(String, Option<Content>)>,
-    /// Bases of an old target that were read ahead, while their milestones are leveled.
-    ahead: HashMap<String, Option<Content>>,
+    /// What was read ahead, while those milestones are leveled.
+    ahead: Ahead,
+}
+
+/// What was read of many milestones at once: each reading of a database may refuse somebody's write.
+#[derive(Default)]
+struct Ahead {
+    /// The source's. What is changed after it was read is told as changed, and leveled again.
+    source: HashMap<String, Milestone>,
+    /// Bases of an old target.
+    bases: HashMap<String, Option<Content>>,
 }
 
 /// Bases that are noted at once: a commit of so many takes no longer than that of one.
@@ -52,7 +61,7 @@ impl<'a> Pair<'a> {
         (target, to): (&'a mut dyn Store, Side),
         target_was_old: bool,
     ) -> Self {
-        Self { source, from, target, to, target_was_old, is_held: false, unnoted: Vec::new(), ahead: HashMap::new() }
+        Self { source, from, target, to, target_was_old, is_held: false, unnoted: Vec::new(), ahead: Ahead::default() }
     }
 
     /// Makes one milestone the same.
@@ -60,7 +69,7 @@ impl<'a> Pair<'a> {
         let Ok(id) = id.parse::<Id>() else {
             return Ok(Leveled::NotYet(format!("{id:?} is no id that every store can keep")));
         };
-        let source = match there(self.source.get(&id)) {
+        let source = match self.source_of(&id) {
             Err(error) if error.problem == Problem::Refused => return Ok(Leveled::NotYet(error.to_string())),
             other => other?,
         };
@@ -125,23 +134,35 @@ impl<'a> Pair<'a> {
         Ok(base.is_none_or(|base| base.text == wanted.text))
     }
 
-    /// Reads the bases of milestones that are leveled next, at once: each reading of the source may refuse somebody's write.
+    /// Reads what is leveled next, at once.
     pub(crate) fn read_ahead(&mut self, ids: &[String]) -> Result<(), Error> {
-        self.ahead.clear();
+        self.forget_ahead();
+        if !self.is_held {
+            let source = self.source.get_some(ids)?.into_iter();
+            self.ahead.source = source.map(|milestone| (milestone.id.clone(), milestone)).collect();
+        }
         if self.target_was_old {
             let known = self.source.ledger()?.bases(self.to, ids)?;
-            self.ahead = ids.iter().map(|id| (id.clone(), known.get(id).map(|known| known.content))).collect();
+            self.ahead.bases = ids.iter().map(|id| (id.clone(), known.get(id).map(|known| known.content))).collect();
         }
         Ok(())
     }
 
-    /// Forgets them: once its milestone was leveled, a base is another one.
+    /// Forgets it: once its milestone was leveled, a base is another one.
     pub(crate) fn forget_ahead(&mut self) {
-        self.ahead.clear();
+        self.ahead = Ahead::default();
+    }
+
+    /// The source's milestone. One that is gone is gone now, not when many were read.
+    fn source_of(&mut self, id: &Id) -> Result<Option<Milestone>, StoreError> {
+        match self.ahead.source.remove(id.as_str()) {
+            Some(milestone) => Ok(Some(milestone)),
+            None => there(self.source.get(id)),
+        }
     }
 
     fn base(&mut self, id: &Id) -> Result<Option<Content>, StoreError> {
-        if let Some(base) = self.ahead.get(id.as_str()) {
+        if let Some(base) = self.ahead.bases.get(id.as_str()) {
             return Ok(*base);
         }
         let mut known = self.source.ledger()?.bases(self.to, &[id.to_string()])?;

@@ -175,6 +175,16 @@ pub trait Store: fmt::Debug + Send {
     /// One milestone.
     fn get(&mut self, id: &Id) -> Result<Milestone, StoreError>;
 
+    /// Some of these milestones, read at once where that spares other programs something. Those that are not handed over have to
+    /// be got one by one.
+    ///
+    /// # Errors
+    /// As [`Store::get`], but for one that is not there.
+    fn get_some(&mut self, ids: &[String]) -> Result<Vec<Milestone>, StoreError> {
+        let _ = ids;
+        Ok(Vec::new())
+    }
+
     /// Works on every milestone that counts or is archived here, in an order of ids that is the store's own, with as many
     /// threads as are worth it: at most [`crate::scan::BATCH`] at once, each with its number among them. After each such
     /// batch `done` gets how many numbers there were; a milestone may be missing under its number.

@@ -1,6 +1,8 @@
 //! Work on many things by as many threads as are worth it.
 
-use std::ops::Range;
+use std::ops::{ControlFlow, Range};
+use std::panic::resume_unwind;
+use std::sync::mpsc::sync_channel;
 use std::thread;
 
 /// More threads than this wait for the same folder.
@@ -26,7 +28,7 @@ fn at_once<P: Send, R: Send>(parts: impl IntoIterator<Item = P>, work: impl Fn(P
         for other in others {
             match other.join() {
                 Ok(found) => done.push(found),
-                Err(panic) => std::panic::resume_unwind(panic),
+                Err(panic) => resume_unwind(panic),
             }
         }
         done
@@ -52,9 +54,67 @@ pub(crate) fn in_threads<T: Send, R: Send>(mut things: Vec<T>, work: impl Fn(T) 
     done.into_iter().flatten().collect()
 }
 
+/// Makes things on another thread, at most so many of them ahead, while those before are dealt with on this one. Where that
+/// breaks, nothing more is made.
+pub(crate) fn ahead<T: Send, E: Send>(
+    at_most: usize,
+    make: impl FnOnce(&mut dyn FnMut(T) -> ControlFlow<()>) -> Result<(), E> + Send,
+    mut deal_with: impl FnMut(T) -> ControlFlow<()>,
+) -> Result<(), E> {
+    let (sender, receiver) = sync_channel(at_most);
+    thread::scope(|scope| {
+        let made = scope.spawn(move || {
+            make(&mut |thing| match sender.send(thing) {
+                Ok(()) => ControlFlow::Continue(()),
+                Err(_) => ControlFlow::Break(()),
+            })
+        });
+        // The receiver goes with the loop: who makes more is told so.
+        for thing in receiver {
+            if deal_with(thing).is_break() {
+                break;
+            }
+        }
+        made.join().unwrap_or_else(|panic| resume_unwind(panic))
+    })
+}
+
 #[cfg(test)]
 mod tests {
-    use super::in_threads;
+    use std::ops::ControlFlow;
+
+    use super::{ahead, in_threads};
+
+    #[test]
+    fn what_is_made_ahead_is_dealt_with_in_order_until_either_side_ends() {
+        let made = |end: Result<(), &'static str>| {
+            move |send: &mut dyn FnMut(usize) -> ControlFlow<()>| {
+                let _ = (0..100).try_for_each(send);
+                end
+            }
+        };
+        let mut dealt = Vec::new();
+        let all = ahead(3, made(Ok(())), |number| {
+            dealt.push(number);
+            ControlFlow::Continue(())
+        });
+        assert_eq!((all, dealt), (Ok(()), (0..100).collect::<Vec<_>>()));
+        let mut last = 0;
+        let until = |number: usize| {
+            last = number;
+            if number == 7 { ControlFlow::Break(()) } else { ControlFlow::Continue(()) }
+        };
+        assert_eq!(ahead(1, made(Err("torn")), until), Err("torn"));
+        assert_eq!(last, 7);
+        assert!(
+            std::panic::catch_unwind(|| ahead(
+                1,
+                |_| -> Result<(), ()> { panic!() },
+                |(): ()| ControlFlow::Continue(())
+            ))
+            .is_err()
+        );
+    }
 
     #[test]
     fn what_each_thing_comes_to_stands_in_its_order() {

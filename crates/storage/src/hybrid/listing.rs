@@ -1,9 +1,6 @@
 //! Lists from the index.
 
 use std::ops::ControlFlow;
-use std::panic::resume_unwind;
-use std::sync::mpsc::{Sender, channel};
-use std::thread::scope;
 
 use milescale_core::milestone::{Columns, DEFAULT_PRIORITY, instant};
 use sqlx::{AssertSqlSafe, SqliteConnection};
@@ -12,31 +9,32 @@ use super::index::{Index, IndexRow, TEXTS, index_row};
 use crate::error::StoreError;
 use crate::outline::{Outline, Wanted};
 use crate::sqlite::{Others, Sqlite};
+use crate::threads::ahead;
 use crate::workspace::Workspace;
+
+/// Pages that wait to become outlines.
+const PAGES_AHEAD: usize = 64;
 
 impl Index {
     /// Hands over what a list is to show of the rows that count, in the order of ids.
     pub(super) fn list(&mut self, wanted: &Wanted, visit: &mut dyn FnMut(Outline)) -> Result<(), StoreError> {
         // Many rows at once and no pauses: a person waits, and others are kept waiting no longer in sum.
         let pauses = std::mem::replace(&mut self.sqlite.others, Others::MayWriteMeanwhile);
-        let workspace = &self.workspace;
-        let (sender, receiver) = channel::<Vec<(String, IndexRow)>>();
+        let (workspace, sqlite, mut found) = (&self.workspace, &mut self.sqlite, Vec::new());
         // What was found becomes outlines while the next rows are looked for.
-        let (listed, found) = scope(|scope| {
-            let outlines = scope.spawn(|| {
-                let counting = receiver.into_iter().flatten().filter(|(_, row)| row.counts());
-                let mut outlines: Vec<Outline> = counting.map(|(id, row)| row.outline(workspace, id)).collect();
-                outlines.sort_unstable_by(|one, other| one.id.cmp(&other.id));
-                outlines
-            });
-            (send_wanted(&mut self.sqlite, wanted, &sender), {
-                drop(sender);
-                outlines.join()
-            })
-        });
+        let listed = ahead(
+            PAGES_AHEAD,
+            |send| send_wanted(sqlite, wanted, send),
+            |rows: Vec<(String, IndexRow)>| {
+                let counting = rows.into_iter().filter(|(_, row)| row.counts());
+                found.extend(counting.map(|(id, row)| row.outline(workspace, id)));
+                ControlFlow::Continue(())
+            },
+        );
         self.sqlite.others = pauses;
         listed?;
-        found.unwrap_or_else(|panic| resume_unwind(panic)).into_iter().for_each(visit);
+        found.sort_unstable_by(|one: &Outline, other| one.id.cmp(&other.id));
+        found.into_iter().for_each(visit);
         Ok(())
     }
 }
@@ -45,7 +43,7 @@ impl Index {
 fn send_wanted(
     sqlite: &mut Sqlite,
     wanted: &Wanted,
-    sender: &Sender<Vec<(String, IndexRow)>>,
+    send: &mut dyn FnMut(Vec<(String, IndexRow)>) -> ControlFlow<()>,
 ) -> Result<(), StoreError> {
     let mut after = i64::MIN;
     sqlite.pages(
@@ -55,10 +53,7 @@ fn send_wanted(
             after = last.unwrap_or(after);
             Ok(last.map(|_| rows).into_iter().collect())
         },
-        |rows| match sender.send(rows) {
-            Ok(()) => ControlFlow::Continue(()),
-            Err(_) => ControlFlow::Break(()),
-        },
+        send,
     )
 }
 

@@ -13,7 +13,7 @@ use sqlx::{AssertSqlSafe, Row as _};
 
 use super::changes::{Changed, Changes};
 use super::facts::Remembered;
-use super::reading::{Kept, one, plain_row, range};
+use super::reading::{Kept, one, plain_row, range, several};
 use super::schema::{DOCUMENTS, has_beside_documents, has_table, make_beside_documents, missing_columns, refuse};
 use super::{Make, Others, Sqlite};
 use crate::error::{Problem, StoreError};
@@ -142,6 +142,14 @@ impl Store for SqliteStore {
         let row = self.sqlite.run(async |connection| one(connection, kept, id.as_str().as_bytes()).await)?;
         let row = row.ok_or_else(|| self.sqlite.error(Problem::NotThere, format!("there is no milestone {id}")))?;
         Ok(row.milestone(&self.sqlite.shown))
+    }
+
+    /// All of them that are there: a lock for many is hardly longer than one for one.
+    fn get_some(&mut self, ids: &[String]) -> Result<Vec<Milestone>, StoreError> {
+        self.open(Make::Never)?;
+        let kept = self.kept()?;
+        let rows = self.sqlite.run(async |connection| several(connection, kept, ids).await)?;
+        Ok(rows.into_iter().map(|row| row.milestone(&self.sqlite.shown)).collect())
     }
 
     fn scan_batches(

@@ -1,9 +1,6 @@
 //! Lists and searches: SQL leaves out what is certain not to be wanted, and what is left is judged as it is everywhere.
 
 use std::ops::ControlFlow;
-use std::panic::resume_unwind;
-use std::sync::mpsc::{SyncSender, sync_channel};
-use std::thread::scope;
 use std::time::{Duration, Instant};
 
 use sqlx::{AssertSqlSafe, Row as _, SqliteConnection};
@@ -14,6 +11,7 @@ use super::{Make, Others};
 use crate::error::StoreError;
 use crate::outline::{Needle, Outline, Wanted};
 use crate::row::{Row, outlines};
+use crate::threads::ahead;
 
 /// Rows that are looked at in the first statement. Then as many as a good part of what a read lock may take.
 const FIRST: i64 = 100;
@@ -21,32 +19,35 @@ const AT_MOST: i64 = 2000;
 const LOOK: Duration = Duration::from_micros(1500);
 
 /// Pages that wait to be judged.
-const PAGES_ON_THE_WAY: usize = 32;
+const PAGES_AHEAD: usize = 32;
 
 impl SqliteStore {
     /// Hands over what is wanted, in the order of ids. No pauses, for a person waits: others are kept waiting no longer in sum.
     pub(super) fn list_wanted(&mut self, wanted: &Wanted, visit: &mut dyn FnMut(Outline)) -> Result<(), StoreError> {
         self.open(Make::Never)?;
-        let (shown, pauses) = (self.sqlite.shown.clone(), self.sqlite.others);
+        let (shown, pauses, mut outlined) = (self.sqlite.shown.clone(), self.sqlite.others, Vec::new());
         self.sqlite.others = Others::MayWriteMeanwhile;
-        let (sender, receiver) = sync_channel::<Vec<Row>>(PAGES_ON_THE_WAY);
         // What was found is judged while the next rows are looked for.
-        let (listed, judged) = scope(|scope| {
-            let judge = scope.spawn(|| {
-                receiver.into_iter().flat_map(|rows| outlines(rows, &shown, wanted)).collect::<Vec<Outline>>()
-            });
-            let listed = self.send_wanted(wanted, &sender);
-            drop(sender);
-            (listed, judge.join())
-        });
+        let listed = ahead(
+            PAGES_AHEAD,
+            |send| self.send_wanted(wanted, send),
+            |rows| {
+                outlined.extend(outlines(rows, &shown, wanted));
+                ControlFlow::Continue(())
+            },
+        );
         self.sqlite.others = pauses;
         listed?;
-        judged.unwrap_or_else(|panic| resume_unwind(panic)).into_iter().for_each(visit);
+        outlined.into_iter().for_each(visit);
         Ok(())
     }
 
     /// Sends the rows that may be wanted, page by page.
-    fn send_wanted(&mut self, wanted: &Wanted, sender: &SyncSender<Vec<Row>>) -> Result<(), StoreError> {
+    fn send_wanted(
+        &mut self,
+        wanted: &Wanted,
+        send: &mut dyn FnMut(Vec<Row>) -> ControlFlow<()>,
+    ) -> Result<(), StoreError> {
         let (mut after, mut limit) = (None::<Vec<u8>>, FIRST);
         self.sqlite.pages(
             1,
@@ -61,10 +62,7 @@ impl SqliteStore {
                 limit = limit.clamp(FIRST / 10, AT_MOST);
                 Ok(vec![rows])
             },
-            |rows| match sender.send(rows) {
-                Ok(()) => ControlFlow::Continue(()),
-                Err(_) => ControlFlow::Break(()),
-            },
+            send,
         )
     }
 }

@@ -6,10 +6,11 @@ use sqlx::sqlite::SqliteRow;
 use sqlx::{AssertSqlSafe, Row as _, SqliteConnection};
 
 use super::documents::SqliteStore;
-use super::has_table;
+use super::{Others, has_table};
 use crate::error::StoreError;
 use crate::row::Row;
 use crate::scan::BATCH;
+use crate::threads::ahead;
 
 /// Whether a row's kept text is read with it.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -42,12 +43,20 @@ impl SqliteStore {
         )
     }
 
-    /// Hands over the rows whose id is a text, many at once, in the order of ids.
+    /// Hands over the rows whose id is a text, many at once, in the order of ids. Where nobody else writes, the next ones are
+    /// read meanwhile; else not, for who holds a read lock should not have to wait for a processor.
     pub(super) fn batches(
         &mut self,
         kept: Kept,
         mut batch: impl FnMut(Vec<Row>) -> ControlFlow<()>,
     ) -> Result<(), StoreError> {
+        if self.sqlite.others == Others::AreNotThere {
+            return ahead(1, |send| self.gathered(kept, send), batch);
+        }
+        self.gathered(kept, &mut batch)
+    }
+
+    fn gathered(&mut self, kept: Kept, batch: &mut dyn FnMut(Vec<Row>) -> ControlFlow<()>) -> Result<(), StoreError> {
         let (mut waiting, mut stopped) = (Vec::with_capacity(BATCH), ControlFlow::Continue(()));
         self.rows(kept, |row| {
             waiting.push(row);
@@ -99,6 +108,19 @@ pub(super) fn columns(kept: Kept) -> &'static str {
 pub(super) async fn one(connection: &mut SqliteConnection, kept: Kept, id: &[u8]) -> Result<Option<Row>, sqlx::Error> {
     let select = AssertSqlSafe(format!("{} WHERE m.id = CAST(?1 AS TEXT)", columns(kept)));
     sqlx::query(select).bind(id).fetch_optional(connection).await?.as_ref().map(plain_row).transpose()
+}
+
+pub(super) async fn several(
+    connection: &mut SqliteConnection,
+    kept: Kept,
+    ids: &[String],
+) -> Result<Vec<Row>, sqlx::Error> {
+    let places = vec!["?"; ids.len()].join(", ");
+    let mut query = sqlx::query(AssertSqlSafe(format!("{} WHERE m.id IN ({places})", columns(kept))));
+    for id in ids {
+        query = query.bind(id);
+    }
+    query.fetch_all(connection).await?.iter().map(plain_row).collect()
 }
 
 pub(super) fn plain_row(row: &SqliteRow) -> Result<Row, sqlx::Error> {

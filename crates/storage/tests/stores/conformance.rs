@@ -105,6 +105,21 @@ pub(crate) fn lists_and_searches_say_what_a_scan_says(bench: &Bench) {
     assert_eq!((ids("archived", false), ids("archived", true)), (vec![], vec!["c".to_owned()]));
 }
 
+pub(crate) fn some_that_are_got_at_once_are_what_each_is(bench: &Bench) {
+    let names: Vec<String> = (0..120).map(|number| format!("it's-{number}")).collect();
+    for name in &names[..100] {
+        put(&mut *bench.store(), name, &format!("title: {name} # as it was put\n"));
+    }
+    let mut store = bench.store();
+    let found = store.get_some(&names).unwrap();
+    let spared = bench.kind == Kind::Sqlite;
+    assert_eq!(found.len(), if spared { 100 } else { 0 });
+    for milestone in found {
+        assert_eq!(milestone, store.get(&id(&milestone.id)).unwrap());
+    }
+    assert_eq!(store.get_some(&[]).unwrap(), []);
+}
+
 pub(crate) fn nothing_is_overwritten_that_was_not_seen(bench: &Bench) {
     let mut store = bench.store();
     store.put(&draft("a", "id: a\nn: 1\n"), Seen::Nothing).unwrap();

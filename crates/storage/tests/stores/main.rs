@@ -27,11 +27,12 @@ macro_rules! cases {
     ($kind:expr) => {
         cases!($kind;
             lists_and_searches_say_what_a_scan_says,
-                what_is_put_is_shown_byte_for_byte,
+            what_is_put_is_shown_byte_for_byte,
             nothing_is_overwritten_that_was_not_seen,
             figures_count_what_the_contract_counts,
             archived_counts_no_more_and_keeps_its_comments,
             a_scan_hands_over_everything_in_order,
+            some_that_are_got_at_once_are_what_each_is,
             a_bulk_load_is_all_there,
             a_milestone_that_is_not_there_is_an_error_of_its_own,
             texts_are_data,
