@@ -24,3 +24,4 @@ pub mod timestamp;
 pub mod tree;
 pub mod trend;
 pub mod value;
+pub mod word;

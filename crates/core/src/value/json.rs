@@ -11,6 +11,7 @@ use serde_json::value::RawValue;
 
 use super::{Number, Value};
 use crate::document::{Flaw, Position};
+use crate::word::{any, below_blank, equal_to};
 
 /// The deepest nesting that is read, as for YAML.
 const DEPTH_LIMIT: usize = 100;
@@ -150,9 +151,8 @@ fn write(value: &Value, text: &mut String) {
 }
 
 fn quote(content: &str, text: &mut String) {
-    // Without a stop at the first one: so many bytes are looked at at once.
-    let is_special = |byte: u8| byte < 0x20 || byte == b'"' || byte == b'\\';
-    if !content.bytes().fold(false, |found, byte| found | is_special(byte)) {
+    let special = |word| below_blank(word) | equal_to(word, b'"') | equal_to(word, b'\\');
+    if !any(content.as_bytes(), special) {
         text.push('"');
         text.push_str(content);
         text.push('"');

@@ -19,6 +19,7 @@ use std::borrow::Cow;
 use milescale_core::document::Document;
 use milescale_core::gathered::{Gathered, Gatherer};
 use milescale_core::tree::Shape;
+use milescale_core::word::{any, below_blank, equal_to};
 
 /// Longer texts are left to the full parser: its limits need not be counted here.
 const LONGEST: usize = 256 << 10;
@@ -91,10 +92,9 @@ fn is_special(character: char) -> bool {
     matches!(character, '\u{80}'..='\u{9f}' | '\u{2028}' | '\u{2029}' | '\u{feff}' | '\u{fffe}' | '\u{ffff}')
 }
 
-/// Whether a text has control characters other than the ends of lines. Every byte is looked at, so that many are at once.
-#[allow(clippy::needless_bitwise_bool, reason = "a branch would keep them from being looked at together")]
+/// Whether a text has control characters other than the ends of lines.
 fn has_controls(text: &str) -> bool {
-    text.bytes().fold(false, |found, byte| found | ((byte < b' ') & (byte != b'\n')) | (byte == 0x7f))
+    any(text.as_bytes(), |word| below_blank(word) & !equal_to(word, b'\n') | equal_to(word, 0x7f))
 }
 
 /// The line that is read. All are offsets in the text.

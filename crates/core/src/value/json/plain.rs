@@ -4,6 +4,7 @@
 use std::collections::HashSet;
 
 use super::{DEPTH_LIMIT, Number, Value};
+use crate::word::{below_blank, equal_to, first};
 
 /// More keys than this are looked up, not compared with each other.
 const COMPARED: usize = 16;
@@ -157,7 +158,7 @@ impl Reader<'_> {
 
 /// Where the next quote, backslash or control character stands.
 fn special(bytes: &[u8]) -> Option<usize> {
-    bytes.iter().position(|byte| matches!(byte, b'"' | b'\\' | 0..0x20))
+    first(bytes, |word| equal_to(word, b'"') | equal_to(word, b'\\') | below_blank(word))
 }
 
 fn is_each_once(entries: &[(String, Value)]) -> bool {
