@@ -159,7 +159,8 @@ fn quiet_cycle(run: &mut Run, workspace: &Workspace) {
     };
     look();
     let active = workspace.path("active");
-    let (pass, bare) = side_by_side(run.times(9), look, || {
+    // The difference of two that are nearly the same: more of each.
+    let (pass, bare) = side_by_side(run.times(21), look, || {
         let before = own_cpu();
         bare::stat(&active);
         own_cpu() - before

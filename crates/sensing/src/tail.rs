@@ -62,7 +62,7 @@ pub fn lines_backwards(
             other => other?,
         }
         let mut stop = size;
-        while let Some(newline) = chunk[..stop].iter().rposition(|&byte| byte == b'\n') {
+        while let Some(newline) = memchr::memrchr(b'\n', &chunk[..stop]) {
             let begin = position + newline as u64 + 1;
             let line = &chunk[newline + 1..stop];
             let flow = if too_long {

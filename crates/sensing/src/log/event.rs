@@ -63,6 +63,11 @@ enum Scalar<'a> {
 }
 
 impl Scalar<'_> {
+    /// The text that a key is: one of `Cow` would be copied.
+    fn text(&self) -> &str {
+        if let Self::Text(text) = self { text } else { "" }
+    }
+
     fn number(&self) -> f64 {
         let number = match self {
             Self::Number(number) => *number,
@@ -158,8 +163,8 @@ impl<'de> Deserialize<'de> for Fields<'de> {
 
             fn visit_map<A: MapAccess<'de>>(self, mut entries: A) -> Result<Self::Value, A::Error> {
                 let mut fields = Fields::default();
-                while let Some(key) = entries.next_key::<Cow<'de, str>>()? {
-                    match &*key {
+                while let Some(key) = entries.next_key::<Scalar<'de>>()? {
+                    match key.text() {
                         "timestamp" => fields.timestamp = entries.next_value()?,
                         "user" => fields.user = entries.next_value()?,
                         "operation" => fields.operation = entries.next_value()?,
@@ -187,8 +192,8 @@ impl<'de> Deserialize<'de> for Details<'de> {
 
             fn visit_map<A: MapAccess<'de>>(self, mut entries: A) -> Result<Self::Value, A::Error> {
                 let mut details = Details::default();
-                while let Some(key) = entries.next_key::<Cow<'de, str>>()? {
-                    match &*key {
+                while let Some(key) = entries.next_key::<Scalar<'de>>()? {
+                    match key.text() {
                         "user" => details.user = entries.next_value()?,
                         "operation" => details.operation = entries.next_value()?,
                         "duration_ms" => details.duration = entries.next_value()?,

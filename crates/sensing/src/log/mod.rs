@@ -175,7 +175,11 @@ impl EventLog {
 
     /// Takes in bytes that follow those read before.
     fn take_in(&mut self, place: &mut Place, bytes: &[u8]) {
-        for piece in bytes.split_inclusive(|&byte| byte == b'\n') {
+        let mut rest = bytes;
+        while !rest.is_empty() {
+            let length = memchr::memchr(b'\n', rest).map_or(rest.len(), |newline| newline + 1);
+            let piece;
+            (piece, rest) = rest.split_at(length);
             let begin = place.offset - place.partial.len() as u64;
             place.offset += piece.len() as u64;
             let Some(end) = piece.strip_suffix(b"\n") else {

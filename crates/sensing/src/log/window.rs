@@ -68,9 +68,10 @@ impl Window {
     fn user(&mut self, event: &Event) {
         let Some(second) = event.second else { return };
         self.latest = self.latest.max(Some(second));
-        if let Some(user) = &event.user {
-            let latest = self.users.entry(user.clone()).or_insert(second);
-            *latest = second.max(*latest);
+        let Some(user) = &event.user else { return };
+        match self.users.get_mut(user) {
+            Some(latest) => *latest = second.max(*latest),
+            None => drop(self.users.insert(user.clone(), second)),
         }
     }
 

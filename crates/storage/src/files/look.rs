@@ -186,10 +186,11 @@ fn changed_files(
 ) -> Vec<(Box<Path>, io::Result<Found>)> {
     let part = |numbers: Range<usize>| {
         let (mut reader, mut scratch, mut changed) = (Reader::default(), PathBuf::new(), Vec::new());
+        let mut next = 0;
         for number in numbers {
             let (name, path) = (batch.name(number), batch.path(number, &mut scratch));
             // One that is not known is read in any case.
-            if let Some(remembered) = table.find(path).filter(|_| !columns) {
+            if let Some(remembered) = table.find_next(path, &mut next).filter(|_| !columns) {
                 match Stamp::at(batch.folder, name) {
                     Ok(Some(stamp)) if remembered.is_unchanged(stamp, look) => continue,
                     Err(error) if error.kind() == io::ErrorKind::NotFound => continue,

@@ -155,10 +155,23 @@ impl Table {
         self.number(path).map(|number| &self.entries[number].known)
     }
 
-    /// What is known of a file, to be compared with what is there.
+    /// What is known of a file, to be compared with what is there. Files come in the same order in each look: so `next` says
+    /// where this one is, but for changes, and is told where the one after it will be.
+    pub(super) fn find_next(&self, path: &Path, next: &mut usize) -> Option<Remembered<'_>> {
+        let is_next = self.entries.get(*next).is_some_and(|entry| bytes(&entry.path) == bytes(path));
+        let number = if is_next { *next } else { self.number(path)? };
+        *next = number + 1;
+        Some(self.remembered(number))
+    }
+
+    /// What is known of a file.
     pub(super) fn find(&self, path: &Path) -> Option<Remembered<'_>> {
-        let entry = &self.entries[self.number(path)?];
-        Some(Remembered { entry, is_fresh: self.is_fresh(path) })
+        self.number(path).map(|number| self.remembered(number))
+    }
+
+    fn remembered(&self, number: usize) -> Remembered<'_> {
+        let entry = &self.entries[number];
+        Remembered { entry, is_fresh: self.is_fresh(&entry.path) }
     }
 
     /// Takes in what was read of a file.
@@ -275,6 +288,20 @@ mod tests {
         assert_eq!((gone, table.len(), table.fresh().count()), (998, 1, 0));
         assert_eq!(table.get(Path::new("7.yaml")), Some(&known(5)));
         assert_eq!((table.figures().milestone_count, table.figures().kiro_enabled_count), (1, 5));
+    }
+
+    #[test]
+    fn a_file_is_found_whatever_the_order_in_which_it_is_looked_for() {
+        let mut table = Table::default();
+        let path = |number: u32| format!("{number}.yaml");
+        for number in 0..10 {
+            table.insert(Path::new(&path(number)).into(), known(number), None, false, 1);
+        }
+        let mut next = 0;
+        for number in [0, 1, 2, 9, 20, 3, 4, 4, 0, 9, 5] {
+            let found = table.find_next(Path::new(&path(number)), &mut next).map(|it| it.entry.known);
+            assert_eq!(found, (number < 10).then(|| known(number)), "{number}");
+        }
     }
 
     #[test]
