@@ -25,6 +25,7 @@ use std::path::PathBuf;
 use std::process::ExitCode;
 
 use run::Run;
+use table::Table;
 
 fn main() -> ExitCode {
     let arguments: Vec<String> = std::env::args().skip(1).collect();
@@ -44,23 +45,22 @@ fn main() -> ExitCode {
     };
     let mut run = Run::new(&binary, quick, only);
     let head = machine::describe();
-    measure(&mut run);
-    let text = run.table.text(&head);
-    println!("{text}");
-    if let Some(output) = output {
-        let page = std::fs::read_to_string(&output).unwrap_or_default();
-        std::fs::write(output, table::in_page(&page, &text)).unwrap();
-    }
+    // After each group: a run that is cut off has measured something.
+    measure(&mut run, &mut |table| {
+        if let Some(output) = &output {
+            let page = std::fs::read_to_string(output).unwrap_or_default();
+            std::fs::write(output, table::in_page(&page, &table.text(&head))).unwrap();
+        }
+    });
+    println!("{}", run.table.text(&head));
     ExitCode::SUCCESS
 }
 
-fn measure(run: &mut Run) {
-    files::measure(run);
-    log::measure(run);
-    moves::measure(run);
-    verbs::measure(run);
-    idle::measure(run);
-    growth::measure(run);
+fn measure(run: &mut Run, keep: &mut dyn FnMut(&Table)) {
+    for group in [files::measure, log::measure, moves::measure, verbs::measure, idle::measure, growth::measure] {
+        group(run);
+        keep(&run.table);
+    }
 }
 
 #[cfg(test)]
@@ -74,7 +74,9 @@ mod tests {
         let binary = folder.join("milescale");
         assert!(binary.exists(), "{} is not built; `cargo build` builds it", binary.display());
         let mut run = Run::new(&binary, true, Vec::new());
-        measure(&mut run);
+        let mut kept = 0;
+        measure(&mut run, &mut |_| kept += 1);
+        assert_eq!(kept, 6);
         let text = run.table.text("");
         assert!(text.lines().count() > 12, "{text}");
     }

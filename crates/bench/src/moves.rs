@@ -222,20 +222,27 @@ fn pauses(run: &mut Run) {
         let stop = AtomicBool::new(false);
         scope(|scope| {
             scope.spawn(|| {
-                // Again and again, so that there is something to bring over.
+                // Again and again, so that there is something to bring over; always the same ones, so that they do not grow.
+                let draft = workspace.root().join("draft.yaml");
+                let draft = draft.to_str().unwrap();
                 for number in 0_u64.. {
                     if stop.load(Ordering::Relaxed) {
                         break;
                     }
-                    let draft = workspace.root().join("draft.yaml");
-                    fs::write(&draft, format!("id: busy-{number}\ntitle: Busy\n")).unwrap();
-                    let name = format!("busy-{number}");
-                    workspace.run(["milestone", "put", &name, draft.to_str().unwrap()]);
+                    let name = format!("busy-{}", number % 50);
+                    fs::write(draft, format!("id: {name}\ntitle: Busy {number}\n")).unwrap();
+                    let seen = workspace.run(["milestone", "show", &name, "--digest"]);
+                    let seen = seen.out.trim();
+                    let mut put = vec!["milestone", "put", &name, draft];
+                    if !seen.is_empty() {
+                        put.extend(["--if-match", seen]);
+                    }
+                    workspace.run(put);
                     sleep(Duration::from_millis(50));
                 }
             });
             let _stops = Stops(&stop);
-            let rounds = if run.quick { 1 } else { 20_000 / size + 10 };
+            let rounds = if run.quick { 1 } else { 20_000 / size + 2 };
             for _ in 0..rounds {
                 for backend in ["database", "file"] {
                     paused.push(migrate(&workspace, &[backend]).paused);
