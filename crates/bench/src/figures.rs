@@ -61,3 +61,8 @@ pub(crate) fn shown(time: Duration) -> String {
         _ => format!("{:.1} µs", seconds * 1e6),
     }
 }
+
+/// Bytes as people read them.
+pub(crate) fn megabytes(bytes: u64) -> String {
+    format!("{:.1} MB", bytes as f64 / 1e6)
+}

@@ -10,7 +10,7 @@ use milescale_storage::workspace::Workspace as Folder;
 use milescale_testkit::{Daemon, Workspace};
 use rustix::time::{ClockId, clock_gettime};
 
-use crate::figures::{median, quantile, ratio, shown, side_by_side, timed};
+use crate::figures::{median, megabytes, quantile, ratio, shown, side_by_side, timed};
 use crate::run::Run;
 use crate::table::Judged;
 use crate::workspace::{id, make, text};
@@ -196,7 +196,7 @@ fn quiet_cycle(run: &mut Run, workspace: &Workspace) {
         format!("{each:.0} bytes"),
         "150 bytes",
         Judged::of(each <= 150.0),
-        format!("resident {:.1} MB after {} cycles", resident as f64 / 1e6, cycles),
+        format!("resident {} after {} cycles", megabytes(resident), cycles),
     );
     for (backend, name) in [("hybrid", "hybrid"), ("database", "database on SQLite")] {
         let moved = small.run(["migrate", backend, "--yes"]);
@@ -212,7 +212,7 @@ fn small_memory(run: &mut Run, workspace: &Workspace, backend: &str) -> u64 {
     let resident = idle::resident(daemon.pid());
     run.table.row(
         &format!("memory at 100 milestones, `{backend}`"),
-        format!("{:.1} MB", resident as f64 / 1e6),
+        megabytes(resident),
         "8 MB",
         Judged::of(resident <= 8_000_000),
         "resident, all threads; no child processes".to_owned(),

@@ -12,7 +12,7 @@ use milescale_storage::store::{Extent, Store};
 use milescale_storage::workspace::Workspace as Folder;
 use milescale_testkit::{Postgres, Workspace};
 
-use crate::figures::{exponent, median, shown, timed};
+use crate::figures::{exponent, median, megabytes, shown, timed};
 use crate::idle::resident;
 use crate::moves::{config, migrate, reset};
 use crate::run::Run;
@@ -43,7 +43,7 @@ impl Cost {
     fn shown(self) -> String {
         match self {
             Self::Time(time) => shown(time),
-            Self::Bytes(bytes) => format!("{:.1} MB", bytes as f64 / 1e6),
+            Self::Bytes(bytes) => megabytes(bytes),
         }
     }
 }

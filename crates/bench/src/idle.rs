@@ -11,7 +11,7 @@ use milescale_daemon::{Engine, Mode, Patience};
 use milescale_sensing::watch::Hints;
 use milescale_storage::workspace::Workspace as Folder;
 
-use crate::figures::{ratio, shown, side_by_side, timed};
+use crate::figures::{megabytes, ratio, shown, side_by_side, timed};
 use crate::files::cpu;
 use crate::log::line;
 use crate::run::{Run, ended};
@@ -99,7 +99,7 @@ fn idle(run: &mut Run) {
     let told: Vec<String> = pids
         .iter()
         .zip(&used)
-        .map(|((name, pid), used)| format!("{name} {}, {:.1} MB", shown(*used), resident(*pid) as f64 / 1e6))
+        .map(|((name, pid), used)| format!("{name} {}, {}", shown(*used), megabytes(resident(*pid))))
         .collect();
     run.table.row(
         "idle, default interval: part of a core",

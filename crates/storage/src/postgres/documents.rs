@@ -167,7 +167,12 @@ impl Table {
     }
 
     fn select(&self) -> String {
-        let (kept, join) = if self.has_own() {
+        self.select_with(self.has_own())
+    }
+
+    /// What is read of rows, perhaps with their kept texts.
+    pub(super) fn select_with(&self, texts: bool) -> String {
+        let (kept, join) = if texts {
             ("t.text, t.data_digest", format!("LEFT JOIN {}milescale_texts t ON t.id = m.id", self.prefix))
         } else {
             ("NULL::bytea, NULL::text", String::new())

@@ -11,7 +11,7 @@ use tokio_postgres::types::{FromSql, ToSql, Type};
 use tokio_postgres::{Client, Error, Row as Found};
 
 use super::PostgresStore;
-use super::documents::{Table, row, time};
+use super::documents::{Table, row};
 use super::schema::{ACTIVE, FLAWED};
 use crate::error::StoreError;
 use crate::outline::{Needle, Outline, Wanted};
@@ -47,24 +47,23 @@ impl Table {
         let Wanted { status, priority, all, .. } = wanted;
         let values: [(&(dyn ToSql + Sync), Type); 3] =
             [(status, Type::TEXT), (priority, Type::TEXT), (all, Type::BOOL)];
-        let (mut outlines, mut unclear) = (Vec::new(), Vec::new());
+        let (mut made, mut unclear) = (Vec::new(), Vec::new());
         let mut rows = pin!(client.query_typed_raw(&select, values).await?);
         while let Some(found) = rows.try_next().await? {
             match listed(&found, shown)? {
-                Ok(outline) => outlines.extend(wanted.takes_columns(&outline.columns).then_some(outline)),
+                Ok(outline) => made.extend(wanted.takes_columns(&outline.columns).then_some(outline)),
                 Err(id) => unclear.push(id),
             }
         }
         if !unclear.is_empty() {
-            let rows = self.rows(client, &unclear).await?;
-            outlines.extend(in_threads(rows, |row| row.found(shown, wanted)).into_iter().flatten());
+            made.extend(outlines(self.rows(client, &unclear).await?, shown, wanted));
         }
-        Ok(outlines)
+        Ok(made)
     }
 
     /// The rows with these ids, without their kept texts.
     async fn rows(&self, client: &Client, ids: &[String]) -> Result<Vec<Row>, Error> {
-        let select = format!("{} WHERE m.id = ANY($1)", self.select_data());
+        let select = format!("{} WHERE m.id = ANY($1)", self.select_with(false));
         client.query_typed(&select, &[(&ids, Type::TEXT_ARRAY)]).await?.iter().map(row).collect()
     }
 
@@ -75,7 +74,7 @@ impl Table {
         let is_not_ascii = |text: &str| format!("octet_length({text}) <> length({text})");
         let select = format!(
             "{} WHERE $1 IS NULL OR (m.data::text COLLATE \"C\") ILIKE $1 OR (m.id COLLATE \"C\") ILIKE $1 {} ORDER BY m.id",
-            self.select_data(),
+            self.select_with(false),
             if needle.has_strange_capitals() {
                 format!("OR {} OR {}", is_not_ascii("m.data::text"), is_not_ascii("m.id"))
             } else {
@@ -85,15 +84,6 @@ impl Table {
         let pattern = needle.pattern('\\');
         let rows = client.query_typed(&select, &[(&pattern, Type::TEXT)]).await?;
         in_threads(rows, |found| row(&found)).into_iter().collect()
-    }
-
-    fn select_data(&self) -> String {
-        format!(
-            "SELECT m.id::text, m.data::text, {}, {}, NULL::bytea, NULL::text FROM {}milestones m",
-            time("m.created_at"),
-            time("m.updated_at"),
-            self.prefix
-        )
     }
 }
 

@@ -3,7 +3,7 @@
 use std::ops::ControlFlow;
 
 use sqlx::sqlite::SqliteRow;
-use sqlx::{AssertSqlSafe, Row as _, SqliteConnection};
+use sqlx::{AssertSqlSafe, QueryBuilder, Row as _, Sqlite as Driver, SqliteConnection};
 
 use super::documents::SqliteStore;
 use super::{Others, has_table};
@@ -115,12 +115,12 @@ pub(super) async fn several(
     kept: Kept,
     ids: &[String],
 ) -> Result<Vec<Row>, sqlx::Error> {
-    let places = vec!["?"; ids.len()].join(", ");
-    let mut query = sqlx::query(AssertSqlSafe(format!("{} WHERE m.id IN ({places})", columns(kept))));
+    let mut select = QueryBuilder::<Driver>::new(columns(kept));
+    let mut list = select.push(" WHERE m.id IN (").separated(", ");
     for id in ids {
-        query = query.bind(id);
+        list.push_bind(id);
     }
-    query.fetch_all(connection).await?.iter().map(plain_row).collect()
+    select.push(")").build().fetch_all(connection).await?.iter().map(plain_row).collect()
 }
 
 pub(super) fn plain_row(row: &SqliteRow) -> Result<Row, sqlx::Error> {
