@@ -17,9 +17,14 @@ use crate::level::there;
 use crate::preflight;
 use crate::told::word;
 
-/// How often a milestone that cannot be read is looked at again, and after how long each time.
-const LOOKS: usize = 3;
-const WRITTEN_WITHIN: Duration = Duration::from_millis(1200);
+/// How long a milestone that cannot be read has to stand still before it is an obstacle.
+const STANDS_STILL: Duration = Duration::from_millis(1200);
+
+/// How often it is looked at meanwhile: one that is written again and again is half written at some looks, not at all.
+const LOOK_EVERY: Duration = Duration::from_millis(100);
+
+/// How long it is waited for at most, where it goes on changing.
+const PATIENCE: Duration = Duration::from_millis(3600);
 
 /// What is wanted.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -132,8 +137,8 @@ pub fn plan(wish: &Wish, record: &Record, context: &mut Context<'_>) -> Result<P
     };
     let moves = from.side() != to.side();
     let (archived, doubtful) = plan.read(&mut *source, moves, context)?;
-    plan.look_again(&mut *source, doubtful, context)?;
     plan.estimated_seconds = started.elapsed().as_secs_f64() * effort(from, to);
+    plan.look_again(&mut *source, doubtful, context)?;
     if moves && from.side() == Side::Files {
         plan.counted_no_more.clone_from(&archived);
     }
@@ -203,13 +208,15 @@ impl Plan {
         mut doubtful: Vec<Milestone>,
         context: &Context<'_>,
     ) -> Result<(), Error> {
-        for _ in 0..LOOKS {
+        let started = Instant::now();
+        let mut changed = started;
+        while changed.elapsed() < STANDS_STILL && started.elapsed() < PATIENCE {
             if doubtful.iter().all(|it| it.id.parse::<Id>().is_err()) {
                 break;
             }
-            std::thread::sleep(WRITTEN_WITHIN);
+            std::thread::sleep(LOOK_EVERY);
             context.go_on()?;
-            let (mut still, mut changed) = (Vec::new(), false);
+            let mut still = Vec::new();
             for before in doubtful {
                 let Ok(id) = before.id.parse::<Id>() else {
                     still.push(before);
@@ -217,7 +224,9 @@ impl Plan {
                 };
                 match there(source.get(&id)) {
                     Ok(Some(now)) if now.value.is_err() => {
-                        changed |= now.text != before.text;
+                        if now.text != before.text {
+                            changed = Instant::now();
+                        }
                         still.push(now);
                     }
                     Ok(_) => {}
@@ -225,9 +234,6 @@ impl Plan {
                 }
             }
             doubtful = still;
-            if !changed {
-                break;
-            }
         }
         for milestone in &doubtful {
             self.look_at(milestone);

@@ -320,6 +320,33 @@ fn two_edits_of_one_size_within_a_tick_are_two_edits() {
     }
 }
 
+/// An editor that empties a file first, again and again: most looks find nothing, and some find it whole.
+#[test]
+fn a_file_that_is_empty_for_most_of_the_time_stands_against_nothing() {
+    let moved = Moved::new(None, "", 3);
+    let stop = std::sync::atomic::AtomicBool::new(false);
+    std::thread::scope(|scope| {
+        scope.spawn(|| {
+            while !stop.load(std::sync::atomic::Ordering::Relaxed) {
+                for (text, millis) in [(String::new(), 600), (document(1), 300)] {
+                    moved.workspace.write("active/m-1.yaml", text);
+                    std::thread::sleep(std::time::Duration::from_millis(millis));
+                }
+            }
+        });
+        let plan = || moved.workspace.run(["migrate", "database", "--dry-run", "--json"]);
+        let plans: Vec<_> = (0..8).map(|_| plan()).collect();
+        stop.store(true, std::sync::atomic::Ordering::Relaxed);
+        assert!(plans.iter().all(|plan| plan.code == 0), "{plans:?}");
+        // What is waited for is no part of what a move takes: three milestones, about nothing.
+        let takes_long = |plan: &super::Said| plan.json()["estimated_seconds"].as_f64().unwrap() > 1.0;
+        assert!(!plans.iter().any(takes_long), "{plans:?}");
+    });
+    moved.workspace.write("active/m-1.yaml", "");
+    let plan = moved.workspace.run(["migrate", "database", "--dry-run"]);
+    assert!(plan.code == 1 && (plan.out.clone() + &plan.err).contains("m-1.yaml: it is empty"), "{plan:?}");
+}
+
 #[test]
 fn everything_that_stands_against_a_move_is_said_at_once_with_file_line_and_reason() {
     let moved = Moved::new(None, "", 2);
