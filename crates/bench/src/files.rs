@@ -8,8 +8,8 @@ use milescale_storage::files::FileStore;
 use milescale_storage::store::{Extent, Store as _};
 use milescale_storage::workspace::Workspace as Folder;
 use milescale_testkit::{Daemon, Workspace};
-use rustix::time::{ClockId, clock_gettime};
 
+use crate::cpu::{cpu, own_cpu};
 use crate::figures::{median, megabytes, quantile, ratio, shown, side_by_side, timed};
 use crate::run::Run;
 use crate::table::Judged;
@@ -71,20 +71,6 @@ fn starts(run: &mut Run, workspace: &Workspace) {
             shown(status)
         ),
     );
-}
-
-/// Processor time of this process.
-pub(crate) fn own_cpu() -> Duration {
-    let now = clock_gettime(ClockId::ProcessCPUTime);
-    Duration::new(now.tv_sec.cast_unsigned(), u32::try_from(now.tv_nsec).unwrap())
-}
-
-/// Processor time of a process, to ten milliseconds.
-pub(crate) fn cpu(pid: u32) -> Duration {
-    let stat = fs::read_to_string(format!("/proc/{pid}/stat")).unwrap();
-    let fields: Vec<&str> = stat.rsplit_once(") ").unwrap().1.split(' ').collect();
-    let ticks: u64 = fields[11].parse::<u64>().unwrap() + fields[12].parse::<u64>().unwrap();
-    Duration::from_millis(ticks * 10)
 }
 
 /// How long it takes until the daemon tells a change of one milestone, and what that costs.

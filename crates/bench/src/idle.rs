@@ -11,8 +11,8 @@ use milescale_daemon::{Engine, Mode, Patience};
 use milescale_sensing::watch::Hints;
 use milescale_storage::workspace::Workspace as Folder;
 
+use crate::cpu::Meter;
 use crate::figures::{megabytes, ratio, shown, side_by_side, timed};
-use crate::files::cpu;
 use crate::log::line;
 use crate::run::{Run, ended};
 use crate::table::Judged;
@@ -91,9 +91,9 @@ fn idle(run: &mut Run) {
     run.settle();
     let theirs = others.iter().map(|other| (other.name, other.child.id()));
     let pids: Vec<(&str, u32)> = std::iter::once(("milescale", daemon.pid())).chain(theirs).collect();
-    let before: Vec<Duration> = pids.iter().map(|(_, pid)| cpu(*pid)).collect();
+    let meters: Vec<Meter> = pids.iter().map(|(_, pid)| Meter::of(*pid)).collect();
     let day = lively(run, seconds);
-    let used: Vec<Duration> = pids.iter().zip(before).map(|((_, pid), before)| cpu(*pid) - before).collect();
+    let used: Vec<Duration> = meters.iter().map(Meter::used).collect();
     let part = used[0].as_secs_f64() / seconds as f64 * 100.0;
     let least = used[1..].iter().min().copied().unwrap_or(Duration::MAX);
     let told: Vec<String> = pids
@@ -106,9 +106,11 @@ fn idle(run: &mut Run) {
         format!("{part:.4} %"),
         "0.02 %, and less than monit and collectd",
         Judged::of(part < 0.02 && used[0] <= least),
-        format!("in {seconds} s: {}", told.join("; ")),
+        format!("in {seconds} s, {}: {}", meters[0].unit(), told.join("; ")),
     );
     daemon.stop();
+    drop(others);
+    drop(meters);
     let Day { cycles, early, late } = day;
     run.table.row(
         "memory over as many cycles as a day has, in each a changed milestone and new storage events",

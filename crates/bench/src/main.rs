@@ -9,6 +9,7 @@
 #![allow(clippy::cast_precision_loss, reason = "figures are shown with three digits")]
 
 mod bare;
+mod cpu;
 mod figures;
 mod files;
 mod growth;
