@@ -259,7 +259,8 @@ impl Store for SqliteStore {
         self.sqlite.pages(
             KEYS,
             async |connection| {
-                let select = format!("SELECT CAST(id AS BLOB) FROM milestones WHERE {}", range("id", after.as_deref()));
+                let select =
+                    format!("SELECT CAST(id AS BLOB) FROM milestones WHERE {} LIMIT ?2", range("id", after.as_deref()));
                 let query = sqlx::query(AssertSqlSafe(select)).bind(after.as_deref().unwrap_or_default()).bind(KEYS);
                 let rows = query.fetch_all(connection).await?;
                 let page: Vec<Vec<u8>> = rows.iter().map(|row| row.try_get(0)).collect::<Result<_, _>>()?;

@@ -76,7 +76,7 @@ impl SqliteStore {
 pub(super) fn range(id: &str, after: Option<&[u8]>) -> String {
     // The empty text is an id that a row may have.
     let first = if after.is_some() { ">" } else { ">=" };
-    format!("{id} {first} CAST(?1 AS TEXT) AND {id} < x'' ORDER BY {id} LIMIT ?2")
+    format!("{id} {first} CAST(?1 AS TEXT) AND {id} < x'' ORDER BY {id}")
 }
 
 async fn page(
@@ -85,7 +85,7 @@ async fn page(
     after: Option<&[u8]>,
     limit: i64,
 ) -> Result<Vec<Row>, sqlx::Error> {
-    let select = AssertSqlSafe(format!("{} WHERE {}", columns(kept), range("m.id", after)));
+    let select = AssertSqlSafe(format!("{} WHERE {} LIMIT ?2", columns(kept), range("m.id", after)));
     let query = sqlx::query(select).bind(after.unwrap_or_default()).bind(limit);
     query.fetch_all(connection).await?.iter().map(plain_row).collect()
 }

@@ -338,3 +338,25 @@ fn lists_and_searches_see_rows_as_any_program_spells_them() {
         search(text);
     }
 }
+
+/// Lists read page by page: each row once, on whichever side of a page's end it is.
+#[test]
+fn a_list_has_every_row_once_whatever_its_pages() {
+    let bench = Bench::new(Kind::Sqlite);
+    put(&mut *bench.store(), "0", "title: the first\n");
+    let mut there = 1;
+    for count in [99, 100, 101, 224, 225, 226, 700] {
+        bench.sqlite3(
+            "enterprise.db",
+            &format!(
+                "WITH RECURSIVE n(n) AS (SELECT {there} UNION ALL SELECT n + 1 FROM n WHERE n + 1 < {count})
+                 INSERT INTO milestones (id, data) SELECT printf('m-%04d', n), '{{\"note\":\"needle\"}}' FROM n"
+            ),
+        );
+        there = count;
+        let needle = Some(Needle::new("needle"));
+        let found = conformance::listed_as_scanned(&bench, &Wanted { text: needle, ..Wanted::default() });
+        assert_eq!(found.len(), count - 1);
+        assert_eq!(conformance::listed_as_scanned(&bench, &Wanted::default()).len(), count);
+    }
+}
