@@ -4,6 +4,7 @@ mod automatic;
 mod backups;
 mod interleaved;
 mod kills;
+mod plans;
 mod storm;
 mod sweeps;
 mod ways;
@@ -111,6 +112,15 @@ impl Moved {
             let _ = fs::remove_file(self.workspace.path("enterprise.db"));
         }
     }
+}
+
+/// What the `sqlite3` shell answers.
+fn shell(moved: &Moved, database: &str, sql: &str) -> String {
+    let said =
+        Command::new("sqlite3").args(["-cmd", ".timeout 5000"]).arg(moved.workspace.path(database)).arg(sql).output();
+    let said = said.unwrap();
+    assert!(said.status.success(), "{sql}: {}", String::from_utf8_lossy(&said.stderr));
+    String::from_utf8(said.stdout).unwrap().trim_end().to_owned()
 }
 
 /// A document: of each kind one in a while, with comments, and values that readers of YAML take for different things.
