@@ -10,6 +10,7 @@ mod bad_config;
 mod bad_log;
 mod bad_milestones;
 mod bad_workspace;
+mod cases;
 mod commands;
 mod config;
 mod daemon;

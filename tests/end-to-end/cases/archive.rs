@@ -1,0 +1,1 @@
+//! The archive is the same on every backend, and never in the way of a move.

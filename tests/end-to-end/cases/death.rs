@@ -1,0 +1,1 @@
+//! Kills, power cuts, and what comes after the restart.

@@ -1,0 +1,1 @@
+//! Whose table it is, and whether a COMMIT happened.

@@ -1,0 +1,1 @@
+//! Locks that cannot be had, and waits that end.

@@ -1,0 +1,14 @@
+//! One test for each case that was found from outside, named by its number: `l01_…`, `p08_…`, `e03_…`. The harness of foreign
+//! acts is judged with these switched off (`-E 'not test(cases::)'`).
+
+mod archive;
+mod connections;
+mod death;
+mod identity;
+mod locks;
+mod moves;
+mod plans;
+mod sweeps;
+mod values;
+
+

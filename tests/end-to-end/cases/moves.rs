@@ -1,0 +1,1 @@
+//! Retiring, undoing, switching.

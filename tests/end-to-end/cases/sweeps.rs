@@ -1,0 +1,1 @@
+//! Old sides: what was written there is current, kept or named.
