@@ -28,6 +28,9 @@ const PASSES: usize = 50;
 /// How long a milestone that cannot be brought over now is tried.
 const PATIENCE: Duration = Duration::from_secs(10);
 
+/// Milestones that cannot be brought over, named in one error.
+const NAMED: usize = 5;
+
 /// More than this part of the source missing at once, and it is taken for a source that is not there.
 const MISSING_PART: usize = 20;
 
@@ -146,7 +149,6 @@ pub(crate) fn settle(
     open: &mut BTreeSet<String>,
 ) -> Result<u64, Error> {
     let leveled = settle_each(pair, context, open);
-    pair.forget_ahead();
     // Also where it was stopped in the middle.
     let noted = pair.note_bases();
     let count = leveled?;
@@ -157,18 +159,14 @@ fn settle_each(pair: &mut Pair<'_>, context: &mut Context<'_>, open: &mut BTreeS
     let (mut left, mut written) = (BTreeSet::new(), 0);
     let ids: Vec<String> = std::mem::take(open).into_iter().collect();
     for ids in ids.chunks(AHEAD) {
-        pair.read_ahead(ids)?;
-        for id in ids {
-            context.go_on()?;
-            match pair.level(id, context)? {
-                Leveled::Same => {}
-                Leveled::Done => written += 1,
-                Leveled::NotYet(why) => {
-                    tracing::debug!(id, why, "not brought over yet");
-                    left.insert(id.clone());
-                }
+        pair.level_some(ids, context, &mut |id, leveled| match leveled {
+            Leveled::Same => {}
+            Leveled::Done => written += 1,
+            Leveled::NotYet(why) => {
+                tracing::debug!(id, why, "not brought over yet");
+                left.insert(id.to_owned());
             }
-        }
+        })?;
     }
     *open = left;
     Ok(written)
@@ -199,11 +197,12 @@ pub(crate) fn settle_all(
         thread::sleep(Duration::from_millis(100));
     }
     let mut named = Vec::new();
-    for id in open.iter().take(5) {
-        if let Leveled::NotYet(why) = pair.level(id, context)? {
+    let first: Vec<String> = open.iter().take(NAMED).cloned().collect();
+    pair.level_some(&first, context, &mut |_, leveled| {
+        if let Leveled::NotYet(why) = leveled {
             named.push(why);
         }
-    }
+    })?;
     pair.note_bases()?;
     let more = if open.len() > named.len() { format!(" and {} more", open.len() - named.len()) } else { String::new() };
     Err(Error::Refused(format!("{} milestones cannot be brought over: {}{more}", open.len(), named.join("; "))))

@@ -1,10 +1,13 @@
 //! One milestone of the source made the same in the target: what catching up, comparing and moving back come down to.
 
 use std::collections::HashMap;
+use std::io;
 
 use milescale_core::base::{Content, Side};
+use milescale_core::digest::Digest;
 use milescale_core::id::Id;
 use milescale_storage::error::{Problem, StoreError};
+use milescale_storage::move_journal::MoveJournal;
 use milescale_storage::store::{Draft, Milestone, Seen, Store};
 
 use crate::context::{Context, Error};
@@ -41,6 +44,62 @@ pub(crate) struct Pair<'a> {
     unnoted: Vec<(String, Option<Content>)>,
     /// What was read ahead, while those milestones are leveled.
     ahead: Ahead,
+    /// The move's journal, once something was written into it here.
+    journal: Option<MoveJournal>,
+}
+
+/// What a milestone needs to be the same on both sides.
+enum Judged {
+    /// Nothing, or nothing that can be done now.
+    Is(Leveled),
+    /// That it is written.
+    Due(Due),
+}
+
+impl Judged {
+    fn not_yet(why: String) -> Self {
+        Self::Is(Leveled::NotYet(why))
+    }
+}
+
+/// What is to be written into the target, if its content is what was seen.
+enum Due {
+    /// A milestone is put there.
+    Write(Box<Draft>, Seen),
+    /// It is taken out.
+    TakeOut(Id, Digest),
+}
+
+impl Due {
+    fn id(&self) -> &Id {
+        match self {
+            Self::Write(draft, _) => &draft.id,
+            Self::TakeOut(id, _) => id,
+        }
+    }
+
+    /// What the target holds afterwards.
+    fn content(&self) -> Option<Content> {
+        match self {
+            Self::Write(draft, _) => Some(draft.content()),
+            Self::TakeOut(..) => None,
+        }
+    }
+
+    /// What it takes in memory, about.
+    fn bytes(&self) -> usize {
+        match self {
+            Self::Write(draft, _) => draft.text.len(),
+            Self::TakeOut(..) => 0,
+        }
+    }
+}
+
+/// Bytes of texts that are written with one wait for the journal.
+const BYTES_AT_ONCE: usize = 4 << 20;
+
+fn journal_failed(error: io::Error) -> Error {
+    Error::own(".milescale/move-journal.jsonl", &error)
 }
 
 /// What was read of many milestones at once: each reading of a database may refuse somebody's write.
@@ -61,20 +120,62 @@ impl<'a> Pair<'a> {
         (target, to): (&'a mut dyn Store, Side),
         target_was_old: bool,
     ) -> Self {
-        Self { source, from, target, to, target_was_old, is_held: false, unnoted: Vec::new(), ahead: Ahead::default() }
+        Self {
+            source,
+            from,
+            target,
+            to,
+            target_was_old,
+            is_held: false,
+            unnoted: Vec::new(),
+            ahead: Ahead::default(),
+            journal: None,
+        }
     }
 
-    /// Makes one milestone the same.
-    pub(crate) fn level(&mut self, id: &str, context: &Context<'_>) -> Result<Leveled, Error> {
+    /// Makes milestones the same, and hands over what became of each. What is written into files or into an old target is in
+    /// the move's journal before.
+    ///
+    /// # Errors
+    /// Those of the stores and of the journal. The milestones that were not handed over are as they were, or in the journal.
+    pub(crate) fn level_some(
+        &mut self,
+        ids: &[String],
+        context: &Context<'_>,
+        became: &mut dyn FnMut(&str, Leveled),
+    ) -> Result<(), Error> {
+        self.read_ahead(ids)?;
+        let (mut due, mut bytes) = (Vec::new(), 0);
+        for id in ids {
+            context.go_on()?;
+            match self.judge(id, context)? {
+                Judged::Is(leveled) => became(id, leveled),
+                Judged::Due(it) => {
+                    bytes += it.bytes();
+                    due.push(it);
+                }
+            }
+            if bytes > BYTES_AT_ONCE {
+                bytes = 0;
+                self.carry_out(std::mem::take(&mut due), context, became)?;
+            }
+        }
+        self.carry_out(due, context, became)?;
+        self.ahead = Ahead::default();
+        Ok(())
+    }
+
+    /// What one milestone needs. Nothing is written.
+    fn judge(&mut self, id: &str, context: &Context<'_>) -> Result<Judged, Error> {
         let Ok(id) = id.parse::<Id>() else {
-            return Ok(Leveled::NotYet(format!("{id:?} is no id that every store can keep")));
+            return Ok(Judged::not_yet(format!("{id:?} is no id that every store can keep")));
         };
         let source = match self.source_of(&id) {
-            Err(error) if error.problem == Problem::Refused => return Ok(Leveled::NotYet(error.to_string())),
+            Err(error) if error.problem == Problem::Refused => return Ok(Judged::not_yet(error.to_string())),
             other => other?,
         };
         let target = match self.target.held(&id) {
-            Err(error) if error.problem == Problem::Refused => return Ok(Leveled::NotYet(error.to_string())),
+            Err(error) if error.problem == Problem::Refused => return Ok(Judged::not_yet(error.to_string())),
             other => other?,
         };
         let Some(source) = source else {
@@ -82,38 +183,77 @@ impl<'a> Pair<'a> {
             if target.is_some() && self.from == Side::Files {
                 std::thread::sleep(SECOND_LOOK_AFTER);
                 if there(self.source.get(&id))?.is_some() {
-                    return Ok(Leveled::NotYet(format!("{id}: it has just been moved")));
+                    return Ok(Judged::not_yet(format!("{id}: it has just been moved")));
                 }
             }
-            return self.take_out(&id, target, context);
+            return self.judge_gone(id, target);
         };
         let place = source.place.clone();
         let draft = match Draft::of(source, context.now()) {
             Ok(draft) => draft,
-            Err(flaw) => return Ok(Leveled::NotYet(format!("{place}: {flaw}"))),
+            Err(flaw) => return Ok(Judged::not_yet(format!("{place}: {flaw}"))),
         };
-        let (wanted, seen) = match &target {
-            None => (draft.content(), Seen::Nothing),
+        let seen = match &target {
+            None => Seen::Nothing,
             Some(there) => {
-                let (wanted, found) = (draft.content(), there.content());
+                let found = there.content();
                 // An archived milestone is the same only where it counts no more.
                 let in_place = !(draft.is_archived() && self.is_active_file(there));
-                if in_place && self.is_level(&id, wanted, found)? {
-                    return Ok(Leveled::Same);
+                if in_place && self.is_level(&id, draft.content(), found)? {
+                    return Ok(Judged::Is(Leveled::Same));
                 }
                 if let Some(unswept) = self.unswept(&id, found)? {
-                    return Ok(unswept);
+                    return Ok(Judged::Is(unswept));
                 }
-                (wanted, Seen::Text(there.digest()))
+                Seen::Text(there.digest())
             }
         };
-        match self.target.bring(&draft, seen, self.from) {
-            Ok(()) => self.note_base(&id, Some(wanted)).map(|()| Leveled::Done),
-            Err(error) if matches!(error.problem, Problem::Changed | Problem::Busy) => {
-                Ok(Leveled::NotYet(error.to_string()))
+        Ok(Judged::Due(Due::Write(Box::new(draft), seen)))
+    }
+
+    /// Writes what is due: first into the journal, then into the target, then as the base.
+    fn carry_out(
+        &mut self,
+        due: Vec<Due>,
+        context: &Context<'_>,
+        became: &mut dyn FnMut(&str, Leveled),
+    ) -> Result<(), Error> {
+        self.write_down(&due, context)?;
+        for it in due {
+            let (id, content) = (it.id().clone(), it.content());
+            let done = match &it {
+                Due::Write(draft, seen) => self.target.bring(draft, *seen, self.from),
+                Due::TakeOut(id, seen) => self.take_out(id, *seen, context),
+            };
+            match done {
+                Ok(()) => {
+                    self.note_base(&id, content)?;
+                    became(id.as_str(), Leveled::Done);
+                }
+                Err(error) if matches!(error.problem, Problem::Changed | Problem::Busy) => {
+                    became(id.as_str(), Leveled::NotYet(error.to_string()));
+                }
+                Err(error) => return Err(error.into()),
             }
-            Err(error) => Err(error.into()),
         }
+        Ok(())
+    }
+
+    /// Writes into the journal what is due, where only that can tell later what this move has brought: a database that is new
+    /// commits it with its rows.
+    fn write_down(&mut self, due: &[Due], context: &Context<'_>) -> Result<(), Error> {
+        if due.is_empty() || !(self.target_was_old || self.to == Side::Files) {
+            return Ok(());
+        }
+        let journal = match &mut self.journal {
+            Some(journal) => journal,
+            none => none.insert(MoveJournal::open(context.workspace).map_err(journal_failed)?),
+        };
+        let written = due.iter().try_for_each(|it| match it {
+            Due::Write(draft, _) => journal.write(&draft.id, draft.content(), None),
+            Due::TakeOut(id, _) => journal.take_out(id),
+        });
+        written.and_then(|()| journal.sync()).map_err(journal_failed)
     }
 
     /// Whether it stands in a milestone file that counts.
@@ -135,8 +275,8 @@ impl<'a> Pair<'a> {
     }
 
     /// Reads what is leveled next, at once.
-    pub(crate) fn read_ahead(&mut self, ids: &[String]) -> Result<(), Error> {
-        self.forget_ahead();
+    fn read_ahead(&mut self, ids: &[String]) -> Result<(), Error> {
+        self.ahead = Ahead::default();
         if !self.is_held {
             let source = self.source.get_some(ids)?.into_iter();
             self.ahead.source = source.map(|milestone| (milestone.id.clone(), milestone)).collect();
@@ -146,11 +286,6 @@ impl<'a> Pair<'a> {
             self.ahead.bases = ids.iter().map(|id| (id.clone(), known.get(id).map(|known| known.content))).collect();
         }
         Ok(())
-    }
-
-    /// Forgets it: once its milestone was leveled, a base is another one.
-    pub(crate) fn forget_ahead(&mut self) {
-        self.ahead = Ahead::default();
     }
 
     /// The source's milestone. One that is gone is gone now, not when many were read.
@@ -185,25 +320,21 @@ impl<'a> Pair<'a> {
     }
 
     /// The source has none: the target's goes, if it is what was brought there.
-    fn take_out(&mut self, id: &Id, there: Option<Milestone>, context: &Context<'_>) -> Result<Leveled, Error> {
-        let Some(there) = there else { return Ok(Leveled::Same) };
+    fn judge_gone(&mut self, id: Id, there: Option<Milestone>) -> Result<Judged, Error> {
+        let Some(there) = there else { return Ok(Judged::Is(Leveled::Same)) };
         // One among the finished ones is another program's matter, unless it was brought there just now.
         if self.to == Side::Files && !self.is_active_file(&there) && self.target_was_old {
-            return Ok(Leveled::Same);
+            return Ok(Judged::Is(Leveled::Same));
         }
-        if let Some(unswept) = self.unswept(id, there.content())? {
-            return Ok(unswept);
+        if let Some(unswept) = self.unswept(&id, there.content())? {
+            return Ok(Judged::Is(unswept));
         }
-        match self.target.remove(id, there.digest(), context.now()) {
-            Ok(()) => {}
-            Err(error) if matches!(error.problem, Problem::Changed | Problem::Busy) => {
-                return Ok(Leveled::NotYet(error.to_string()));
-            }
-            Err(error) => return Err(error.into()),
-        }
-        self.target.ledger()?.unset(self.from, id.as_str())?;
-        self.note_base(id, None)?;
-        Ok(Leveled::Done)
+        Ok(Judged::Due(Due::TakeOut(id, there.digest())))
+    }
+
+    fn take_out(&mut self, id: &Id, seen: Digest, context: &Context<'_>) -> Result<(), StoreError> {
+        self.target.remove(id, seen, context.now())?;
+        self.target.ledger()?.unset(self.from, id.as_str())
     }
 
     /// Where the migration fails, the target is an old store as before: its base is what it holds by then.

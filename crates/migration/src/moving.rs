@@ -21,6 +21,7 @@ use crate::{backup, compare, copy};
 
 mod after;
 mod commit;
+mod journal;
 mod pace;
 mod turn;
 mod undo;
@@ -219,12 +220,17 @@ impl Moving<'_, '_> {
         let (from, to) = (self.from.side(), self.to.side());
         let number = self.intent().map_or(0, |intent| intent.epoch);
         target.prepare()?;
-        target.refuse_writes(None)?;
+        // Files stay read-only until they are in use: an exchange needs no right to write them.
+        if to != Side::Files {
+            target.refuse_writes(None)?;
+        }
+        journal::discard_others(self.context.workspace, number)?;
         if !target_was_old {
             target.nobody_else_uses_it();
             // What an earlier attempt left for a person to look at.
             target.clear(from, self.context.now())?;
         }
+        journal::begin(self.context.workspace, number)?;
         let others: Vec<Side> = self.record.swept().map(|old| old.side).filter(|side| *side != to).collect();
         let old = self.old_target();
         let in_use = self.from;

@@ -13,6 +13,11 @@ use crate::sweep::{Holding, Sweeper};
 /// How long what was written last is waited for.
 const STILL_WITHIN: Duration = Duration::from_secs(15);
 
+/// What a retired store says to who writes to it.
+pub(crate) fn message(in_use: InUse) -> String {
+    format!("milescale: these milestones were moved to {in_use}; this store is retired")
+}
+
 /// Retires an old store, after a last sweep. The caller holds the migration's lock. How many changes were brought over.
 ///
 /// # Errors
@@ -37,7 +42,7 @@ pub fn retire(side: Side, in_use: InUse, held: u64, context: &mut Context<'_>) -
     if swept.waiting > 0 {
         return Err(Error::Refused(format!("{} is written to all the time; stop that first", old.name)));
     }
-    let message = format!("milescale: these milestones were moved to {in_use}; this store is retired");
+    let message = message(in_use);
     if side == Side::Files {
         files::retire(context.workspace, &old.epoch.to_string(), &format!("{message}\n"))?;
     } else {

@@ -4,7 +4,7 @@
 //! failed fsync is never retried and never followed by success: the temporary file is removed and the caller is told.
 
 use std::fs::{self, File, Metadata, OpenOptions};
-use std::io::{self, Write};
+use std::io::{self, Seek as _, Write};
 use std::os::fd::AsFd;
 use std::os::unix::fs::{MetadataExt, fchown};
 use std::path::{Path, PathBuf};
@@ -74,16 +74,20 @@ fn marked(path: &Path, content: impl FnOnce(u64) -> String) -> io::Result<PathBu
     })
 }
 
-/// Creates many files whose folder nobody reads yet: each is there whole under its name or not at all, and all are on the
-/// disk once [`sync_file_system`] returns. `false`: something has the name already.
-pub fn create_among_many(path: &Path, content: &[u8]) -> io::Result<bool> {
-    let temporary = written(path, content, Promise::WholeOnly)?;
-    match renameat_with(CWD, &temporary, CWD, path, RenameFlags::NOREPLACE) {
+/// Writes one of many new files whose names nobody reads yet; all are on the disk once [`sync_file_system`] returns. Its inode.
+pub fn prepare_among_many(path: &Path, content: &[u8]) -> io::Result<u64> {
+    let mut file = OpenOptions::new().write(true).create_new(true).open(path)?;
+    file.write_all(content)?;
+    Ok(file.metadata()?.ino())
+}
+
+/// Gives one of many files its name, never over another one; on the disk once [`sync_file_system`] returns. `false`:
+/// something has the name already.
+pub fn name_among_many(prepared: &Path, path: &Path) -> io::Result<bool> {
+    match renameat_with(CWD, prepared, CWD, path, RenameFlags::NOREPLACE) {
         Ok(()) => Ok(true),
-        Err(error) => {
-            let _ = fs::remove_file(&temporary);
-            if error == rustix::io::Errno::EXIST { Ok(false) } else { Err(error.into()) }
-        }
+        Err(rustix::io::Errno::EXIST) => Ok(false),
+        Err(error) => Err(error.into()),
     }
 }
 
@@ -102,6 +106,19 @@ impl Growing {
     /// A new one. An existing `path` is an error of kind `AlreadyExists`.
     pub fn create(path: &Path) -> io::Result<Self> {
         Ok(Self { file: io::BufWriter::new(OpenOptions::new().write(true).create_new(true).open(path)?) })
+    }
+
+    /// One that is there, to go on at its end.
+    pub fn open(path: &Path) -> io::Result<Self> {
+        let mut file = OpenOptions::new().write(true).open(path)?;
+        file.seek(io::SeekFrom::End(0))?;
+        Ok(Self { file: io::BufWriter::new(file) })
+    }
+
+    /// Returns once everything that was appended is on the disk.
+    pub fn sync(&mut self) -> io::Result<()> {
+        self.file.flush()?;
+        self.file.get_ref().sync_data()
     }
 
     /// Appends.
@@ -267,8 +284,8 @@ fn put(temporary: &Path, path: &Path) -> io::Result<()> {
     fs::rename(temporary, path).inspect_err(|_| drop(fs::remove_file(temporary)))
 }
 
-/// A rename is on the disk only once its folder is.
-fn sync_folder(path: &Path) -> io::Result<()> {
+/// Waits until the names in the folder of `path` are on the disk: a rename is there only once its folder is.
+pub(crate) fn sync_folder(path: &Path) -> io::Result<()> {
     File::open(path.parent().unwrap_or(Path::new(".")))?.sync_all()
 }
 

@@ -18,6 +18,7 @@ pub mod lock;
 pub mod locks;
 pub mod marker;
 mod milestone;
+pub mod move_journal;
 pub mod notification;
 pub mod open;
 pub mod outline;

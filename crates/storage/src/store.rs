@@ -17,7 +17,7 @@ use milescale_core::figures::StoreFigures;
 use milescale_core::id::Id;
 
 use crate::error::{Problem, StoreError};
-use crate::ledger::{AT_ONCE, Ledger};
+use crate::ledger::Ledger;
 pub use crate::milestone::{Draft, Milestone, Packed};
 use crate::outline::{Outline, Wanted};
 use crate::row::place;
@@ -264,6 +264,11 @@ pub trait Store: fmt::Debug + Send {
     /// the base of that side.
     fn bring(&mut self, draft: &Draft, seen: Seen, from: Side) -> Result<(), StoreError>;
 
+    /// The same in a store in use. If the process dies in it, whoever writes the milestone next knows whether it was written.
+    fn import(&mut self, draft: &Draft, seen: Seen, from: Side) -> Result<(), StoreError> {
+        self.bring(draft, seen, from)
+    }
+
     /// Takes a milestone out, if its content is what was seen. The content is kept for a while.
     fn remove(&mut self, id: &Id, seen: Digest, now: Timestamp) -> Result<(), StoreError>;
 
@@ -295,27 +300,9 @@ pub trait Store: fmt::Debug + Send {
         number: u64,
     ) -> Result<u64, StoreError>;
 
-    /// Takes out again what was loaded or brought from a side and is still the same: an unfinished target. How many
-    /// milestones it leaves, because they are not what was brought.
-    fn clear(&mut self, from: Side, now: Timestamp) -> Result<u64, StoreError> {
-        let (mut after, mut left) = (None::<String>, 0);
-        loop {
-            let page = self.ledger()?.page(from, after.as_deref(), AT_ONCE)?;
-            let Some((last, _)) = page.last() else { break };
-            after = Some(last.clone());
-            for (id, known) in page {
-                let Ok(id) = id.parse::<Id>() else { continue };
-                let Some(there) = self.held(&id)? else { continue };
-                if there.content().value == known.content.value {
-                    self.remove(&id, there.digest(), now)?;
-                } else {
-                    left += 1;
-                }
-            }
-        }
-        self.ledger()?.forget(from)?;
-        Ok(left)
-    }
+    /// Takes out again what a move has brought from a side and nobody has changed since: an unfinished target. The ids of the
+    /// milestones that it has brought and leaves, because somebody has.
+    fn clear(&mut self, from: Side, now: Timestamp) -> Result<Vec<String>, StoreError>;
 
     /// Brings up to date what is derived from the milestones, all at once. `now` is the wall clock.
     fn derive(&mut self, now: SystemTime) -> Result<(), StoreError> {

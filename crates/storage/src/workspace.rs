@@ -80,6 +80,12 @@ paths! {
     record = ".milescale/migration.json";
     /// The milestones that the milestone verbs have written during a migration.
     dirty = ".milescale/dirty.jsonl";
+    /// What the move under way is about to write into its target.
+    move_journal = ".milescale/move-journal.jsonl";
+    /// Milestone files of the move under way, before each gets its name in `active/` or `completed/`.
+    incoming = ".milescale/incoming";
+    /// A change of an old store that is just being brought into milestone files.
+    importing = ".milescale/importing.json";
     /// Changes of old stores that wait for a person.
     held = ".milescale/held.json";
     /// While it is there, milescale migrates nothing by itself.

@@ -10,5 +10,3 @@ mod moves;
 mod plans;
 mod sweeps;
 mod values;
-
-

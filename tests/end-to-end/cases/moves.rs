@@ -1,1 +1,177 @@
 //! Retiring, undoing, switching.
+
+use std::fs;
+use std::process::Stdio;
+
+use milescale_testkit::Workspace;
+
+use super::super::faults::shim;
+use super::super::workspace;
+
+fn put(workspace: &Workspace, id: &str, text: &str) {
+    let draft = workspace.root().join("draft.yaml");
+    fs::write(&draft, text).unwrap();
+    let shown = workspace.run(["milestone", "show", id, "--digest"]);
+    let mut arguments = vec!["milestone".to_owned(), "put".to_owned(), id.to_owned(), draft.display().to_string()];
+    if shown.code == 0 {
+        arguments.extend(["--if-match".to_owned(), shown.out.trim().to_owned()]);
+    }
+    let said = workspace.run(arguments);
+    assert_eq!(said.code, 0, "{said:?}");
+}
+
+fn show(workspace: &Workspace, id: &str) -> String {
+    let said = workspace.run(["milestone", "show", id]);
+    assert_eq!(said.code, 0, "{said:?}");
+    said.out
+}
+
+fn done(workspace: &Workspace, arguments: &[&str]) {
+    let said = workspace.run(arguments);
+    assert_eq!(said.code, 0, "{arguments:?}: {said:?}");
+}
+
+/// Runs a command that a fault ends.
+fn dies(workspace: &Workspace, arguments: &[&str], fault: &str, path: &str) {
+    let mut command = workspace.command(arguments);
+    command.env("LD_PRELOAD", shim()).env("FAULT", fault).env("FAULT_PATH", path);
+    let status = command.stdout(Stdio::null()).stderr(Stdio::null()).status().unwrap();
+    assert_eq!(status.code(), None, "{arguments:?} {fault} at {path}: it did not die");
+}
+
+/// A workspace whose three milestones were moved along this way, with `n1` done since the first move.
+fn moved_along(way: &[&str]) -> Workspace {
+    let workspace = workspace();
+    for id in ["n1", "n2", "n3"] {
+        workspace.write(format!("active/{id}.yaml"), format!("# of {id}\ntitle: {id}\nstatus: planned\n"));
+    }
+    for (number, to) in way.iter().enumerate() {
+        done(&workspace, &["migrate", to, "--yes"]);
+        if number == 0 {
+            put(&workspace, "n1", "# of n1\ntitle: n1\nstatus: done\n");
+        }
+    }
+    workspace
+}
+
+const BEFORE: &str = "# of n1\ntitle: n1\nstatus: planned\n";
+
+/// A move back dies once the old target was written; the old text is put again; nobody takes what the move wrote for an edit.
+#[test]
+fn p08_what_a_dead_move_wrote_into_an_old_target_is_no_edit() {
+    for (to, fault, path) in [
+        ("file", "rename:1:killafter", "active/n1.yaml"),
+        ("hybrid", "rename:1:killafter", "active/n1.yaml"),
+        ("file", "rename:1:kill", "storage-backend.txt"),
+    ] {
+        for next in [&["check"][..], &["import"], &["migrate", "file", "--yes"]] {
+            let workspace = moved_along(&["database"]);
+            dies(&workspace, &["migrate", to, "--yes"], fault, path);
+            put(&workspace, "n1", BEFORE);
+            done(&workspace, next);
+            done(&workspace, &["import"]);
+            assert_eq!(show(&workspace, "n1"), BEFORE, "{to}, {fault} at {path}, then {next:?}");
+            let conflicts = workspace.events_named("write_conflict");
+            assert!(conflicts.is_empty(), "{to}, {fault} at {path}, then {next:?}: {conflicts:?}");
+        }
+    }
+}
+
+/// The same where the old target is a database.
+#[test]
+fn p08_the_same_into_an_old_database() {
+    // file → database → file: the database is an old store, whose base is what n1 was then.
+    for (fault, path) in [("rename:1:kill", "storage-backend.txt"), ("create:1:kill", ".milescale-switch-")] {
+        let workspace = moved_along(&["database", "file"]);
+        put(&workspace, "n1", BEFORE);
+        dies(&workspace, &["migrate", "database", "--yes"], fault, path);
+        put(&workspace, "n1", "# of n1\ntitle: n1\nstatus: done\n");
+        done(&workspace, &["check"]);
+        done(&workspace, &["import"]);
+        assert_eq!(show(&workspace, "n1"), "# of n1\ntitle: n1\nstatus: done\n");
+        assert!(workspace.events_named("write_conflict").is_empty());
+    }
+}
+
+/// A change of an old database is brought into files that are in use; death comes between the file and its base.
+#[test]
+fn p08_what_an_import_wrote_is_not_brought_a_second_time() {
+    for (fault, path) in [("rename:1:killafter", "active/n2.yaml"), ("rename:1:kill", "active/n2.yaml")] {
+        let workspace = moved_along(&["database", "file"]);
+        let before = show(&workspace, "n2");
+        let edit = "UPDATE milestones SET data = json_set(data, '$.status', 'done') WHERE id = 'n2'";
+        let said = std::process::Command::new("sqlite3").arg(workspace.path("enterprise.db")).arg(edit).status();
+        assert!(said.unwrap().success());
+        dies(&workspace, &["import"], fault, path);
+        if fault.ends_with("killafter") {
+            assert!(show(&workspace, "n2").contains("done"));
+            put(&workspace, "n2", &before);
+            done(&workspace, &["import"]);
+            assert_eq!(show(&workspace, "n2"), before, "the acknowledged put stays");
+        } else {
+            done(&workspace, &["import"]);
+            assert!(show(&workspace, "n2").contains("done"), "what was not written yet is brought");
+        }
+        assert!(workspace.events_named("write_conflict").is_empty());
+    }
+}
+
+/// Death while new files are written or given their names: the next start clears what it brought, and the next move succeeds.
+#[test]
+fn p02_nothing_stays_of_files_that_a_dead_move_made() {
+    for (fault, path) in [
+        ("write:2:kill", "incoming/"),
+        ("rename:1:kill", "active/"),
+        ("rename:2:killafter", "active/"),
+        ("fsync:1:kill", "incoming"),
+    ] {
+        let workspace = moved_along(&["database"]);
+        done(&workspace, &["retire", "files", "--yes"]);
+        let active =
+            || fs::read_dir(workspace.path("active")).unwrap().map(|it| it.unwrap().file_name()).collect::<Vec<_>>();
+        let before = active();
+        dies(&workspace, &["migrate", "file", "--yes"], fault, path);
+        put(&workspace, "n2", "title: put in between\n");
+        done(&workspace, &["check"]);
+        assert_eq!(active(), before, "{fault} at {path}");
+        assert!(!workspace.path(".milescale/incoming").exists(), "{fault} at {path}");
+        assert!(!workspace.path(".milescale/move-journal.jsonl").exists(), "{fault} at {path}");
+        done(&workspace, &["migrate", "file", "--yes"]);
+        assert_eq!(show(&workspace, "n1"), "# of n1\ntitle: n1\nstatus: done\n");
+        assert_eq!(show(&workspace, "n2"), "title: put in between\n");
+        assert!(workspace.events_named("write_conflict").is_empty());
+    }
+}
+
+/// A foreign save over a file of an unfinished target is kept and named, and stands in no later move's way.
+#[test]
+fn p02_a_save_into_an_unfinished_target_is_kept() {
+    let workspace = moved_along(&["database"]);
+    done(&workspace, &["retire", "files", "--yes"]);
+    dies(&workspace, &["migrate", "file", "--yes"], "rename:1:kill", "storage-backend.txt");
+    workspace.save("active/n3.yaml", "title: saved there\n");
+    done(&workspace, &["check"]);
+    let told = workspace.until_event("write_conflict", 1);
+    assert_eq!(told["details"]["id"], "n3");
+    let kept = told["details"]["kept_as"].as_str().unwrap().to_owned();
+    assert_eq!(fs::read_to_string(workspace.root().join(kept)).unwrap(), "title: saved there\n");
+    done(&workspace, &["migrate", "file", "--yes"]);
+    assert!(show(&workspace, "n3").contains("of n3"));
+}
+
+/// A move that fails leaves modes and note as they were.
+#[test]
+fn l21_a_failed_move_leaves_files_read_only_and_their_note() {
+    use std::os::unix::fs::PermissionsExt;
+    let workspace = moved_along(&["database"]);
+    let mode = || fs::metadata(workspace.path("active/n2.yaml")).unwrap().permissions().mode() & 0o777;
+    let note = || fs::read_to_string(workspace.path("active/MOVED-TO-A-DATABASE.txt")).unwrap();
+    let before = (mode(), note());
+    assert_eq!(before.0, 0o444);
+    dies(&workspace, &["migrate", "file", "--yes"], "rename:1:kill", "storage-backend.txt");
+    done(&workspace, &["check"]);
+    assert_eq!((mode(), note()), before);
+    done(&workspace, &["migrate", "file", "--yes"]);
+    assert_eq!(mode(), 0o644);
+    assert!(!workspace.path("active/MOVED-TO-A-DATABASE.txt").exists());
+}

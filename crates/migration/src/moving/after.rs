@@ -24,6 +24,9 @@ impl Moving<'_, '_> {
             && let Some(old) = self.record.old.iter().find(|old| old.side == from).cloned()
         {
             let mut current = self.context.open(self.to)?;
+            if to == Side::Files {
+                current.refuse_writes(None)?;
+            }
             let (store, late) = match left {
                 Some(Left { store, late }) => (store, late),
                 None => (self.context.open(self.from)?, BTreeSet::new()),

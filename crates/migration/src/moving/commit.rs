@@ -7,7 +7,7 @@ use milescale_storage::config_file;
 use milescale_storage::record::Old;
 use milescale_storage::switch::{self, Switch};
 
-use super::Moving;
+use super::{Moving, journal};
 use crate::context::{Context, Error};
 
 /// The engine that the configuration's file names, whatever the environment says.
@@ -86,6 +86,10 @@ impl Moving<'_, '_> {
         }
         if let Err(error) = self.advance(Ended::Done) {
             tracing::error!(%error, "the switch is done and cannot be written down yet");
+        }
+        // Nothing is undone any more. One that stays is of an older epoch, and counts for nothing.
+        if let Err(error) = journal::discard(self.context.workspace) {
+            tracing::warn!(%error, "it is not needed any more and cannot be removed");
         }
     }
 }

@@ -12,7 +12,7 @@ use milescale_storage::switch;
 use super::Moving;
 use crate::context::Error;
 use crate::copy;
-use crate::level::Pair;
+use crate::level::{Leveled, Pair};
 
 /// How long milescale's own writers are waited for.
 pub(super) const PATIENCE: Duration = Duration::from_secs(10);
@@ -22,6 +22,9 @@ const QUIET_WITHIN: Duration = Duration::from_secs(5);
 
 /// How often the switch is tried.
 const TRIES: usize = 20;
+
+/// Milestones that are brought over with one wait for the journal while others are kept out.
+const AT_ONCE: usize = 10;
 
 /// How long the milestone verbs are kept out by one try.
 const AT_MOST: Duration = Duration::from_millis(150);
@@ -118,18 +121,22 @@ impl Moving<'_, '_> {
             due.append(late);
         }
         due.extend(self.dirty()?);
-        while let Some(id) = due.pop_first() {
-            if started.elapsed() > AT_MOST || !self.is_level(pair, &id)? {
-                late.insert(id);
-                late.append(&mut due);
-                return Ok(false);
+        let due: Vec<String> = due.into_iter().collect();
+        let mut left = BTreeSet::new();
+        for ids in due.chunks(AT_ONCE) {
+            if !left.is_empty() || started.elapsed() > AT_MOST {
+                left.extend(ids.iter().cloned());
+                continue;
             }
+            pair.level_some(ids, self.context, &mut |id, leveled| {
+                if matches!(leveled, Leveled::NotYet(_)) {
+                    left.insert(id.to_owned());
+                }
+            })?;
         }
-        Ok(true)
-    }
-
-    fn is_level(&mut self, pair: &mut Pair<'_>, id: &str) -> Result<bool, Error> {
-        Ok(!matches!(pair.level(id, self.context)?, crate::level::Leveled::NotYet(_)))
+        let all = left.is_empty();
+        late.append(&mut left);
+        Ok(all)
     }
 
     fn dirty(&self) -> Result<Vec<String>, Error> {

@@ -1,11 +1,17 @@
 //! What becomes of a migration that failed before its switch: its target is cleared, and where that fails, it is stuck.
 
+use milescale_core::id::Id;
 use milescale_core::migration::{Ended, Phase};
+use milescale_storage::conflicts::{self, Conflict};
+use milescale_storage::error::Problem;
 use milescale_storage::record::{Intent, Past};
+use milescale_storage::store::Milestone;
 use milescale_storage::switch;
 
-use super::Moving;
+use super::{Moving, journal};
 use crate::context::Error;
+use crate::level::there;
+use crate::retire;
 use crate::told::Told;
 
 impl Moving<'_, '_> {
@@ -17,6 +23,10 @@ impl Moving<'_, '_> {
         match undone {
             Ok(target_kept) => {
                 (self.context.tell)(Told::RolledBack { from, to, reason: reason.to_owned(), target_kept });
+            }
+            // A store that cannot be reached now can be later: the next recovery tries again.
+            Err(Error::Store(error)) if matches!(error.problem, Problem::Unavailable | Problem::Busy) => {
+                tracing::warn!(%error, "the move cannot be undone yet; the next command or cycle tries again");
             }
             Err(error) => self.get_stuck(&error.to_string()),
         }
@@ -37,13 +47,11 @@ impl Moving<'_, '_> {
         }
         let keep = !self.context.config.migration.rollback_on_failure;
         let is_filled = self.from.side() != self.to.side() && !intent.target_was_old;
-        if is_filled && !keep {
-            let mut target = self.context.open(self.to)?;
-            if target.exists()? {
-                let left = target.clear(self.from.side(), self.context.now())?;
-                if left > 0 {
-                    tracing::warn!(left, "milestones in the target that milescale has not brought there stay");
-                }
+        if self.from.side() != self.to.side() {
+            if intent.target_was_old {
+                self.leave_old_target(&intent)?;
+            } else if !keep {
+                self.clear_target(&intent)?;
             }
         }
         let ended = self.context.stamp();
@@ -52,6 +60,65 @@ impl Moving<'_, '_> {
         self.record.intent = None;
         self.context.save(&self.record)?;
         Ok(is_filled && keep)
+    }
+
+    /// Takes out of a new target what this move has brought. What somebody has changed there is kept as a conflict first: it was
+    /// written into a store that is not in use.
+    fn clear_target(&mut self, intent: &Intent) -> Result<(), Error> {
+        let mut target = self.context.open(self.to)?;
+        journal::discard_others(self.context.workspace, intent.epoch)?;
+        let left = if target.exists()? { target.clear(self.from.side(), self.context.now())? } else { Vec::new() };
+        for id in left {
+            let Ok(id) = id.parse::<Id>() else { continue };
+            if let Some(there) = there(target.get(&id))? {
+                self.keep_from_target(&there, intent)?;
+                target.remove(&id, there.digest(), self.context.now())?;
+            }
+        }
+        journal::discard(self.context.workspace)
+    }
+
+    fn keep_from_target(&mut self, there: &Milestone, intent: &Intent) -> Result<(), Error> {
+        let reason = "it was written into the target of a move that was undone".to_owned();
+        let conflict = Conflict {
+            name: String::new(),
+            id: there.id.clone(),
+            at: self.context.stamp(),
+            side: Some(self.to.side()),
+            place: there.place.clone(),
+            reason: reason.clone(),
+            current: None,
+            backup: intent.backup.clone(),
+        };
+        let kept = conflicts::keep(self.context.workspace, &conflict, &there.text, self.context.now());
+        let (path, _) = kept.map_err(|error| Error::own(".milescale/conflicts", &error))?;
+        let kept_as = self.context.workspace.shown(&path);
+        let current = self.from.to_string();
+        (self.context.tell)(Told::Conflict {
+            id: there.id.clone(),
+            kept_as,
+            place: there.place.clone(),
+            current,
+            reason,
+        });
+        Ok(())
+    }
+
+    /// Leaves an old target as an old store: what this move has written there is its base from now on.
+    fn leave_old_target(&mut self, intent: &Intent) -> Result<(), Error> {
+        journal::discard_others(self.context.workspace, intent.epoch)?;
+        if journal::is_there(self.context.workspace)? {
+            let mut source = self.context.open(self.from)?;
+            let mut target = self.context.open(self.to)?;
+            journal::note_bases(self.context, &mut *source, (&mut *target, self.to.side()))?;
+        }
+        // One that a person had retired refuses writes again.
+        if let Some(old) = self.record.known(self.to.side(), self.from.side()).filter(|old| old.retired.is_some()) {
+            let message = retire::message(self.from);
+            tracing::info!(store = old.name, "it refuses writes again");
+            self.context.open(self.to)?.refuse_writes(Some(&message))?;
+        }
+        journal::discard(self.context.workspace)
     }
 
     fn get_stuck(&mut self, why: &str) {

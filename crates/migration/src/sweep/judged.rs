@@ -149,7 +149,7 @@ impl<'a, 'b> Act<'a, 'b> {
         let Ok(draft) = Draft::of(old.clone(), self.context.now()) else { return self.keep(judged) };
         self.remember(judged)?;
         let seen = judged.current.as_ref().map_or(Seen::Nothing, |current| Seen::Text(current.digest()));
-        self.current.bring(&draft, seen, self.old.side)?;
+        self.current.import(&draft, seen, self.old.side)?;
         self.imported.push(judged.id.clone());
         Ok(true)
     }

@@ -3,6 +3,8 @@
 mod columns;
 mod displaced;
 mod facts;
+mod importing;
+mod incoming;
 mod look;
 mod moving;
 mod scan;

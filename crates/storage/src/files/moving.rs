@@ -7,7 +7,6 @@ use std::os::fd::OwnedFd;
 use std::path::{Path, PathBuf};
 
 use jiff::Timestamp;
-use milescale_core::base::Side;
 use milescale_core::digest::Digest;
 use milescale_core::id::Id;
 use rustix::fs::{AtFlags, FileType};
@@ -16,10 +15,10 @@ use super::scan::Listing;
 use super::{FileStore, displaced, walk};
 use crate::durable;
 use crate::error::{Problem, StoreError};
-use crate::ledger::{AT_ONCE, Ledger};
+use crate::ledger::Ledger;
 use crate::read::{Stamp, Symlinks, read_regular};
 use crate::sqlite::LedgerFile;
-use crate::store::{Draft, Milestone, Packed, Seen};
+use crate::store::{Draft, Milestone, Seen};
 use crate::threads::in_shares;
 use crate::workspace::Workspace;
 
@@ -45,49 +44,14 @@ impl FileStore {
         Ok(self.content(&path)?.map(|(text, metadata)| self.milestone(&path, text, Stamp::of(&metadata))))
     }
 
-    /// Writes many new files, with one wait for the disk at their end.
-    pub(super) fn load_all(
-        &mut self,
-        milestones: &mut dyn Iterator<Item = Packed>,
-        from: Side,
-    ) -> Result<u64, StoreError> {
-        let _alone = self.alone()?;
-        let failed =
-            |path: &Path, error: &io::Error| StoreError::io(self.workspace.shown(path), "it cannot be written", error);
-        let (active, completed) = (self.active.clone(), self.workspace.completed());
-        for folder in [&active, &completed] {
-            durable::create_folder(folder).map_err(|error| failed(folder, &error))?;
-        }
-        let mut count = 0;
-        loop {
-            let packed: Vec<Packed> = milestones.take(AT_ONCE).collect();
-            if packed.is_empty() {
-                break;
-            }
-            // Before the files: what a crash leaves of them is known by it.
-            let bases: Vec<_> = packed.iter().map(|it| (it.id.to_string(), it.content)).collect();
-            self.own_ledger()?.set(from, &bases)?;
-            for it in &packed {
-                let folder = if it.is_archived { &completed } else { &active };
-                let path = folder.join(format!("{}.yaml", it.id));
-                let created = durable::create_among_many(&path, &it.text);
-                if !created
-                    .map_err(|error| StoreError::io(self.workspace.shown(&path), "it cannot be written", &error))?
-                {
-                    return Err(self.there_already(&path));
-                }
-            }
-            count += packed.len() as u64;
-        }
-        let synced = durable::sync_file_system(&active);
-        synced.map_err(|error| StoreError::io(self.workspace.shown(&active), "it cannot be written", &error))?;
-        self.own_ledger()?.complete(from)?;
-        Ok(count)
-    }
-
     /// Writes a milestone where it belongs: an archived one among the finished ones.
     pub(super) fn place(&self, draft: &Draft, seen: Seen) -> Result<(), StoreError> {
         let _alone = self.alone()?;
+        self.place_alone(draft, seen)
+    }
+
+    /// The same, to be called [`alone`](Self::alone).
+    pub(super) fn place_alone(&self, draft: &Draft, seen: Seen) -> Result<(), StoreError> {
         let is_active = self.find_one(&draft.id)?.is_some();
         if is_active {
             let path = self.write(draft, seen)?;
@@ -136,8 +100,9 @@ impl FileStore {
         self.take_out(&path, id, seen, now)
     }
 
-    /// Renames a file into milescale's own folder; what turns out to be another content goes back.
-    fn take_out(&self, path: &Path, id: &Id, seen: Digest, now: Timestamp) -> Result<(), StoreError> {
+    /// Renames a file into milescale's own folder; what turns out to be another content goes back. To be called
+    /// [`alone`](Self::alone).
+    pub(super) fn take_out(&self, path: &Path, id: &Id, seen: Digest, now: Timestamp) -> Result<(), StoreError> {
         let failed = |action: &str, error: io::Error| StoreError::io(self.workspace.shown(path), action, &error);
         let (content, _) = self.content(path)?.ok_or_else(|| self.changed(path))?;
         if Digest::of(&content) != seen {

@@ -123,8 +123,16 @@ impl Store for FileStore {
 
     fn bring(&mut self, draft: &Draft, seen: Seen, from: Side) -> Result<(), StoreError> {
         self.place(draft, seen)?;
-        // Dying here costs nothing: the next look finds both sides equal, and the base advances then.
+        // The files are not in use yet: what was written before a death is known by the journal of the move.
         self.own_ledger()?.set(from, &[(draft.id.to_string(), draft.content())])
+    }
+
+    fn import(&mut self, draft: &Draft, seen: Seen, from: Side) -> Result<(), StoreError> {
+        self.import_one(draft, seen, from)
+    }
+
+    fn clear(&mut self, from: Side, now: Timestamp) -> Result<Vec<String>, StoreError> {
+        self.take_back(from, now)
     }
 
     fn remove(&mut self, id: &Id, seen: Digest, now: Timestamp) -> Result<(), StoreError> {

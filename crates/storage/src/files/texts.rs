@@ -71,10 +71,12 @@ impl FileStore {
         let path = self.workspace.write_lock();
         let failed = |error: io::Error| StoreError::io(self.workspace.shown(&path), "it cannot be locked", &error);
         durable::create_own_folder(&self.workspace).map_err(failed)?;
-        lock::wait_for(&path, Share::Alone, PATIENCE).map_err(failed)?.ok_or_else(|| {
+        let held = lock::wait_for(&path, Share::Alone, PATIENCE).map_err(failed)?.ok_or_else(|| {
             let cause = "another milescale is writing milestones all the time; try again";
             StoreError::new(Problem::Busy, self.workspace.shown(&path), cause)
-        })
+        })?;
+        self.finish_import()?;
+        Ok(held)
     }
 
     /// Writes a draft in the place of what was seen. Where it is now. To be called [`alone`](Self::alone).

@@ -187,6 +187,20 @@ impl Store for HybridStore {
         Ok(())
     }
 
+    fn import(&mut self, draft: &Draft, seen: Seen, from: Side) -> Result<(), StoreError> {
+        self.files.import(draft, seen, from)?;
+        self.index_it(&draft.id);
+        Ok(())
+    }
+
+    fn clear(&mut self, from: Side, now: Timestamp) -> Result<Vec<String>, StoreError> {
+        let left = self.files.clear(from, now)?;
+        if self.index.is_there()? {
+            self.derive(SystemTime::UNIX_EPOCH)?;
+        }
+        Ok(left)
+    }
+
     fn remove(&mut self, id: &Id, seen: Digest, now: Timestamp) -> Result<(), StoreError> {
         self.files.remove(id, seen, now)?;
         self.index_it(id);

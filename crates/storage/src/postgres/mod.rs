@@ -303,7 +303,7 @@ impl Store for PostgresStore {
         self.load_all(milestones, from, number)
     }
 
-    fn clear(&mut self, from: Side, _: Timestamp) -> Result<u64, StoreError> {
+    fn clear(&mut self, from: Side, _: Timestamp) -> Result<Vec<String>, StoreError> {
         self.clear_all(from)
     }
 

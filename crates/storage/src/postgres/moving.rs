@@ -105,29 +105,29 @@ impl PostgresStore {
     }
 
     /// Removes rows that still are what they were brought as, a page at a time.
-    pub(super) fn clear_all(&mut self, from: Side) -> Result<u64, StoreError> {
+    pub(super) fn clear_all(&mut self, from: Side) -> Result<Vec<String>, StoreError> {
         self.adopted()?;
         let identity = self.identity()?;
-        let (mut after, mut left) = (None::<String>, 0);
+        let (mut after, mut left) = (None::<String>, Vec::new());
         let shown = self.connection.shown().to_owned();
         loop {
             let page = self.page(from, after.as_deref(), crate::ledger::AT_ONCE)?;
             let Some((last, _)) = page.last() else { break };
             after = Some(last.clone());
             let cleared = self.write(&identity, Hurry::No, async |client, table| {
-                let mut left = 0;
+                let mut left = Vec::new();
                 for (id, known) in &page {
                     let row = table.row(client, id, "FOR UPDATE OF m").await?;
                     let Some(there) = row.map(|row| row.milestone(&shown)) else { continue };
                     if there.content().value == known.content.value {
                         table.delete(client, id).await?;
                     } else {
-                        left += 1;
+                        left.push(id.clone());
                     }
                 }
                 Ok(left)
             });
-            left += cleared.map_err(Outcome::error)?;
+            left.extend(cleared.map_err(Outcome::error)?);
         }
         self.forget(from)?;
         Ok(left)

@@ -211,7 +211,7 @@ impl Store for SqliteStore {
         self.load_all(milestones, from)
     }
 
-    fn clear(&mut self, from: Side, _: Timestamp) -> Result<u64, StoreError> {
+    fn clear(&mut self, from: Side, _: Timestamp) -> Result<Vec<String>, StoreError> {
         self.clear_all(from)
     }
 

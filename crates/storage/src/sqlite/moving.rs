@@ -70,26 +70,26 @@ impl SqliteStore {
     }
 
     /// Removes rows that still are what they were brought as, a page at a time.
-    pub(super) fn clear_all(&mut self, from: Side) -> Result<u64, StoreError> {
-        let (mut after, mut left) = (None::<String>, 0);
+    pub(super) fn clear_all(&mut self, from: Side) -> Result<Vec<String>, StoreError> {
+        let (mut after, mut left) = (None::<String>, Vec::new());
         let shown = self.sqlite.shown.clone();
         loop {
             let page = self.page(from, after.as_deref(), crate::ledger::AT_ONCE)?;
             let Some((last, _)) = page.last() else { break };
             after = Some(last.clone());
-            left += self.sqlite.write(async |connection| {
-                let mut left = 0;
+            left.extend(self.sqlite.write(async |connection| {
+                let mut left = Vec::new();
                 for (id, known) in &page {
                     let row = one(connection, Kept::With, id.as_bytes()).await?;
                     let Some(there) = row.map(|row| row.milestone(&shown)) else { continue };
                     if there.content().value == known.content.value {
                         delete_row(connection, id).await?;
                     } else {
-                        left += 1;
+                        left.push(id.clone());
                     }
                 }
                 Ok(left)
-            })?;
+            })?);
         }
         self.wrote();
         self.forget(from)?;

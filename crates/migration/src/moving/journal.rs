@@ -1,0 +1,137 @@
+//! What the journal of a move that did not get to its cutover says about its target.
+
+use milescale_core::base::{Content, Side};
+use milescale_core::id::Id;
+use milescale_storage::ledger::AT_ONCE;
+use milescale_storage::move_journal::{self, Entry, MoveJournal};
+use milescale_storage::store::Store;
+use milescale_storage::workspace::Workspace;
+
+use crate::context::{Context, Error};
+
+fn failed(error: std::io::Error) -> Error {
+    Error::own(".milescale/move-journal.jsonl", &error)
+}
+
+/// Begins the journal of a move.
+pub(super) fn begin(workspace: &Workspace, epoch: u64) -> Result<(), Error> {
+    MoveJournal::begin(workspace, epoch).map(drop).map_err(failed)
+}
+
+/// Whether there is one.
+pub(super) fn is_there(workspace: &Workspace) -> Result<bool, Error> {
+    Ok(move_journal::read(workspace).map_err(failed)?.is_some())
+}
+
+/// Removes it.
+pub(super) fn discard(workspace: &Workspace) -> Result<(), Error> {
+    move_journal::discard(workspace).map_err(failed)
+}
+
+/// Removes the journal of another move: that one is over.
+pub(super) fn discard_others(workspace: &Workspace, epoch: u64) -> Result<(), Error> {
+    let journal = move_journal::read(workspace).map_err(failed)?;
+    if journal.is_some_and(|journal| journal.epoch != epoch) { discard(workspace) } else { Ok(()) }
+}
+
+/// Makes what the move has written into an old target the base of that side: it was the source's content, so nobody's edit.
+///
+/// The base before it stays where the target still holds it: then nothing was written. Where the target holds neither,
+/// somebody has changed it since, and nobody can tell which of the two he changed; the newer one is then the base, so that a
+/// source that was changed as well is a conflict.
+pub(super) fn note_bases(
+    context: &Context<'_>,
+    source: &mut dyn Store,
+    (target, to): (&mut dyn Store, Side),
+) -> Result<(), Error> {
+    let Some(journal) = move_journal::read(context.workspace).map_err(failed)? else { return Ok(()) };
+    let mut ids: Vec<String> = journal.entries.keys().cloned().collect();
+    ids.sort();
+    for ids in ids.chunks(AT_ONCE) {
+        let known = source.ledger()?.bases(to, ids)?;
+        let (mut written, mut taken_out) = (Vec::new(), Vec::new());
+        for id in ids {
+            let Ok(named) = id.parse::<Id>() else { continue };
+            let there = target.held(&named)?.map(|there| there.content());
+            let before = known.get(id).map(|known| known.content);
+            match base_after(there, before, &journal.entries[id]) {
+                After::Stays => {}
+                After::Is(content) => written.push((id.clone(), content)),
+                After::IsNone => taken_out.push(id.clone()),
+            }
+        }
+        source.ledger()?.set(to, &written)?;
+        for id in taken_out {
+            source.ledger()?.unset(to, &id)?;
+        }
+    }
+    Ok(())
+}
+
+/// What becomes of the base of a milestone.
+#[derive(Debug, PartialEq, Eq)]
+enum After {
+    Stays,
+    Is(Content),
+    IsNone,
+}
+
+fn base_after(there: Option<Content>, before: Option<Content>, entries: &[Entry]) -> After {
+    match (there, entries.last()) {
+        (_, None) => After::Stays,
+        (Some(there), _) if before.is_some_and(|before| before.value == there.value) => After::Stays,
+        (None, Some(Entry::TakeOut)) => After::IsNone,
+        (Some(there), _) => {
+            let written = |entry: &Entry| match entry {
+                Entry::Write(content, _) if content.value == there.value => Some(*content),
+                _ => None,
+            };
+            let newest = entries.iter().rev().find_map(|entry| match entry {
+                Entry::Write(content, _) => Some(*content),
+                Entry::TakeOut => None,
+            });
+            entries.iter().rev().find_map(written).or(newest).map_or(After::Stays, After::Is)
+        }
+        // It was written, and somebody has taken it out since; or it was never there.
+        (None, Some(Entry::Write(..))) => After::Stays,
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::{After, Content, Entry, base_after};
+    use milescale_core::digest::Digest;
+
+    fn content(value: u8) -> Content {
+        Content { value: Digest::of(&[value]), text: Digest::of(&[value, 0]) }
+    }
+
+    fn write(value: u8) -> Entry {
+        Entry::Write(content(value), None)
+    }
+
+    #[test]
+    fn what_the_move_wrote_is_the_base_and_what_it_did_not_write_leaves_it() {
+        let (old, new, newer, edited) = (content(1), content(2), content(3), content(9));
+        let cases = [
+            // Not written yet.
+            (Some(old), Some(old), vec![write(2)], After::Stays),
+            (None, None, vec![write(2)], After::Stays),
+            // Written.
+            (Some(new), Some(old), vec![write(2)], After::Is(new)),
+            (Some(new), None, vec![write(2)], After::Is(new)),
+            // Written, and once more, or not any more.
+            (Some(newer), Some(old), vec![write(2), write(3)], After::Is(newer)),
+            (Some(new), Some(old), vec![write(2), write(3)], After::Is(new)),
+            // Somebody has changed it since.
+            (Some(edited), Some(old), vec![write(2)], After::Is(new)),
+            // Taken out, or not yet, or by somebody else.
+            (None, Some(old), vec![Entry::TakeOut], After::IsNone),
+            (Some(old), Some(old), vec![Entry::TakeOut], After::Stays),
+            (None, Some(old), vec![write(2)], After::Stays),
+        ];
+        for (there, before, entries, after) in cases {
+            assert_eq!(base_after(there, before, &entries), after, "{there:?} {before:?} {entries:?}");
+        }
+    }
+}

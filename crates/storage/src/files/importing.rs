@@ -1,0 +1,72 @@
+//! A change of an old store brought into milestone files that are in use. File and base are two writes: a note tells, after
+//! a death between the two, that the file was written, before anybody else of milescale's writes it again.
+
+use std::io;
+
+use milescale_core::base::{Content, Side};
+use milescale_core::digest::Digest;
+use milescale_core::id::Id;
+use serde::{Deserialize, Serialize};
+
+use super::FileStore;
+use crate::durable;
+use crate::error::StoreError;
+use crate::ledger::Ledger;
+use crate::read::{Symlinks, read_regular};
+use crate::store::{Draft, Seen};
+
+/// Bytes that the note may have.
+const LIMIT: u64 = 1 << 16;
+
+/// What is being brought: `.milescale/importing.json`.
+#[derive(Serialize, Deserialize)]
+struct Importing {
+    side: Side,
+    id: String,
+    value: Digest,
+    text: Digest,
+}
+
+impl FileStore {
+    /// Writes a change of an old side, and what it is as the base of that side.
+    pub(super) fn import_one(&mut self, draft: &Draft, seen: Seen, from: Side) -> Result<(), StoreError> {
+        let alone = self.alone()?;
+        let content = draft.content();
+        let note = Importing { side: from, id: draft.id.to_string(), value: content.value, text: content.text };
+        let path = self.workspace.importing();
+        let failed = |error: io::Error| StoreError::io(self.workspace.shown(&path), "it cannot be written", &error);
+        let note = serde_json::to_vec(&note).map_err(|error| failed(error.into()))?;
+        durable::replace(&path, &note).map_err(failed)?;
+        let placed = self.place_alone(draft, seen);
+        if placed.is_ok() {
+            self.own_ledger()?.set(from, &[(draft.id.to_string(), content)])?;
+        }
+        // An error may have come after the effect: then the note tells whoever writes next.
+        let settled = placed.and_then(|()| durable::remove(&path).map_err(|error| self.not_removed(&error)));
+        drop(alone);
+        settled
+    }
+
+    /// Deals with what a death in [`import_one`](Self::import_one) left. To be called before anything is written, with
+    /// writers of milescale's kept out.
+    pub(super) fn finish_import(&self) -> Result<(), StoreError> {
+        let path = self.workspace.importing();
+        let note = match read_regular(&path, Symlinks::Refuse, LIMIT) {
+            Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(()),
+            other => other.map_err(|error| StoreError::io(self.workspace.shown(&path), "it cannot be read", &error))?.0,
+        };
+        // What is not whole was never in force: the file was not written yet.
+        if let Ok(Importing { side, id, value, text }) = serde_json::from_slice(&note)
+            && let Ok(id) = id.parse::<Id>()
+            && let Some(file) = self.find_one(&id)?
+            && self.content(&file)?.is_some_and(|(there, _)| Digest::of(&there) == text)
+        {
+            crate::sqlite::LedgerFile::new(&self.workspace)?.set(side, &[(id.to_string(), Content { value, text })])?;
+        }
+        durable::remove(&path).map_err(|error| self.not_removed(&error))
+    }
+
+    fn not_removed(&self, error: &io::Error) -> StoreError {
+        StoreError::io(self.workspace.shown(&self.workspace.importing()), "it cannot be removed", error)
+    }
+}

@@ -1,0 +1,167 @@
+//! Milestone files that a move makes: written aside and synced, then given their names; and taken back where the move fails.
+
+use std::fs::Metadata;
+use std::io;
+use std::os::unix::fs::MetadataExt;
+use std::path::{Path, PathBuf};
+
+use jiff::Timestamp;
+use milescale_core::base::Side;
+use milescale_core::digest::Digest;
+use milescale_core::id::Id;
+
+use super::FileStore;
+use crate::durable;
+use crate::error::StoreError;
+use crate::ledger::AT_ONCE;
+use crate::move_journal::{self, Entry, MoveJournal};
+use crate::store::Packed;
+
+/// Bytes of texts that are held while their bases are written.
+const BYTES_AT_ONCE: usize = 8 << 20;
+
+/// A file that is written and has no name of its own yet.
+struct Incoming {
+    id: Id,
+    is_archived: bool,
+}
+
+impl FileStore {
+    /// Writes many new files: all of them aside, then one wait for the disk, then each gets its name, never over another file.
+    pub(super) fn load_all(
+        &mut self,
+        milestones: &mut dyn Iterator<Item = Packed>,
+        from: Side,
+    ) -> Result<u64, StoreError> {
+        let _alone = self.alone()?;
+        let aside = self.workspace.incoming();
+        durable::remove_folder(&aside).map_err(|error| self.not_written(&aside, &error))?;
+        for folder in [&self.active, &self.workspace.completed(), &aside] {
+            durable::create_folder(folder).map_err(|error| self.not_written(folder, &error))?;
+        }
+        let path = self.workspace.move_journal();
+        let mut journal = MoveJournal::open(&self.workspace).map_err(|error| self.not_written(&path, &error))?;
+        let mut incoming = Vec::new();
+        while let Some(packed) = next_ones(milestones) {
+            let bases: Vec<_> = packed.iter().map(|it| (it.id.to_string(), it.content)).collect();
+            self.own_ledger()?.set(from, &bases)?;
+            for it in packed {
+                let written = durable::prepare_among_many(&self.aside(&it.id), &it.text)
+                    .and_then(|inode| journal.write(&it.id, it.content, Some(inode)));
+                written.map_err(|error| self.not_written(&self.aside(&it.id), &error))?;
+                incoming.push(Incoming { id: it.id, is_archived: it.is_archived });
+            }
+        }
+        // No file has a name that anybody reads before its content, and what tells that it is the move's, are on the disk.
+        durable::sync_file_system(&aside).map_err(|error| self.not_written(&aside, &error))?;
+        journal.sync().map_err(|error| self.not_written(&path, &error))?;
+        for it in &incoming {
+            self.give_name(it)?;
+        }
+        durable::sync_file_system(&self.active).map_err(|error| self.not_written(&self.active, &error))?;
+        self.own_ledger()?.complete(from)?;
+        Ok(incoming.len() as u64)
+    }
+
+    /// Where a file lies before it has its name.
+    fn aside(&self, id: &Id) -> PathBuf {
+        self.workspace.incoming().join(format!("{id}.yaml"))
+    }
+
+    fn give_name(&self, it: &Incoming) -> Result<(), StoreError> {
+        let folder = if it.is_archived { self.workspace.completed() } else { self.active.clone() };
+        let path = folder.join(format!("{}.yaml", it.id));
+        match durable::name_among_many(&self.aside(&it.id), &path) {
+            Ok(true) => Ok(()),
+            Ok(false) => Err(self.there_already(&path)),
+            Err(error) => Err(self.not_written(&path, &error)),
+        }
+    }
+
+    fn not_written(&self, path: &Path, error: &io::Error) -> StoreError {
+        StoreError::io(self.workspace.shown(path), "it cannot be written", error)
+    }
+
+    /// Takes out what the move under way has brought and nobody has changed since. The ids whose files are left, because they
+    /// are somebody else's by now.
+    pub(super) fn take_back(&mut self, from: Side, now: Timestamp) -> Result<Vec<String>, StoreError> {
+        let _alone = self.alone()?;
+        let path = self.workspace.move_journal();
+        let journal = move_journal::read(&self.workspace)
+            .map_err(|error| StoreError::io(self.workspace.shown(&path), "it cannot be read", &error))?;
+        let mut left = Vec::new();
+        if let Some(journal) = journal {
+            for (id, entries) in &journal.entries {
+                left.extend(self.take_back_one(id, entries, now)?);
+            }
+        } else {
+            left = self.take_back_by_bases(from, now)?;
+        }
+        let aside = self.workspace.incoming();
+        durable::remove_folder(&aside)
+            .map_err(|error| StoreError::io(self.workspace.shown(&aside), "it cannot be removed", &error))?;
+        self.own_ledger()?.forget(from)?;
+        left.sort();
+        Ok(left)
+    }
+
+    /// The same after a move of a version without a journal, which wrote the bases before the files.
+    fn take_back_by_bases(&mut self, from: Side, now: Timestamp) -> Result<Vec<String>, StoreError> {
+        let (mut after, mut left) = (None::<String>, Vec::new());
+        loop {
+            let page = self.own_ledger()?.page(from, after.as_deref(), AT_ONCE)?;
+            let Some((last, _)) = page.last() else { return Ok(left) };
+            after = Some(last.clone());
+            for (id, known) in page {
+                left.extend(self.take_back_one(&id, &[Entry::Write(known.content, None)], now)?);
+            }
+        }
+    }
+
+    /// Takes back one milestone; its id where its file is left.
+    fn take_back_one(&self, id: &str, entries: &[Entry], now: Timestamp) -> Result<Option<String>, StoreError> {
+        let Ok(id) = id.parse::<Id>() else { return Ok(None) };
+        // Among the archived ones only a file that this move has made is its own.
+        let archived = self.workspace.completed().join(format!("{id}.yaml"));
+        if let Some((content, metadata)) = self.content(&archived)? {
+            let text = Digest::of(&content);
+            if entries.iter().any(|entry| is_made(entry, &metadata) && is_text(entry, text)) {
+                self.take_out(&archived, &id, text, now)?;
+            }
+        }
+        let Some(path) = self.find_one(&id)? else { return Ok(None) };
+        let Some((content, metadata)) = self.content(&path)? else { return Ok(None) };
+        let text = Digest::of(&content);
+        let is_ours = |entry: &Entry| match entry {
+            // What a power cut left of a file that was not synced: only a version without a journal made such ones.
+            Entry::Write(_, None) if content.is_empty() => true,
+            Entry::Write(_, None) => is_text(entry, text),
+            Entry::Write(..) => is_made(entry, &metadata) && is_text(entry, text),
+            Entry::TakeOut => false,
+        };
+        if entries.iter().any(is_ours) {
+            return self.take_out(&path, &id, text, now).map(|()| None);
+        }
+        Ok(Some(id.to_string()))
+    }
+}
+
+/// Whether a file is the one that the move has made.
+fn is_made(entry: &Entry, metadata: &Metadata) -> bool {
+    matches!(entry, Entry::Write(_, Some(inode)) if *inode == metadata.ino())
+}
+
+fn is_text(entry: &Entry, text: Digest) -> bool {
+    matches!(entry, Entry::Write(content, _) if content.text == text)
+}
+
+/// The next milestones, as many as are held at once.
+fn next_ones(milestones: &mut dyn Iterator<Item = Packed>) -> Option<Vec<Packed>> {
+    let (mut bytes, mut next) = (0, Vec::new());
+    while next.len() < AT_ONCE && bytes < BYTES_AT_ONCE {
+        let Some(it) = milestones.next() else { break };
+        bytes += it.text.len();
+        next.push(it);
+    }
+    (!next.is_empty()).then_some(next)
+}

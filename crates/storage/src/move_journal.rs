@@ -1,0 +1,139 @@
+//! What a move is about to write into its target, written down before it is: so an undo knows what the move brought.
+//!
+//! Not a proof of anything: an entry says what may have been written. Whoever undoes compares it with what is there.
+//!
+//! `.milescale/move-journal.jsonl`: a head `{"format":1,"epoch":N}`, then one entry a line. It begins with the copying of a
+//! move, and goes with its cutover or its undo.
+
+use std::collections::HashMap;
+use std::io;
+
+use milescale_core::base::Content;
+use milescale_core::digest::Digest;
+use milescale_core::id::Id;
+use serde::{Deserialize, Serialize};
+
+use crate::durable::{self, Growing};
+use crate::read::{Symlinks, read_regular};
+use crate::workspace::Workspace;
+
+/// The version of the file's shape.
+const FORMAT: u32 = 1;
+
+/// Bytes that a journal may have: a million entries have a fifth of it.
+const LIMIT: u64 = 1 << 30;
+
+#[derive(Serialize, Deserialize)]
+struct Head {
+    format: u32,
+    epoch: u64,
+}
+
+/// A line of the journal.
+#[derive(Serialize, Deserialize)]
+struct Line {
+    id: String,
+    /// Value and text of what is put there; without them the milestone is taken out.
+    content: Option<(Digest, Digest)>,
+    /// The inode of a file that is given its name.
+    #[serde(skip_serializing_if = "Option::is_none", default)]
+    inode: Option<u64>,
+}
+
+/// What a move was about to do with one milestone of its target.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Entry {
+    /// To write this content: where the file was made beforehand, the one with this inode.
+    Write(Content, Option<u64>),
+    /// To take it out.
+    TakeOut,
+}
+
+/// The journal of the move under way, open for appending.
+#[derive(Debug)]
+pub struct MoveJournal {
+    file: Growing,
+}
+
+impl MoveJournal {
+    /// Begins the journal of a move, durably. An earlier one goes.
+    pub fn begin(workspace: &Workspace, epoch: u64) -> io::Result<Self> {
+        discard(workspace)?;
+        let mut begun = Self { file: Growing::create(&workspace.move_journal())? };
+        begun.append(&Head { format: FORMAT, epoch })?;
+        begun.sync()?;
+        durable::sync_folder(&workspace.move_journal())?;
+        Ok(begun)
+    }
+
+    /// Opens the journal of the move under way.
+    ///
+    /// # Errors
+    /// Also where there is none: of kind `NotFound`.
+    pub fn open(workspace: &Workspace) -> io::Result<Self> {
+        Ok(Self { file: Growing::open(&workspace.move_journal())? })
+    }
+
+    /// Adds that a milestone is about to be written. In force once [`MoveJournal::sync`] returns.
+    pub fn write(&mut self, id: &Id, content: Content, inode: Option<u64>) -> io::Result<()> {
+        self.append(&Line { id: id.to_string(), content: Some((content.value, content.text)), inode })
+    }
+
+    /// Adds that a milestone is about to be taken out. In force once [`MoveJournal::sync`] returns.
+    pub fn take_out(&mut self, id: &Id) -> io::Result<()> {
+        self.append(&Line { id: id.to_string(), content: None, inode: None })
+    }
+
+    fn append(&mut self, line: &impl Serialize) -> io::Result<()> {
+        let mut text = serde_json::to_vec(line)?;
+        text.push(b'\n');
+        self.file.append(&text)
+    }
+
+    /// Returns once everything that was added is on the disk.
+    pub fn sync(&mut self) -> io::Result<()> {
+        self.file.sync()
+    }
+}
+
+/// What a journal says.
+#[derive(Debug, Default)]
+pub struct Journal {
+    /// The epoch of the move that wrote it.
+    pub epoch: u64,
+    /// Per id, in the order in which it was written.
+    pub entries: HashMap<String, Vec<Entry>>,
+}
+
+/// Reads the journal; `None` where there is none. It ends at a line that is not whole: that was not on the disk when the
+/// machine died, so what it and all behind it name was not begun.
+///
+/// # Errors
+/// When it cannot be read, or a newer milescale wrote it.
+pub fn read(workspace: &Workspace) -> io::Result<Option<Journal>> {
+    let text = match read_regular(&workspace.move_journal(), Symlinks::Refuse, LIMIT) {
+        Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(None),
+        other => other?.0,
+    };
+    let whole = text.iter().rposition(|byte| *byte == b'\n').map_or(&text[..0], |end| &text[..end]);
+    let mut lines = whole.split(|byte| *byte == b'\n');
+    // Without a head nothing was begun.
+    let Some(head) = lines.next().filter(|head| !head.is_empty() && head[0] != 0) else { return Ok(None) };
+    let head: Head = serde_json::from_slice(head)?;
+    if head.format > FORMAT {
+        let message = format!("it has format {}, written by a newer milescale", head.format);
+        return Err(io::Error::new(io::ErrorKind::InvalidData, message));
+    }
+    let mut journal = Journal { epoch: head.epoch, entries: HashMap::new() };
+    for line in lines {
+        let Ok(Line { id, content, inode }) = serde_json::from_slice(line) else { break };
+        let entry = content.map_or(Entry::TakeOut, |(value, text)| Entry::Write(Content { value, text }, inode));
+        journal.entries.entry(id).or_default().push(entry);
+    }
+    Ok(Some(journal))
+}
+
+/// Removes the journal; without one there is nothing to do.
+pub fn discard(workspace: &Workspace) -> io::Result<()> {
+    durable::remove(&workspace.move_journal())
+}
