@@ -87,7 +87,7 @@ impl Engine {
         }
         let (state, notes) = memory::recall(&workspace, mode, &mut output);
         let mut engine = Self {
-            sources: Sources::new(workspace.clone(), &state, patience),
+            sources: Sources::new(workspace.clone(), &state, patience, mode),
             machine: Machine::new(workspace.root()),
             figures: state.figures,
             saved: notes.is_empty().then(|| state.clone()),

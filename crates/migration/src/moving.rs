@@ -99,6 +99,7 @@ pub fn migrate(
         started: begun,
         backup: None,
         target_was_old: was_old,
+        engine_before: None,
         prepared: None,
         automatic,
         stuck: None,

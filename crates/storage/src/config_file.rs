@@ -10,7 +10,7 @@ use crate::read::{Symlinks, read_regular};
 use crate::yaml;
 
 /// The largest configuration that is read.
-const LIMIT: u64 = 1 << 20;
+pub(crate) const LIMIT: u64 = 1 << 20;
 
 /// The configuration's text as found; `None` without a file.
 ///

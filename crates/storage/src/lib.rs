@@ -5,6 +5,7 @@
 //! [`jsonl`]. Nothing here reads the clock or the environment.
 
 pub mod backup;
+mod config_exchange;
 pub mod config_file;
 pub mod conflicts;
 pub mod durable;

@@ -3,13 +3,14 @@
 
 use std::io;
 
-use milescale_core::backend::InUse;
+use milescale_core::backend::{Engine, InUse};
 use milescale_core::base::Side;
 use milescale_core::migration::Phase;
 use serde::{Deserialize, Serialize};
 
 use crate::durable;
 use crate::read::{Symlinks, read_regular};
+use crate::switch::PreparedConfig;
 use crate::workspace::Workspace;
 
 /// The version of this file's shape.
@@ -86,6 +87,10 @@ pub struct Intent {
     pub backup: Option<String>,
     /// Whether the target was an old store of this workspace's, which a failure leaves as it is.
     pub target_was_old: bool,
+    /// The engine that the configuration named before this move set another one ahead of the marker, and what was prepared
+    /// for that.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub engine_before: Option<(Engine, Prepared)>,
     /// The file that is about to be renamed over marker or configuration.
     pub prepared: Option<Prepared>,
     /// Whether milescale began it by itself.
@@ -103,6 +108,9 @@ pub struct Prepared {
     pub name: String,
     /// Its inode, which no copy of it has.
     pub inode: u64,
+    /// What it holds, where it is exchanged for a configuration.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub config: Option<PreparedConfig>,
 }
 
 impl Default for Record {

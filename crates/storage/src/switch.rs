@@ -8,7 +8,9 @@ use std::path::{Path, PathBuf};
 use std::time::Duration;
 
 use milescale_core::backend::{Backend, Engine};
+use milescale_core::digest::Digest;
 use milescale_core::id::Id;
+use serde::{Deserialize, Serialize};
 
 use crate::error::{Problem, StoreError};
 use crate::jsonl::{self, Rotation};
@@ -16,7 +18,7 @@ use crate::lock::{self, Held, Share};
 use crate::read::{Symlinks, read_regular};
 use crate::record::Prepared;
 use crate::workspace::Workspace;
-use crate::{config_file, durable, yaml};
+use crate::{config_exchange, config_file, durable};
 
 /// The lock is held by this process until this is dropped.
 #[derive(Debug)]
@@ -80,7 +82,7 @@ pub fn clear_dirty(workspace: &Workspace) -> io::Result<()> {
 }
 
 /// What names the store in use.
-#[derive(Debug, Clone, PartialEq, Eq)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
 enum Target {
     Marker(Backend),
     Engine(Engine),
@@ -92,6 +94,14 @@ pub struct Switch {
     prepared: Prepared,
     from: PathBuf,
     to: PathBuf,
+}
+
+/// A prepared configuration: its digest, that of what it replaces, and the engine that it names.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+pub struct PreparedConfig {
+    content: Digest,
+    replaces: Digest,
+    engine: Engine,
 }
 
 impl Switch {
@@ -106,14 +116,21 @@ impl Switch {
     }
 
     fn prepare(workspace: &Workspace, target: &Target, epoch: u64) -> Result<Self, StoreError> {
-        let (to, content) = match target {
-            Target::Marker(backend) => (real(workspace.marker()), format!("{backend}\n").into_bytes()),
+        let (to, content, config) = match target {
+            Target::Marker(backend) => (real(workspace.marker()), format!("{backend}\n").into_bytes(), None),
             Target::Engine(engine) => {
                 let path = workspace.config_file();
                 let shown = workspace.shown(&path);
                 let refused = |cause: String| StoreError::new(Problem::Refused, shown.clone(), cause);
                 let text = config_file::text(&path).map_err(|problem| refused(problem.to_string()))?;
-                (real(path), with_engine(text.unwrap_or_default(), *engine).map_err(refused)?)
+                let replaces = text.as_deref().map(Digest::of);
+                let content = config_exchange::with_engine(text.unwrap_or_default(), *engine).map_err(refused)?;
+                let config = replaces.map(|replaces| PreparedConfig {
+                    content: Digest::of(&content),
+                    replaces,
+                    engine: *engine,
+                });
+                (real(path), content, config)
             }
         };
         let failed = |error: io::Error| StoreError::io(workspace.shown(&to), "the switch cannot be prepared", &error);
@@ -126,7 +143,7 @@ impl Switch {
         let like = to.metadata().ok();
         durable::prepare(&from, &content, like.as_ref()).map_err(failed)?;
         let inode = from.symlink_metadata().map_err(failed)?.ino();
-        Ok(Self { prepared: Prepared { name, inode }, from, to })
+        Ok(Self { prepared: Prepared { name, inode, config }, from, to })
     }
 
     /// What to write down before [`Switch::commit`].
@@ -135,7 +152,14 @@ impl Switch {
     }
 
     /// Does it: once it returns, the other store is the one in use, whatever happens.
+    ///
+    /// # Errors
+    /// After one, [`has_happened`] tells.
     pub fn commit(&self) -> io::Result<()> {
+        if let Some(PreparedConfig { content, replaces, engine }) = self.prepared.config {
+            return config_exchange::exchange(&self.from, &self.to, (content, replaces), engine);
+        }
+        // A marker is one word of milescale's; and a configuration that was not there has nothing to come out.
         match durable::rename(&self.from, &self.to) {
             Ok(true) => Ok(()),
             Ok(false) => Err(io::Error::new(io::ErrorKind::NotFound, "the prepared file is gone")),
@@ -154,13 +178,25 @@ fn place(workspace: &Workspace, prepared: &Prepared) -> PathBuf {
     real(replaces).with_file_name(&prepared.name)
 }
 
-/// Whether a prepared switch has happened: its file is not there any more under the prepared name.
+/// Whether a prepared switch has happened: its file is not there any more under the prepared name, or holds what has come out.
 pub fn has_happened(workspace: &Workspace, prepared: &Prepared) -> io::Result<bool> {
-    match fs::symlink_metadata(place(workspace, prepared)) {
+    let place = place(workspace, prepared);
+    if let Some(config) = prepared.config {
+        let there = config_exchange::text_of(&place)?;
+        return Ok(there.is_none_or(|there| Digest::of(&there) != config.content));
+    }
+    match fs::symlink_metadata(place) {
         Ok(_) => Ok(false),
         Err(error) if error.kind() == io::ErrorKind::NotFound => Ok(true),
         Err(error) => Err(error),
     }
+}
+
+/// Deals with what came out where a switch has happened, and death came before that was done.
+pub fn settle(workspace: &Workspace, prepared: &Prepared) -> io::Result<()> {
+    let Some(PreparedConfig { content, replaces, engine }) = prepared.config else { return Ok(()) };
+    let place = place(workspace, prepared);
+    config_exchange::settle(&place, &real(workspace.config_file()), (content, replaces), engine)
 }
 
 /// Removes a prepared file that will not be used.
@@ -171,15 +207,4 @@ pub fn discard(workspace: &Workspace, prepared: &Prepared) -> io::Result<()> {
 /// A person may keep the file elsewhere, behind a symlink: that stays one.
 fn real(path: PathBuf) -> PathBuf {
     path.canonicalize().unwrap_or(path)
-}
-
-fn with_engine(text: Vec<u8>, engine: Engine) -> Result<Vec<u8>, String> {
-    let text = String::from_utf8(text).map_err(|_| "it is not UTF-8".to_owned())?;
-    if text.trim().is_empty() {
-        return Ok(format!("storage:\n  database:\n    type: {}\n", engine.as_str()).into_bytes());
-    }
-    let edited = yaml::edit::set_at(&text, &["storage", "database", "type"], engine.as_str());
-    edited.map(String::into_bytes).map_err(|flaw| {
-        format!("{flaw}; set storage.database.type to {} in an editor first, and then migrate", engine.as_str())
-    })
 }

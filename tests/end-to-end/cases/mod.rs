@@ -9,4 +9,5 @@ mod locks;
 mod moves;
 mod plans;
 mod sweeps;
+mod switch;
 mod values;

@@ -1,6 +1,7 @@
 //! Everything that figures come from, looked at together: marker, store, log of storage events.
 
 mod opened;
+mod proof;
 mod stores;
 
 use std::collections::{BTreeMap, BTreeSet};
@@ -21,6 +22,7 @@ use milescale_storage::record::Record;
 use milescale_storage::store::Store;
 use milescale_storage::workspace::Workspace;
 
+use crate::engine::Mode;
 use crate::follow::{Follower, Standing};
 use crate::note::Note;
 use crate::state::State;
@@ -66,6 +68,7 @@ impl Moment {
 pub(crate) struct Sources {
     workspace: Workspace,
     patience: Patience,
+    mode: Mode,
     follower: Follower,
     standing: Standing,
     store: Option<Opened>,
@@ -95,8 +98,9 @@ pub(crate) struct Sources {
 }
 
 impl Sources {
-    pub(crate) fn new(workspace: Workspace, state: &State, patience: Patience) -> Self {
+    pub(crate) fn new(workspace: Workspace, state: &State, patience: Patience, mode: Mode) -> Self {
         Self {
+            mode,
             store: None,
             last_ids: LastIds::default(),
             epoch: state.epoch,
@@ -183,7 +187,7 @@ impl Sources {
                 let engine = config.database.engine;
                 let (standing, again) = self.follower.judge(&marker, engine, moment.instant, moment.wall, notes);
                 let standing = match standing {
-                    Standing::Named(named) => self.prove(named, hints, config, notes),
+                    Standing::Named(named) => self.prove(named, hints, moment, config, notes),
                     standing => standing,
                 };
                 if let Standing::Undecidable(reason) = &standing {

@@ -1,7 +1,6 @@
 //! The store in use, opened; and the ids that it held when it was last read in full, which another store must hold before
 //! it is followed.
 
-use std::collections::HashSet;
 use std::hash::{BuildHasher, BuildHasherDefault, DefaultHasher};
 use std::io::{self, BufWriter, Write};
 
@@ -13,9 +12,6 @@ use milescale_storage::open::Which;
 use milescale_storage::read::{Symlinks, read_regular};
 use milescale_storage::store::Store;
 use milescale_storage::workspace::Workspace;
-
-/// Missing ids that are named.
-const NAMED: usize = 5;
 
 /// A store, opened as the configuration says.
 #[derive(Debug)]
@@ -86,7 +82,7 @@ impl LastIds {
 
     /// Those of the last full reading: of this process, else of the file. Without either the store is asked what it holds
     /// now.
-    fn of(
+    pub(super) fn of(
         workspace: &Workspace,
         followed: Option<&dyn Store>,
         in_use: InUse,
@@ -135,29 +131,4 @@ impl<W: Write> List<W> {
         self.out.write_all(if self.count == 0 { b"[]" } else { b"]" })?;
         self.out.flush()
     }
-}
-
-/// Whether a named store holds every id of the last one.
-///
-/// # Errors
-/// Why it is not to be followed, in words.
-pub(super) fn proves(
-    workspace: &Workspace,
-    followed: Option<&dyn Store>,
-    in_use: InUse,
-    named: InUse,
-    config: &Config,
-) -> Result<Opened, String> {
-    let expected = LastIds::of(workspace, followed, in_use, config)?;
-    let mut opened = Opened::open(None, workspace, named, config, 0).map_err(|error| error.to_string())?;
-    let there: HashSet<String> = opened.store.ids().map_err(|error| error.to_string())?.into_iter().collect();
-    let mut missing: Vec<&String> = expected.iter().filter(|id| !there.contains(*id)).collect();
-    // Named in an order that people can follow, whatever the store's is.
-    missing.sort_unstable();
-    if missing.is_empty() {
-        return Ok(opened);
-    }
-    let named: Vec<&str> = missing.iter().take(NAMED).map(|id| id.as_str()).collect();
-    let more = if missing.len() > NAMED { ", …" } else { "" };
-    Err(format!("{} of {} milestones are not there ({}{more})", missing.len(), expected.len(), named.join(", ")))
 }

@@ -10,8 +10,10 @@ use milescale_storage::error::StoreError;
 use milescale_storage::files;
 use milescale_storage::store::{Extent, Occasion, Survey};
 
-use super::opened::{self, Opened};
+use super::opened::Opened;
+use super::proof;
 use super::{Moment, RETRY_AFTER, Sources, earlier};
+use crate::engine::Mode;
 use crate::follow::Standing;
 use crate::note::Note;
 
@@ -26,7 +28,14 @@ const AT_MOST_ONE_IN: u32 = 10;
 
 impl Sources {
     /// Follows a store that was named, if it holds what the last one did. Asked again whenever that may have changed.
-    pub(super) fn prove(&mut self, named: InUse, hints: &Hints, config: &Config, notes: &mut Vec<Note>) -> Standing {
+    pub(super) fn prove(
+        &mut self,
+        named: InUse,
+        hints: &Hints,
+        moment: Moment,
+        config: &Config,
+        notes: &mut Vec<Note>,
+    ) -> Standing {
         let asked = hints.everything || hints.marker || hints.config || hints.database;
         if let Some((refused, reason)) = self.follower.refused().filter(|(refused, _)| *refused == named && !asked) {
             tracing::trace!(%refused, "still not followed");
@@ -34,9 +43,16 @@ impl Sources {
         }
         let Some(in_use) = self.follower.followed() else { return Standing::Follows(named) };
         let followed = self.store.as_ref().map(|opened| &*opened.store);
-        match opened::proves(&self.workspace, followed, in_use, named, config) {
-            Ok(opened) => {
-                self.store = Some(opened);
+        let proven = proof::proves(&self.workspace, followed, in_use, named, config).and_then(|mut proof| {
+            // Who only looks keeps nothing: it will be kept by whoever follows for good.
+            if self.mode == Mode::Writing {
+                proof.keep_what_is_left(&self.workspace, moment.timestamp(), notes)?;
+            }
+            Ok(proof)
+        });
+        match proven {
+            Ok(proof) => {
+                self.store = Some(proof.opened);
                 (self.figures.store, self.surveyed, self.store_failed) = (None, None, None);
                 self.follower.adopt(named, notes)
             }

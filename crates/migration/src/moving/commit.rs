@@ -28,15 +28,17 @@ impl Moving<'_, '_> {
     pub(super) fn prepared(&mut self) -> Result<Switch, Error> {
         let epoch = self.intent().map_or(0, |intent| intent.epoch);
         let engine = self.to.engine;
-        let differs = match engine {
-            Some(engine) => engine_of_file(self.context)? != engine,
-            None => false,
-        };
+        let before = engine.map(|_| engine_of_file(self.context)).transpose()?;
+        let differs = before != engine;
         let between_engines = self.from.backend == Backend::Database && self.to.backend == Backend::Database;
         let switch = match engine {
             Some(engine) if between_engines => Switch::to_engine(self.context.workspace, engine, epoch)?,
             Some(engine) if differs => {
                 let first = Switch::to_engine(self.context.workspace, engine, epoch)?;
+                if let Some(intent) = &mut self.record.intent {
+                    intent.engine_before = before.map(|before| (before, first.prepared().clone()));
+                }
+                self.context.save(&self.record)?;
                 first.commit().map_err(|error| Error::own("config/storage-config.yaml", &error))?;
                 Switch::to_backend(self.context.workspace, self.to.backend, epoch)?
             }
@@ -68,6 +70,10 @@ impl Moving<'_, '_> {
     /// Writes down that the new store is in use. The rename itself says it too: where this cannot be written now, the
     /// recovery does it.
     pub(crate) fn switched(&mut self) {
+        let prepared = self.intent().and_then(|intent| intent.prepared.clone());
+        if let Some(Err(error)) = prepared.map(|prepared| switch::settle(self.context.workspace, &prepared)) {
+            tracing::error!(%error, "an edit of config/storage-config.yaml lies beside it and could not be taken over");
+        }
         let (from, to) = (self.from.side(), self.to.side());
         let Some(intent) = self.record.intent.clone() else { return };
         // A store that milescale had made the one in use and a person has left by hand is an old store too.

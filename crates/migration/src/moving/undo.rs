@@ -1,10 +1,11 @@
 //! What becomes of a migration that failed before its switch: its target is cleared, and where that fails, it is stuck.
 
+use milescale_core::backend::Engine;
 use milescale_core::id::Id;
 use milescale_core::migration::{Ended, Phase};
 use milescale_storage::conflicts::{self, Conflict};
 use milescale_storage::error::Problem;
-use milescale_storage::record::{Intent, Past};
+use milescale_storage::record::{Intent, Past, Prepared};
 use milescale_storage::store::Milestone;
 use milescale_storage::switch;
 
@@ -45,6 +46,9 @@ impl Moving<'_, '_> {
             switch::discard(self.context.workspace, prepared)
                 .map_err(|error| Error::own("the prepared switch cannot be removed", &error))?;
         }
+        if let Some((engine, prepared)) = &intent.engine_before {
+            self.engine_back(*engine, prepared, intent.epoch)?;
+        }
         let keep = !self.context.config.migration.rollback_on_failure;
         let is_filled = self.from.side() != self.to.side() && !intent.target_was_old;
         if self.from.side() != self.to.side() {
@@ -60,6 +64,17 @@ impl Moving<'_, '_> {
         self.record.intent = None;
         self.context.save(&self.record)?;
         Ok(is_filled && keep)
+    }
+
+    /// Lets the configuration name the engine that it named before this move; an edit since then stays.
+    fn engine_back(&self, engine: Engine, prepared: &Prepared, epoch: u64) -> Result<(), Error> {
+        let workspace = self.context.workspace;
+        let failed = |error: std::io::Error| Error::own("config/storage-config.yaml", &error);
+        if switch::has_happened(workspace, prepared).map_err(failed)? {
+            switch::settle(workspace, prepared).map_err(failed)?;
+            return switch::Switch::to_engine(workspace, engine, epoch)?.commit().map_err(failed);
+        }
+        switch::discard(workspace, prepared).map_err(failed)
     }
 
     /// Takes out of a new target what this move has brought. What somebody has changed there is kept as a conflict first: it was

@@ -1,0 +1,165 @@
+//! Whether a store that somebody has named by hand may be followed (contract §4): it holds every milestone of the last one,
+//! and none in a content that is known to be older.
+
+use std::collections::{BTreeSet, HashMap};
+use std::ops::ControlFlow;
+
+use jiff::Timestamp;
+use milescale_core::backend::InUse;
+use milescale_core::base::Content;
+use milescale_core::config::Config;
+use milescale_core::digest::Digest;
+use milescale_core::id::Id;
+use milescale_core::timestamp;
+use milescale_storage::conflicts::{self, Conflict};
+use milescale_storage::error::{Problem, StoreError};
+use milescale_storage::ledger::AT_ONCE;
+use milescale_storage::store::{Milestone, Store};
+use milescale_storage::workspace::Workspace;
+
+use super::opened::{LastIds, Opened};
+use crate::note::Note;
+
+/// Milestones that are named in one reason.
+const NAMED: usize = 5;
+
+/// What a kept content is in conflict with.
+const REASON: &str =
+    "marker or configuration were changed by hand, and the store that is followed now has another content";
+
+/// A store that may be followed.
+#[derive(Debug)]
+pub(super) struct Proof {
+    /// The store, opened.
+    pub(super) opened: Opened,
+    /// Milestones whose content in the last store is another one, and not known to be older or newer.
+    pub(super) differing: Vec<String>,
+    /// The last store, where its contents were compared.
+    last: Option<Opened>,
+}
+
+/// Compares the named store with the last one that was followed, read again now. `followed` is that one as it was read last.
+///
+/// # Errors
+/// Why the named store is not to be followed, in words.
+pub(super) fn proves(
+    workspace: &Workspace,
+    followed: Option<&dyn Store>,
+    in_use: InUse,
+    named: InUse,
+    config: &Config,
+) -> Result<Proof, String> {
+    let expected = LastIds::of(workspace, followed, in_use, config)?;
+    let mut opened = Opened::open(None, workspace, named, config, 0).map_err(|error| error.to_string())?;
+    if in_use.side() == named.side() {
+        let there = opened.store.ids().map_err(|error| error.to_string())?;
+        holds_all(expected.into_iter(), &there.into_iter().collect())?;
+        return Ok(Proof { opened, differing: Vec::new(), last: None });
+    }
+    let unreadable = |error: StoreError| {
+        format!(
+            "{in_use} cannot be read any more to compare the two ({error}); if it is gone for good, `milescale doctor \
+             --fix` follows {named} at your word"
+        )
+    };
+    let mut last = Opened::open(None, workspace, in_use, config, 0).map_err(unreadable)?;
+    let before = contents(&mut *last.store).map_err(unreadable)?;
+    let there = contents(&mut *opened.store).map_err(|error| error.to_string())?;
+    let ids = expected.into_iter().chain(before.keys().cloned());
+    holds_all(ids, &there.keys().cloned().collect())?;
+    let mut differing: Vec<String> =
+        before.iter().filter(|(id, value)| there.get(*id) != Some(*value)).map(|(id, _)| id.clone()).collect();
+    differing.sort();
+    let older = older(&mut *last.store, named, &differing, &there).map_err(unreadable)?;
+    if older.is_empty() {
+        return Ok(Proof { opened, differing, last: Some(last) });
+    }
+    Err(format!("{} milestones have an older content there ({})", older.len(), listed(&older)))
+}
+
+/// The digest of each milestone's value.
+fn contents(store: &mut dyn Store) -> Result<HashMap<String, Digest>, StoreError> {
+    let mut found = HashMap::new();
+    store.scan_contents(&mut |id, content: Content| {
+        found.insert(id, content.value);
+        ControlFlow::Continue(())
+    })?;
+    Ok(found)
+}
+
+fn holds_all(expected: impl Iterator<Item = String>, there: &BTreeSet<String>) -> Result<(), String> {
+    let expected: BTreeSet<String> = expected.collect();
+    let missing: Vec<String> = expected.difference(there).cloned().collect();
+    if missing.is_empty() {
+        return Ok(());
+    }
+    Err(format!("{} of {} milestones are not there ({})", missing.len(), expected.len(), listed(&missing)))
+}
+
+fn listed(ids: &[String]) -> String {
+    let more = if ids.len() > NAMED { ", …" } else { "" };
+    format!("{}{more}", ids.iter().take(NAMED).cloned().collect::<Vec<_>>().join(", "))
+}
+
+/// Of these milestones, those whose content in the named store is what the last one knows as the merge base, or as what came
+/// before it: the last store has gone on since.
+fn older(
+    last: &mut dyn Store,
+    named: InUse,
+    differing: &[String],
+    there: &HashMap<String, Digest>,
+) -> Result<Vec<String>, StoreError> {
+    let mut older = Vec::new();
+    for ids in differing.chunks(AT_ONCE) {
+        let known = last.ledger()?.bases(named.side(), ids)?;
+        for id in ids {
+            let Some(value) = there.get(id) else { continue };
+            let is_base = known.get(id).is_some_and(|known| known.content.value == *value);
+            if is_base || last.ledger()?.was_earlier(id, *value)? {
+                older.push(id.clone());
+            }
+        }
+    }
+    Ok(older)
+}
+
+impl Proof {
+    /// Keeps what the last store holds of the milestones that differ, each as a conflict, so that nothing is lost by following.
+    ///
+    /// # Errors
+    /// What cannot be kept, in words: then the named store is not to be followed.
+    pub(super) fn keep_what_is_left(
+        &mut self,
+        workspace: &Workspace,
+        now: Timestamp,
+        notes: &mut Vec<Note>,
+    ) -> Result<(), String> {
+        let Some(last) = &mut self.last else { return Ok(()) };
+        for id in &self.differing {
+            let Ok(named) = id.parse::<Id>() else { continue };
+            let left = match last.store.get(&named) {
+                Ok(left) => left,
+                Err(error) if error.problem == Problem::NotThere => continue,
+                Err(error) => return Err(error.to_string()),
+            };
+            let current = self.opened.store.get(&named).ok().as_ref().map(Milestone::digest);
+            let conflict = Conflict {
+                name: String::new(),
+                id: id.clone(),
+                at: timestamp::to_text(now),
+                side: None,
+                place: left.place.clone(),
+                reason: REASON.to_owned(),
+                current,
+                backup: None,
+            };
+            let (path, is_new) = conflicts::keep(workspace, &conflict, &left.text, now)
+                .map_err(|error| format!("what {} holds cannot be kept: {error}", left.place))?;
+            if is_new {
+                let kept_as = workspace.shown(&path);
+                notes.push(Note::WriteConflict { id: id.clone(), kept_as, reason: REASON });
+            }
+        }
+        Ok(())
+    }
+}

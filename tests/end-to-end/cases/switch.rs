@@ -1,0 +1,125 @@
+//! What names the store in use: the marker that somebody changes by hand, the configuration that somebody saves meanwhile.
+
+use std::fs;
+use std::process::Stdio;
+
+use milescale_testkit::{Postgres, Workspace};
+
+use super::super::faults::shim;
+use super::super::workspace;
+
+fn done(workspace: &Workspace, arguments: &[&str]) -> String {
+    let said = workspace.run(arguments);
+    assert_eq!(said.code, 0, "{arguments:?}: {said:?}");
+    said.out
+}
+
+fn put(workspace: &Workspace, id: &str, text: &str) {
+    let digest = done(workspace, &["milestone", "show", id, "--digest"]);
+    let draft = workspace.root().join("draft.yaml");
+    fs::write(&draft, text).unwrap();
+    done(workspace, &["milestone", "put", id, draft.to_str().unwrap(), "--if-match", digest.trim()]);
+}
+
+/// Two milestones, moved to SQLite.
+fn in_sqlite() -> Workspace {
+    let workspace = workspace();
+    for id in ["a", "b"] {
+        workspace.write(format!("active/{id}.yaml"), format!("title: {id}\nstatus: planned\n"));
+    }
+    done(&workspace, &["migrate", "database", "--yes"]);
+    workspace
+}
+
+fn adopted(workspace: &Workspace) -> Vec<bool> {
+    let events = workspace.events_named("backend_changed");
+    events.iter().map(|event| event["details"]["adopted"].as_bool().unwrap()).collect()
+}
+
+#[test]
+fn l16_a_store_with_older_contents_is_not_followed() {
+    let workspace = in_sqlite();
+    put(&workspace, "a", "title: a\nstatus: done\n");
+    workspace.write("config/storage-backend.txt", "file\n");
+    done(&workspace, &["check"]);
+    assert_eq!(adopted(&workspace), [false], "{:?}", workspace.events_named("backend_changed"));
+    assert_eq!(workspace.status()["current_backend"], "database");
+    assert!(done(&workspace, &["milestone", "show", "a"]).contains("done"));
+}
+
+#[test]
+fn l16_a_store_with_contents_of_its_own_is_followed_and_the_last_one_kept() {
+    let workspace = in_sqlite();
+    workspace.save("active/a.yaml", "title: by another program\nstatus: done\n");
+    workspace.write("config/storage-backend.txt", "file\n");
+    done(&workspace, &["check"]);
+    assert_eq!(adopted(&workspace), [true], "{:?}", workspace.events_named("backend_changed"));
+    let told = workspace.events_named("write_conflict");
+    assert_eq!(told.len(), 1, "{told:?}");
+    assert_eq!(told[0]["details"]["id"], "a");
+    let kept = workspace.root().join(told[0]["details"]["kept_as"].as_str().unwrap());
+    assert_eq!(fs::read_to_string(kept).unwrap(), "title: a\nstatus: planned\n");
+    assert!(done(&workspace, &["milestone", "show", "a"]).contains("by another program"));
+}
+
+#[test]
+fn l16_what_cannot_be_compared_is_not_followed() {
+    let workspace = in_sqlite();
+    fs::rename(workspace.path("enterprise.db"), workspace.path("away.db")).unwrap();
+    workspace.write("config/storage-backend.txt", "file\n");
+    done(&workspace, &["check"]);
+    assert_eq!(adopted(&workspace), [false]);
+    let reason = workspace.events_named("backend_changed")[0]["details"]["reason"].to_string();
+    assert!(reason.contains("cannot be read any more") && reason.contains("doctor --fix"), "{reason}");
+}
+
+/// The configuration is saved in the instant of a cutover between engines, and once more while what came out goes back in.
+#[test]
+fn l17_an_edit_of_the_configuration_during_the_cutover_stays() {
+    let server = Postgres::start();
+    let edit =
+        "sed 's/interval: 300/interval: 77/;s/^# mine$/# mine, edited/' CONFIG > CONFIG.new; mv CONFIG.new CONFIG";
+    for (what, number, engine) in [("meet", 1, "postgresql"), ("meet", 1, "sqlite"), ("meetafter", 1, "postgresql")] {
+        let workspace = in_sqlite();
+        let schema = format!("{what} {engine}");
+        let text = format!(
+            "# mine\nstorage:\n  database:\n    type: sqlite\n    url: \"{}\"\n    schema: {schema:?}\n  monitoring:\n    interval: 300\n",
+            server.url()
+        );
+        workspace.write("config/storage-config.yaml", text);
+        if engine == "sqlite" {
+            done(&workspace, &["migrate", "database", "--engine", "postgresql", "--yes"]);
+        }
+        let config = workspace.path("config/storage-config.yaml");
+        let mut command = workspace.command(["migrate", "database", "--engine", engine, "--yes"]);
+        command.env("LD_PRELOAD", shim()).env("FAULT", format!("rename:{number}:{what}"));
+        command.env("FAULT_PATH", "/config/storage-config.yaml");
+        command.env("FAULT_MEET", edit.replace("CONFIG", config.to_str().unwrap()));
+        let said = command.stdout(Stdio::null()).stderr(Stdio::piped()).spawn().unwrap().wait_with_output().unwrap();
+        assert!(said.status.success(), "{what} {engine}: {}", String::from_utf8_lossy(&said.stderr));
+        let text = workspace.read("config/storage-config.yaml");
+        assert!(text.contains("interval: 77") && text.contains("# mine, edited"), "{what} {engine}: {text}");
+        assert!(text.contains(&format!("type: {engine}")), "{what} {engine}: {text}");
+        let beside = fs::read_dir(workspace.path("config")).unwrap().count();
+        assert_eq!(beside, 2, "{what} {engine}: nothing is left beside marker and configuration");
+        assert!(done(&workspace, &["milestone", "list"]).contains('b'));
+    }
+}
+
+/// A move that dies between the configuration's engine and the marker leaves the configuration as it was, an edit included.
+#[test]
+fn l17_a_dead_move_gives_the_configuration_its_engine_back() {
+    let server = Postgres::start();
+    let workspace = workspace();
+    workspace.write("active/a.yaml", "title: a\n");
+    let text = format!("# mine\nstorage:\n  database:\n    type: sqlite\n    url: \"{}\"\n", server.url());
+    workspace.write("config/storage-config.yaml", &text);
+    let mut command = workspace.command(["migrate", "database", "--engine", "postgresql", "--yes"]);
+    command.env("LD_PRELOAD", shim()).env("FAULT", "rename:1:kill").env("FAULT_PATH", "/config/storage-backend.txt");
+    assert!(!command.stdout(Stdio::null()).stderr(Stdio::null()).status().unwrap().success());
+    assert!(workspace.read("config/storage-config.yaml").contains("type: postgresql"));
+    workspace.append("config/storage-config.yaml", "# a later edit\n");
+    done(&workspace, &["check"]);
+    assert_eq!(workspace.read("config/storage-config.yaml"), format!("{text}# a later edit\n"));
+    assert_eq!(fs::read_dir(workspace.path("config")).unwrap().count(), 2);
+}
