@@ -22,6 +22,7 @@ mod recommendation;
 mod reference;
 mod service_manager;
 mod systemd;
+mod taking_over;
 mod unseen;
 
 /// The binary under test.

@@ -34,6 +34,10 @@ pub fn recover(again: bool, context: &mut Context<'_>) -> Result<Recovered, Erro
     let failed = |error: std::io::Error| Error::own("backups", &error);
     backup::remove_partial(context.workspace).map_err(failed)?;
     let record = context.record()?;
+    // From here on an older milescale keeps out: it would not know what a journal means.
+    if record.is_older() {
+        context.save(&record)?;
+    }
     let Some(intent) = record.intent.clone() else { return Ok(Recovered::Nothing) };
     let (from, to) = (intent.from, intent.to);
     let happened = intent.phase == Phase::Switching && has_switched(&intent, context)?;

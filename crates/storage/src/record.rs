@@ -13,8 +13,8 @@ use crate::read::{Symlinks, read_regular};
 use crate::switch::PreparedConfig;
 use crate::workspace::Workspace;
 
-/// The version of this file's shape.
-const VERSION: u32 = 1;
+/// The version of this file's shape. 2: an undo goes by the move's journal, which a version before does not know.
+const VERSION: u32 = 2;
 
 /// The record of a workspace.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
@@ -30,6 +30,11 @@ pub struct Record {
     pub intent: Option<Intent>,
     /// The migrations that are over, newest last; a few.
     pub past: Vec<Past>,
+}
+
+#[derive(Deserialize)]
+struct VersionOnly {
+    version: u32,
 }
 
 /// A store that is not in use any more.
@@ -134,17 +139,23 @@ impl Record {
             }
             other => other?.0,
         };
-        let record: Self = serde_json::from_slice(&content)?;
-        if record.version > VERSION {
-            let message = format!("it is of version {}, written by a newer milescale", record.version);
+        // A newer shape may have lost or changed any other key.
+        let VersionOnly { version } = serde_json::from_slice(&content)?;
+        if version > VERSION {
+            let message = format!("it is of version {version}, written by a newer milescale");
             return Err(io::Error::new(io::ErrorKind::InvalidData, message));
         }
-        Ok(record)
+        Ok(serde_json::from_slice(&content)?)
+    }
+
+    /// Whether an older milescale wrote it, which could go on with what it does not understand.
+    pub fn is_older(&self) -> bool {
+        self.version < VERSION
     }
 
     /// Writes it, durably. Only under the migration's lock.
     pub fn save(&self, workspace: &Workspace) -> io::Result<()> {
-        let mut text = serde_json::to_vec_pretty(self)?;
+        let mut text = serde_json::to_vec_pretty(&Self { version: VERSION, ..self.clone() })?;
         text.push(b'\n');
         durable::replace(&workspace.record(), &text)
     }

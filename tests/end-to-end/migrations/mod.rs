@@ -145,7 +145,7 @@ fn document(number: usize) -> String {
 }
 
 /// The content of every file of a folder, by name.
-fn contents(folder: &Path) -> Vec<(String, Vec<u8>)> {
+pub(super) fn contents(folder: &Path) -> Vec<(String, Vec<u8>)> {
     let mut found: Vec<_> = fs::read_dir(folder)
         .unwrap()
         .map(|entry| entry.unwrap())
