@@ -142,7 +142,13 @@ impl FileStore {
         set_modes(folder.as_ref(), &writable, |_, mode| mode & !WRITE_BITS)
             .map_err(|(inside, error)| failed(&self.active.join(inside), &error))?;
         let path = self.workspace.moved_note();
-        durable::replace(&path, note.as_bytes()).map_err(|error| failed(&path, &error))
+        match durable::replace(&path, note.as_bytes()) {
+            Err(error) if is_not_ours(&error) => {
+                tracing::warn!(%error, path = %self.workspace.shown(&path), "the note cannot be written");
+                Ok(())
+            }
+            other => other.map_err(|error| failed(&path, &error)),
+        }
     }
 
     /// Gives the files their modes back, and removes the note.
@@ -157,7 +163,10 @@ impl FileStore {
             |inside: &Path, mode: u32| modes.get(&*inside.to_string_lossy()).copied().unwrap_or(USUAL_MODE | mode);
         set_modes(folder.as_ref(), &read_only, before)
             .map_err(|(inside, error)| failed(&self.active.join(inside), &error))?;
-        durable::remove(&self.workspace.moved_note()).map_err(|error| failed(&self.workspace.moved_note(), &error))?;
+        match durable::remove(&self.workspace.moved_note()) {
+            Err(error) if is_not_ours(&error) => tracing::warn!(%error, "the note in active/ cannot be removed"),
+            other => other.map_err(|error| failed(&self.workspace.moved_note(), &error))?,
+        }
         durable::remove(&self.workspace.modes()).map_err(|error| failed(&self.workspace.modes(), &error))
     }
 
@@ -194,7 +203,8 @@ struct WithModes {
 /// The mode that is not worth remembering.
 const USUAL_MODE: u32 = 0o644;
 
-/// Sets the mode that `wanted` makes of a file's path and mode, by as many threads as are worth it.
+/// Sets the mode that `wanted` makes of a file's path and mode, by as many threads as are worth it. A file of another owner,
+/// or on a file system that is read-only, keeps its mode: read-only is a courtesy, and what is saved there is reconciled.
 fn set_modes(
     folder: Option<&OwnedFd>,
     files: &[(Box<Path>, u32)],
@@ -202,11 +212,25 @@ fn set_modes(
 ) -> Result<(), (PathBuf, io::Error)> {
     let Some(folder) = folder else { return Ok(()) };
     let set = |numbers: Range<usize>| {
-        files[numbers].iter().try_for_each(|(inside, mode)| {
-            durable::set_mode_in(folder, inside, wanted(inside, *mode)).map_err(|error| (inside.to_path_buf(), error))
-        })
+        let mut kept = 0_u64;
+        for (inside, mode) in &files[numbers] {
+            match durable::set_mode_in(folder, inside, wanted(inside, *mode)) {
+                Err(error) if is_not_ours(&error) => kept += 1,
+                other => other.map_err(|error| (inside.to_path_buf(), error))?,
+            }
+        }
+        Ok(kept)
     };
-    in_shares(files.len(), set).into_iter().collect()
+    let kept: u64 = in_shares(files.len(), set).into_iter().sum::<Result<u64, _>>()?;
+    if kept > 0 {
+        tracing::warn!(kept, "files of other owners, or on a read-only file system, keep their modes");
+    }
+    Ok(())
+}
+
+/// Whether a change failed because somebody else owns the file, or its file system takes none.
+fn is_not_ours(error: &io::Error) -> bool {
+    matches!(error.kind(), io::ErrorKind::PermissionDenied | io::ErrorKind::ReadOnlyFilesystem)
 }
 
 fn modes(workspace: &Workspace) -> io::Result<BTreeMap<String, u32>> {
