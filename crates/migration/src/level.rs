@@ -247,7 +247,9 @@ impl<'a> Pair<'a> {
         }
         let journal = match &mut self.journal {
             Some(journal) => journal,
-            none => none.insert(MoveJournal::open(context.workspace).map_err(journal_failed)?),
+            none => {
+                none.insert(MoveJournal::open(context.workspace, context.record()?.epoch + 1).map_err(journal_failed)?)
+            }
         };
         let written = due.iter().try_for_each(|it| match it {
             Due::Write(draft, _) => journal.write(&draft.id, draft.content(), None),

@@ -66,12 +66,13 @@ impl MoveJournal {
         Ok(begun)
     }
 
-    /// Opens the journal of the move under way.
-    ///
-    /// # Errors
-    /// Also where there is none: of kind `NotFound`.
-    pub fn open(workspace: &Workspace) -> io::Result<Self> {
-        Ok(Self { file: Growing::open(&workspace.move_journal())? })
+    /// Opens the journal of the move under way, with the number of its cutover; where there is none yet, it begins.
+    pub fn open(workspace: &Workspace, epoch: u64) -> io::Result<Self> {
+        match Growing::open(&workspace.move_journal()) {
+            Ok(file) => Ok(Self { file }),
+            Err(error) if error.kind() == io::ErrorKind::NotFound => Self::begin(workspace, epoch),
+            Err(error) => Err(error),
+        }
     }
 
     /// Adds that a milestone is about to be written. In force once [`MoveJournal::sync`] returns.

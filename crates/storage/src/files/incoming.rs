@@ -32,6 +32,7 @@ impl FileStore {
         &mut self,
         milestones: &mut dyn Iterator<Item = Packed>,
         from: Side,
+        epoch: u64,
     ) -> Result<u64, StoreError> {
         let _alone = self.alone()?;
         let aside = self.workspace.incoming();
@@ -40,7 +41,7 @@ impl FileStore {
             durable::create_folder(folder).map_err(|error| self.not_written(folder, &error))?;
         }
         let path = self.workspace.move_journal();
-        let mut journal = MoveJournal::open(&self.workspace).map_err(|error| self.not_written(&path, &error))?;
+        let mut journal = MoveJournal::open(&self.workspace, epoch).map_err(|error| self.not_written(&path, &error))?;
         let mut incoming = Vec::new();
         while let Some(packed) = next_ones(milestones) {
             let bases: Vec<_> = packed.iter().map(|it| (it.id.to_string(), it.content)).collect();

@@ -147,8 +147,13 @@ impl Store for FileStore {
         self.own_ledger().map(drop)
     }
 
-    fn load(&mut self, milestones: &mut dyn Iterator<Item = Packed>, from: Side, _: u64) -> Result<u64, StoreError> {
-        self.load_all(milestones, from)
+    fn load(
+        &mut self,
+        milestones: &mut dyn Iterator<Item = Packed>,
+        from: Side,
+        number: u64,
+    ) -> Result<u64, StoreError> {
+        self.load_all(milestones, from, number)
     }
 
     fn touched(&mut self, now: SystemTime) -> Result<Touched, StoreError> {
