@@ -5,6 +5,7 @@ mod moving;
 
 pub(crate) use milestone::{
     ArchiveOptions, ExportOptions, ListOptions, MilestoneCommand, PutOptions, SearchOptions, ShowOptions,
+    UnarchiveOptions,
 };
 
 pub(crate) use moving::{
@@ -101,7 +102,7 @@ pub(crate) enum Command {
     /// Let automatic migrations go on.
     #[command(after_help = "Example:\n  milescale resume")]
     Resume,
-    /// Milestones, on whatever backend is in use: list, show, put, archive, search, export.
+    /// Milestones, on whatever backend is in use: list, show, put, archive, unarchive, search, export.
     Milestone {
         #[command(subcommand)]
         command: MilestoneCommand,

@@ -60,8 +60,15 @@ pub enum Base {
 pub enum Held {
     /// Nothing.
     Nothing,
-    /// Nothing in its place; this content lies among the finished ones.
-    Completed(Content),
+    /// Nothing in its place; this content lies in the archive.
+    Archived {
+        /// The content.
+        content: Content,
+        /// Whether it can be imported.
+        usable: bool,
+        /// Whether it was a base before.
+        earlier: bool,
+    },
     /// A content that can be imported. `earlier`: this milestone had it before the base.
     Content {
         /// The content.
@@ -88,17 +95,37 @@ pub enum Verdict {
     Conflict,
     /// It is gone on the old side: reported, never deleted for it.
     ReportGone,
-    /// It was moved to the finished ones: archived in the store in use.
+    /// It was moved to the archive: archived in the store in use.
     Archive,
+    /// It was moved to the archive with an edit: imported, then archived.
+    ImportAndArchive,
+    /// It was moved to the archive with an edit, and changed in the store in use: kept as a conflict, then archived.
+    KeepAndArchive,
     /// It is an earlier content, a checkout and no edit: reported, not imported.
     ReportEarlier,
 }
 
-/// Judges a milestone of an old store: the first case of contract §8 that fits counts.
-#[allow(clippy::match_same_arms, reason = "the cases stand in the order of the contract")]
+/// Judges a milestone of an old store. One that was moved to the archive is judged with its content like any other, and
+/// then archived in the store in use.
 pub fn judge(old: Held, current: Option<Content>, base: Base) -> Verdict {
+    let Held::Archived { content, usable, earlier } = old else { return judge_in_place(old, current, base) };
+    // What both sides never had in common was not moved, and what is gone in the store in use needs no archiving.
+    if current.is_none() || !matches!(base, Base::Known(_)) {
+        return Verdict::Nothing;
+    }
+    let held = if usable { Held::Content { content, earlier } } else { Held::Unusable(content) };
+    match judge_in_place(held, current, base) {
+        Verdict::Import => Verdict::ImportAndArchive,
+        Verdict::Conflict => Verdict::KeepAndArchive,
+        _ => Verdict::Archive,
+    }
+}
+
+/// Judges a milestone in its place: the first case of contract §8 that fits counts.
+#[allow(clippy::match_same_arms, reason = "the cases stand in the order of the contract")]
+fn judge_in_place(old: Held, current: Option<Content>, base: Base) -> Verdict {
     let content = match old {
-        Held::Nothing | Held::Completed(_) => None,
+        Held::Nothing | Held::Archived { .. } => None,
         Held::Content { content, .. } | Held::Unusable(content) => Some(content),
     };
     let usable = matches!(old, Held::Content { .. });
@@ -111,10 +138,7 @@ pub fn judge(old: Held, current: Option<Content>, base: Base) -> Verdict {
         }
         (Some(old), _) if is_current(old) => Verdict::Advance,
         (Some(_), Base::Lost) => Verdict::Conflict,
-        (None, Base::Known(base)) => match old {
-            Held::Completed(completed) if completed.value == base.value && is_current(base) => Verdict::Archive,
-            _ => Verdict::ReportGone,
-        },
+        (None, Base::Known(_)) => Verdict::ReportGone,
         (None, Base::Lost | Base::None) => Verdict::Nothing,
         (Some(_), Base::None) if current.is_none() => match old {
             Held::Unusable(_) => Verdict::Conflict,
@@ -172,9 +196,6 @@ mod tests {
             (Held::Nothing, Some(1), known(1), Verdict::ReportGone),
             (Held::Nothing, Some(2), known(1), Verdict::ReportGone),
             (Held::Nothing, None, known(1), Verdict::ReportGone),
-            (Held::Completed(plain(1)), Some(1), known(1), Verdict::Archive),
-            (Held::Completed(plain(1)), Some(2), known(1), Verdict::ReportGone),
-            (Held::Completed(plain(2)), Some(1), known(1), Verdict::ReportGone),
             // F new.
             (there(2), None, Base::None, Verdict::Insert),
             (there(2), Some(1), Base::None, Verdict::Conflict),
@@ -189,6 +210,37 @@ mod tests {
             (broken, Some(1), known(1), Verdict::Conflict),
             (broken, None, Base::None, Verdict::Conflict),
             (broken, Some(9), known(1), Verdict::Advance),
+        ];
+        for (old, current, base, verdict) in cases {
+            assert_eq!(judge(*old, current.map(plain), *base), *verdict, "{old:?} {current:?} {base:?}");
+        }
+    }
+
+    #[test]
+    fn what_was_moved_to_the_archive_is_judged_by_its_content_and_then_archived() {
+        let archived = |value: u8| Held::Archived { content: plain(value), usable: true, earlier: false };
+        let earlier = Held::Archived { content: plain(3), usable: true, earlier: true };
+        let broken = Held::Archived { content: plain(9), usable: false, earlier: false };
+        let retouched = Held::Archived { content: content(1, 7), usable: true, earlier: false };
+        let cases: &[(Held, Option<u8>, Base, Verdict)] = &[
+            // F = B, whatever R is.
+            (archived(1), Some(1), known(1), Verdict::Archive),
+            (archived(1), Some(2), known(1), Verdict::Archive),
+            // F = R.
+            (archived(2), Some(2), known(1), Verdict::Archive),
+            // Moved with an edit.
+            (archived(2), Some(1), known(1), Verdict::ImportAndArchive),
+            (retouched, Some(1), known(1), Verdict::ImportAndArchive),
+            (archived(2), Some(3), known(1), Verdict::KeepAndArchive),
+            (broken, Some(1), known(1), Verdict::KeepAndArchive),
+            // An earlier content is no edit.
+            (earlier, Some(1), known(1), Verdict::Archive),
+            // Gone in the store in use, or never the same on both sides: it is in the archive, and that is all.
+            (archived(1), None, known(1), Verdict::Nothing),
+            (archived(2), None, known(1), Verdict::Nothing),
+            (archived(1), Some(1), Base::None, Verdict::Nothing),
+            (archived(1), None, Base::None, Verdict::Nothing),
+            (archived(1), Some(2), Base::Lost, Verdict::Nothing),
         ];
         for (old, current, base, verdict) in cases {
             assert_eq!(judge(*old, current.map(plain), *base), *verdict, "{old:?} {current:?} {base:?}");

@@ -9,12 +9,28 @@ use serde::Serialize;
 use crate::gathered::Gathered;
 use crate::timestamp;
 use crate::tree::Tree;
+use crate::value::Value;
 
 /// The priority of a milestone that names none.
 pub const DEFAULT_PRIORITY: &str = "medium";
 
 /// The status of a milestone that counts no more.
 pub const ARCHIVED: &str = "archived";
+
+/// What archiving may change in a document.
+const CHANGED_BY_ARCHIVING: [&str; 3] = ["status", "updated_at", "completed_at"];
+
+/// Whether two documents of one id are the same milestone, archived or not: equal but for what archiving may change.
+pub fn is_same_milestone(one: &Value, other: &Value) -> bool {
+    let rest = |value: &Value| match value {
+        Value::Mapping(entries) => {
+            let rest = entries.iter().filter(|(key, _)| !CHANGED_BY_ARCHIVING.contains(&key.as_str()));
+            Value::Mapping(rest.cloned().collect())
+        }
+        other => other.clone(),
+    };
+    rest(one) == rest(other)
+}
 
 /// The columns of a milestone, read off its document.
 #[derive(Debug, Clone, PartialEq, Eq, Default, Serialize)]
@@ -86,7 +102,18 @@ pub fn read_instant(text: &str) -> Option<Timestamp> {
 
 #[cfg(test)]
 mod tests {
-    use super::instant;
+    use super::{instant, is_same_milestone};
+    use crate::value::Value;
+
+    #[test]
+    fn archiving_makes_no_other_milestone() {
+        let value = |text: &str| Value::from_json(text).unwrap();
+        let active = value(r#"{"id":"a","status":"active","n":1}"#);
+        let archived = value(r#"{"n":1,"id":"a","status":"archived","updated_at":"x","completed_at":"y"}"#);
+        assert!(is_same_milestone(&active, &archived) && is_same_milestone(&active, &value(r#"{"id":"a","n":1.0}"#)));
+        assert!(!is_same_milestone(&active, &value(r#"{"id":"a","status":"active","n":2}"#)));
+        assert!(!is_same_milestone(&active, &value(r#"{"id":"a","status":"active","n":1,"more":null}"#)));
+    }
 
     #[test]
     fn every_spelling_of_a_time_becomes_one() {

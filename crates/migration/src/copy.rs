@@ -8,6 +8,7 @@ use std::thread;
 use std::time::{Duration, Instant};
 
 use jiff::Timestamp;
+use milescale_core::id::Id;
 use milescale_core::migration::Phase;
 use milescale_storage::scan::{BATCH, scan_as};
 use milescale_storage::store::{Draft, Milestone, Packed, Store, Touched};
@@ -118,7 +119,15 @@ fn refuse_a_lost_source(pair: &mut Pair<'_>, ids: &BTreeSet<String>) -> Result<(
     }
     let there: BTreeSet<String> = pair.source.ids()?.into_iter().collect();
     let known: BTreeSet<String> = pair.target.ids()?.into_iter().collect();
-    let missing = ids.iter().filter(|id| known.contains(*id) && !there.contains(*id)).count();
+    let mut missing = 0;
+    for id in ids.iter().filter(|id| known.contains(*id) && !there.contains(*id)) {
+        // One that was archived meanwhile is not lost.
+        let is_archived = match id.parse::<Id>() {
+            Ok(id) => pair.source.archived(&id)?.is_some(),
+            Err(_) => false,
+        };
+        missing += usize::from(!is_archived);
+    }
     if missing <= MISSING.max(known.len() / MISSING_PART) {
         return Ok(());
     }

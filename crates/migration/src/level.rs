@@ -1,16 +1,18 @@
 //! One milestone of the source made the same in the target: what catching up, comparing and moving back come down to.
 
-use std::collections::HashMap;
+use std::collections::{BTreeSet, HashMap};
 use std::io;
 
 use milescale_core::base::{Content, Side};
 use milescale_core::digest::Digest;
 use milescale_core::id::Id;
+use milescale_storage::conflicts::{self, Conflict};
 use milescale_storage::error::{Problem, StoreError};
 use milescale_storage::move_journal::MoveJournal;
 use milescale_storage::store::{Draft, Milestone, Seen, Store};
 
 use crate::context::{Context, Error};
+use crate::told::Told;
 
 /// When a file that was gone is looked for again.
 const SECOND_LOOK_AFTER: std::time::Duration = std::time::Duration::from_millis(30);
@@ -46,6 +48,8 @@ pub(crate) struct Pair<'a> {
     ahead: Ahead,
     /// The move's journal, once something was written into it here.
     journal: Option<MoveJournal>,
+    /// Archived milestones that were named as conflicts, by their texts: each is named once.
+    named: BTreeSet<(Id, [u8; 32])>,
 }
 
 /// What a milestone needs to be the same on both sides.
@@ -66,31 +70,48 @@ impl Judged {
 enum Due {
     /// A milestone is put there.
     Write(Box<Draft>, Seen),
+    /// An archived one is put in the place where it stands, and moved from there to the archive.
+    Archive(Box<Draft>, Digest),
     /// It is taken out.
     TakeOut(Id, Digest),
+    /// It is kept as a conflict with what lies in the archive, and taken out where it stands in its place.
+    Keep(Box<Beside>),
+}
+
+/// An archived milestone whose id another one has in the archive of the target.
+struct Beside {
+    draft: Draft,
+    /// Where it is in the source.
+    place: String,
+    /// What lies in the archive.
+    there: Milestone,
+    /// The digest of what was brought to its place in the target before it was archived.
+    brought: Option<Digest>,
 }
 
 impl Due {
     fn id(&self) -> &Id {
         match self {
-            Self::Write(draft, _) => &draft.id,
+            Self::Write(draft, _) | Self::Archive(draft, _) => &draft.id,
             Self::TakeOut(id, _) => id,
+            Self::Keep(beside) => &beside.draft.id,
         }
     }
 
     /// What the target holds afterwards.
     fn content(&self) -> Option<Content> {
         match self {
-            Self::Write(draft, _) => Some(draft.content()),
-            Self::TakeOut(..) => None,
+            Self::Write(draft, _) | Self::Archive(draft, _) => Some(draft.content()),
+            Self::TakeOut(..) | Self::Keep(_) => None,
         }
     }
 
     /// What it takes in memory, about.
     fn bytes(&self) -> usize {
         match self {
-            Self::Write(draft, _) => draft.text.len(),
+            Self::Write(draft, _) | Self::Archive(draft, _) => draft.text.len(),
             Self::TakeOut(..) => 0,
+            Self::Keep(beside) => beside.draft.text.len() + beside.there.text.len(),
         }
     }
 }
@@ -130,6 +151,7 @@ impl<'a> Pair<'a> {
             unnoted: Vec::new(),
             ahead: Ahead::default(),
             journal: None,
+            named: BTreeSet::new(),
         }
     }
 
@@ -141,7 +163,7 @@ impl<'a> Pair<'a> {
     pub(crate) fn level_some(
         &mut self,
         ids: &[String],
-        context: &Context<'_>,
+        context: &mut Context<'_>,
         became: &mut dyn FnMut(&str, Leveled),
     ) -> Result<(), Error> {
         self.read_ahead(ids)?;
@@ -174,7 +196,7 @@ impl<'a> Pair<'a> {
             Err(error) if error.problem == Problem::Refused => return Ok(Judged::not_yet(error.to_string())),
             other => other?,
         };
-        let target = match self.target.held(&id) {
+        let target = match there(self.target.get(&id)) {
             Err(error) if error.problem == Problem::Refused => return Ok(Judged::not_yet(error.to_string())),
             other => other?,
         };
@@ -193,13 +215,16 @@ impl<'a> Pair<'a> {
             Ok(draft) => draft,
             Err(flaw) => return Ok(Judged::not_yet(format!("{place}: {flaw}"))),
         };
+        // One whose old file stands in its place stays there.
+        if draft.is_archived() && self.to == Side::Files && !(self.target_was_old && target.is_some()) {
+            return self.judge_archived(draft, place, target);
+        }
         let seen = match &target {
-            None => Seen::Nothing,
+            // It was archived when it was brought, and is not any more.
+            None => self.brought_archived(&id)?.map_or(Seen::Nothing, |there| Seen::Text(there.digest())),
             Some(there) => {
                 let found = there.content();
-                // An archived milestone is the same only where it counts no more.
-                let in_place = !(draft.is_archived() && self.is_active_file(there));
-                if in_place && self.is_level(&id, draft.content(), found)? {
+                if self.is_level(&id, draft.content(), found)? {
                     return Ok(Judged::Is(Leveled::Same));
                 }
                 if let Some(unswept) = self.unswept(&id, found)? {
@@ -211,11 +236,50 @@ impl<'a> Pair<'a> {
         Ok(Judged::Due(Due::Write(Box::new(draft), seen)))
     }
 
+    /// What an archived milestone needs that goes to the archive of files. What lies there under its id and was not brought there
+    /// stays: it is the same milestone, or a conflict, and never stops a move.
+    fn judge_archived(&mut self, draft: Draft, place: String, active: Option<Milestone>) -> Result<Judged, Error> {
+        let active = match active {
+            Some(active) => match self.unswept(&draft.id, active.content())? {
+                Some(unswept) => return Ok(Judged::Is(unswept)),
+                None => Some(active.digest()),
+            },
+            None => None,
+        };
+        let archived = self.target.archived(&draft.id)?;
+        let is_brought = self.brought_archived(&draft.id)?.is_some();
+        let draft = Box::new(draft);
+        Ok(Judged::Due(match (archived, active) {
+            (None, None) => Due::Write(draft, Seen::Nothing),
+            (None, Some(active)) => Due::Archive(draft, active),
+            (Some(there), None) if is_brought && there.text != draft.text => {
+                Due::Write(draft, Seen::Text(there.digest()))
+            }
+            (Some(there), brought) if !there.is_same_milestone(&draft.value) => {
+                Due::Keep(Box::new(Beside { draft: *draft, place, there, brought }))
+            }
+            (Some(_), Some(active)) => Due::TakeOut(draft.id, active),
+            (Some(_), None) => return Ok(Judged::Is(Leveled::Same)),
+        }))
+    }
+
+    /// What this move has brought to the target's archive under an id.
+    fn brought_archived(&mut self, id: &Id) -> Result<Option<Milestone>, StoreError> {
+        let Some(archived) = self.target.archived(id)? else { return Ok(None) };
+        Ok(self.was_brought(id, archived.content())?.then_some(archived))
+    }
+
+    /// Whether this move has brought a content.
+    fn was_brought(&mut self, id: &Id, found: Content) -> Result<bool, StoreError> {
+        let known = self.target.ledger()?.bases(self.from, &[id.to_string()])?.remove(id.as_str());
+        Ok(known.is_some_and(|known| known.content.value == found.value))
+    }
+
     /// Writes what is due: first into the journal, then into the target, then as the base.
     fn carry_out(
         &mut self,
         due: Vec<Due>,
-        context: &Context<'_>,
+        context: &mut Context<'_>,
         became: &mut dyn FnMut(&str, Leveled),
     ) -> Result<(), Error> {
         self.write_down(&due, context)?;
@@ -223,7 +287,13 @@ impl<'a> Pair<'a> {
             let (id, content) = (it.id().clone(), it.content());
             let done = match &it {
                 Due::Write(draft, seen) => self.target.bring(draft, *seen, self.from),
+                Due::Archive(draft, seen) => self.archive(draft, *seen),
                 Due::TakeOut(id, seen) => self.take_out(id, *seen, context),
+                Due::Keep(beside) => {
+                    self.keep(beside, context)?;
+                    became(id.as_str(), Leveled::Same);
+                    continue;
+                }
             };
             match done {
                 Ok(()) => {
@@ -252,15 +322,49 @@ impl<'a> Pair<'a> {
             }
         };
         let written = due.iter().try_for_each(|it| match it {
-            Due::Write(draft, _) => journal.write(&draft.id, draft.content(), None),
+            Due::Write(draft, _) | Due::Archive(draft, _) => journal.write(&draft.id, draft.content(), None),
             Due::TakeOut(id, _) => journal.take_out(id),
+            Due::Keep(beside) if beside.brought.is_some() => journal.take_out(&beside.draft.id),
+            Due::Keep(_) => Ok(()),
         });
         written.and_then(|()| journal.sync()).map_err(journal_failed)
     }
 
-    /// Whether it stands in a milestone file that counts.
-    fn is_active_file(&self, there: &Milestone) -> bool {
-        self.to == Side::Files && there.place.contains("/active/")
+    fn archive(&mut self, draft: &Draft, seen: Digest) -> Result<(), StoreError> {
+        self.target.bring(draft, Seen::Text(seen), self.from)?;
+        self.target.archive(draft, draft.content().text)
+    }
+
+    /// Keeps an archived milestone that differs from the one of its id in the archive, and names both, once. Its content is the
+    /// base of its side from then on.
+    fn keep(&mut self, beside: &Beside, context: &mut Context<'_>) -> Result<(), Error> {
+        let Beside { draft, place, there, brought } = beside;
+        let reason = "another milestone of this id lies in the archive".to_owned();
+        let conflict = Conflict {
+            name: String::new(),
+            id: draft.id.to_string(),
+            at: context.stamp(),
+            side: Some(self.from),
+            place: place.clone(),
+            reason: reason.clone(),
+            current: Some(there.digest()),
+            backup: None,
+        };
+        let kept = conflicts::keep(context.workspace, &conflict, &draft.text, context.now());
+        let (path, _) = kept.map_err(|error| Error::own(".milescale/conflicts", &error))?;
+        if self.named.insert((draft.id.clone(), *draft.content().text.as_bytes())) {
+            (context.tell)(Told::Conflict {
+                id: draft.id.to_string(),
+                kept_as: context.workspace.shown(&path),
+                place: place.clone(),
+                current: there.place.clone(),
+                reason,
+            });
+        }
+        if let Some(brought) = brought {
+            self.target.remove(&draft.id, *brought, context.now())?;
+        }
+        Ok(self.target.ledger()?.set(self.from, &[(draft.id.to_string(), draft.content())])?)
     }
 
     /// Whether two contents need nothing done. Where only comments or layout differ, those of an old store's file stay,
@@ -310,8 +414,7 @@ impl<'a> Pair<'a> {
     fn unswept(&mut self, id: &Id, found: Content) -> Result<Option<Leveled>, StoreError> {
         if !self.target_was_old {
             // Only we write there; whatever else stands there is told by the comparison.
-            let known = self.target.ledger()?.bases(self.from, &[id.to_string()])?.remove(id.as_str());
-            let is_ours = known.is_some_and(|known| known.content.value == found.value);
+            let is_ours = self.was_brought(id, found)?;
             return Ok(
                 (!is_ours).then(|| Leveled::NotYet(format!("{id}: another program has written it into the target")))
             );
@@ -323,11 +426,13 @@ impl<'a> Pair<'a> {
 
     /// The source has none: the target's goes, if it is what was brought there.
     fn judge_gone(&mut self, id: Id, there: Option<Milestone>) -> Result<Judged, Error> {
-        let Some(there) = there else { return Ok(Judged::Is(Leveled::Same)) };
-        // One among the finished ones is another program's matter, unless it was brought there just now.
-        if self.to == Side::Files && !self.is_active_file(&there) && self.target_was_old {
-            return Ok(Judged::Is(Leveled::Same));
-        }
+        let Some(there) = there else {
+            // What lies in the archive stays, unless it was brought there just now.
+            return Ok(match self.brought_archived(&id)? {
+                Some(archived) => Judged::Due(Due::TakeOut(id, archived.digest())),
+                None => Judged::Is(Leveled::Same),
+            });
+        };
         if let Some(unswept) = self.unswept(&id, there.content())? {
             return Ok(Judged::Is(unswept));
         }

@@ -77,6 +77,8 @@ pub struct Plan {
     pub notes: Vec<String>,
     /// Milestones that count now and would not afterwards.
     pub counted_no_more: Vec<String>,
+    /// Archived milestones that do not count now and would afterwards.
+    pub counted_again: Vec<String>,
 }
 
 /// What a plan keeps of a milestone that it has read.
@@ -134,6 +136,7 @@ pub fn plan(wish: &Wish, record: &Record, context: &mut Context<'_>) -> Result<P
         obstacles: Vec::new(),
         notes: Vec::new(),
         counted_no_more: Vec::new(),
+        counted_again: Vec::new(),
     };
     let moves = from.side() != to.side();
     let (archived, doubtful) = plan.read(&mut *source, moves, context)?;

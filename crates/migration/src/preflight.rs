@@ -4,10 +4,12 @@ use milescale_core::backend::{Backend, Engine};
 use milescale_core::base::Side;
 use milescale_core::id::Id;
 use milescale_core::migration::Phase;
+use milescale_storage::error::Problem;
 use milescale_storage::record::Record;
 use milescale_storage::store::Store;
 
 use crate::context::{Context, Error};
+use crate::level::there;
 use crate::machine;
 use crate::moving::engine_of_file;
 use crate::plan::{Plan, Wish};
@@ -59,6 +61,13 @@ pub(crate) fn look(
         plan.notes.push(format!(
             "{} milestones in active/ have status archived: they count now, and not in a database",
             plan.counted_no_more.len()
+        ));
+    }
+    if !plan.counted_again.is_empty() {
+        plan.notes.push(format!(
+            "{} archived milestones have their old files in active/ still: they go there, and count again ({})",
+            plan.counted_again.len(),
+            named(&plan.counted_again)
         ));
     }
     Ok(())
@@ -142,18 +151,17 @@ fn look_at_target(
         let left_over = record.past.iter().any(|past| past.to == wish.to && past.failed.is_some());
         let strange = strangers(target, wish.from.side(), &ids, left_over)?;
         if !strange.is_empty() {
-            let named = strange.iter().take(NAMED).cloned().collect::<Vec<_>>().join(", ");
-            let more = if strange.len() > NAMED { ", …" } else { "" };
             let reason = format!(
                 "it is neither empty nor an old store of this workspace: {} milestones stand there that milescale has not \
-                 brought there ({named}{more})",
-                strange.len()
+                 brought there ({})",
+                strange.len(),
+                named(&strange)
             );
             plan.obstacle(&target.name(), None, reason, "take them out, or name another database or schema");
         }
     }
     if to == Side::Files {
-        finished(plan, source, target, archived)?;
+        archived_ones(plan, source, target, archived)?;
     }
     Ok(())
 }
@@ -182,15 +190,42 @@ fn strangers(target: &mut dyn Store, from: Side, ids: &[String], left_over: bool
     Ok(strange)
 }
 
-/// An archived milestone goes to the finished ones, never over another one.
-fn finished(plan: &mut Plan, source: &mut dyn Store, target: &mut dyn Store, archived: &[String]) -> Result<(), Error> {
+/// Where archived milestones come to lie: in their old files, in the archive, or among the conflicts. None is in the way.
+fn archived_ones(
+    plan: &mut Plan,
+    source: &mut dyn Store,
+    target: &mut dyn Store,
+    archived: &[String],
+) -> Result<(), Error> {
+    let mut differing = Vec::new();
     for id in archived {
-        let Ok(id) = id.parse::<Id>() else { continue };
-        let Some(there) = target.finished(&id)? else { continue };
-        if there.content().value != source.get(&id)?.content().value {
-            let reason = format!("another milestone {id} lies among the finished ones");
-            plan.obstacle(&there.place, None, reason, "rename one of the two");
+        let Ok(named) = id.parse::<Id>() else { continue };
+        match there(target.get(&named)) {
+            Ok(Some(_)) => plan.counted_again.push(id.clone()),
+            Ok(None) => {
+                let Some(lies) = target.archived(&named)? else { continue };
+                let Some(row) = there(source.get(&named))? else { continue };
+                if row.value.as_ref().is_ok_and(|value| !lies.is_same_milestone(value)) {
+                    differing.push(id.clone());
+                }
+            }
+            // One that stands twice is named elsewhere.
+            Err(error) if error.problem == Problem::Refused => {}
+            Err(error) => return Err(error.into()),
         }
     }
+    if !differing.is_empty() {
+        plan.notes.push(format!(
+            "archived, and differing from what completed/ holds of the same id: {}; what completed/ holds stays, the other \
+             content is kept as a conflict",
+            named(&differing)
+        ));
+    }
     Ok(())
+}
+
+/// Some ids, for a message.
+fn named(ids: &[String]) -> String {
+    let more = if ids.len() > NAMED { ", …" } else { "" };
+    format!("{}{more}", ids.iter().take(NAMED).cloned().collect::<Vec<_>>().join(", "))
 }

@@ -4,6 +4,7 @@
 //! [`sqlite`] and in [`postgres`]. YAML is the matter of [`yaml`] alone, writing files that of [`durable`] and, for lines,
 //! [`jsonl`]. Nothing here reads the clock or the environment.
 
+pub mod archive;
 pub mod backup;
 mod config_exchange;
 pub mod config_file;

@@ -5,7 +5,7 @@ use milescale_core::base::Content;
 use milescale_core::digest::Digest;
 use milescale_core::document::Flaw;
 use milescale_core::id::{BadId, Id};
-use milescale_core::milestone::{ARCHIVED, Columns, read_instant};
+use milescale_core::milestone::{ARCHIVED, Columns, is_same_milestone, read_instant};
 use milescale_core::value::Value;
 
 use crate::yaml;
@@ -38,6 +38,16 @@ impl Milestone {
     pub fn content(&self) -> Content {
         let text = self.digest();
         Content { value: self.value.as_ref().map_or(text, Value::digest), text }
+    }
+
+    /// Whether its status is archived.
+    pub fn is_archived(&self) -> bool {
+        self.columns.status.as_deref() == Some(ARCHIVED)
+    }
+
+    /// Whether a document of the same id is this milestone, archived or not.
+    pub fn is_same_milestone(&self, other: &Value) -> bool {
+        self.value.as_ref().is_ok_and(|value| is_same_milestone(value, other))
     }
 }
 
@@ -97,14 +107,26 @@ impl Draft {
         self.columns.status.as_deref() == Some(ARCHIVED)
     }
 
-    /// The same milestone archived. Its text is edited with its comments kept.
+    /// The same milestone archived. Its text is edited with its comments kept; one that is archived stays as it is.
     ///
     /// # Errors
     /// When the text cannot be edited so.
     pub fn archived(id: Id, text: &[u8], now: Timestamp) -> Result<Self, Flaw> {
+        Self::with_status(id, text, ARCHIVED, now)
+    }
+
+    /// The same milestone with another status. Its text is edited with its comments kept, where it says another one.
+    ///
+    /// # Errors
+    /// When the text cannot be edited so.
+    pub fn with_status(id: Id, text: &[u8], status: &str, now: Timestamp) -> Result<Self, Flaw> {
         let not_utf8 = |_| Flaw { position: None, reason: "it is not UTF-8; save it as UTF-8".to_owned() };
         let text = std::str::from_utf8(text).map_err(not_utf8)?;
-        Self::new(id, yaml::edit::set(text, "status", ARCHIVED)?.into_bytes(), now)
+        let as_it_is = Self::new(id.clone(), text.as_bytes().to_vec(), now)?;
+        if as_it_is.columns.status.as_deref() == Some(status) {
+            return Ok(as_it_is);
+        }
+        Self::new(id, yaml::edit::set(text, "status", status)?.into_bytes(), now)
     }
 }
 

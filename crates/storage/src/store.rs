@@ -242,26 +242,36 @@ pub trait Store: fmt::Debug + Send {
     /// [`Problem::Changed`] where it is another content: then nothing has changed.
     fn put(&mut self, draft: &Draft, seen: Seen) -> Result<(), StoreError>;
 
-    /// Writes an archived milestone if its content is what was seen, so that it counts no more.
+    /// Writes an archived milestone if its content is what was seen, so that it counts no more. Of files, it moves to the archive,
+    /// never over another one.
     fn archive(&mut self, draft: &Draft, seen: Digest) -> Result<(), StoreError>;
 
-    /// What a store that is to be filled holds of a milestone, also where it does not count: one among the finished ones.
-    fn held(&mut self, id: &Id) -> Result<Option<Milestone>, StoreError> {
-        match self.get(id) {
-            Ok(milestone) => Ok(Some(milestone)),
-            Err(error) if error.problem == Problem::NotThere => Ok(None),
-            Err(error) => Err(error),
-        }
+    /// Writes a milestone that was archived here if its content is what was seen, so that it counts again. Of files, it moves back
+    /// to its place, never over another one.
+    fn unarchive(&mut self, draft: &Draft, seen: Digest) -> Result<(), StoreError>;
+
+    /// Whether a milestone is archived by its status alone, as in a database; of files, by its place.
+    fn archives_by_status(&self) -> bool {
+        false
     }
 
-    /// What lies among the finished milestones under this id.
-    fn finished(&mut self, id: &Id) -> Result<Option<Milestone>, StoreError> {
+    /// The archived milestone of an id that is not among what [`Store::get`] finds: a file in `completed/`.
+    fn archived(&mut self, id: &Id) -> Result<Option<Milestone>, StoreError> {
         let _ = id;
         Ok(None)
     }
 
-    /// Writes a milestone of another side where it belongs here, as [`Store::put`] does, and in the same step what it is as
-    /// the base of that side.
+    /// What the store holds of a milestone, in its place or archived.
+    fn held(&mut self, id: &Id) -> Result<Option<Milestone>, StoreError> {
+        match self.get(id) {
+            Ok(milestone) => Ok(Some(milestone)),
+            Err(error) if error.problem == Problem::NotThere => self.archived(id),
+            Err(error) => Err(error),
+        }
+    }
+
+    /// Writes a milestone of another side where it stands here, else where it belongs, as [`Store::put`] does, and in the same
+    /// step what it is as the base of that side.
     fn bring(&mut self, draft: &Draft, seen: Seen, from: Side) -> Result<(), StoreError>;
 
     /// The same in a store in use. If the process dies in it, whoever writes the milestone next knows whether it was written.

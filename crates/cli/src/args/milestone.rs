@@ -30,10 +30,15 @@ pub(crate) enum MilestoneCommand {
         after_help = "Example:\n  milescale milestone archive release-1\n\nA file is moved to completed/, never over another one. Comments and layout are kept."
     )]
     Archive(ArchiveOptions),
+    /// Bring a milestone back from the archive.
+    #[command(
+        after_help = "Examples:\n  milescale milestone unarchive release-1\n  milescale milestone unarchive release-1 --status planned\n\nIts status becomes active where it is archived, unless --status names another one. A file goes back to active/, never over\nanother one. Comments and layout are kept."
+    )]
+    Unarchive(UnarchiveOptions),
     /// The milestones that have a text in their id, title or any other text, a line each.
     #[command(after_help = "Example:\n  milescale milestone search 'database migration'")]
     Search(SearchOptions),
-    /// Every milestone: as JSON, one a line, to standard output; or as YAML files into a folder.
+    /// Every milestone, archived ones too: as JSON, one a line, to standard output; or as YAML files into a folder.
     #[command(
         after_help = "Examples:\n  milescale milestone export > milestones.jsonl\n  milescale milestone export --dir copy     every text byte for byte; nothing there is overwritten"
     )]
@@ -92,6 +97,20 @@ pub(crate) struct ArchiveOptions {
 }
 
 #[derive(Debug, Args)]
+pub(crate) struct UnarchiveOptions {
+    /// The milestone.
+    pub(crate) id: Id,
+    /// The status that it gets.
+    #[arg(long, value_name = "STATUS")]
+    pub(crate) status: Option<String>,
+    /// Only if its text still has this digest, as `show` gives it.
+    #[arg(long, value_name = "DIGEST")]
+    pub(crate) if_match: Option<Digest>,
+    #[command(flatten)]
+    pub(crate) output: JsonOptions,
+}
+
+#[derive(Debug, Args)]
 pub(crate) struct SearchOptions {
     /// The text; upper and lower case are the same.
     pub(crate) text: String,
@@ -104,6 +123,9 @@ pub(crate) struct SearchOptions {
 
 #[derive(Debug, Args)]
 pub(crate) struct ExportOptions {
+    /// Archived ones too; that is so without it, for an export leaves nothing out.
+    #[arg(long)]
+    pub(crate) all: bool,
     /// Write ID.yaml files into this folder; it is made where it is missing.
     #[arg(long, value_name = "DIR")]
     pub(crate) dir: Option<PathBuf>,

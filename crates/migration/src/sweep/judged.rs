@@ -28,6 +28,9 @@ pub(super) struct Judged {
     noted: Option<String>,
 }
 
+/// What is noted of a milestone that was archived because its file was moved to the archive.
+const NOTED_ARCHIVED: &str = "archived";
+
 impl Judged {
     /// Reads both sides and the base, and judges.
     pub(super) fn of(id: &str, side: Side, store: &mut dyn Store, current: &mut dyn Store) -> Result<Self, Error> {
@@ -47,10 +50,14 @@ impl Judged {
             Err(error) if error.problem == Problem::Refused => (None, true),
             other => (other?, false),
         };
-        judged.current = match current.held(&id) {
+        judged.current = match there(current.get(&id)) {
             Err(error) if error.problem == Problem::Refused => return Ok(judged),
             other => other?,
         };
+        let in_place = judged.current.is_some();
+        if !in_place {
+            judged.current = current.archived(&id)?;
+        }
         let ledger = current.ledger()?;
         let known = ledger.bases(side, &[judged.id.clone()])?.remove(&judged.id);
         let base = match &known {
@@ -61,26 +68,44 @@ impl Judged {
         judged.is_lost = base == Base::Lost;
         judged.base = known.as_ref().map(|known| known.content);
         judged.noted = known.and_then(|known| known.noted);
-        let held = match &old {
+        let is_moved = old.is_none();
+        let old = match old {
             // An id that stands twice is named by `doctor`, and neither of the two is taken for it.
             None if twice => return Ok(judged),
-            None => match store.held(&id)? {
-                Some(finished) => Held::Completed(finished.content()),
-                None => Held::Nothing,
-            },
-            Some(old) if old.text.is_empty() => return Ok(judged),
-            Some(old) => match &old.value {
-                Ok(_) => {
-                    let content = old.content();
-                    Held::Content { content, earlier: ledger.was_earlier(&judged.id, content.value)? }
-                }
-                Err(_) => Held::Unusable(old.content()),
-            },
+            // Its file was moved to the archive, and that was dealt with.
+            None if judged.noted.as_deref() == Some(NOTED_ARCHIVED) => return Ok(judged),
+            None => store.archived(&id)?,
+            there => there,
         };
-        judged.text = old.as_ref().map(Milestone::digest);
-        judged.verdict = judge(held, judged.current.as_ref().map(Milestone::content), base);
+        let held = match &old {
+            None => Held::Nothing,
+            Some(old) if old.text.is_empty() => return Ok(judged),
+            Some(old) => {
+                let (content, usable) = (old.content(), old.value.is_ok());
+                let earlier = usable && ledger.was_earlier(&judged.id, content.value)?;
+                match (is_moved, usable) {
+                    (true, usable) => Held::Archived { content, usable, earlier },
+                    (false, true) => Held::Content { content, earlier },
+                    (false, false) => Held::Unusable(content),
+                }
+            }
+        };
+        judged.verdict = judge(held, judged.compared_with(old.as_ref(), in_place), base);
+        // A move to the archive without an edit is no change of a text.
+        let is_edited = |old: &&Milestone| !is_moved || judged.base.is_none_or(|base| base.text != old.digest());
+        judged.text = old.as_ref().filter(is_edited).map(Milestone::digest);
         judged.old = old;
         Ok(judged)
+    }
+
+    /// The content of the store in use that the old side's is compared with. What archiving changes is no difference between an
+    /// archived milestone and the one that lies in the archive.
+    fn compared_with(&self, old: Option<&Milestone>, in_place: bool) -> Option<Content> {
+        let current = self.current.as_ref()?;
+        let is_archived = |old: &&Milestone| {
+            !in_place && old.is_archived() && old.value.as_ref().is_ok_and(|value| current.is_same_milestone(value))
+        };
+        Some(old.filter(is_archived).unwrap_or(current).content())
     }
 }
 
@@ -106,7 +131,10 @@ impl<'a, 'b> Act<'a, 'b> {
             Verdict::Advance => self.advance(judged),
             Verdict::Import | Verdict::Insert => self.import(judged),
             Verdict::Conflict => self.keep(judged),
-            Verdict::Archive => self.archive(judged),
+            Verdict::Archive => self.advance(judged).and_then(|_| self.archive(judged, judged.current.as_ref())),
+            // Where this ends between the two, the next pass finds both sides equal, and archives.
+            Verdict::ImportAndArchive => self.import(judged).and_then(|_| self.archive(judged, judged.old.as_ref())),
+            Verdict::KeepAndArchive => self.keep(judged).and_then(|_| self.archive(judged, judged.current.as_ref())),
             Verdict::ReportGone => self.report(judged, "gone", "it is gone there; it is not deleted for that"),
             Verdict::ReportEarlier => {
                 let text = judged.text.map(|text| text.to_string()).unwrap_or_default();
@@ -154,20 +182,21 @@ impl<'a, 'b> Act<'a, 'b> {
         Ok(true)
     }
 
-    fn archive(&mut self, judged: &Judged) -> Result<bool, Error> {
-        let Some(current) = &judged.current else { return Ok(true) };
-        let id: Id = match judged.id.parse() {
-            Ok(id) => id,
-            Err(_) => return Ok(true),
-        };
+    /// Archives a milestone whose file was moved to the archive, once. `current` is what the store in use holds by now.
+    fn archive(&mut self, judged: &Judged, current: Option<&Milestone>) -> Result<bool, Error> {
+        let (Some(current), Ok(id)) = (current, judged.id.parse::<Id>()) else { return Ok(true) };
         match Draft::archived(id, &current.text, self.context.now()) {
             Ok(draft) => {
                 self.current.archive(&draft, current.digest())?;
-                self.imported.push(judged.id.clone());
-                self.current.ledger()?.note(self.old.side, &judged.id, "gone")?;
+                if draft.text != current.text && !self.imported.contains(&judged.id) {
+                    self.imported.push(judged.id.clone());
+                }
+                self.current.ledger()?.note(self.old.side, &judged.id, NOTED_ARCHIVED)?;
                 Ok(true)
             }
-            Err(flaw) => self.report(judged, "gone", &format!("it is finished there and cannot be archived: {flaw}")),
+            Err(flaw) => {
+                self.report(judged, "gone", &format!("it is archived there and cannot be archived here: {flaw}"))
+            }
         }
     }
 

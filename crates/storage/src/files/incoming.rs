@@ -44,6 +44,7 @@ impl FileStore {
         let mut journal = MoveJournal::open(&self.workspace, epoch).map_err(|error| self.not_written(&path, &error))?;
         let mut incoming = Vec::new();
         while let Some(packed) = next_ones(milestones) {
+            let packed = self.without_archived(packed)?;
             let bases: Vec<_> = packed.iter().map(|it| (it.id.to_string(), it.content)).collect();
             self.own_ledger()?.set(from, &bases)?;
             for it in packed {
@@ -57,7 +58,7 @@ impl FileStore {
         durable::sync_file_system(&aside).map_err(|error| self.not_written(&aside, &error))?;
         journal.sync().map_err(|error| self.not_written(&path, &error))?;
         for it in &incoming {
-            self.give_name(it)?;
+            self.give_name(it, from)?;
         }
         durable::sync_file_system(&self.active).map_err(|error| self.not_written(&self.active, &error))?;
         self.own_ledger()?.complete(from)?;
@@ -69,11 +70,25 @@ impl FileStore {
         self.workspace.incoming().join(format!("{id}.yaml"))
     }
 
-    fn give_name(&self, it: &Incoming) -> Result<(), StoreError> {
+    /// Leaves out archived ones whose id lies in the archive already. They are not what is brought, so nothing is noted of
+    /// them; each is judged on its own.
+    fn without_archived(&mut self, packed: Vec<Packed>) -> Result<Vec<Packed>, StoreError> {
+        let mut new = Vec::with_capacity(packed.len());
+        for it in packed {
+            if !it.is_archived || self.archived_path(&it.id)?.is_none() {
+                new.push(it);
+            }
+        }
+        Ok(new)
+    }
+
+    fn give_name(&mut self, it: &Incoming, from: Side) -> Result<(), StoreError> {
         let folder = if it.is_archived { self.workspace.completed() } else { self.active.clone() };
         let path = folder.join(format!("{}.yaml", it.id));
         match durable::name_among_many(&self.aside(&it.id), &path) {
             Ok(true) => Ok(()),
+            // It came between, and is not what is brought.
+            Ok(false) if it.is_archived => self.own_ledger()?.unset(from, it.id.as_str()),
             Ok(false) => Err(self.there_already(&path)),
             Err(error) => Err(self.not_written(&path, &error)),
         }

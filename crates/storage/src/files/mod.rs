@@ -1,5 +1,6 @@
 //! The store of milestone files: what lies in `active/`, remembered between looks so that only changed files are read.
 
+mod archive;
 mod columns;
 mod displaced;
 mod facts;
@@ -51,6 +52,8 @@ pub struct FileStore {
     touched: Option<BTreeSet<String>>,
     /// The base of old stores, once it was needed.
     ledger: Option<LedgerFile>,
+    /// What lies in folders of the archive, for a moment.
+    nested: Option<archive::Nested>,
 }
 
 impl FileStore {
@@ -66,6 +69,7 @@ impl FileStore {
             remembered,
             touched: None,
             ledger: None,
+            nested: None,
         }
     }
 

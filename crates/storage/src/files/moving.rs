@@ -16,9 +16,9 @@ use super::{FileStore, displaced, walk};
 use crate::durable;
 use crate::error::{Problem, StoreError};
 use crate::ledger::Ledger;
-use crate::read::{Stamp, Symlinks, read_regular};
+use crate::read::{Symlinks, read_regular};
 use crate::sqlite::LedgerFile;
-use crate::store::{Draft, Milestone, Seen};
+use crate::store::{Draft, Seen};
 use crate::threads::in_shares;
 use crate::workspace::Workspace;
 
@@ -34,70 +34,26 @@ impl FileStore {
         Ok(self.ledger.insert(ledger))
     }
 
-    fn completed_path(&self, id: &Id) -> PathBuf {
-        self.workspace.completed().join(format!("{id}.yaml"))
-    }
-
-    /// The finished milestone of an id.
-    pub(super) fn finished_one(&self, id: &Id) -> Result<Option<Milestone>, StoreError> {
-        let path = self.completed_path(id);
-        Ok(self.content(&path)?.map(|(text, metadata)| self.milestone(&path, text, Stamp::of(&metadata))))
-    }
-
-    /// Writes a milestone where it belongs: an archived one among the finished ones.
-    pub(super) fn place(&self, draft: &Draft, seen: Seen) -> Result<(), StoreError> {
+    /// Writes a milestone where it stands, else where it belongs.
+    pub(super) fn place(&mut self, draft: &Draft, seen: Seen) -> Result<(), StoreError> {
         let _alone = self.alone()?;
         self.place_alone(draft, seen)
     }
 
     /// The same, to be called [`alone`](Self::alone).
-    pub(super) fn place_alone(&self, draft: &Draft, seen: Seen) -> Result<(), StoreError> {
-        let is_active = self.find_one(&draft.id)?.is_some();
-        if is_active {
-            let path = self.write(draft, seen)?;
-            return if draft.is_archived() { self.finish(&path, draft) } else { Ok(()) };
-        }
-        if !draft.is_archived() {
-            // One that lies among the finished ones is another program's matter.
-            return self.write(draft, Seen::Nothing).map(drop);
-        }
-        let path = self.completed_path(&draft.id);
-        match (self.content(&path)?, seen) {
-            (Some((text, _)), _) if text == draft.text => Ok(()),
-            (Some(_), Seen::Text(digest)) => self.replace(&path, draft, digest),
-            (Some(_), Seen::Nothing) => Err(self.there_already(&path)),
-            (None, _) => {
-                let failed =
-                    |error: io::Error| StoreError::io(self.workspace.shown(&path), "it cannot be written", &error);
-                durable::create_folder(&self.workspace.completed()).map_err(failed)?;
-                if durable::create(&path, &draft.text).map_err(failed)? {
-                    Ok(())
-                } else {
-                    Err(self.there_already(&path))
-                }
-            }
-        }
-    }
-
-    /// Moves an archived file to the finished ones; where the same lies there already, it is taken out.
-    fn finish(&self, path: &Path, draft: &Draft) -> Result<(), StoreError> {
-        let there = self.content(&self.completed_path(&draft.id))?;
-        if there.is_some_and(|(text, _)| text == draft.text) {
-            return self.take_out(path, &draft.id, Digest::of(&draft.text), draft.now);
-        }
-        self.complete(path, draft).map(drop)
+    pub(super) fn place_alone(&mut self, draft: &Draft, seen: Seen) -> Result<(), StoreError> {
+        if self.find_one(&draft.id)?.is_some() { self.write(draft, seen).map(drop) } else { self.place_anew(draft, seen) }
     }
 
     /// Takes out a file, wherever the id lies.
-    pub(super) fn take_out_id(&self, id: &Id, seen: Digest, now: Timestamp) -> Result<(), StoreError> {
+    pub(super) fn take_out_id(&mut self, id: &Id, seen: Digest, now: Timestamp) -> Result<(), StoreError> {
         let _alone = self.alone()?;
-        let completed = self.completed_path(id);
         let path = match self.find_one(id)? {
-            Some(path) => path,
-            None if completed.symlink_metadata().is_ok() => completed,
-            None => return Err(StoreError::new(Problem::Changed, self.shown(Path::new("")), format!("{id} is gone"))),
+            Some(path) => Some(path),
+            None => self.archived_path(id)?,
         };
-        self.take_out(&path, id, seen, now)
+        let gone = || StoreError::new(Problem::Changed, self.shown(Path::new("")), format!("{id} is gone"));
+        self.take_out(&path.ok_or_else(gone)?, id, seen, now)
     }
 
     /// Renames a file into milescale's own folder; what turns out to be another content goes back. To be called

@@ -31,9 +31,13 @@ pub(super) struct Listing {
 type Content<'a> = Result<(&'a [u8], Stamp), Flaw>;
 
 impl FileStore {
-    /// A file of `active/` or of the finished ones as a milestone.
+    /// A file of `active/` as a milestone.
     pub(crate) fn milestone(&self, path: &Path, text: Vec<u8>, stamp: Stamp) -> Milestone {
-        let id = id_of(path);
+        self.milestone_of(id_of(path), path, text, stamp)
+    }
+
+    /// A file that holds the milestone of an id.
+    pub(super) fn milestone_of(&self, id: String, path: &Path, text: Vec<u8>, stamp: Stamp) -> Milestone {
         let (value, columns) = match yaml::parse(&text) {
             Ok(document) => (Value::of(&document), Columns::of(&id, document.tree())),
             Err(flaw) => (Err(flaw), Columns::unreadable(&id)),

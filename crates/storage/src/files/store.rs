@@ -105,20 +105,16 @@ impl Store for FileStore {
 
     fn archive(&mut self, draft: &Draft, seen: Digest) -> Result<(), StoreError> {
         let _alone = self.alone()?;
-        let path = self.write(draft, Seen::Text(seen))?;
-        self.complete(&path, draft).map(drop)
+        self.archive_one(draft, seen)
     }
 
-    fn held(&mut self, id: &Id) -> Result<Option<Milestone>, StoreError> {
-        match self.get(id) {
-            Ok(milestone) => Ok(Some(milestone)),
-            Err(error) if error.problem == Problem::NotThere => self.finished_one(id),
-            Err(error) => Err(error),
-        }
+    fn unarchive(&mut self, draft: &Draft, seen: Digest) -> Result<(), StoreError> {
+        let _alone = self.alone()?;
+        self.unarchive_one(draft, seen)
     }
 
-    fn finished(&mut self, id: &Id) -> Result<Option<Milestone>, StoreError> {
-        self.finished_one(id)
+    fn archived(&mut self, id: &Id) -> Result<Option<Milestone>, StoreError> {
+        self.archived_one(id)
     }
 
     fn bring(&mut self, draft: &Draft, seen: Seen, from: Side) -> Result<(), StoreError> {

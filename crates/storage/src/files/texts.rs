@@ -161,28 +161,4 @@ impl FileStore {
         let cause = "it was changed meanwhile; read it again, and name the digest of what you then see";
         StoreError::new(Problem::Changed, self.workspace.shown(path), cause)
     }
-
-    /// Moves an archived file out of `active/`, never over another one.
-    pub(super) fn complete(&self, path: &Path, draft: &Draft) -> Result<PathBuf, StoreError> {
-        let to = self.workspace.completed().join(format!("{}.yaml", draft.id));
-        let failed = |error: io::Error| {
-            let cause = match error.kind() {
-                io::ErrorKind::AlreadyExists => format!(
-                    "it is there already, so {} stays where it is, with status archived; rename one of them",
-                    self.workspace.shown(path)
-                ),
-                _ => format!("it cannot be moved there: {error}"),
-            };
-            StoreError::new(Problem::Refused, self.workspace.shown(&to), cause)
-        };
-        durable::create_folder(&self.workspace.completed()).map_err(failed)?;
-        durable::rename_new(path, &to).map_err(failed)?;
-        let moved = self.content(&to)?.map(|(content, _)| Digest::of(&content));
-        if moved == Some(Digest::of(&draft.text)) {
-            return Ok(to);
-        }
-        // Saved between the two: it is not archived any more, so it goes back, unless something is there again.
-        let _ = durable::rename_new(&to, path);
-        Err(self.changed(path))
-    }
 }

@@ -52,16 +52,27 @@ impl Batch<'_> {
     }
 }
 
-/// Hands over the milestone files below `active/`, some at a time, each folder's in the order of the file system. `false`
-/// where there is no such folder.
+/// Hands over the milestone files below `active/`, as [`walk_below`] does.
 ///
 /// # Errors
-/// When a folder cannot be read: a part of the truth is none. Those of `each`.
+/// As [`walk_below`].
 pub(super) fn walk(
     workspace: &Workspace,
     each: &mut dyn FnMut(&Batch<'_>) -> Result<(), StoreError>,
 ) -> Result<bool, StoreError> {
-    let active = &workspace.active();
+    walk_below(workspace, &workspace.active(), each)
+}
+
+/// Hands over the milestone files below a folder, some at a time, each folder's in the order of the file system. `false`
+/// where there is no such folder.
+///
+/// # Errors
+/// When a folder cannot be read: a part of the truth is none. Those of `each`.
+pub(super) fn walk_below(
+    workspace: &Workspace,
+    root: &Path,
+    each: &mut dyn FnMut(&Batch<'_>) -> Result<(), StoreError>,
+) -> Result<bool, StoreError> {
     let unreadable = |path: &Path, error: &io::Error| {
         let cause = match error.kind() {
             io::ErrorKind::PermissionDenied => format!("{error}; give milescale's user the right to list it"),
@@ -69,23 +80,23 @@ pub(super) fn walk(
         };
         StoreError::new(Problem::Unavailable, workspace.shown(path), cause)
     };
-    match active.symlink_metadata() {
+    match root.symlink_metadata() {
         Ok(metadata) if metadata.is_dir() => {}
         Ok(_) => {
             let cause = "it is not a folder (symlinks are not followed); make it one";
-            return Err(StoreError::new(Problem::Unavailable, workspace.shown(active), cause));
+            return Err(StoreError::new(Problem::Unavailable, workspace.shown(root), cause));
         }
         Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(false),
-        Err(error) => return Err(unreadable(active, &error)),
+        Err(error) => return Err(unreadable(root, &error)),
     }
     let mut folders = vec![PathBuf::new()];
     while let Some(inside) = folders.pop() {
         let is_root = inside.as_os_str().is_empty();
-        match list(active, &inside, &mut folders, each)? {
+        match list(root, &inside, &mut folders, each)? {
             // Removed between being listed and being opened.
             Err(error) if error.kind() == io::ErrorKind::NotFound && is_root => return Ok(false),
             Err(error) if error.kind() == io::ErrorKind::NotFound => {}
-            Err(error) => return Err(unreadable(&active.join(inside), &error)),
+            Err(error) => return Err(unreadable(&root.join(inside), &error)),
             Ok(()) => {}
         }
     }
@@ -163,10 +174,10 @@ pub(super) enum ByName {
     Unclear,
 }
 
-/// The file that an id names in `active/`, where no other one can be its: there are no folders, and letters are told apart.
-pub(super) fn by_name(active: &Path, id: &str) -> ByName {
+/// The file that an id names in a folder, where no other one can be its: there are no folders in it, and letters are told apart.
+pub(super) fn by_name(root: &Path, id: &str) -> ByName {
     // Names that are not ASCII may be one file's in several spellings.
-    let folder = open(active, Path::new("")).ok().filter(|folder| id.is_ascii() && is_flat(folder));
+    let folder = open(root, Path::new("")).ok().filter(|folder| id.is_ascii() && is_flat(folder));
     let Some(folder) = folder else { return ByName::Unclear };
     let status = |name: &str| rustix::fs::statat(&folder, name, AtFlags::SYMLINK_NOFOLLOW);
     let name = format!("{id}.yaml");
@@ -182,7 +193,7 @@ pub(super) fn by_name(active: &Path, id: &str) -> ByName {
         return ByName::Unclear;
     }
     let is_file = FileType::from_raw_mode(there.st_mode) == FileType::RegularFile;
-    if is_file { ByName::File(active.join(name)) } else { ByName::Nothing }
+    if is_file { ByName::File(root.join(name)) } else { ByName::Nothing }
 }
 
 /// Whether a folder certainly has no folders in it: some file systems of Linux (ext2 to ext4, XFS, tmpfs) count those in the

@@ -173,12 +173,14 @@ impl Store for HybridStore {
         Ok(())
     }
 
-    fn held(&mut self, id: &Id) -> Result<Option<Milestone>, StoreError> {
-        self.files.held(id)
+    fn unarchive(&mut self, draft: &Draft, seen: Digest) -> Result<(), StoreError> {
+        self.files.unarchive(draft, seen)?;
+        self.index_it(&draft.id);
+        Ok(())
     }
 
-    fn finished(&mut self, id: &Id) -> Result<Option<Milestone>, StoreError> {
-        self.files.finished(id)
+    fn archived(&mut self, id: &Id) -> Result<Option<Milestone>, StoreError> {
+        self.files.archived(id)
     }
 
     fn bring(&mut self, draft: &Draft, seen: Seen, from: Side) -> Result<(), StoreError> {

@@ -1,5 +1,6 @@
 //! `milestone export`.
 
+use std::collections::HashSet;
 use std::io;
 use std::ops::ControlFlow;
 use std::path::Path;
@@ -25,14 +26,20 @@ struct Exported {
     digest: String,
 }
 
+/// Where an archived milestone goes whose id was exported already.
+const BESIDE: &str = "completed";
+
 pub(super) fn run(desk: &mut Desk, options: &ExportOptions) -> Result<(), Failure> {
     if let Some(folder) = &options.dir {
         durable::create_folder(folder).map_err(|error| failed(folder, &error))?;
     }
-    let (mut left_out, mut result) = (0_u64, Ok(()));
-    desk.access.store.scan(&mut |milestone| {
+    let (mut left_out, mut result, mut in_use) = (0_u64, Ok(()), HashSet::new());
+    let mut export = |milestone: Milestone, is_beside: bool| {
         let done = match &options.dir {
-            Some(folder) => write(folder, &milestone),
+            Some(folder) => {
+                let is_second = !in_use.insert(milestone.id.clone());
+                write(&folder.join(if is_beside && is_second { BESIDE } else { "" }), &milestone)
+            }
             None => print(milestone),
         };
         match done {
@@ -47,7 +54,16 @@ pub(super) fn run(desk: &mut Desk, options: &ExportOptions) -> Result<(), Failur
                 ControlFlow::Break(())
             }
         }
+    };
+    let mut is_stopped = false;
+    desk.access.store.scan(&mut |milestone| {
+        let flow = export(milestone, false);
+        is_stopped = flow.is_break();
+        flow
     })?;
+    if !is_stopped {
+        desk.archive.scan(&mut |milestone| export(milestone, true))?;
+    }
     result?;
     if left_out > 0 {
         return Err(Failure::Failed(format!("{left_out} milestones were left out; they are named above")));
@@ -76,6 +92,7 @@ fn write(folder: &Path, milestone: &Milestone) -> Result<Done, Failure> {
         Ok(id) => id,
         Err(bad) => return Ok(Done::LeftOut(format!("{}: {bad}", milestone.place))),
     };
+    durable::create_folder(folder).map_err(|error| failed(folder, &error))?;
     let path = folder.join(format!("{id}.yaml"));
     match durable::create(&path, &milestone.text) {
         Ok(true) => Ok(Done::Exported),

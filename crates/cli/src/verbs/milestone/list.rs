@@ -19,7 +19,7 @@ pub(super) fn search(desk: &mut Desk, options: &SearchOptions) -> Result<(), Fai
 
 fn show(desk: &mut Desk, wanted: &Wanted, json: bool) -> Result<(), Failure> {
     // Programs get the digest of each text, so the texts are read.
-    let found = if json { collect(desk, wanted)? } else { outlines(|show| desk.access.store.list(wanted, show))? };
+    let found = if json { collect(desk, wanted)? } else { outlines(desk, wanted)? };
     print(&found, json);
     Ok(())
 }

@@ -1,5 +1,6 @@
 //! `milescale milestone`: the verbs on milestones, and the storage event that each leaves.
 
+mod archive;
 mod export;
 mod list;
 mod put;
@@ -13,6 +14,7 @@ use std::time::{Duration, Instant};
 use milescale_core::line::{Operation, StorageEvent};
 use milescale_core::text::harmless;
 use milescale_daemon::Access;
+use milescale_storage::archive::Archive;
 use milescale_storage::durable;
 use milescale_storage::error::StoreError;
 use milescale_storage::jsonl::{self, Rotation};
@@ -37,6 +39,7 @@ const NEVER_ROTATED: Rotation = Rotation { at_bytes: u64::MAX, files: 1 };
 pub(super) struct Desk {
     pub(super) workspace: Workspace,
     pub(super) access: Access,
+    pub(super) archive: Archive,
 }
 
 impl Desk {
@@ -45,6 +48,14 @@ impl Desk {
         match &self.access.only_read {
             Some(why) => Err(Failure::Failed(format!("nothing was written: {why}"))),
             None => Ok(&mut *self.access.store),
+        }
+    }
+
+    /// The same, and the archive.
+    fn writable_with_archive(&mut self) -> Result<(&mut dyn Store, &mut Archive), Failure> {
+        match &self.access.only_read {
+            Some(why) => Err(Failure::Failed(format!("nothing was written: {why}"))),
+            None => Ok((&mut *self.access.store, &mut self.archive)),
         }
     }
 }
@@ -60,6 +71,7 @@ pub(crate) fn run(context: &Context, command: &MilestoneCommand) -> Result<ExitC
     let writes = match command {
         MilestoneCommand::Put(options) => Some(&options.id),
         MilestoneCommand::Archive(options) => Some(&options.id),
+        MilestoneCommand::Unarchive(options) => Some(&options.id),
         _ => None,
     };
     // Until it is written, no switch makes another store the one in use.
@@ -70,11 +82,13 @@ pub(crate) fn run(context: &Context, command: &MilestoneCommand) -> Result<ExitC
         switch::note_dirty(&workspace, id)
             .map_err(|error| Failure::Failed(format!("{shown}: {error}; nothing was written")))?;
     }
-    let mut desk = Desk { workspace, access };
+    let archive = Archive::new(&workspace);
+    let mut desk = Desk { workspace, access, archive };
     let (operation, milestone) = match command {
         MilestoneCommand::Show(options) => ("read", Some(options.id.as_str())),
         MilestoneCommand::Put(options) => ("write", Some(options.id.as_str())),
         MilestoneCommand::Archive(options) => ("write", Some(options.id.as_str())),
+        MilestoneCommand::Unarchive(options) => ("write", Some(options.id.as_str())),
         MilestoneCommand::List(_) | MilestoneCommand::Search(_) | MilestoneCommand::Export(_) => ("query", None),
     };
     if let Some(why) = desk.access.only_read.as_ref().filter(|_| operation != "write") {
@@ -86,7 +100,8 @@ pub(crate) fn run(context: &Context, command: &MilestoneCommand) -> Result<ExitC
         MilestoneCommand::Search(options) => list::search(&mut desk, options),
         MilestoneCommand::Show(options) => show::run(&mut desk, options),
         MilestoneCommand::Put(options) => put::put(&mut desk, options),
-        MilestoneCommand::Archive(options) => put::archive(&mut desk, options),
+        MilestoneCommand::Archive(options) => archive::archive(&mut desk, options),
+        MilestoneCommand::Unarchive(options) => archive::unarchive(&mut desk, options),
         MilestoneCommand::Export(options) => export::run(&mut desk, options),
     };
     let duration_ms = u64::try_from(started.elapsed().as_millis()).unwrap_or(u64::MAX);
@@ -142,7 +157,7 @@ impl Listed {
     }
 }
 
-/// Collects what a filter takes.
+/// Collects what a filter takes, of the archive too where that is asked for.
 fn collect(desk: &mut Desk, wanted: &Wanted) -> Result<Vec<Listed>, Failure> {
     let mut found = Vec::new();
     let listed = |milestone: Milestone| wanted.takes(&milestone).then(|| Listed::of(milestone));
@@ -150,14 +165,24 @@ fn collect(desk: &mut Desk, wanted: &Wanted) -> Result<Vec<Listed>, Failure> {
         found.extend(listed);
         ControlFlow::Continue(())
     })?;
-    Ok(found)
+    desk.archive.list(wanted, &mut |milestone| found.push(Listed::of(milestone)))?;
+    Ok(in_order(found, wanted))
 }
 
-/// Collects what a store shows.
-fn outlines(look: impl FnOnce(&mut dyn FnMut(Outline)) -> Result<(), StoreError>) -> Result<Vec<Listed>, Failure> {
+/// Collects what a store and the archive show, without the texts.
+fn outlines(desk: &mut Desk, wanted: &Wanted) -> Result<Vec<Listed>, Failure> {
     let mut found = Vec::new();
-    look(&mut |outline| found.push(Listed::outlined(outline)))?;
-    Ok(found)
+    let show = &mut |outline| found.push(Listed::outlined(outline));
+    desk.archive.list_with(&mut *desk.access.store, wanted, show)?;
+    Ok(in_order(found, wanted))
+}
+
+/// Archived ones stand among the others, each after the one of its id that is in use.
+fn in_order(mut found: Vec<Listed>, wanted: &Wanted) -> Vec<Listed> {
+    if wanted.asks_for_archived() {
+        found.sort_by(|one, other| one.id.cmp(&other.id));
+    }
+    found
 }
 
 /// Prints a list, for people or programs.

@@ -1,4 +1,4 @@
-//! `milestone put` and `milestone archive`.
+//! `milestone put`.
 
 use std::io::{self, Read};
 use std::path::Path;
@@ -8,6 +8,7 @@ use milescale_core::digest::Digest;
 use milescale_core::document::Flaw;
 use milescale_core::id::Id;
 use milescale_core::value::Value;
+use milescale_storage::archive::{Found, only_archived};
 use milescale_storage::error::{Problem, StoreError};
 use milescale_storage::locks;
 use milescale_storage::read::{Symlinks, read_regular};
@@ -16,7 +17,7 @@ use milescale_storage::yaml;
 use serde::Serialize;
 
 use super::Desk;
-use crate::args::{ArchiveOptions, PutOptions};
+use crate::args::PutOptions;
 use crate::context::{Context, Failure};
 use crate::terminal;
 
@@ -30,6 +31,14 @@ struct Written {
     archived: bool,
 }
 
+/// What became of a milestone.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Done {
+    Written,
+    Archived,
+    Unarchived,
+}
+
 pub(super) fn put(desk: &mut Desk, options: &PutOptions) -> Result<(), Failure> {
     desk.writable()?;
     let (name, text) = input(options.file.as_deref())?;
@@ -37,44 +46,35 @@ pub(super) fn put(desk: &mut Desk, options: &PutOptions) -> Result<(), Failure> 
     let draft = Draft::new(options.id.clone(), text, Context::now())
         .map_err(|flaw| Failure::Failed(format!("{name}: {flaw}; nothing was written")))?;
     let _lock = lock(desk, &options.id)?;
-    let seen = options.if_match.map_or(Seen::Nothing, Seen::Text);
-    desk.writable()?.put(&draft, seen).map_err(|error| not_written(&error))?;
-    say(&options.id, Digest::of(&draft.text), false, options.output.json);
-    Ok(())
-}
-
-pub(super) fn archive(desk: &mut Desk, options: &ArchiveOptions) -> Result<(), Failure> {
-    desk.writable()?;
-    let _lock = lock(desk, &options.id)?;
-    let store = desk.writable()?;
-    let there = store.get(&options.id)?;
-    let seen = there.digest();
-    if options.if_match.is_some_and(|wanted| wanted != seen) {
-        let cause = format!("its digest is {seen}: it was changed meanwhile; read it again");
-        return Err(not_written(&StoreError::new(Problem::Changed, there.place, cause)));
+    let (store, archive) = desk.writable_with_archive()?;
+    if let Found::Row(there) | Found::File(there) = archive.find(store, &options.id)? {
+        return Err(not_written(&only_archived(&options.id, &there)));
     }
-    let draft = Draft::archived(options.id.clone(), &there.text, Context::now())
-        .map_err(|flaw| Failure::Failed(format!("{}: {flaw}; nothing was written", there.place)))?;
-    store.archive(&draft, seen).map_err(|error| not_written(&error))?;
-    say(&options.id, Digest::of(&draft.text), true, options.output.json);
+    let seen = options.if_match.map_or(Seen::Nothing, Seen::Text);
+    store.put(&draft, seen).map_err(|error| not_written(&error))?;
+    say(&options.id, Digest::of(&draft.text), Done::Written, options.output.json);
     Ok(())
 }
 
-fn lock(desk: &Desk, id: &Id) -> Result<Option<locks::Lock>, Failure> {
+pub(super) fn lock(desk: &Desk, id: &Id) -> Result<Option<locks::Lock>, Failure> {
     locks::take(&desk.workspace, id, Context::now(), PATIENCE).map_err(|held| Failure::Failed(held.to_string()))
 }
 
 /// A conflict leaves the caller's text with the caller, and says so.
-fn not_written(error: &StoreError) -> Failure {
+pub(super) fn not_written(error: &StoreError) -> Failure {
     let nothing = if error.problem == Problem::Changed { "; nothing was written" } else { "" };
     Failure::Failed(format!("{error}{nothing}"))
 }
 
-fn say(id: &Id, digest: Digest, archived: bool, json: bool) {
+pub(super) fn say(id: &Id, digest: Digest, done: Done, json: bool) {
     if json {
-        terminal::json(&Written { id: id.to_string(), digest, archived });
+        terminal::json(&Written { id: id.to_string(), digest, archived: done == Done::Archived });
     } else {
-        let done = if archived { "archived" } else { "written" };
+        let done = match done {
+            Done::Written => "written",
+            Done::Archived => "archived",
+            Done::Unarchived => "unarchived",
+        };
         terminal::line(&format!("{id} {done}, digest {digest}"));
     }
 }

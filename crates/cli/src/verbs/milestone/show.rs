@@ -19,7 +19,7 @@ struct Shown {
 }
 
 pub(super) fn run(desk: &mut Desk, options: &ShowOptions) -> Result<(), Failure> {
-    let milestone = desk.access.store.get(&options.id)?;
+    let milestone = desk.archive.get(&mut *desk.access.store, &options.id)?;
     let digest = milestone.digest();
     if options.digest {
         terminal::line(&digest.to_string());

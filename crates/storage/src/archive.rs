@@ -1,0 +1,236 @@
+//! The archive, which is the same whatever store is in use: what lies in `completed/`, together with the rows of a database
+//! whose status is archived.
+
+use std::ops::ControlFlow;
+
+use jiff::Timestamp;
+use milescale_core::digest::Digest;
+use milescale_core::document::Flaw;
+use milescale_core::id::Id;
+use milescale_core::milestone::ARCHIVED;
+
+use crate::error::{Problem, StoreError};
+use crate::files::FileStore;
+use crate::outline::{Outline, Wanted};
+use crate::store::{Draft, Milestone, Seen, Store};
+use crate::workspace::Workspace;
+
+/// The status of a milestone that comes back from the archive and has no other one.
+pub const ACTIVE: &str = "active";
+
+/// What a workspace holds under an id.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Found {
+    /// Nothing.
+    Nothing,
+    /// A milestone that is not archived, whatever lies in the archive.
+    Active(Milestone),
+    /// An archived one, among the rows of the store in use.
+    Row(Milestone),
+    /// An archived one, in `completed/`.
+    File(Milestone),
+}
+
+/// The archive of a workspace, beside the store in use.
+#[derive(Debug)]
+pub struct Archive {
+    files: FileStore,
+}
+
+impl Archive {
+    /// The archive of a workspace. Nothing is read yet.
+    pub fn new(workspace: &Workspace) -> Self {
+        Self { files: FileStore::new(workspace.clone(), 0) }
+    }
+
+    /// Finds a milestone: in the store in use, else in `completed/`, which is not read before.
+    ///
+    /// # Errors
+    /// When the store or the archive cannot be read.
+    pub fn find(&mut self, store: &mut dyn Store, id: &Id) -> Result<Found, StoreError> {
+        match store.get(id) {
+            Ok(milestone) if store.archives_by_status() && milestone.is_archived() => Ok(Found::Row(milestone)),
+            Ok(milestone) => Ok(Found::Active(milestone)),
+            Err(error) if error.problem == Problem::NotThere => {
+                Ok(self.files.archived(id)?.map_or(Found::Nothing, Found::File))
+            }
+            Err(error) => Err(error),
+        }
+    }
+
+    /// One milestone, archived or not.
+    ///
+    /// # Errors
+    /// Those of the store, where neither has it.
+    pub fn get(&mut self, store: &mut dyn Store, id: &Id) -> Result<Milestone, StoreError> {
+        match store.get(id) {
+            Err(error) if error.problem == Problem::NotThere => self.files.archived(id)?.ok_or(error),
+            other => other,
+        }
+    }
+
+    /// Hands over what lies in `completed/`, in the order of ids.
+    ///
+    /// # Errors
+    /// When it cannot be read.
+    pub fn scan(&self, visit: &mut dyn FnMut(Milestone) -> ControlFlow<()>) -> Result<(), StoreError> {
+        self.files.scan_archive(visit)
+    }
+
+    /// Hands over what a list or a search is to show of `completed/`. It is not read where archived ones are not asked for.
+    ///
+    /// # Errors
+    /// When it cannot be read.
+    pub fn list(&self, wanted: &Wanted, visit: &mut dyn FnMut(Milestone)) -> Result<(), StoreError> {
+        if !wanted.asks_for_archived() {
+            return Ok(());
+        }
+        self.scan(&mut |milestone| {
+            if wanted.takes(&milestone) {
+                visit(milestone);
+            }
+            ControlFlow::Continue(())
+        })
+    }
+
+    /// Hands over the outlines of what a list or a search is to show, of the store in use and of the archive.
+    ///
+    /// # Errors
+    /// When one of them cannot be read.
+    pub fn list_with(
+        &self,
+        store: &mut dyn Store,
+        wanted: &Wanted,
+        visit: &mut dyn FnMut(Outline),
+    ) -> Result<(), StoreError> {
+        store.list(wanted, visit)?;
+        self.list(wanted, &mut |milestone| visit(Outline::of(milestone)))
+    }
+
+    /// Archives a milestone, if its content is what was seen, where that is said. Its digest then; one that is archived already
+    /// stays as it is.
+    ///
+    /// # Errors
+    /// When there is none, when it was changed meanwhile, or where another one lies in its place in the archive.
+    pub fn archive(
+        &mut self,
+        store: &mut dyn Store,
+        id: &Id,
+        seen: Option<Digest>,
+        now: Timestamp,
+    ) -> Result<Digest, StoreError> {
+        match self.find(store, id)? {
+            Found::Nothing => Err(nothing(store, id)),
+            Found::Row(there) | Found::File(there) => as_seen(&there, seen),
+            Found::Active(there) => {
+                let digest = as_seen(&there, seen)?;
+                let draft = Draft::archived(id.clone(), &there.text, now).map_err(|flaw| unedited(&there, &flaw))?;
+                store.archive(&draft, digest)?;
+                Ok(Digest::of(&draft.text))
+            }
+        }
+    }
+
+    /// Brings a milestone back from the archive. Its status becomes the one that is named, else `active` where it is archived. Its
+    /// digest then; one that is not archived stays as it is.
+    ///
+    /// # Errors
+    /// When there is none, when it was changed meanwhile, or where another one of its id is in use.
+    pub fn unarchive(
+        &mut self,
+        store: &mut dyn Store,
+        id: &Id,
+        status: Option<&str>,
+        seen: Option<Digest>,
+        now: Timestamp,
+    ) -> Result<Digest, StoreError> {
+        let (there, is_row) = match self.find(store, id)? {
+            Found::Nothing => return Err(nothing(store, id)),
+            Found::Active(there) => return self.settled(store, id, &there, seen, now),
+            Found::Row(there) => (there, true),
+            Found::File(there) => (there, false),
+        };
+        let digest = as_seen(&there, seen)?;
+        let draft = back(id, &there, status, now).map_err(|flaw| unedited(&there, &flaw))?;
+        if is_row || !store.archives_by_status() {
+            store.unarchive(&draft, digest)?;
+        } else {
+            store.put(&draft, Seen::Nothing)?;
+        }
+        if store.archives_by_status() {
+            self.leave(id, &draft, now)?;
+        }
+        Ok(Digest::of(&draft.text))
+    }
+
+    /// A milestone that is in use already: nothing is left to do, unless another one of its id lies in the archive.
+    fn settled(
+        &mut self,
+        store: &dyn Store,
+        id: &Id,
+        there: &Milestone,
+        seen: Option<Digest>,
+        now: Timestamp,
+    ) -> Result<Digest, StoreError> {
+        let digest = as_seen(there, seen)?;
+        let Some(archived) = self.files.archived(id)? else { return Ok(digest) };
+        if store.archives_by_status() && there.value.as_ref().is_ok_and(|value| archived.is_same_milestone(value)) {
+            // Left over by an attempt that ended between the row and the file.
+            self.files.take_out_archived(id, archived.digest(), now)?;
+            return Ok(digest);
+        }
+        let cause = format!(
+            "{id} is in use, and nothing is written over it; {} stays in the archive. Rename one of the two, with its id:",
+            archived.place
+        );
+        Err(StoreError::new(Problem::Refused, there.place.clone(), cause))
+    }
+
+    /// Takes the file of a milestone that is a row again out of the archive.
+    fn leave(&mut self, id: &Id, draft: &Draft, now: Timestamp) -> Result<(), StoreError> {
+        match self.files.archived(id)? {
+            Some(archived) if archived.is_same_milestone(&draft.value) => {
+                self.files.take_out_archived(id, archived.digest(), now)
+            }
+            _ => Ok(()),
+        }
+    }
+}
+
+/// The milestone as it comes back.
+fn back(id: &Id, there: &Milestone, status: Option<&str>, now: Timestamp) -> Result<Draft, Flaw> {
+    match status.or_else(|| there.is_archived().then_some(ACTIVE)) {
+        Some(status) => Draft::with_status(id.clone(), &there.text, status, now),
+        None => Draft::new(id.clone(), there.text.clone(), now),
+    }
+}
+
+fn as_seen(there: &Milestone, seen: Option<Digest>) -> Result<Digest, StoreError> {
+    let digest = there.digest();
+    if seen.is_none_or(|seen| seen == digest) {
+        return Ok(digest);
+    }
+    let cause = format!("its digest is {digest}: it was changed meanwhile; read it again");
+    Err(StoreError::new(Problem::Changed, there.place.clone(), cause))
+}
+
+fn nothing(store: &dyn Store, id: &Id) -> StoreError {
+    StoreError::new(Problem::NotThere, store.name(), format!("there is no milestone {id}, nor in the archive"))
+}
+
+fn unedited(there: &Milestone, flaw: &Flaw) -> StoreError {
+    StoreError::new(Problem::Refused, there.place.clone(), format!("{flaw}; nothing was written"))
+}
+
+/// Why a milestone that is only archived is not written.
+pub fn only_archived(id: &Id, there: &Milestone) -> StoreError {
+    let cause = format!("{id} is archived; `milescale milestone unarchive {id}` brings it back");
+    StoreError::new(Problem::Changed, there.place.clone(), cause)
+}
+
+impl Wanted {
+    /// Whether archived ones may be among what is to be shown.
+    pub fn asks_for_archived(&self) -> bool {
+        self.status.as_deref().map_or(self.all, |status| self.all || status == ARCHIVED)
+    }
+}

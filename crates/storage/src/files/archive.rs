@@ -1,0 +1,222 @@
+//! The archive of milestone files: what lies in `completed/`, also in the layouts of adapters.
+//!
+//! `ID.yaml`, `ID/ID.yaml`, `ID/definition.yaml`, and each of these in subfolders. A `definition.yaml` says its id itself. What
+//! else lies in a milestone's own folder is no milestone.
+
+use std::collections::HashMap;
+use std::io;
+use std::ops::ControlFlow;
+use std::path::{Path, PathBuf};
+use std::time::{Duration, Instant};
+
+use jiff::Timestamp;
+use milescale_core::digest::Digest;
+use milescale_core::document::Flaw;
+use milescale_core::id::Id;
+use milescale_core::milestone::Columns;
+
+use super::walk::{self, Batch, ByName};
+use super::{FileStore, id_of};
+use crate::durable;
+use crate::error::{Problem, StoreError};
+use crate::read::Stamp;
+use crate::store::{Draft, Milestone, Seen};
+use crate::yaml;
+
+/// The document of a milestone that has a folder of its own.
+const DEFINITION: &str = "definition.yaml";
+
+/// How long a listing of the archive's folders is trusted. Shorter than a file of an old store has to stand still.
+const LISTED_FOR: Duration = Duration::from_secs(1);
+
+/// The archived files by id, as they were listed.
+#[derive(Debug)]
+pub(super) struct Nested {
+    since: Instant,
+    paths: HashMap<String, PathBuf>,
+}
+
+impl FileStore {
+    /// Where milescale puts the archived milestone of an id.
+    fn archive_path(&self, id: &Id) -> PathBuf {
+        self.workspace.completed().join(format!("{id}.yaml"))
+    }
+
+    /// The archived file of an id. Of several the one that lies nearest to `completed/`.
+    pub(super) fn archived_path(&mut self, id: &Id) -> Result<Option<PathBuf>, StoreError> {
+        let completed = self.workspace.completed();
+        match walk::by_name(&completed, id.as_str()) {
+            ByName::File(path) => return Ok(Some(path)),
+            ByName::Nothing => return Ok(None),
+            ByName::Unclear => {}
+        }
+        let is_file = |path: &Path| path.symlink_metadata().is_ok_and(|metadata| metadata.is_file());
+        let own = completed.join(id.as_str());
+        let likely = [self.archive_path(id), own.join(format!("{id}.yaml")), own.join(DEFINITION)];
+        if let Some(path) = likely.into_iter().find(|path| is_file(path) && self.id_in_archive(path) == id.as_str()) {
+            return Ok(Some(path));
+        }
+        if self.nested.as_ref().is_none_or(|nested| nested.since.elapsed() > LISTED_FOR) {
+            let since = Instant::now();
+            // The first one of an id stays.
+            let paths = self.archived_files()?.into_iter().rev().collect();
+            self.nested = Some(Nested { since, paths });
+        }
+        Ok(self.nested.as_ref().and_then(|nested| nested.paths.get(id.as_str())).cloned())
+    }
+
+    /// The archived milestone of an id.
+    pub(super) fn archived_one(&mut self, id: &Id) -> Result<Option<Milestone>, StoreError> {
+        let Some(path) = self.archived_path(id)? else { return Ok(None) };
+        let content = self.content(&path)?;
+        Ok(content.map(|(text, metadata)| self.milestone_of(id.to_string(), &path, text, Stamp::of(&metadata))))
+    }
+
+    /// Hands over every archived file as a milestone, in the order of ids.
+    pub(crate) fn scan_archive(&self, visit: &mut dyn FnMut(Milestone) -> ControlFlow<()>) -> Result<(), StoreError> {
+        for (id, path) in self.archived_files()? {
+            let milestone = match self.content(&path) {
+                Ok(Some((text, metadata))) => self.milestone_of(id, &path, text, Stamp::of(&metadata)),
+                Ok(None) => continue,
+                Err(StoreError { problem: Problem::Refused, cause, .. }) => {
+                    let (columns, place) = (Columns::unreadable(&id), self.workspace.shown(&path));
+                    let value = Err(Flaw { position: None, reason: cause });
+                    Milestone { id, text: Vec::new(), value, columns, updated_at: None, place }
+                }
+                Err(error) => return Err(error),
+            };
+            if visit(milestone).is_break() {
+                break;
+            }
+        }
+        Ok(())
+    }
+
+    /// Every archived file with its id: by id, then by how deep it lies, then by path.
+    fn archived_files(&self) -> Result<Vec<(String, PathBuf)>, StoreError> {
+        let (completed, mut paths) = (self.workspace.completed(), Vec::new());
+        walk::walk_below(&self.workspace, &completed, &mut |batch| {
+            paths.extend(documents(batch).into_iter().map(|inside| completed.join(inside)));
+            Ok(())
+        })?;
+        let mut files: Vec<_> = paths.into_iter().map(|path| (self.id_in_archive(&path), path)).collect();
+        let depth = |path: &Path| path.components().count();
+        files.sort_by(|(id, path), (other, other_path)| {
+            (id, depth(path), path).cmp(&(other, depth(other_path), other_path))
+        });
+        Ok(files)
+    }
+
+    /// The id of an archived file: its name, or what a definition says, which has its folder's name where it says nothing.
+    fn id_in_archive(&self, path: &Path) -> String {
+        if path.file_name().is_none_or(|name| name != DEFINITION) {
+            return id_of(path);
+        }
+        let text = self.content(path).ok().flatten().map(|(text, _)| text).unwrap_or_default();
+        let declared = yaml::parse(&text).ok().and_then(|document| {
+            let id = document.get(document.root(), "id")?;
+            document.scalar(id).map(str::to_owned)
+        });
+        let folder = || path.parent().and_then(Path::file_name).map(|name| name.to_string_lossy().into_owned());
+        declared.or_else(folder).unwrap_or_else(|| id_of(path))
+    }
+
+    /// Moves a milestone to the archive with the text of a draft, never over another one.
+    pub(super) fn archive_one(&self, draft: &Draft, seen: Digest) -> Result<(), StoreError> {
+        let Some(path) = self.find_one(&draft.id)? else {
+            let cause = format!("the milestone {} is gone meanwhile", draft.id);
+            return Err(StoreError::new(Problem::Changed, self.workspace.shown(&self.active), cause));
+        };
+        let to = self.archive_path(&draft.id);
+        match self.content(&to)? {
+            Some((text, _)) if text == draft.text => return self.take_out(&path, &draft.id, seen, draft.now),
+            Some(_) => return Err(self.in_the_way(&to, &path)),
+            None => {}
+        }
+        if Digest::of(&draft.text) != seen {
+            self.replace(&path, draft, seen)?;
+        }
+        self.relocate(&path, &to, draft)
+    }
+
+    /// Moves an archived milestone back to its place with the text of a draft, never over another one.
+    pub(super) fn unarchive_one(&mut self, draft: &Draft, seen: Digest) -> Result<(), StoreError> {
+        let Some(path) = self.archived_path(&draft.id)? else {
+            let (place, id) = (self.workspace.shown(&self.workspace.completed()), &draft.id);
+            return Err(StoreError::new(Problem::Changed, place, format!("the milestone {id} is gone meanwhile")));
+        };
+        if let Some(there) = self.find_one(&draft.id)? {
+            return Err(self.in_the_way(&there, &path));
+        }
+        if Digest::of(&draft.text) != seen {
+            self.replace(&path, draft, seen)?;
+        }
+        self.relocate(&path, &self.active.join(format!("{}.yaml", draft.id)), draft)
+    }
+
+    /// Writes a milestone that has no file in its place where it belongs: an archived one in the archive.
+    pub(super) fn place_anew(&mut self, draft: &Draft, seen: Seen) -> Result<(), StoreError> {
+        let archived = self.archived_path(&draft.id)?;
+        match (archived, seen, draft.is_archived()) {
+            (Some(path), Seen::Text(digest), true) => self.replace(&path, draft, digest),
+            (Some(_), Seen::Text(digest), false) => self.unarchive_one(draft, digest),
+            (Some(path), Seen::Nothing, true) => Err(self.there_already(&path)),
+            (None, Seen::Nothing, true) => {
+                let path = self.archive_path(&draft.id);
+                let failed =
+                    |error: io::Error| StoreError::io(self.workspace.shown(&path), "it cannot be written", &error);
+                durable::create_folder(&self.workspace.completed()).map_err(failed)?;
+                let is_new = durable::create(&path, &draft.text).map_err(failed)?;
+                if is_new { Ok(()) } else { Err(self.there_already(&path)) }
+            }
+            // An archived milestone of this id is in nobody's way.
+            _ => self.write(draft, seen).map(drop),
+        }
+    }
+
+    /// Takes an archived milestone out of the archive, if its content is what was seen.
+    pub(crate) fn take_out_archived(&mut self, id: &Id, seen: Digest, now: Timestamp) -> Result<(), StoreError> {
+        let _alone = self.alone()?;
+        match self.archived_path(id)? {
+            Some(path) => self.take_out(&path, id, seen, now),
+            None => Err(StoreError::new(Problem::Changed, self.shown(Path::new("")), format!("{id} is gone"))),
+        }
+    }
+
+    /// Renames a file that holds a draft, never over another one. What was saved between the two goes back.
+    fn relocate(&self, path: &Path, to: &Path, draft: &Draft) -> Result<(), StoreError> {
+        let failed = |error: io::Error| match error.kind() {
+            io::ErrorKind::AlreadyExists => self.in_the_way(to, path),
+            io::ErrorKind::NotFound => self.changed(path),
+            _ => StoreError::io(self.workspace.shown(to), "it cannot be moved there", &error),
+        };
+        durable::create_folder(to.parent().unwrap_or(&self.active)).map_err(failed)?;
+        durable::rename_new(path, to).map_err(failed)?;
+        let moved = self.content(to)?.map(|(content, _)| Digest::of(&content));
+        if moved == Some(Digest::of(&draft.text)) {
+            return Ok(());
+        }
+        // Unless something has that name again.
+        let _ = durable::rename_new(to, path);
+        Err(self.changed(path))
+    }
+
+    fn in_the_way(&self, there: &Path, path: &Path) -> StoreError {
+        let cause = format!(
+            "it is there already, and nothing is written over it; {} stays where it is. Rename one of the two, with its id:",
+            self.workspace.shown(path)
+        );
+        StoreError::new(Problem::Refused, self.workspace.shown(there), cause)
+    }
+}
+
+/// The documents of milestones among the files of one folder, by their paths in the archive.
+fn documents(batch: &Batch<'_>) -> Vec<PathBuf> {
+    let mut scratch = PathBuf::new();
+    let all: Vec<PathBuf> = (0..batch.len()).map(|number| batch.path(number, &mut scratch).to_owned()).collect();
+    let folder = batch.inside.file_name();
+    let is_own = |path: &PathBuf| {
+        folder.is_some() && (path.file_name().is_some_and(|name| name == DEFINITION) || path.file_stem() == folder)
+    };
+    if all.iter().any(is_own) { all.into_iter().filter(is_own).collect() } else { all }
+}
