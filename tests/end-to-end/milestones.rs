@@ -10,14 +10,14 @@ use serde_json::Value;
 use super::BINARY;
 
 /// A workspace on a backend; the server behind it, where there is one.
-struct Bench {
-    workspace: Workspace,
-    backend: &'static str,
+pub(crate) struct Bench {
+    pub(crate) workspace: Workspace,
+    pub(crate) backend: &'static str,
     /// Kept running for as long as the bench is.
-    server: Option<Postgres>,
+    pub(crate) server: Option<Postgres>,
 }
 
-fn benches() -> Vec<Bench> {
+pub(crate) fn benches() -> Vec<Bench> {
     let bench = |backend: &'static str, marker: &str| {
         let workspace = Workspace::empty(BINARY);
         workspace.write("config/storage-backend.txt", marker);
@@ -44,13 +44,18 @@ fn benches() -> Vec<Bench> {
 /// The table as an adapter makes it.
 const DOCUMENTS: &str = "CREATE TABLE milestones(id TEXT PRIMARY KEY, data TEXT, created_at TEXT, updated_at TEXT)";
 
-fn sqlite3(workspace: &Workspace, file: &str, sql: &str) -> String {
-    let output = std::process::Command::new("sqlite3").arg(workspace.path(file)).arg(sql).output().unwrap();
+pub(crate) fn sqlite3(workspace: &Workspace, file: &str, sql: &str) -> String {
+    let output = std::process::Command::new("sqlite3")
+        .args(["-cmd", ".timeout 5000"])
+        .arg(workspace.path(file))
+        .arg(sql)
+        .output()
+        .unwrap();
     assert!(output.status.success(), "{}", String::from_utf8_lossy(&output.stderr));
     String::from_utf8(output.stdout).unwrap()
 }
 
-fn put(workspace: &Workspace, arguments: &[&str], text: &str) -> Said {
+pub(crate) fn put(workspace: &Workspace, arguments: &[&str], text: &str) -> Said {
     let mut command = workspace.command([&["milestone", "put"], arguments].concat());
     let mut child = command.stdin(Stdio::piped()).stdout(Stdio::piped()).stderr(Stdio::piped()).spawn().unwrap();
     // A command that refuses its arguments does not read.

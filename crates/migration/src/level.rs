@@ -1,6 +1,6 @@
 //! One milestone of the source made the same in the target: what catching up, comparing and moving back come down to.
 
-use std::collections::{BTreeSet, HashMap};
+use std::collections::HashMap;
 use std::io;
 
 use milescale_core::base::{Content, Side};
@@ -48,8 +48,6 @@ pub(crate) struct Pair<'a> {
     ahead: Ahead,
     /// The move's journal, once something was written into it here.
     journal: Option<MoveJournal>,
-    /// Archived milestones that were named as conflicts, by their texts: each is named once.
-    named: BTreeSet<(Id, [u8; 32])>,
 }
 
 /// What a milestone needs to be the same on both sides.
@@ -151,7 +149,6 @@ impl<'a> Pair<'a> {
             unnoted: Vec::new(),
             ahead: Ahead::default(),
             journal: None,
-            named: BTreeSet::new(),
         }
     }
 
@@ -255,6 +252,8 @@ impl<'a> Pair<'a> {
             (Some(there), None) if is_brought && there.text != draft.text => {
                 Due::Write(draft, Seen::Text(there.digest()))
             }
+            // Its content is the base: it is kept already, and named.
+            (Some(_), None) if self.was_brought(&draft.id, draft.content())? => return Ok(Judged::Is(Leveled::Same)),
             (Some(there), brought) if !there.is_same_milestone(&draft.value) => {
                 Due::Keep(Box::new(Beside { draft: *draft, place, there, brought }))
             }
@@ -289,13 +288,10 @@ impl<'a> Pair<'a> {
                 Due::Write(draft, seen) => self.target.bring(draft, *seen, self.from),
                 Due::Archive(draft, seen) => self.archive(draft, *seen),
                 Due::TakeOut(id, seen) => self.take_out(id, *seen, context),
-                Due::Keep(beside) => {
-                    self.keep(beside, context)?;
-                    became(id.as_str(), Leveled::Same);
-                    continue;
-                }
+                Due::Keep(beside) => self.keep(beside, context)?,
             };
             match done {
+                Ok(()) if matches!(it, Due::Keep(_)) => became(id.as_str(), Leveled::Same),
                 Ok(()) => {
                     self.note_base(&id, content)?;
                     became(id.as_str(), Leveled::Done);
@@ -335,9 +331,9 @@ impl<'a> Pair<'a> {
         self.target.archive(draft, draft.content().text)
     }
 
-    /// Keeps an archived milestone that differs from the one of its id in the archive, and names both, once. Its content is the
-    /// base of its side from then on.
-    fn keep(&mut self, beside: &Beside, context: &mut Context<'_>) -> Result<(), Error> {
+    /// Keeps an archived milestone that differs from the one of its id in the archive, and names both. Its content is the base of
+    /// its side from then on, so that it is named once.
+    fn keep(&mut self, beside: &Beside, context: &mut Context<'_>) -> Result<Result<(), StoreError>, Error> {
         let Beside { draft, place, there, brought } = beside;
         let reason = "another milestone of this id lies in the archive".to_owned();
         let conflict = Conflict {
@@ -352,19 +348,18 @@ impl<'a> Pair<'a> {
         };
         let kept = conflicts::keep(context.workspace, &conflict, &draft.text, context.now());
         let (path, _) = kept.map_err(|error| Error::own(".milescale/conflicts", &error))?;
-        if self.named.insert((draft.id.clone(), *draft.content().text.as_bytes())) {
-            (context.tell)(Told::Conflict {
-                id: draft.id.to_string(),
-                kept_as: context.workspace.shown(&path),
-                place: place.clone(),
-                current: there.place.clone(),
-                reason,
-            });
+        (context.tell)(Told::Conflict {
+            id: draft.id.to_string(),
+            kept_as: context.workspace.shown(&path),
+            place: place.clone(),
+            current: there.place.clone(),
+            reason,
+        });
+        let taken_out = brought.map_or(Ok(()), |brought| self.target.remove(&draft.id, brought, context.now()));
+        if taken_out.is_ok() {
+            self.target.ledger()?.set(self.from, &[(draft.id.to_string(), draft.content())])?;
         }
-        if let Some(brought) = brought {
-            self.target.remove(&draft.id, *brought, context.now())?;
-        }
-        Ok(self.target.ledger()?.set(self.from, &[(draft.id.to_string(), draft.content())])?)
+        Ok(taken_out)
     }
 
     /// Whether two contents need nothing done. Where only comments or layout differ, those of an old store's file stay,

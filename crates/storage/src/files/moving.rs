@@ -42,7 +42,11 @@ impl FileStore {
 
     /// The same, to be called [`alone`](Self::alone).
     pub(super) fn place_alone(&mut self, draft: &Draft, seen: Seen) -> Result<(), StoreError> {
-        if self.find_one(&draft.id)?.is_some() { self.write(draft, seen).map(drop) } else { self.place_anew(draft, seen) }
+        if self.find_one(&draft.id)?.is_some() {
+            self.write(draft, seen).map(drop)
+        } else {
+            self.place_anew(draft, seen)
+        }
     }
 
     /// Takes out a file, wherever the id lies.
