@@ -69,6 +69,14 @@ impl Archive {
         }
     }
 
+    /// What lies in `completed/` under an id.
+    ///
+    /// # Errors
+    /// When it cannot be read.
+    pub fn archived(&mut self, id: &Id) -> Result<Option<Milestone>, StoreError> {
+        self.files.archived(id)
+    }
+
     /// Hands over what lies in `completed/`, in the order of ids.
     ///
     /// # Errors
@@ -161,6 +169,19 @@ impl Archive {
             self.leave(id, &draft, now)?;
         }
         Ok(Digest::of(&draft.text))
+    }
+
+    /// Makes a milestone what the workspace holds under its id, archived or not, in the place of what it holds now.
+    ///
+    /// # Errors
+    /// When that is changed meanwhile, or cannot be read or written.
+    pub fn replace(&mut self, store: &mut dyn Store, draft: &Draft) -> Result<(), StoreError> {
+        match self.find(store, &draft.id)? {
+            Found::Active(there) | Found::Row(there) => store.put(draft, Seen::Text(there.digest())),
+            Found::File(there) if draft.is_archived() => self.files.replace_archived(draft, there.digest()),
+            Found::File(there) if !store.archives_by_status() => store.unarchive(draft, there.digest()),
+            Found::File(_) | Found::Nothing => store.put(draft, Seen::Nothing),
+        }
     }
 
     /// A milestone that is in use already: nothing is left to do, unless another one of its id lies in the archive.

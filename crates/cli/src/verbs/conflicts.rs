@@ -5,9 +5,9 @@ use std::process::ExitCode;
 use milescale_core::id::Id;
 use milescale_core::text::harmless;
 use milescale_daemon::Access;
+use milescale_storage::archive::Archive;
 use milescale_storage::conflicts::{self, Conflict};
-use milescale_storage::error::Problem;
-use milescale_storage::store::{Draft, Seen};
+use milescale_storage::store::Draft;
 use milescale_storage::switch;
 use milescale_storage::workspace::Workspace;
 use serde_json::json;
@@ -94,10 +94,5 @@ fn take(workspace: &Workspace, conflict: &Conflict) -> Result<(), Failure> {
     if access.is_moving {
         switch::note_dirty(workspace, &id).map_err(|error| failed(".milescale/dirty.jsonl", &error))?;
     }
-    let seen = match access.store.get(&id) {
-        Ok(there) => Seen::Text(there.digest()),
-        Err(error) if error.problem == Problem::NotThere => Seen::Nothing,
-        Err(error) => return Err(error.into()),
-    };
-    Ok(access.store.put(&draft, seen)?)
+    Ok(Archive::new(workspace).replace(&mut *access.store, &draft)?)
 }

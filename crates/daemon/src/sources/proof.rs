@@ -11,6 +11,7 @@ use milescale_core::config::Config;
 use milescale_core::digest::Digest;
 use milescale_core::id::Id;
 use milescale_core::timestamp;
+use milescale_storage::archive::Archive;
 use milescale_storage::conflicts::{self, Conflict};
 use milescale_storage::error::{Problem, StoreError};
 use milescale_storage::ledger::AT_ONCE;
@@ -53,7 +54,8 @@ pub(super) fn proves(
     let mut opened = Opened::open(None, workspace, named, config, 0).map_err(|error| error.to_string())?;
     if in_use.side() == named.side() {
         let there = opened.store.ids().map_err(|error| error.to_string())?;
-        holds_all(expected.into_iter(), &there.into_iter().collect())?;
+        let mut archived = Archived::of(workspace);
+        holds_all(expected.into_iter(), &there.into_iter().collect(), &mut |id| archived.holds(id, None))?;
         return Ok(Proof { opened, differing: Vec::new(), last: None });
     }
     let unreadable = |error: StoreError| {
@@ -66,9 +68,10 @@ pub(super) fn proves(
     let before = contents(&mut *last.store).map_err(unreadable)?;
     let there = contents(&mut *opened.store).map_err(|error| error.to_string())?;
     let ids = expected.into_iter().chain(before.keys().cloned());
-    holds_all(ids, &there.keys().cloned().collect())?;
-    let mut differing: Vec<String> =
-        before.iter().filter(|(id, value)| there.get(*id) != Some(*value)).map(|(id, _)| id.clone()).collect();
+    let mut archived = Archived::of(workspace);
+    holds_all(ids, &there.keys().cloned().collect(), &mut |id| archived.holds(id, Some(&mut *last.store)))?;
+    let differs = |(id, value): &(&String, &Digest)| there.get(*id).is_some_and(|there| there != *value);
+    let mut differing: Vec<String> = before.iter().filter(differs).map(|(id, _)| id.clone()).collect();
     differing.sort();
     let older = older(&mut *last.store, named, &differing, &there).map_err(unreadable)?;
     if older.is_empty() {
@@ -87,9 +90,33 @@ fn contents(store: &mut dyn Store) -> Result<HashMap<String, Digest>, StoreError
     Ok(found)
 }
 
-fn holds_all(expected: impl Iterator<Item = String>, there: &BTreeSet<String>) -> Result<(), String> {
+/// The archive, which is the same whatever store is in use.
+struct Archived(Archive);
+
+impl Archived {
+    fn of(workspace: &Workspace) -> Self {
+        Self(Archive::new(workspace))
+    }
+
+    /// Whether a milestone lies in `completed/`: the one that the last store holds, where it holds one still.
+    fn holds(&mut self, id: &str, last: Option<&mut dyn Store>) -> bool {
+        let Ok(id) = id.parse::<Id>() else { return false };
+        let Ok(Some(archived)) = self.0.archived(&id) else { return false };
+        match last.map(|last| last.get(&id)) {
+            None => true,
+            Some(Ok(left)) => left.value.as_ref().is_ok_and(|value| archived.is_same_milestone(value)),
+            Some(Err(error)) => error.problem == Problem::NotThere,
+        }
+    }
+}
+
+fn holds_all(
+    expected: impl Iterator<Item = String>,
+    there: &BTreeSet<String>,
+    is_archived: &mut dyn FnMut(&str) -> bool,
+) -> Result<(), String> {
     let expected: BTreeSet<String> = expected.collect();
-    let missing: Vec<String> = expected.difference(there).cloned().collect();
+    let missing: Vec<String> = expected.difference(there).filter(|id| !is_archived(id)).cloned().collect();
     if missing.is_empty() {
         return Ok(());
     }

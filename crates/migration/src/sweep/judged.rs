@@ -22,6 +22,8 @@ pub(super) struct Judged {
     pub(super) verdict: Verdict,
     old: Option<Milestone>,
     current: Option<Milestone>,
+    /// Whether that is not in the archive of files.
+    in_place: bool,
     is_lost: bool,
     base: Option<Content>,
     /// What was reported of it before.
@@ -40,6 +42,7 @@ impl Judged {
             verdict: Verdict::Nothing,
             old: None,
             current: None,
+            in_place: false,
             is_lost: false,
             base: None,
             noted: None,
@@ -54,9 +57,9 @@ impl Judged {
             Err(error) if error.problem == Problem::Refused => return Ok(judged),
             other => other?,
         };
-        let in_place = judged.current.is_some();
-        if !in_place {
-            judged.current = current.archived(&id)?;
+        judged.in_place = judged.current.is_some();
+        if !judged.in_place {
+            judged.current = readable(current.archived(&id))?;
         }
         let ledger = current.ledger()?;
         let known = ledger.bases(side, &[judged.id.clone()])?.remove(&judged.id);
@@ -74,7 +77,7 @@ impl Judged {
             None if twice => return Ok(judged),
             // Its file was moved to the archive, and that was dealt with.
             None if judged.noted.as_deref() == Some(NOTED_ARCHIVED) => return Ok(judged),
-            None => store.archived(&id)?,
+            None => readable(store.archived(&id))?,
             there => there,
         };
         let held = match &old {
@@ -90,7 +93,7 @@ impl Judged {
                 }
             }
         };
-        judged.verdict = judge(held, judged.compared_with(old.as_ref(), in_place), base);
+        judged.verdict = judge(held, judged.compared_with(old.as_ref()), base);
         // A move to the archive without an edit is no change of a text.
         let is_edited = |old: &&Milestone| !is_moved || judged.base.is_none_or(|base| base.text != old.digest());
         judged.text = old.as_ref().filter(is_edited).map(Milestone::digest);
@@ -100,12 +103,22 @@ impl Judged {
 
     /// The content of the store in use that the old side's is compared with. What archiving changes is no difference between an
     /// archived milestone and the one that lies in the archive.
-    fn compared_with(&self, old: Option<&Milestone>, in_place: bool) -> Option<Content> {
+    fn compared_with(&self, old: Option<&Milestone>) -> Option<Content> {
         let current = self.current.as_ref()?;
         let is_archived = |old: &&Milestone| {
-            !in_place && old.is_archived() && old.value.as_ref().is_ok_and(|value| current.is_same_milestone(value))
+            !self.in_place
+                && old.is_archived()
+                && old.value.as_ref().is_ok_and(|value| current.is_same_milestone(value))
         };
         Some(old.filter(is_archived).unwrap_or(current).content())
+    }
+}
+
+/// What lies in the archive, where it can be read.
+fn readable(archived: Result<Option<Milestone>, StoreError>) -> Result<Option<Milestone>, StoreError> {
+    match archived {
+        Err(error) if error.problem == Problem::Refused => Ok(None),
+        other => other,
     }
 }
 
@@ -179,7 +192,21 @@ impl<'a, 'b> Act<'a, 'b> {
         let seen = judged.current.as_ref().map_or(Seen::Nothing, |current| Seen::Text(current.digest()));
         self.current.import(&draft, seen, self.old.side)?;
         self.imported.push(judged.id.clone());
+        if draft.is_archived() && judged.in_place {
+            self.move_to_archive(&draft)?;
+        }
         Ok(true)
+    }
+
+    /// Moves what was archived on the old side to the archive, unless another one lies there: then it stays in its place.
+    fn move_to_archive(&mut self, draft: &Draft) -> Result<(), Error> {
+        match self.current.archive(draft, draft.content().text) {
+            Err(error) if error.problem == Problem::Refused => {
+                tracing::debug!(%error, "it has status archived, and stays where it is");
+                Ok(())
+            }
+            other => Ok(other?),
+        }
     }
 
     /// Archives a milestone whose file was moved to the archive, once. `current` is what the store in use holds by now.

@@ -174,6 +174,12 @@ impl FileStore {
         }
     }
 
+    /// Replaces an archived milestone where it lies.
+    pub(crate) fn replace_archived(&mut self, draft: &Draft, seen: Digest) -> Result<(), StoreError> {
+        let _alone = self.alone()?;
+        self.place_anew(draft, Seen::Text(seen))
+    }
+
     /// Takes an archived milestone out of the archive, if its content is what was seen.
     pub(crate) fn take_out_archived(&mut self, id: &Id, seen: Digest, now: Timestamp) -> Result<(), StoreError> {
         let _alone = self.alone()?;

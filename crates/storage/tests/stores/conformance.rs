@@ -11,9 +11,10 @@ use milescale_core::digest::Digest;
 use milescale_core::figures::StoreFigures;
 use milescale_core::id::Id;
 use milescale_core::value::Value;
+use milescale_storage::archive::{Archive, Found};
 use milescale_storage::error::Problem;
 use milescale_storage::outline::{Needle, Outline, Wanted};
-use milescale_storage::store::{Draft, Milestone, Packed, Seen};
+use milescale_storage::store::{Draft, Milestone, Packed, Seen, Store};
 use milescale_storage::yaml;
 use proptest::prelude::*;
 use proptest::test_runner::{Config, TestRunner};
@@ -167,6 +168,50 @@ pub(crate) fn archived_counts_no_more_and_keeps_its_comments(bench: &Bench) {
         _ => store.get(&id("a")).unwrap().text,
     };
     assert_eq!(kept, archived.text);
+}
+
+pub(crate) fn the_archive_is_the_same_beside_every_store(bench: &Bench) {
+    let (mut store, mut archive, now) = (bench.store(), Archive::new(&bench.workspace()), Timestamp::now());
+    put(&mut *store, "a", TEXT);
+    put(&mut *store, "b", "id: b\n");
+    std::fs::create_dir_all(bench.path("completed/2024/c")).unwrap();
+    std::fs::write(bench.path("completed/2024/c/definition.yaml"), "# kept\nid: d\nstatus: completed\n").unwrap();
+    let digest = archive.archive(&mut *store, &id("a"), None, now).unwrap();
+    assert_eq!(archive.archive(&mut *store, &id("a"), Some(digest), now), Ok(digest), "twice is done twice");
+    let mut listed = |wanted: &Wanted| {
+        let mut found = Vec::new();
+        archive.list_with(&mut *store, wanted, &mut |outline| found.push(outline.id)).unwrap();
+        found.sort();
+        found
+    };
+    assert_eq!(listed(&Wanted { all: true, ..Wanted::default() }), ["a", "b", "d"]);
+    assert_eq!(listed(&Wanted { status: Some("archived".to_owned()), ..Wanted::default() }), ["a"]);
+    assert_eq!(listed(&Wanted { all: true, text: Some(Needle::new("COMPLETED")), ..Wanted::default() }), ["d"]);
+    assert_eq!(listed(&Wanted::default()), ["b"]);
+    assert_eq!(figures(&mut *store).milestone_count, 1);
+    let found = archive.find(&mut *store, &id("a")).unwrap();
+    assert!(matches!(found, Found::Row(there) | Found::File(there) if there.digest() == digest));
+    assert!(matches!(archive.find(&mut *store, &id("b")).unwrap(), Found::Active(_)));
+    assert_eq!(archive.find(&mut *store, &id("nowhere")).unwrap(), Found::Nothing);
+    let stale = archive.unarchive(&mut *store, &id("a"), None, Some(Digest::of(b"other")), now).unwrap_err();
+    assert_eq!(stale.problem, Problem::Changed);
+    archive.unarchive(&mut *store, &id("a"), None, Some(digest), now).unwrap();
+    archive.unarchive(&mut *store, &id("d"), None, None, now).unwrap();
+    archive.unarchive(&mut *store, &id("d"), None, None, now).unwrap();
+    let text = |store: &mut dyn Store, name: &str| String::from_utf8(store.get(&id(name)).unwrap().text).unwrap();
+    assert_eq!(text(&mut *store, "a"), TEXT);
+    assert_eq!(text(&mut *store, "d"), "# kept\nid: d\nstatus: completed\n", "its status stays");
+    assert!(!bench.path("completed/2024/c/definition.yaml").exists());
+    assert_eq!(figures(&mut *store).milestone_count, 3);
+    // Nothing is written over an archived one, nor over one in use.
+    put(&mut *store, "e", "id: e\nn: 1\n");
+    std::fs::write(bench.path("completed/e.yaml"), "id: e\nn: 2\n").unwrap();
+    let refused = archive.unarchive(&mut *store, &id("e"), None, None, now).unwrap_err();
+    assert_eq!(refused.problem, Problem::Refused, "{refused}");
+    let archived = archive.archive(&mut *store, &id("e"), None, now);
+    assert_eq!(archived.is_ok(), store.archives_by_status(), "{archived:?}");
+    assert_eq!(std::fs::read(bench.path("completed/e.yaml")).unwrap(), b"id: e\nn: 2\n");
+    assert!(text(&mut *store, "e").contains("n: 1"));
 }
 
 pub(crate) fn a_scan_hands_over_everything_in_order(bench: &Bench) {

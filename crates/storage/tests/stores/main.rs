@@ -31,6 +31,7 @@ macro_rules! cases {
             nothing_is_overwritten_that_was_not_seen,
             figures_count_what_the_contract_counts,
             archived_counts_no_more_and_keeps_its_comments,
+            the_archive_is_the_same_beside_every_store,
             a_scan_hands_over_everything_in_order,
             some_that_are_got_at_once_are_what_each_is,
             a_bulk_load_is_all_there,

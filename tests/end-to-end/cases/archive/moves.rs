@@ -110,6 +110,9 @@ fn l21_what_differs_from_the_archive_is_a_named_conflict_and_no_obstacle() {
         assert!(kept.contains("Other") && kept.contains("archived"), "{kept}");
         done(&workspace, &["import"]);
         assert_eq!(conflicts(&workspace).len(), 1, "it is named once");
+        let name = named[0]["details"]["kept_as"].as_str().unwrap().rsplit('/').next().unwrap();
+        done(&workspace, &["conflicts", "resolve", name, "--take-kept"]);
+        assert_eq!(files(&workspace.path("completed")), [("2024/h1.yaml".to_owned(), kept)], "where it lies");
     }
 }
 
@@ -163,6 +166,42 @@ fn l23_a_file_moved_to_the_archive_with_an_edit_is_judged_by_it_and_archived() {
     assert_eq!((named.len(), &named[0]["details"]["id"]), (1, &"n2".into()), "{named:?}");
     done(&workspace, &["import"]);
     assert_eq!(conflicts(&workspace).len(), 1);
+}
+
+#[test]
+fn l23_a_row_archived_on_the_old_side_is_archived_in_the_files() {
+    let workspace = moved();
+    done(&workspace, &["migrate", "hybrid", "--yes"]);
+    workspace.write("completed/n2.yaml", "id: n2\nanother: true\n");
+    let archive = "UPDATE milestones SET data = json_set(data, '$.status', 'archived') WHERE id IN ('n1', 'n2')";
+    sqlite3(&workspace, "enterprise.db", archive);
+    done(&workspace, &["import"]);
+    assert!(workspace.read("completed/n1.yaml").contains("archived") && !workspace.path("active/n1.yaml").exists());
+    assert_eq!(sqlite3(&workspace, "index.db", "SELECT id FROM milestones ORDER BY id"), "h1\nn2\n");
+    // Another one lies there: it stays in its place.
+    assert!(workspace.read("active/n2.yaml").contains("archived"));
+    assert_eq!(workspace.read("completed/n2.yaml"), "id: n2\nanother: true\n");
+    // And back again.
+    sqlite3(&workspace, "enterprise.db", &archive.replace("'archived'", "'active'"));
+    done(&workspace, &["import"]);
+    assert!(workspace.read("active/n1.yaml").contains("active") && !workspace.path("completed/n1.yaml").exists());
+    assert!(conflicts(&workspace).is_empty());
+}
+
+#[test]
+fn l22_an_archived_milestone_stops_no_adoption_of_a_marker() {
+    let workspace = moved();
+    assert_eq!(put(&workspace, &["n3"], "id: n3\nstatus: archived\n").code, 0);
+    rename(&workspace, "active/h1.yaml", "completed/h1.yaml");
+    done(&workspace, &["import"]);
+    workspace.write("completed/n3.yaml", "id: n3\nstatus: completed\n");
+    done(&workspace, &["check"]);
+    workspace.write("config/storage-backend.txt", "file\n");
+    until("the adoption", || {
+        done(&workspace, &["check"]);
+        (workspace.status()["current_backend"] == "file").then_some(())
+    });
+    assert_eq!(listed(&workspace, &["list", "--all"]), ["h1", "n1", "n2", "n3"]);
 }
 
 /// The archive holds the same milestone with comments of its own, and the move fails once everything was brought.
