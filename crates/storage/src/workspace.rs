@@ -28,7 +28,7 @@ macro_rules! paths {
 paths! {
     /// The milestones that count.
     active = "active";
-    /// Finished milestones.
+    /// The archive: milestones that count no more.
     completed = "completed";
     /// Marker, configuration, notification.
     config_folder = "config";

@@ -153,19 +153,23 @@ fn kept_files_are_read_only_with_a_note_and_get_their_modes_back() {
 }
 
 #[test]
-fn archived_rows_go_to_the_finished_files_never_over_another_one() {
+fn archived_rows_go_to_the_archive_unless_their_old_file_stands() {
     let moved = Moved::new(None, "", 3);
     assert_eq!(moved.migrate("sqlite").code, 0);
-    assert_eq!(moved.workspace.run(["milestone", "archive", "m-0"]).code, 0);
-    moved.workspace.write("completed/m-0.yaml", "title: another one\n");
-    let said = moved.migrate("file");
-    assert!(said.code == 1 && said.err.contains("another milestone m-0 lies among the finished ones"), "{said:?}");
-    fs::remove_file(moved.workspace.path("completed/m-0.yaml")).unwrap();
+    for id in ["m-0", "m-1"] {
+        assert_eq!(moved.workspace.run(["milestone", "archive", id]).code, 0);
+    }
+    fs::remove_file(moved.workspace.path("active/m-0.yaml")).unwrap();
+    // The file of m-1 stands in its place, so what lies in the archive is in nobody's way.
+    moved.workspace.write("completed/m-1.yaml", "title: another one\n");
     let said = moved.migrate("file");
     assert_eq!(said.code, 0, "{said:?}");
     assert!(!moved.workspace.path("active/m-0.yaml").exists());
     assert!(moved.workspace.read("completed/m-0.yaml").starts_with("# note 0\n"), "comments stay");
-    assert!(moved.workspace.read("completed/m-0.yaml").contains("status: archived"));
+    for path in ["completed/m-0.yaml", "active/m-1.yaml"] {
+        assert!(moved.workspace.read(path).contains("status: archived"), "{path}");
+    }
+    assert_eq!(moved.workspace.read("completed/m-1.yaml"), "title: another one\n");
     assert_eq!(moved.workspace.status()["milestone_count"], 2);
 }
 

@@ -102,7 +102,7 @@ impl HybridStore {
                 differing.push((id, self.workspace.active().join(inside)));
             }
         }
-        // Rows of finished milestones are another program's matter, and so are those of an id that stands twice.
+        // Rows of archived milestones are another program's matter, and so are those of an id that stands twice.
         let without_file: Vec<String> = without_file.into_iter().map(str::to_owned).collect();
         let mut found = BTreeMap::new();
         for (id, path) in differing {
