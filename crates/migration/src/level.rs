@@ -1,18 +1,19 @@
 //! One milestone of the source made the same in the target: what catching up, comparing and moving back come down to.
 
+mod archived;
+
 use std::collections::HashMap;
 use std::io;
 
 use milescale_core::base::{Content, Side};
 use milescale_core::digest::Digest;
 use milescale_core::id::Id;
-use milescale_storage::conflicts::{self, Conflict};
 use milescale_storage::error::{Problem, StoreError};
 use milescale_storage::move_journal::MoveJournal;
 use milescale_storage::store::{Draft, Milestone, Seen, Store};
 
 use crate::context::{Context, Error};
-use crate::told::Told;
+use archived::Beside;
 
 /// When a file that was gone is looked for again.
 const SECOND_LOOK_AFTER: std::time::Duration = std::time::Duration::from_millis(30);
@@ -74,17 +75,6 @@ enum Due {
     TakeOut(Id, Digest),
     /// It is kept as a conflict with what lies in the archive, and taken out where it stands in its place.
     Keep(Box<Beside>),
-}
-
-/// An archived milestone whose id another one has in the archive of the target.
-struct Beside {
-    draft: Draft,
-    /// Where it is in the source.
-    place: String,
-    /// What lies in the archive.
-    there: Milestone,
-    /// The digest of what was brought to its place in the target before it was archived.
-    brought: Option<Digest>,
 }
 
 impl Due {
@@ -233,47 +223,6 @@ impl<'a> Pair<'a> {
         Ok(Judged::Due(Due::Write(Box::new(draft), seen)))
     }
 
-    /// What an archived milestone needs that goes to the archive of files. What lies there under its id and was not brought there
-    /// stays: it is the same milestone, or a conflict, and never stops a move.
-    fn judge_archived(&mut self, draft: Draft, place: String, active: Option<Milestone>) -> Result<Judged, Error> {
-        let active = match active {
-            Some(active) => match self.unswept(&draft.id, active.content())? {
-                Some(unswept) => return Ok(Judged::Is(unswept)),
-                None => Some(active.digest()),
-            },
-            None => None,
-        };
-        let archived = self.target.archived(&draft.id)?;
-        let is_brought = self.brought_archived(&draft.id)?.is_some();
-        let draft = Box::new(draft);
-        Ok(Judged::Due(match (archived, active) {
-            (None, None) => Due::Write(draft, Seen::Nothing),
-            (None, Some(active)) => Due::Archive(draft, active),
-            (Some(there), None) if is_brought && there.text != draft.text => {
-                Due::Write(draft, Seen::Text(there.digest()))
-            }
-            // Its content is the base: it is kept already, and named.
-            (Some(_), None) if self.was_brought(&draft.id, draft.content())? => return Ok(Judged::Is(Leveled::Same)),
-            (Some(there), brought) if !there.is_same_milestone(&draft.value) => {
-                Due::Keep(Box::new(Beside { draft: *draft, place, there, brought }))
-            }
-            (Some(_), Some(active)) => Due::TakeOut(draft.id, active),
-            (Some(_), None) => return Ok(Judged::Is(Leveled::Same)),
-        }))
-    }
-
-    /// What this move has brought to the target's archive under an id.
-    fn brought_archived(&mut self, id: &Id) -> Result<Option<Milestone>, StoreError> {
-        let Some(archived) = self.target.archived(id)? else { return Ok(None) };
-        Ok(self.was_brought(id, archived.content())?.then_some(archived))
-    }
-
-    /// Whether this move has brought a content.
-    fn was_brought(&mut self, id: &Id, found: Content) -> Result<bool, StoreError> {
-        let known = self.target.ledger()?.bases(self.from, &[id.to_string()])?.remove(id.as_str());
-        Ok(known.is_some_and(|known| known.content.value == found.value))
-    }
-
     /// Writes what is due: first into the journal, then into the target, then as the base.
     fn carry_out(
         &mut self,
@@ -324,42 +273,6 @@ impl<'a> Pair<'a> {
             Due::Keep(_) => Ok(()),
         });
         written.and_then(|()| journal.sync()).map_err(journal_failed)
-    }
-
-    fn archive(&mut self, draft: &Draft, seen: Digest) -> Result<(), StoreError> {
-        self.target.bring(draft, Seen::Text(seen), self.from)?;
-        self.target.archive(draft, draft.content().text)
-    }
-
-    /// Keeps an archived milestone that differs from the one of its id in the archive, and names both. Its content is the base of
-    /// its side from then on, so that it is named once.
-    fn keep(&mut self, beside: &Beside, context: &mut Context<'_>) -> Result<Result<(), StoreError>, Error> {
-        let Beside { draft, place, there, brought } = beside;
-        let reason = "another milestone of this id lies in the archive".to_owned();
-        let conflict = Conflict {
-            name: String::new(),
-            id: draft.id.to_string(),
-            at: context.stamp(),
-            side: Some(self.from),
-            place: place.clone(),
-            reason: reason.clone(),
-            current: Some(there.digest()),
-            backup: None,
-        };
-        let kept = conflicts::keep(context.workspace, &conflict, &draft.text, context.now());
-        let (path, _) = kept.map_err(|error| Error::own(".milescale/conflicts", &error))?;
-        (context.tell)(Told::Conflict {
-            id: draft.id.to_string(),
-            kept_as: context.workspace.shown(&path),
-            place: place.clone(),
-            current: there.place.clone(),
-            reason,
-        });
-        let taken_out = brought.map_or(Ok(()), |brought| self.target.remove(&draft.id, brought, context.now()));
-        if taken_out.is_ok() {
-            self.target.ledger()?.set(self.from, &[(draft.id.to_string(), draft.content())])?;
-        }
-        Ok(taken_out)
     }
 
     /// Whether two contents need nothing done. Where only comments or layout differ, those of an old store's file stay,

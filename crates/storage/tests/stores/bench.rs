@@ -7,8 +7,10 @@ use jiff::Timestamp;
 use milescale_core::base::Side;
 use milescale_core::digest::Digest;
 use milescale_core::figures::StoreFigures;
+use milescale_storage::durable;
 use milescale_storage::files::FileStore;
 use milescale_storage::hybrid::HybridStore;
+use milescale_storage::move_journal::MoveJournal;
 use milescale_storage::postgres::PostgresStore;
 use milescale_storage::sqlite::SqliteStore;
 use milescale_storage::store::{Draft, Extent, Seen, Store};
@@ -36,6 +38,8 @@ impl Bench {
         let postgres = (kind == Kind::Postgres).then(Postgres::start);
         let bench = Self { folder, postgres, kind };
         std::fs::create_dir_all(bench.path("active")).unwrap();
+        durable::create_own_folder(&bench.workspace()).unwrap();
+        MoveJournal::begin(&bench.workspace(), 1).unwrap();
         let none = bench.store().load(&mut std::iter::empty(), Side::Files, 1).unwrap();
         assert_eq!(none, 0);
         bench

@@ -182,9 +182,9 @@ fn l23_a_row_archived_on_the_old_side_is_archived_in_the_files() {
     assert!(workspace.read("active/n2.yaml").contains("archived"));
     assert_eq!(workspace.read("completed/n2.yaml"), "id: n2\nanother: true\n");
     // And back again.
-    sqlite3(&workspace, "enterprise.db", &archive.replace("'archived'", "'active'"));
+    sqlite3(&workspace, "enterprise.db", &archive.replace("'archived'", "'resumed'"));
     done(&workspace, &["import"]);
-    assert!(workspace.read("active/n1.yaml").contains("active") && !workspace.path("completed/n1.yaml").exists());
+    assert!(workspace.read("active/n1.yaml").contains("resumed") && !workspace.path("completed/n1.yaml").exists());
     assert!(conflicts(&workspace).is_empty());
 }
 

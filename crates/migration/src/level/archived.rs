@@ -1,0 +1,108 @@
+//! Archived milestones on a move to files: they go to the archive, and what lies there under their ids stops no move.
+
+use milescale_core::base::Content;
+use milescale_core::digest::Digest;
+use milescale_core::id::Id;
+use milescale_storage::conflicts::{self, Conflict};
+use milescale_storage::error::StoreError;
+use milescale_storage::store::{Draft, Milestone, Seen};
+
+use super::{Due, Judged, Leveled, Pair};
+use crate::context::{Context, Error};
+use crate::told::Told;
+
+/// An archived milestone whose id another one has in the archive of the target.
+pub(super) struct Beside {
+    pub(super) draft: Draft,
+    /// Where it is in the source.
+    pub(super) place: String,
+    /// What lies in the archive.
+    pub(super) there: Milestone,
+    /// The digest of what was brought to its place in the target before it was archived.
+    pub(super) brought: Option<Digest>,
+}
+
+impl Pair<'_> {
+    /// What an archived milestone needs that goes to the archive of files. What lies there under its id and was not brought there
+    /// stays: it is the same milestone, or a conflict, and never stops a move.
+    pub(super) fn judge_archived(
+        &mut self,
+        draft: Draft,
+        place: String,
+        active: Option<Milestone>,
+    ) -> Result<Judged, Error> {
+        let active = match active {
+            Some(active) => match self.unswept(&draft.id, active.content())? {
+                Some(unswept) => return Ok(Judged::Is(unswept)),
+                None => Some(active.digest()),
+            },
+            None => None,
+        };
+        let archived = self.target.archived(&draft.id)?;
+        let is_brought = self.brought_archived(&draft.id)?.is_some();
+        let draft = Box::new(draft);
+        Ok(Judged::Due(match (archived, active) {
+            (None, None) => Due::Write(draft, Seen::Nothing),
+            (None, Some(active)) => Due::Archive(draft, active),
+            (Some(there), None) if is_brought && there.text != draft.text => {
+                Due::Write(draft, Seen::Text(there.digest()))
+            }
+            // Its content is the base: it is kept already, and named.
+            (Some(_), None) if self.was_brought(&draft.id, draft.content())? => return Ok(Judged::Is(Leveled::Same)),
+            (Some(there), brought) if !there.is_same_milestone(&draft.value) => {
+                Due::Keep(Box::new(Beside { draft: *draft, place, there, brought }))
+            }
+            (Some(_), Some(active)) => Due::TakeOut(draft.id, active),
+            (Some(_), None) => return Ok(Judged::Is(Leveled::Same)),
+        }))
+    }
+
+    /// What this move has brought to the target's archive under an id.
+    pub(super) fn brought_archived(&mut self, id: &Id) -> Result<Option<Milestone>, StoreError> {
+        let Some(archived) = self.target.archived(id)? else { return Ok(None) };
+        Ok(self.was_brought(id, archived.content())?.then_some(archived))
+    }
+
+    /// Whether this move has brought a content.
+    pub(super) fn was_brought(&mut self, id: &Id, found: Content) -> Result<bool, StoreError> {
+        let known = self.target.ledger()?.bases(self.from, &[id.to_string()])?.remove(id.as_str());
+        Ok(known.is_some_and(|known| known.content.value == found.value))
+    }
+
+    /// Writes an archived milestone where it stands, and moves it to the archive from there.
+    pub(super) fn archive(&mut self, draft: &Draft, seen: Digest) -> Result<(), StoreError> {
+        self.target.bring(draft, Seen::Text(seen), self.from)?;
+        self.target.archive(draft, draft.content().text)
+    }
+
+    /// Keeps an archived milestone that differs from the one of its id in the archive, and names both. Its content is the base of
+    /// its side from then on, so that it is named once.
+    pub(super) fn keep(&mut self, beside: &Beside, context: &mut Context<'_>) -> Result<Result<(), StoreError>, Error> {
+        let Beside { draft, place, there, brought } = beside;
+        let reason = "another milestone of this id lies in the archive".to_owned();
+        let conflict = Conflict {
+            name: String::new(),
+            id: draft.id.to_string(),
+            at: context.stamp(),
+            side: Some(self.from),
+            place: place.clone(),
+            reason: reason.clone(),
+            current: Some(there.digest()),
+            backup: None,
+        };
+        let kept = conflicts::keep(context.workspace, &conflict, &draft.text, context.now());
+        let (path, _) = kept.map_err(|error| Error::own(".milescale/conflicts", &error))?;
+        (context.tell)(Told::Conflict {
+            id: draft.id.to_string(),
+            kept_as: context.workspace.shown(&path),
+            place: place.clone(),
+            current: there.place.clone(),
+            reason,
+        });
+        let taken_out = brought.map_or(Ok(()), |brought| self.target.remove(&draft.id, brought, context.now()));
+        if taken_out.is_ok() {
+            self.target.ledger()?.set(self.from, &[(draft.id.to_string(), draft.content())])?;
+        }
+        Ok(taken_out)
+    }
+}
