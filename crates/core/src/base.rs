@@ -44,6 +44,14 @@ pub struct Content {
     pub text: Digest,
 }
 
+impl Content {
+    /// Whether both are the same milestone. Equal texts are, whatever their values: a milescale of before may have read one of
+    /// them otherwise.
+    pub fn is_same(&self, other: &Self) -> bool {
+        self.value == other.value || self.text == other.text
+    }
+}
+
 /// What is known of the base of one milestone on one side.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Base {
@@ -129,13 +137,14 @@ fn judge_in_place(old: Held, current: Option<Content>, base: Base) -> Verdict {
         Held::Content { content, .. } | Held::Unusable(content) => Some(content),
     };
     let usable = matches!(old, Held::Content { .. });
-    let is_current = |content: Content| current.is_some_and(|current| current.value == content.value);
+    let is_current = |content: Content| current.is_some_and(|current| current.is_same(&content));
+    // Only comments or layout differ, and only on the old side: no value changes by taking them over.
+    let is_retouched = |old: Content, base: Content| {
+        usable && old.text != base.text && current == Some(Content { value: old.value, text: base.text })
+    };
     match (content, base) {
-        (Some(old), Base::Known(base)) if old.value == base.value => {
-            // Only comments or layout differ, and only on the old side: no value changes by taking them over.
-            let retouched = usable && old.text != base.text && current == Some(base);
-            if retouched { Verdict::Import } else { Verdict::Nothing }
-        }
+        (Some(old), Base::Known(base)) if is_retouched(old, base) => Verdict::Import,
+        (Some(old), Base::Known(base)) if old.is_same(&base) => Verdict::Nothing,
         (Some(old), _) if is_current(old) => Verdict::Advance,
         (Some(_), Base::Lost) => Verdict::Conflict,
         (None, Base::Known(_)) => Verdict::ReportGone,
@@ -214,6 +223,21 @@ mod tests {
         for (old, current, base, verdict) in cases {
             assert_eq!(judge(*old, current.map(plain), *base), *verdict, "{old:?} {current:?} {base:?}");
         }
+    }
+
+    /// A base of a milescale that took `007` for 7, and the same texts as they are read now.
+    #[test]
+    fn equal_texts_are_equal_whatever_was_read_of_them() {
+        let read_otherwise =
+            |value: u8, text: u8| Content { value: Digest::of(&[value]), text: Digest::of(&[1, text]) };
+        let (base, anew) = (Base::Known(read_otherwise(7, 0)), read_otherwise(1, 0));
+        let there = |content| Held::Content { content, earlier: false };
+        assert_eq!(judge(there(anew), Some(anew), base), Verdict::Nothing);
+        assert_eq!(judge(there(anew), Some(plain(2)), base), Verdict::Nothing);
+        assert_eq!(judge(Held::Archived { content: anew, usable: true, earlier: false }, Some(anew), base), Verdict::Archive);
+        assert_eq!(judge(there(plain(2)), Some(anew), base), Verdict::Import);
+        assert_eq!(judge(there(read_otherwise(1, 5)), Some(anew), base), Verdict::Import, "a comment");
+        assert_eq!(judge(Held::Unusable(anew), Some(anew), base), Verdict::Nothing);
     }
 
     #[test]

@@ -6,6 +6,7 @@
 
 use std::borrow::Cow;
 
+use crate::scalar::is_null;
 use crate::tree::{Shape, Tree};
 
 /// A place in a text. Both numbers start at 1; a column counts characters.
@@ -51,7 +52,7 @@ pub struct Node<'t> {
 pub struct Document<'t> {
     nodes: Vec<Node<'t>>,
     root: NodeId,
-    untold: Option<Flaw>,
+    unkept: Option<Flaw>,
 }
 
 /// A text that is not a document milescale can use: where, and what was expected.
@@ -73,15 +74,15 @@ impl std::fmt::Display for Flaw {
 }
 
 impl<'t> Document<'t> {
-    /// Puts a parser's nodes together. `root` must be one of them, as must every child. `untold` is the first thing in
-    /// the text that the nodes do not tell (a tag of somebody's own), so that it has no value elsewhere.
-    pub fn new(nodes: Vec<Node<'t>>, root: NodeId, untold: Option<Flaw>) -> Self {
-        Self { nodes, root, untold }
+    /// Puts a parser's nodes together. `root` must be one of them, as must every child. `unkept` is the first thing in
+    /// the text that not every store keeps: a tag of somebody's own, a key that is no text, an infinity.
+    pub fn new(nodes: Vec<Node<'t>>, root: NodeId, unkept: Option<Flaw>) -> Self {
+        Self { nodes, root, unkept }
     }
 
-    /// The first thing in the text that the nodes do not tell.
-    pub fn untold(&self) -> Option<&Flaw> {
-        self.untold.as_ref()
+    /// The first thing in the text that not every store keeps. Without one, the document has a value.
+    pub fn unkept(&self) -> Option<&Flaw> {
+        self.unkept.as_ref()
     }
 
     /// The root as a [`Tree`].
@@ -139,11 +140,6 @@ impl<'t> Document<'t> {
             Content::Scalar { .. } => Vec::new(),
         }
     }
-}
-
-/// Whether a plain scalar is null.
-pub(crate) fn is_null(text: &str) -> bool {
-    matches!(text, "" | "~" | "null" | "Null" | "NULL")
 }
 
 /// A node together with its document.

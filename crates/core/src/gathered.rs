@@ -5,9 +5,9 @@
 
 use std::borrow::Cow;
 
-use crate::document::is_null;
 use crate::facts::Facts;
 use crate::milestone::instant;
+use crate::scalar::is_null;
 use crate::tree::{Shape, Tree};
 
 /// What was gathered of one document.

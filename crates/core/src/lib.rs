@@ -19,6 +19,7 @@ pub mod line;
 pub mod migration;
 pub mod milestone;
 pub mod notification;
+pub mod scalar;
 pub mod text;
 pub mod timestamp;
 pub mod tree;

@@ -56,8 +56,9 @@ pub(crate) fn compare(
     source.scan_contents(&mut |id, content| {
         compared.count += 1;
         let there = target.remove(&hash(&id));
-        let is_same = there == Some(short(&content));
-        if was_old && there.is_some_and(|there| there[..8] == short(&content)[..8]) {
+        let here = short(&content);
+        let is_same = there == Some(here);
+        if was_old && there.is_some_and(|there| there[..8] == here[..8] || there[8..] == here[8..]) {
             same.push((id.clone(), content));
         }
         if !is_same {

@@ -278,7 +278,7 @@ impl<'a> Pair<'a> {
     /// Whether two contents need nothing done. Where only comments or layout differ, those of an old store's file stay,
     /// unless the store in use was given other ones since.
     fn is_level(&mut self, id: &Id, wanted: Content, found: Content) -> Result<bool, StoreError> {
-        if wanted.value != found.value {
+        if !wanted.is_same(&found) {
             return Ok(false);
         }
         if wanted.text == found.text || !self.target_was_old {
@@ -328,7 +328,7 @@ impl<'a> Pair<'a> {
             );
         }
         let base = self.base(id)?;
-        let is_swept = base.is_some_and(|base| base.value == found.value);
+        let is_swept = base.is_some_and(|base| base.is_same(&found));
         Ok((!is_swept).then(|| Leveled::NotYet(format!("{id}: it was changed in the target and is not swept yet"))))
     }
 

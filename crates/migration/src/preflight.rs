@@ -180,8 +180,8 @@ fn strangers(target: &mut dyn Store, from: Side, ids: &[String], left_over: bool
                 continue;
             };
             let there = target.held(&named)?;
-            let is_ours = there
-                .is_some_and(|there| known.get(id).is_some_and(|known| known.content.value == there.content().value));
+            let is_ours =
+                there.is_some_and(|there| known.get(id).is_some_and(|known| known.content.is_same(&there.content())));
             if !is_ours {
                 strange.push(id.clone());
             }

@@ -171,7 +171,7 @@ impl Sweeper {
             let ids: Vec<String> = batch.iter().map(|(id, _)| id.clone()).collect();
             let known = current.ledger()?.bases(side, &ids)?;
             for (id, content) in batch.drain(..) {
-                if known.get(&id).is_none_or(|known| known.content != content) {
+                if known.get(&id).is_none_or(|known| known.content.text != content.text) {
                     differing.insert(id);
                 }
             }

@@ -8,7 +8,7 @@ use milescale_core::id::{BadId, Id};
 use milescale_core::milestone::{ARCHIVED, Columns, is_same_milestone, read_instant};
 use milescale_core::value::Value;
 
-use crate::yaml;
+use crate::{row, yaml};
 
 /// A milestone as a store holds it.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -74,7 +74,7 @@ impl Draft {
     /// # Errors
     /// What no store or not every store could keep, with its place; an `id:` that is another one's.
     pub fn new(id: Id, text: Vec<u8>, now: Timestamp) -> Result<Self, Flaw> {
-        let document = yaml::parse(&text)?;
+        let document = yaml::milestone(&text)?;
         let value = Value::of(&document)?;
         if let Some(declared) = document.get(document.root(), "id")
             && document.scalar(declared).is_none_or(|declared| declared != id.as_str())
@@ -140,8 +140,8 @@ pub struct Packed {
     pub text: Vec<u8>,
     /// Its value as JSON.
     pub data: String,
-    /// The digest of that.
-    pub data_digest: Digest,
+    /// What says, beside the text, that the text is that of this value.
+    pub mark: String,
     /// When it came to be, where it says so.
     pub created_at: Option<String>,
     /// When its content came to be.
@@ -157,7 +157,7 @@ impl Packed {
     pub fn of(draft: Draft) -> Self {
         let (content, is_archived, data) = (draft.content(), draft.is_archived(), draft.value.to_json());
         let Draft { id, text, columns, updated, .. } = draft;
-        let data_digest = Digest::of(data.as_bytes());
-        Self { id, text, data, data_digest, created_at: columns.created_at, updated, is_archived, content }
+        let mark = row::mark(data.as_bytes());
+        Self { id, text, data, mark, created_at: columns.created_at, updated, is_archived, content }
     }
 }

@@ -1,5 +1,7 @@
 //! A row of a database as a milestone: what both databases do alike.
 
+use std::borrow::Cow;
+
 use milescale_core::digest::Digest;
 use milescale_core::document::Flaw;
 use milescale_core::facts::Facts;
@@ -27,29 +29,39 @@ pub(crate) struct Row {
     pub(crate) data: Option<Vec<u8>>,
     pub(crate) created_at: Option<String>,
     pub(crate) updated_at: Option<String>,
-    /// The text that was put, and the digest of `data` then.
+    /// The text that was put, and the mark of `data` then.
     pub(crate) kept: Option<(Vec<u8>, String)>,
 }
 
 impl Row {
     /// The milestone that it holds. `table` is where it stands, as people read it.
     pub(crate) fn milestone(self, table: &str) -> Milestone {
-        self.with_text(table, |value, data, kept| match kept {
-            Some((text, digest)) if still_says(&text, &digest, data, value) => text,
-            _ => yaml::write::write(value).into_bytes(),
+        self.with_text(table, |value, data, kept| {
+            if let Some((text, mark)) = kept {
+                match KeptText::of(&text, &mark, data, value) {
+                    KeptText::Current => return text,
+                    KeptText::Formerly(anew) => {
+                        *value = anew;
+                        return text;
+                    }
+                    KeptText::Overtaken => {}
+                }
+            }
+            yaml::write::write(value).into_bytes()
         })
     }
 
-    /// The same with the text that `text` makes of value, data and what was kept; where it cannot be read, with its data.
+    /// The same with the text that `text` makes of value, data and what was kept, and it may read the value anew; where that
+    /// cannot be read, with its data.
     fn with_text(
         self,
         table: &str,
-        text: impl FnOnce(&Value, &[u8], Option<(Vec<u8>, String)>) -> Vec<u8>,
+        text: impl FnOnce(&mut Value, &[u8], Option<(Vec<u8>, String)>) -> Vec<u8>,
     ) -> Milestone {
         let id = String::from_utf8_lossy(&self.id).into_owned();
         let data = self.data.unwrap_or_default();
-        let value = value(&data);
-        let text = match &value {
+        let mut value = value(&data);
+        let text = match &mut value {
             Ok(value) => text(value, &data, self.kept),
             Err(_) => data,
         };
@@ -118,10 +130,53 @@ fn value(data: &[u8]) -> Result<Value, Flaw> {
     }
 }
 
-/// Whether a kept text still has the row's value: somebody may have changed the row since.
-fn still_says(text: &[u8], digest: &str, data: &[u8], value: &Value) -> bool {
-    Digest::of(data).to_string() == digest
-        || yaml::parse(text).is_ok_and(|document| Value::of(&document).is_ok_and(|said| said == *value))
+/// What a mark begins with where the kept text was read as it is now. A mark without it is of a milescale that took `007` for 7:
+/// the digest of `data` then, or nothing.
+const READING: &str = "2:";
+
+/// The mark of a kept text beside this `data`.
+pub(crate) fn mark(data: &[u8]) -> String {
+    format!("{READING}{}", Digest::of(data))
+}
+
+/// The mark of a kept text where it is not known how a server will spell its `data`: it is compared by value.
+pub(crate) const MARK_OF_ANY: &str = READING;
+
+/// What a kept text is to its row: somebody may have changed the row since.
+enum KeptText {
+    /// It has the row's value.
+    Current,
+    /// It had the row's value as it was read formerly, and has this one now.
+    Formerly(Value),
+    /// It has another one.
+    Overtaken,
+}
+
+impl KeptText {
+    fn of(text: &[u8], mark: &str, data: &[u8], value: &Value) -> Self {
+        let (digest, is_former) = mark.strip_prefix(READING).map_or((mark, true), |digest| (digest, false));
+        let is_as_put = !digest.is_empty() && Digest::of(data).to_string() == digest;
+        if is_as_put && !is_former {
+            return Self::Current;
+        }
+        let anew = yaml::milestone(text).ok().and_then(|document| Value::of(&document).ok());
+        if anew.as_ref() == Some(value) {
+            return Self::Current;
+        }
+        let is_its_own = is_as_put || is_former && formerly(text).as_ref() == Some(value);
+        match anew {
+            Some(anew) if is_its_own => Self::Formerly(anew),
+            // What cannot be kept any more was kept then, and is what the row says.
+            None if is_its_own => Self::Current,
+            _ => Self::Overtaken,
+        }
+    }
+}
+
+/// The value that a text formerly had; then a block scalar at its end had a line break, whether one was there or not.
+fn formerly(text: &[u8]) -> Option<Value> {
+    let text = if text.ends_with(b"\n") { Cow::Borrowed(text) } else { Cow::Owned([text, b"\n"].concat()) };
+    yaml::parse(&text).ok().map(|document| Value::formerly_of(&document))
 }
 
 /// What one row adds to the figures.

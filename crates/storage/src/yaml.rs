@@ -4,7 +4,8 @@
 //! abstains.
 //!
 //! YAML 1.2, with limits on size, nesting, values and what aliases expand to. What cannot be read is a [`Flaw`] with its
-//! place: no mapping at the root, a key twice, a key that is no scalar, several documents, text that is not UTF-8.
+//! place: no mapping at the root, a key twice, a key that is no scalar, several documents, text that is not UTF-8. A
+//! milestone is also flawed where it says what not every store keeps: a tag of somebody's own, a key that is no text.
 
 pub mod edit;
 mod plain;
@@ -16,6 +17,7 @@ use std::panic::catch_unwind;
 use granit_parser::{Event, Options, Parser, ScalarStyle, Span, Tag};
 use milescale_core::document::{Content, Document, Flaw, Node, NodeId, Position};
 use milescale_core::gathered::Gathered;
+use milescale_core::scalar;
 
 /// The largest text that is read, in bytes.
 pub const SIZE_LIMIT: u64 = 16 << 20;
@@ -41,15 +43,27 @@ pub fn parse(text: &[u8]) -> Result<Document<'_>, Flaw> {
     built.map_err(|flaw| conflict_marker(text).unwrap_or(flaw))
 }
 
-/// Reads what figures and indexes need of a document.
+/// Reads a milestone: a document that every store keeps.
 ///
 /// # Errors
-/// As [`parse`].
+/// As [`parse`]; and the first thing that not every store keeps, with its place.
+pub fn milestone(text: &[u8]) -> Result<Document<'_>, Flaw> {
+    let document = parse(text)?;
+    match document.unkept() {
+        Some(flaw) => Err(flaw.clone()),
+        None => Ok(document),
+    }
+}
+
+/// Reads what figures and indexes need of a milestone.
+///
+/// # Errors
+/// As [`milestone`].
 pub fn gather(text: &[u8]) -> Result<Gathered<'_>, Flaw> {
     let checked = checked(text)?;
     match catch_unwind(|| plain::gather(checked)) {
         Ok(Some(gathered)) => Ok(gathered),
-        _ => parse(text).map(|document| Gathered::of(document.tree()).into_owned()),
+        _ => milestone(text).map(|document| Gathered::of(document.tree()).into_owned()),
     }
 }
 
@@ -103,14 +117,16 @@ struct Builder<'t> {
     anchors: HashMap<usize, NodeId>,
     root: Option<NodeId>,
     documents: usize,
-    /// The first tag that the tree does not tell.
-    untold: Option<Flaw>,
+    /// The first thing that not every store keeps.
+    unkept: Option<Flaw>,
 }
 
 fn build(text: &str) -> Result<Document<'_>, Flaw> {
     let mut options = Options::default();
     options.flow_nesting_limit = DEPTH_LIMIT;
     options.block_nesting_limit = DEPTH_LIMIT;
+    // Where the text ends within a line, there is no break to keep: so do libyaml and PyYAML read it.
+    options.block_scalar_eof_without_line_feed = true;
     let mut builder = Builder::default();
     for event in Parser::new_from_str_with_options(text, options) {
         let (event, span) = event.map_err(|error| {
@@ -120,7 +136,7 @@ fn build(text: &str) -> Result<Document<'_>, Flaw> {
         builder.event(event, &span)?;
     }
     let root = builder.root.ok_or_else(|| flaw(None, "it is empty; expected a mapping, such as `id: …`"))?;
-    Ok(Document::new(builder.nodes, root, builder.untold))
+    Ok(Document::new(builder.nodes, root, builder.unkept))
 }
 
 fn position(line: usize, column: usize) -> Position {
@@ -140,6 +156,7 @@ impl<'t> Builder<'t> {
             Event::Scalar(text, style, anchor, tag) => {
                 let plain = style == ScalarStyle::Plain && tag.is_none();
                 self.tagged(tag.as_deref(), "str", place);
+                self.look_at(&text, plain, place);
                 let id = self.add(Content::Scalar { text, plain }, place, 1)?;
                 self.finish(id, anchor)?;
             }
@@ -167,13 +184,26 @@ impl<'t> Builder<'t> {
         Ok(())
     }
 
-    /// Remembers the first tag that says more than the tree does.
+    /// Remembers the first thing that not every store keeps.
+    fn unkept(&mut self, position: Position, reason: impl Into<String>) {
+        if self.unkept.as_ref().is_none_or(|first| Some(position) < first.position) {
+            self.unkept = Some(flaw(Some(position), reason));
+        }
+    }
+
+    /// Looks for a tag that says more than the tree does.
     fn tagged(&mut self, tag: Option<&Tag>, told: &str, position: Position) {
         let Some(tag) = tag else { return };
-        let says_nothing = tag.is_yaml_core_schema_tag(told) || tag.original() == "!";
-        if !says_nothing && self.untold.is_none() {
-            self.untold =
-                Some(flaw(Some(position), format!("the tag {tag} has no meaning outside of YAML; remove it")));
+        if !tag.is_yaml_core_schema_tag(told) && tag.original() != "!" {
+            self.unkept(position, format!("the tag {tag} has no meaning outside of YAML; remove it"));
+        }
+    }
+
+    fn look_at(&mut self, text: &str, plain: bool, position: Position) {
+        if text.contains('\0') {
+            self.unkept(position, "it has a NUL character in it, which PostgreSQL cannot keep");
+        } else if plain && let Some(reason) = scalar::flaw(text) {
+            self.unkept(position, reason);
         }
     }
 
@@ -210,19 +240,25 @@ impl<'t> Builder<'t> {
         self.finish(id, anchor)
     }
 
-    fn pairs(&self, children: &[NodeId]) -> Result<Vec<(NodeId, NodeId)>, Flaw> {
-        let mut seen = HashSet::new();
+    fn pairs(&mut self, children: &[NodeId]) -> Result<Vec<(NodeId, NodeId)>, Flaw> {
+        let (mut seen, mut no_texts) = (HashSet::new(), Vec::new());
         let mut pairs = Vec::with_capacity(children.len() / 2);
         for pair in children.chunks_exact(2) {
             let key = &self.nodes[pair[0].0 as usize];
-            let Content::Scalar { text, .. } = &key.content else {
+            let Content::Scalar { text, plain } = &key.content else {
                 return Err(flaw(Some(key.position), "a key here is a list or mapping; expected a text"));
             };
             if !seen.insert(text) {
                 let cut: String = text.chars().take(40).collect();
                 return Err(flaw(Some(key.position), format!("the key {cut:?} stands here a second time")));
             }
+            if *plain && let Some(reason) = scalar::key_flaw(text) {
+                no_texts.push((key.position, reason));
+            }
             pairs.push((pair[0], pair[1]));
+        }
+        for (position, reason) in no_texts {
+            self.unkept(position, reason);
         }
         Ok(pairs)
     }

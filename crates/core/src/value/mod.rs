@@ -5,6 +5,7 @@
 
 mod canonical;
 mod convert;
+mod former;
 mod json;
 mod number;
 

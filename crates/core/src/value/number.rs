@@ -9,6 +9,9 @@ const PLACES: i64 = 400;
 /// The most characters of a number: more than it has when it is spelled out.
 const LENGTH: usize = 1000;
 
+/// A spelling of so few characters and without an exponent has no more places than [`PLACES`].
+const FEW: usize = 400;
+
 /// A number in the spelling of JSON. Equal to every other spelling of the same number.
 #[derive(Debug, Clone)]
 pub struct Number(Box<str>);
@@ -16,79 +19,34 @@ pub struct Number(Box<str>);
 impl Number {
     /// A number of JSON as it is written; `None` for another text and beyond what every store keeps.
     pub fn from_json(text: &str) -> Option<Self> {
-        let number = Self(text.into());
-        let rest = text.strip_prefix('-').unwrap_or(text);
-        let whole = rest.bytes().take_while(u8::is_ascii_digit).count();
-        let leading_zero = whole > 1 && rest.starts_with('0');
-        let mut rest = &rest[whole..];
-        if whole == 0 || leading_zero {
-            return None;
-        }
-        if rest.is_empty() && i64::try_from(whole).is_ok_and(|places| places <= PLACES) {
-            return Some(number);
+        (Self::is_spelled(text) && Self::is_kept(text)).then(|| Self(text.into()))
+    }
+
+    /// Whether a text is a number as JSON spells it, however large.
+    pub fn is_spelled(text: &str) -> bool {
+        let unsigned = text.strip_prefix('-').unwrap_or(text);
+        let Some(mut rest) = after_digits(unsigned) else { return false };
+        if unsigned.starts_with('0') && unsigned.len() - rest.len() > 1 {
+            return false;
         }
         if let Some(fraction) = rest.strip_prefix('.') {
-            let digits = fraction.bytes().take_while(u8::is_ascii_digit).count();
-            rest = &fraction[digits..];
-            if digits == 0 {
-                return None;
-            }
+            let Some(after) = after_digits(fraction) else { return false };
+            rest = after;
         }
-        if let Some(exponent) = rest.strip_prefix(['e', 'E']) {
-            let digits = exponent.strip_prefix(['+', '-']).unwrap_or(exponent);
-            if digits.is_empty() || !digits.bytes().all(|byte| byte.is_ascii_digit()) {
-                return None;
-            }
-        } else if !rest.is_empty() {
-            return None;
+        match rest.strip_prefix(['e', 'E']) {
+            Some(exponent) => after_digits(exponent.strip_prefix(['+', '-']).unwrap_or(exponent)) == Some(""),
+            None => rest.is_empty(),
         }
-        let (_, digits, exponent) = number.parts()?;
-        let leading = i64::try_from(digits.len()).ok()? + exponent;
-        let within = text.len() <= LENGTH && leading <= PLACES && exponent >= -PLACES;
-        within.then_some(number)
     }
 
-    /// A plain scalar of YAML 1.2 as a number, in the spelling of JSON; `None` where it is no number there, or one that
-    /// JSON cannot write.
-    pub fn from_yaml(text: &str) -> Option<Self> {
-        if let Some(digits) = text.strip_prefix("0x") {
-            return u128::from_str_radix(digits, 16).ok().filter(|_| !digits.starts_with('+')).map(Self::from_whole);
+    /// Whether every store keeps a number of this spelling exactly.
+    pub fn is_kept(spelling: &str) -> bool {
+        if spelling.len() <= FEW && !spelling.contains(['e', 'E']) {
+            return true;
         }
-        if let Some(digits) = text.strip_prefix("0o") {
-            return u128::from_str_radix(digits, 8).ok().filter(|_| !digits.starts_with('+')).map(Self::from_whole);
-        }
-        let (sign, rest) = match text.as_bytes().first()? {
-            b'-' => ("-", &text[1..]),
-            b'+' => ("", &text[1..]),
-            _ => ("", text),
-        };
-        let (mantissa, exponent) = match rest.find(['e', 'E']) {
-            Some(at) => (&rest[..at], Some(&rest[at + 1..])),
-            None => (rest, None),
-        };
-        let (whole, fraction) = mantissa.split_once('.').map_or((mantissa, None), |(a, b)| (a, Some(b)));
-        if whole.is_empty() && fraction.is_none_or(str::is_empty) {
-            return None;
-        }
-        let whole = match whole.trim_start_matches('0') {
-            "" => "0",
-            rest => rest,
-        };
-        let mut json = format!("{sign}{whole}");
-        if let Some(fraction) = fraction {
-            json.push('.');
-            json.push_str(if fraction.is_empty() { "0" } else { fraction });
-        }
-        if let Some(exponent) = exponent {
-            json.push('e');
-            json.push_str(exponent);
-        }
-        Self::from_json(&json)
-    }
-
-    /// A whole number.
-    pub fn from_whole(number: u128) -> Self {
-        Self(number.to_string().into())
+        let Some((_, digits, exponent)) = parts(spelling) else { return false };
+        let leading = i64::try_from(digits.len()).unwrap_or(i64::MAX).saturating_add(exponent);
+        spelling.len() <= LENGTH && leading <= PLACES && exponent >= -PLACES
     }
 
     /// The text, as JSON writes it.
@@ -98,32 +56,38 @@ impl Number {
 
     /// One text for all spellings of the same number.
     pub(super) fn normal(&self) -> String {
-        match self.parts() {
+        match parts(&self.0) {
             Some((negative, digits, exponent)) => format!("{}{digits}e{exponent}", if negative { "-" } else { "" }),
             None => self.0.to_string(),
         }
     }
+}
 
-    /// Sign, digits without zeros at either end, and the power of ten that they count; zero has no sign and no digits.
-    fn parts(&self) -> Option<(bool, String, i64)> {
-        let (negative, rest) = self.0.strip_prefix('-').map_or((false, &*self.0), |rest| (true, rest));
-        let (mantissa, exponent) = match rest.split_once(['e', 'E']) {
-            Some((mantissa, exponent)) => (mantissa, exponent.parse::<i32>().ok()?.into()),
-            None => (rest, 0_i64),
-        };
-        let (whole, fraction) = mantissa.split_once('.').unwrap_or((mantissa, ""));
-        let digits = [whole, fraction].concat();
-        let kept = digits.trim_end_matches('0');
-        let dropped = i64::try_from(digits.len() - kept.len()).ok()?;
-        let exponent = exponent - i64::try_from(fraction.len()).ok()? + dropped;
-        let kept = kept.trim_start_matches('0');
-        Some(if kept.is_empty() { (false, String::new(), 0) } else { (negative, kept.to_owned(), exponent) })
-    }
+/// What follows the digits that a text begins with; `None` where it begins with none.
+fn after_digits(text: &str) -> Option<&str> {
+    let digits = text.bytes().take_while(u8::is_ascii_digit).count();
+    (digits > 0).then(|| &text[digits..])
+}
+
+/// Sign, digits without zeros at either end, and the power of ten that they count; zero has no sign and no digits.
+fn parts(spelling: &str) -> Option<(bool, String, i64)> {
+    let (negative, rest) = spelling.strip_prefix('-').map_or((false, spelling), |rest| (true, rest));
+    let (mantissa, exponent) = match rest.split_once(['e', 'E']) {
+        Some((mantissa, exponent)) => (mantissa, exponent.parse::<i32>().ok()?.into()),
+        None => (rest, 0_i64),
+    };
+    let (whole, fraction) = mantissa.split_once('.').unwrap_or((mantissa, ""));
+    let digits = [whole, fraction].concat();
+    let kept = digits.trim_end_matches('0');
+    let dropped = i64::try_from(digits.len() - kept.len()).ok()?;
+    let exponent = exponent - i64::try_from(fraction.len()).ok()? + dropped;
+    let kept = kept.trim_start_matches('0');
+    Some(if kept.is_empty() { (false, String::new(), 0) } else { (negative, kept.to_owned(), exponent) })
 }
 
 impl PartialEq for Number {
     fn eq(&self, other: &Self) -> bool {
-        self.0 == other.0 || self.parts() == other.parts()
+        self.0 == other.0 || parts(&self.0) == parts(&other.0)
     }
 }
 

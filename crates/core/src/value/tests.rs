@@ -1,4 +1,4 @@
-use super::{Number, Value};
+use super::Value;
 
 fn json(text: &str) -> Value {
     Value::from_json(text).unwrap()
@@ -21,24 +21,6 @@ fn numbers_are_equal_whatever_their_spelling_and_exact() {
     assert_eq!(json(&format!("0.{}1", "0".repeat(399))), json("1e-400"));
     assert!(Value::from_json("1e-401").is_err());
     assert!(Value::from_json("1e400").is_err() && Value::from_json(&"9".repeat(401)).is_err());
-}
-
-#[test]
-fn yaml_numbers_become_those_of_json() {
-    for (yaml, expected) in [
-        ("0755", "755"),
-        ("0x1F", "31"),
-        ("0o17", "15"),
-        ("+5", "5"),
-        (".5", "0.5"),
-        ("5.", "5.0"),
-        ("-1.5E3", "-1.5e3"),
-    ] {
-        assert_eq!(Number::from_yaml(yaml).unwrap().as_str(), expected, "{yaml}");
-    }
-    for text in ["1_000", "12:30", "2026-11-22", "-", ".", "+", "e5", "1e", "0x", "0b1", "1.2.3", "--1", "0x+1"] {
-        assert!(Number::from_yaml(text).is_none(), "{text}");
-    }
 }
 
 #[test]

@@ -170,7 +170,7 @@ impl<'a, 'b> Act<'a, 'b> {
     /// Before its base advances: what was the base is an earlier content from then on. Only here, for what a source went
     /// through while it was in use and copied is no history of the old side's.
     fn remember(&mut self, judged: &Judged) -> Result<(), Error> {
-        let moves_on = |base: &Content| judged.old.as_ref().is_some_and(|old| old.content().value != base.value);
+        let moves_on = |base: &Content| judged.old.as_ref().is_some_and(|old| !old.content().is_same(base));
         if let Some(base) = judged.base.filter(moves_on) {
             self.current.ledger()?.remember(&[(judged.id.clone(), base.value)])?;
         }

@@ -81,7 +81,7 @@ impl Backup {
             (None, Some(digits)) => unhex(&digits).ok_or_else(|| corrupt("a text is damaged".to_owned()))?,
             (None, None) => return Err(corrupt(format!("{} has no text", line.id))),
         };
-        let (value, mut columns) = match yaml::parse(&bytes) {
+        let (value, mut columns) = match yaml::milestone(&bytes) {
             Ok(document) => (Value::of(&document), Columns::of(&line.id, document.tree())),
             Err(flaw) => (Err(flaw), Columns::unreadable(&line.id)),
         };

@@ -23,7 +23,7 @@ use crate::read::{Stamp, Symlinks, open_regular};
 use crate::store::Occasion;
 
 /// The first bytes, with the version.
-const MAGIC: &[u8; 16] = b"milescale facts1";
+const MAGIC: &[u8; 16] = b"milescale facts2";
 
 /// Bytes of a file beside its path.
 const FIXED: usize = 2 + 5 * 8 + 2 * 4;

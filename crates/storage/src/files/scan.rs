@@ -38,7 +38,7 @@ impl FileStore {
 
     /// A file that holds the milestone of an id.
     pub(super) fn milestone_of(&self, id: String, path: &Path, text: Vec<u8>, stamp: Stamp) -> Milestone {
-        let (value, columns) = match yaml::parse(&text) {
+        let (value, columns) = match yaml::milestone(&text) {
             Ok(document) => (Value::of(&document), Columns::of(&id, document.tree())),
             Err(flaw) => (Err(flaw), Columns::unreadable(&id)),
         };

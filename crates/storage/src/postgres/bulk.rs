@@ -12,6 +12,7 @@ use tokio_postgres::types::{IsNull, ToSql, Type, to_sql_checked};
 
 use super::connection::Failed;
 use super::documents::Table;
+use crate::row::MARK_OF_ANY;
 use crate::store::Packed;
 
 /// Rows in one COPY.
@@ -42,13 +43,13 @@ impl Table {
                 writer.as_mut().write(&values).await?;
             }
             copied += writer.finish().await?;
-            // Without a digest, a kept text is compared by its value.
+            // The server spells `data` its own way.
             let copy =
                 format!("COPY {}milescale_texts (id, text, data_digest) FROM STDIN (FORMAT binary)", self.prefix);
             let types = [Type::TEXT, Type::BYTEA, Type::TEXT];
             let mut writer = pin!(BinaryCopyInWriter::new(client.copy_in(&copy).await?, &types));
             for row in &rows {
-                writer.as_mut().write(&[&row.id.as_str(), &row.text, &""]).await?;
+                writer.as_mut().write(&[&row.id.as_str(), &row.text, &MARK_OF_ANY]).await?;
             }
             writer.finish().await?;
             let copy = format!("COPY {}milescale_base (side, id, value, text) FROM STDIN (FORMAT binary)", self.prefix);

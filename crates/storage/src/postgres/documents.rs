@@ -1,7 +1,6 @@
 //! The statements on the table of documents. All are unnamed and typed: one way there and back each, nothing left behind.
 
 use jiff::{SignedDuration, Timestamp};
-use milescale_core::digest::Digest;
 use milescale_core::timestamp;
 use tokio_postgres::types::{ToSql, Type};
 use tokio_postgres::{Client, Error};
@@ -9,7 +8,7 @@ use tokio_postgres::{Client, Error};
 use super::connection::Failed;
 use super::schema::{self, ACTIVE, FLAWED, KIRO, REQUIRES};
 use crate::error::{Problem, StoreError};
-use crate::row::{KEPT_FOR_SECONDS, Row};
+use crate::row::{KEPT_FOR_SECONDS, Row, mark};
 use crate::store::{Draft, Milestone};
 
 /// The table, as it was found.
@@ -224,7 +223,7 @@ impl Table {
         if let Some(before) = before {
             self.keep(client, before, draft.now).await?;
         }
-        // The digest is of the row's own spelling, which is the server's.
+        // The mark is of the row's own spelling, which is the server's.
         let select = format!("SELECT data::text FROM {}milestones WHERE id = $1", self.prefix);
         let spelled: String = client.query_typed_one(&select, &[(&id, Type::TEXT)]).await?.try_get(0)?;
         let upsert = format!(
@@ -232,8 +231,8 @@ impl Table {
              ON CONFLICT (id) DO UPDATE SET text = excluded.text, data_digest = excluded.data_digest",
             self.prefix
         );
-        let digest = Digest::of(spelled.as_bytes()).to_string();
-        client.execute_typed(&upsert, &[(&id, Type::TEXT), (&draft.text, Type::BYTEA), (&digest, Type::TEXT)]).await?;
+        let mark = mark(spelled.as_bytes());
+        client.execute_typed(&upsert, &[(&id, Type::TEXT), (&draft.text, Type::BYTEA), (&mark, Type::TEXT)]).await?;
         Ok(true)
     }
 

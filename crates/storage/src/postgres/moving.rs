@@ -119,7 +119,7 @@ impl PostgresStore {
                 for (id, known) in &page {
                     let row = table.row(client, id, "FOR UPDATE OF m").await?;
                     let Some(there) = row.map(|row| row.milestone(&shown)) else { continue };
-                    if there.content().value == known.content.value {
+                    if there.content().is_same(&known.content) {
                         table.delete(client, id).await?;
                     } else {
                         left.push(id.clone());

@@ -82,7 +82,7 @@ impl SqliteStore {
                 for (id, known) in &page {
                     let row = one(connection, Kept::With, id.as_bytes()).await?;
                     let Some(there) = row.map(|row| row.milestone(&shown)) else { continue };
-                    if there.content().value == known.content.value {
+                    if there.content().is_same(&known.content) {
                         delete_row(connection, id).await?;
                     } else {
                         left.push(id.clone());

@@ -2,12 +2,11 @@
 
 use jiff::{SignedDuration, Timestamp};
 use milescale_core::base::Side;
-use milescale_core::digest::Digest;
 use milescale_core::timestamp;
 use sqlx::{QueryBuilder, Sqlite, SqliteConnection};
 
 use super::{WriteError, ledger};
-use crate::row::KEPT_FOR_SECONDS;
+use crate::row::{KEPT_FOR_SECONDS, mark};
 use crate::store::{Draft, Milestone, Packed};
 
 /// Rows in one statement of a bulk load.
@@ -48,7 +47,7 @@ pub(super) async fn put_row(
     sqlx::query("INSERT OR REPLACE INTO milescale_texts (id, text, data_digest) VALUES (?, ?, ?)")
         .bind(id)
         .bind(&draft.text)
-        .bind(Digest::of(data.as_bytes()).to_string())
+        .bind(mark(data.as_bytes()))
         .execute(&mut *connection)
         .await?;
     Ok(())
@@ -118,7 +117,7 @@ pub(super) async fn insert_many(
         insert.push_values(&rows, |mut values, row| {
             values.push_bind(row.id.as_str());
             values.push_bind(&row.text);
-            values.push_bind(row.data_digest.to_string());
+            values.push_bind(&row.mark);
         });
         insert.build().execute(&mut *connection).await?;
         let bases: Vec<_> = rows.iter().map(|row| (row.id.to_string(), row.content)).collect();

@@ -7,7 +7,7 @@
 //!
 //! Read are: block mappings and lists, flow ones within a line, plain and quoted scalars within a line, literal texts (`|`,
 //! `|-`), comments. Left to the full parser are, among others: tabs, carriage returns, anchors, aliases, tags, directives,
-//! several documents, folded texts, values that go over several lines.
+//! several documents, folded texts, values that go over several lines, and what not every store keeps, which it finds the words for.
 
 mod blocks;
 mod flow;

@@ -2,6 +2,7 @@
 
 use std::borrow::Cow;
 
+use milescale_core::scalar;
 use milescale_core::tree::Shape;
 
 use super::{LONGEST_KEY, MOST_ENTRIES, Reader, Sink, Spot};
@@ -136,6 +137,9 @@ impl<'t, S: Sink<'t>> Reader<'t, S> {
     pub(super) fn tell_key(&mut self, text: &'t str, plain: bool, spot: Spot, base: usize) -> Option<()> {
         let siblings = &self.keys[base..];
         if text.len() > LONGEST_KEY || siblings.len() > MOST_ENTRIES || siblings.contains(&text) {
+            return None;
+        }
+        if plain && scalar::key_flaw(text).is_some() {
             return None;
         }
         self.keys.push(text);

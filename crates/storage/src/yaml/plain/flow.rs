@@ -4,6 +4,7 @@ use std::borrow::Cow;
 
 use milescale_core::tree::Shape;
 
+use super::scalars::kept;
 use super::{Reader, Sink};
 
 impl<'t, S: Sink<'t>> Reader<'t, S> {
@@ -14,7 +15,7 @@ impl<'t, S: Sink<'t>> Reader<'t, S> {
             b'[' => return self.deeper(Self::flow_list),
             b'{' => return self.deeper(Self::flow_mapping),
             b'"' | b'\'' => (self.quoted()?, false),
-            first => (Cow::Borrowed(self.flow_plain(first)?), true),
+            first => (kept(self.flow_plain(first)?)?, true),
         };
         self.sink.scalar(text, plain, spot);
         Some(())

@@ -2,7 +2,14 @@
 
 use std::borrow::Cow;
 
+use milescale_core::scalar;
+
 use super::{Reader, Sink};
+
+/// A plain scalar, if every store keeps it.
+pub(super) fn kept(text: &str) -> Option<Cow<'_, str>> {
+    scalar::flaw(text).is_none().then_some(Cow::Borrowed(text))
+}
 
 impl<'t, S: Sink<'t>> Reader<'t, S> {
     /// Whether a plain scalar may begin with a byte, given what follows.
@@ -19,7 +26,7 @@ impl<'t, S: Sink<'t>> Reader<'t, S> {
     pub(super) fn scalar(&mut self, first: u8) -> Option<()> {
         let spot = self.spot();
         let is_quoted = matches!(first, b'"' | b'\'');
-        let text = if is_quoted { self.quoted()? } else { Cow::Borrowed(self.plain(first)?) };
+        let text = if is_quoted { self.quoted()? } else { kept(self.plain(first)?)? };
         self.sink.scalar(text, !is_quoted, spot);
         Some(())
     }
