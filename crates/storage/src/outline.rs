@@ -2,6 +2,7 @@
 
 use milescale_core::document::Flaw;
 use milescale_core::milestone::{ARCHIVED, Columns};
+use milescale_core::value::Number;
 
 use crate::store::Milestone;
 
@@ -100,6 +101,12 @@ impl Outline {
     pub fn of(milestone: Milestone) -> Self {
         let Milestone { id, value, columns, updated_at, place, .. } = milestone;
         Self { id, columns, updated_at, place, flaw: value.err() }
+    }
+
+    /// Whether something in it is spelled like a number.
+    pub(crate) fn has_number(&self) -> bool {
+        let Columns { title, status, priority, .. } = &self.columns;
+        [Some(title), status.as_ref(), Some(priority)].into_iter().flatten().any(|text| Number::is_spelled(text))
     }
 }
 

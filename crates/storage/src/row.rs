@@ -1,8 +1,7 @@
 //! A row of a database as a milestone: what both databases do alike.
 
-use std::borrow::Cow;
+mod kept;
 
-use milescale_core::digest::Digest;
 use milescale_core::document::Flaw;
 use milescale_core::facts::Facts;
 use milescale_core::figures::StoreFigures;
@@ -17,6 +16,8 @@ use crate::outline::{Outline, Wanted};
 use crate::store::{Milestone, Seen};
 use crate::threads::in_threads;
 use crate::yaml;
+
+pub(crate) use kept::{MARK_OF_ANY, mark};
 
 /// How long a content that milescale replaced is kept in a database, in seconds.
 pub(crate) const KEPT_FOR_SECONDS: i64 = 30 * 24 * 3600;
@@ -37,17 +38,7 @@ impl Row {
     /// The milestone that it holds. `table` is where it stands, as people read it.
     pub(crate) fn milestone(self, table: &str) -> Milestone {
         self.with_text(table, |value, data, kept| {
-            if let Some((text, mark)) = kept {
-                match KeptText::of(&text, &mark, data, value) {
-                    KeptText::Current => return text,
-                    KeptText::Formerly(anew) => {
-                        *value = anew;
-                        return text;
-                    }
-                    KeptText::Overtaken => {}
-                }
-            }
-            yaml::write::write(value).into_bytes()
+            kept::said(value, data, kept).unwrap_or_else(|| yaml::write::write(value).into_bytes())
         })
     }
 
@@ -76,7 +67,10 @@ impl Row {
 
     /// Its outline, where it is taken; its text is there only where it cannot be read.
     pub(crate) fn found(self, table: &str, wanted: &Wanted) -> Option<Outline> {
-        let milestone = self.with_text(table, |_, _, _| Vec::new());
+        let milestone = self.with_text(table, |value, data, kept| {
+            kept::said(value, data, kept);
+            Vec::new()
+        });
         wanted.takes(&milestone).then(|| Outline::of(milestone))
     }
 
@@ -128,55 +122,6 @@ fn value(data: &[u8]) -> Result<Value, Flaw> {
         Ok(_) => Err(Flaw { position: None, reason: "data is no JSON object; write one into it".to_owned() }),
         Err(flaw) => Err(Flaw { position: flaw.position, reason: format!("data is no JSON: {}", flaw.reason) }),
     }
-}
-
-/// What a mark begins with where the kept text was read as it is now. A mark without it is of a milescale that took `007` for 7:
-/// the digest of `data` then, or nothing.
-const READING: &str = "2:";
-
-/// The mark of a kept text beside this `data`.
-pub(crate) fn mark(data: &[u8]) -> String {
-    format!("{READING}{}", Digest::of(data))
-}
-
-/// The mark of a kept text where it is not known how a server will spell its `data`: it is compared by value.
-pub(crate) const MARK_OF_ANY: &str = READING;
-
-/// What a kept text is to its row: somebody may have changed the row since.
-enum KeptText {
-    /// It has the row's value.
-    Current,
-    /// It had the row's value as it was read formerly, and has this one now.
-    Formerly(Value),
-    /// It has another one.
-    Overtaken,
-}
-
-impl KeptText {
-    fn of(text: &[u8], mark: &str, data: &[u8], value: &Value) -> Self {
-        let (digest, is_former) = mark.strip_prefix(READING).map_or((mark, true), |digest| (digest, false));
-        let is_as_put = !digest.is_empty() && Digest::of(data).to_string() == digest;
-        if is_as_put && !is_former {
-            return Self::Current;
-        }
-        let anew = yaml::milestone(text).ok().and_then(|document| Value::of(&document).ok());
-        if anew.as_ref() == Some(value) {
-            return Self::Current;
-        }
-        let is_its_own = is_as_put || is_former && formerly(text).as_ref() == Some(value);
-        match anew {
-            Some(anew) if is_its_own => Self::Formerly(anew),
-            // What cannot be kept any more was kept then, and is what the row says.
-            None if is_its_own => Self::Current,
-            _ => Self::Overtaken,
-        }
-    }
-}
-
-/// The value that a text formerly had; then a block scalar at its end had a line break, whether one was there or not.
-fn formerly(text: &[u8]) -> Option<Value> {
-    let text = if text.ends_with(b"\n") { Cow::Borrowed(text) } else { Cow::Owned([text, b"\n"].concat()) };
-    yaml::parse(&text).ok().map(|document| Value::formerly_of(&document))
 }
 
 /// What one row adds to the figures.

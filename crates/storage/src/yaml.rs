@@ -291,4 +291,6 @@ fn too_many(position: Position) -> Flaw {
 }
 
 #[cfg(test)]
+mod exhaustion;
+#[cfg(test)]
 mod tests;

@@ -13,6 +13,30 @@ impl Value {
     pub fn formerly_of(document: &Document<'_>) -> Self {
         convert(document, document.root(), &scalar)
     }
+
+    /// Restores what is still as it was formerly read: it is what is read of it now. All else was changed since, and stays.
+    pub fn restore(&mut self, former: &Self, anew: &Self) {
+        if self == former {
+            self.clone_from(anew);
+            return;
+        }
+        match (self, former, anew) {
+            (Self::List(items), Self::List(former), Self::List(anew)) => {
+                items
+                    .iter_mut()
+                    .zip(former.iter().zip(anew))
+                    .for_each(|(item, (former, anew))| item.restore(former, anew));
+            }
+            (Self::Mapping(entries), former, anew) => {
+                for (key, value) in entries {
+                    if let Some((former, anew)) = former.get(key).zip(anew.get(key)) {
+                        value.restore(former, anew);
+                    }
+                }
+            }
+            _ => {}
+        }
+    }
 }
 
 fn scalar(text: &str) -> Value {

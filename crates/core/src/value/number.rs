@@ -54,6 +54,16 @@ impl Number {
         &self.0
     }
 
+    /// A whole number that is spelled with an exponent, without it.
+    pub fn spelled_out(&self) -> Option<String> {
+        if !self.0.contains(['e', 'E']) {
+            return None;
+        }
+        let (negative, digits, exponent) = parts(&self.0)?;
+        let zeros = usize::try_from(exponent).ok()?;
+        Some(format!("{}{digits}{}", if negative { "-" } else { "" }, "0".repeat(zeros)))
+    }
+
     /// One text for all spellings of the same number.
     pub(super) fn normal(&self) -> String {
         match parts(&self.0) {

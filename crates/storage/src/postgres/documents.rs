@@ -165,7 +165,8 @@ impl Table {
         format!("SELECT id::text FROM {}milestones ORDER BY id", self.prefix)
     }
 
-    fn select(&self) -> String {
+    /// What is read of rows, with their kept texts where there are some.
+    pub(super) fn select(&self) -> String {
         self.select_with(self.has_own())
     }
 

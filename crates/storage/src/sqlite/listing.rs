@@ -1,14 +1,16 @@
 //! Lists and searches: SQL leaves out what is certain not to be wanted, and what is left is judged as it is everywhere.
 
+use std::collections::HashMap;
 use std::ops::ControlFlow;
 use std::time::{Duration, Instant};
 
 use sqlx::{AssertSqlSafe, Row as _, SqliteConnection};
 
 use super::documents::SqliteStore;
-use super::reading::{Kept, columns, plain_row, range};
+use super::reading::{Kept, columns, plain_row, range, several};
 use super::{Make, Others};
 use crate::error::StoreError;
+use crate::ledger::AT_ONCE;
 use crate::outline::{Needle, Outline, Wanted};
 use crate::row::{Row, outlines};
 use crate::threads::ahead;
@@ -38,7 +40,28 @@ impl SqliteStore {
         );
         self.sqlite.others = pauses;
         listed?;
+        self.look_up(&mut outlined, wanted)?;
         outlined.into_iter().for_each(visit);
+        Ok(())
+    }
+
+    /// Looks up with their texts those that may be of a milescale that took `007` for 7.
+    fn look_up(&mut self, outlined: &mut [Outline], wanted: &Wanted) -> Result<(), StoreError> {
+        let mut unclear: Vec<&mut Outline> = outlined.iter_mut().filter(|it| it.has_number()).collect();
+        if unclear.is_empty() || self.kept()? != Kept::With {
+            return Ok(());
+        }
+        for outlined in unclear.chunks_mut(AT_ONCE) {
+            let ids: Vec<String> = outlined.iter().map(|it| it.id.clone()).collect();
+            let rows = self.sqlite.run(async |connection| several(connection, Kept::With, &ids).await)?;
+            let mut found: HashMap<_, _> =
+                outlines(rows, &self.sqlite.shown, wanted).into_iter().map(|it| (it.id.clone(), it)).collect();
+            for outline in outlined {
+                if let Some(found) = found.remove(&outline.id) {
+                    **outline = found;
+                }
+            }
+        }
         Ok(())
     }
 

@@ -2,12 +2,15 @@
 //!
 //! Block style. A text is plain only where no reader could take it for anything else; texts of several lines are
 //! literal blocks where that is safe, and in double quotes otherwise. Numbers with an exponent have a point and a sign,
-//! for readers of YAML 1.1 take others for texts.
+//! for readers of YAML 1.1 take others for texts; those that would be infinite there are spelled out.
 
 use milescale_core::value::{Number, Value};
 
 /// Keys longer than this are written with `?`: a plain key of YAML may have 1,024 characters.
 const LONG_KEY: usize = 100;
+
+/// Digits before the point that every binary fraction of 64 bits may have.
+const MOST_OF_A_FRACTION: usize = 308;
 
 /// Words that some reader takes for something else than themselves.
 const RESERVED: [&str; 9] = ["null", "true", "false", "yes", "no", "on", "off", "y", "n"];
@@ -98,7 +101,12 @@ fn scalar(value: &Value, indent: usize, text: &mut String) {
     }
 }
 
+/// A number as readers of YAML 1.1 and 1.2 find it: with an exponent it has a point and a sign, and what is larger than a
+/// binary fraction of 64 bits is spelled out.
 fn spelling(number: &Number) -> String {
+    if let Some(whole) = number.spelled_out().filter(|whole| whole.len() > MOST_OF_A_FRACTION) {
+        return whole;
+    }
     let text = number.as_str();
     let Some((mantissa, exponent)) = text.split_once(['e', 'E']) else { return text.to_owned() };
     let point = if mantissa.contains('.') { "" } else { ".0" };
