@@ -1,7 +1,7 @@
 //! What lists show of milestones, without their texts.
 
 use milescale_core::document::Flaw;
-use milescale_core::milestone::{ARCHIVED, Columns};
+use milescale_core::milestone::{ARCHIVED, Columns, DEFAULT_PRIORITY};
 use milescale_core::value::Number;
 
 use crate::store::Milestone;
@@ -101,6 +101,12 @@ impl Outline {
     pub fn of(milestone: Milestone) -> Self {
         let Milestone { id, value, columns, updated_at, place, .. } = milestone;
         Self { id, columns, updated_at, place, flaw: value.err() }
+    }
+
+    /// Whether it says no more than what it would of a milestone that cannot be read.
+    pub(crate) fn says_nothing(&self) -> bool {
+        let Columns { title, status, priority, .. } = &self.columns;
+        *title == self.id && status.is_none() && priority == DEFAULT_PRIORITY
     }
 
     /// Whether something in it is spelled like a number.

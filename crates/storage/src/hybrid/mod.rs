@@ -155,10 +155,18 @@ impl Store for HybridStore {
 
     fn list(&mut self, wanted: &Wanted, visit: &mut dyn FnMut(Outline)) -> Result<(), StoreError> {
         // The index has no texts.
-        if wanted.text.is_none() && self.index.is_there()? {
-            return self.index.list(wanted, visit);
+        if wanted.text.is_some() || !self.index.is_there()? {
+            return self.files.list(wanted, visit);
         }
-        self.files.list(wanted, visit)
+        let files = &mut self.files;
+        self.index.list(wanted, &mut |mut outline| {
+            // Of a file that cannot be read the index says no more than its name.
+            if outline.says_nothing() {
+                let file = outline.id.parse::<Id>().ok().and_then(|id| files.get(&id).ok());
+                outline.flaw = file.and_then(|file| file.value.err());
+            }
+            visit(outline);
+        })
     }
 
     fn put(&mut self, draft: &Draft, seen: Seen) -> Result<(), StoreError> {
