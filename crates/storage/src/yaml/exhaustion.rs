@@ -215,6 +215,8 @@ fn check(characters: &str) {
         let is_key = expected == Expected::Text && scalar != "<<";
         assert_eq!(key.as_ref().and_then(|root| root.get(scalar)).is_some(), is_key, "{here} as a key");
     }
+    let as_json = Value::from_json(characters).is_ok_and(|value| matches!(value, Value::Number(_)));
+    assert_eq!(as_json, scalar == characters.trim_matches(' ') && expected == Expected::Number, "{here} in JSON");
     for value in [value.cloned(), Some(Value::Text(characters.to_owned()))].into_iter().flatten() {
         let value = Value::Mapping(vec![("k".to_owned(), value)]);
         assert_eq!(read(&write::write(&value)).as_ref(), Some(&value), "{here} written");

@@ -318,6 +318,27 @@ pub(crate) fn any_document_comes_back_as_it_was(bench: &Bench) {
     result.unwrap();
 }
 
+/// Scalars in the spellings of people: each store keeps what they say, also without the text that was put.
+pub(crate) fn scalars_come_back_digit_for_digit(bench: &Bench) {
+    const LETTERS: [char; 12] = ['0', '1', '7', '+', '-', '.', '_', 'x', 'e', 'E', ':', '~'];
+    let letters = || LETTERS.iter().map(char::to_string);
+    let two: Vec<String> = letters().flat_map(|first| letters().map(move |last| first.clone() + &last)).collect();
+    let three = two.iter().flat_map(|first| letters().map(move |last| first.clone() + &last));
+    let mut text = "id: \"007\"\nscalars:\n".to_owned();
+    for scalar in letters().chain(two.iter().cloned()).chain(three) {
+        if scalar != "-" && !scalar.ends_with(':') {
+            text += &format!("  - {scalar}\n");
+        }
+    }
+    let value = Value::of(&yaml::milestone(text.as_bytes()).unwrap()).unwrap();
+    put(&mut *bench.store(), "007", &text);
+    assert_eq!(bench.store().get(&id("007")).unwrap().value.as_ref(), Ok(&value));
+    bench.forget_texts();
+    let there = bench.store().get(&id("007")).unwrap();
+    assert_eq!(there.value.as_ref(), Ok(&value));
+    assert_eq!(Value::of(&yaml::milestone(&there.text).unwrap()).unwrap(), value);
+}
+
 /// Each writer adds one to what it has seen, as often as it must, until its write is taken. No addition is lost.
 pub(crate) fn two_puts_at_once_never_overwrite_each_other(bench: &Bench) {
     const WRITERS: usize = 4;

@@ -41,6 +41,7 @@ macro_rules! cases {
             check_finds_nothing_wrong_in_what_milescale_wrote,
             what_is_replaced_is_kept,
             any_document_comes_back_as_it_was,
+            scalars_come_back_digit_for_digit,
             two_puts_at_once_never_overwrite_each_other,
         );
     };

@@ -146,3 +146,20 @@ fn what_programs_write_is_plain() {
     assert!(agrees(&value.to_json()));
     assert!(agrees("{\"id\": \"a\", \"name\": \"\\u00e9\", \"tasks\": [{\"hours\": 1.5}]}\n"));
 }
+
+/// Every text of up to five of the characters that numbers are made of.
+#[test]
+fn numbers_are_read_as_the_full_reader_reads_them() {
+    let letters = b"019-+.eE ";
+    for length in 1..=5_u32 {
+        for mut number in 0..letters.len().pow(length) {
+            let mut text = String::new();
+            for _ in 0..length {
+                text.push(char::from(letters[number % letters.len()]));
+                number /= letters.len();
+            }
+            // What the plain reader leaves out is refused, not read otherwise.
+            assert_eq!(read(&text).map(|it| it.to_json()), full(&text).ok().map(|it| it.to_json()), "{text:?}");
+        }
+    }
+}
