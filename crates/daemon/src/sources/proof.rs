@@ -8,7 +8,6 @@ use jiff::Timestamp;
 use milescale_core::backend::InUse;
 use milescale_core::base::Content;
 use milescale_core::config::Config;
-use milescale_core::digest::Digest;
 use milescale_core::id::Id;
 use milescale_core::timestamp;
 use milescale_storage::archive::Archive;
@@ -70,7 +69,7 @@ pub(super) fn proves(
     let ids = expected.into_iter().chain(before.keys().cloned());
     let mut archived = Archived::of(workspace);
     holds_all(ids, &there.keys().cloned().collect(), &mut |id| archived.holds(id, Some(&mut *last.store)))?;
-    let differs = |(id, value): &(&String, &Digest)| there.get(*id).is_some_and(|there| there != *value);
+    let differs = |(id, before): &(&String, &Content)| there.get(*id).is_some_and(|there| !there.is_same(before));
     let mut differing: Vec<String> = before.iter().filter(differs).map(|(id, _)| id.clone()).collect();
     differing.sort();
     let older = older(&mut *last.store, named, &differing, &there).map_err(unreadable)?;
@@ -80,11 +79,11 @@ pub(super) fn proves(
     Err(format!("{} milestones have an older content there ({})", older.len(), listed(&older)))
 }
 
-/// The digest of each milestone's value.
-fn contents(store: &mut dyn Store) -> Result<HashMap<String, Digest>, StoreError> {
+/// What each milestone is compared by.
+fn contents(store: &mut dyn Store) -> Result<HashMap<String, Content>, StoreError> {
     let mut found = HashMap::new();
-    store.scan_contents(&mut |id, content: Content| {
-        found.insert(id, content.value);
+    store.scan_contents(&mut |id, content| {
+        found.insert(id, content);
         ControlFlow::Continue(())
     })?;
     Ok(found)
@@ -134,15 +133,15 @@ fn older(
     last: &mut dyn Store,
     named: InUse,
     differing: &[String],
-    there: &HashMap<String, Digest>,
+    there: &HashMap<String, Content>,
 ) -> Result<Vec<String>, StoreError> {
     let mut older = Vec::new();
     for ids in differing.chunks(AT_ONCE) {
         let known = last.ledger()?.bases(named.side(), ids)?;
         for id in ids {
-            let Some(value) = there.get(id) else { continue };
-            let is_base = known.get(id).is_some_and(|known| known.content.value == *value);
-            if is_base || last.ledger()?.was_earlier(id, *value)? {
+            let Some(content) = there.get(id) else { continue };
+            let is_base = known.get(id).is_some_and(|known| known.content.is_same(content));
+            if is_base || last.ledger()?.was_earlier(id, content.value)? {
                 older.push(id.clone());
             }
         }

@@ -79,11 +79,11 @@ enum After {
 fn base_after(there: Option<Content>, before: Option<Content>, entries: &[Entry]) -> After {
     match (there, entries.last()) {
         (_, None) => After::Stays,
-        (Some(there), _) if before.is_some_and(|before| before.value == there.value) => After::Stays,
+        (Some(there), _) if before.is_some_and(|before| before.is_same(&there)) => After::Stays,
         (None, Some(Entry::TakeOut)) => After::IsNone,
         (Some(there), _) => {
             let written = |entry: &Entry| match entry {
-                Entry::Write(content, _) if content.value == there.value => Some(*content),
+                Entry::Write(content, _) if content.is_same(&there) => Some(*content),
                 _ => None,
             };
             let newest = entries.iter().rev().find_map(|entry| match entry {
