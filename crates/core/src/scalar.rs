@@ -51,11 +51,13 @@ fn is_finite(text: &str) -> bool {
 }
 
 /// Why a plain scalar has no value that every store keeps, if it has none.
+#[inline]
 pub fn flaw(text: &str) -> Option<String> {
     // Most scalars begin with a letter.
-    if !matches!(text.as_bytes().first(), Some(b'0'..=b'9' | b'-' | b'+' | b'.')) {
-        return None;
-    }
+    if matches!(text.as_bytes().first(), Some(b'0'..=b'9' | b'-' | b'+' | b'.')) { number_flaw(text) } else { None }
+}
+
+fn number_flaw(text: &str) -> Option<String> {
     match meaning(text) {
         Meaning::NotFinite => Some(format!("{text} is a number that JSON does not have; quote it, or write another")),
         Meaning::TooLarge => Some("the number is larger than every store keeps exactly; quote it".to_owned()),
@@ -64,13 +66,17 @@ pub fn flaw(text: &str) -> Option<String> {
 }
 
 /// Why a plain scalar cannot be a key, if it cannot: a key is a text.
+#[inline]
 pub fn key_flaw(key: &str) -> Option<String> {
-    let begins_as_text = key.as_bytes().first().is_some_and(|first| {
-        first.is_ascii_alphabetic() && !matches!(first.to_ascii_lowercase(), b'n' | b't' | b'f') || *first == b'_'
-    });
-    if begins_as_text {
-        return None;
-    }
+    // No other letter begins a word that is more than a text.
+    let begins_as_text = key
+        .as_bytes()
+        .first()
+        .is_some_and(|first| first.is_ascii_alphabetic() && !matches!(first.to_ascii_lowercase(), b'n' | b't' | b'f'));
+    if begins_as_text { None } else { odd_key_flaw(key) }
+}
+
+fn odd_key_flaw(key: &str) -> Option<String> {
     if key == "<<" {
         let reason = "a merge key means one thing in YAML 1.1 and another in 1.2; write out what it merges";
         return Some(reason.to_owned());

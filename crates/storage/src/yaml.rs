@@ -291,6 +291,4 @@ fn too_many(position: Position) -> Flaw {
 }
 
 #[cfg(test)]
-mod exhaustion;
-#[cfg(test)]
 mod tests;

@@ -1,3 +1,5 @@
+mod exhaustion;
+
 use super::parse;
 use milescale_core::facts::Facts;
 

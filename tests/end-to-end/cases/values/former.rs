@@ -18,25 +18,28 @@ const KEYS: &str = "levels:\n  1: low\n";
 fn of_before(workspace: &Workspace, engine: &str, run: &dyn Fn(&str) -> String) {
     workspace.write("active/007.yaml", TEXT);
     workspace.write("active/b.yaml", "title: plain\nn: 5\n");
-    workspace.write("active/keys.yaml", "");
     workspace.write("active/keys.yaml", "levels:\n  a: low\n");
     migrate(workspace, &["database", "--engine", engine]);
     workspace.write("active/keys.yaml", KEYS);
-    let (value, bytes) = if engine == "sqlite" { ("randomblob(32)", "x") } else { ("sha256('then')", r"\x") };
-    let literal = |bytes_of: &str| {
-        let digits: String = bytes_of.bytes().map(|byte| format!("{byte:02x}")).collect();
-        if bytes == "x" { format!("x'{digits}'") } else { format!("'\\x{digits}'") }
+    let (other_value, bytes) = match engine {
+        "sqlite" => ("randomblob(32)", "x'"),
+        _ => ("sha256('read otherwise')", "'\\x"),
     };
-    run(&format!("UPDATE milestones SET data = '{}' WHERE id = '007'", FORMER.replace("\\n", "\\n")));
-    run("UPDATE milestones SET data = '{\"levels\":{\"1\":\"low\"}}' WHERE id = 'keys'");
-    run(&format!("UPDATE milescale_texts SET text = {} WHERE id = 'keys'", literal(KEYS)));
-    run("UPDATE milescale_texts SET data_digest = ''");
-    run(&format!("UPDATE milescale_base SET value = {value} WHERE id <> 'b'"));
-    let keys = digest(workspace, "active/keys.yaml");
-    let keys = if bytes == "x" { format!("x'{keys}'") } else { format!("'\\x{keys}'") };
-    run(&format!("UPDATE milescale_base SET text = {keys} WHERE id = 'keys'"));
+    let keys: String = KEYS.bytes().map(|byte| format!("{byte:02x}")).collect();
+    let digest = digest(workspace, "active/keys.yaml");
+    for sql in [
+        &format!("UPDATE milestones SET data = '{FORMER}' WHERE id = '007'"),
+        r#"UPDATE milestones SET data = '{"levels":{"1":"low"}}' WHERE id = 'keys'"#,
+        "UPDATE milescale_texts SET data_digest = ''",
+        &format!("UPDATE milescale_texts SET text = {bytes}{keys}' WHERE id = 'keys'"),
+        &format!("UPDATE milescale_base SET text = {bytes}{digest}' WHERE id = 'keys'"),
+        &format!("UPDATE milescale_base SET value = {other_value} WHERE id <> 'b'"),
+    ] {
+        run(sql);
+    }
 }
 
+/// SHA-256 of a file.
 fn digest(workspace: &Workspace, path: &str) -> String {
     let output = std::process::Command::new("sha256sum").arg(workspace.path(path)).output().unwrap();
     String::from_utf8(output.stdout).unwrap().split(' ').next().unwrap().to_owned()

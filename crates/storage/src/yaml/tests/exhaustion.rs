@@ -3,7 +3,7 @@
 //! `PyYAML`.
 //!
 //! A run takes a part of the longer ones, another one for each commit. All of them:
-//! `MILESCALE_CASES=3000000 cargo test --release -p milescale-storage --lib yaml::exhaustion`.
+//! `MILESCALE_CASES=3000000 cargo test --release -p milescale-storage --lib yaml::tests::exhaustion`.
 
 use std::collections::BTreeSet;
 use std::process::Command;
@@ -12,7 +12,7 @@ use milescale_core::gathered::Gathered;
 use milescale_core::scalar::{Meaning, meaning};
 use milescale_core::value::{Number, Value};
 
-use super::{build, gather, plain, write};
+use crate::yaml::{build, gather, plain, write};
 
 /// The characters that matter, forty of them.
 const LETTERS: &str = "01379+-._:~# xXbtruefalsynoiTRUEFALSYNOI";
