@@ -234,7 +234,10 @@ mod tests {
         let there = |content| Held::Content { content, earlier: false };
         assert_eq!(judge(there(anew), Some(anew), base), Verdict::Nothing);
         assert_eq!(judge(there(anew), Some(plain(2)), base), Verdict::Nothing);
-        assert_eq!(judge(Held::Archived { content: anew, usable: true, earlier: false }, Some(anew), base), Verdict::Archive);
+        assert_eq!(
+            judge(Held::Archived { content: anew, usable: true, earlier: false }, Some(anew), base),
+            Verdict::Archive
+        );
         assert_eq!(judge(there(plain(2)), Some(anew), base), Verdict::Import);
         assert_eq!(judge(there(read_otherwise(1, 5)), Some(anew), base), Verdict::Import, "a comment");
         assert_eq!(judge(Held::Unusable(anew), Some(anew), base), Verdict::Nothing);
