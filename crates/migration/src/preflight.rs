@@ -205,7 +205,7 @@ fn archived_ones(
             Ok(None) => {
                 let Some(lies) = target.archived(&named)? else { continue };
                 let Some(row) = there(source.get(&named))? else { continue };
-                if row.value.as_ref().is_ok_and(|value| !lies.is_same_milestone(value)) {
+                if row.value.as_ref().is_ok_and(|value| !lies.is_same_milestone(&row.text, value)) {
                     differing.push(id.clone());
                 }
             }

@@ -195,7 +195,9 @@ impl Archive {
     ) -> Result<Digest, StoreError> {
         let digest = as_seen(there, seen)?;
         let Some(archived) = self.files.archived(id)? else { return Ok(digest) };
-        if store.archives_by_status() && there.value.as_ref().is_ok_and(|value| archived.is_same_milestone(value)) {
+        if store.archives_by_status()
+            && there.value.as_ref().is_ok_and(|value| archived.is_same_milestone(&there.text, value))
+        {
             // Left over by an attempt that ended between the row and the file.
             self.files.take_out_archived(id, archived.digest(), now)?;
             return Ok(digest);
@@ -210,7 +212,7 @@ impl Archive {
     /// Takes the file of a milestone that is a row again out of the archive.
     fn leave(&mut self, id: &Id, draft: &Draft, now: Timestamp) -> Result<(), StoreError> {
         match self.files.archived(id)? {
-            Some(archived) if archived.is_same_milestone(&draft.value) => {
+            Some(archived) if archived.is_same_milestone(&draft.text, &draft.value) => {
                 self.files.take_out_archived(id, archived.digest(), now)
             }
             _ => Ok(()),

@@ -45,9 +45,9 @@ impl Milestone {
         self.columns.status.as_deref() == Some(ARCHIVED)
     }
 
-    /// Whether a document of the same id is this milestone, archived or not.
-    pub fn is_same_milestone(&self, other: &Value) -> bool {
-        self.value.as_ref().is_ok_and(|value| is_same_milestone(value, other))
+    /// Whether a document of the same id is this milestone, archived or not. Equal texts are, whatever was read of them.
+    pub fn is_same_milestone(&self, text: &[u8], other: &Value) -> bool {
+        self.text == text || self.value.as_ref().is_ok_and(|value| is_same_milestone(value, other))
     }
 }
 

@@ -103,7 +103,7 @@ impl Archived {
         let Ok(Some(archived)) = self.0.archived(&id) else { return false };
         match last.map(|last| last.get(&id)) {
             None => true,
-            Some(Ok(left)) => left.value.as_ref().is_ok_and(|value| archived.is_same_milestone(value)),
+            Some(Ok(left)) => left.value.as_ref().is_ok_and(|value| archived.is_same_milestone(&left.text, value)),
             Some(Err(error)) => error.problem == Problem::NotThere,
         }
     }

@@ -49,7 +49,7 @@ impl Pair<'_> {
             }
             // Its content is the base: it is kept already, and named.
             (Some(_), None) if self.was_brought(&draft.id, draft.content())? => return Ok(Judged::Is(Leveled::Same)),
-            (Some(there), brought) if !there.is_same_milestone(&draft.value) => {
+            (Some(there), brought) if !there.is_same_milestone(&draft.text, &draft.value) => {
                 Due::Keep(Box::new(Beside { draft: *draft, place, there, brought }))
             }
             (Some(_), Some(active)) => Due::TakeOut(draft.id, active),
@@ -66,7 +66,7 @@ impl Pair<'_> {
     /// Whether this move has brought a content.
     pub(super) fn was_brought(&mut self, id: &Id, found: Content) -> Result<bool, StoreError> {
         let known = self.target.ledger()?.bases(self.from, &[id.to_string()])?.remove(id.as_str());
-        Ok(known.is_some_and(|known| known.content.value == found.value))
+        Ok(known.is_some_and(|known| known.content.is_same(&found)))
     }
 
     /// Writes an archived milestone where it stands, and moves it to the archive from there.

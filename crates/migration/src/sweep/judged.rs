@@ -108,7 +108,7 @@ impl Judged {
         let is_archived = |old: &&Milestone| {
             !self.in_place
                 && old.is_archived()
-                && old.value.as_ref().is_ok_and(|value| current.is_same_milestone(value))
+                && old.value.as_ref().is_ok_and(|value| current.is_same_milestone(&old.text, value))
         };
         Some(old.filter(is_archived).unwrap_or(current).content())
     }
