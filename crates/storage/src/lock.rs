@@ -3,9 +3,13 @@
 
 use std::fs::{File, OpenOptions, TryLockError};
 use std::io::{self, Read, Write};
-use std::os::unix::fs::MetadataExt;
+use std::os::unix::fs::{MetadataExt, OpenOptionsExt, fchown};
 use std::path::Path;
 use std::time::{Duration, Instant};
+
+use rustix::fs::{Access, AtFlags, CWD};
+
+use crate::read::{Symlinks, open_regular};
 
 /// The lock, held until this is dropped.
 #[derive(Debug)]
@@ -37,13 +41,7 @@ pub enum Attempt {
 /// The file that is held is open for reading only, so that the file system can be made read-only meanwhile, and so that
 /// a lock that is there already can be taken on one that is.
 pub fn try_take(path: &Path) -> io::Result<Attempt> {
-    let file = match File::open(path) {
-        Err(error) if error.kind() == io::ErrorKind::NotFound => {
-            OpenOptions::new().write(true).create(true).truncate(false).open(path)?;
-            File::open(path)?
-        }
-        other => other?,
-    };
+    let file = open(path)?;
     match file.try_lock() {
         Ok(()) => {
             // The id is for people: without it the lock is as good.
@@ -68,8 +66,11 @@ pub enum Share {
 
 /// Takes the lock, waiting for at most so long; `None` when another process has it all that time. The file is made where
 /// it is missing; its folder must be there.
+///
+/// # Errors
+/// When the lock's file cannot be opened or made, or this process may not write beside it. That is never "busy".
 pub fn wait_for(path: &Path, share: Share, patience: Duration) -> io::Result<Option<Held>> {
-    let file = OpenOptions::new().read(true).write(true).create(true).truncate(false).open(path)?;
+    let file = open(path)?;
     let end = Instant::now() + patience;
     loop {
         let tried = match share {
@@ -83,6 +84,74 @@ pub fn wait_for(path: &Path, share: Share, patience: Duration) -> io::Result<Opt
             Err(TryLockError::WouldBlock) => std::thread::sleep(Duration::from_millis(1)),
         }
     }
+}
+
+/// Why this process could not take a lock whose file is there; `None` where it could, or there is no file.
+///
+/// # Errors
+/// Never: the reason is the answer.
+pub fn unusable(path: &Path) -> Option<io::Error> {
+    path.symlink_metadata().ok()?;
+    may_write_beside(path).ok()?;
+    existing(path).err()
+}
+
+/// Opens a lock's file for reading, which suffices for a lock: several accounts may share a workspace. A missing one is
+/// made, for whoever may read its folder.
+fn open(path: &Path) -> io::Result<File> {
+    may_write_beside(path)?;
+    match existing(path) {
+        Err(error) if error.kind() == io::ErrorKind::NotFound => {
+            make(path)?;
+            existing(path)
+        }
+        other => other,
+    }
+}
+
+fn existing(path: &Path) -> io::Result<File> {
+    match open_regular(path, Symlinks::Refuse) {
+        Err(error) if error.kind() == io::ErrorKind::PermissionDenied => {
+            let remedy = "its owner has to let you read it (`chmod a+r`), or remove it while no milescale runs";
+            Err(io::Error::new(error.kind(), format!("{error}; {remedy}")))
+        }
+        other => other.map(|(file, _)| file),
+    }
+}
+
+/// Makes a lock's file as the owner of its folder would: a command that root has run once keeps nobody out.
+fn make(path: &Path) -> io::Result<()> {
+    let made = OpenOptions::new().write(true).create_new(true).mode(0o644).open(path);
+    let file = match made {
+        // Another process was quicker.
+        Err(error) if error.kind() == io::ErrorKind::AlreadyExists => return Ok(()),
+        other => other?,
+    };
+    let (ours, folder) = (file.metadata()?, folder_of(path).metadata()?);
+    if (ours.uid(), ours.gid()) != (folder.uid(), folder.gid()) {
+        // Only root may give files away; without that right the file is for those who may read it.
+        let _ = fchown(&file, Some(folder.uid()), Some(folder.gid()));
+    }
+    Ok(())
+}
+
+/// Who may not write keeps nobody out who may. A disk that is read-only for everybody is another matter.
+fn may_write_beside(path: &Path) -> io::Result<()> {
+    let folder = folder_of(path);
+    match rustix::fs::accessat(CWD, folder, Access::WRITE_OK | Access::EXEC_OK, AtFlags::EACCESS) {
+        Err(rustix::io::Errno::ACCESS) => {
+            let message = format!(
+                "you may not write in {}; run it as the owner of that folder, or have yourself given the right",
+                folder.display()
+            );
+            Err(io::Error::new(io::ErrorKind::PermissionDenied, message))
+        }
+        _ => Ok(()),
+    }
+}
+
+fn folder_of(path: &Path) -> &Path {
+    path.parent().filter(|folder| !folder.as_os_str().is_empty()).unwrap_or(Path::new("."))
 }
 
 /// Whether a process holds the lock: its id, or `Some(None)` where that cannot be read. `None`: nobody, or no lock file.

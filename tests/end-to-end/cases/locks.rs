@@ -1,1 +1,116 @@
 //! Locks that cannot be had, and waits that end.
+
+use std::io::Write;
+use std::os::unix::fs::{PermissionsExt, chown};
+use std::process::{Command, Stdio};
+use std::{fs, io};
+
+use milescale_testkit::{Workspace, until};
+
+/// An account that is not root.
+const SOMEBODY: u32 = 65_533;
+
+/// Somebody's workspace, with commands that run as its owner.
+fn somebodys() -> Workspace {
+    let mut workspace = Workspace::empty(crate::BINARY);
+    chown(workspace.root(), Some(SOMEBODY), Some(SOMEBODY)).unwrap();
+    let wrapper = ["setpriv", "--reuid", "65533", "--regid", "65533", "--clear-groups"];
+    workspace.wrapper = wrapper.map(str::to_owned).to_vec();
+    assert_eq!(workspace.run(["init"]).code, 0);
+    workspace
+}
+
+fn as_root(workspace: &Workspace) -> Workspace {
+    Workspace::at(workspace.root(), crate::BINARY)
+}
+
+#[test]
+fn e08_a_lock_that_root_has_made_keeps_nobody_out_needs_root() {
+    let workspace = somebodys();
+    workspace.milestones("m", 3);
+    Command::new("chown").args(["-R", "65533:65533"]).arg(workspace.root()).status().unwrap();
+    let lock = workspace.path(".milescale/migration.lock");
+    fs::write(&lock, "").unwrap();
+    chown(&lock, Some(0), Some(0)).unwrap();
+    fs::set_permissions(&lock, fs::Permissions::from_mode(0o644)).unwrap();
+    let said = workspace.run(["migrate", "database", "--yes"]);
+    assert_eq!(said.code, 0, "{said:?}");
+    // What root makes is as if the owner had made it.
+    fs::remove_file(&lock).unwrap();
+    assert_eq!(as_root(&workspace).run(["check"]).code, 0);
+    assert_eq!(std::os::unix::fs::MetadataExt::uid(&lock.metadata().unwrap()), SOMEBODY);
+}
+
+#[test]
+fn e08_a_lock_that_cannot_be_opened_is_an_error_with_its_path_needs_root() {
+    let workspace = somebodys();
+    let lock = workspace.path(".milescale/migration.lock");
+    fs::write(&lock, "").unwrap();
+    chown(&lock, Some(0), Some(0)).unwrap();
+    fs::set_permissions(&lock, fs::Permissions::from_mode(0o600)).unwrap();
+    let place = ".milestones/.milescale/migration.lock";
+    let said = workspace.run(["migrate", "database", "--yes"]);
+    let is_said = |text: &str| text.contains(place) && text.contains("Permission denied") && text.contains("chmod a+r");
+    assert!(said.code == 1 && is_said(&said.err) && !said.err.contains("under way"), "{said:?}");
+    workspace.run(["check"]);
+    let event = workspace.until_event("source_unavailable", 1);
+    assert!(is_said(&event["details"].to_string()), "{event}");
+    assert!(is_said(&workspace.run(["doctor"]).out) && is_said(&workspace.run(["status"]).out));
+    fs::set_permissions(&lock, fs::Permissions::from_mode(0o644)).unwrap();
+    workspace.run(["check"]);
+    workspace.until_event("source_recovered", 1);
+    assert!(workspace.run(["doctor"]).out.contains("0 wrong"));
+}
+
+#[test]
+fn e10_input_is_read_before_any_lock() {
+    let workspace = crate::workspace();
+    workspace.milestones("m", 3);
+    let mut put = workspace.command(["milestone", "put", "slow"]);
+    let mut put = put.stdin(Stdio::piped()).stdout(Stdio::null()).spawn().unwrap();
+    // It waits for its input, which is a pipe that says nothing.
+    until("it reads", || {
+        let waits = fs::read_to_string(format!("/proc/{}/syscall", put.id())).unwrap_or_default();
+        waits.starts_with("0 0x0").then_some(())
+    });
+    let said = workspace.run(["migrate", "database", "--yes"]);
+    assert_eq!(said.code, 0, "{said:?}");
+    let mut input = put.stdin.take().unwrap();
+    input.write_all(b"title: slow\n").unwrap();
+    drop(input);
+    assert!(put.wait().unwrap().success());
+    let show = workspace.run(["milestone", "show", "slow"]);
+    assert_eq!(show.out, "title: slow\n", "in the store that is in use by then");
+    assert!(workspace.run(["migrate", "file", "--yes"]).code == 0 && workspace.path("active/slow.yaml").exists());
+}
+
+#[test]
+fn e11_who_may_not_write_takes_no_lock_needs_root() {
+    let workspace = crate::workspace();
+    workspace.milestones("m", 3);
+    fs::set_permissions(workspace.root(), fs::Permissions::from_mode(0o755)).unwrap();
+    let mut nobody = as_root(&workspace);
+    nobody.wrapper = ["setpriv", "--reuid", "65534", "--regid", "65534", "--clear-groups"].map(str::to_owned).to_vec();
+    let (code, log) = nobody.daemon_at_once(["--interval", "600"]).ended();
+    assert!(code == 1 && log.contains("may not write"), "{log}");
+    let said = nobody.run(["check"]);
+    assert!(said.code == 1 && said.err.contains("may not write"), "{said:?}");
+    // Nor does it for the milestones that it reads.
+    let said = nobody.run(["milestone", "list"]);
+    assert!(said.code == 0 && said.out.contains("m-1"), "{said:?}");
+    let put = nobody.run(["milestone", "archive", "m-1"]);
+    assert!(put.code == 1 && put.err.contains("may not write"), "{put:?}");
+    let daemon = workspace.daemon(["--interval", "600"]);
+    assert_eq!(daemon.stop().0, 0, "root's daemon is not kept away");
+}
+
+#[test]
+fn e08_a_fifo_as_a_lock_is_refused() -> io::Result<()> {
+    let workspace = crate::workspace();
+    let lock = workspace.path(".milescale/migration.lock");
+    let _ = fs::remove_file(&lock);
+    assert!(Command::new("mkfifo").arg(&lock).status()?.success());
+    let said = workspace.run(["migrate", "hybrid", "--yes"]);
+    assert!(said.code == 1 && said.err.contains("a FIFO"), "{said:?}");
+    Ok(())
+}
