@@ -74,6 +74,11 @@ pub(crate) fn run(context: &Context, command: &MilestoneCommand) -> Result<ExitC
         MilestoneCommand::Unarchive(options) => Some(&options.id),
         _ => None,
     };
+    // Before any lock: what comes through a pipe may take its time.
+    let draft = match command {
+        MilestoneCommand::Put(options) => Some(put::draft(options)),
+        _ => None,
+    };
     // Until it is written, no switch makes another store the one in use.
     let _turn = writes.map(|_| switch::share(&workspace, PATIENCE)).transpose()?;
     let access = Access::open(&workspace, Context::environment()).map_err(Failure::Failed)?;
@@ -99,7 +104,10 @@ pub(crate) fn run(context: &Context, command: &MilestoneCommand) -> Result<ExitC
         MilestoneCommand::List(options) => list::list(&mut desk, options),
         MilestoneCommand::Search(options) => list::search(&mut desk, options),
         MilestoneCommand::Show(options) => show::run(&mut desk, options),
-        MilestoneCommand::Put(options) => put::put(&mut desk, options),
+        MilestoneCommand::Put(options) => {
+            let draft = draft.unwrap_or_else(|| put::draft(options));
+            draft.and_then(|draft| put::put(&mut desk, options, &draft))
+        }
         MilestoneCommand::Archive(options) => archive::archive(&mut desk, options),
         MilestoneCommand::Unarchive(options) => archive::unarchive(&mut desk, options),
         MilestoneCommand::Export(options) => export::run(&mut desk, options),

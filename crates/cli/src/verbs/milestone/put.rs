@@ -39,19 +39,23 @@ pub(super) enum Done {
     Unarchived,
 }
 
-pub(super) fn put(desk: &mut Desk, options: &PutOptions) -> Result<(), Failure> {
-    desk.writable()?;
+/// Reads what is to be written.
+pub(super) fn draft(options: &PutOptions) -> Result<Draft, Failure> {
     let (name, text) = input(options.file.as_deref())?;
-    let text = as_yaml(text).map_err(|flaw| Failure::Failed(format!("{name}: {flaw}; nothing was written")))?;
-    let draft = Draft::new(options.id.clone(), text, Context::now())
-        .map_err(|flaw| Failure::Failed(format!("{name}: {flaw}; nothing was written")))?;
+    let bad = |flaw| Failure::Failed(format!("{name}: {flaw}; nothing was written"));
+    let text = as_yaml(text).map_err(bad)?;
+    Draft::new(options.id.clone(), text, Context::now()).map_err(bad)
+}
+
+pub(super) fn put(desk: &mut Desk, options: &PutOptions, draft: &Draft) -> Result<(), Failure> {
+    desk.writable()?;
     let _lock = lock(desk, &options.id)?;
     let (store, archive) = desk.writable_with_archive()?;
     if let Found::Row(there) | Found::File(there) = archive.find(store, &options.id)? {
         return Err(not_written(&only_archived(&options.id, &there)));
     }
     let seen = options.if_match.map_or(Seen::Nothing, Seen::Text);
-    store.put(&draft, seen).map_err(|error| not_written(&error))?;
+    store.put(draft, seen).map_err(|error| not_written(&error))?;
     say(&options.id, Digest::of(&draft.text), Done::Written, options.output.json);
     Ok(())
 }
