@@ -2,10 +2,12 @@
 //!
 //! Each is two files in `.milescale/conflicts/`: the content, `YYYYMMDDTHHMMSSZ-DIGEST-SIDE-0.ID.yaml`, and what is known of
 //! it under the same name with `.json` behind it. A content that a program wrote into a replaced file has only the first.
+//! An id that is long, or cannot be a file's name, stands in the name as `row-DIGEST`.
 
+use std::collections::HashMap;
 use std::fs;
 use std::io;
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 
 use jiff::Timestamp;
 use milescale_core::base::Side;
@@ -21,6 +23,12 @@ use crate::yaml;
 
 /// Hexadecimal digits of the digest in a name.
 const DIGITS: usize = 16;
+
+/// How a name begins, as names of displaced contents do: the second in which it was kept.
+const STAMP: &str = "%Y%m%dT%H%M%SZ";
+
+/// The longest id that stands in a name, in bytes: with what else stands there it has to be a file's name everywhere.
+const LONGEST_ID: usize = 160;
 
 /// What is known of a conflict.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
@@ -44,26 +52,69 @@ pub struct Conflict {
     pub backup: Option<String>,
 }
 
-/// Keeps a content durably. The path under which it is kept, and whether it was not kept before.
-pub fn keep(workspace: &Workspace, conflict: &Conflict, text: &[u8], now: Timestamp) -> io::Result<(PathBuf, bool)> {
-    let folder = workspace.conflicts();
-    durable::create_folder(&folder)?;
-    let digest = Digest::of(text).to_string();
-    let digits = &digest[..DIGITS];
-    if let Some(there) = list(workspace)?.into_iter().find(|it| it.id == conflict.id && it.name.contains(digits)) {
-        return Ok((folder.join(there.name), false));
+/// What keeps contents. It reads the names of those that are kept once, so that keeping many costs what each costs.
+#[derive(Debug)]
+pub struct Keeper {
+    folder: PathBuf,
+    /// By digits of the content's digest, and by what stands for the id.
+    names: HashMap<(String, String), String>,
+}
+
+impl Keeper {
+    /// Reads what is kept by now. To be used while nobody else keeps anything.
+    pub fn open(workspace: &Workspace) -> io::Result<Self> {
+        let folder = workspace.conflicts();
+        durable::create_folder(&folder)?;
+        let names = names(workspace)?;
+        let names = names.into_iter().filter_map(|name| Some((key_of(&name)?, name))).collect();
+        Ok(Self { folder, names })
     }
-    let side = conflict.side.map_or("file", Side::as_str);
-    // An id of a database need not be a file's name.
-    let id = if conflict.id.parse::<Id>().is_ok() { conflict.id.as_str() } else { "row" };
-    let stamp = now.strftime("%Y%m%dT%H%M%SZ");
-    let name = format!("{stamp}-{digits}-{side}-0.{id}.yaml");
-    let path = folder.join(&name);
-    // The content last: a conflict without one would name nothing.
-    let known = serde_json::to_vec_pretty(conflict)?;
-    durable::replace(&about(&path), &known)?;
-    let is_new = durable::create(&path, text)?;
-    Ok((path, is_new))
+
+    /// Keeps a content durably. The path under which it is kept, and whether it was not kept before.
+    pub fn keep(&mut self, conflict: &Conflict, text: &[u8], now: Timestamp) -> io::Result<(PathBuf, bool)> {
+        let key = (digits(text), in_name(&conflict.id));
+        if let Some(there) = self.names.get(&key).map(|name| self.folder.join(name)).filter(|path| path.exists()) {
+            return Ok((there, false));
+        }
+        let side = conflict.side.map_or("file", Side::as_str);
+        let name = format!("{}-{}-{side}-0.{}.yaml", now.strftime(STAMP), key.0, key.1);
+        let path = self.folder.join(&name);
+        // The content last: a conflict without one would name nothing.
+        let known = serde_json::to_vec_pretty(conflict)?;
+        durable::replace(&about(&path), &known)?;
+        let is_new = durable::create(&path, text)?;
+        self.names.insert(key, name);
+        Ok((path, is_new))
+    }
+}
+
+/// Keeps one content durably, as [`Keeper::keep`] does.
+pub fn keep(workspace: &Workspace, conflict: &Conflict, text: &[u8], now: Timestamp) -> io::Result<(PathBuf, bool)> {
+    Keeper::open(workspace)?.keep(conflict, text, now)
+}
+
+/// The digits of a content's digest that stand in a name.
+fn digits(text: &[u8]) -> String {
+    let mut digest = Digest::of(text).to_string();
+    digest.truncate(DIGITS);
+    digest
+}
+
+/// What stands for an id in a name.
+fn in_name(id: &str) -> String {
+    if id.len() <= LONGEST_ID && id.parse::<Id>().is_ok() {
+        id.to_owned()
+    } else {
+        format!("row-{}", digits(id.as_bytes()))
+    }
+}
+
+/// What a name of a conflict says of its content and id.
+fn key_of(name: &str) -> Option<(String, String)> {
+    let (head, id) = name.strip_suffix(".yaml")?.split_once('.')?;
+    let (_, rest) = head.split_once('-')?;
+    let (digits, _) = rest.split_once('-')?;
+    Some((digits.to_owned(), id.to_owned()))
 }
 
 /// How many conflicts there are. Reads none of them.
@@ -105,15 +156,31 @@ pub fn text(workspace: &Workspace, name: &str) -> io::Result<Vec<u8>> {
     read_regular(&workspace.conflicts().join(name), Symlinks::Refuse, yaml::SIZE_LIMIT).map(|(text, _)| text)
 }
 
-/// A person has dealt with it: the content is kept for a while among what was displaced.
-pub fn settle(workspace: &Workspace, name: &str) -> io::Result<()> {
+/// Takes a conflict that a person has dealt with off the list. Its content is kept among what was displaced, for as long as
+/// if it had been replaced now.
+pub fn settle(workspace: &Workspace, name: &str, now: Timestamp) -> io::Result<()> {
     durable::create_folder(&workspace.displaced())?;
     let path = workspace.conflicts().join(name);
-    durable::rename_new(&path, &workspace.displaced().join(name))?;
+    // The days count from now, and its digest is that of what is kept.
+    let (text, _) = read_regular(&path, Symlinks::Refuse, yaml::SIZE_LIMIT)?;
+    let id = key_of(name).map_or_else(|| in_name(name), |(_, id)| id);
+    let kept = (0..).map(|number| {
+        let name = format!("{}-{}-resolved-{number}.{id}.yaml", now.strftime(STAMP), digits(&text));
+        workspace.displaced().join(name)
+    });
+    for kept in kept {
+        match durable::rename_new(&path, &kept) {
+            Err(error) if error.kind() == io::ErrorKind::AlreadyExists => {}
+            other => {
+                other?;
+                break;
+            }
+        }
+    }
     durable::remove(&about(&path))
 }
 
-fn about(path: &std::path::Path) -> PathBuf {
+fn about(path: &Path) -> PathBuf {
     path.with_extension("yaml.json")
 }
 

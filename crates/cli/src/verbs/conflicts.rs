@@ -66,7 +66,7 @@ fn resolve(workspace: &Workspace, options: &ResolveOptions) -> Result<ExitCode, 
     if options.take_kept {
         take(workspace, &conflict)?;
     }
-    conflicts::settle(workspace, name).map_err(|error| failed(name, &error))?;
+    conflicts::settle(workspace, name, Context::now()).map_err(|error| failed(name, &error))?;
     let what = if options.take_kept { "what was kept is current now" } else { "what is current stays" };
     if options.output.json {
         terminal::json(&json!({ "name": name, "id": conflict.id, "taken": options.take_kept }));
