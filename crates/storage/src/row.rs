@@ -19,9 +19,6 @@ use crate::yaml;
 
 pub(crate) use kept::{MARK_OF_ANY, mark};
 
-/// How long a content that milescale replaced is kept in a database, in seconds.
-pub(crate) const KEPT_FOR_SECONDS: i64 = 30 * 24 * 3600;
-
 /// A row as it was read.
 #[derive(Debug, Default)]
 pub(crate) struct Row {

@@ -345,6 +345,13 @@ pub trait Store: fmt::Debug + Send {
     /// Everything that is wrong with what is kept here, in words. Reads all of it.
     fn check(&mut self) -> Result<Vec<String>, StoreError>;
 
+    /// Removes what it keeps beside the milestones of contents that were replaced, where that was kept for long enough:
+    /// `is_over` is asked with what each is known by and the time in its record.
+    fn purge_kept(&mut self, is_over: &mut dyn FnMut(&str, Timestamp) -> bool) -> Result<(), StoreError> {
+        let _ = is_over;
+        Ok(())
+    }
+
     /// Keeps what makes the next start quick, where there is such a thing. Nothing of it is needed: it may be missing,
     /// damaged or of another time.
     fn keep_facts(&mut self, occasion: Occasion) -> Result<(), StoreError> {

@@ -1,6 +1,6 @@
 //! The statements on the table of documents. All are unnamed and typed: one way there and back each, nothing left behind.
 
-use jiff::{SignedDuration, Timestamp};
+use jiff::Timestamp;
 use milescale_core::timestamp;
 use tokio_postgres::types::{ToSql, Type};
 use tokio_postgres::{Client, Error};
@@ -8,7 +8,7 @@ use tokio_postgres::{Client, Error};
 use super::connection::Failed;
 use super::schema::{self, ACTIVE, FLAWED, KIRO, REQUIRES};
 use crate::error::{Problem, StoreError};
-use crate::row::{KEPT_FOR_SECONDS, Row, mark};
+use crate::row::{Row, mark};
 use crate::store::{Draft, Milestone};
 
 /// The table, as it was found.
@@ -237,7 +237,7 @@ impl Table {
         Ok(true)
     }
 
-    /// Keeps a content that is replaced, and drops a few that were kept long enough.
+    /// Keeps a content that is replaced.
     async fn keep(&self, client: &Client, before: &Milestone, now: Timestamp) -> Result<(), Error> {
         let insert = format!(
             "INSERT INTO {}milescale_displaced (id, at, text) VALUES ($1, $2::text::timestamp, $3)",
@@ -245,13 +245,7 @@ impl Table {
         );
         let (id, at) = (before.id.as_str(), timestamp::to_text(now));
         client.execute_typed(&insert, &[(&id, Type::TEXT), (&at, Type::TEXT), (&before.text, Type::BYTEA)]).await?;
-        let oldest = now.checked_sub(SignedDuration::from_secs(KEPT_FOR_SECONDS)).unwrap_or(Timestamp::MIN);
-        let delete = format!(
-            "DELETE FROM {0}milescale_displaced WHERE number IN \
-             (SELECT number FROM {0}milescale_displaced ORDER BY number LIMIT 5) AND at < $1::text::timestamp",
-            self.prefix
-        );
-        client.execute_typed(&delete, &[(&timestamp::to_text(oldest), Type::TEXT)]).await.map(drop)
+        Ok(())
     }
 
     /// Removes a row, and keeps what it was.

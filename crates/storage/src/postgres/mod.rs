@@ -3,6 +3,7 @@
 mod bulk;
 mod changes;
 mod connection;
+mod displaced;
 mod documents;
 mod ledger;
 mod listing;
@@ -334,6 +335,10 @@ impl Store for PostgresStore {
 
     fn refuse_writes(&mut self, message: Option<&str>) -> Result<(), StoreError> {
         self.refuse(message)
+    }
+
+    fn purge_kept(&mut self, is_over: &mut dyn FnMut(&str, Timestamp) -> bool) -> Result<(), StoreError> {
+        self.purge(is_over)
     }
 
     fn check(&mut self) -> Result<Vec<String>, StoreError> {

@@ -252,6 +252,10 @@ impl Store for SqliteStore {
         self.sqlite.write(async |connection| Ok(refuse(connection, message).await?))
     }
 
+    fn purge_kept(&mut self, is_over: &mut dyn FnMut(&str, Timestamp) -> bool) -> Result<(), StoreError> {
+        self.purge(is_over)
+    }
+
     fn check(&mut self) -> Result<Vec<String>, StoreError> {
         self.remembered = None;
         self.survey(&Extent::Everything, SystemTime::UNIX_EPOCH)?;

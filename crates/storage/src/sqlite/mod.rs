@@ -5,6 +5,7 @@
 //! makes the file), with `synchronous=EXTRA`: the one setting with which no acknowledged commit was lost by a power cut.
 
 mod changes;
+mod displaced;
 mod documents;
 mod facts;
 mod ledger;

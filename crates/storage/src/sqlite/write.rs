@@ -1,12 +1,12 @@
 //! Writing documents into SQLite, within a transaction that the caller holds.
 
-use jiff::{SignedDuration, Timestamp};
+use jiff::Timestamp;
 use milescale_core::base::Side;
 use milescale_core::timestamp;
 use sqlx::{QueryBuilder, Sqlite, SqliteConnection};
 
 use super::{WriteError, ledger};
-use crate::row::{KEPT_FOR_SECONDS, mark};
+use crate::row::mark;
 use crate::store::{Draft, Milestone, Packed};
 
 /// Rows in one statement of a bulk load.
@@ -33,7 +33,6 @@ pub(super) async fn put_row(
             .bind(&before.text)
             .execute(&mut *connection)
             .await?;
-        tidy(connection, draft.now).await?;
     } else {
         let created = draft.columns.created_at.as_deref().unwrap_or(&updated);
         sqlx::query("INSERT INTO milestones (id, data, created_at, updated_at) VALUES (?, ?, ?, ?)")
@@ -53,19 +52,6 @@ pub(super) async fn put_row(
     Ok(())
 }
 
-/// Removes a few contents that were kept long enough; never more than a few, so that a write stays short.
-async fn tidy(connection: &mut SqliteConnection, now: Timestamp) -> Result<(), WriteError> {
-    let oldest = now.checked_sub(SignedDuration::from_secs(KEPT_FOR_SECONDS)).unwrap_or(Timestamp::MIN);
-    sqlx::query(
-        "DELETE FROM milescale_displaced WHERE number IN (SELECT number FROM milescale_displaced ORDER BY number LIMIT 5)
-         AND at < ?",
-    )
-    .bind(timestamp::to_text(oldest))
-    .execute(&mut *connection)
-    .await?;
-    Ok(())
-}
-
 /// Removes a row, and keeps what it was.
 pub(super) async fn remove_row(
     connection: &mut SqliteConnection,
@@ -78,8 +64,7 @@ pub(super) async fn remove_row(
         .bind(&before.text)
         .execute(&mut *connection)
         .await?;
-    delete_row(connection, &before.id).await?;
-    tidy(connection, now).await
+    Ok(delete_row(connection, &before.id).await?)
 }
 
 /// Removes a row with its text.
