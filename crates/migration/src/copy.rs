@@ -165,19 +165,18 @@ pub(crate) fn settle(
 }
 
 fn settle_each(pair: &mut Pair<'_>, context: &mut Context<'_>, open: &mut BTreeSet<String>) -> Result<u64, Error> {
-    let (mut left, mut written) = (BTreeSet::new(), 0);
-    let ids: Vec<String> = std::mem::take(open).into_iter().collect();
+    let mut written = 0;
+    // Each stays in the set until it is level: the source tells only once that it has changed.
+    let ids: Vec<String> = open.iter().cloned().collect();
     for ids in ids.chunks(AHEAD) {
         pair.level_some(ids, context, &mut |id, leveled| match leveled {
-            Leveled::Same => {}
-            Leveled::Done => written += 1,
-            Leveled::NotYet(why) => {
-                tracing::debug!(id, why, "not brought over yet");
-                left.insert(id.to_owned());
+            Leveled::NotYet(why) => tracing::debug!(id, why, "not brought over yet"),
+            leveled => {
+                written += u64::from(leveled == Leveled::Done);
+                open.remove(id);
             }
         })?;
     }
-    *open = left;
     Ok(written)
 }
 

@@ -108,7 +108,7 @@ impl Moving<'_, '_> {
         late: &mut BTreeSet<String>,
     ) -> Result<bool, Error> {
         // Of files only milescale's own writers are kept out: what others save now is swept.
-        let mut due = BTreeSet::new();
+        let mut due: BTreeSet<String> = self.dirty()?.into_iter().collect();
         if pair.from != Side::Files {
             // Its writers are held: how many milestones there are must not matter here.
             match pair.source.touched((self.context.clock)())? {
@@ -118,25 +118,24 @@ impl Moving<'_, '_> {
                     return Err(Error::Refused(format!("{}: {why}", pair.source.name())));
                 }
             }
-            due.append(late);
+            due.extend(late.iter().cloned());
         }
-        due.extend(self.dirty()?);
-        let due: Vec<String> = due.into_iter().collect();
-        let mut left = BTreeSet::new();
+        // Each stays among the late ones until it is level, also where a store fails: the source does not tell it again.
+        late.extend(due.iter().cloned());
+        let (due, mut is_level): (Vec<String>, bool) = (due.into_iter().collect(), true);
         for ids in due.chunks(AT_ONCE) {
-            if !left.is_empty() || started.elapsed() > AT_MOST {
-                left.extend(ids.iter().cloned());
-                continue;
+            if !is_level || started.elapsed() > AT_MOST {
+                return Ok(false);
             }
             pair.level_some(ids, self.context, &mut |id, leveled| {
                 if matches!(leveled, Leveled::NotYet(_)) {
-                    left.insert(id.to_owned());
+                    is_level = false;
+                } else {
+                    late.remove(id);
                 }
             })?;
         }
-        let all = left.is_empty();
-        late.append(&mut left);
-        Ok(all)
+        Ok(is_level)
     }
 
     fn dirty(&self) -> Result<Vec<String>, Error> {
