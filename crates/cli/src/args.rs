@@ -90,7 +90,7 @@ pub(crate) enum Command {
     },
     /// Bring over the changes of old stores that wait for a person.
     #[command(
-        after_help = "After a move to a database, more than 5 milestone files that change at once (a pull, a branch) are held.\n\nExample:\n  milescale status && milescale import"
+        after_help = "After a move to a database, more than 5 milestone files that change within 30 s of each other (a pull, a branch) are held. So is what appears in a retired store.\n\nExample:\n  milescale status && milescale import"
     )]
     Import(JsonOptions),
     /// Retire an old store: it refuses writes and is not swept any more; nothing of it is dropped.

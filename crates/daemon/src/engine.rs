@@ -3,10 +3,13 @@
 mod act;
 mod memory;
 mod moving;
+mod teller;
 
 pub use act::command;
+pub use teller::Stop;
 
-use std::time::Duration;
+use std::collections::BTreeMap;
+use std::time::{Duration, Instant};
 
 use jiff::Timestamp;
 use milescale_core::backend::Backend;
@@ -66,6 +69,9 @@ pub struct Engine {
     /// When the last complete cycle ended.
     pub(crate) last_cycle: Option<Timestamp>,
     pub(crate) sweeps: Sweeps,
+    /// Since when old stores cannot be swept, by place.
+    unswept_since: BTreeMap<String, Instant>,
+    stop: Stop,
     /// Cycles since the start, and whether the first ones decide nothing that moves data.
     cycles: u32,
     waits: bool,
@@ -97,6 +103,8 @@ impl Engine {
             observed: None,
             last_cycle: None,
             sweeps: Sweeps::default(),
+            unswept_since: BTreeMap::new(),
+            stop: Stop::default(),
             cycles: 0,
             waits: patience == Patience::Wait,
             has_recovered: false,
@@ -110,6 +118,11 @@ impl Engine {
         engine.say_all(&notes);
         engine.say_bad_config();
         engine
+    }
+
+    /// Ends long work between any two milestones once this asks for it.
+    pub fn stop_when(&mut self, stop: Stop) {
+        self.stop = stop;
     }
 
     /// The workspace.

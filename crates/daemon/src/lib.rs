@@ -19,7 +19,7 @@ mod supervisor;
 mod sweeps;
 
 pub use access::Access;
-pub use engine::{Cycle, Engine, Mode, command};
+pub use engine::{Cycle, Engine, Mode, Stop, command};
 pub use moves::Mover;
 
 pub use run::{Options, RunError, run, take_lock};

@@ -1,7 +1,6 @@
 //! Migrations and what belongs to them, for the commands: each takes the migration's lock, recovers first what a crash has
 //! left, and says what it does in the scale events.
 
-use std::collections::BTreeMap;
 use std::time::{Duration, SystemTime};
 
 use jiff::Timestamp;
@@ -10,15 +9,17 @@ use milescale_core::base::Side;
 use milescale_core::config::{Choice, Config};
 use milescale_core::line::{EventName, ScaleEvent};
 use milescale_migration::{
-    Context, Done, Holding, Plan, Recovered, Restored, Sweeper, Told, Wish, held, migrate, plan, recover, restore,
-    retire, store_of, take_lock,
+    Context, Done, Holding, Memory, Plan, Recovered, Restored, Sweeper, Swept, Told, Wish, migrate, plan, recover,
+    restore, retire, store_of, take_lock,
 };
 use milescale_storage::backup::{self, Metadata};
 use milescale_storage::durable;
 use milescale_storage::jsonl::{self, Rotation};
 use milescale_storage::lock::Held;
 use milescale_storage::marker::{self, Word};
+use milescale_storage::open::Which;
 use milescale_storage::record::Record;
+use milescale_storage::store::Store;
 use milescale_storage::switch::Switch;
 use milescale_storage::workspace::Workspace;
 use serde_json::Value;
@@ -129,7 +130,7 @@ impl Mover {
     }
 
     fn other_than_the_daemons(&self) -> Result<Option<String>, String> {
-        let store = milescale_storage::open::Which::of(self.in_use()?, self.config()).open(&self.workspace, 0);
+        let store = self.open(self.in_use()?);
         Ok(store.ok().and_then(|store| other_than_the_daemons(&self.workspace, &*store)))
     }
 
@@ -230,40 +231,49 @@ impl Mover {
         restore(metadata, into, &mut after.context(stop, &mut tell)).map_err(|error| error.to_string())
     }
 
-    /// Brings over the changes of old stores that wait for a person. How many were, how many are conflicts.
+    /// Brings over the changes of old stores that wait for a person, those of retired stores too. How many were, how many are
+    /// conflicts, and how many cannot be brought over.
     ///
     /// # Errors
     /// When a store cannot be read or written.
-    pub fn import(&self, tell: &mut dyn FnMut(Told)) -> Result<(u64, u64), String> {
+    pub fn import(&self, stop: &dyn Fn() -> bool, tell: &mut dyn FnMut(Told)) -> Result<Swept, String> {
         let (_held, _) = self.begin(false, tell)?;
         let (in_use, record) = (self.in_use()?, self.record()?);
         let mut tell = self.saying(tell);
-        let mut context = self.context(&|| false, &mut tell);
-        let open = |it: InUse| milescale_storage::open::Which::of(it, self.config()).open(&self.workspace, 0);
-        let mut current = open(in_use).map_err(|error| error.to_string())?;
-        let mut waiting = held::load(&self.workspace).map_err(|error| error.to_string())?;
-        let (mut imported, mut conflicts) = (0, 0);
-        for old in record.swept() {
-            let store = open(old.was).map_err(|error| error.to_string())?;
-            let held = waiting.remove(&old.side).unwrap_or_default();
-            let mut sweeper = Sweeper::new(old.clone(), store, in_use, held);
-            let swept = sweeper.until_still(&mut *current, Holding::Nothing, STILL_WITHIN, &mut context);
-            let swept = swept.map_err(|error| error.to_string())?;
-            imported += swept.imported;
-            conflicts += swept.conflicts;
-            held::save(&self.workspace, &waiting).map_err(|error| error.to_string())?;
+        let mut context = self.context(stop, &mut tell);
+        let mut current = self.open(in_use)?;
+        let mut all = Swept::default();
+        for old in &record.old {
+            let swept = self.open(old.was).and_then(|store| {
+                let mut sweeper = Sweeper::new(old.clone(), store, in_use);
+                let swept = sweeper.until_still(&mut *current, Holding::Nothing, STILL_WITHIN, &mut context);
+                swept.map_err(|error| error.to_string())
+            });
+            match swept {
+                Ok(swept) => {
+                    all.imported += swept.imported;
+                    all.conflicts += swept.conflicts;
+                    all.failing += swept.failing;
+                }
+                // One that is retired may be gone for good.
+                Err(error) if old.retired.is_some() => tracing::debug!(error, "a retired store is not looked at"),
+                Err(error) => return Err(error),
+            }
         }
-        Ok((imported, conflicts))
+        Ok(all)
+    }
+
+    fn open(&self, store: InUse) -> Result<Box<dyn Store>, String> {
+        Which::of(store, self.config()).open(&self.workspace, 0).map_err(|error| error.to_string())
     }
 
     /// Retires an old store. How many changes were brought over at the last.
-    pub fn retire(&self, side: Side, tell: &mut dyn FnMut(Told)) -> Result<u64, String> {
+    pub fn retire(&self, side: Side, stop: &dyn Fn() -> bool, tell: &mut dyn FnMut(Told)) -> Result<u64, String> {
         let (_held, _) = self.begin(false, tell)?;
         let in_use = self.in_use()?;
-        let waiting = held::load(&self.workspace).map_err(|error| error.to_string())?;
-        let waiting = waiting.get(&side).map_or(0, BTreeMap::len) as u64;
+        let waiting = Memory::load(&self.workspace)?.held(side);
         let mut tell = self.saying(tell);
-        retire(side, in_use, waiting, &mut self.context(&|| false, &mut tell)).map_err(|error| error.to_string())
+        retire(side, in_use, waiting, &mut self.context(stop, &mut tell)).map_err(|error| error.to_string())
     }
 
     /// Tries again what is stuck, at a person's word.

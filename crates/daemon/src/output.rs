@@ -1,6 +1,7 @@
 //! Writing lines, memory and notification, so that a full or read-only disk is said once and everything goes on.
 
 use std::collections::{BTreeMap, VecDeque};
+use std::fs::File;
 use std::io;
 
 use milescale_core::config::Config;
@@ -52,6 +53,18 @@ impl Output {
             }
             self.waiting.pop_front();
         }
+    }
+
+    /// Waits until every event is on the disk. Whether each is: what was said may be remembered only then.
+    pub(crate) fn sync(&mut self, config: &Config) -> bool {
+        self.retry(config);
+        if !self.waiting.is_empty() {
+            return false;
+        }
+        let synced = File::open(self.workspace.scale_events()).and_then(|file| file.sync_all());
+        let done = synced.is_ok();
+        self.note("logs/scale-events.jsonl", synced);
+        done
     }
 
     /// Writes a metrics entry. Whether it is there.

@@ -19,7 +19,7 @@ use tokio::sync::{Notify, watch};
 use tokio::time::{Instant, sleep, sleep_until, timeout};
 
 use crate::config::Environment;
-use crate::engine::{Engine, Mode};
+use crate::engine::{Engine, Mode, Stop};
 use crate::signals::{self, Received};
 use crate::sources::Patience;
 use crate::supervisor::Supervisor;
@@ -207,11 +207,10 @@ impl Daemon {
 
     fn opened(&self, lock: Held) -> Worker {
         let environment = self.options.environment.clone();
-        Worker {
-            engine: Engine::open(self.workspace.clone(), environment, Mode::Writing, Patience::Wait),
-            eyes: Eyes::new(&self.workspace, Arc::clone(&self.inbox)),
-            lock,
-        }
+        let mut engine = Engine::open(self.workspace.clone(), environment, Mode::Writing, Patience::Wait);
+        let line = Arc::clone(&self.line);
+        engine.stop_when(Stop::new(move || line.is_stopped()));
+        Worker { engine, eyes: Eyes::new(&self.workspace, Arc::clone(&self.inbox)), lock }
     }
 
     /// What the engine has to do now.

@@ -36,6 +36,8 @@ pub(crate) struct State {
     pub(crate) announced: Option<(Backend, Backend)>,
     /// Sources that were said to be unavailable, and why.
     pub(crate) unavailable: BTreeMap<String, String>,
+    /// Old stores that were said to be out of reach, by place, and why.
+    pub(crate) unswept: BTreeMap<String, String>,
     /// Milestones that were said to be unparsable, by path as people read it: a name need not be UTF-8.
     pub(crate) flawed: BTreeSet<String>,
     /// Up to where bad lines of the log were said.
@@ -56,6 +58,7 @@ impl Default for State {
             figures: Figures::default(),
             announced: None,
             unavailable: BTreeMap::new(),
+            unswept: BTreeMap::new(),
             flawed: BTreeSet::new(),
             log_reported: None,
             config_rejected: None,

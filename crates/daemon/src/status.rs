@@ -10,9 +10,10 @@ use milescale_core::document::Flaw;
 use milescale_core::figures::{Figures, MachineFigures, Stale};
 use milescale_core::timestamp;
 use milescale_core::trend::Trend;
-use milescale_migration::held;
+use milescale_migration::Memory;
 use milescale_storage::conflicts;
 use milescale_storage::durable;
+use milescale_storage::lock;
 use milescale_storage::read::{Symlinks, read_regular};
 use milescale_storage::record::Record;
 use milescale_storage::store::Store;
@@ -112,6 +113,14 @@ pub struct MigrationStatus {
     pub old_stores: Vec<OldStore>,
     /// Changes of old stores that wait for `milescale import`.
     pub held: u64,
+    /// These milestones, of each old store; a few.
+    pub held_milestones: Vec<(Side, String)>,
+    /// Milestones of old stores that cannot be brought over.
+    pub failing: u64,
+    /// These milestones and why; a few.
+    pub failing_milestones: Vec<(Side, String, String)>,
+    /// What keeps the recommended move from being carried out by itself, where `auto_migrate` is on.
+    pub waits_because: Option<String>,
     /// Contents in conflict that wait for `milescale conflicts resolve`.
     pub conflicts: u64,
     /// What cannot be swept or read now, and why.
@@ -248,15 +257,20 @@ pub fn published(workspace: &Workspace) -> io::Result<Value> {
 
 fn migration(engine: &Engine) -> MigrationStatus {
     let workspace = &engine.workspace;
-    let mut problems = engine.sweeps.problems().to_vec();
+    let mut problems = engine.unswept();
+    problems.extend(locked_out(workspace));
     let record = Record::load(workspace).unwrap_or_else(|error| {
         problems.push(format!("{}: {error}", workspace.shown(&workspace.record())));
         Record::default()
     });
-    let held = held::load(workspace).unwrap_or_else(|error| {
-        problems.push(format!("{}: {error}", workspace.shown(&workspace.held())));
-        held::Held::new()
+    let memory = Memory::load(workspace).unwrap_or_else(|error| {
+        problems.push(error);
+        Memory::default()
     });
+    let held = memory.sides().flat_map(|(side, of)| of.held.keys().map(move |id| (side, id.clone())));
+    let failing = memory
+        .sides()
+        .flat_map(|(side, of)| of.failing.iter().map(move |(id, failing)| (side, id.clone(), failing.why.clone())));
     let conflicts = conflicts::count(workspace).unwrap_or_else(|error| {
         problems.push(format!("{}: {error}", workspace.shown(&workspace.conflicts())));
         0
@@ -273,12 +287,26 @@ fn migration(engine: &Engine) -> MigrationStatus {
             .iter()
             .map(|old| OldStore { side: old.side, name: old.name.clone(), retired: old.retired.clone() })
             .collect(),
-        held: held.values().map(|held| held.len() as u64).sum(),
+        held: memory.sides().map(|(_, of)| of.held.len() as u64).sum(),
+        held_milestones: held.take(LISTED).collect(),
+        failing: memory.sides().map(|(_, of)| of.failing.len() as u64).sum(),
+        failing_milestones: failing.take(LISTED).collect(),
+        waits_because: engine.waits_because(),
         conflicts,
         problems,
         failed_attempts,
         last_failure,
     }
+}
+
+/// Locks that this process could not take though it may write beside them, and why.
+fn locked_out(workspace: &Workspace) -> Vec<String> {
+    let locks = [workspace.migration_lock(), workspace.switch_lock(), workspace.switch_gate(), workspace.write_lock()];
+    let unusable = locks.iter().filter_map(|path| {
+        let why = lock::unusable(path)?;
+        Some(format!("{}: it cannot be locked: {why}", workspace.shown(path)))
+    });
+    unusable.collect()
 }
 
 fn milestones(engine: &Engine) -> MilestoneStatus {

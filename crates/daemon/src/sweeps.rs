@@ -1,13 +1,15 @@
 //! Old stores looked after by the daemon: swept when something changed in them, and with each cycle.
 
+use std::collections::BTreeMap;
 use std::io;
-use std::time::{Duration, Instant, SystemTime};
+use std::time::{Duration, Instant};
 
 use milescale_core::backend::InUse;
 use milescale_core::base::Side;
 use milescale_core::config::Config;
-use milescale_migration::{Context, Error, Holding, Sweeper, Told, held, take_lock};
+use milescale_migration::{Context, Error, Holding, Sweeper, take_lock};
 use milescale_sensing::watch::Hints;
+use milescale_storage::lock::Held;
 use milescale_storage::open::Which;
 use milescale_storage::record::{Old, Record};
 use milescale_storage::store::Store;
@@ -32,14 +34,18 @@ pub(crate) struct Sweeps {
     due: bool,
     /// When the servers were asked last.
     asked: Option<Instant>,
-    /// Old stores that cannot be swept now, and why.
-    problems: Vec<String>,
+    /// What cannot be swept now, by its place, and why.
+    problems: BTreeMap<String, String>,
+    /// Why the migration's lock cannot be had, where that is so: its place, and why.
+    locked_out: Option<(String, String)>,
 }
 
 impl Sweeps {
-    /// Old stores that cannot be swept now, and why.
-    pub(crate) fn problems(&self) -> &[String] {
-        &self.problems
+    /// What cannot be swept now, by its place, and why.
+    pub(crate) fn problems(&self) -> BTreeMap<String, String> {
+        let mut problems = self.problems.clone();
+        problems.extend(self.locked_out.clone());
+        problems
     }
 
     /// Whether another look is due because of a change that waits.
@@ -47,28 +53,52 @@ impl Sweeps {
         !self.due
     }
 
+    /// Why the migration's lock cannot be had, in words.
+    pub(crate) fn locked_out(&self) -> Option<String> {
+        self.locked_out.as_ref().map(|(place, why)| format!("{place}: {why}"))
+    }
+
+    /// The store in use cannot be read: nothing can be brought over.
+    pub(crate) fn cannot(&mut self, record: &io::Result<Record>, workspace: &Workspace) {
+        let why = "what is written there is not brought over: the store in use cannot be read, or is not followed";
+        self.problems = match record {
+            Ok(record) => record.swept().map(|old| (old.name.clone(), why.to_owned())).collect(),
+            Err(error) => BTreeMap::from([(workspace.shown(&workspace.record()), error.to_string())]),
+        };
+    }
+
+    /// Takes the migration's lock. `None`: another process has it, or it cannot be had, which is remembered.
+    pub(crate) fn take_lock(&mut self, workspace: &Workspace) -> Option<Held> {
+        let taken = take_lock(workspace, Duration::ZERO);
+        self.locked_out = taken
+            .as_ref()
+            .err()
+            .map(|error| (workspace.shown(&workspace.migration_lock()), format!("it cannot be locked: {error}")));
+        taken.ok().flatten()
+    }
+
     /// Sweeps what is due into the store in use; `record` is what milescale had moved when the look began. When to look
     /// again without a hint.
     pub(crate) fn pass(
         &mut self,
-        workspace: &Workspace,
-        config: &Config,
         record: &io::Result<Record>,
         (in_use, current): (InUse, &mut dyn Store),
         hints: &Hints,
-        told: &mut Vec<Told>,
+        context: &mut Context<'_>,
     ) -> Option<Duration> {
+        let workspace = context.workspace;
         let record = match record {
             Ok(record) => record,
             Err(error) => {
-                self.problems = vec![format!("{}: {error}", workspace.shown(&workspace.record()))];
+                self.problems = BTreeMap::from([(workspace.shown(&workspace.record()), error.to_string())]);
                 return Some(RETRY);
             }
         };
         // What a person has changed by hand has no base: nothing is brought over then.
-        if record.in_use != Some(in_use) || record.intent.is_some() || record.swept().next().is_none() {
+        if record.in_use != Some(in_use) || record.intent.is_some() || record.old.is_empty() {
             self.sweepers.clear();
             self.problems.clear();
+            self.due = false;
             return None;
         }
         let server = record.swept().any(|old| old.side == Side::Postgresql);
@@ -80,7 +110,9 @@ impl Sweeps {
             return next;
         }
         // Another command may be at work, which sweeps too.
-        let Ok(Some(_lock)) = take_lock(workspace, Duration::ZERO) else { return Some(AGAIN) };
+        let Some(_lock) = self.take_lock(workspace) else {
+            return Some(if self.locked_out.is_some() { RETRY } else { AGAIN });
+        };
         // Before the lock was ours, another command may have moved the milestones: the next look goes by that.
         if !Record::load(workspace).is_ok_and(|now| now == *record) {
             return Some(AGAIN);
@@ -88,56 +120,52 @@ impl Sweeps {
         if ask {
             self.asked = Some(Instant::now());
         }
-        self.know(record, workspace, config, in_use);
-        let mut context =
-            Context { workspace, config, clock: SystemTime::now, stop: &|| false, tell: &mut |it| told.push(it) };
-        let again = self.sweep(current, &mut context);
+        self.problems.clear();
+        let opened = self.know(record, workspace, context.config, in_use);
+        let again = earlier(opened, self.sweep(current, hints, context));
         self.due = again.is_some();
         earlier(again, next)
     }
 
-    /// Opens what is to be swept, and lets go what is not any more.
-    fn know(&mut self, record: &Record, workspace: &Workspace, config: &Config, in_use: InUse) {
-        self.problems.clear();
-        self.sweepers.retain(|sweeper| record.swept().any(|old| old == sweeper.old()));
+    /// Opens what is to be swept, and lets go what is not any more. When to try again.
+    fn know(&mut self, record: &Record, workspace: &Workspace, config: &Config, in_use: InUse) -> Option<Duration> {
+        self.sweepers.retain(|sweeper| record.old.iter().any(|old| old == sweeper.old()));
         let new: Vec<Old> =
-            record.swept().filter(|old| self.sweepers.iter().all(|it| it.old() != *old)).cloned().collect();
+            record.old.iter().filter(|old| self.sweepers.iter().all(|it| it.old() != *old)).cloned().collect();
+        let mut again = None;
         for old in new {
             match Which::of(old.was, config).open(workspace, 0) {
-                Ok(store) => self.sweepers.push(Sweeper::new(old, store, in_use, std::collections::BTreeMap::new())),
-                Err(error) => self.problems.push(format!("the old store {} cannot be swept: {error}", old.name)),
+                Ok(store) => self.sweepers.push(Sweeper::new(old, store, in_use)),
+                // One that is retired may be gone for good.
+                Err(error) if old.retired.is_some() => tracing::debug!(%error, "a retired store is not looked at"),
+                Err(error) => {
+                    self.problems.insert(old.name, format!("it cannot be swept: {error}"));
+                    again = Some(RETRY);
+                }
             }
         }
+        again
     }
 
-    fn sweep(&mut self, current: &mut dyn Store, context: &mut Context<'_>) -> Option<Duration> {
-        let mut held_now = match held::load(context.workspace) {
-            Ok(held) => held,
-            Err(error) => {
-                self.problems.push(format!(".milescale/held.json: {error}"));
-                return Some(RETRY);
-            }
-        };
-        let before = held_now.clone();
+    fn sweep(&mut self, current: &mut dyn Store, hints: &Hints, context: &mut Context<'_>) -> Option<Duration> {
         let mut again = None;
         for sweeper in &mut self.sweepers {
-            sweeper.hold(held_now.remove(&sweeper.old().side).unwrap_or_default());
+            let is_retired = sweeper.old().retired.is_some();
+            // Nobody asks a server for each change what was written to a store that refuses writes.
+            if is_retired && sweeper.old().side == Side::Postgresql && !hints.cycle {
+                continue;
+            }
             match sweeper.pass(current, Holding::Batches, context) {
                 Ok(swept) if swept.waiting > 0 => again = earlier(again, Some(AGAIN)),
                 Ok(_) => {}
                 Err(Error::Stopped) => again = earlier(again, Some(AGAIN)),
+                Err(error) if is_retired => tracing::debug!(%error, "a retired store is not looked at"),
                 Err(error) => {
-                    self.problems.push(format!("the old store {} cannot be swept: {error}", sweeper.old().name));
+                    let name = sweeper.old().name.clone();
+                    self.problems.insert(name, format!("it cannot be swept: {error}"));
                     again = earlier(again, Some(RETRY));
                 }
             }
-            held_now.insert(sweeper.old().side, sweeper.held().clone());
-        }
-        held_now.retain(|_, held| !held.is_empty());
-        if held_now != before
-            && let Err(error) = held::save(context.workspace, &held_now)
-        {
-            self.problems.push(format!(".milescale/held.json: {error}"));
         }
         again
     }

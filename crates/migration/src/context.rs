@@ -8,7 +8,7 @@ use milescale_core::backend::InUse;
 use milescale_core::config::Config;
 use milescale_core::timestamp;
 use milescale_storage::durable;
-use milescale_storage::error::StoreError;
+use milescale_storage::error::{Problem, StoreError};
 use milescale_storage::lock::{self, Held, Share};
 use milescale_storage::open::Which;
 use milescale_storage::record::Record;
@@ -35,6 +35,16 @@ pub enum Error {
 }
 
 impl Error {
+    /// Whether the same may be done in a moment: another program had it, or has changed it.
+    pub(crate) fn is_passing(&self) -> bool {
+        matches!(self, Self::Store(error) if matches!(error.problem, Problem::Changed | Problem::Busy))
+    }
+
+    /// Whether a store does not do it, now or later.
+    pub(crate) fn is_refusal(&self) -> bool {
+        matches!(self, Self::Store(error) if error.problem == Problem::Refused)
+    }
+
     /// A file of milescale's own.
     pub(crate) fn own(what: &str, error: &io::Error) -> Self {
         Self::Own(format!("{what}: {error}"))

@@ -1,7 +1,7 @@
 //! A migration from its first step to its last: each is written down before it begins, a failure before the switch clears
 //! the target, and after the switch there is only forward.
 
-use std::collections::{BTreeMap, BTreeSet};
+use std::collections::BTreeSet;
 use std::time::{Duration, Instant};
 
 use milescale_core::backend::InUse;
@@ -232,7 +232,7 @@ impl Moving<'_, '_> {
             target.clear(from, self.context.now())?;
         }
         journal::begin(self.context.workspace, number)?;
-        let others: Vec<Side> = self.record.swept().map(|old| old.side).filter(|side| *side != to).collect();
+        let others: Vec<Side> = self.record.old.iter().map(|old| old.side).filter(|side| *side != to).collect();
         let old = self.old_target();
         let in_use = self.from;
         let mut pair = Pair::new((source, from), (target, to), target_was_old);
@@ -269,6 +269,6 @@ impl Moving<'_, '_> {
 fn sweep_target(old: Option<&Old>, in_use: InUse, pair: &mut Pair<'_>, context: &mut Context<'_>) -> Result<(), Error> {
     let Some(old) = old else { return Ok(()) };
     let store = context.open(old.was)?;
-    let mut sweeper = Sweeper::new(Old { retired: None, ..old.clone() }, store, in_use, BTreeMap::new());
+    let mut sweeper = Sweeper::new(Old { retired: None, ..old.clone() }, store, in_use);
     sweeper.until_still(&mut *pair.source, Holding::Nothing, SWEEP_FOR, context).map(drop)
 }

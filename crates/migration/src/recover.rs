@@ -95,6 +95,7 @@ fn leave_the_original_alone(context: &Context<'_>) -> Result<(), Error> {
     }
     context.save(&record)?;
     durable::remove(&workspace.held()).map_err(failed)?;
+    durable::remove(&workspace.sweeps()).map_err(failed)?;
     let renewed = Identity::renew(workspace, false).map_err(failed)?;
     tracing::warn!(
         was = identity.number,

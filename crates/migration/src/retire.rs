@@ -1,6 +1,5 @@
 //! Retiring an old store: it refuses writes with a message, is not swept any more, and nothing of it is dropped.
 
-use std::collections::BTreeMap;
 use std::time::Duration;
 
 use milescale_core::backend::InUse;
@@ -34,10 +33,16 @@ pub fn retire(side: Side, in_use: InUse, held: u64, context: &mut Context<'_>) -
         )));
     }
     let mut current = context.open(in_use)?;
-    let mut sweeper = Sweeper::new(old.clone(), context.open(old.was)?, in_use, BTreeMap::new());
+    let mut sweeper = Sweeper::new(old.clone(), context.open(old.was)?, in_use);
     let swept = sweeper.until_still(&mut *current, Holding::Batches, STILL_WITHIN, context)?;
     if swept.held > 0 {
         return Err(Error::Refused(format!("{} changes in {} wait for `milescale import`", swept.held, old.name)));
+    }
+    if swept.failing > 0 {
+        return Err(Error::Refused(format!(
+            "{} milestones in {} cannot be brought over; `milescale doctor` names them",
+            swept.failing, old.name
+        )));
     }
     if swept.waiting > 0 {
         return Err(Error::Refused(format!("{} is written to all the time; stop that first", old.name)));

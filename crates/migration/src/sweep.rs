@@ -1,21 +1,33 @@
 //! Old stores: what was written to them since they were left is brought into the store in use, kept as a conflict, held for
 //! a person, or reported, as the table of contract §8 says.
+//!
+//! A candidate stays one until it was judged and that was carried out. So a pass that failed is repeated, and one milestone
+//! that cannot be brought over stops only itself.
 
+mod act;
+mod batch;
+mod candidates;
 mod judged;
+pub(crate) mod memory;
 
-use std::collections::{BTreeMap, BTreeSet, HashMap, HashSet};
-use std::ops::ControlFlow;
+use std::collections::{BTreeSet, HashMap};
 use std::time::{Duration, Instant};
 
 use milescale_core::backend::InUse;
-use milescale_core::base::{Content, Side, Verdict};
+use milescale_core::base::{Side, Verdict};
 use milescale_core::digest::Digest;
+use milescale_core::id::Id;
+use milescale_storage::error::StoreError;
 use milescale_storage::ledger::AT_ONCE;
 use milescale_storage::record::Old;
-use milescale_storage::store::{Store, Touched};
+use milescale_storage::store::Store;
 
 use crate::context::{Context, Error};
+use crate::level::there;
 use crate::told::Told;
+use act::Act;
+use judged::{Finding, Judged, Judging};
+use memory::{Memory, OfSide};
 
 /// How long a file must have stood still before it is taken over.
 const STILL_FOR: Duration = Duration::from_secs(2);
@@ -26,8 +38,11 @@ const GONE_FOR: Duration = Duration::from_secs(1);
 /// When a change that has not stood still for long enough is looked at again.
 const AGAIN: Duration = Duration::from_millis(200);
 
-/// More changed files than this at once are a pull or a branch, and wait for a person.
-const AT_ONCE_AT_MOST: usize = 5;
+/// When a milestone that could not be brought over is tried again.
+const TRY_AGAIN_AFTER: Duration = Duration::from_secs(30);
+
+/// An id that is asked for to see whether a store answers.
+const PROBE: &str = "milescale-asks-whether-this-store-answers";
 
 /// Whether many changes at once wait for a person.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -49,6 +64,8 @@ pub struct Swept {
     pub waiting: u64,
     /// Changes that wait for a person.
     pub held: u64,
+    /// Milestones that cannot be brought over.
+    pub failing: u64,
 }
 
 /// A change that was seen and is not dealt with.
@@ -59,29 +76,34 @@ struct Seen {
     since: Instant,
 }
 
-/// The sweeper of one old store.
+/// The sweeper of one old store. What it remembers across processes, it reads and writes in each pass.
 #[derive(Debug)]
 pub struct Sweeper {
     old: Old,
     store: Box<dyn Store>,
     /// The side of the store in use.
     to: Side,
-    /// Changes that wait to have stood still.
+    /// Only a look at all of the store tells what changed in it.
+    all: bool,
+    /// Changes that are not dealt with.
     open: HashMap<String, Seen>,
-    /// Changes that wait for a person: the text's digest.
-    held: BTreeMap<String, Option<Digest>>,
+    /// When the last change of a file was seen.
+    changed: Option<Instant>,
+    /// When what cannot be brought over was tried last.
+    tried: Option<Instant>,
 }
 
 impl Sweeper {
-    /// The sweeper of an old store, for the store in use. `held` are the changes that were held before, by id.
-    pub fn new(old: Old, store: Box<dyn Store>, in_use: InUse, held: BTreeMap<String, Option<Digest>>) -> Self {
-        Self { old, store, to: in_use.side(), open: HashMap::new(), held }
+    /// The sweeper of an old store, for the store in use.
+    pub fn new(old: Old, store: Box<dyn Store>, in_use: InUse) -> Self {
+        let to = in_use.side();
+        Self { old, store, to, all: false, open: HashMap::new(), changed: None, tried: None }
     }
 
     /// The same, which looks at these in its first pass whatever the store tells.
     #[must_use]
     pub(crate) fn looking_at(mut self, ids: BTreeSet<String>) -> Self {
-        self.open.extend(ids.into_iter().map(|id| (id, Seen { text: None, since: Instant::now() })));
+        self.consider(ids);
         self
     }
 
@@ -90,22 +112,24 @@ impl Sweeper {
         &self.old
     }
 
-    /// Takes over which changes wait for a person: another command may have changed that.
-    pub fn hold(&mut self, held: BTreeMap<String, Option<Digest>>) {
-        self.held = held;
-    }
-
-    /// The changes that wait for a person.
-    pub fn held(&self) -> &BTreeMap<String, Option<Digest>> {
-        &self.held
-    }
-
     pub(crate) fn store(&mut self) -> &mut dyn Store {
         &mut *self.store
     }
 
     fn side(&self) -> Side {
         self.old.side
+    }
+
+    /// Whether the store is retired: then what appears in it waits for a person, and what is gone from it is where it was put.
+    fn is_retired(&self) -> bool {
+        self.old.retired.is_some()
+    }
+
+    fn consider(&mut self, ids: impl IntoIterator<Item = String>) {
+        let since = Instant::now();
+        for id in ids {
+            self.open.entry(id).or_insert(Seen { text: None, since });
+        }
     }
 
     /// Looks at what changed in the old store since the last pass, the first time at all of it, and does what is due.
@@ -118,19 +142,41 @@ impl Sweeper {
         holding: Holding,
         context: &mut Context<'_>,
     ) -> Result<Swept, Error> {
-        for id in self.candidates(current, context)? {
-            self.open.entry(id).or_insert(Seen { text: None, since: Instant::now() });
-        }
-        if holding == Holding::Nothing {
-            let now = Instant::now();
-            let released = std::mem::take(&mut self.held);
-            self.open.extend(released.into_keys().map(|id| (id, Seen { text: None, since: now })));
-        }
-        self.judge_open(current, holding, context)
+        let mut memory = Memory::load(context.workspace).map_err(Error::Own)?;
+        let swept = self.pass_with(current, holding, &mut memory, context);
+        // Whatever the pass came to: what was told is not told again.
+        let saved = memory.save(context.workspace).map_err(Error::Own);
+        let swept = swept?;
+        saved.map(|()| swept)
     }
 
-    /// Looks again and again until nothing waits or has to be held, for so long at most. All passes together; `waiting` is what
-    /// was left then.
+    fn pass_with(
+        &mut self,
+        current: &mut dyn Store,
+        holding: Holding,
+        memory: &mut Memory,
+        context: &mut Context<'_>,
+    ) -> Result<Swept, Error> {
+        let of_side = memory.of(self.side());
+        act::tell_what_was_under_way(self.side(), current, of_side, context)?;
+        // Without a base, all that differs in a retired database would seem to have appeared there.
+        if self.is_retired() && self.side() != Side::Files && !current.ledger()?.is_complete(self.side())? {
+            return Ok(Swept::default());
+        }
+        self.find_candidates(current, context)?;
+        if self.tried.is_none_or(|tried| tried.elapsed() >= TRY_AGAIN_AFTER) {
+            self.tried = Some(Instant::now());
+            self.consider(of_side.failing.keys().cloned());
+        }
+        if holding == Holding::Nothing {
+            of_side.recent = batch::Recent::default();
+            self.consider(of_side.held.keys().cloned());
+        }
+        self.judge_open(current, holding, memory, context)
+    }
+
+    /// Looks again and again until nothing waits to have stood still, for so long at most. All passes together; `waiting` is
+    /// what was left then.
     ///
     /// # Errors
     /// As [`Sweeper::pass`].
@@ -147,54 +193,11 @@ impl Sweeper {
             let swept = self.pass(current, holding, context)?;
             imported += swept.imported;
             conflicts += swept.conflicts;
-            if swept.waiting == 0 || swept.held > 0 || Instant::now() >= end {
+            if swept.waiting == 0 || Instant::now() >= end {
                 return Ok(Swept { imported, conflicts, ..swept });
             }
             std::thread::sleep(AGAIN);
         }
-    }
-
-    /// Ids that may differ from their base.
-    fn candidates(&mut self, current: &mut dyn Store, context: &mut Context<'_>) -> Result<BTreeSet<String>, Error> {
-        match self.store.touched((context.clock)())? {
-            Touched::Ids(ids) => Ok(ids),
-            Touched::Everything => self.all_differing(current),
-        }
-    }
-
-    /// All of the old store, compared with its base.
-    fn all_differing(&mut self, current: &mut dyn Store) -> Result<BTreeSet<String>, Error> {
-        let side = self.side();
-        let (mut differing, mut there_are, mut batch) = (BTreeSet::new(), HashSet::new(), Vec::new());
-        let mut failed = Ok(());
-        let mut compare = |batch: &mut Vec<(String, Content)>| -> Result<(), Error> {
-            let ids: Vec<String> = batch.iter().map(|(id, _)| id.clone()).collect();
-            let known = current.ledger()?.bases(side, &ids)?;
-            for (id, content) in batch.drain(..) {
-                if known.get(&id).is_none_or(|known| known.content.text != content.text) {
-                    differing.insert(id);
-                }
-            }
-            Ok(())
-        };
-        self.store.scan_contents(&mut |id, content| {
-            there_are.insert(id.clone());
-            batch.push((id, content));
-            if batch.len() >= AT_ONCE {
-                failed = compare(&mut batch);
-            }
-            if failed.is_ok() { ControlFlow::Continue(()) } else { ControlFlow::Break(()) }
-        })?;
-        failed?;
-        compare(&mut batch)?;
-        let mut after: Option<String> = None;
-        loop {
-            let page = current.ledger()?.page(side, after.as_deref(), AT_ONCE)?;
-            let Some((last, _)) = page.last() else { break };
-            after = Some(last.clone());
-            differing.extend(page.into_iter().map(|(id, _)| id).filter(|id| !there_are.contains(id)));
-        }
-        Ok(differing)
     }
 
     /// Judges what is open, and does what has stood still for long enough.
@@ -202,67 +205,193 @@ impl Sweeper {
         &mut self,
         current: &mut dyn Store,
         holding: Holding,
+        memory: &mut Memory,
         context: &mut Context<'_>,
     ) -> Result<Swept, Error> {
-        let mut due = Vec::new();
-        let mut changed = 0;
-        for id in self.open.keys().cloned().collect::<Vec<_>>() {
-            context.go_on()?;
-            let judged = judged::Judged::of(&id, self.side(), &mut *self.store, current)?;
-            let Some(seen) = self.open.get_mut(&id) else { continue };
-            let now = Instant::now();
-            if seen.text != judged.text {
-                *seen = Seen { text: judged.text, since: now };
-            }
-            match judged.verdict {
-                Verdict::Nothing => {
-                    self.open.remove(&id);
-                    self.held.remove(&id);
-                    continue;
-                }
-                Verdict::Advance => {}
-                _ if self.held.get(&id).is_some_and(|held| *held == judged.text) => {
-                    self.open.remove(&id);
-                    continue;
-                }
-                _ => changed += usize::from(judged.text.is_some()),
-            }
-            if judged.verdict == Verdict::Advance || self.has_stood(&id, &judged) {
-                due.push(judged);
-            }
-        }
-        let holds = holding == Holding::Batches
-            && self.side() == Side::Files
-            && self.to != Side::Files
-            && changed > AT_ONCE_AT_MOST;
-        let mut act = judged::Act::new(&self.old, current, context);
-        let mut held = Vec::new();
-        for judged in due {
-            if holds && judged.text.is_some() && judged.verdict != Verdict::Advance {
-                self.open.remove(&judged.id);
-                held.push(judged.id.clone());
-                self.held.insert(judged.id, judged.text);
-            } else if act.carry_out(&judged)? {
-                self.open.remove(&judged.id);
-                self.held.remove(&judged.id);
-            }
-        }
-        let mut swept = act.finish();
-        swept.waiting = self.open.len() as u64;
-        swept.held = self.held.len() as u64;
-        if !held.is_empty() {
-            (context.tell)(Told::Held(self.side(), held));
-        }
-        Ok(swept)
+        let old = self.old.clone();
+        let mut failed = Failures::default();
+        let due = self.judge_each(&old, current, holding, &mut failed, memory.of(old.side), context)?;
+        let due = self.hold_batches(due, holding, memory.of(old.side), context);
+        act::note_under_way(&due, old.side, memory, context)?;
+        let mut act = Act::new(&old, current, context);
+        let ended = self.carry_out(due, &mut act, &mut failed, memory.of(old.side));
+        // Also where the pass ends here: what was done is told.
+        let told = act.finish(memory.of(old.side));
+        self.name_failing(failed, memory.of(old.side), context);
+        ended?;
+        let (done, of_side) = (told?, memory.of(old.side));
+        let (held, failing) = (of_side.held.len() as u64, of_side.failing.len() as u64);
+        Ok(Swept { waiting: self.open.len() as u64, held, failing, ..done })
     }
 
-    fn has_stood(&self, id: &str, judged: &judged::Judged) -> bool {
-        let wait = match (self.side(), judged.text) {
+    /// Judges what is open. What is to be carried out now.
+    fn judge_each(
+        &mut self,
+        old: &Old,
+        current: &mut dyn Store,
+        holding: Holding,
+        failed: &mut Failures,
+        memory: &mut OfSide,
+        context: &Context<'_>,
+    ) -> Result<Vec<Judged>, Error> {
+        let mut due = Vec::new();
+        let mut open: Vec<String> = self.open.keys().cloned().collect();
+        open.sort_unstable();
+        let mut judging = Judging::begin(old, context.workspace, &*self.store, current)?;
+        for ids in open.chunks(AT_ONCE) {
+            judging.read_bases(ids, current)?;
+            for id in ids {
+                context.go_on()?;
+                match judging.judge(id, &mut *self.store, current) {
+                    Ok(judged) => due.extend(self.due(judged, holding, memory, context)),
+                    Err(error) if error.is_passing() => {}
+                    Err(error) if !self.answer(current) => return Err(error),
+                    // Too large, twice there, or not to be read: neither side is touched.
+                    Err(error) if error.is_refusal() => {
+                        due.extend(self.due(Judged::cannot(id, error.to_string()), holding, memory, context));
+                    }
+                    Err(error) => failed.add(id, None, &error),
+                }
+            }
+        }
+        Ok(due)
+    }
+
+    /// Carries out what is due. One that cannot be stops no other.
+    fn carry_out(
+        &mut self,
+        due: Vec<Judged>,
+        act: &mut Act<'_, '_>,
+        failed: &mut Failures,
+        memory: &mut OfSide,
+    ) -> Result<(), Error> {
+        for judged in due {
+            act.go_on()?;
+            match act.carry_out(&judged) {
+                Ok(true) => self.forget(&judged.id, memory),
+                Ok(false) => {}
+                Err(error) if self.answer(act.current()) => failed.add(&judged.id, judged.text, &error),
+                Err(error) => return Err(error),
+            }
+        }
+        Ok(())
+    }
+
+    /// What was judged, where it is to be carried out now.
+    fn due(&mut self, judged: Judged, holding: Holding, memory: &mut OfSide, context: &Context<'_>) -> Option<Judged> {
+        let now = Instant::now();
+        let seen = self.open.get_mut(&judged.id)?;
+        if seen.text != judged.text {
+            *seen = Seen { text: judged.text, since: now };
+        }
+        let stands_since = seen.since;
+        let is_gone = judged.text.is_none();
+        match judged.finding {
+            Finding::Verdict(Verdict::Advance) if !self.is_retired() => return Some(judged),
+            Finding::Verdict(Verdict::Nothing | Verdict::Advance) => {
+                self.forget(&judged.id, memory);
+                return None;
+            }
+            _ if self.is_retired() && is_gone => {
+                self.forget(&judged.id, memory);
+                return None;
+            }
+            _ => {}
+        }
+        if holding == Holding::Batches {
+            if memory.held.get(&judged.id).is_some_and(|held| *held == judged.text) {
+                self.open.remove(&judged.id);
+                return None;
+            }
+            if let Some(text) = judged.text.filter(|_| self.holds_batches(holding)) {
+                memory.recent.see(&judged.id, text, &mut self.changed, context.now());
+            }
+        }
+        let wait = match (self.side(), is_gone) {
             (Side::Files, _) => STILL_FOR,
-            (_, None) => GONE_FOR,
+            (_, true) => GONE_FOR,
             // A row that is committed is whole.
-            (_, Some(_)) => Duration::ZERO,
+            (_, false) => Duration::ZERO,
         };
-        self.open.get(id).is_some_and(|seen| seen.since.elapsed() >= wait)
+        (stands_since.elapsed() >= wait).then_some(judged)
+    }
+
+    /// Whether changes that are a batch wait for a person: files that somebody pulled, where a database is in use.
+    fn holds_batches(&self, holding: Holding) -> bool {
+        holding == Holding::Batches && self.side() == Side::Files && self.to != Side::Files
+    }
+
+    /// Holds what is a batch, and what appeared in a retired store. What is to be carried out.
+    fn hold_batches(
+        &mut self,
+        due: Vec<Judged>,
+        holding: Holding,
+        memory: &mut OfSide,
+        context: &mut Context<'_>,
+    ) -> Vec<Judged> {
+        let is_retired = self.is_retired() && holding == Holding::Batches;
+        let holds = is_retired || (self.holds_batches(holding) && memory.recent.is_batch());
+        if !holds {
+            return due;
+        }
+        let waits = |judged: &Judged| judged.text.is_some() && judged.finding != Finding::Verdict(Verdict::Advance);
+        let (held, rest): (Vec<Judged>, Vec<Judged>) = due.into_iter().partition(waits);
+        if !held.is_empty() {
+            let ids = held.iter().map(|judged| judged.id.clone()).collect();
+            let imported_before = if is_retired { Vec::new() } else { memory.recent.imported_before() };
+            (context.tell)(Told::Held { side: self.side(), ids, imported_before, is_retired });
+        }
+        for judged in held {
+            self.open.remove(&judged.id);
+            memory.failing.remove(&judged.id);
+            memory.held.insert(judged.id, judged.text);
+        }
+        rest
+    }
+
+    /// A milestone that is dealt with.
+    fn forget(&mut self, id: &str, memory: &mut OfSide) {
+        self.open.remove(id);
+        memory.held.remove(id);
+        memory.failing.remove(id);
+    }
+
+    /// Names what cannot be brought over, each content once. It is tried again by and by.
+    fn name_failing(&mut self, failed: Failures, memory: &mut OfSide, context: &mut Context<'_>) {
+        let is_new = |(id, text, _): &(String, Option<Digest>, String)| {
+            memory.failing.get(id).is_none_or(|known| known.text != *text)
+        };
+        let new: Vec<(String, String)> = failed
+            .0
+            .iter()
+            .filter(|it| is_new(it))
+            .map(|(id, _, why)| (id.clone(), format!("it cannot be brought over: {why}")))
+            .collect();
+        if !new.is_empty() {
+            (context.tell)(Told::Reported(self.side(), new));
+        }
+        for (id, text, why) in failed.0 {
+            self.open.remove(&id);
+            memory.held.remove(&id);
+            memory.failing.insert(id, memory::Failing { text, why });
+        }
+    }
+
+    /// Whether both stores answer: then what failed is a matter of one milestone.
+    fn answer(&mut self, current: &mut dyn Store) -> bool {
+        let old = PROBE.parse::<Id>().is_ok_and(|probe| there(self.store.get(&probe)).is_ok());
+        let side = self.side();
+        let asked: Result<bool, StoreError> = current.ledger().and_then(|ledger| ledger.is_complete(side));
+        old && asked.is_ok()
+    }
+}
+
+/// Milestones that could not be judged or brought over: id, digest of the text, why.
+#[derive(Debug, Default)]
+struct Failures(Vec<(String, Option<Digest>, String)>);
+
+impl Failures {
+    fn add(&mut self, id: &str, text: Option<Digest>, error: &Error) {
+        self.0.push((id.to_owned(), text, error.to_string()));
     }
 }

@@ -104,7 +104,16 @@ pub enum Told {
     /// Changes of an old store that are in the store in use now.
     Imported(Side, Vec<String>),
     /// Changes of an old store that wait for a person.
-    Held(Side, Vec<String>),
+    Held {
+        /// The old store.
+        side: Side,
+        /// The milestones.
+        ids: Vec<String>,
+        /// Milestones of the same batch that were brought over before there were so many.
+        imported_before: Vec<String>,
+        /// Whether they appeared in a store that is retired.
+        is_retired: bool,
+    },
     /// Milestones of an old store that nothing is done about: their ids, and what was seen of them.
     Reported(Side, Vec<(String, String)>),
 }
@@ -121,7 +130,7 @@ impl Told {
             Self::Stuck { .. } => EventName::MigrationStuck,
             Self::Conflict { .. } => EventName::WriteConflict,
             Self::Imported(..) => EventName::ChangesImported,
-            Self::Held(..) => EventName::ChangesHeld,
+            Self::Held { .. } => EventName::ChangesHeld,
             Self::Reported(..) => EventName::ChangesReported,
         }
     }
@@ -153,9 +162,13 @@ impl Told {
             Self::Conflict { id, kept_as, place, current, reason } => {
                 json!({ "id": id, "kept_as": kept_as, "place": place, "current": current, "reason": reason })
             }
-            Self::Imported(side, ids) | Self::Held(side, ids) => {
+            Self::Imported(side, ids) => {
                 json!({ "side": side, "count": ids.len(), "ids": ids.iter().take(LISTED).collect::<Vec<_>>() })
             }
+            Self::Held { side, ids, imported_before, is_retired } => json!({
+                "side": side, "count": ids.len(), "ids": ids.iter().take(LISTED).collect::<Vec<_>>(),
+                "imported_before": imported_before, "retired": is_retired,
+            }),
             Self::Reported(side, seen) => {
                 let listed = seen.iter().take(LISTED).map(|(id, what)| json!({ "id": id, "what": what }));
                 json!({ "side": side, "count": seen.len(), "milestones": listed.collect::<Vec<_>>() })

@@ -88,6 +88,8 @@ paths! {
     importing = ".milescale/importing.json";
     /// Changes of old stores that wait for a person.
     held = ".milescale/held.json";
+    /// What else the sweeping of old stores remembers.
+    sweeps = ".milescale/sweeps.json";
     /// While it is there, milescale migrates nothing by itself.
     paused = ".milescale/paused.json";
     /// The base of old stores, where milestone files are in use.

@@ -128,8 +128,9 @@ fn a_failed_move_is_tried_three_times_and_then_left_to_a_person() {
     fs::create_dir(workspace.path("index.db")).unwrap();
     let daemon = workspace.daemon(["--interval", "0.1"]);
     workspace.until_event("migration_failed", 3);
-    until("the notification", || workspace.path("config/migration-notification.yaml").exists().then_some(()));
-    assert!(workspace.read("config/migration-notification.yaml").contains("3 attempts failed"));
+    until("the notification", || {
+        workspace.read("config/migration-notification.yaml").contains("3 attempts failed").then_some(())
+    });
     let cycles = workspace.events_named("scale_status").len();
     workspace.until_event("scale_status", cycles + 20);
     assert_eq!(workspace.events_named("migration_failed").len(), 3, "and no more");

@@ -1,10 +1,11 @@
 //! `milescale check`: one cycle, with the reference's sentences.
 
 use std::process::ExitCode;
+use std::time::Duration;
 
 use milescale_core::decision::Verdict;
 use milescale_daemon::status::Status;
-use milescale_daemon::{Engine, Mode, Patience, take_lock};
+use milescale_daemon::{Engine, Mode, Patience, Stop, take_lock};
 use milescale_migration::Told;
 
 use super::migrate::{Bar, stop_on_signal};
@@ -12,11 +13,17 @@ use crate::args::JsonOptions;
 use crate::context::{Context, Failure};
 use crate::terminal;
 
+/// How long what was written to an old store is waited for to stand still.
+const STILL_WITHIN: Duration = Duration::from_secs(3);
+
 pub(crate) fn run(context: &Context, options: &JsonOptions) -> Result<ExitCode, Failure> {
     let workspace = context.workspace()?;
     let _lock = take_lock(&workspace)?;
     let mut engine = Engine::open(workspace, Context::environment(), Mode::Writing, Patience::SayAtOnce);
+    let stop = stop_on_signal();
+    engine.stop_when(Stop::new(stop.clone()));
     engine.settle();
+    engine.bring_over(STILL_WITHIN);
     let (cycle, _) = engine.full_cycle();
     let status = Status::of(&engine);
     for problem in &status.output_problems {
@@ -38,7 +45,10 @@ pub(crate) fn run(context: &Context, options: &JsonOptions) -> Result<ExitCode, 
             terminal::line(&format!("🔄 Scale migration recommended: {current} → {optimal}"));
             if engine.wants_to_migrate() {
                 terminal::line("⚡ Initiating automatic scale migration...");
-                return migrate(&mut engine);
+                return migrate(&mut engine, &stop);
+            }
+            if let Some(why) = engine.waits_because() {
+                terminal::line(&format!("⏸  No automatic migration: {why}"));
             }
             if let Some((_, to)) = cycle.decision.recommended_move() {
                 terminal::line(&format!("📋 Manual migration required. Run: {}", engine.command(to)));
@@ -62,9 +72,9 @@ pub(crate) fn run(context: &Context, options: &JsonOptions) -> Result<ExitCode, 
 }
 
 /// Carries out the move that is due. Exit status 1 where it was not done: the old store is in use then.
-fn migrate(engine: &mut Engine) -> Result<ExitCode, Failure> {
-    let (stop, mut screen, mut done) = (stop_on_signal(), Bar::new(false), None);
-    engine.migrate(&stop, &mut |told| {
+fn migrate(engine: &mut Engine, stop: &dyn Fn() -> bool) -> Result<ExitCode, Failure> {
+    let (mut screen, mut done) = (Bar::new(false), None);
+    engine.migrate(stop, &mut |told| {
         screen.tell(told);
         match told {
             Told::Completed { from, to, milestones, .. } => {

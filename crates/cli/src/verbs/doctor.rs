@@ -50,7 +50,7 @@ pub(crate) fn run(context: &Context, options: &DoctorOptions) -> Result<ExitCode
     let mut status = Status::of(&engine);
     let daemon = Daemon::of(engine.workspace());
     status.output_problems.clone_from(&daemon.output_problems);
-    status.migration.problems.extend(daemon.sweep_problems.iter().cloned());
+    daemon.add_to(&mut status.migration);
     let findings = checks::all(engine.workspace(), &status, &daemon);
     let wrong = findings.iter().filter(|finding| finding.level == Level::Wrong).count();
     if options.json {

@@ -121,7 +121,7 @@ pub(super) fn print_plan(plan: &Plan, json: bool) {
 }
 
 /// The first SIGINT or SIGTERM stops a migration before its switch, which then is undone.
-pub(super) fn stop_on_signal() -> impl Fn() -> bool {
+pub(super) fn stop_on_signal() -> impl Fn() -> bool + Clone + Send + Sync + 'static {
     let stops = Arc::new(AtomicUsize::new(0));
     if let Err(error) = milescale_daemon::count_stops(&stops) {
         terminal::error(&format!("signals cannot be received: {error}"));
@@ -146,7 +146,7 @@ impl Bar {
             Told::Progress(_, _, progress) => self.progress(progress),
             Told::Conflict { id, kept_as, reason, .. } => format!("conflict: {id}: {reason}; kept as {kept_as}"),
             Told::Imported(side, ids) => format!("{} changes of {side} are brought over", ids.len()),
-            Told::Held(side, ids) => format!("{} changes of {side} wait for `milescale import`", ids.len()),
+            Told::Held { side, ids, .. } => format!("{} changes of {side} wait for `milescale import`", ids.len()),
             Told::Reported(side, seen) => {
                 format!("{} milestones of {side} are reported in the scale events", seen.len())
             }

@@ -4,10 +4,11 @@ use std::process::ExitCode;
 
 use milescale_core::line::EventName;
 use milescale_core::timestamp;
+use milescale_migration::Swept;
 use milescale_storage::durable;
 use serde_json::json;
 
-use super::migrate::{Bar, mover};
+use super::migrate::{Bar, mover, stop_on_signal};
 use crate::args::{JsonOptions, RetireOptions};
 use crate::context::{Context, Failure};
 use crate::terminal;
@@ -15,11 +16,16 @@ use crate::terminal;
 pub(crate) fn import(context: &Context, options: &JsonOptions) -> Result<ExitCode, Failure> {
     let mover = mover(context)?;
     let mut screen = Bar::new(options.json);
-    let (imported, conflicts) = mover.import(&mut |told| screen.tell(&told)).map_err(Failure::Failed)?;
+    let stop = stop_on_signal();
+    let Swept { imported, conflicts, failing, .. } =
+        mover.import(&stop, &mut |told| screen.tell(&told)).map_err(Failure::Failed)?;
     if options.json {
-        terminal::json(&json!({ "imported": imported, "conflicts": conflicts }));
+        terminal::json(&json!({ "imported": imported, "conflicts": conflicts, "failing": failing }));
     } else {
         terminal::line(&format!("{imported} changes brought over, {conflicts} kept as conflicts"));
+        if failing > 0 {
+            terminal::error(&format!("{failing} milestones cannot be brought over; `milescale doctor` names them"));
+        }
     }
     Ok(ExitCode::SUCCESS)
 }
@@ -32,7 +38,8 @@ pub(crate) fn retire(context: &Context, options: &RetireOptions) -> Result<ExitC
         return Err(Failure::Failed("nothing was changed".to_owned()));
     }
     let mut screen = Bar::new(options.consent.json);
-    let imported = mover.retire(side, &mut |told| screen.tell(&told)).map_err(Failure::Failed)?;
+    let stop = stop_on_signal();
+    let imported = mover.retire(side, &stop, &mut |told| screen.tell(&told)).map_err(Failure::Failed)?;
     if options.consent.json {
         terminal::json(&json!({ "retired": side, "imported": imported }));
     } else {

@@ -4,7 +4,8 @@
 use std::process::ExitCode;
 
 use milescale_core::decision::{Part, Verdict};
-use milescale_daemon::status::{DaemonStatus, Status, published};
+use milescale_core::text::harmless;
+use milescale_daemon::status::{DaemonStatus, MigrationStatus, Status, published};
 use milescale_storage::lock;
 use milescale_storage::workspace::Workspace;
 use serde_json::{Value, json};
@@ -20,7 +21,7 @@ pub(crate) fn run(context: &Context, options: &StatusOptions) -> Result<ExitCode
     let daemon = Daemon::of(engine.workspace());
     status.daemon = daemon.status.clone();
     status.output_problems.clone_from(&daemon.output_problems);
-    status.migration.problems.extend(daemon.sweep_problems.iter().cloned());
+    daemon.add_to(&mut status.migration);
     if options.json {
         let mut object = json!(status);
         object["daemon"]["last_look"] = json!(daemon.last_look);
@@ -44,7 +45,9 @@ pub(crate) struct Daemon {
     pub(crate) last_look: Option<String>,
     pub(crate) output_problems: Vec<String>,
     /// Old stores that it cannot sweep now, and why.
-    pub(crate) sweep_problems: Vec<String>,
+    sweep_problems: Vec<String>,
+    /// What keeps it from carrying out the recommended move.
+    waits_because: Option<String>,
 }
 
 impl Daemon {
@@ -57,6 +60,7 @@ impl Daemon {
             last_look: text(&published["looked_at"]),
             output_problems: Vec::new(),
             sweep_problems: Vec::new(),
+            waits_because: None,
         };
         daemon.status.last_cycle = text(&published["daemon"]["last_cycle"]);
         if daemon.status.running {
@@ -66,8 +70,19 @@ impl Daemon {
             daemon.output_problems = problems.filter_map(text).collect();
             let problems = published["migration"]["problems"].as_array().into_iter().flatten();
             daemon.sweep_problems = problems.filter_map(text).collect();
+            daemon.waits_because = text(&published["migration"]["waits_because"]);
         }
         daemon
+    }
+
+    /// Adds to what was moved what only the daemon knows.
+    pub(crate) fn add_to(&self, moves: &mut MigrationStatus) {
+        for problem in &self.sweep_problems {
+            if !moves.problems.contains(problem) {
+                moves.problems.push(problem.clone());
+            }
+        }
+        moves.waits_because = moves.waits_because.take().or_else(|| self.waits_because.clone());
     }
 }
 
@@ -103,11 +118,21 @@ impl Page<'_> {
         if moves.paused {
             rows.push(self.screen.paint(Style::Attention, "automatic migrations are paused (milescale resume)"));
         }
-        for old in moves.old_stores.iter().filter(|old| old.retired.is_none()) {
-            rows.push(format!("what is written to the old store {} is brought over", old.name));
+        if let Some(why) = &moves.waits_because {
+            rows.push(self.screen.paint(Style::Attention, &format!("the recommended move is not carried out: {why}")));
         }
+        let when = if self.daemon.status.running { "" } else { " by `milescale run` or `milescale check`" };
+        // Where something stands against it, that is said instead.
+        for old in moves.old_stores.iter().filter(|old| old.retired.is_none() && moves.problems.is_empty()) {
+            rows.push(format!("what is written to the old store {} is brought over{when}", old.name));
+        }
+        let held: Vec<String> = moves.held_milestones.iter().map(|(side, id)| format!("{id} ({side})")).collect();
+        rows.extend(moves.failing_milestones.iter().map(|(side, id, why)| {
+            self.screen.paint(Style::Bad, &format!("{id} of {side} cannot be brought over: {}", harmless(why)))
+        }));
+        let held = format!("changes of an old store wait for `milescale import`: {}", harmless(&held.join(", ")));
         for (count, what) in [
-            (moves.held, "changes of an old store wait for `milescale import`"),
+            (moves.held, held.as_str()),
             (moves.conflicts, "contents are in conflict; `milescale conflicts` names them"),
         ] {
             if count > 0 {

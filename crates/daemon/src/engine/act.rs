@@ -35,8 +35,8 @@ impl Engine {
         match (decision.verdict, decision.recommended_move()) {
             (Verdict::MigrationRecommended, Some(pair)) => {
                 self.announce(pair, &decision);
-                // What milescale carries out by itself waits for nobody.
-                if self.is_automatic(&decision, pair) {
+                // What milescale carries out by itself waits for nobody, unless something keeps it back.
+                if self.is_automatic(&decision, pair) && self.kept_back(pair, Moment::now()).is_none() {
                     return false;
                 }
                 self.notify(&decision, pair)
@@ -65,7 +65,7 @@ impl Engine {
 
     fn notify(&mut self, decision: &Decision, pair: (Backend, Backend)) -> bool {
         let now = Moment::now().timestamp();
-        let why_not = self.why_not_automatic(pair);
+        let why_not = self.kept_back(pair, Moment::now());
         let said = Saying { command: self.command(pair.1), why_not, estimate: self.estimate() };
         let wanted = Notification::of(now, self.config.config(), decision, &self.figures, said);
         let Some(wanted) = wanted else { return false };
@@ -102,19 +102,10 @@ impl Engine {
         command(&self.workspace, &format!("migrate {to}{force} --yes"))
     }
 
-    /// Why `auto_migrate` does not carry it out, where it is on.
-    fn why_not_automatic(&self, pair: (Backend, Backend)) -> Option<String> {
-        if !self.config.config().migration.auto_migrate {
-            return None;
-        }
-        if self.is_paused() {
-            return Some("automatic migrations are paused; `milescale resume` lets them go on".to_owned());
-        }
-        if pair.1 < pair.0 && !self.config.config().migration.auto_downscale {
-            return Some("a smaller backend is taken by itself only with auto_downscale".to_owned());
-        }
-        let tries = self.state.tries.as_ref().filter(|tries| tries.pair == pair)?;
-        Some(format!("{} attempts failed, the last because: {}", tries.failed, tries.reason))
+    /// What keeps the move that is recommended from being carried out by itself, in words, where `auto_migrate` is on.
+    pub fn waits_because(&self) -> Option<String> {
+        let decision = self.decision.as_ref().filter(|it| it.verdict == Verdict::MigrationRecommended)?;
+        self.kept_back(decision.recommended_move()?, Moment::now())
     }
 
     /// How long a migration may take: reading all milestones a few times.

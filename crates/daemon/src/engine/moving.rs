@@ -2,16 +2,19 @@
 //! recommendation is carried out where the configuration says so.
 
 use std::io;
-use std::time::{Duration, SystemTime};
+use std::time::{Duration, Instant, SystemTime};
 
 use milescale_core::backend::{Backend, InUse};
 use milescale_core::config::Choice;
 use milescale_core::decision::Decision;
-use milescale_migration::{Context, Recovered, Told, Wish, migrate, plan, recover, take_lock};
+use milescale_core::timestamp;
+use milescale_migration::{Context, Recovered, Told, Wish, migrate, plan, recover};
 use milescale_sensing::watch::Hints;
 use milescale_storage::record::Record;
 
+use super::teller::Teller;
 use super::{Engine, Mode};
+use crate::note::Note;
 use crate::sources::{Moment, earlier};
 use crate::state::Tries;
 
@@ -20,6 +23,12 @@ const ATTEMPTS: u32 = 3;
 
 /// Cycles after a start before milescale migrates by itself: the figures of a start may be those of a bad moment.
 const FIRST_CYCLES: u32 = 2;
+
+/// How long an old store must have been out of reach before that is said.
+const UNSWEPT_FOR: Duration = Duration::from_secs(2);
+
+/// When to look again at a change that has not stood still, where nothing else says so.
+const LOOK_AGAIN: Duration = Duration::from_millis(400);
 
 /// Seconds in which so many automatic migrations may be.
 const DAY: i64 = 24 * 3600;
@@ -30,22 +39,19 @@ impl Engine {
         if self.mode == Mode::ReadOnly || !self.workspace.own().is_dir() {
             return false;
         }
-        let Ok(Some(_lock)) = take_lock(&self.workspace, Duration::ZERO) else { return false };
-        let mut told = Vec::new();
-        let recovered = {
-            let mut tell = |it| told.push(it);
-            let config = self.config.config();
-            let context = Context {
+        let Some(_lock) = self.sweeps.take_lock(&self.workspace) else { return false };
+        let mut teller = Teller::of(&mut self.output, &self.config, &self.sources, self.decision.as_ref());
+        let mut tell = |told| teller.tell(&told);
+        let recovered = recover(
+            false,
+            &mut Context {
                 workspace: &self.workspace,
-                config,
+                config: self.config.config(),
                 clock: SystemTime::now,
                 stop: &|| false,
                 tell: &mut tell,
-            };
-            let mut context = context;
-            recover(false, &mut context)
-        };
-        self.say_told(told);
+            },
+        );
         match recovered {
             Ok(recovered) => !matches!(recovered, Recovered::Nothing | Recovered::Stuck(_)),
             Err(error) => {
@@ -61,34 +67,78 @@ impl Engine {
             return None;
         }
         let interrupted = record.as_ref().is_ok_and(|record| record.intent.is_some());
-        if interrupted && self.recover() {
+        let locked_out = self.sweeps.locked_out().is_some() && hints.cycle;
+        if (interrupted || locked_out) && self.recover() {
             return Some(Duration::from_millis(10));
         }
-        let mut told = Vec::new();
-        let config = self.config.config();
-        let again = match self.sources.followed_store() {
-            Some((in_use, store)) => {
-                self.sweeps.pass(&self.workspace, config, record, (in_use, store), hints, &mut told)
-            }
-            None => None,
+        let stop = self.stop.clone();
+        // What the events name is the store in use at the look.
+        let mut teller = Teller::of(&mut self.output, &self.config, &self.sources, self.decision.as_ref());
+        let mut tell = |told| teller.tell(&told);
+        let mut context = Context {
+            workspace: &self.workspace,
+            config: self.config.config(),
+            clock: SystemTime::now,
+            stop: &|| stop.is_asked(),
+            tell: &mut tell,
         };
-        let imported = told.iter().any(|it| matches!(it, Told::Imported(..)));
-        self.say_told(told);
+        let again = match self.sources.followed_store() {
+            Some(followed) => self.sweeps.pass(record, followed, hints, &mut context),
+            None => {
+                self.sweeps.cannot(record, &self.workspace);
+                None
+            }
+        };
+        let imported = teller.has_imported;
+        self.say_what_cannot_be_swept();
         // What was brought over changes the figures.
         if imported { earlier(again, Some(Duration::from_millis(10))) } else { again }
     }
 
-    pub(super) fn say_told(&mut self, told: Vec<Told>) {
-        for it in told {
-            let (event, details) = (it.event(), it.details());
-            match it {
-                Told::Failed { .. } | Told::Stuck { .. } | Told::Conflict { .. } | Told::Held(..) => {
-                    tracing::warn!(%details, "{}", event.as_str());
-                }
-                _ => tracing::info!(%details, "{}", event.as_str()),
+    /// Brings over what was written to old stores, and waits for so long at most until it has stood still: for who looks only
+    /// once.
+    pub fn bring_over(&mut self, patience: Duration) {
+        let end = Instant::now() + patience;
+        loop {
+            let record = Record::load(&self.workspace);
+            let again = self.look_after_old_stores(&Hints::everything(), &record);
+            let left = end.saturating_duration_since(Instant::now());
+            if self.sweeps.is_settled() || left.is_zero() || self.stop.is_asked() {
+                return;
             }
-            self.say(event, details);
+            std::thread::sleep(again.unwrap_or(LOOK_AGAIN).min(left));
         }
+    }
+
+    /// Says which old stores cannot be swept, each once, and which can be again.
+    fn say_what_cannot_be_swept(&mut self) {
+        let now = self.sweeps.problems();
+        self.unswept_since.retain(|place, _| now.contains_key(place));
+        let mut notes = Vec::new();
+        for (place, reason) in &now {
+            let since = self.unswept_since.entry(place.clone()).or_insert_with(Instant::now);
+            let is_due = !self.waits || since.elapsed() >= UNSWEPT_FOR;
+            if is_due && !self.state.unswept.contains_key(place) {
+                self.state.unswept.insert(place.clone(), reason.clone());
+                notes.push(Note::SourceUnavailable { source: place.clone(), reason: reason.clone() });
+            }
+        }
+        let mended: Vec<String> = self.state.unswept.keys().filter(|it| !now.contains_key(*it)).cloned().collect();
+        for source in mended {
+            self.state.unswept.remove(&source);
+            notes.push(Note::SourceRecovered { source });
+        }
+        self.say_all(&notes);
+    }
+
+    /// What cannot be swept, in words: of an engine that only reads, as the last one that writes has found it.
+    pub(crate) fn unswept(&self) -> Vec<String> {
+        let problems = if self.mode == Mode::ReadOnly { self.state.unswept.clone() } else { self.sweeps.problems() };
+        problems.into_iter().map(|(place, reason)| format!("{place}: {reason}")).collect()
+    }
+
+    fn say_told(&mut self, told: &Told) {
+        Teller::of(&mut self.output, &self.config, &self.sources, self.decision.as_ref()).tell(told);
     }
 
     /// Attempts of milescale's own at the pair that is recommended that failed, and why the last one did.
@@ -112,20 +162,61 @@ impl Engine {
 
     /// Whether it may be carried out now.
     pub(super) fn may_begin(&mut self, pair: (Backend, Backend), moment: Moment) -> bool {
-        if self.waits && self.cycles < FIRST_CYCLES {
-            return false;
-        }
+        let kept_back = self.kept_back(pair, moment);
         if let Some(tries) = self.state.tries.as_mut().filter(|tries| tries.pair == pair && tries.wait > 0) {
             tries.wait -= 1;
-            return false;
         }
-        let Ok(record) = Record::load(&self.workspace) else { return false };
+        kept_back.is_none()
+    }
+
+    /// What keeps a recommended move from being carried out now, in words, where `auto_migrate` is on.
+    pub(crate) fn kept_back(&self, pair: (Backend, Backend), moment: Moment) -> Option<String> {
+        let migration = &self.config.config().migration;
+        if !migration.auto_migrate {
+            return None;
+        }
+        if let Choice::Pinned(pinned) = self.config.config().backend {
+            return Some(format!("the configuration pins {pinned}; `backend: auto` lets milescale move by itself"));
+        }
+        if self.is_paused() {
+            return Some("automatic migrations are paused; `milescale resume` lets them go on".to_owned());
+        }
+        if pair.1 < pair.0 && !migration.auto_downscale {
+            return Some("a smaller backend is taken by itself only with auto_downscale".to_owned());
+        }
+        if let Some(tries) = self.state.tries.as_ref().filter(|tries| tries.pair == pair) {
+            let failed = format!("{} attempts failed, the last because: {}", tries.failed, tries.reason);
+            if tries.failed >= ATTEMPTS {
+                return Some(failed);
+            }
+            if tries.wait > 0 {
+                return Some(format!("{failed}; the next one follows after {} more cycles", tries.wait));
+            }
+        }
+        if self.waits && self.cycles < FIRST_CYCLES {
+            return Some("nothing moves in the first cycles after a start".to_owned());
+        }
+        match Record::load(&self.workspace) {
+            Err(error) => Some(format!("{}: {error}", self.workspace.shown(&self.workspace.record()))),
+            Ok(record) if record.intent.is_some() => Some("another migration is under way".to_owned()),
+            Ok(record) => self.daily_limit(&record, moment),
+        }
+    }
+
+    /// Whether so many moves of milescale's own were made within a day that no other one may be.
+    fn daily_limit(&self, record: &Record, moment: Moment) -> Option<String> {
+        let limit = self.config.config().migration.automatic_per_day;
         let now = moment.timestamp();
-        let recent = record.past.iter().filter(|past| past.automatic && past.failed.is_none()).filter(|past| {
-            let ended = milescale_core::timestamp::from_text(&past.ended);
-            ended.is_some_and(|ended| now.as_second() - ended.as_second() < DAY)
-        });
-        record.intent.is_none() && (recent.count() as u64) < self.config.config().migration.automatic_per_day
+        // What lies ahead was written while the clock was wrong, and says nothing of today.
+        let is_of_today = |ended: jiff::Timestamp| (0..DAY).contains(&(now.as_second() - ended.as_second()));
+        let own = record.past.iter().filter(|past| past.automatic && past.failed.is_none());
+        let recent = own.filter(|past| timestamp::from_text(&past.ended).is_some_and(is_of_today)).count() as u64;
+        (recent >= limit).then(|| {
+            format!(
+                "{recent} automatic migrations were made within the last 24 hours, and migration.automatic_per_day is \
+                 {limit}"
+            )
+        })
     }
 
     /// Carries out the move that is due. `stop` is asked between any two milestones; `progress` is told how far it is.
@@ -136,7 +227,12 @@ impl Engine {
             return;
         }
         let to = InUse::new(pair.1, engine);
-        let Ok(Some(_lock)) = take_lock(&self.workspace, Duration::ZERO) else { return };
+        let Some(_lock) = self.sweeps.take_lock(&self.workspace) else {
+            if let Some(reason) = self.sweeps.locked_out() {
+                progress(&Told::Failed { from, to, reason });
+            }
+            return;
+        };
         match self.carry_out(from, to, stop, progress) {
             Ok(()) => self.state.tries = None,
             // It was not its fault, and nothing has changed.
@@ -168,14 +264,14 @@ impl Engine {
         let (workspace, config) = (self.workspace.clone(), self.config.config().clone());
         let mut tell = |told: Told| {
             progress(&told);
-            self.say_told(vec![told]);
+            self.say_told(&told);
         };
         let mut context =
             Context { workspace: &workspace, config: &config, clock: SystemTime::now, stop, tell: &mut tell };
         let plan = plan(&wish, &record, &mut context).map_err(|error| error.to_string())?;
         if !plan.is_possible() {
             let reason = plan.obstacles_text();
-            self.say_told(vec![Told::Failed { from, to, reason: reason.clone() }]);
+            self.say_told(&Told::Failed { from, to, reason: reason.clone() });
             return Err(reason);
         }
         let done = migrate(from, to, plan.milestones, true, &mut context).map_err(|error| error.to_string())?;

@@ -88,6 +88,8 @@ pub(crate) struct Sources {
     log: EventLog,
     figures: Figures,
     marker_modified: Option<SystemTime>,
+    /// There is no `.milestones/`, or what milescale has moved there cannot be read.
+    is_blind: bool,
     /// Sources that cannot be read now, and why.
     unavailable: BTreeMap<String, String>,
     /// Of these, those that were said.
@@ -116,6 +118,7 @@ impl Sources {
             standing: Standing::Undecidable("nothing has been looked at yet".to_owned()),
             figures: state.figures,
             marker_modified: None,
+            is_blind: false,
             unavailable: BTreeMap::new(),
             said: state.unavailable.clone(),
             flawed_since: BTreeMap::new(),
@@ -134,7 +137,9 @@ impl Sources {
     ) -> Option<Duration> {
         self.unavailable.clear();
         let mut again = None;
-        if self.workspace.folder().is_dir() {
+        let folder_is_there = self.workspace.folder().is_dir();
+        self.is_blind = !folder_is_there || record.is_err();
+        if folder_is_there {
             self.follow_the_switch(record);
             again = earlier(again, self.look_at_marker(hints, moment, config, notes));
             again = earlier(again, self.look_at_store(hints, moment, config));
@@ -220,7 +225,7 @@ impl Sources {
 
     /// Says which milestones cannot be parsed, each once, and which are mended.
     fn say_flawed(&mut self, moment: Moment, notes: &mut Vec<Note>) -> Option<Duration> {
-        if !matches!(self.standing, Standing::Follows(_)) || !self.unavailable.is_empty() {
+        if !self.store_is_read() {
             return None;
         }
         let flawed = self.flawed();
@@ -319,10 +324,16 @@ impl Sources {
         self.store().map(Store::flawed).unwrap_or_default()
     }
 
+    /// Whether the store in use is followed and could be read. Other sources of figures have no part in that.
+    fn store_is_read(&self) -> bool {
+        let is_followed = matches!(self.standing, Standing::Follows(_));
+        is_followed && self.store_failed.is_none() && self.surveyed.is_some() && !self.is_blind
+    }
+
     /// The store in use, where it is followed and could be read.
     pub(crate) fn followed_store(&mut self) -> Option<(InUse, &mut dyn Store)> {
         let Standing::Follows(in_use) = self.standing else { return None };
-        if !self.unavailable.is_empty() {
+        if !self.store_is_read() {
             return None;
         }
         self.store.as_mut().map(|opened| (in_use, &mut *opened.store as &mut dyn Store))

@@ -128,7 +128,7 @@ impl Sources {
     /// Looks after the store in use, under the daemon's lock: milescale's own tables, what is derived, what was displaced.
     /// What is to be overwritten is noted; [`Sources::mend`] does it, once it was said. When to look again.
     pub(crate) fn tend(&mut self, moment: Moment, notes: &mut Vec<Note>) -> Option<Duration> {
-        if !matches!(self.standing, Standing::Follows(_)) || !self.unavailable.is_empty() {
+        if !self.store_is_read() {
             return None;
         }
         let store = &mut self.store.as_mut()?.store;
@@ -163,7 +163,7 @@ impl Sources {
                 |it: files::Overwritten| Note::WriteConflict { id: it.id, kept_as: self.shown(&it.kept_as), reason };
             notes.extend(found.into_iter().map(note));
         });
-        let follows = matches!(self.standing, Standing::Follows(_)) && self.unavailable.is_empty();
+        let follows = self.store_is_read();
         let Some(opened) = self.store.as_mut().filter(|_| follows) else { return [Ok(()), reviewed] };
         let adopted = opened.store.adopt().map_err(|error| io::Error::other(error.to_string()));
         let kept = self.last_ids.keep(&self.workspace, opened);

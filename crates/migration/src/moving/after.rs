@@ -1,6 +1,6 @@
 //! After the switch: the last writes of the old side, and what becomes of it.
 
-use std::collections::{BTreeMap, BTreeSet};
+use std::collections::BTreeSet;
 use std::time::Duration;
 
 use milescale_core::base::Side;
@@ -31,7 +31,7 @@ impl Moving<'_, '_> {
                 Some(Left { store, late }) => (store, late),
                 None => (self.context.open(self.from)?, BTreeSet::new()),
             };
-            let mut sweeper = Sweeper::new(old, store, self.to, BTreeMap::new()).looking_at(late);
+            let mut sweeper = Sweeper::new(old, store, self.to).looking_at(late);
             sweeper.until_still(&mut *current, Holding::Nothing, SWEEP_AFTER, self.context)?;
             if from == Side::Files {
                 self.files_after(sweeper.store())?;

@@ -8,6 +8,7 @@ mod importing;
 mod incoming;
 mod look;
 mod moving;
+mod retired;
 mod scan;
 mod store;
 mod table;
@@ -28,6 +29,7 @@ use table::Table;
 pub(crate) use columns::ColumnsHash;
 pub use displaced::{Overwritten, review};
 pub use moving::retire;
+pub use retired::Retired;
 
 #[derive(Debug, Clone, PartialEq, Eq)]
 enum Remark {

@@ -1,5 +1,7 @@
 //! What `doctor` says of migrations.
 
+use milescale_core::base::Side;
+use milescale_core::text::harmless;
 use milescale_daemon::status::Status;
 
 use super::checks::{finding, or_ok};
@@ -27,11 +29,20 @@ pub(super) fn all(status: &Status) -> Vec<Finding> {
     if moves.held > 0 {
         findings.push(finding(
             Level::Wrong,
-            format!("{} changes of an old store wait for a person", moves.held),
-            "So many files changed at once (a pull, a branch), and the store in use keeps what it has.",
+            format!("{} changes of an old store wait for a person: {}", moves.held, names(&moves.held_milestones)),
+            "So many files changed at once (a pull, a branch), or they appeared in a retired store. The store in use keeps \
+             what it has.",
             "`milescale import` brings them over; or put the files back as they were.",
         ));
     }
+    findings.extend(moves.failing_milestones.iter().map(|(side, id, why)| {
+        finding(
+            Level::Wrong,
+            harmless(&format!("{id} of {side} cannot be brought over: {why}")),
+            "What the old store holds of it stays there, and the store in use keeps what it has.",
+            "Mend what the line says; milescale tries again by itself.",
+        )
+    }));
     if moves.conflicts > 0 {
         findings.push(finding(
             Level::Wrong,
@@ -44,7 +55,7 @@ pub(super) fn all(status: &Status) -> Vec<Finding> {
         finding(
             Level::Wrong,
             problem.clone(),
-            "What other programs write there is not brought over until it can be read.",
+            "What other programs write to old stores is not brought over, and nothing is moved, until that is mended.",
             "Mend what the line says; milescale notices by itself.",
         )
     }));
@@ -54,6 +65,14 @@ pub(super) fn all(status: &Status) -> Vec<Finding> {
             "automatic migrations are paused",
             "Watching and recommending go on.",
             "`milescale resume` lets them go on.",
+        ));
+    }
+    if let Some(why) = moves.waits_because.as_ref().filter(|_| moves.last_failure.is_none() && !moves.paused) {
+        findings.push(finding(
+            Level::Note,
+            format!("the recommended move is not carried out by itself: {why}"),
+            "Watching and recommending go on.",
+            "`milescale migrate BACKEND` moves the milestones at once.",
         ));
     }
     if let Some(why) = &moves.last_failure {
@@ -72,4 +91,10 @@ pub(super) fn all(status: &Status) -> Vec<Finding> {
         findings.push(finding(Level::Ok, what, "", ""));
     }
     or_ok(findings, "no migration is under way, and nothing of one waits")
+}
+
+/// Milestones of old stores, named for people.
+fn names(milestones: &[(Side, String)]) -> String {
+    let names: Vec<String> = milestones.iter().map(|(side, id)| format!("{id} ({side})")).collect();
+    harmless(&names.join(", "))
 }

@@ -1,0 +1,277 @@
+//! Carrying out what was judged, and telling it. What is told is told before it is noted that it was: a crash in between
+//! says something twice, and never not at all.
+
+use std::collections::BTreeMap;
+
+use milescale_core::base::{Content, Side, Verdict};
+use milescale_core::id::Id;
+use milescale_storage::conflicts::{Conflict, Keeper};
+use milescale_storage::error::Problem;
+use milescale_storage::record::Old;
+use milescale_storage::store::{Draft, Milestone, Seen, Store};
+
+use super::Swept;
+use super::judged::{Finding, Judged, NOTED_ARCHIVED};
+use super::memory::{Memory, OfSide};
+use crate::context::{Context, Error};
+use crate::told::Told;
+
+/// What carries out.
+pub(super) struct Act<'a, 'b> {
+    old: &'a Old,
+    current: &'a mut dyn Store,
+    context: &'a mut Context<'b>,
+    imported: Vec<String>,
+    /// What is reported of a milestone: its id, and the words.
+    reported: Vec<(String, String)>,
+    /// What is noted of a milestone once all was said.
+    noted: Vec<(String, String)>,
+    conflicts: u64,
+    keeper: Option<Keeper>,
+    /// Contents that are kept and named, and are not noted as bases yet; with the bases of before.
+    kept: Vec<(String, Content, Option<Content>)>,
+}
+
+/// Bases of contents in conflict that are noted at once.
+const NOTED_AT_ONCE: usize = 50;
+
+impl<'a, 'b> Act<'a, 'b> {
+    pub(super) fn new(old: &'a Old, current: &'a mut dyn Store, context: &'a mut Context<'b>) -> Self {
+        Self {
+            old,
+            current,
+            context,
+            imported: Vec::new(),
+            reported: Vec::new(),
+            noted: Vec::new(),
+            conflicts: 0,
+            keeper: None,
+            kept: Vec::new(),
+        }
+    }
+
+    pub(super) fn go_on(&self) -> Result<(), Error> {
+        self.context.go_on()
+    }
+
+    pub(super) fn current(&mut self) -> &mut dyn Store {
+        &mut *self.current
+    }
+
+    /// Does it. Whether it is done: a store that changed meanwhile is looked at again.
+    pub(super) fn carry_out(&mut self, judged: &Judged) -> Result<bool, Error> {
+        let verdict = match &judged.finding {
+            Finding::Verdict(verdict) => *verdict,
+            Finding::Cannot(why) => return Err(Error::Refused(why.clone())),
+        };
+        let done = match verdict {
+            Verdict::Nothing => Ok(true),
+            Verdict::Advance => self.advance(judged),
+            Verdict::Import | Verdict::Insert => self.import(judged),
+            Verdict::Conflict => self.keep(judged),
+            Verdict::Archive => self.advance(judged).and_then(|_| self.archive(judged, judged.current.as_ref())),
+            // Where this ends between the two, the next pass finds both sides equal, and archives.
+            Verdict::ImportAndArchive => self.import(judged).and_then(|_| self.archive(judged, judged.old.as_ref())),
+            Verdict::KeepAndArchive => self.keep(judged).and_then(|_| self.archive(judged, judged.current.as_ref())),
+            Verdict::ReportGone => self.report(judged, "gone", "it is gone there; it is not deleted for that"),
+            Verdict::ReportEarlier => {
+                let text = judged.text.map(|text| text.to_string()).unwrap_or_default();
+                self.report(judged, &text, "it has an earlier content there; that is not taken over")
+            }
+        };
+        match done {
+            Err(error) if error.is_passing() => {
+                tracing::debug!(id = judged.id, %error, "looked at again");
+                Ok(false)
+            }
+            other => other,
+        }
+    }
+
+    /// Before its base advances: what was the base is an earlier content from then on. Only here, for what a source went
+    /// through while it was in use and copied is no history of the old side's.
+    fn remember(&mut self, judged: &Judged) -> Result<(), Error> {
+        let moves_on = |base: &Content| judged.content().is_some_and(|content| !content.is_same(base));
+        if let Some(base) = judged.base.filter(moves_on) {
+            self.current.ledger()?.remember(&[(judged.id.clone(), base.value)])?;
+        }
+        Ok(())
+    }
+
+    fn advance(&mut self, judged: &Judged) -> Result<bool, Error> {
+        self.remember(judged)?;
+        if let Some(content) = judged.content() {
+            self.current.ledger()?.set(self.old.side, &[(judged.id.clone(), content)])?;
+        }
+        Ok(true)
+    }
+
+    fn import(&mut self, judged: &Judged) -> Result<bool, Error> {
+        let Some(old) = &judged.old else { return Ok(true) };
+        let Ok(draft) = Draft::of(old.clone(), self.context.now()) else { return self.keep(judged) };
+        self.remember(judged)?;
+        let seen = judged.current.as_ref().map_or(Seen::Nothing, |current| Seen::Text(current.digest()));
+        self.current.import(&draft, seen, self.old.side)?;
+        self.imported.push(judged.id.clone());
+        if draft.is_archived() && judged.in_place {
+            self.move_to_archive(&draft)?;
+        }
+        Ok(true)
+    }
+
+    /// Moves what was archived on the old side to the archive, unless another one lies there: then it stays in its place.
+    fn move_to_archive(&mut self, draft: &Draft) -> Result<(), Error> {
+        match self.current.archive(draft, draft.content().text) {
+            Err(error) if error.problem == Problem::Refused => {
+                tracing::debug!(%error, "it has status archived, and stays where it is");
+                Ok(())
+            }
+            other => Ok(other?),
+        }
+    }
+
+    /// Archives a milestone whose file was moved to the archive, once. `current` is what the store in use holds by now.
+    fn archive(&mut self, judged: &Judged, current: Option<&Milestone>) -> Result<bool, Error> {
+        let (Some(current), Ok(id)) = (current, judged.id.parse::<Id>()) else { return Ok(true) };
+        match Draft::archived(id, &current.text, self.context.now()) {
+            Ok(draft) => {
+                self.current.archive(&draft, current.digest())?;
+                if draft.text != current.text && !self.imported.contains(&judged.id) {
+                    self.imported.push(judged.id.clone());
+                }
+                self.noted.push((judged.id.clone(), NOTED_ARCHIVED.to_owned()));
+                Ok(true)
+            }
+            Err(flaw) => {
+                self.report(judged, "gone", &format!("it is archived there and cannot be archived here: {flaw}"))
+            }
+        }
+    }
+
+    /// Keeps the old side's content and names both. It is the base from now on: what is changed after it is judged anew.
+    fn keep(&mut self, judged: &Judged) -> Result<bool, Error> {
+        let (Some(old), Some(content)) = (&judged.old, judged.content()) else { return Ok(true) };
+        let reason = match (&old.value, &judged.current) {
+            (Err(flaw), _) => format!("it cannot be taken over: {flaw}"),
+            (Ok(_), None) => "it was changed there, and is gone in the store in use".to_owned(),
+            (Ok(_), Some(_)) if judged.is_lost => "it differs, and what both had in common is not known".to_owned(),
+            (Ok(_), Some(_)) => "both sides were changed".to_owned(),
+        };
+        let conflict = Conflict {
+            name: String::new(),
+            id: judged.id.clone(),
+            at: self.context.stamp(),
+            side: Some(self.old.side),
+            place: old.place.clone(),
+            reason: reason.clone(),
+            current: judged.current.as_ref().map(Milestone::digest),
+            backup: self.old.backup.clone(),
+        };
+        let failed = |error: std::io::Error| Error::own(".milescale/conflicts", &error);
+        let keeper = match self.keeper.take() {
+            Some(keeper) => keeper,
+            None => Keeper::open(self.context.workspace).map_err(failed)?,
+        };
+        let kept = self.keeper.insert(keeper).keep(&conflict, &old.text, self.context.now());
+        let (path, _) = kept.map_err(failed)?;
+        let current = judged.current.as_ref().map_or_else(|| self.current.name(), |current| current.place.clone());
+        self.conflicts += 1;
+        (self.context.tell)(Told::Conflict {
+            id: judged.id.clone(),
+            kept_as: self.context.workspace.shown(&path),
+            place: old.place.clone(),
+            current,
+            reason,
+        });
+        self.kept.push((judged.id.clone(), content, judged.base));
+        if self.kept.len() >= NOTED_AT_ONCE { self.note_kept().map(|()| true) } else { Ok(true) }
+    }
+
+    /// Notes what was kept and named as bases, many in a commit.
+    fn note_kept(&mut self) -> Result<(), Error> {
+        if self.kept.is_empty() {
+            return Ok(());
+        }
+        let moved_on = |(id, content, base): &(String, Content, Option<Content>)| {
+            base.filter(|base| !content.is_same(base)).map(|base| (id.clone(), base.value))
+        };
+        let earlier: Vec<_> = self.kept.iter().filter_map(moved_on).collect();
+        let bases: Vec<_> = self.kept.iter().map(|(id, content, _)| (id.clone(), *content)).collect();
+        let ledger = self.current.ledger()?;
+        if !earlier.is_empty() {
+            ledger.remember(&earlier)?;
+        }
+        ledger.set(self.old.side, &bases)?;
+        self.kept.clear();
+        Ok(())
+    }
+
+    /// Reports a milestone, once.
+    fn report(&mut self, judged: &Judged, noted: &str, what: &str) -> Result<bool, Error> {
+        if judged.noted.as_deref() != Some(noted) {
+            self.reported.push((judged.id.clone(), what.to_owned()));
+            self.noted.push((judged.id.clone(), noted.to_owned()));
+        }
+        Ok(true)
+    }
+
+    /// Tells what was done, and notes that it was told.
+    pub(super) fn finish(mut self, memory: &mut OfSide) -> Result<Swept, Error> {
+        let noted = self.note_kept();
+        let swept = Swept { imported: self.imported.len() as u64, conflicts: self.conflicts, ..Swept::default() };
+        for id in &self.imported {
+            memory.recent.imported(id);
+        }
+        if !self.imported.is_empty() {
+            (self.context.tell)(Told::Imported(self.old.side, std::mem::take(&mut self.imported)));
+        }
+        memory.under_way.clear();
+        if !self.reported.is_empty() {
+            (self.context.tell)(Told::Reported(self.old.side, std::mem::take(&mut self.reported)));
+        }
+        for (id, noted) in &self.noted {
+            self.current.ledger()?.note(self.old.side, id, noted)?;
+        }
+        noted.map(|()| swept)
+    }
+}
+
+/// Notes durably what is about to be brought over, so that it is told even where this process dies in between.
+pub(super) fn note_under_way(
+    due: &[Judged],
+    side: Side,
+    memory: &mut Memory,
+    context: &Context<'_>,
+) -> Result<(), Error> {
+    let is_brought = |judged: &&Judged| {
+        matches!(judged.finding, Finding::Verdict(Verdict::Import | Verdict::Insert | Verdict::ImportAndArchive))
+    };
+    let brought = due.iter().filter(is_brought).filter_map(|it| Some((it.id.clone(), it.content()?.value)));
+    let brought: BTreeMap<_, _> = brought.collect();
+    if brought.is_empty() {
+        return Ok(());
+    }
+    memory.of(side).under_way = brought;
+    memory.save(context.workspace).map_err(Error::Own)
+}
+
+/// Tells what a process that died had brought over: its base says so.
+pub(super) fn tell_what_was_under_way(
+    side: Side,
+    current: &mut dyn Store,
+    memory: &mut OfSide,
+    context: &mut Context<'_>,
+) -> Result<(), Error> {
+    if memory.under_way.is_empty() {
+        return Ok(());
+    }
+    let ids: Vec<String> = memory.under_way.keys().cloned().collect();
+    let bases = current.ledger()?.bases(side, &ids)?;
+    let is_brought = |id: &String| bases.get(id).map(|known| known.content.value) == memory.under_way.get(id).copied();
+    let brought: Vec<String> = ids.into_iter().filter(is_brought).collect();
+    if !brought.is_empty() {
+        (context.tell)(Told::Imported(side, brought));
+    }
+    memory.under_way.clear();
+    Ok(())
+}

@@ -1,0 +1,67 @@
+//! What of an old store may differ from its base.
+
+use std::collections::{BTreeSet, HashSet};
+use std::ops::ControlFlow;
+
+use milescale_core::base::Content;
+use milescale_storage::ledger::AT_ONCE;
+use milescale_storage::store::{Store, Touched};
+
+use super::Sweeper;
+use crate::context::{Context, Error};
+
+impl Sweeper {
+    /// Finds what may differ from its base. What the store tells once is kept until it was dealt with.
+    pub(super) fn find_candidates(&mut self, current: &mut dyn Store, context: &mut Context<'_>) -> Result<(), Error> {
+        match self.store.touched((context.clock)())? {
+            Touched::Ids(ids) => self.consider(ids),
+            Touched::Everything => self.all = true,
+        }
+        if self.all {
+            let differing = self.all_differing(current, context)?;
+            self.consider(differing);
+            self.all = false;
+        }
+        Ok(())
+    }
+
+    /// All of the old store, compared with its base.
+    fn all_differing(&mut self, current: &mut dyn Store, context: &Context<'_>) -> Result<BTreeSet<String>, Error> {
+        let side = self.side();
+        let (mut differing, mut there_are, mut batch) = (BTreeSet::new(), HashSet::new(), Vec::new());
+        let mut failed = Ok(());
+        let mut compare = |batch: &mut Vec<(String, Content)>| -> Result<(), Error> {
+            context.go_on()?;
+            let ids: Vec<String> = batch.iter().map(|(id, _)| id.clone()).collect();
+            let known = current.ledger()?.bases(side, &ids)?;
+            for (id, content) in batch.drain(..) {
+                if known.get(&id).is_none_or(|known| known.content.text != content.text) {
+                    differing.insert(id);
+                }
+            }
+            Ok(())
+        };
+        self.store.scan_contents(&mut |id, content| {
+            there_are.insert(id.clone());
+            batch.push((id, content));
+            if batch.len() >= AT_ONCE {
+                failed = compare(&mut batch);
+            }
+            if failed.is_ok() { ControlFlow::Continue(()) } else { ControlFlow::Break(()) }
+        })?;
+        failed?;
+        compare(&mut batch)?;
+        // What was retired is gone from its place.
+        if self.is_retired() {
+            return Ok(differing);
+        }
+        let mut after: Option<String> = None;
+        loop {
+            let page = current.ledger()?.page(side, after.as_deref(), AT_ONCE)?;
+            let Some((last, _)) = page.last() else { break };
+            after = Some(last.clone());
+            differing.extend(page.into_iter().map(|(id, _)| id).filter(|id| !there_are.contains(id)));
+        }
+        Ok(differing)
+    }
+}

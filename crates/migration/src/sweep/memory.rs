@@ -1,0 +1,139 @@
+//! What sweeping remembers across processes: the changes that wait for a person (`.milescale/held.json`), and what cannot be
+//! brought over, what is being brought over and which changes follow each other (`.milescale/sweeps.json`).
+
+use std::collections::BTreeMap;
+use std::io;
+use std::path::Path;
+
+use milescale_core::base::Side;
+use milescale_core::digest::Digest;
+use milescale_storage::durable;
+use milescale_storage::read::{Symlinks, read_regular};
+use milescale_storage::workspace::Workspace;
+use serde::{Deserialize, Serialize};
+
+use super::batch::Recent;
+
+/// The version of the shape of `sweeps.json`.
+const VERSION: u32 = 1;
+
+/// The largest file that is read.
+const LIMIT: u64 = 1 << 30;
+
+/// Per id the digest of the text that waits; `None`: the milestone is gone there.
+pub type Held = BTreeMap<String, Option<Digest>>;
+
+/// The memory of a workspace.
+#[derive(Debug, Clone, Default)]
+pub struct Memory {
+    sides: BTreeMap<Side, OfSide>,
+    /// What the files say.
+    saved: BTreeMap<Side, OfSide>,
+}
+
+/// The shape of `sweeps.json`.
+#[derive(Debug, Serialize, Deserialize)]
+struct File {
+    version: u32,
+    sides: BTreeMap<Side, OfSide>,
+}
+
+/// What is remembered of one old store.
+#[derive(Debug, Clone, PartialEq, Eq, Default, Serialize, Deserialize)]
+#[serde(default)]
+pub struct OfSide {
+    /// Changes that wait for a person. They have a file of their own.
+    #[serde(skip)]
+    pub held: Held,
+    /// Milestones that cannot be brought over.
+    pub failing: BTreeMap<String, Failing>,
+    /// Milestones that are being brought over, by the digest of their value: what is there was not said yet.
+    pub(super) under_way: BTreeMap<String, Digest>,
+    /// Changes that follow each other.
+    pub(super) recent: Recent,
+}
+
+/// A milestone that cannot be brought over.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Failing {
+    /// The digest of the text for which that was said.
+    pub text: Option<Digest>,
+    /// Why.
+    pub why: String,
+}
+
+impl Memory {
+    /// Reads it; without files there is nothing to remember.
+    ///
+    /// # Errors
+    /// When a file cannot be read, with its name: it is never replaced by an empty one.
+    pub fn load(workspace: &Workspace) -> Result<Self, String> {
+        let path = workspace.sweeps();
+        let mut sides = match read::<File>(workspace, &path)? {
+            Some(file) if file.version > VERSION => {
+                let shown = workspace.shown(&path);
+                return Err(format!("{shown}: it is of version {}, written by a newer milescale", file.version));
+            }
+            file => file.map(|file| file.sides).unwrap_or_default(),
+        };
+        for (side, held) in read::<BTreeMap<Side, Held>>(workspace, &workspace.held())?.unwrap_or_default() {
+            sides.entry(side).or_default().held = held;
+        }
+        Ok(Self { saved: sides.clone(), sides })
+    }
+
+    /// Writes what differs from what the files say. Only under the migration's lock.
+    pub(super) fn save(&mut self, workspace: &Workspace) -> Result<(), String> {
+        let (held, rest) = (held_of(&self.sides), rest_of(&self.sides));
+        if held != held_of(&self.saved) {
+            let path = workspace.held();
+            let written = if held.is_empty() { durable::remove(&path) } else { replace(&path, &held) };
+            written.map_err(|error| format!("{}: {error}", workspace.shown(&path)))?;
+        }
+        if rest != rest_of(&self.saved) {
+            let path = workspace.sweeps();
+            let written = replace(&path, &File { version: VERSION, sides: rest });
+            written.map_err(|error| format!("{}: {error}", workspace.shown(&path)))?;
+        }
+        self.saved = self.sides.clone();
+        Ok(())
+    }
+
+    /// What is remembered of one old store.
+    pub(super) fn of(&mut self, side: Side) -> &mut OfSide {
+        self.sides.entry(side).or_default()
+    }
+
+    /// What is remembered of each old store.
+    pub fn sides(&self) -> impl Iterator<Item = (Side, &OfSide)> {
+        self.sides.iter().map(|(side, of)| (*side, of))
+    }
+
+    /// How many changes of an old store wait for a person.
+    pub fn held(&self, side: Side) -> u64 {
+        self.sides.get(&side).map_or(0, |of| of.held.len() as u64)
+    }
+}
+
+fn held_of(sides: &BTreeMap<Side, OfSide>) -> BTreeMap<Side, Held> {
+    let held = sides.iter().filter(|(_, of)| !of.held.is_empty());
+    held.map(|(side, of)| (*side, of.held.clone())).collect()
+}
+
+fn rest_of(sides: &BTreeMap<Side, OfSide>) -> BTreeMap<Side, OfSide> {
+    let rest = sides.iter().map(|(side, of)| (*side, OfSide { held: Held::new(), ..of.clone() }));
+    rest.filter(|(_, of)| *of != OfSide::default()).collect()
+}
+
+fn read<T: for<'a> Deserialize<'a>>(workspace: &Workspace, path: &Path) -> Result<Option<T>, String> {
+    let failed = |why: String| format!("{}: {why}", workspace.shown(path));
+    match read_regular(path, Symlinks::Refuse, LIMIT) {
+        Err(error) if matches!(error.kind(), io::ErrorKind::NotFound | io::ErrorKind::NotADirectory) => Ok(None),
+        Err(error) => Err(failed(error.to_string())),
+        Ok((text, _)) => serde_json::from_slice(&text).map(Some).map_err(|error| failed(error.to_string())),
+    }
+}
+
+fn replace(path: &Path, content: &impl Serialize) -> io::Result<()> {
+    durable::replace(path, &serde_json::to_vec(content)?)
+}

@@ -1,0 +1,129 @@
+//! What fails is repeated, and stops nothing else.
+
+use std::fs;
+
+use milescale_testkit::{Postgres, until};
+
+use super::{check, data, edit, is_named, migrate, moved, rows_with, sql, told};
+
+#[test]
+fn l10_a_pass_that_failed_is_repeated() {
+    let workspace = moved(40);
+    edit(&workspace, [7], "edited while nothing ran");
+    // The figures can be had, and the base cannot: the first pass fails.
+    sql(&workspace, "ALTER TABLE milescale_base RENAME COLUMN value TO hidden");
+    let daemon = workspace.daemon(["--interval", "600"]);
+    let source = workspace.until_event("source_unavailable", 1)["details"]["source"].clone();
+    assert!(workspace.run(["doctor"]).out.contains(source.as_str().unwrap()));
+    sql(&workspace, "ALTER TABLE milescale_base RENAME COLUMN hidden TO value");
+    until("the edit", || data(&workspace, "m-7").contains("edited").then_some(()));
+    workspace.until_event("source_recovered", 1);
+    drop(daemon);
+}
+
+#[test]
+fn l11_one_milestone_that_cannot_be_brought_over_stops_only_itself() {
+    let server = Postgres::start();
+    let workspace = crate::workspace();
+    let config = format!("storage:\n  database:\n    type: postgresql\n    url: \"{}\"\n", server.url());
+    workspace.write("config/storage-config.yaml", config);
+    workspace.milestones("m", 8);
+    migrate(&workspace, "database");
+    // No server keeps a year 0.
+    workspace.save("active/year-0.yaml", "title: edited\ncreated_at: \"0000-01-01T00:00:00Z\"\n");
+    edit(&workspace, 1..5, "edited");
+    check(&workspace);
+    assert_eq!(told(&workspace, "changes_imported"), ["m-1", "m-2", "m-3", "m-4"]);
+    assert_eq!(told(&workspace, "changes_reported"), ["year-0"]);
+    assert!(is_named(&workspace, "year-0 of files cannot be brought over"));
+    assert_eq!(workspace.run(["retire", "files", "--yes"]).code, 1, "not before it is dealt with");
+    // Said once; and mended, it follows.
+    check(&workspace);
+    assert_eq!(told(&workspace, "changes_reported"), ["year-0"]);
+    workspace.save("active/year-0.yaml", "title: mended\n");
+    check(&workspace);
+    assert!(workspace.run(["milestone", "show", "year-0"]).out.contains("mended"));
+    assert!(workspace.run(["doctor"]).out.contains("0 wrong"));
+}
+
+#[test]
+fn l11_an_id_may_be_as_long_as_it_likes() {
+    let id = "x".repeat(200);
+    let workspace = moved(3);
+    workspace.save(format!("active/{id}.yaml"), "title: first\n");
+    check(&workspace);
+    sql(&workspace, &format!("UPDATE milestones SET data = '{{\"title\":\"of the row\"}}' WHERE id = '{id}'"));
+    workspace.save(format!("active/{id}.yaml"), "title: of the file\n");
+    edit(&workspace, [1], "edited");
+    check(&workspace);
+    assert!(data(&workspace, "m-1").contains("edited"));
+    assert_eq!(told(&workspace, "write_conflict"), [id.as_str()]);
+    let conflicts = workspace.run(["conflicts", "list", "--json"]).json();
+    let name = conflicts[0]["name"].as_str().unwrap();
+    assert_eq!(conflicts[0]["id"], id.as_str());
+    assert_eq!(workspace.run(["conflicts", "show", name]).out, "title: of the file\n");
+    assert_eq!(workspace.run(["conflicts", "resolve", name, "--take-kept"]).code, 0);
+    assert!(data(&workspace, &id).contains("of the file"));
+}
+
+#[test]
+fn l12_what_cannot_be_taken_at_all_is_named() {
+    let workspace = moved(4);
+    workspace.write("active/large.yaml", format!("title: large\nnotes: {}\n", "x".repeat(17 << 20)));
+    workspace.write("active/sub/m-1.yaml", "title: a second one\n");
+    let long = format!("active/{}.yaml", "l".repeat(230));
+    workspace.write(&long, "title: an id that is too long\n");
+    edit(&workspace, [2], "edited");
+    check(&workspace);
+    assert!(data(&workspace, "m-2").contains("edited"), "they stop nothing else");
+    assert_eq!(told(&workspace, "changes_reported"), ["large".to_owned(), "l".repeat(230), "m-1".to_owned()]);
+    assert!(is_named(&workspace, "larger than the limit") && is_named(&workspace, "stands several times"));
+    assert!(is_named(&workspace, "longer than 200 bytes"));
+    // Said once; and once they are gone, nobody speaks of them.
+    check(&workspace);
+    assert_eq!(told(&workspace, "changes_reported").len(), 3);
+    for path in ["active/large.yaml", "active/sub/m-1.yaml", &long] {
+        fs::remove_file(workspace.path(path)).unwrap();
+    }
+    check(&workspace);
+    assert!(workspace.run(["doctor"]).out.contains("0 wrong"));
+}
+
+#[test]
+fn l12_a_row_whose_id_is_no_files_name_is_named() {
+    let workspace = moved(3);
+    migrate(&workspace, "file");
+    sql(&workspace, "INSERT INTO milestones (id, data) VALUES ('team/x', '{\"title\":\"new\"}')");
+    sql(&workspace, "UPDATE milestones SET data = '{\"title\":\"edited\"}' WHERE id = 'm-1'");
+    check(&workspace);
+    assert!(workspace.read("active/m-1.yaml").contains("edited"));
+    assert_eq!(told(&workspace, "changes_reported"), ["team/x"]);
+    assert!(is_named(&workspace, "team/x of sqlite cannot be brought over"));
+    sql(&workspace, "UPDATE milestones SET id = 'team-x' WHERE id = 'team/x'");
+    check(&workspace);
+    assert!(workspace.read("active/team-x.yaml").contains("new"));
+    assert!(workspace.run(["doctor"]).out.contains("0 wrong"));
+}
+
+#[test]
+fn l13_a_source_of_figures_that_cannot_be_read_stops_no_sweep() {
+    let workspace = moved(3);
+    let _ = fs::remove_file(workspace.path("logs/storage-events.jsonl"));
+    fs::create_dir(workspace.path("logs/storage-events.jsonl")).unwrap();
+    edit(&workspace, [1], "edited");
+    let _daemon = workspace.daemon(["--interval", "600"]);
+    until("the edit", || (rows_with(&workspace, "edited") == 1).then_some(()));
+}
+
+#[test]
+fn l13_status_does_not_promise_what_cannot_be_done() {
+    let workspace = moved(3);
+    assert!(workspace.run(["status"]).out.contains("is brought over by"));
+    fs::rename(workspace.path("enterprise.db"), workspace.path("aside.db")).unwrap();
+    workspace.run(["check"]);
+    let status = workspace.run(["status"]).out;
+    assert!(!status.contains("is brought over by") && status.contains("is not brought over"), "{status}");
+    fs::rename(workspace.path("aside.db"), workspace.path("enterprise.db")).unwrap();
+    check(&workspace);
+    assert!(workspace.run(["status"]).out.contains("is brought over by"));
+}
