@@ -43,6 +43,17 @@ impl Phase {
     }
 }
 
+/// How a target is taken over that another program has filled: where it differs, one of the two is current afterwards, and the
+/// other is kept as a conflict.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum Adopt {
+    /// What the target holds.
+    TargetWins,
+    /// What the source holds.
+    SourceWins,
+}
+
 /// What ends a phase.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Ended {

@@ -8,6 +8,7 @@ use milescale_core::backend::{Backend, Engine, InUse};
 use milescale_core::base::Side;
 use milescale_core::config::{Choice, Config};
 use milescale_core::line::{EventName, ScaleEvent};
+use milescale_core::migration::Adopt;
 use milescale_migration::{
     Context, Done, Holding, Memory, Plan, Recovered, Restored, Sweeper, Swept, Told, Wish, migrate, plan, recover,
     restore, retire, store_of, take_lock,
@@ -96,19 +97,20 @@ impl Mover {
     }
 
     /// What a migration would do. Changes nothing.
-    pub fn plan(&self, to: InUse, stop: &dyn Fn() -> bool) -> Result<Plan, String> {
+    pub fn plan(&self, to: InUse, adopt: Option<Adopt>, stop: &dyn Fn() -> bool) -> Result<Plan, String> {
         let mut silent = |_| {};
         let mut context = self.context(stop, &mut silent);
         let record = self.record()?;
-        plan(&self.wish(self.in_use()?, to), &record, &mut context).map_err(|error| error.to_string())
+        plan(&self.wish(self.in_use()?, to, adopt), &record, &mut context).map_err(|error| error.to_string())
     }
 
-    fn wish(&self, from: InUse, to: InUse) -> Wish {
+    fn wish(&self, from: InUse, to: InUse, adopt: Option<Adopt>) -> Wish {
         Wish {
             from,
             to,
             engine_of_environment: self.environment.database_type.clone(),
             url_of_environment: self.environment.database_url.clone(),
+            adopt,
         }
     }
 
@@ -155,11 +157,17 @@ impl Mover {
         }
     }
 
-    /// Migrates.
+    /// Migrates. `adopt` says how a target is taken over that another program has filled.
     ///
     /// # Errors
     /// Why it was not done, in words; all obstacles at once.
-    pub fn migrate(&self, to: InUse, stop: &dyn Fn() -> bool, tell: &mut dyn FnMut(Told)) -> Result<Done, String> {
+    pub fn migrate(
+        &self,
+        to: InUse,
+        adopt: Option<Adopt>,
+        stop: &dyn Fn() -> bool,
+        tell: &mut dyn FnMut(Told),
+    ) -> Result<Done, String> {
         let (_held, recovered) = self.begin(false, tell)?;
         if let Recovered::Stuck(why) = recovered {
             return Err(why);
@@ -175,11 +183,12 @@ impl Mover {
         }
         let mut tell = self.saying(tell);
         let mut context = self.context(stop, &mut tell);
-        let plan = plan(&self.wish(from, to), &record, &mut context).map_err(|error| error.to_string())?;
+        let wish = self.wish(from, to, adopt);
+        let plan = plan(&wish, &record, &mut context).map_err(|error| error.to_string())?;
         if !plan.is_possible() {
             return Err(plan.obstacles_text());
         }
-        migrate(from, to, plan.milestones, false, &mut context).map_err(|error| error.to_string())
+        migrate(&wish, &plan, false, &mut context).map_err(|error| error.to_string())
     }
 
     /// Writes back into marker or configuration what names the store in use, where somebody has changed it.
@@ -222,7 +231,7 @@ impl Mover {
         backup::verify(&self.workspace, metadata)?;
         let into = store_of(&metadata.from).ok_or_else(|| format!("{}: from names no store", metadata.id))?;
         if self.in_use()? != into {
-            self.migrate(into, stop, tell)?;
+            self.migrate(into, None, stop, tell)?;
         }
         // The configuration may have changed with the move.
         let after = Self::new(self.workspace.clone(), self.environment.clone());

@@ -114,7 +114,8 @@ pub(crate) fn touched(pair: &mut Pair<'_>, context: &mut Context<'_>) -> Result<
 
 /// A branch change that empties the folder is not the end of so many milestones.
 fn refuse_a_lost_source(pair: &mut Pair<'_>, ids: &BTreeSet<String>) -> Result<(), Error> {
-    if ids.len() <= MISSING {
+    // What is in a target that is taken over, and not in the source, was never there.
+    if ids.len() <= MISSING || pair.take_over.is_some() {
         return Ok(());
     }
     let there: BTreeSet<String> = pair.source.ids()?.into_iter().collect();

@@ -13,6 +13,8 @@ use milescale_storage::move_journal::MoveJournal;
 use milescale_storage::store::{Draft, Milestone, Seen, Store};
 
 use crate::context::{Context, Error};
+use crate::moving::adopt::{Foreign, TakeOver};
+use crate::told::Told;
 use archived::Beside;
 
 /// When a file that was gone is looked for again.
@@ -43,6 +45,10 @@ pub(crate) struct Pair<'a> {
     pub(crate) target_was_old: bool,
     /// Whether other writers are kept out of the source: then nothing is written to it.
     pub(crate) is_held: bool,
+    /// How the target is taken over, where another program has filled it.
+    pub(crate) take_over: Option<TakeOver>,
+    /// Contents of the target that are kept as conflicts, to be told.
+    pub(crate) kept: Vec<Told>,
     /// What an old target holds by now and the source's ledger does not say yet.
     unnoted: Vec<(String, Option<Content>)>,
     /// What was read ahead, while those milestones are leveled.
@@ -136,6 +142,8 @@ impl<'a> Pair<'a> {
             to,
             target_was_old,
             is_held: false,
+            take_over: None,
+            kept: Vec::new(),
             unnoted: Vec::new(),
             ahead: Ahead::default(),
             journal: None,
@@ -203,7 +211,10 @@ impl<'a> Pair<'a> {
             Err(flaw) => return Ok(Judged::not_yet(format!("{place}: {flaw}"))),
         };
         // One whose old file stands in its place stays there.
-        if draft.is_archived() && self.to == Side::Files && !(self.target_was_old && target.is_some()) {
+        if draft.is_archived()
+            && self.to == Side::Files
+            && !((self.target_was_old || self.take_over.is_some()) && target.is_some())
+        {
             return self.judge_archived(draft, place, target);
         }
         let seen = match &target {
@@ -215,7 +226,11 @@ impl<'a> Pair<'a> {
                     return Ok(Judged::Is(Leveled::Same));
                 }
                 if let Some(unswept) = self.unswept(&id, found)? {
-                    return Ok(Judged::Is(unswept));
+                    match self.foreign(Some(draft.content()), there, context)? {
+                        Foreign::InTheWay => return Ok(Judged::Is(unswept)),
+                        Foreign::Stays => return Ok(Judged::Is(Leveled::Same)),
+                        Foreign::Replaced => {}
+                    }
                 }
                 Seen::Text(there.digest())
             }
@@ -342,7 +357,7 @@ impl<'a> Pair<'a> {
             });
         };
         if let Some(unswept) = self.unswept(&id, there.content())? {
-            return Ok(Judged::Is(unswept));
+            return Ok(Judged::Is(if self.take_over.is_some() { Leveled::Same } else { unswept }));
         }
         Ok(Judged::Due(Due::TakeOut(id, there.digest())))
     }

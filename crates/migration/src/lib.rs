@@ -22,6 +22,7 @@ mod told;
 
 pub use context::{Context, Error, take_lock};
 pub use machine::network_file_system;
+pub use moving::adopt::Comparison;
 pub use moving::{Done, migrate};
 pub use plan::{Obstacle, Plan, Wish, plan};
 pub use recover::{Recovered, recover};

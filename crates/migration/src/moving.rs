@@ -9,16 +9,18 @@ use milescale_core::base::Side;
 use milescale_core::migration::{Ended, Phase, next};
 use milescale_storage::identity::Identity;
 use milescale_storage::ledger;
-use milescale_storage::record::{Intent, Old, Record};
+use milescale_storage::record::{Adopting, Intent, Old, Record};
 use milescale_storage::store::Store;
 use milescale_storage::switch;
 
 use crate::context::{Context, Error};
 use crate::level::Pair;
+use crate::plan::{Plan, Wish};
 use crate::sweep::{Holding, Sweeper};
 use crate::told::{Told, word};
 use crate::{backup, compare, copy};
 
+pub(crate) mod adopt;
 mod after;
 mod commit;
 mod journal;
@@ -70,18 +72,14 @@ pub(crate) struct Moving<'a, 'b> {
     pub(crate) since: Instant,
 }
 
-/// Moves the milestones. The caller holds the migration's lock, has recovered, and a plan without obstacles; `milestones`
-/// is how many the plan has found.
+/// Moves the milestones. The caller holds the migration's lock, has recovered, and a plan without obstacles.
 ///
 /// # Errors
 /// Why it was not done: then the old store is in use as before.
-pub fn migrate(
-    from: InUse,
-    to: InUse,
-    milestones: u64,
-    automatic: bool,
-    context: &mut Context<'_>,
-) -> Result<Done, Error> {
+pub fn migrate(wish: &Wish, plan: &Plan, automatic: bool, context: &mut Context<'_>) -> Result<Done, Error> {
+    let (from, to, milestones) = (wish.from, wish.to, plan.milestones);
+    // An empty target is simply filled.
+    let adopt = wish.adopt.filter(|_| plan.adopting.is_some());
     let started = Instant::now();
     let mut record = context.record()?;
     let identity = Identity::of_or_drawn(context.workspace)
@@ -104,6 +102,7 @@ pub fn migrate(
         automatic,
         stuck: None,
         failed: None,
+        adopt: adopt.map(|how| Adopting { how, begun: false }),
     });
     context.save(&record)?;
     let mut moving = Moving { context, record, from, to, took: Vec::new(), since: started };
@@ -167,6 +166,7 @@ impl Moving<'_, '_> {
         self.fill(&mut *source, &mut *target, target_was_old, pace)?;
         self.advance(Ended::Done)?;
         let mut pair = Pair::new((&mut *source, from), (&mut *target, to), target_was_old);
+        pair.take_over = self.take_over();
         let compared = compare::compare(&mut pair, self.context, &mut |phase, done| pace.told(phase, done))?;
         copy::refuse_a_shrunk_source(&*pair.source, planned, compared.count)?;
         let mut open = compared.differing;
@@ -179,7 +179,8 @@ impl Moving<'_, '_> {
         pair.target.derive((self.context.clock)())?;
         let (paused, late) = self.switch(&mut pair)?;
         // In a new target each milestone has its base. In an old one those that were the same may have none.
-        let left = (!target_was_old).then_some(Left { store: source, late });
+        self.tell_kept(&mut pair);
+        let left = (!target_was_old && self.take_over().is_none()).then_some(Left { store: source, late });
         Ok((compared.count, paused, left))
     }
 
@@ -226,7 +227,10 @@ impl Moving<'_, '_> {
             target.refuse_writes(None)?;
         }
         journal::discard_others(self.context.workspace, number)?;
-        if !target_was_old {
+        let take_over = self.take_over();
+        if take_over.is_some() {
+            self.begin_to_take_over(target)?;
+        } else if !target_was_old {
             target.nobody_else_uses_it();
             // What an earlier attempt left for a person to look at.
             target.clear(from, self.context.now())?;
@@ -236,8 +240,13 @@ impl Moving<'_, '_> {
         let old = self.old_target();
         let in_use = self.from;
         let mut pair = Pair::new((source, from), (target, to), target_was_old);
+        pair.take_over = take_over;
         pair.source.touched((self.context.clock)())?;
-        if target_was_old {
+        if take_over.is_some() {
+            let compared = compare::compare(&mut pair, self.context, &mut |_, done| pace.told(Phase::Copying, done))?;
+            let mut open = compared.differing;
+            copy::settle_all(&mut pair, self.context, &mut open, &mut |_, _| Ok(()))?;
+        } else if target_was_old {
             sweep_target(old.as_ref(), in_use, &mut pair, self.context)?;
             pair.target.ledger()?.forget(from)?;
             let compared = compare::compare(&mut pair, self.context, &mut |_, done| pace.told(Phase::Copying, done))?;
@@ -256,7 +265,14 @@ impl Moving<'_, '_> {
         copy::catch_up(&mut pair, self.context, &mut open)?;
         copy::settle_all(&mut pair, self.context, &mut open, &mut |pair, context| {
             sweep_target(old.as_ref(), in_use, pair, context)
-        })
+        })?;
+        self.tell_kept(&mut pair);
+        Ok(())
+    }
+
+    /// Tells what is kept of a target that is taken over.
+    fn tell_kept(&mut self, pair: &mut Pair<'_>) {
+        pair.kept.drain(..).for_each(|told| (self.context.tell)(told));
     }
 
     /// The target as an old store, where it is one.

@@ -1,19 +1,26 @@
 //! What a migration would do, and every reason why it could not, all at once; nothing is changed for it.
 
 use std::ops::ControlFlow;
+use std::sync::mpsc::sync_channel;
+use std::thread;
 use std::time::{Duration, Instant};
 
+use jiff::Timestamp;
 use milescale_core::backend::InUse;
 use milescale_core::base::Side;
 use milescale_core::id::Id;
+use milescale_core::migration::Adopt;
 use milescale_core::milestone::ARCHIVED;
+use milescale_storage::error::{Problem, StoreError};
 use milescale_storage::record::Record;
 use milescale_storage::scan::scan_as;
-use milescale_storage::store::{Milestone, Store};
+use milescale_storage::store::{Draft, Milestone, Packed, Store};
+use milescale_storage::trial::Hindrance;
 use serde::Serialize;
 
 use crate::context::{Context, Error};
 use crate::level::there;
+use crate::moving::adopt::Comparison;
 use crate::preflight;
 use crate::told::word;
 
@@ -26,6 +33,9 @@ const LOOK_EVERY: Duration = Duration::from_millis(100);
 /// How long it is waited for at most, where it goes on changing.
 const PATIENCE: Duration = Duration::from_millis(3600);
 
+/// Milestones on their way from the source to a target that they are tried on.
+const ON_THE_WAY: usize = 64;
+
 /// What is wanted.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Wish {
@@ -37,6 +47,8 @@ pub struct Wish {
     pub engine_of_environment: Option<String>,
     /// What `DATABASE_URL` says, where it is set.
     pub url_of_environment: Option<String>,
+    /// How a target is taken over that another program has filled; `None`: that stands against the move.
+    pub adopt: Option<Adopt>,
 }
 
 /// Why a migration could not be done.
@@ -79,6 +91,8 @@ pub struct Plan {
     pub counted_no_more: Vec<String>,
     /// Archived milestones that do not count now and would afterwards.
     pub counted_again: Vec<String>,
+    /// How source and target compare, where the target is taken over.
+    pub adopting: Option<Comparison>,
 }
 
 /// What a plan keeps of a milestone that it has read.
@@ -123,7 +137,7 @@ pub fn plan(wish: &Wish, record: &Record, context: &mut Context<'_>) -> Result<P
     let Wish { from, to, .. } = *wish;
     let started = Instant::now();
     let mut source = context.open(from)?;
-    let target = context.open(to);
+    let mut target = context.open(to);
     let mut plan = Plan {
         from: word(from),
         to: word(to),
@@ -137,9 +151,12 @@ pub fn plan(wish: &Wish, record: &Record, context: &mut Context<'_>) -> Result<P
         notes: Vec::new(),
         counted_no_more: Vec::new(),
         counted_again: Vec::new(),
+        adopting: None,
     };
     let moves = from.side() != to.side();
-    let (archived, doubtful) = plan.read(&mut *source, moves, context)?;
+    let has_to_try = moves && target.as_mut().is_ok_and(|target| preflight::has_to_try(&mut **target));
+    let tried = target.as_mut().ok().filter(|_| has_to_try);
+    let (archived, doubtful) = plan.read(&mut *source, tried, moves, context)?;
     plan.estimated_seconds = started.elapsed().as_secs_f64() * effort(from, to);
     plan.look_again(&mut *source, doubtful, context)?;
     if moves && from.side() == Side::Files {
@@ -165,16 +182,24 @@ impl Plan {
         self.obstacles.iter().map(line).collect::<Vec<_>>().join("\n")
     }
 
+    /// Takes over what was found to hinder the move.
+    pub(crate) fn hindered(&mut self, found: &[Hindrance]) {
+        for Hindrance { place, reason, do_this } in found {
+            self.obstacle(place, None, reason.as_str(), do_this);
+        }
+    }
+
     pub(crate) fn obstacle(&mut self, place: &str, line: Option<u32>, reason: impl Into<String>, do_this: &str) {
         let (place, reason, do_this) = (place.to_owned(), reason.into(), do_this.to_owned());
         self.obstacles.push(Obstacle { place, line, reason, do_this });
     }
 
     /// Counts what is there and finds ids that stand twice. Where contents move, every milestone is read: the ids of archived
-    /// ones, and those that not every store can keep.
+    /// ones, and those that not every store can keep. `tried` is a target that each of them is tried on.
     fn read(
         &mut self,
         source: &mut dyn Store,
+        tried: Option<&mut Box<dyn Store>>,
         moves: bool,
         context: &Context<'_>,
     ) -> Result<(Vec<String>, Vec<Milestone>), Error> {
@@ -191,16 +216,21 @@ impl Plan {
             if stopped.is_ok() { ControlFlow::Continue(()) } else { ControlFlow::Break(()) }
         };
         let (mut archived, mut doubtful) = (Vec::new(), Vec::new());
-        if moves {
-            scan_as(source, Seen::of, &mut |seen| {
-                archived.extend(seen.is_archived.then(|| seen.id.clone()));
-                doubtful.extend(seen.doubtful.map(|milestone| *milestone));
-                count(seen.id, seen.place, seen.bytes)
-            })?;
-        } else {
-            source.scan_sizes(&mut count)?;
-        }
+        let mut keep = |seen: Seen| {
+            archived.extend(seen.is_archived.then(|| seen.id.clone()));
+            doubtful.extend(seen.doubtful.map(|milestone| *milestone));
+            count(seen.id, seen.place, seen.bytes)
+        };
+        let refused = match tried {
+            Some(target) => read_and_try(source, &mut **target, context.now(), &mut keep)?,
+            None if moves => scan_as(source, Seen::of, &mut keep).map(|()| Ok(Vec::new()))?,
+            None => source.scan_sizes(&mut count).map(|()| Ok(Vec::new()))?,
+        };
         stopped?;
+        match refused {
+            Ok(refused) => preflight::refused(self, source, &refused),
+            Err(error) => self.obstacle(&error.place, None, format!("it cannot be tried there: {}", error.cause), ""),
+        }
         Ok((archived, doubtful))
     }
 
@@ -254,4 +284,32 @@ impl Plan {
             self.obstacle(&milestone.place, None, bad.to_string(), "give it another id");
         }
     }
+}
+
+/// Reads every milestone and tries each on the target meanwhile. Those that it would refuse, or why they cannot be tried.
+fn read_and_try(
+    source: &mut dyn Store,
+    target: &mut dyn Store,
+    now: Timestamp,
+    keep: &mut dyn FnMut(Seen) -> ControlFlow<()>,
+) -> Result<Result<Vec<(String, String)>, StoreError>, Error> {
+    let (sender, receiver) = sync_channel(ON_THE_WAY);
+    thread::scope(|scope| {
+        let reader = scope.spawn(move || {
+            // What no store can keep is an obstacle anyway.
+            let both = |it: Milestone| (Draft::of(it.clone(), now).ok().map(Packed::of), Seen::of(it));
+            scan_as(source, both, &mut |both| match sender.send(both) {
+                Ok(()) => ControlFlow::Continue(()),
+                Err(_) => ControlFlow::Break(()),
+            })
+        });
+        let mut milestones =
+            receiver.into_iter().map_while(|(packed, seen)| keep(seen).is_continue().then_some(packed)).flatten();
+        let refused = target.try_out(&mut milestones);
+        milestones.for_each(drop);
+        reader.join().unwrap_or_else(|_| {
+            Err(StoreError::new(Problem::Unavailable, "the plan", "the reader of the source panicked"))
+        })?;
+        Ok(refused)
+    })
 }

@@ -6,13 +6,18 @@ use milescale_core::id::Id;
 use milescale_core::migration::Phase;
 use milescale_storage::error::Problem;
 use milescale_storage::record::Record;
-use milescale_storage::store::Store;
+use milescale_storage::store::{Part, Store};
 
 use crate::context::{Context, Error};
 use crate::level::there;
 use crate::machine;
 use crate::moving::engine_of_file;
 use crate::plan::{Plan, Wish};
+
+mod places;
+mod stores;
+
+pub(crate) use stores::{has_to_try, refused};
 
 /// Ids named in one obstacle.
 const NAMED: usize = 5;
@@ -41,13 +46,19 @@ pub(crate) fn look(
     environment(plan, wish, context)?;
     machine(plan, wish, context);
     let moves = wish.from.side() != wish.to.side();
+    places::look(plan, wish, context)?;
+    if moves {
+        stores::look(plan, source, Part::Source);
+    }
     match target {
         Err(error) => plan.obstacle("the target", None, error.to_string(), ""),
-        Ok(mut target) if moves => match look_at_target(plan, wish, record, source, &mut *target, archived) {
-            Ok(()) => {}
-            Err(Error::Store(error)) => plan.obstacle(&error.place, None, error.cause, ""),
-            Err(error) => return Err(error),
-        },
+        Ok(mut target) if moves => {
+            match look_at_target(plan, wish, record, (source, &mut *target), archived, context) {
+                Ok(()) => {}
+                Err(Error::Store(error)) => plan.obstacle(&error.place, None, error.cause, ""),
+                Err(error) => return Err(error),
+            }
+        }
         Ok(_) => {}
     }
     if moves && wish.from.side() == Side::Files && machine::is_in_git(context.workspace.root()) {
@@ -138,26 +149,34 @@ fn look_at_target(
     plan: &mut Plan,
     wish: &Wish,
     record: &Record,
-    source: &mut dyn Store,
-    target: &mut dyn Store,
+    (source, target): (&mut dyn Store, &mut dyn Store),
     archived: &[String],
+    context: &Context<'_>,
 ) -> Result<(), Error> {
     let to = wish.to.side();
     let is_old = record.known(to, wish.from.side()).is_some();
+    stores::look(plan, target, Part::Target);
     target.can_be_filled()?;
     // Where there is none yet, it is made.
     let ids = if target.exists()? { target.ids()? } else { Vec::new() };
     if !is_old && !ids.is_empty() {
         let left_over = record.past.iter().any(|past| past.to == wish.to && past.failed.is_some());
         let strange = strangers(target, wish.from.side(), &ids, left_over)?;
-        if !strange.is_empty() {
+        if let Some(how) = wish.adopt.filter(|_| !strange.is_empty()) {
+            stores::adopt(plan, how, (&mut *source, &mut *target), context)?;
+        } else if !strange.is_empty() {
             let reason = format!(
                 "it is neither empty nor an old store of this workspace: {} milestones stand there that milescale has not \
                  brought there ({})",
                 strange.len(),
                 named(&strange)
             );
-            plan.obstacle(&target.name(), None, reason, "take them out, or name another database or schema");
+            let do_this = format!(
+                "`milescale migrate {} --adopt` takes them over as they are (--dry-run counts what is equal, missing and \
+                 different); or take them out, or name another database or schema",
+                wish.to.backend
+            );
+            plan.obstacle(&target.name(), None, reason, &do_this);
         }
     }
     if to == Side::Files {

@@ -76,7 +76,7 @@ fn place_mark(inode: u64) -> String {
     format!("{inode}@{machine}")
 }
 
-fn random_digits() -> io::Result<String> {
+pub(crate) fn random_digits() -> io::Result<String> {
     let mut bytes = [0_u8; 16];
     let mut filled = 0;
     while filled < bytes.len() {

@@ -34,5 +34,6 @@ pub mod sqlite;
 pub mod store;
 pub mod switch;
 mod threads;
+pub mod trial;
 pub mod workspace;
 pub mod yaml;

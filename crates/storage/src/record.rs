@@ -5,7 +5,7 @@ use std::io;
 
 use milescale_core::backend::{Engine, InUse};
 use milescale_core::base::Side;
-use milescale_core::migration::Phase;
+use milescale_core::migration::{Adopt, Phase};
 use serde::{Deserialize, Serialize};
 
 use crate::durable;
@@ -104,6 +104,18 @@ pub struct Intent {
     pub stuck: Option<String>,
     /// Why it failed, once it has.
     pub failed: Option<String>,
+    /// How the target is taken over, where another program has filled it.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub adopt: Option<Adopting>,
+}
+
+/// A target that another program has filled, being taken over.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Adopting {
+    /// Whose content is current where they differ.
+    pub how: Adopt,
+    /// What the target's ledger says of the source is of this migration: an undo may go by it.
+    pub begun: bool,
 }
 
 /// A prepared file: while it is there, the switch has not happened.

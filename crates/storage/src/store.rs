@@ -22,6 +22,7 @@ pub use crate::milestone::{Draft, Milestone, Packed};
 use crate::outline::{Outline, Wanted};
 use crate::row::place;
 use crate::scan::Slots;
+use crate::trial::Hindrance;
 
 /// How much of a store a look takes in.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -68,6 +69,24 @@ pub enum Touched {
     Ids(BTreeSet<String>),
     /// Only a look at all of them tells.
     Everything,
+}
+
+/// What a store is in a move.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Part {
+    /// The milestones leave it.
+    Source,
+    /// The milestones go into it.
+    Target,
+}
+
+/// What stands against a move, as a store finds it.
+#[derive(Debug, Clone, PartialEq, Eq, Default)]
+pub struct Against {
+    /// What has to be dealt with first.
+    pub hindrances: Vec<Hindrance>,
+    /// What is worth knowing.
+    pub notes: Vec<String>,
 }
 
 /// What became of a row of an index that did not say what its file says.
@@ -290,6 +309,25 @@ pub trait Store: fmt::Debug + Send {
     /// Looks whether it could be filled: the server's version, its role, the rights; nothing is changed.
     fn can_be_filled(&mut self) -> Result<(), StoreError> {
         Ok(())
+    }
+
+    /// What stands against moving the milestones out of it, or into it: its shape, the rights, what other programs have
+    /// added. Read without a lock that anybody waits for; nothing is changed.
+    fn against(&mut self, part: Part) -> Result<Against, StoreError> {
+        let _ = part;
+        Ok(Against::default())
+    }
+
+    /// Whether it could refuse a milestone that every store can keep, so that all of them have to be tried.
+    fn may_refuse(&mut self) -> Result<bool, StoreError> {
+        Ok(false)
+    }
+
+    /// Tries these milestones on a table that is made like its own and that nobody sees. Those that it would refuse: id
+    /// and reason; of many only some.
+    fn try_out(&mut self, milestones: &mut dyn Iterator<Item = Packed>) -> Result<Vec<(String, String)>, StoreError> {
+        milestones.for_each(drop);
+        Ok(Vec::new())
     }
 
     /// Says that nobody else uses this store yet, so that reading it need not make room for other writers.

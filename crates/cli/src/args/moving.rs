@@ -16,6 +16,13 @@ pub(crate) struct MigrateOptions {
     /// Only say what would happen, and every reason why it could not.
     #[arg(long)]
     pub(crate) dry_run: bool,
+    /// Take over a target that another program has filled: what is equal stays, what is missing is inserted, and where they
+    /// differ the target's content stays and the source's is kept as a conflict. With --dry-run, only count each.
+    #[arg(long)]
+    pub(crate) adopt: bool,
+    /// With --adopt: where they differ, the source's content is taken and the target's is kept as a conflict.
+    #[arg(long, requires = "adopt")]
+    pub(crate) source_wins: bool,
     /// Against a pin in the configuration.
     #[arg(long)]
     pub(crate) force: bool,

@@ -2,6 +2,7 @@
 
 mod checks;
 mod moves;
+mod places;
 
 use std::process::ExitCode;
 

@@ -6,6 +6,7 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
 
 use milescale_core::backend::InUse;
+use milescale_core::migration::Adopt;
 use milescale_daemon::Mover;
 use milescale_migration::{Done, Plan, Progress, Told};
 use serde_json::json;
@@ -33,13 +34,15 @@ pub(crate) fn migrate(context: &Context, options: &MigrateOptions) -> Result<Exi
         terminal::line(&format!("{to} is in use, and marker and configuration say so again"));
         return Ok(ExitCode::SUCCESS);
     }
+    let how = if options.source_wins { Adopt::SourceWins } else { Adopt::TargetWins };
+    let adopt = options.adopt.then_some(how);
     if options.dry_run {
         let stop = stop_on_signal();
-        let plan = mover.plan(to, &stop).map_err(Failure::Failed)?;
+        let plan = mover.plan(to, adopt, &stop).map_err(Failure::Failed)?;
         print_plan(&plan, options.consent.json);
         return Ok(if plan.is_possible() { ExitCode::SUCCESS } else { ExitCode::FAILURE });
     }
-    carry_out(&mover, to, &options.consent, &format!("Move the milestones from {in_use} to {to}?"))
+    carry_out(&mover, (to, adopt), &options.consent, &format!("Move the milestones from {in_use} to {to}?"))
 }
 
 pub(crate) fn rollback(context: &Context, options: &ConsentOptions) -> Result<ExitCode, Failure> {
@@ -50,20 +53,25 @@ pub(crate) fn rollback(context: &Context, options: &ConsentOptions) -> Result<Ex
         return Err(Failure::Failed(format!("{to} is in use; there is nothing to go back from")));
     }
     let question = format!("Move the milestones back from {in_use} to {to}, with everything written since?");
-    carry_out(&mover, to, options, &question)
+    carry_out(&mover, (to, None), options, &question)
 }
 
 pub(super) fn mover(context: &Context) -> Result<Mover, Failure> {
     Ok(Mover::new(context.workspace()?, Context::environment()))
 }
 
-fn carry_out(mover: &Mover, to: InUse, options: &ConsentOptions, question: &str) -> Result<ExitCode, Failure> {
+fn carry_out(
+    mover: &Mover,
+    (to, adopt): (InUse, Option<Adopt>),
+    options: &ConsentOptions,
+    question: &str,
+) -> Result<ExitCode, Failure> {
     if !options.yes && !terminal::asked(question)? {
         return Err(Failure::Failed("nothing was changed".to_owned()));
     }
     let stop = stop_on_signal();
     let mut screen = Bar::new(options.json);
-    let done = mover.migrate(to, &stop, &mut |told| screen.tell(&told));
+    let done = mover.migrate(to, adopt, &stop, &mut |told| screen.tell(&told));
     screen.end();
     let done = done.map_err(|error| Failure::Failed(format!("{error}\nnothing was moved; the old store is in use")))?;
     print_done(&done, options.json);

@@ -260,6 +260,8 @@ impl Engine {
             to,
             engine_of_environment: environment.database_type,
             url_of_environment: environment.database_url,
+            // To take over what another program has filled is a person's to say.
+            adopt: None,
         };
         let (workspace, config) = (self.workspace.clone(), self.config.config().clone());
         let mut tell = |told: Told| {
@@ -274,7 +276,7 @@ impl Engine {
             self.say_told(&Told::Failed { from, to, reason: reason.clone() });
             return Err(reason);
         }
-        let done = migrate(from, to, plan.milestones, true, &mut context).map_err(|error| error.to_string())?;
+        let done = migrate(&wish, &plan, true, &mut context).map_err(|error| error.to_string())?;
         tracing::info!(%from, %to, milestones = done.milestones, seconds = done.seconds, "migrated");
         Ok(())
     }

@@ -54,6 +54,9 @@ impl Moving<'_, '_> {
         if self.from.side() != self.to.side() {
             if intent.target_was_old {
                 self.leave_old_target(&intent)?;
+            } else if let Some(adopting) = intent.adopt.filter(|_| !keep) {
+                self.give_back(&intent, adopting)?;
+                journal::discard(self.context.workspace)?;
             } else if !keep {
                 self.clear_target(&intent)?;
             }

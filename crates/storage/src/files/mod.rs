@@ -9,6 +9,7 @@ mod incoming;
 mod look;
 mod moving;
 mod retired;
+mod owners;
 mod scan;
 mod store;
 mod table;
@@ -30,6 +31,7 @@ pub(crate) use columns::ColumnsHash;
 pub use displaced::{Overwritten, review};
 pub use moving::retire;
 pub use retired::Retired;
+pub use owners::files_of_others;
 
 #[derive(Debug, Clone, PartialEq, Eq)]
 enum Remark {

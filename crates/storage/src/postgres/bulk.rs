@@ -6,9 +6,9 @@ use bytes::{BufMut, BytesMut};
 use jiff::Timestamp;
 use milescale_core::base::Side;
 use milescale_core::milestone::read_instant;
-use tokio_postgres::Client;
 use tokio_postgres::binary_copy::BinaryCopyInWriter;
 use tokio_postgres::types::{IsNull, ToSql, Type, to_sql_checked};
+use tokio_postgres::{Client, Error};
 
 use super::connection::Failed;
 use super::documents::Table;
@@ -32,17 +32,7 @@ impl Table {
             if rows.is_empty() {
                 return Ok(copied);
             }
-            let copy =
-                format!("COPY {}milestones (id, data, created_at, updated_at) FROM STDIN (FORMAT binary)", self.prefix);
-            let types = [Type::TEXT, Type::JSONB, Type::TIMESTAMP, Type::TIMESTAMP];
-            let mut writer = pin!(BinaryCopyInWriter::new(client.copy_in(&copy).await?, &types));
-            for row in &rows {
-                let created = row.created_at.as_deref().and_then(read_instant).unwrap_or(row.updated);
-                let values: [&(dyn ToSql + Sync); 4] =
-                    [&row.id.as_str(), &Json(&row.data), &Time(created), &Time(row.updated)];
-                writer.as_mut().write(&values).await?;
-            }
-            copied += writer.finish().await?;
+            copied += documents(client, &self.named("milestones"), &rows).await?;
             // The server spells `data` its own way.
             let copy =
                 format!("COPY {}milescale_texts (id, text, data_digest) FROM STDIN (FORMAT binary)", self.prefix);
@@ -70,6 +60,19 @@ impl Table {
     }
 }
 
+/// Writes new rows into a table of documents. How many.
+pub(super) async fn documents(client: &Client, table: &str, rows: &[Packed]) -> Result<u64, Error> {
+    let copy = format!("COPY {table} (id, data, created_at, updated_at) FROM STDIN (FORMAT binary)");
+    let types = [Type::TEXT, Type::JSONB, Type::TIMESTAMP, Type::TIMESTAMP];
+    let mut writer = pin!(BinaryCopyInWriter::new(client.copy_in(&copy).await?, &types));
+    for row in rows {
+        let created = row.created_at.as_deref().and_then(read_instant).unwrap_or(row.updated);
+        let values: [&(dyn ToSql + Sync); 4] = [&row.id.as_str(), &Json(&row.data), &Time(created), &Time(row.updated)];
+        writer.as_mut().write(&values).await?;
+    }
+    writer.finish().await
+}
+
 /// JSON as the server reads it in binary: a version, then the text.
 #[derive(Debug)]
 struct Json<'a>(&'a str);
@@ -90,7 +93,7 @@ impl ToSql for Json<'_> {
 
 /// A time as the server reads it in binary: microseconds since 2000, UTC.
 #[derive(Debug)]
-struct Time(Timestamp);
+pub(super) struct Time(pub(super) Timestamp);
 
 /// Seconds from 1970 to 2000.
 const EPOCH_2000: i64 = 946_684_800;

@@ -31,6 +31,9 @@ const UNHURRIED: Duration = Duration::from_hours(24);
 /// Milliseconds that a statement waits for a lock of another program.
 const LOCK_TIMEOUT_MILLISECONDS: u32 = 5000;
 
+/// Rows that a policy hides are an error, and never silently missing.
+const NOTHING_HIDDEN: &str = "SET LOCAL row_security = off";
+
 /// A server, and the connection to it while there is one.
 pub(super) struct Connection {
     runtime: OwnRuntime,
@@ -128,7 +131,8 @@ impl Connection {
         work: impl AsyncFnOnce(&Client) -> Result<R, Failed>,
     ) -> Result<R, Outcome> {
         let begin = format!(
-            "BEGIN {}; SET LOCAL statement_timeout = {}; SET LOCAL lock_timeout = {LOCK_TIMEOUT_MILLISECONDS}",
+            "BEGIN {}; SET LOCAL statement_timeout = {}; SET LOCAL lock_timeout = {LOCK_TIMEOUT_MILLISECONDS}; \
+             {NOTHING_HIDDEN}",
             match access {
                 Access::Read => "READ ONLY",
                 Access::Write => "",
@@ -177,7 +181,7 @@ impl Connection {
     /// Begins a transaction and takes a lock in it that is kept until [`Connection::release`]; it is waited for 200 ms.
     pub(super) fn hold(&mut self, lock: &str) -> Result<(), StoreError> {
         let begin = format!(
-            "BEGIN; SET LOCAL statement_timeout = {}; SET LOCAL lock_timeout = 200; {lock}",
+            "BEGIN; SET LOCAL statement_timeout = {}; SET LOCAL lock_timeout = 200; {NOTHING_HIDDEN}; {lock}",
             self.statement_timeout.as_millis()
         );
         let patience = self.statement_timeout + GRACE;

@@ -1,12 +1,15 @@
 //! The statements on the table of documents. All are unnamed and typed: one way there and back each, nothing left behind.
 
-use jiff::Timestamp;
+use jiff::{SignedDuration, Timestamp};
+use milescale_core::milestone::read_instant;
 use milescale_core::timestamp;
 use tokio_postgres::types::{ToSql, Type};
 use tokio_postgres::{Client, Error};
 
+use super::bulk::Time;
 use super::connection::Failed;
 use super::schema::{self, ACTIVE, FLAWED, KIRO, REQUIRES};
+use super::shape;
 use crate::error::{Problem, StoreError};
 use crate::row::{Row, mark};
 use crate::store::{Draft, Milestone};
@@ -26,6 +29,8 @@ struct Found {
     /// Columns of `milestones` with their types.
     columns: Vec<(String, String)>,
     has_own: bool,
+    /// Why it is not used, whatever its columns are.
+    not_used: Option<String>,
 }
 
 impl Table {
@@ -65,6 +70,7 @@ impl Table {
         self.found.as_ref().is_some_and(|found| found.has_own)
     }
 
+    /// What makes the table, and milescale's own beside it.
     pub(super) fn create(&self) -> String {
         let schema = if self.schema.is_empty() {
             String::new()
@@ -72,6 +78,11 @@ impl Table {
             format!("CREATE SCHEMA IF NOT EXISTS {}; ", schema::quoted(&self.schema))
         };
         format!("{schema}{}; {}", schema::create(&self.prefix), schema::own(&self.prefix))
+    }
+
+    /// The name of one of its tables, for a statement or for the server to look up.
+    pub(super) fn named(&self, table: &str) -> String {
+        format!("{}{table}", self.prefix)
     }
 
     pub(super) fn own(&self) -> String {
@@ -91,7 +102,8 @@ impl Table {
             self.prefix.replace('\'', "''")
         );
         let has_own = client.query_typed_one(&select, &[]).await?.try_get(0)?;
-        self.found = Some(Found { columns, has_own });
+        let not_used = shape::not_used(client, &name).await?;
+        self.found = Some(Found { columns, has_own, not_used });
         Ok(())
     }
 
@@ -99,7 +111,10 @@ impl Table {
     pub(super) fn fits(&mut self, shown: &str) -> Result<(), StoreError> {
         let columns = self.found.as_ref().map(|found| found.columns.as_slice()).unwrap_or_default();
         let wrong = |cause: String| StoreError::new(Problem::Corrupt, format!("{shown}, table milestones"), cause);
-        let result = if columns.is_empty() {
+        let not_used = self.found.as_ref().and_then(|found| found.not_used.clone());
+        let result = if let Some(why) = not_used {
+            Err(StoreError::new(Problem::Refused, format!("{shown}, table milestones"), why))
+        } else if columns.is_empty() {
             Err(wrong("there is no such table; name the database and schema where it is".to_owned()))
         } else {
             let fits = |name: &str, types: &[&str]| {
@@ -203,19 +218,20 @@ impl Table {
     /// Writes one row, with its text, and keeps what it replaces. `false`: a row that was not seen is there.
     pub(super) async fn put(&self, client: &Client, draft: &Draft, before: Option<&Milestone>) -> Result<bool, Error> {
         let (id, data, now) = (draft.id.as_str(), draft.value.to_json(), timestamp::to_text(draft.updated));
-        let created = draft.columns.created_at.as_deref().unwrap_or(&now);
-        let texts: [(&(dyn ToSql + Sync), Type); 4] =
-            [(&id, Type::TEXT), (&data, Type::TEXT), (&now, Type::TEXT), (&created, Type::TEXT)];
+        // As an instant, as a bulk load has it: some that a document names have no spelling that the server reads.
+        let created = Time(draft.columns.created_at.as_deref().and_then(read_instant).unwrap_or(draft.updated));
+        let values: [(&(dyn ToSql + Sync), Type); 4] =
+            [(&id, Type::TEXT), (&data, Type::TEXT), (&now, Type::TEXT), (&created, Type::TIMESTAMP)];
         let (statement, values) = if before.is_some() {
             (
                 "UPDATE {}milestones SET data = $2::text::jsonb, updated_at = $3::text::timestamp WHERE id = $1",
-                &texts[..3],
+                &values[..3],
             )
         } else {
             (
                 "INSERT INTO {}milestones (id, data, updated_at, created_at) \
-                 VALUES ($1, $2::text::jsonb, $3::text::timestamp, $4::text::timestamp) ON CONFLICT (id) DO NOTHING",
-                &texts[..],
+                 VALUES ($1, $2::text::jsonb, $3::text::timestamp, $4) ON CONFLICT (id) DO NOTHING",
+                &values[..],
             )
         };
         if client.execute_typed(&statement.replacen("{}", &self.prefix, 1), values).await? == 0 {

@@ -11,7 +11,9 @@ mod moving;
 mod owner;
 mod reading;
 mod schema;
+mod shape;
 mod timeline;
+mod trial;
 mod url;
 
 use std::collections::BTreeMap;
@@ -32,7 +34,7 @@ use crate::identity::Identity;
 use crate::ledger::Ledger;
 use crate::outline::{Outline, Wanted};
 use crate::row::{Row, place, work_on};
-use crate::store::{Draft, Extent, Milestone, Packed, Seen, Store, Survey, Touched};
+use crate::store::{Against, Draft, Extent, Milestone, Packed, Part, Seen, Store, Survey, Touched};
 use crate::workspace::Workspace;
 use connection::{Access, Connection, Failed, Hurry, Outcome};
 use documents::{Table, count, text};
@@ -136,8 +138,8 @@ impl PostgresStore {
 
     /// Makes the table and milescale's own beside it, where they are not there.
     fn make(&mut self) -> Result<(), StoreError> {
-        self.connection.connect()?;
-        let statements = self.table.create();
+        // A table that other programs made stays as it is: it gets no columns.
+        let statements = if self.exists()? { self.table.own() } else { self.table.create() };
         let made = self
             .connection
             .transaction(Access::Write, Hurry::Yes, async |client| Ok(client.batch_execute(&statements).await?));
@@ -295,6 +297,25 @@ impl Store for PostgresStore {
             .connection
             .transaction(Access::Read, Hurry::Yes, async |client| table.can_be_filled(client, &identity, &shown).await);
         looked.map_err(Outcome::error)
+    }
+
+    fn against(&mut self, part: Part) -> Result<Against, StoreError> {
+        self.connection.connect()?;
+        let (table, shown) = (self.table.clone(), self.connection.shown().to_owned());
+        let asked = self
+            .connection
+            .transaction(Access::Read, Hurry::Yes, async |client| trial::against(client, &table, part, &shown).await);
+        asked.map_err(Outcome::error)
+    }
+
+    fn may_refuse(&mut self) -> Result<bool, StoreError> {
+        self.connection.connect()?;
+        let asked = self.connection.transaction(Access::Read, Hurry::Yes, trial::may_try);
+        asked.map_err(Outcome::error)
+    }
+
+    fn try_out(&mut self, milestones: &mut dyn Iterator<Item = Packed>) -> Result<Vec<(String, String)>, StoreError> {
+        self.try_all(milestones)
     }
 
     fn prepare(&mut self) -> Result<(), StoreError> {

@@ -43,11 +43,14 @@ pub(super) const FLAWED: &str = "(jsonb_typeof(data) IS DISTINCT FROM 'object')"
 
 /// The table as milescale makes it.
 pub(super) fn create(prefix: &str) -> String {
+    format!("CREATE TABLE IF NOT EXISTS {prefix}milestones ({}); {}", all_columns(), indexes(prefix))
+}
+
+/// Every column of the table as milescale makes it.
+pub(super) fn all_columns() -> String {
     format!(
-        "CREATE TABLE IF NOT EXISTS {prefix}milestones (id TEXT PRIMARY KEY, data JSONB, \
-         created_at TIMESTAMP DEFAULT now(), updated_at TIMESTAMP DEFAULT now(), {}); {}",
-        columns().join(", "),
-        indexes(prefix)
+        "id TEXT PRIMARY KEY, data JSONB, created_at TIMESTAMP DEFAULT now(), updated_at TIMESTAMP DEFAULT now(), {}",
+        columns().join(", ")
     )
 }
 

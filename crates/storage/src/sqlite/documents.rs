@@ -13,14 +13,15 @@ use sqlx::{AssertSqlSafe, Row as _};
 
 use super::changes::{Changed, Changes};
 use super::facts::Remembered;
-use super::reading::{Kept, one, plain_row, range, several};
-use super::schema::{DOCUMENTS, has_beside_documents, has_table, make_beside_documents, missing_columns, refuse};
+use super::reading::{Kept, one, range, several};
+use super::schema::{DOCUMENTS, has_beside_documents, make_beside_documents, missing_columns, refuse};
+use super::shape::{Shape, is_taken};
 use super::{Make, Others, Sqlite};
 use crate::error::{Problem, StoreError};
 use crate::ledger::Ledger;
 use crate::outline::{Outline, Wanted};
-use crate::row::{Row, work_on};
-use crate::store::{Draft, Extent, Milestone, Packed, Seen, Store, Survey, Touched};
+use crate::row::work_on;
+use crate::store::{Against, Draft, Extent, Milestone, Packed, Part, Seen, Store, Survey, Touched};
 use crate::workspace::Workspace;
 
 /// Ids read at once from an index: a read lock of well below 2 ms.
@@ -35,6 +36,8 @@ pub struct SqliteStore {
     pub(super) watch: Option<Changes>,
     /// milescale's own tables were seen in the file that is open.
     pub(super) has_own: bool,
+    /// The shape of the table in the file that is open.
+    pub(super) shape: Shape,
 }
 
 impl SqliteStore {
@@ -42,7 +45,13 @@ impl SqliteStore {
     pub fn new(workspace: &Workspace) -> Result<Self, StoreError> {
         let path = workspace.enterprise_db();
         let shown = workspace.shown(&path);
-        Ok(Self { sqlite: Sqlite::new(path, shown)?, remembered: None, watch: None, has_own: false })
+        Ok(Self {
+            sqlite: Sqlite::new(path, shown)?,
+            remembered: None,
+            watch: None,
+            has_own: false,
+            shape: Shape::default(),
+        })
     }
 
     /// Opens the file and looks at its shape. A new file gets the table.
@@ -60,11 +69,17 @@ impl SqliteStore {
         let missing = self
             .sqlite
             .run(async |connection| missing_columns(connection, &["id", "data", "created_at", "updated_at"]).await)?;
-        if missing.is_empty() {
+        self.shape = self.sqlite.run(async |connection| Shape::of(connection).await)?;
+        let cause = if let Some(kind) = &self.shape.is_no_table {
+            format!(
+                "milestones is a {kind} and no table; milestones are kept in a table: name another workspace or make it one"
+            )
+        } else if missing.is_empty() {
             return Ok(());
-        }
+        } else {
+            format!("the table milestones has no column {}; it is not one of milestones", missing.join(", "))
+        };
         self.sqlite.close();
-        let cause = format!("the table milestones has no column {}; it is not one of milestones", missing.join(", "));
         Err(self.sqlite.error(Problem::Corrupt, cause))
     }
 
@@ -75,12 +90,7 @@ impl SqliteStore {
             read.insert(std::mem::take(&mut row.id), adds);
             ControlFlow::Continue(())
         })?;
-        let nameless = self.sqlite.run(async |connection| {
-            let select = "SELECT x'', CAST(data AS BLOB), NULL, NULL FROM milestones WHERE id IS NULL
-                          UNION ALL SELECT x'', CAST(data AS BLOB), NULL, NULL FROM milestones WHERE id >= x''";
-            sqlx::query(select).fetch_all(connection).await?.iter().map(plain_row).collect::<Result<Vec<_>, _>>()
-        })?;
-        read.nameless = nameless.iter().map(Row::adds).collect();
+        self.nameless_rows(|number, row| read.insert_nameless(number, row.adds()))?;
         Ok(read)
     }
 
@@ -89,6 +99,8 @@ impl SqliteStore {
         let changed = match read.changes.since(&mut self.sqlite)? {
             Changed::Nothing => return Ok(true),
             Changed::Everything => return Ok(false),
+            // Of a row whose id is no text the log does not tell which it is.
+            Changed::Rows(_) if !self.shape.keeps_texts => return Ok(false),
             Changed::Rows(changed) => changed,
         };
         for id in changed {
@@ -200,10 +212,30 @@ impl Store for SqliteStore {
             return Ok(false);
         }
         self.sqlite.open(Make::Never)?;
-        let there = self.sqlite.run(async |connection| has_table(connection, "milestones").await)?;
+        let there = self.sqlite.run(async |connection| is_taken(connection).await)?;
         // What is looked at next opens it anew, and looks at its shape.
         self.sqlite.close();
         Ok(there)
+    }
+
+    fn against(&mut self, part: Part) -> Result<Against, StoreError> {
+        if part == Part::Target && !self.exists()? {
+            return Ok(Against::default());
+        }
+        self.open(Make::Never)?;
+        match part {
+            Part::Source => self.against_leaving(),
+            Part::Target => self.against_filling(),
+        }
+    }
+
+    fn may_refuse(&mut self) -> Result<bool, StoreError> {
+        Ok(self.exists()? && self.is_of_others()?)
+    }
+
+    fn try_out(&mut self, milestones: &mut dyn Iterator<Item = Packed>) -> Result<Vec<(String, String)>, StoreError> {
+        self.open(Make::Never)?;
+        self.try_all(milestones)
     }
 
     fn nobody_else_uses_it(&mut self) {

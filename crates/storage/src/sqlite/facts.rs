@@ -9,12 +9,28 @@ use milescale_core::figures::StoreFigures;
 use super::changes::Changes;
 use crate::row::{Adds, place};
 
+/// Rows without a name whose numbers are told.
+pub(super) const NAMED: usize = 10;
+
+/// What to do about rows without a name.
+pub(super) const NAMELESS_ADVICE: &str = "give them an id that is a text, or delete them";
+
+/// How many rows have no name, with the numbers of the first.
+pub(super) fn nameless(count: usize, numbers: &[i64]) -> String {
+    let numbers: Vec<_> = numbers.iter().map(ToString::to_string).collect();
+    let more = if count > numbers.len() && !numbers.is_empty() { ", …" } else { "" };
+    let which = if numbers.is_empty() { String::new() } else { format!(" (rowid {}{more})", numbers.join(", ")) };
+    format!("{count} rows have no id that is a text{which}")
+}
+
 /// The rows as they were last read.
 #[derive(Debug, Default)]
 pub(super) struct Remembered {
     rows: HashMap<Box<[u8]>, Adds>,
-    /// Rows whose id is no text (NULL, a blob): they count and have no name.
-    pub(super) nameless: Vec<Adds>,
+    /// Rows whose id is no text (NULL, a number, a blob): they count and have no name.
+    nameless: Vec<Adds>,
+    /// The numbers of the first of them, where they have one.
+    numbers: Vec<i64>,
     /// Up to where they are known.
     pub(super) changes: Changes,
 }
@@ -27,6 +43,11 @@ impl Remembered {
 
     pub(super) fn insert(&mut self, id: Vec<u8>, adds: Adds) {
         self.rows.insert(id.into(), adds);
+    }
+
+    pub(super) fn insert_nameless(&mut self, number: Option<i64>, adds: Adds) {
+        self.nameless.push(adds);
+        self.numbers.extend(number.filter(|_| self.numbers.len() < NAMED));
     }
 
     pub(super) fn remove(&mut self, id: &[u8]) {
@@ -52,8 +73,7 @@ impl Remembered {
             })
             .collect();
         if !self.nameless.is_empty() {
-            let reason =
-                format!("{} rows have no id that is a text; give them one, or delete them", self.nameless.len());
+            let reason = format!("{}; {}", nameless(self.nameless.len(), &self.numbers), NAMELESS_ADVICE);
             flawed.insert(format!("{table}, rows without an id"), Flaw { position: None, reason });
         }
         flawed

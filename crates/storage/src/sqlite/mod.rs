@@ -14,6 +14,8 @@ mod moving;
 mod pace;
 mod reading;
 mod schema;
+mod shape;
+mod trial;
 mod write;
 
 pub(crate) use changes::{Changed, Changes};

@@ -9,7 +9,7 @@ use milescale_migration::network_file_system;
 use milescale_storage::workspace::Workspace;
 
 use super::super::status::Daemon;
-use super::{Finding, Level, moves};
+use super::{Finding, Level, moves, places};
 
 pub(super) fn all(workspace: &Workspace, status: &Status, daemon: &Daemon) -> Vec<Finding> {
     [
@@ -23,6 +23,7 @@ pub(super) fn all(workspace: &Workspace, status: &Status, daemon: &Daemon) -> Ve
         logs(status),
         own(workspace, status),
         file_system(workspace),
+        places::all(workspace),
         watch_limits(workspace),
         vec![running(status, daemon)],
     ]

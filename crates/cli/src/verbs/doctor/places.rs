@@ -1,0 +1,21 @@
+//! The check of `doctor` on the folders and files that milescale replaces by renames: tried on files of its own.
+
+use milescale_storage::trial::{Hindrance, Use, hindrances};
+use milescale_storage::workspace::Workspace;
+
+use super::checks::{finding, or_ok};
+use super::{Finding, Level};
+
+pub(super) fn all(workspace: &Workspace) -> Vec<Finding> {
+    // Before the first command that writes there is nothing to try in, and a reader makes nothing.
+    if !workspace.own().is_dir() {
+        return Vec::new();
+    }
+    let means =
+        "A move that needs it is refused before anything changes; milestones that cannot be exchanged are not written.";
+    let found = hindrances(workspace, &[Use::Marker, Use::Configuration, Use::Milestones]);
+    let found = found.into_iter().map(|Hindrance { place, reason, do_this }| {
+        finding(Level::Wrong, format!("{place}: {reason}"), means, format!("To mend it: {do_this}."))
+    });
+    or_ok(found.collect(), "milescale can replace marker, configuration and milestone files")
+}

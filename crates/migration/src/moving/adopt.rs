@@ -1,0 +1,199 @@
+//! A target that another program has filled, taken over: every base counts as lost. What is equal stays, what is missing is
+//! inserted, and where they differ one of the two is kept as a conflict.
+//!
+//! Where the target wins, nothing of it is touched before the cutover: the first sweep after it finds each difference, and keeps
+//! what the source holds.
+
+use std::collections::HashMap;
+use std::ops::ControlFlow;
+
+use milescale_core::base::Content;
+use milescale_core::document::Flaw;
+use milescale_core::id::Id;
+use milescale_core::migration::Adopt;
+use milescale_storage::conflicts::{self, Conflict};
+use milescale_storage::record::{Adopting, Intent};
+use milescale_storage::scan::scan_as;
+use milescale_storage::store::{Draft, Milestone, Seen, Store};
+use serde::Serialize;
+
+use super::Moving;
+use crate::compare::hash;
+use crate::context::{Context, Error};
+use crate::level::{Pair, there};
+use crate::plan::Obstacle;
+use crate::told::Told;
+
+/// Obstacles in milestones of the target that are named.
+const NAMED: usize = 50;
+
+/// How the milestones of source and target compare.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Serialize)]
+pub struct Comparison {
+    /// The same on both sides.
+    pub equal: u64,
+    /// In the source only: they are inserted.
+    pub missing: u64,
+    /// On both sides with different contents: one of the two is kept as a conflict.
+    pub different: u64,
+    /// In the target only: they stay, and are milestones from then on.
+    pub only_in_target: u64,
+}
+
+/// Compares source and target by content, and finds what keeps the target from being taken over.
+pub(crate) fn compare(
+    source: &mut dyn Store,
+    target: &mut dyn Store,
+    context: &Context<'_>,
+) -> Result<(Comparison, Vec<Obstacle>), Error> {
+    let (mut there, mut against, mut stopped) = (HashMap::new(), Vec::new(), Ok(()));
+    let mut obstacle = |place: String, line: Option<u32>, reason: String, do_this: &str| {
+        if against.len() < NAMED {
+            against.push(Obstacle { place, line, reason, do_this: do_this.to_owned() });
+        }
+    };
+    let of = |it: Milestone| (it.content().value, it.value.err(), it.id, it.place);
+    scan_as(target, of, &mut |(value, flaw, id, place)| {
+        if let Some(Flaw { position, reason }) = flaw {
+            obstacle(place.clone(), position.map(|it| it.line), reason, "mend it, or take it out");
+        }
+        if let Err(bad) = id.parse::<Id>() {
+            obstacle(place.clone(), None, bad.to_string(), "give it another id");
+        }
+        if there.insert(hash(&id), value).is_some() {
+            obstacle(place, None, "its id stands a second time".to_owned(), "rename or remove one of the two");
+        }
+        stopped = context.go_on();
+        if stopped.is_ok() { ControlFlow::Continue(()) } else { ControlFlow::Break(()) }
+    })?;
+    stopped?;
+    let (mut comparison, mut stopped) = (Comparison::default(), Ok(()));
+    source.scan_contents(&mut |id, content| {
+        let count = match there.remove(&hash(&id)) {
+            Some(value) if value == content.value => &mut comparison.equal,
+            Some(_) => &mut comparison.different,
+            None => &mut comparison.missing,
+        };
+        *count += 1;
+        stopped = context.go_on();
+        if stopped.is_ok() { ControlFlow::Continue(()) } else { ControlFlow::Break(()) }
+    })?;
+    stopped?;
+    comparison.only_in_target = there.len() as u64;
+    Ok((comparison, against))
+}
+
+/// What becomes of a milestone of the target that the move has not brought.
+pub(crate) enum Foreign {
+    /// It is in the way: the target is not taken over.
+    InTheWay,
+    /// It stays as it is.
+    Stays,
+    /// The source's is written over it; what it holds is kept.
+    Replaced,
+}
+
+/// How a move takes over its target.
+#[derive(Debug, Clone, Copy)]
+pub(crate) struct TakeOver {
+    how: Adopt,
+    epoch: u64,
+}
+
+impl TakeOver {
+    /// Why a content of the target was kept: by this an undo knows it.
+    fn reason(self) -> String {
+        reason(self.epoch)
+    }
+}
+
+fn reason(epoch: u64) -> String {
+    format!("it stood in the target of move {epoch}, which was taken over with --source-wins")
+}
+
+impl Pair<'_> {
+    /// Judges a milestone of the target that this move has not brought; `wanted` is the source's, where it has one.
+    pub(crate) fn foreign(
+        &mut self,
+        wanted: Option<Content>,
+        there: &Milestone,
+        context: &Context<'_>,
+    ) -> Result<Foreign, Error> {
+        let Some(take_over) = self.take_over else { return Ok(Foreign::InTheWay) };
+        let Some(wanted) = wanted.filter(|wanted| wanted.value != there.content().value) else {
+            return Ok(Foreign::Stays);
+        };
+        if take_over.how == Adopt::TargetWins {
+            return Ok(Foreign::Stays);
+        }
+        let conflict = Conflict {
+            name: String::new(),
+            id: there.id.clone(),
+            at: context.stamp(),
+            side: Some(self.to),
+            place: there.place.clone(),
+            reason: take_over.reason(),
+            current: Some(wanted.text),
+            backup: None,
+        };
+        let kept = conflicts::keep(context.workspace, &conflict, &there.text, context.now());
+        let (path, is_new) = kept.map_err(|error| Error::own(".milescale/conflicts", &error))?;
+        if is_new {
+            self.kept.push(Told::Conflict {
+                id: conflict.id,
+                kept_as: context.workspace.shown(&path),
+                place: conflict.place,
+                current: there.place.clone(),
+                reason: conflict.reason,
+            });
+        }
+        Ok(Foreign::Replaced)
+    }
+}
+
+impl Moving<'_, '_> {
+    /// How the target is taken over, where it is.
+    pub(super) fn take_over(&self) -> Option<TakeOver> {
+        let intent = self.intent()?;
+        intent.adopt.map(|adopting| TakeOver { how: adopting.how, epoch: intent.epoch })
+    }
+
+    /// Begins: what the target's ledger says of the source from now on is of this move.
+    pub(super) fn begin_to_take_over(&mut self, target: &mut dyn Store) -> Result<(), Error> {
+        target.ledger()?.forget(self.from.side())?;
+        if let Some(adopt) = self.record.intent.as_mut().and_then(|intent| intent.adopt.as_mut()) {
+            adopt.begun = true;
+        }
+        self.context.save(&self.record)
+    }
+
+    /// Undoes it: what was written over comes back, what was inserted goes, each where it is still what this move wrote.
+    pub(super) fn give_back(&mut self, intent: &Intent, adopting: Adopting) -> Result<(), Error> {
+        if !adopting.begun {
+            return Ok(());
+        }
+        let (from, to) = (self.from.side(), self.to.side());
+        let mut target = self.context.open(self.to)?;
+        let kept = conflicts::list(self.context.workspace)
+            .map_err(|error| Error::own(".milescale/conflicts", &error))?
+            .into_iter()
+            .filter(|it| it.side == Some(to) && it.reason == reason(intent.epoch));
+        for it in kept {
+            let Ok(id) = it.id.parse::<Id>() else { continue };
+            let now = there(target.get(&id))?;
+            if let Some(now) = now.filter(|now| it.current == Some(now.digest())) {
+                let text = conflicts::text(self.context.workspace, &it.name)
+                    .map_err(|error| Error::own(&format!(".milescale/conflicts/{}", it.name), &error))?;
+                let draft = Draft::new(id.clone(), text, self.context.now())
+                    .map_err(|flaw| Error::Refused(format!("{}: {flaw}", now.place)))?;
+                target.put(&draft, Seen::Text(now.digest()))?;
+            }
+            target.ledger()?.unset(from, id.as_str())?;
+            conflicts::settle(self.context.workspace, &it.name)
+                .map_err(|error| Error::own(".milescale/conflicts", &error))?;
+        }
+        let left = target.clear(from, self.context.now())?;
+        tracing::debug!(?left, "what somebody has changed in the target stays there");
+        Ok(())
+    }
+}

@@ -1,0 +1,83 @@
+//! The folders and files that a move writes, tried on files of milescale's own.
+
+use milescale_core::backend::Backend;
+use milescale_core::base::Side;
+use milescale_core::config::FilesAfter;
+use milescale_storage::files::files_of_others;
+use milescale_storage::trial::{Hindrance, Use, hindrances};
+
+use super::NAMED;
+use crate::context::{Context, Error};
+use crate::moving::engine_of_file;
+use crate::plan::{Plan, Wish};
+
+pub(super) fn look(plan: &mut Plan, wish: &Wish, context: &Context<'_>) -> Result<(), Error> {
+    let found = hindrances(context.workspace, &uses(plan, wish, context));
+    plan.hindered(&found);
+    if leaves_files(wish) {
+        way_back(plan, &found, context);
+        others(plan, context)?;
+    }
+    Ok(())
+}
+
+fn moves(wish: &Wish) -> bool {
+    wish.from.side() != wish.to.side()
+}
+
+fn leaves_files(wish: &Wish) -> bool {
+    moves(wish) && wish.from.side() == Side::Files
+}
+
+/// What the move writes.
+fn uses(plan: &Plan, wish: &Wish, context: &Context<'_>) -> Vec<Use> {
+    let (from, to) = (wish.from, wish.to);
+    let mut uses = Vec::new();
+    if from.backend != to.backend {
+        uses.push(Use::Marker);
+    }
+    // A file that cannot be read is named elsewhere.
+    if to.engine.is_some() && engine_of_file(context).ok() != to.engine {
+        uses.push(Use::Configuration);
+    }
+    if to.backend == Backend::Hybrid {
+        uses.push(Use::Index);
+    }
+    if moves(wish) && [from.side(), to.side()].contains(&Side::Sqlite) {
+        uses.push(Use::Documents);
+    }
+    if moves(wish) && to.side() == Side::Files {
+        uses.push(Use::Milestones);
+    }
+    if leaves_files(wish) {
+        let retires = context.config.migration.files_after == FilesAfter::Retire;
+        uses.push(if retires { Use::Milestones } else { Use::Note });
+    }
+    if plan.backup {
+        uses.push(Use::Backup);
+    }
+    uses
+}
+
+/// Files that stay where they are hinder nothing. What would hinder the way back to them is worth knowing.
+fn way_back(plan: &mut Plan, found: &[Hindrance], context: &Context<'_>) {
+    for it in hindrances(context.workspace, &[Use::Milestones]).iter().filter(|it| !found.contains(it)) {
+        let Hindrance { place, reason, do_this } = it;
+        plan.notes.push(format!("{place}: {reason}; before the milestones can come back to files, {do_this}"));
+    }
+}
+
+/// Files whose modes only their owners may change.
+fn others(plan: &mut Plan, context: &Context<'_>) -> Result<(), Error> {
+    let files = files_of_others(context.workspace)?;
+    if !files.is_empty() {
+        let named = files.iter().take(NAMED).cloned().collect::<Vec<_>>().join(", ");
+        let more = if files.len() > NAMED { ", …" } else { "" };
+        plan.notes.push(format!(
+            "{} files belong to other users, so they cannot be made read-only: {named}{more}; what is written there is \
+             brought over as ever",
+            files.len()
+        ));
+    }
+    Ok(())
+}

@@ -1,0 +1,35 @@
+//! What the table is: only a plain table, whose rows are all to be seen, is one of milestones.
+
+use tokio_postgres::types::Type;
+use tokio_postgres::{Client, Error};
+
+/// What else may have the name.
+const KINDS: &[(&str, &str)] =
+    &[("v", "a view"), ("m", "a materialized view"), ("f", "a foreign table"), ("c", "a type"), ("S", "a sequence")];
+
+/// Why the table is not used, where it is not: what milescale wrote or read there would be somebody else's to decide.
+pub(super) async fn not_used(client: &Client, name: &str) -> Result<Option<String>, Error> {
+    let select = "SELECT relkind::text, row_security_active(oid), ARRAY(SELECT rulename::text FROM pg_rewrite
+                  WHERE ev_class = c.oid AND rulename <> '_RETURN'), current_user::text
+                  FROM pg_class c WHERE oid = to_regclass($1)";
+    let Some(row) = client.query_typed_opt(select, &[(&name, Type::TEXT)]).await? else { return Ok(None) };
+    let (kind, hides, rules, user): (String, bool, Vec<String>, String) =
+        (row.try_get(0)?, row.try_get(1)?, row.try_get(2)?, row.try_get(3)?);
+    if let Some((_, kind)) = KINDS.iter().find(|(letter, _)| *letter == kind) {
+        return Ok(Some(format!(
+            "milestones is {kind} and no table; milestones are kept in a table: name the schema or database where that is"
+        )));
+    }
+    if !rules.is_empty() {
+        return Ok(Some(format!(
+            "rules rewrite what is written there ({}); drop them, or use triggers instead",
+            rules.join(", ")
+        )));
+    }
+    Ok(hides.then(|| {
+        format!(
+            "row-level security hides rows of it from {user}, and none may be missed; make {user} its owner, let it bypass \
+             that (ALTER ROLE … BYPASSRLS), or turn it off (ALTER TABLE … DISABLE ROW LEVEL SECURITY)"
+        )
+    }))
+}

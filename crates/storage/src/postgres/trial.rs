@@ -1,0 +1,330 @@
+//! What stands against a move out of PostgreSQL or into it: rights and what other programs have added, as the catalogues say,
+//! and documents that it would refuse, tried on a temporary table.
+
+use tokio_postgres::types::Type;
+use tokio_postgres::{Client, Error};
+
+use super::connection::{Access, Failed, Hurry, Outcome};
+use super::documents::Table;
+use super::{PostgresStore, bulk, changes, schema};
+use crate::error::StoreError;
+use crate::store::{Against, Packed, Part};
+use crate::trial::Hindrance;
+
+/// Documents tried at once, and bytes of them.
+const TRIED_AT_ONCE: usize = 500;
+const BYTES_AT_ONCE: usize = 8 << 20;
+
+/// Refused milestones after which no more are tried.
+const REFUSED_AT_MOST: usize = 100;
+
+/// The temporary table.
+const TRIAL: &str = "pg_temp.milescale_trial";
+
+/// The columns that milescale writes.
+const OURS: &str = "('id', 'data', 'created_at', 'updated_at')";
+
+/// The rights that a part needs on the table.
+const fn needed(part: Part) -> &'static [&'static str] {
+    match part {
+        // To hold its writers still takes the right to update.
+        Part::Source => &["SELECT", "UPDATE"],
+        Part::Target => &["SELECT", "INSERT", "UPDATE", "DELETE"],
+    }
+}
+
+/// Whether a temporary table may be made.
+pub(super) async fn may_try(client: &Client) -> Result<bool, Failed> {
+    let select = "SELECT has_database_privilege(current_database(), 'TEMPORARY') AND NOT pg_is_in_recovery()";
+    Ok(client.query_typed_one(select, &[]).await?.try_get(0)?)
+}
+
+/// What the catalogues say against a part in a move.
+pub(super) async fn against(client: &Client, table: &Table, part: Part, shown: &str) -> Result<Against, Failed> {
+    let mut against = Against::default();
+    if !may_try(client).await? && part == Part::Target {
+        against.notes.push(format!(
+            "{shown}: whether the server takes each milestone cannot be tried: this user may not make temporary tables"
+        ));
+    }
+    if !table.exists(client).await? {
+        return Ok(against);
+    }
+    let looked = Catalogue { client, table, place: format!("{shown}, table milestones") };
+    looked.rights(part, &mut against).await?;
+    looked.relatives(part, &mut against).await?;
+    if part == Part::Target {
+        looked.columns(&mut against).await?;
+        looked.triggers(&mut against).await?;
+    }
+    Ok(against)
+}
+
+/// The catalogues, asked about the table.
+struct Catalogue<'a> {
+    client: &'a Client,
+    table: &'a Table,
+    place: String,
+}
+
+impl Catalogue<'_> {
+    /// Texts that a query tells of the table, which is `$1` in it.
+    async fn names(&self, select: &str) -> Result<Vec<String>, Error> {
+        let name = self.table.named("milestones");
+        let rows = self.client.query_typed(select, &[(&name, Type::TEXT)]).await?;
+        rows.iter().map(|row| row.try_get(0)).collect()
+    }
+
+    fn hindrance(&self, reason: String, do_this: impl Into<String>) -> Hindrance {
+        Hindrance::new(&self.place, reason, do_this)
+    }
+
+    async fn rights(&self, part: Part, against: &mut Against) -> Result<(), Failed> {
+        let name = self.table.named("milestones");
+        let user: String = self.client.query_typed_one("SELECT current_user::text", &[]).await?.try_get(0)?;
+        let has_log = changes::is_there(self.client, self.table).await?;
+        let mut missing = Vec::new();
+        for right in needed(part).iter().chain((!has_log).then_some(&"TRIGGER")) {
+            let select = "SELECT has_table_privilege(to_regclass($1), $2)";
+            let row = self.client.query_typed_one(select, &[(&name, Type::TEXT), (right, Type::TEXT)]).await?;
+            if !row.try_get::<_, bool>(0)? {
+                missing.push(*right);
+            }
+        }
+        if !missing.is_empty() {
+            let missing = missing.join(", ");
+            against.hindrances.push(self.hindrance(
+                format!("{user} has not the right to {missing} there"),
+                format!("GRANT {missing} ON {name} TO {}", schema::quoted(&user)),
+            ));
+        }
+        let needs_tables = !has_log || !self.own_tables().await?;
+        let select = "SELECT has_schema_privilege(relnamespace, 'CREATE') FROM pg_class WHERE oid = to_regclass($1)";
+        if needs_tables && !self.client.query_typed_one(select, &[(&name, Type::TEXT)]).await?.try_get::<_, bool>(0)? {
+            against.hindrances.push(self.hindrance(
+                format!("{user} may not make milescale's own tables beside it"),
+                "grant it CREATE on the schema",
+            ));
+        }
+        let select = "SELECT c.relname::text FROM pg_class c JOIN pg_class m ON m.oid = to_regclass($1)
+                      AND c.relnamespace = m.relnamespace WHERE c.relname LIKE 'milescale\\_%' AND c.relkind = 'r'
+                      AND NOT (has_table_privilege(c.oid, 'SELECT') AND has_table_privilege(c.oid, 'INSERT')
+                      AND has_table_privilege(c.oid, 'UPDATE') AND has_table_privilege(c.oid, 'DELETE'))";
+        let locked = self.names(select).await?;
+        if !locked.is_empty() {
+            against.hindrances.push(self.hindrance(
+                format!("{user} may not write milescale's own tables beside it: {}", locked.join(", ")),
+                format!("grant it SELECT, INSERT, UPDATE, DELETE on them, or make {user} their owner"),
+            ));
+        }
+        Ok(())
+    }
+
+    /// Whether milescale's own tables are there.
+    async fn own_tables(&self) -> Result<bool, Error> {
+        let mut table = self.table.clone();
+        let looked = table.look(self.client).await;
+        Ok(looked.is_ok() && table.has_own())
+    }
+
+    /// Tables that share rows with it: triggers do not see what is written to those.
+    async fn relatives(&self, part: Part, against: &mut Against) -> Result<(), Failed> {
+        let select = "SELECT (CASE inhparent WHEN to_regclass($1) THEN inhrelid ELSE inhparent END)::regclass::text
+                      FROM pg_inherits JOIN pg_class ON pg_class.oid = to_regclass($1)
+                      WHERE to_regclass($1) IN (inhparent, inhrelid) AND ($2 OR relkind <> 'p')";
+        let (name, is_target) = (self.table.named("milestones"), part == Part::Target);
+        let values: [(&(dyn tokio_postgres::types::ToSql + Sync), Type); 2] =
+            [(&name, Type::TEXT), (&is_target, Type::BOOL)];
+        let rows = self.client.query_typed(select, &values).await?;
+        let partitioned = self.names("SELECT 'it' FROM pg_class WHERE oid = to_regclass($1) AND relkind = 'p'").await?;
+        if is_target && !partitioned.is_empty() {
+            let reason = "it is partitioned, and rows without a partition are refused".to_owned();
+            against.hindrances.push(self.hindrance(reason, "use a plain table, in another schema or database"));
+            return Ok(());
+        }
+        let relatives = rows.iter().map(|row| row.try_get(0)).collect::<Result<Vec<String>, _>>()?;
+        if !relatives.is_empty() {
+            against.hindrances.push(self.hindrance(
+                format!(
+                    "it shares its rows with other tables, by inheritance or as a partition: {}",
+                    relatives.join(", ")
+                ),
+                "use a plain table, in another schema or database",
+            ));
+        }
+        Ok(())
+    }
+
+    async fn columns(&self, against: &mut Against) -> Result<(), Failed> {
+        let needed = self
+            .names(&format!(
+                "SELECT attname::text FROM pg_attribute WHERE attrelid = to_regclass($1) AND attnum > 0
+                 AND NOT attisdropped AND attnotnull AND NOT atthasdef AND attidentity = '' AND attname NOT IN {OURS}"
+            ))
+            .await?;
+        against.hindrances.extend(needed.iter().map(|column| {
+            let reason =
+                format!("its column {column} must not be NULL and has no default, and milescale does not know it");
+            self.hindrance(reason, "give it a default, or let it be NULL")
+        }));
+        let computed = self
+            .names(&format!(
+                "SELECT attname::text FROM pg_attribute WHERE attrelid = to_regclass($1) AND attnum > 0
+                 AND (attgenerated <> '' OR attidentity = 'a') AND attname IN {OURS}"
+            ))
+            .await?;
+        against.hindrances.extend(computed.iter().map(|column| {
+            self.hindrance(format!("its column {column} is generated and cannot be written"), "make it a plain column")
+        }));
+        let unique = "SELECT 'it' FROM pg_index JOIN pg_attribute ON attrelid = indrelid AND attname = 'id'
+                      WHERE indrelid = to_regclass($1) AND indisunique AND indimmediate AND indisvalid AND indpred IS NULL
+                      AND indexprs IS NULL AND indnkeyatts = 1 AND indkey[0] = attnum";
+        if self.names(unique).await?.is_empty() {
+            let reason = "its column id is not unique".to_owned();
+            against.hindrances.push(self.hindrance(reason, "make it the primary key"));
+        }
+        let foreign = self
+            .names(&format!(
+                "SELECT conname::text FROM pg_constraint WHERE conrelid = to_regclass($1) AND contype = 'f' AND EXISTS
+                 (SELECT FROM pg_attribute WHERE attrelid = conrelid AND attnum = ANY(conkey) AND attname IN {OURS})"
+            ))
+            .await?;
+        against.hindrances.extend(foreign.iter().map(|name| {
+            self.hindrance(format!("its constraint {name} refers to another table"), "drop that constraint")
+        }));
+        Ok(())
+    }
+
+    /// Triggers of other programs: those that run before an insertion may change or refuse it.
+    async fn triggers(&self, against: &mut Against) -> Result<(), Failed> {
+        let select = |when: &str| {
+            format!(
+                "SELECT tgname || ' (' || tgfoid::regproc || ')' FROM pg_trigger WHERE tgrelid = to_regclass($1)
+                 AND NOT tgisinternal AND tgenabled <> 'D' AND tgname NOT LIKE 'milescale\\_%' AND {when} ORDER BY 1"
+            )
+        };
+        // The bits: 1 a row's, 2 before, 4 an insertion's.
+        let before = self.names(&select("tgtype & 7 = 7")).await?;
+        against.hindrances.extend(before.iter().map(|trigger| {
+            let reason =
+                format!("its trigger {trigger} runs before each insertion, and may change or refuse milestones");
+            self.hindrance(reason, "disable or drop it for the move")
+        }));
+        let others = self.names(&select("tgtype & 7 <> 7")).await?;
+        if !others.is_empty() {
+            let place = &self.place;
+            against.notes.push(format!("{place}: triggers of other programs run on writes: {}", others.join(", ")));
+        }
+        Ok(())
+    }
+
+    /// The statements that make a temporary table like the table, without a lock on it that lasts.
+    async fn definition(&self) -> Result<Vec<String>, Error> {
+        if self.names("SELECT 'there' WHERE to_regclass($1) IS NOT NULL").await?.is_empty() {
+            return Ok(vec![temporary(&schema::all_columns())]);
+        }
+        // A number that is drawn from a sequence would be missing there afterwards.
+        let columns = self
+            .names(
+                "SELECT quote_ident(attname) || ' ' || format_type(atttypid, atttypmod)
+                 || coalesce((SELECT ' COLLATE ' || quote_ident(nspname) || '.' || quote_ident(collname) FROM pg_collation l
+                    JOIN pg_namespace n ON n.oid = collnamespace WHERE l.oid = attcollation
+                    AND attcollation <> typcollation), '')
+                 || CASE WHEN attgenerated = 's' THEN ' GENERATED ALWAYS AS (' || default_ || ') STORED'
+                    WHEN default_ IS NULL OR draws THEN '' ELSE ' DEFAULT ' || default_ END
+                 || CASE WHEN attnotnull AND attidentity = '' AND NOT draws THEN ' NOT NULL' ELSE '' END
+                 FROM pg_attribute a JOIN pg_type t ON t.oid = atttypid,
+                 LATERAL (SELECT (SELECT pg_get_expr(adbin, adrelid) FROM pg_attrdef WHERE adrelid = attrelid
+                    AND adnum = attnum) AS default_) AS d,
+                 LATERAL (SELECT coalesce(default_ LIKE '%nextval(%', false) AS draws) AS e
+                 WHERE attrelid = to_regclass($1) AND attnum > 0 AND NOT attisdropped ORDER BY attnum",
+            )
+            .await?;
+        let mut statements = vec![temporary(&columns.join(", "))];
+        let constraints = self
+            .names(
+                "SELECT pg_get_constraintdef(oid) FROM pg_constraint WHERE conrelid = to_regclass($1)
+                 AND contype IN ('c', 'p', 'u', 'x') ORDER BY contype = 'c', conname",
+            )
+            .await?;
+        statements.extend(constraints.iter().map(|it| format!("ALTER TABLE {TRIAL} ADD {it}")));
+        let indexes = self
+            .names(
+                "SELECT CASE WHEN indisunique THEN 'UNIQUE ' ELSE '' END || 'INDEX ' || pg_get_indexdef(indexrelid)
+                 FROM pg_index WHERE indrelid = to_regclass($1) AND indisvalid
+                 AND NOT EXISTS (SELECT FROM pg_constraint WHERE conindid = indexrelid AND contype <> 'f')",
+            )
+            .await?;
+        statements.extend(indexes.iter().filter_map(|it| {
+            let (unique, how) = (it.starts_with("UNIQUE "), it.split_once(" USING ")?.1);
+            Some(format!("CREATE {}INDEX ON {TRIAL} USING {how}", if unique { "UNIQUE " } else { "" }))
+        }));
+        Ok(statements)
+    }
+}
+
+fn temporary(columns: &str) -> String {
+    format!("CREATE TEMPORARY TABLE {TRIAL} ({columns}) ON COMMIT DROP")
+}
+
+impl PostgresStore {
+    /// Copies all into a temporary table of the same definition, which goes with its transaction.
+    pub(super) fn try_all(
+        &mut self,
+        milestones: &mut dyn Iterator<Item = Packed>,
+    ) -> Result<Vec<(String, String)>, StoreError> {
+        self.connection.connect()?;
+        let (table, place) = (self.table.clone(), String::new());
+        let statements = self.connection.transaction(Access::Read, Hurry::Yes, async |client| {
+            Ok(Catalogue { client, table: &table, place }.definition().await?)
+        });
+        let statements = statements.map_err(Outcome::error)?;
+        let tried = self.connection.transaction(Access::Write, Hurry::No, async |client| {
+            for statement in &statements {
+                client.batch_execute(statement).await?;
+            }
+            let mut refused = Vec::new();
+            while refused.len() < REFUSED_AT_MOST {
+                let rows = next(milestones);
+                if rows.is_empty() {
+                    break;
+                }
+                if tried(client, &rows).await?.is_none() {
+                    continue;
+                }
+                for row in rows {
+                    if let Some(why) = tried(client, std::slice::from_ref(&row)).await? {
+                        refused.push((row.id.to_string(), why));
+                    }
+                }
+            }
+            Ok(refused)
+        });
+        tried.map_err(Outcome::error)
+    }
+}
+
+/// The next documents that are tried at once.
+fn next(milestones: &mut dyn Iterator<Item = Packed>) -> Vec<Packed> {
+    let (mut rows, mut bytes) = (Vec::new(), 0);
+    while rows.len() < TRIED_AT_ONCE && bytes < BYTES_AT_ONCE {
+        let Some(row) = milestones.next() else { break };
+        bytes += row.data.len();
+        rows.push(row);
+    }
+    rows
+}
+
+/// Copies some documents; why the server refuses them, where it does.
+async fn tried(client: &Client, rows: &[Packed]) -> Result<Option<String>, Failed> {
+    client.batch_execute("SAVEPOINT trial").await?;
+    let copied = bulk::documents(client, TRIAL, rows).await;
+    let Err(error) = copied else {
+        client.batch_execute("RELEASE SAVEPOINT trial").await?;
+        return Ok(None);
+    };
+    let Some(said) = error.as_db_error() else { return Err(error.into()) };
+    let why = said.detail().map_or_else(|| said.message().to_owned(), |it| format!("{}: {it}", said.message()));
+    client.batch_execute("ROLLBACK TO SAVEPOINT trial").await?;
+    Ok(Some(why))
+}

@@ -1,0 +1,87 @@
+//! The shape of the table of documents, which other programs may have made.
+
+use std::ops::ControlFlow;
+
+use sqlx::{AssertSqlSafe, Row as _, SqliteConnection};
+
+use super::documents::SqliteStore;
+use crate::error::StoreError;
+use crate::row::Row;
+
+/// What is known of the table.
+#[derive(Debug, Clone, Default)]
+pub(super) struct Shape {
+    /// What it is where it is no table: a view, a virtual table.
+    pub(super) is_no_table: Option<String>,
+    /// Its column `id` keeps texts as texts: a text that looks like a number is not made one.
+    pub(super) keeps_texts: bool,
+    /// Its rows have numbers.
+    has_rowids: bool,
+}
+
+impl Shape {
+    pub(super) async fn of(connection: &mut SqliteConnection) -> Result<Self, sqlx::Error> {
+        let select =
+            "SELECT type, wr FROM pragma_table_list WHERE schema = 'main' AND name = 'milestones' COLLATE NOCASE";
+        let found = sqlx::query(select).fetch_optional(&mut *connection).await?;
+        let (kind, without_rowids) = match &found {
+            Some(row) => (row.try_get::<String, _>(0)?, row.try_get::<bool, _>(1)?),
+            None => ("table".to_owned(), false),
+        };
+        let select = "SELECT upper(type) FROM pragma_table_info('milestones') WHERE name = 'id' COLLATE NOCASE";
+        let declared: Option<String> = sqlx::query_scalar(select).fetch_optional(connection).await?;
+        let declared = declared.unwrap_or_default();
+        let is_text = ["CHAR", "CLOB", "TEXT"].iter().any(|word| declared.contains(word));
+        Ok(Self {
+            is_no_table: (kind != "table").then_some(kind),
+            keeps_texts: is_text && !declared.contains("INT"),
+            has_rowids: !without_rowids,
+        })
+    }
+}
+
+/// Whether the table's name is taken, be it by a view.
+pub(super) async fn is_taken(connection: &mut SqliteConnection) -> Result<bool, sqlx::Error> {
+    let select = "SELECT 1 FROM sqlite_master WHERE type IN ('table', 'view') AND name = 'milestones' COLLATE NOCASE";
+    Ok(sqlx::query(select).fetch_optional(connection).await?.is_some())
+}
+
+impl SqliteStore {
+    /// Hands over the rows whose id is no text, with their numbers.
+    pub(super) fn nameless_rows(&mut self, mut each: impl FnMut(Option<i64>, Row)) -> Result<(), StoreError> {
+        let (shape, limit) = (self.shape.clone(), self.sqlite.page());
+        let number = if shape.has_rowids { "rowid" } else { "NULL" };
+        // The index of ids has them at both ends of the texts.
+        let at_the_ends = format!(
+            "SELECT {number}, CAST(data AS BLOB) FROM milestones WHERE id IS NULL
+             UNION ALL SELECT {number}, CAST(data AS BLOB) FROM milestones WHERE id >= x''"
+        );
+        let everywhere = "SELECT rowid, CAST(data AS BLOB) FROM milestones WHERE rowid > ?1 AND typeof(id) <> 'text'
+                          ORDER BY rowid LIMIT ?2";
+        let in_pages = !shape.keeps_texts && shape.has_rowids;
+        let select = match (in_pages, shape.keeps_texts) {
+            (true, _) => everywhere.to_owned(),
+            (false, true) => at_the_ends,
+            (false, false) => "SELECT NULL, CAST(data AS BLOB) FROM milestones WHERE typeof(id) <> 'text'".to_owned(),
+        };
+        let mut after = i64::MIN;
+        self.sqlite.pages(
+            if in_pages { limit } else { i64::MAX },
+            async |connection| {
+                let query = sqlx::query(AssertSqlSafe(select.clone()));
+                let query = if in_pages { query.bind(after).bind(limit) } else { query };
+                let rows = query.fetch_all(connection).await?;
+                let rows: Vec<(Option<i64>, Option<Vec<u8>>)> = rows
+                    .iter()
+                    .map(|row| Ok((row.try_get(0)?, row.try_get(1)?)))
+                    .collect::<Result<_, sqlx::Error>>()?;
+                after = rows.last().and_then(|(number, _)| *number).unwrap_or(after);
+                Ok(rows)
+            },
+            |(number, data)| {
+                each(number, Row { data, ..Row::default() });
+                ControlFlow::Continue(())
+            },
+        )
+    }
+}

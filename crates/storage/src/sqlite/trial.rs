@@ -1,0 +1,169 @@
+//! What stands against a move out of SQLite or into it: rows without a name, and what other programs have added to the table.
+
+use std::path::PathBuf;
+
+use milescale_core::timestamp;
+use sqlx::sqlite::SqliteConnectOptions;
+use sqlx::{AssertSqlSafe, ConnectOptions, Connection, Row as _, SqliteConnection};
+
+use super::Sqlite;
+use super::documents::SqliteStore;
+use super::facts::{NAMED, NAMELESS_ADVICE, nameless};
+use super::schema::DOCUMENTS;
+use crate::error::StoreError;
+use crate::store::{Against, Packed};
+use crate::trial::Hindrance;
+
+/// Refused milestones after which no more are tried.
+const REFUSED_AT_MOST: usize = 100;
+
+/// The columns that milescale writes.
+const OURS: &str = "('id', 'data', 'created_at', 'updated_at')";
+
+impl SqliteStore {
+    /// Rows that no other store could keep, for they have no name.
+    pub(super) fn against_leaving(&mut self) -> Result<Against, StoreError> {
+        let (mut count, mut numbers) = (0, Vec::new());
+        self.nameless_rows(|number, _| {
+            count += 1;
+            numbers.extend(number.filter(|_| numbers.len() < NAMED));
+        })?;
+        let mut against = Against::default();
+        if count > 0 {
+            let place = format!("{}, table milestones", self.sqlite.shown);
+            against.hindrances.push(Hindrance::new(place, nameless(count, &numbers), NAMELESS_ADVICE));
+        }
+        Ok(against)
+    }
+
+    /// What keeps a table of other programs from being filled, as its definition says.
+    pub(super) fn against_filling(&mut self) -> Result<Against, StoreError> {
+        let place = format!("{}, table milestones", self.sqlite.shown);
+        let mut against = Against::default();
+        let mut hinders = |reason: String, do_this: &str| {
+            against.hindrances.push(Hindrance::new(&place, reason, do_this));
+        };
+        if !self.shape.keeps_texts {
+            hinders("its column id is not declared as TEXT, and ids are texts".to_owned(), "make it TEXT PRIMARY KEY");
+        }
+        let names = |select: String| {
+            async move |connection: &mut SqliteConnection| -> Result<Vec<String>, sqlx::Error> {
+                sqlx::query_scalar(AssertSqlSafe(select)).fetch_all(connection).await
+            }
+        };
+        let needed = names(format!(
+            "SELECT name FROM pragma_table_xinfo('milestones') WHERE \"notnull\" AND dflt_value IS NULL AND hidden = 0
+             AND NOT pk AND lower(name) NOT IN {OURS}"
+        ));
+        for column in self.sqlite.run(needed)? {
+            hinders(
+                format!("its column {column} must not be NULL and has no default, and milescale does not know it"),
+                "give it a default, or let it be NULL",
+            );
+        }
+        let unique = names(
+            "SELECT name FROM pragma_index_list('milestones') AS l WHERE \"unique\" AND NOT partial AND
+             (SELECT group_concat(lower(name)) FROM pragma_index_info(l.name)) = 'id'"
+                .to_owned(),
+        );
+        if self.shape.keeps_texts && self.sqlite.run(unique)?.is_empty() {
+            hinders("its column id is not unique".to_owned(), "make it TEXT PRIMARY KEY");
+        }
+        let computed = names(format!(
+            "SELECT name FROM pragma_table_xinfo('milestones') WHERE hidden IN (2, 3) AND lower(name) IN {OURS}"
+        ));
+        for column in self.sqlite.run(computed)? {
+            hinders(format!("its column {column} is generated and cannot be written"), "make it a plain column");
+        }
+        let foreign = names(format!(
+            "SELECT \"from\" FROM pragma_foreign_key_list('milestones') WHERE lower(\"from\") IN {OURS}"
+        ));
+        for column in self.sqlite.run(foreign)? {
+            hinders(format!("its column {column} refers to another table"), "drop that reference");
+        }
+        let triggers = names(
+            "SELECT name FROM sqlite_master WHERE type = 'trigger' AND tbl_name = 'milestones' COLLATE NOCASE
+             AND name NOT GLOB 'milescale_*' ORDER BY name"
+                .to_owned(),
+        );
+        let triggers = self.sqlite.run(triggers)?;
+        if !triggers.is_empty() {
+            against
+                .notes
+                .push(format!("{place}: triggers of other programs run on each write: {}", triggers.join(", ")));
+        }
+        Ok(against)
+    }
+
+    /// Whether other programs have given the table more than adapters do.
+    pub(super) fn is_of_others(&mut self) -> Result<bool, StoreError> {
+        let schema = self.definitions()?;
+        let plain = |sql: &str| -> String {
+            sql.chars().filter(|it| !it.is_whitespace() && *it != '"').collect::<String>().to_ascii_lowercase()
+        };
+        let ours = plain(DOCUMENTS).replace("ifnotexists", "");
+        Ok(schema.iter().any(|(kind, sql)| match kind.as_str() {
+            "table" => plain(sql) != ours,
+            _ => true,
+        }))
+    }
+
+    /// The definitions of the table and of what belongs to it, but for milescale's own.
+    fn definitions(&mut self) -> Result<Vec<(String, String)>, StoreError> {
+        self.open(super::Make::Never)?;
+        self.sqlite.run(async |connection| {
+            let select =
+                "SELECT type, sql FROM sqlite_master WHERE tbl_name = 'milestones' COLLATE NOCASE AND sql NOT NULL
+                          AND name NOT GLOB 'milescale_*' ORDER BY type = 'trigger', type = 'index'";
+            let rows = sqlx::query(select).fetch_all(connection).await?;
+            rows.iter().map(|row| Ok((row.try_get(0)?, row.try_get(1)?))).collect()
+        })
+    }
+
+    /// Inserts all into a table of the same definition, in a database of its own that goes when it is closed.
+    pub(super) fn try_all(
+        &mut self,
+        milestones: &mut dyn Iterator<Item = Packed>,
+    ) -> Result<Vec<(String, String)>, StoreError> {
+        let definitions = self.definitions()?;
+        let mut scratch = Sqlite::new(PathBuf::new(), self.sqlite.shown.clone())?;
+        // Without a name: in a temporary file, where it is too large for memory.
+        let options = SqliteConnectOptions::new().filename("").foreign_keys(false).disable_statement_logging();
+        let opened = scratch.runtime.block_on(SqliteConnection::connect_with(&options));
+        scratch.connection = Some(opened.map_err(|error| scratch.failed(&error))?);
+        let refused = scratch.run(async |connection| {
+            for (kind, sql) in definitions {
+                // What a trigger needs beside the table is not there: it is named in the plan.
+                if kind != "trigger" {
+                    sqlx::query(AssertSqlSafe(sql)).execute(&mut *connection).await?;
+                }
+            }
+            sqlx::query("BEGIN").execute(&mut *connection).await?;
+            let mut refused = Vec::new();
+            for row in milestones {
+                if let Err(error) = insert(connection, &row).await {
+                    let said = error.as_database_error().map(|error| error.message().to_owned());
+                    refused.push((row.id.to_string(), said.unwrap_or_else(|| error.to_string())));
+                    if refused.len() >= REFUSED_AT_MOST {
+                        break;
+                    }
+                }
+            }
+            Ok(refused)
+        });
+        scratch.close();
+        refused
+    }
+}
+
+async fn insert(connection: &mut SqliteConnection, row: &Packed) -> Result<(), sqlx::Error> {
+    let updated = timestamp::to_text(row.updated);
+    sqlx::query("INSERT INTO milestones (id, data, created_at, updated_at) VALUES (?, ?, ?, ?)")
+        .bind(row.id.as_str())
+        .bind(&row.data)
+        .bind(row.created_at.as_deref().unwrap_or(&updated))
+        .bind(&updated)
+        .execute(connection)
+        .await
+        .map(drop)
+}

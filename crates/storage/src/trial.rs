@@ -1,0 +1,351 @@
+//! Trials: what a move does to files, tried on files of milescale's own before anything is copied.
+//!
+//! Each trial works in a scratch folder with a hidden name, which counts for nobody, and takes it away again.
+
+use std::fs::{self, File, Metadata};
+use std::io;
+use std::os::unix::fs::MetadataExt;
+use std::path::{Path, PathBuf};
+
+use rustix::fs::{Access, AtFlags, CWD, accessat};
+use rustix::io::Errno;
+
+use crate::durable;
+use crate::identity::random_digits;
+use crate::workspace::Workspace;
+
+/// How the name of a scratch folder begins.
+const SCRATCH: &str = ".milescale-try-";
+
+/// Folders below `active/` that are looked at.
+const FOLDERS: usize = 10_000;
+
+/// The bit of a folder's mode that keeps files of others from being renamed.
+const STICKY: u32 = 0o1000;
+
+/// A thing that a move cannot do.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Hindrance {
+    /// Where: a path or a table.
+    pub place: String,
+    /// Why.
+    pub reason: String,
+    /// What to do.
+    pub do_this: String,
+}
+
+impl Hindrance {
+    pub(crate) fn new(place: impl Into<String>, reason: impl Into<String>, do_this: impl Into<String>) -> Self {
+        Self { place: place.into(), reason: reason.into(), do_this: do_this.into() }
+    }
+}
+
+/// What is written.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Use {
+    /// The marker is replaced.
+    Marker,
+    /// The configuration is replaced.
+    Configuration,
+    /// Milestone files are exchanged and moved away.
+    Milestones,
+    /// Milestone files stay where they are, with a note beside them.
+    Note,
+    /// The index is written.
+    Index,
+    /// The documents in SQLite are written.
+    Documents,
+    /// A backup is written.
+    Backup,
+}
+
+/// Tries what is written in each folder concerned. Leaves nothing behind, and touches no file of others.
+pub fn hindrances(workspace: &Workspace, uses: &[Use]) -> Vec<Hindrance> {
+    let own = workspace.own();
+    let mut trial = Trial { workspace, found: Vec::new(), is_alone: false, exchanges: true };
+    if let Err(error) = durable::create_own_folder(workspace) {
+        trial.failed(&own, "it cannot be made", &error);
+        return trial.found;
+    }
+    // Shared by those who try; who has it alone may clear what a crash has left.
+    let lock = File::open(&own);
+    trial.is_alone = lock.as_ref().is_ok_and(|lock| lock.try_lock().is_ok());
+    trial.folder(&own, true);
+    if let Ok(lock) = &lock {
+        let _ = lock.try_lock_shared();
+    }
+    for it in uses {
+        match it {
+            Use::Marker => trial.replaced(&workspace.marker()),
+            Use::Configuration => trial.replaced(&workspace.config_file()),
+            Use::Milestones => trial.milestones(),
+            Use::Note => trial.folder(&workspace.active(), false),
+            Use::Index => trial.database(&workspace.index_db()),
+            Use::Documents => trial.database(&workspace.enterprise_db()),
+            Use::Backup => trial.folder(&workspace.backups(), false),
+        }
+    }
+    drop(lock);
+    let mut seen = Vec::new();
+    trial.found.retain(|it| {
+        !seen.contains(it) && {
+            seen.push(it.clone());
+            true
+        }
+    });
+    trial.found
+}
+
+/// Whether a file cannot be replaced by a rename, and why: a mount of its own, an attribute.
+fn held_in_place(path: &Path) -> Option<(&'static str, &'static str)> {
+    #[cfg(target_os = "linux")]
+    {
+        use rustix::fs::{StatxAttributes, StatxFlags, statx};
+        let status = statx(CWD, path, AtFlags::empty(), StatxFlags::BASIC_STATS).ok()?;
+        let has = |attribute| status.stx_attributes.contains(attribute);
+        if has(StatxAttributes::MOUNT_ROOT) {
+            return Some((
+                "it is a mount of its own, and no rename replaces a mount",
+                "mount its folder or all of the workspace instead of this one file",
+            ));
+        }
+        (has(StatxAttributes::IMMUTABLE) || has(StatxAttributes::APPEND))
+            .then_some(("an attribute of the file keeps it from being replaced", "take it away: chattr -i -a"))
+    }
+    #[cfg(not(target_os = "linux"))]
+    {
+        let _ = path;
+        None
+    }
+}
+
+/// The number of the mount that a path lies in, where the system tells.
+fn mount(path: &Path) -> Option<u64> {
+    #[cfg(target_os = "linux")]
+    {
+        use rustix::fs::{StatxFlags, statx};
+        statx(CWD, path, AtFlags::SYMLINK_NOFOLLOW, StatxFlags::MNT_ID).ok().map(|status| status.stx_mnt_id)
+    }
+    #[cfg(not(target_os = "linux"))]
+    {
+        path.symlink_metadata().ok().map(|metadata| metadata.dev())
+    }
+}
+
+struct Trial<'a> {
+    workspace: &'a Workspace,
+    found: Vec<Hindrance>,
+    /// No other trial is under way.
+    is_alone: bool,
+    /// As far as is known, two files can be exchanged.
+    exchanges: bool,
+}
+
+/// A scratch folder, removed when dropped.
+struct Scratch(PathBuf);
+
+impl Drop for Scratch {
+    fn drop(&mut self) {
+        if let Err(error) = durable::remove_folder(&self.0) {
+            tracing::debug!(path = %self.0.display(), %error, "a scratch folder stays until the next trial");
+        }
+    }
+}
+
+impl Scratch {
+    /// A new file in it.
+    fn file(&self, name: &str) -> io::Result<PathBuf> {
+        let path = self.0.join(name);
+        durable::publish(&path, b"a trial of milescale's\n").map(|()| path)
+    }
+}
+
+impl Trial<'_> {
+    /// Tries in one folder what milescale does in all of them: files are made, renamed over each other and, perhaps,
+    /// exchanged.
+    fn folder(&mut self, folder: &Path, exchanged: bool) {
+        let folder = nearest(folder);
+        let Some(scratch) = self.scratch(&folder) else { return };
+        let renamed = scratch.file("one").and_then(|one| {
+            let two = scratch.file("two")?;
+            durable::rename(&two, &one)?;
+            durable::rename_new(&one, &scratch.0.join("three"))?;
+            scratch.file("four")
+        });
+        match renamed {
+            Err(error) if is_unsupported(&error) => self.cannot_exchange(&folder),
+            Err(error) => self.failed(&folder, "no file can be written and renamed there", &error),
+            Ok(four) if exchanged => {
+                let exchanged = durable::exchange(&four, &scratch.0.join("three"));
+                self.exchanged(&folder, exchanged);
+            }
+            Ok(_) => {}
+        }
+    }
+
+    fn exchanged<T>(&mut self, folder: &Path, exchanged: io::Result<T>) {
+        match exchanged {
+            Ok(_) => {}
+            Err(error) if is_unsupported(&error) => self.cannot_exchange(folder),
+            Err(error) => self.failed(folder, "no file can be exchanged there", &error),
+        }
+    }
+
+    fn cannot_exchange(&mut self, folder: &Path) {
+        // One folder says it for all.
+        if !std::mem::replace(&mut self.exchanges, false) {
+            return;
+        }
+        let place = self.workspace.shown(folder);
+        self.found.push(Hindrance::new(
+            place,
+            "its file system cannot exchange two files in one step (renameat2), so a save of another program could be lost",
+            "move the workspace to a file system that can: ext4, XFS, btrfs, tmpfs",
+        ));
+    }
+
+    /// Tries what replaces marker or configuration.
+    fn replaced(&mut self, path: &Path) {
+        // A person may keep it elsewhere, behind a symlink: that stays one.
+        let path = path.canonicalize().unwrap_or_else(|_| path.to_owned());
+        let folder = path.parent().unwrap_or(Path::new("/")).to_owned();
+        self.folder(&folder, false);
+        if let Some((reason, do_this)) = held_in_place(&path) {
+            self.found.push(Hindrance::new(self.workspace.shown(&path), reason, do_this));
+        }
+        let both = folder.metadata().and_then(|folder| Ok((folder, path.metadata()?)));
+        if both.is_ok_and(|(folder, file)| is_kept_by_sticky_bit(&folder, Some(&file))) {
+            self.sticky(&folder);
+        }
+    }
+
+    /// Tries what is done to milestone files: each is exchanged with one in milescale's own folder.
+    fn milestones(&mut self) {
+        let (active, completed) = (self.workspace.active(), self.workspace.completed());
+        self.exchanged_with_own(&active);
+        self.exchanged_with_own(&completed);
+        let of_active = mount(&active);
+        for folder in folders_below(&active) {
+            if mount(&folder) != of_active {
+                self.exchanged_with_own(&folder);
+            } else if let Err(error) = accessat(CWD, &folder, Access::WRITE_OK | Access::EXEC_OK, AtFlags::EACCESS) {
+                self.failed(&folder, "no file can be written there", &error.into());
+            } else if folder.metadata().is_ok_and(|it| is_kept_by_sticky_bit(&it, None)) {
+                self.sticky(&folder);
+            }
+        }
+    }
+
+    fn exchanged_with_own(&mut self, folder: &Path) {
+        let folder = nearest(folder);
+        let own = self.workspace.own();
+        let (Some(scratch), Some(in_own)) = (self.scratch(&folder), self.scratch(&own)) else { return };
+        let both = scratch.file("one").and_then(|one| Ok((one, in_own.file("other")?)));
+        let (one, other) = match both {
+            Ok(both) => both,
+            Err(error) => return self.failed(&folder, "no file can be written there", &error),
+        };
+        let out = in_own.0.join("out");
+        let done = durable::exchange(&other, &one).map(drop).and_then(|()| durable::rename_new(&one, &out).map(drop));
+        match done {
+            Err(error) if Errno::from_io_error(&error) == Some(Errno::XDEV) => {
+                let shown = self.workspace.shown(&own);
+                self.found.push(Hindrance::new(
+                    self.workspace.shown(&folder),
+                    format!(
+                        "it lies on another file system or mount than {shown}, and milestones are replaced by renames \
+                         between the two"
+                    ),
+                    "mount all of .milestones in one, not folders of it",
+                ));
+            }
+            done => self.exchanged(&folder, done),
+        }
+        if folder.metadata().is_ok_and(|it| is_kept_by_sticky_bit(&it, None)) {
+            self.sticky(&folder);
+        }
+    }
+
+    fn sticky(&mut self, folder: &Path) {
+        let place = self.workspace.shown(folder);
+        let reason = "its sticky bit keeps files of other users from being replaced";
+        self.found.push(Hindrance::new(place, reason, "take it away: chmod -t"));
+    }
+
+    /// Tries what is written for a file of SQLite, which needs others beside it.
+    fn database(&mut self, path: &Path) {
+        self.folder(path.parent().unwrap_or(Path::new("/")), false);
+        match accessat(CWD, path, Access::READ_OK | Access::WRITE_OK, AtFlags::EACCESS) {
+            Ok(()) | Err(Errno::NOENT) => {}
+            Err(error) => self.failed(path, "it cannot be read and written", &error.into()),
+        }
+    }
+
+    fn scratch(&mut self, folder: &Path) -> Option<Scratch> {
+        if self.is_alone {
+            remove_leftovers(folder);
+        }
+        let made = random_digits().and_then(|digits| {
+            let path = folder.join(format!("{SCRATCH}{digits}"));
+            durable::create_folder(&path).map(|_| Scratch(path))
+        });
+        made.map_err(|error| self.failed(folder, "nothing can be made there", &error)).ok()
+    }
+
+    fn failed(&mut self, place: &Path, what: &str, error: &io::Error) {
+        let (reason, do_this) = match error.kind() {
+            io::ErrorKind::ReadOnlyFilesystem => ("it lies on a read-only file system or mount", "mount it writable"),
+            io::ErrorKind::PermissionDenied => (
+                "this user may not write it",
+                "run milescale as the user who owns it, or give the group the right to write",
+            ),
+            io::ErrorKind::StorageFull | io::ErrorKind::QuotaExceeded => ("there is no room", "make room first"),
+            _ => {
+                let place = self.workspace.shown(place);
+                self.found.push(Hindrance::new(place, format!("{what}: {error}"), "mend that first"));
+                return;
+            }
+        };
+        self.found.push(Hindrance::new(self.workspace.shown(place), format!("{what}: {reason}"), do_this));
+    }
+}
+
+/// Whether a folder's sticky bit keeps this user from renaming a file of another.
+fn is_kept_by_sticky_bit(folder: &Metadata, file: Option<&Metadata>) -> bool {
+    let user = rustix::process::geteuid().as_raw();
+    folder.mode() & STICKY != 0 && user != 0 && folder.uid() != user && file.is_none_or(|file| file.uid() != user)
+}
+
+fn is_unsupported(error: &io::Error) -> bool {
+    error.kind() == io::ErrorKind::Unsupported
+        || matches!(Errno::from_io_error(error), Some(Errno::INVAL | Errno::NOSYS | Errno::OPNOTSUPP))
+}
+
+/// The folder, or the nearest above it that is there: the others are made in it.
+fn nearest(folder: &Path) -> PathBuf {
+    folder.ancestors().find(|folder| folder.is_dir()).unwrap_or(folder).to_owned()
+}
+
+/// The folders that may hold milestones, below `active/`.
+fn folders_below(active: &Path) -> Vec<PathBuf> {
+    let (mut found, mut open) = (Vec::new(), vec![active.to_owned()]);
+    while let Some(folder) = open.pop() {
+        for entry in fs::read_dir(folder).into_iter().flatten().flatten() {
+            let is_hidden = entry.file_name().as_encoded_bytes().starts_with(b".");
+            if !is_hidden && entry.file_type().is_ok_and(|kind| kind.is_dir()) && found.len() < FOLDERS {
+                open.push(entry.path());
+                found.push(entry.path());
+            }
+        }
+    }
+    found
+}
+
+/// Removes what a trial that died has left in a folder.
+fn remove_leftovers(folder: &Path) {
+    for entry in fs::read_dir(folder).into_iter().flatten().flatten() {
+        if entry.file_name().as_encoded_bytes().starts_with(SCRATCH.as_bytes()) {
+            let _ = durable::remove_folder(&entry.path());
+        }
+    }
+}

@@ -1,0 +1,121 @@
+//! Targets that another program has filled.
+
+use std::process::Stdio;
+
+use milescale_testkit::{Postgres, Workspace};
+use serde_json::json;
+
+use super::super::super::faults::shim;
+use super::{configure, done, obstacles, plan, sqlite, with_files};
+
+/// Where no milescale has been yet.
+fn unknown(workspace: &Workspace) {
+    std::fs::remove_dir_all(workspace.path(".milescale")).unwrap();
+    workspace.write("config/storage-backend.txt", "database\n");
+}
+
+/// Files, and a database that another program has filled: `same` is equal, `other` differs, `files` is missing there, `rows` is
+/// only there.
+fn filled() -> Workspace {
+    let workspace = with_files(&["same", "other", "files"]);
+    sqlite(
+        &workspace,
+        "CREATE TABLE milestones(id TEXT PRIMARY KEY, data TEXT, created_at TEXT, updated_at TEXT);
+         INSERT INTO milestones(id, data) VALUES ('same', '{\"title\": \"same\", \"status\": \"active\"}'),
+         ('other', '{\"title\":\"theirs\"}'), ('rows', '{\"title\":\"rows\"}')",
+    );
+    workspace
+}
+
+fn rows(workspace: &Workspace) -> String {
+    sqlite(workspace, "SELECT id || ' ' || data FROM milestones ORDER BY id")
+}
+
+const COUNTS: &str = r#"{"equal":1,"missing":1,"different":1,"only_in_target":1}"#;
+
+#[test]
+fn l26_a_database_of_others_is_taken_over_and_each_difference_is_kept() {
+    let workspace = filled();
+    let refused = obstacles(&plan(&workspace, &["database"]));
+    assert!(refused.contains("`milescale migrate database --adopt`"), "{refused}");
+    let before = rows(&workspace);
+    let counted = plan(&workspace, &["database", "--adopt"]);
+    assert_eq!((counted["adopting"].to_string().as_str(), &counted["obstacles"]), (COUNTS, &json!([])));
+    assert_eq!(rows(&workspace), before, "a dry run changes nothing");
+    done(&workspace, &["migrate", "database", "--adopt", "--yes"]);
+    let status = workspace.status();
+    assert_eq!((&status["current_backend"], &status["milestone_count"]), (&json!("database"), &json!(4)), "{status}");
+    assert_eq!(sqlite(&workspace, "SELECT data FROM milestones WHERE id = 'other'"), "{\"title\":\"theirs\"}");
+    assert_eq!(done(&workspace, &["milestone", "show", "files"]).out, "# of files\ntitle: files\nstatus: active\n");
+    let conflicts = done(&workspace, &["conflicts", "list", "--json"]).json();
+    let kept = conflicts["conflicts"].as_array().or(conflicts.as_array()).unwrap();
+    assert_eq!((kept.len(), &kept[0]["id"], &kept[0]["side"]), (1, &json!("other"), &json!("files")), "{conflicts}");
+    let kept = done(&workspace, &["conflicts", "show", kept[0]["name"].as_str().unwrap()]);
+    assert_eq!(kept.out, "# of other\ntitle: other\nstatus: active\n");
+    // From then on the files are an old store as any.
+    workspace.save("active/same.yaml", "# of same\ntitle: same\nstatus: done\n");
+    done(&workspace, &["import"]);
+    assert_eq!(done(&workspace, &["milestone", "show", "same"]).out, "# of same\ntitle: same\nstatus: done\n");
+    done(&workspace, &["rollback", "--yes"]);
+    assert_eq!(workspace.read("active/other.yaml"), "title: theirs\n");
+}
+
+#[test]
+fn l26_a_workspace_that_another_program_moved_comes_back_to_its_files() {
+    let workspace = filled();
+    unknown(&workspace);
+    let refused = obstacles(&plan(&workspace, &["hybrid"]));
+    assert!(refused.contains("`milescale migrate hybrid --adopt`"), "{refused}");
+    assert_eq!(plan(&workspace, &["file", "--adopt", "--source-wins"])["adopting"].to_string(), COUNTS);
+    done(&workspace, &["migrate", "file", "--adopt", "--source-wins", "--yes"]);
+    assert_eq!(workspace.read("active/same.yaml"), "# of same\ntitle: same\nstatus: active\n", "equal files stay");
+    assert_eq!(workspace.read("active/other.yaml"), "title: theirs\n");
+    assert_eq!(workspace.read("active/rows.yaml"), "title: rows\n");
+    assert_eq!(workspace.status()["milestone_count"], 4);
+    let told = workspace.events_named("write_conflict");
+    assert_eq!((told.len(), &told[0]["details"]["id"]), (1, &json!("other")), "{told:?}");
+    let kept = told[0]["details"]["kept_as"].as_str().unwrap().trim_start_matches(".milestones/").to_owned();
+    assert_eq!(workspace.read(kept), "# of other\ntitle: other\nstatus: active\n");
+}
+
+/// The marker cannot be renamed: what was inserted goes, what was written over comes back, and the rest was never touched.
+#[test]
+fn l26_a_move_that_fails_leaves_a_target_of_others_as_it_was() {
+    for options in [&["--adopt"][..], &["--adopt", "--source-wins"]] {
+        for what in ["EIO", "kill"] {
+            let workspace = filled();
+            let before = rows(&workspace);
+            let mut command = workspace.command([&["migrate", "database", "--yes"], options].concat());
+            command.env("LD_PRELOAD", shim()).env("FAULT", format!("rename:1:{what}"));
+            command.env("FAULT_PATH", "/config/storage-backend.txt").stdout(Stdio::null()).stderr(Stdio::null());
+            assert_ne!(command.status().unwrap().code(), Some(0), "{options:?}");
+            // What died is undone by the next command.
+            workspace.run(["check"]);
+            assert_eq!(workspace.read("config/storage-backend.txt").trim(), "file", "{options:?} {what}");
+            assert_eq!(rows(&workspace), before, "{options:?} {what}");
+            assert_eq!(workspace.run(["conflicts", "list"]).out.matches("other").count(), 0, "{options:?} {what}");
+            done(&workspace, &[&["migrate", "database", "--yes"], options].concat());
+        }
+    }
+}
+
+#[test]
+fn e02_a_table_that_adapters_filled_is_taken_over_without_columns() {
+    let server = Postgres::start();
+    server.psql(
+        "plans",
+        "SET ROLE ada; CREATE TABLE milestones(id text primary key, data jsonb, created_at timestamp default now(),
+         updated_at timestamp default now()); INSERT INTO milestones(id, data) VALUES ('same',
+         '{\"title\": \"same\", \"status\": \"active\"}'), ('other', '{\"title\": \"theirs\"}'), ('rows', '{}')",
+    );
+    let workspace = with_files(&["same", "other", "files"]);
+    configure(&workspace, &server.url(), "");
+    let to = ["database", "--engine", "postgresql", "--adopt"];
+    assert_eq!(plan(&workspace, &to)["adopting"].to_string(), COUNTS);
+    done(&workspace, &[&["migrate", "--yes"], &to[..]].concat());
+    assert_eq!(workspace.status()["milestone_count"], 4);
+    let columns = "SELECT count(*) FROM information_schema.columns WHERE table_name = 'milestones'";
+    assert_eq!(server.psql("plans", columns), "4");
+    assert_eq!(workspace.events_named("write_conflict").len(), 1);
+    assert_eq!(server.psql("plans", "SELECT data->>'title' FROM milestones WHERE id = 'other'"), "theirs");
+}
