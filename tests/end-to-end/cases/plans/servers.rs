@@ -122,16 +122,17 @@ fn e05_rights_shapes_and_documents_that_a_server_would_refuse_are_named_by_the_p
     }
 
     // Rights: of another user's table, of a reader.
-    server.psql("plans", "CREATE ROLE bob LOGIN; GRANT CREATE ON SCHEMA odd TO bob; GRANT USAGE ON SCHEMA s10 TO bob");
+    make(&server, "rights", &table(""));
+    server.psql("plans", "CREATE ROLE bob LOGIN; GRANT CREATE ON SCHEMA odd TO bob; GRANT USAGE ON SCHEMA rights TO bob");
     let as_bob = server.url().replace("ada@", "bob@");
-    server.psql("plans", "GRANT SELECT, INSERT, UPDATE, DELETE ON s10.milestones TO bob");
-    configure(&workspace, &as_bob, "s10");
+    server.psql("plans", "GRANT SELECT, INSERT, UPDATE, DELETE ON rights.milestones TO bob");
+    configure(&workspace, &as_bob, "rights");
     let said_now = said(&workspace);
     assert!(said_now.contains("bob has not the right to TRIGGER there"), "{said_now}");
     assert!(said_now.contains("make milescale's user its owner"), "{said_now}");
-    server.psql("plans", "REVOKE ALL ON s10.milestones FROM bob; GRANT SELECT ON s10.milestones TO bob");
-    server.psql("plans", "INSERT INTO s10.milestones(id, data) VALUES ('a', '{}')");
-    let reader = on_server(&as_bob, "s10");
+    server.psql("plans", "REVOKE ALL ON rights.milestones FROM bob; GRANT SELECT ON rights.milestones TO bob");
+    server.psql("plans", "INSERT INTO rights.milestones(id, data) VALUES ('a', '{}')");
+    let reader = on_server(&as_bob, "rights");
     let said_now = obstacles(&plan(&reader, &["file"]));
     assert!(said_now.contains("bob has not the right to UPDATE, TRIGGER there"), "{said_now}");
     assert!(said_now.contains("bob may not make milescale's own tables beside it"), "{said_now}");
