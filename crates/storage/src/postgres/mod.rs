@@ -136,18 +136,6 @@ impl PostgresStore {
         self.read(async |client, table| Ok(table.row(client, id.as_str(), "").await?))
     }
 
-    /// Makes the table and milescale's own beside it, where they are not there.
-    fn make(&mut self) -> Result<(), StoreError> {
-        // A table that other programs made stays as it is: it gets no columns.
-        let statements = if self.exists()? { self.table.own() } else { self.table.create() };
-        let made = self
-            .connection
-            .transaction(Access::Write, Hurry::Yes, async |client| Ok(client.batch_execute(&statements).await?));
-        made.map_err(Outcome::error)?;
-        self.table.forget();
-        self.open()
-    }
-
     fn survey_table(&mut self) -> Result<StoreFigures, StoreError> {
         let (figures, flawed) = self.read(async |client, table| {
             let row = client.query_typed_one(&table.figures(), &[]).await?;
@@ -300,12 +288,7 @@ impl Store for PostgresStore {
     }
 
     fn against(&mut self, part: Part) -> Result<Against, StoreError> {
-        self.connection.connect()?;
-        let (table, shown) = (self.table.clone(), self.connection.shown().to_owned());
-        let asked = self
-            .connection
-            .transaction(Access::Read, Hurry::Yes, async |client| trial::against(client, &table, part, &shown).await);
-        asked.map_err(Outcome::error)
+        self.against_part(part)
     }
 
     fn may_refuse(&mut self) -> Result<bool, StoreError> {

@@ -8,7 +8,7 @@ use super::connection::{Access, Failed, Hurry, Outcome};
 use super::documents::Table;
 use super::{PostgresStore, bulk, changes, schema};
 use crate::error::StoreError;
-use crate::store::{Against, Packed, Part};
+use crate::store::{Against, Packed, Part, Store as _};
 use crate::trial::Hindrance;
 
 /// Documents tried at once, and bytes of them.
@@ -268,6 +268,28 @@ fn temporary(columns: &str) -> String {
 }
 
 impl PostgresStore {
+    /// What the catalogues say against a part in a move.
+    pub(super) fn against_part(&mut self, part: Part) -> Result<Against, StoreError> {
+        self.connection.connect()?;
+        let (table, shown) = (self.table.clone(), self.connection.shown().to_owned());
+        let asked = self
+            .connection
+            .transaction(Access::Read, Hurry::Yes, async |client| against(client, &table, part, &shown).await);
+        asked.map_err(Outcome::error)
+    }
+
+    /// Makes the table and milescale's own beside it, where they are not there.
+    pub(super) fn make(&mut self) -> Result<(), StoreError> {
+        // A table that other programs made stays as it is: it gets no columns.
+        let statements = if self.exists()? { self.table.own() } else { self.table.create() };
+        let made = self
+            .connection
+            .transaction(Access::Write, Hurry::Yes, async |client| Ok(client.batch_execute(&statements).await?));
+        made.map_err(Outcome::error)?;
+        self.table.forget();
+        self.open()
+    }
+
     /// Copies all into a temporary table of the same definition, which goes with its transaction.
     pub(super) fn try_all(
         &mut self,

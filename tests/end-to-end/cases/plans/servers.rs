@@ -123,7 +123,8 @@ fn e05_rights_shapes_and_documents_that_a_server_would_refuse_are_named_by_the_p
 
     // Rights: of another user's table, of a reader.
     make(&server, "rights", &table(""));
-    server.psql("plans", "CREATE ROLE bob LOGIN; GRANT CREATE ON SCHEMA odd TO bob; GRANT USAGE ON SCHEMA rights TO bob");
+    server
+        .psql("plans", "CREATE ROLE bob LOGIN; GRANT CREATE ON SCHEMA odd TO bob; GRANT USAGE ON SCHEMA rights TO bob");
     let as_bob = server.url().replace("ada@", "bob@");
     server.psql("plans", "GRANT SELECT, INSERT, UPDATE, DELETE ON rights.milestones TO bob");
     configure(&workspace, &as_bob, "rights");
