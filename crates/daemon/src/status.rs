@@ -70,6 +70,10 @@ pub struct Status {
     pub log_lines_unreadable: u64,
     /// The latest stamp of the log, where it lies ahead of the clock.
     pub log_stamp_ahead: Option<String>,
+    /// Events whose stamps cannot be read.
+    pub log_stamps_unreadable: u64,
+    /// The stamp of the last of them as it is written, where there is one.
+    pub log_last_unreadable_stamp: Option<String>,
     /// What milescale itself cannot write.
     pub output_problems: Vec<String>,
     /// Who looked: filled in by the daemon and by who asks.
@@ -233,6 +237,8 @@ impl Status {
             migration: migration(engine),
             milestones: milestones(engine),
             log_lines_unreadable: sources.log().bad_lines(),
+            log_stamps_unreadable: sources.log().undated().count,
+            log_last_unreadable_stamp: Some(sources.log().undated().last.clone()).filter(|stamp| !stamp.is_empty()),
             log_stamp_ahead: sources
                 .log()
                 .latest_stamp()

@@ -160,6 +160,10 @@ impl Workspace {
         for name in ["DATABASE_TYPE", "DATABASE_URL", "NOTIFY_SOCKET", "NO_COLOR", "JOURNAL_STREAM", "MILESCALE_LOG"] {
             command.env_remove(name);
         }
+        // What the tests' own environment says of servers is not meant for them.
+        for (name, _) in std::env::vars_os().filter(|(name, _)| name.to_string_lossy().starts_with("PG")) {
+            command.env_remove(name);
+        }
         command.envs(self.environment.iter().cloned());
         command
     }

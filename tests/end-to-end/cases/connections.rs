@@ -1,1 +1,4 @@
-//! Servers that are silent, addresses as libpq takes them, roles that may not.
+//! Servers, addresses, streams and stamps as the world gives them.
+
+mod stamps;
+mod streams;

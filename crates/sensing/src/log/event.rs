@@ -6,6 +6,9 @@ use std::fmt;
 use milescale_core::timestamp;
 use serde::de::{self, Deserialize, Deserializer, IgnoredAny, MapAccess, SeqAccess, Visitor};
 
+/// Characters that are kept of a stamp that cannot be read.
+const SHOWN: usize = 40;
+
 /// The operations that figures are made of.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) enum Operation {
@@ -19,6 +22,8 @@ pub(super) enum Operation {
 pub(super) struct Event {
     /// Seconds since 1970, cut to the second.
     pub(super) second: Option<i64>,
+    /// Why there is no second: a stamp that cannot be read, as it is written; empty where there is none.
+    pub(super) no_stamp: Option<Box<str>>,
     pub(super) user: Option<Box<str>>,
     pub(super) operation: Option<Operation>,
     /// 0 where it is missing.
@@ -37,10 +42,10 @@ impl Event {
             _ => None,
         };
         let operation = text(inner_operation).or_else(|| text(operation));
+        let instant = timestamp::from_text(timestamp.text());
         Some(Self {
-            second: text(timestamp)
-                .and_then(|text| timestamp::from_text(&text))
-                .map(|instant| timestamp::cut_to_second(instant).as_second()),
+            second: instant.map(|instant| timestamp::cut_to_second(instant).as_second()),
+            no_stamp: instant.is_none().then(|| timestamp.shown().into()),
             user: text(user).or_else(|| text(inner_user)).map(Into::into),
             operation: match operation.as_deref() {
                 Some("read") => Some(Operation::Read),
@@ -66,6 +71,15 @@ impl Scalar<'_> {
     /// The text that a key is: one of `Cow` would be copied.
     fn text(&self) -> &str {
         if let Self::Text(text) = self { text } else { "" }
+    }
+
+    /// What is written there, for a person; cut where it is long.
+    fn shown(&self) -> String {
+        match self {
+            Self::Text(text) => text.chars().take(SHOWN).collect(),
+            Self::Number(number) => number.to_string(),
+            Self::Other => String::new(),
+        }
     }
 
     fn number(&self) -> f64 {
@@ -270,9 +284,22 @@ mod tests {
             r#"{"details":{"duration_ms":"inf","operation":["read"]},"user":""}"#,
             r#"{"details":3.5,"timestamp":true}"#,
         ] {
-            assert_eq!(parse(line), Event::default(), "{line}");
+            assert_eq!(Event { no_stamp: None, ..parse(line) }, Event::default(), "{line}");
         }
         assert_eq!(parse(r#"{"user":"a","user":"b"}"#).user.as_deref(), Some("b"));
+    }
+
+    #[test]
+    fn a_stamp_that_cannot_be_read_is_kept_for_people() {
+        for (line, shown) in [
+            ("{}", ""),
+            (r#"{"timestamp":"yesterday"}"#, "yesterday"),
+            (r#"{"timestamp":1795838706123}"#, "1795838706123"),
+            (r#"{"timestamp":null}"#, ""),
+        ] {
+            assert_eq!(parse(line).no_stamp.as_deref(), Some(shown), "{line}");
+        }
+        assert_eq!(parse(r#"{"timestamp":"2026-11-28 04:05:06"}"#).no_stamp, None);
     }
 
     #[test]

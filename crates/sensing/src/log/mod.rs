@@ -24,6 +24,8 @@ use event::Event;
 use numbering::Numbering;
 use window::Window;
 
+pub use window::Undated;
+
 /// Bytes before the place that was read to, compared to know the file again.
 const FINGERPRINT: u64 = 32;
 
@@ -126,6 +128,11 @@ impl EventLog {
     /// Lines in the part that was read that are no JSON objects.
     pub fn bad_lines(&self) -> u64 {
         self.bad.total
+    }
+
+    /// Events in that part whose stamps cannot be read.
+    pub fn undated(&self) -> &Undated {
+        self.window.undated()
     }
 
     /// Those that were not reported before; each is answered once. What to remember is in [`EventLog::reported`].

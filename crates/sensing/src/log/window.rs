@@ -27,11 +27,33 @@ pub(super) struct Window {
     durations: [VecDeque<f64>; 3],
     old_in_a_row: u32,
     latest: Option<i64>,
+    undated: Undated,
+}
+
+/// Events that count for nobody, because their stamps cannot be read.
+#[derive(Debug, Clone, PartialEq, Eq, Default)]
+pub struct Undated {
+    /// How many, in the part of the log that was read.
+    pub count: u64,
+    /// The stamp of the last of them, as it is written; empty where it has none.
+    pub last: String,
+}
+
+impl Undated {
+    /// Takes in an event; `is_last`: it was appended after the others.
+    fn add(&mut self, event: &Event, is_last: bool) {
+        let Some(shown) = &event.no_stamp else { return };
+        if is_last || self.count == 0 {
+            self.last = shown.to_string();
+        }
+        self.count += 1;
+    }
 }
 
 impl Window {
     /// Takes in an event that was appended after all others.
     pub(super) fn newer(&mut self, event: &Event) {
+        self.undated.add(event, true);
         self.user(event);
         if let Some(operation) = event.operation {
             let durations = &mut self.durations[operation as usize];
@@ -44,6 +66,7 @@ impl Window {
 
     /// Takes in an event that stands before all others.
     pub(super) fn older(&mut self, event: &Event, now: Timestamp) {
+        self.undated.add(event, false);
         match event.second {
             Some(second) if second < now.as_second() - DAY - HOUR => self.old_in_a_row += 1,
             Some(_) => {
@@ -82,6 +105,10 @@ impl Window {
 
     pub(super) fn latest(&self) -> Option<i64> {
         self.latest
+    }
+
+    pub(super) fn undated(&self) -> &Undated {
+        &self.undated
     }
 
     /// The figures, with one more event after all others.

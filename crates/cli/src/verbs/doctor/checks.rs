@@ -3,6 +3,7 @@
 use std::fs;
 use std::path::Path;
 
+use milescale_core::text::harmless;
 use milescale_core::timestamp;
 use milescale_daemon::status::Status;
 use milescale_migration::network_file_system;
@@ -204,6 +205,17 @@ fn logs(status: &Status) -> Vec<Finding> {
             format!("{} lines of logs/storage-events.jsonl are no JSON objects", status.log_lines_unreadable),
             "They take no place in any figure.",
             "`milescale events --event log_lines_unreadable` tells which; see to the adapter that writes them.",
+        ));
+    }
+    if status.log_stamps_unreadable > 0 {
+        let last = status.log_last_unreadable_stamp.as_deref();
+        let shown = last.map_or_else(|| "none".to_owned(), |stamp| format!("\"{}\"", harmless(stamp)));
+        let count = status.log_stamps_unreadable;
+        findings.push(finding(
+            Level::Note,
+            format!("{count} events of logs/storage-events.jsonl have no readable timestamp; the last has {shown}"),
+            "Their users count neither as concurrent users nor for the team; their durations count.",
+            "Let the adapter write RFC 3339, such as \"2026-11-28T04:05:06Z\"; without a zone it is UTC.",
         ));
     }
     or_ok(findings, "the log of storage events is in order")
