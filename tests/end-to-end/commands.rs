@@ -5,7 +5,7 @@ use std::path::{Path, PathBuf};
 use std::process::Stdio;
 use std::time::SystemTime;
 
-use milescale_testkit::{Workspace, until};
+use milescale_testkit::Workspace;
 
 use super::recommendation::recommended;
 use super::{BINARY, workspace};
@@ -319,10 +319,10 @@ fn an_unreadable_memory_is_kept_named_and_not_in_the_way() {
 }
 
 #[test]
-fn a_closed_pipe_is_no_error() {
+fn a_closed_pipe_ends_a_command_without_a_word() {
     let workspace = workspace();
     let mut child = workspace.command(["status"]).stdout(Stdio::piped()).stderr(Stdio::piped()).spawn().unwrap();
     drop(child.stdout.take());
-    let status = until("the end", || child.try_wait().unwrap());
-    assert_eq!(status.code(), Some(0));
+    let said = child.wait_with_output().unwrap();
+    assert_eq!((said.status.code(), said.stderr.as_slice()), (Some(141), &b""[..]), "as a program that SIGPIPE ends");
 }

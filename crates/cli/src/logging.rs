@@ -1,6 +1,7 @@
 //! The daemon's log on standard error.
 
 use std::fmt;
+use std::io::{self, Write};
 
 use tracing::{Event, Level, Subscriber};
 use tracing_subscriber::fmt::FmtContext;
@@ -11,15 +12,31 @@ use crate::args::LogFormat;
 
 /// Starts the log.
 pub(crate) fn start(format: LogFormat, level: Level) {
-    let builder = tracing_subscriber::fmt().with_max_level(level).with_writer(std::io::stderr);
+    // What cannot be written is not complained about: there is nowhere to complain to.
+    let builder = tracing_subscriber::fmt().with_max_level(level).with_writer(|| Lossy).log_internal_errors(false);
     let for_journal = std::env::var_os("JOURNAL_STREAM").is_some();
     match format {
         LogFormat::Json => builder.json().with_target(false).flatten_event(true).init(),
         LogFormat::Text if for_journal => builder.with_ansi(false).event_format(ForJournal::default()).init(),
         LogFormat::Text => {
-            let colour = std::io::IsTerminal::is_terminal(&std::io::stderr()) && std::env::var_os("NO_COLOR").is_none();
+            let colour = io::IsTerminal::is_terminal(&io::stderr()) && std::env::var_os("NO_COLOR").is_none();
             builder.with_ansi(colour).with_target(false).init();
         }
+    }
+}
+
+/// Standard error, whose lines are dropped where it cannot be written: full, closed, or a terminal that has gone. A
+/// daemon does not end for that.
+struct Lossy;
+
+impl Write for Lossy {
+    fn write(&mut self, line: &[u8]) -> io::Result<usize> {
+        let _ = io::stderr().write_all(line);
+        Ok(line.len())
+    }
+
+    fn flush(&mut self) -> io::Result<()> {
+        Ok(())
     }
 }
 

@@ -75,12 +75,15 @@ pub(crate) fn line(text: &str) {
     bytes(&line);
 }
 
-/// Prints bytes as they are. A closed pipe ends the program quietly, as it ends `cat`.
+/// Exit status of a program that SIGPIPE ends, as shells give it.
+const BROKEN_PIPE: i32 = 128 + 13;
+
+/// Prints bytes as they are. A closed pipe ends the program without a word and with the status that `cat` has then.
 pub(crate) fn bytes(bytes: &[u8]) {
     let mut stdout = io::stdout().lock();
     if let Err(error) = stdout.write_all(bytes).and_then(|()| stdout.flush()) {
         if error.kind() == io::ErrorKind::BrokenPipe {
-            std::process::exit(0);
+            std::process::exit(BROKEN_PIPE);
         }
         self::error(&format!("standard output: {error}"));
         std::process::exit(1);
