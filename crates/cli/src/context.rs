@@ -5,6 +5,7 @@ use std::process::ExitCode;
 use std::time::SystemTime;
 
 use jiff::Timestamp;
+use milescale_core::config::ClientEnvironment;
 use milescale_daemon::config::Environment;
 use milescale_daemon::{Engine, Mode, Patience, RunError};
 use milescale_storage::workspace::Workspace;
@@ -81,8 +82,24 @@ impl Context {
     }
 
     pub(crate) fn environment() -> Environment {
-        let set = |name| std::env::var(name).ok().filter(|value: &String| !value.is_empty());
-        Environment { database_type: set("DATABASE_TYPE"), database_url: set("DATABASE_URL") }
+        Environment {
+            database_type: set("DATABASE_TYPE"),
+            database_url: set("DATABASE_URL"),
+            client: Self::client_environment(),
+        }
+    }
+
+    /// What the environment says to every client of PostgreSQL.
+    fn client_environment() -> ClientEnvironment {
+        let variables = std::env::vars_os().filter_map(|(name, value)| {
+            let name = name.into_string().ok().filter(|name| name.starts_with("PG"))?;
+            Some((name, value.into_string().ok()?))
+        });
+        ClientEnvironment {
+            variables: variables.collect(),
+            home: std::env::home_dir().filter(|home| home.is_absolute()),
+            login: known_name().or_else(|| set("LOGNAME")).or_else(|| set("USER")).unwrap_or_default(),
+        }
     }
 
     /// The wall clock.
@@ -92,7 +109,6 @@ impl Context {
 
     /// Who does it: `MILESCALE_USER`, else the login name.
     pub(crate) fn user() -> String {
-        let set = |name| std::env::var(name).ok().filter(|value: &String| !value.is_empty());
         set("MILESCALE_USER").or_else(|| set("LOGNAME")).or_else(|| set("USER")).unwrap_or_else(login_name)
     }
 
@@ -104,14 +120,23 @@ impl Context {
     }
 }
 
+/// A variable that is set and not empty.
+fn set(name: &str) -> Option<String> {
+    std::env::var(name).ok().filter(|value| !value.is_empty())
+}
+
 /// The name that the system knows this user by, else its number.
 fn login_name() -> String {
+    known_name().unwrap_or_else(|| format!("uid-{}", rustix::process::getuid().as_raw()))
+}
+
+/// The name that the system knows this user by.
+fn known_name() -> Option<String> {
     let user = rustix::process::getuid().as_raw().to_string();
     let known = std::fs::read_to_string("/etc/passwd").unwrap_or_default();
     let mut entries = known.lines().map(|line| line.split(':'));
-    let name = entries.find_map(|mut fields| {
+    entries.find_map(|mut fields| {
         let name = fields.next()?;
         (fields.nth(1)? == user).then(|| name.to_owned())
-    });
-    name.unwrap_or_else(|| format!("uid-{user}"))
+    })
 }

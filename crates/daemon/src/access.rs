@@ -17,6 +17,9 @@ use crate::status;
 /// A changed marker must have stood so long before a command goes by it.
 const STANDS_AFTER: std::time::Duration = std::time::Duration::from_secs(2);
 
+/// How long a server that is just starting is waited for, before anything was sent to it.
+const RECONNECTS_FOR: std::time::Duration = std::time::Duration::from_secs(10);
+
 /// The store in use, opened.
 #[derive(Debug)]
 pub struct Access {
@@ -38,7 +41,10 @@ impl Access {
     pub fn open(workspace: &Workspace, environment: Environment) -> Result<Self, String> {
         let config = ConfigKeeper::start(workspace.clone(), environment);
         let (in_use, named, just_changed) = in_use(workspace, &config)?;
-        let store = Which::of(in_use, config.config()).open(workspace, 0).map_err(|error| error.to_string())?;
+        let store = Which::of(in_use, config.config())
+            .patiently(RECONNECTS_FOR)
+            .open(workspace, 0)
+            .map_err(|error| error.to_string())?;
         let only_read = if in_use == named {
             other_than_the_daemons(workspace, &*store)
         } else {

@@ -3,7 +3,7 @@
 use std::time::Duration;
 
 use milescale_core::backend::Engine;
-use milescale_core::config::{Config, Interpreted, KEYS, Problem, Value};
+use milescale_core::config::{ClientEnvironment, Config, Interpreted, KEYS, Problem, UrlFrom, Value};
 use milescale_storage::config_file;
 use milescale_storage::durable;
 use milescale_storage::read::{Symlinks, read_regular};
@@ -24,6 +24,8 @@ pub struct Environment {
     pub database_type: Option<String>,
     /// `DATABASE_URL`.
     pub database_url: Option<String>,
+    /// What it says to every client of PostgreSQL.
+    pub client: ClientEnvironment,
 }
 
 /// Where the configuration in force comes from.
@@ -159,7 +161,9 @@ impl ConfigKeeper {
             && let Some(url) = &self.environment.database_url
         {
             database.url.clone_from(url);
+            database.url_from = UrlFrom::Environment;
         }
+        database.client.clone_from(&self.environment.client);
     }
 
     /// Keeps a copy of a valid file for a start with a bad one.

@@ -22,7 +22,7 @@ use crate::told::Told;
 pub enum Error {
     /// A store could not do it.
     #[error("{0}")]
-    Store(#[from] StoreError),
+    Store(StoreError),
     /// milescale's own files could not be read or written.
     #[error("{0}")]
     Own(String),
@@ -32,6 +32,13 @@ pub enum Error {
     /// Somebody asked to stop.
     #[error("it was asked to stop")]
     Stopped,
+}
+
+impl From<StoreError> for Error {
+    /// A store that was asked to stop has not failed.
+    fn from(error: StoreError) -> Self {
+        if error.problem == Problem::Stopped { Self::Stopped } else { Self::Store(error) }
+    }
 }
 
 impl Error {
@@ -108,5 +115,5 @@ impl Context<'_> {
 /// When it cannot be had; `Ok(None)` where another process has it for all of `patience`.
 pub fn take_lock(workspace: &Workspace, patience: Duration) -> io::Result<Option<Held>> {
     durable::create_own_folder(workspace)?;
-    lock::wait_for(&workspace.migration_lock(), Share::Alone, patience)
+    lock::wait_for(&workspace.migration_lock(), Share::Alone, patience, workspace.stop())
 }

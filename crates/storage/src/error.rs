@@ -16,6 +16,8 @@ pub enum Problem {
     Unavailable,
     /// What is there is damaged or of an unknown shape: a person has to look.
     Corrupt,
+    /// The process was asked to stop while it waited: nothing is known.
+    Stopped,
     /// It is not done, now or later, unless something else changes first.
     Refused,
 }
@@ -35,6 +37,11 @@ impl StoreError {
     /// An error at a place.
     pub fn new(problem: Problem, place: impl Into<String>, cause: impl Into<String>) -> Self {
         Self { problem, place: place.into(), cause: cause.into() }
+    }
+
+    /// A wait that ended because the process was asked to stop.
+    pub(crate) fn stopped(place: impl Into<String>) -> Self {
+        Self::new(Problem::Stopped, place, "it was asked to stop")
     }
 
     /// A file could not be read or written.

@@ -31,6 +31,7 @@ mod row;
 mod runtime;
 pub mod scan;
 pub mod sqlite;
+pub mod stop;
 pub mod store;
 pub mod switch;
 mod threads;

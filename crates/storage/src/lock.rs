@@ -10,6 +10,7 @@ use std::time::{Duration, Instant};
 use rustix::fs::{Access, AtFlags, CWD};
 
 use crate::read::{Symlinks, open_regular};
+use crate::stop::Stop;
 
 /// The lock, held until this is dropped.
 #[derive(Debug)]
@@ -64,14 +65,21 @@ pub enum Share {
     Shared,
 }
 
-/// Takes the lock, waiting for at most so long; `None` when another process has it all that time. The file is made where
-/// it is missing; its folder must be there.
+/// How long a lock is waited for once a stop is asked for: who undoes something needs those that are held for a moment.
+const AFTER_STOP: Duration = Duration::from_millis(500);
+
+/// Takes the lock, waiting for at most so long; `None` when another process has it all that time, or for half a second after
+/// a stop was asked for. The file is made where it is missing; its folder must be there.
 ///
 /// # Errors
 /// When the lock's file cannot be opened or made, or this process may not write beside it. That is never "busy".
-pub fn wait_for(path: &Path, share: Share, patience: Duration) -> io::Result<Option<Held>> {
+pub fn wait_for(path: &Path, share: Share, patience: Duration, stop: &Stop) -> io::Result<Option<Held>> {
     let file = open(path)?;
-    let end = Instant::now() + patience;
+    let start = Instant::now();
+    let is_over = || {
+        let waited = start.elapsed();
+        waited >= patience || (waited >= AFTER_STOP && stop.is_asked())
+    };
     loop {
         let tried = match share {
             Share::Alone => file.try_lock(),
@@ -80,7 +88,7 @@ pub fn wait_for(path: &Path, share: Share, patience: Duration) -> io::Result<Opt
         match tried {
             Ok(()) => return Ok(Some(Held { file })),
             Err(TryLockError::Error(error)) => return Err(error),
-            Err(TryLockError::WouldBlock) if Instant::now() >= end => return Ok(None),
+            Err(TryLockError::WouldBlock) if is_over() => return Ok(None),
             Err(TryLockError::WouldBlock) => std::thread::sleep(Duration::from_millis(1)),
         }
     }

@@ -52,7 +52,10 @@ pub fn alone(workspace: &Workspace, patience: Duration) -> Result<Turn, StoreErr
 fn take(workspace: &Workspace, path: &Path, share: Share, patience: Duration) -> Result<Held, StoreError> {
     let failed = |error: io::Error| StoreError::io(workspace.shown(path), "it cannot be locked", &error);
     durable::create_own_folder(workspace).map_err(failed)?;
-    lock::wait_for(path, share, patience).map_err(failed)?.ok_or_else(|| {
+    lock::wait_for(path, share, patience, workspace.stop()).map_err(failed)?.ok_or_else(|| {
+        if workspace.stop().is_asked() {
+            return StoreError::stopped(workspace.shown(path));
+        }
         let cause = format!("another milescale holds it for more than {} s; try again", patience.as_secs());
         StoreError::new(Problem::Busy, workspace.shown(path), cause)
     })

@@ -4,6 +4,8 @@ use std::path::{Path, PathBuf};
 
 use milescale_core::text::harmless;
 
+use crate::stop::Stop;
+
 /// The folder that holds every file of contract §2.
 pub const FOLDER: &str = ".milestones";
 
@@ -13,10 +15,12 @@ pub const OWN_FOLDER: &str = ".milescale";
 /// What `.gitignore` says in it.
 pub const OWN_GITIGNORE: &str = "# milescale's own runtime files\n*\n";
 
-/// A workspace: the folder that holds `.milestones/`. Plain paths; nothing is touched.
+/// A workspace: the folder that holds `.milestones/`, and the word to stop for all who work on it. Plain paths; nothing is
+/// touched.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Workspace {
     root: PathBuf,
+    stop: Stop,
 }
 
 macro_rules! paths {
@@ -117,7 +121,12 @@ paths! {
 impl Workspace {
     /// The workspace at `root`, whether or not there is one.
     pub fn at(root: impl Into<PathBuf>) -> Self {
-        Self { root: root.into() }
+        Self { root: root.into(), stop: Stop::default() }
+    }
+
+    /// The word to stop, which every wait on this workspace and its clones hears.
+    pub fn stop(&self) -> &Stop {
+        &self.stop
     }
 
     /// The nearest folder from `start` upwards that holds `.milestones/`, as git finds `.git`.

@@ -1,9 +1,11 @@
 //! The configuration (contract §3): the values in force, and how a document becomes them.
 
+mod client;
 mod interpret;
 mod keys;
 mod schema;
 
+pub use client::{ClientEnvironment, UrlFrom};
 pub use interpret::{Interpreted, Problem, interpret};
 pub use keys::{KEYS, Key, Kind, Value, key};
 pub use schema::json_schema;
@@ -54,6 +56,25 @@ pub struct Database {
     pub schema: String,
     /// No effect in milescale.
     pub pool_size: u64,
+    /// Where `url` was read.
+    #[serde(skip)]
+    pub url_from: UrlFrom,
+    /// What the environment adds to it.
+    #[serde(skip)]
+    pub client: ClientEnvironment,
+}
+
+impl Default for Database {
+    fn default() -> Self {
+        Self {
+            engine: Engine::Sqlite,
+            url: String::new(),
+            schema: String::new(),
+            pool_size: 10,
+            url_from: UrlFrom::default(),
+            client: ClientEnvironment::default(),
+        }
+    }
 }
 
 /// `storage.migration`.
@@ -132,7 +153,7 @@ impl Default for Config {
             backend: Choice::Auto,
             milestone_count: Steps { file_to_hybrid: 25, hybrid_to_database: 100 },
             concurrent_users: Steps { file_to_hybrid: 5, hybrid_to_database: 20 },
-            database: Database { engine: Engine::Sqlite, url: String::new(), schema: String::new(), pool_size: 10 },
+            database: Database::default(),
             performance: Performance { cache_enabled: true, cache_ttl: 300, query_timeout: 30 },
             migration: Migration {
                 auto_migrate: false,

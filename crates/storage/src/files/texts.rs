@@ -71,7 +71,11 @@ impl FileStore {
         let path = self.workspace.write_lock();
         let failed = |error: io::Error| StoreError::io(self.workspace.shown(&path), "it cannot be locked", &error);
         durable::create_own_folder(&self.workspace).map_err(failed)?;
-        let held = lock::wait_for(&path, Share::Alone, PATIENCE).map_err(failed)?.ok_or_else(|| {
+        let held = lock::wait_for(&path, Share::Alone, PATIENCE, self.workspace.stop());
+        let held = held.map_err(failed)?.ok_or_else(|| {
+            if self.workspace.stop().is_asked() {
+                return StoreError::stopped(self.workspace.shown(&path));
+            }
             let cause = "another milescale is writing milestones all the time; try again";
             StoreError::new(Problem::Busy, self.workspace.shown(&path), cause)
         })?;

@@ -6,48 +6,68 @@
 
 use std::fmt;
 use std::future::Future;
-use std::time::Duration;
+use std::io;
+use std::sync::Arc;
+use std::time::{Duration, Instant};
 
-use rustls::pki_types::CertificateDer;
-use rustls::pki_types::pem::PemObject;
-use rustls::{ClientConfig, RootCertStore};
 use tokio_postgres::Client;
 use tokio_postgres::error::SqlState;
 use tokio_postgres_rustls::MakeRustlsConnect;
 
-use super::url::Target;
+use super::address::{Address, Host};
+use super::dial::{Dialer, Link};
+use super::tls;
+use super::waits::{Meter, Patience};
 use crate::error::{Problem, StoreError};
 use crate::runtime::OwnRuntime;
+use crate::stop::Stop;
 
-/// How long a whole connection may take, authentication included.
-const CONNECT_AT_MOST: Duration = Duration::from_secs(10);
+/// Time between two attempts to reach a server that is just starting.
+const BETWEEN_ATTEMPTS: Duration = Duration::from_millis(200);
+
+/// How long the other hosts of an address are waited for, once one has answered that was used before.
+const OTHERS_AT_MOST: Duration = Duration::from_secs(1);
 
 /// What a server that is alive needs beyond its own time-out to say so.
 const GRACE: Duration = Duration::from_secs(2);
 
-/// What a transaction that writes a whole table may take.
-const UNHURRIED: Duration = Duration::from_hours(24);
+/// What a statement without a time-out may take.
+const UNLIMITED: Duration = Duration::from_hours(24);
+
+/// How long the server keeps a transaction whose program does not go on: one that is stopped holds nobody for longer.
+const IDLE_AT_MOST: Duration = Duration::from_secs(5);
+
+/// The same for a transaction that writes a whole table, while the source of its rows may be slow.
+const IDLE_WHILE_FILLED: Duration = Duration::from_mins(1);
 
 /// Milliseconds that a statement waits for a lock of another program.
 const LOCK_TIMEOUT_MILLISECONDS: u32 = 5000;
 
 /// Rows that a policy hides are an error, and never silently missing.
 const NOTHING_HIDDEN: &str = "SET LOCAL row_security = off";
+/// How long a server is waited for.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Timeouts {
+    /// What a statement may take.
+    pub statement: Duration,
+    /// How long a server is tried again that is just starting, before anything was sent to it.
+    pub reconnect: Duration,
+}
 
 /// A server, and the connection to it while there is one.
 pub(super) struct Connection {
     runtime: OwnRuntime,
-    target: Target,
-    /// How long a statement may take.
-    statement_timeout: Duration,
-    client: Option<Client>,
+    address: Arc<Address>,
+    timeouts: Timeouts,
+    stop: Stop,
+    link: Option<Link>,
     /// A transaction is open that keeps other writers out; what reads meanwhile reads in it.
     is_held: bool,
 }
 
 impl fmt::Debug for Connection {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.debug_struct("Connection").field("target", &self.target.shown).finish_non_exhaustive()
+        f.debug_struct("Connection").field("address", &self.address.shown).finish_non_exhaustive()
     }
 }
 
@@ -63,8 +83,10 @@ pub(super) enum Access {
 pub(super) enum Hurry {
     /// It has: some statements on a few rows.
     Yes,
-    /// It has not: it writes a whole table. The kernel still notices a host that is gone.
+    /// It has not: it writes a whole table. The server may not be silent for longer than a statement takes.
     No,
+    /// Its statements have no time-out either. The kernel still notices a host that is gone.
+    Unlimited,
 }
 
 /// Why a transaction did not come to its end.
@@ -72,8 +94,37 @@ pub(super) enum Hurry {
 pub(super) enum Failed {
     Server(tokio_postgres::Error),
     Store(StoreError),
-    /// The server did not answer in time.
-    Silent,
+    /// The server cannot be reached.
+    Unreachable(io::Error),
+    /// The server did not answer for so long.
+    Silent(Duration),
+    /// A stop was asked for, and the server did not answer within a moment.
+    Stopped,
+}
+
+impl Failed {
+    /// Whether the server may take connections soon: it is starting or stopping, or nobody listens.
+    fn may_pass(&self) -> bool {
+        use io::ErrorKind as Kind;
+        match self {
+            Self::Server(error) => match error.code() {
+                Some(code) => {
+                    [SqlState::CANNOT_CONNECT_NOW, SqlState::ADMIN_SHUTDOWN, SqlState::CRASH_SHUTDOWN].contains(code)
+                }
+                None => error.is_closed(),
+            },
+            Self::Unreachable(error) => {
+                matches!(error.kind(), Kind::ConnectionRefused | Kind::ConnectionReset | Kind::NotFound)
+            }
+            Self::Store(_) | Self::Silent(_) | Self::Stopped => false,
+        }
+    }
+}
+
+impl From<io::Error> for Failed {
+    fn from(error: io::Error) -> Self {
+        Self::Unreachable(error)
+    }
 }
 
 impl From<tokio_postgres::Error> for Failed {
@@ -89,37 +140,75 @@ impl From<StoreError> for Failed {
 }
 
 impl Connection {
-    pub(super) fn new(target: Target, statement_timeout: Duration) -> Result<Self, StoreError> {
+    pub(super) fn new(address: Address, timeouts: Timeouts, stop: Stop) -> Result<Self, StoreError> {
         let runtime =
-            OwnRuntime::new().map_err(|error| StoreError::io(&target.shown, "a runtime cannot be started", &error))?;
-        Ok(Self { runtime, target, statement_timeout, client: None, is_held: false })
+            OwnRuntime::new().map_err(|error| StoreError::io(&address.shown, "a runtime cannot be started", &error))?;
+        Ok(Self { runtime, address: Arc::new(address), timeouts, stop, link: None, is_held: false })
     }
 
     pub(super) fn shown(&self) -> &str {
-        &self.target.shown
+        &self.address.shown
     }
 
     /// Whether there is a connection, as far as is known.
     pub(super) fn is_connected(&self) -> bool {
-        self.client.is_some()
+        self.link.is_some()
     }
 
-    /// Connects where there is no connection. Whether it is a new one.
-    pub(super) fn connect(&mut self) -> Result<bool, StoreError> {
-        if self.client.as_ref().is_some_and(|client| !client.is_closed()) {
+    /// Connects where there is no connection; whether it is a new one. Of several hosts all are heard, unless the server
+    /// is `known`: then those that are silent are waited for a moment only.
+    pub(super) fn connect(&mut self, known: bool) -> Result<bool, StoreError> {
+        if self.link.as_ref().is_some_and(|link| !link.client.is_closed()) {
             return Ok(false);
         }
-        self.client = None;
-        let tls = MakeRustlsConnect::new(self.tls()?);
-        let config = self.target.config.clone();
-        let connected = self.runtime.block_on(within(CONNECT_AT_MOST, async {
-            let (client, connection) = config.connect(tls).await?;
-            // It ends with the client; what it says at its end the client says too.
-            tokio::spawn(connection);
-            Ok(client)
-        }));
-        self.client = Some(connected.map_err(|failed| self.failed(failed, CONNECT_AT_MOST))?);
-        Ok(true)
+        self.link = None;
+        let tls = MakeRustlsConnect::new(tls::config(&self.address.security)?);
+        let dialer = Dialer { address: Arc::clone(&self.address), tls };
+        let others = if known { OTHERS_AT_MOST } else { self.address.connect_timeout };
+        let patience = self.patience(Meter::default());
+        let end = Instant::now() + self.timeouts.reconnect;
+        loop {
+            // Each host has its own time; all together need no more than the grace beyond it.
+            let most = self.address.connect_timeout + GRACE;
+            let dialed = patience.wait(most, async { Ok::<_, Failed>(dialer.dial(others).await) });
+            match self.runtime.block_on(dialed).map_err(|failed| self.failed(failed))? {
+                Ok(link) => {
+                    self.link = Some(link);
+                    return Ok(true);
+                }
+                Err(failed) => {
+                    let may_pass = failed.iter().any(|(_, failed)| failed.may_pass());
+                    if !may_pass || self.stop.is_asked() || Instant::now() + BETWEEN_ATTEMPTS > end {
+                        return Err(self.unreachable(failed));
+                    }
+                    self.stop.sleep(BETWEEN_ATTEMPTS);
+                }
+            }
+        }
+    }
+
+    /// An error that says what became of each host.
+    fn unreachable(&mut self, failed: Vec<(Host, Failed)>) -> StoreError {
+        let is_one = failed.len() == 1;
+        let errors: Vec<(Host, StoreError)> =
+            failed.into_iter().map(|(host, failed)| (host, self.failed(failed))).collect();
+        let causes = errors.iter().map(
+            |(host, error)| {
+                if is_one { error.cause.clone() } else { format!("{host}: {}", error.cause) }
+            },
+        );
+        let causes: Vec<String> = causes.collect();
+        let problem = errors.first().map_or(Problem::Unavailable, |(_, error)| error.problem);
+        StoreError::new(problem, self.shown(), causes.join("; "))
+    }
+
+    fn patience(&self, meter: Meter) -> Patience {
+        Patience { meter, stop: self.stop.clone() }
+    }
+
+    /// How long a server is silent at most that is well.
+    fn silence(&self) -> Duration {
+        self.timeouts.statement + GRACE
     }
 
     /// Runs a transaction. On an error nothing of it stays; where its COMMIT got no answer, nobody knows yet: that is
@@ -130,36 +219,31 @@ impl Connection {
         hurry: Hurry,
         work: impl AsyncFnOnce(&Client) -> Result<R, Failed>,
     ) -> Result<R, Outcome> {
-        let begin = format!(
-            "BEGIN {}; SET LOCAL statement_timeout = {}; SET LOCAL lock_timeout = {LOCK_TIMEOUT_MILLISECONDS}; \
-             {NOTHING_HIDDEN}",
-            match access {
-                Access::Read => "READ ONLY",
-                Access::Write => "",
-            },
-            self.statement_timeout.as_millis()
-        );
-        let patience = self.statement_timeout + GRACE;
-        let Some(client) = self.client.as_ref() else { return Err(Outcome::NotDone(self.not_connected())) };
+        let silence = self.silence();
+        let Some(link) = self.link.as_ref() else { return Err(Outcome::NotDone(self.not_connected())) };
+        let (client, patience) = (&link.client, self.patience(link.meter.clone()));
         if self.is_held && access == Access::Read {
-            let done = self.runtime.block_on(within_own(patience * 4, work(client)));
-            return done.map_err(|failed| Outcome::NotDone(self.failed(failed, patience)));
+            let done = self.runtime.block_on(within(silence * 4, patience.wait(silence, work(client))));
+            return done.map_err(|failed| Outcome::NotDone(self.failed(failed)));
         }
+        let begin = self.begin(link.version, access, hurry);
         let done = self.runtime.block_on(async {
-            within(patience, client.batch_execute(&begin)).await.map_err(|failed| (failed, false))?;
-            // Each statement has its time-out on the server; that the whole has one here is for a server that is silent.
-            let whole = match hurry {
-                Hurry::Yes => patience * 4,
-                Hurry::No => UNHURRIED,
+            patience.wait(silence, client.batch_execute(&begin)).await.map_err(|failed| (failed, false))?;
+            let work = work(client);
+            // Each statement has its time-out on the server; a time-out here is for a server that is silent.
+            let worked = match hurry {
+                Hurry::Yes => within(silence * 4, patience.wait(silence, work)).await,
+                Hurry::No => patience.wait(silence, work).await,
+                Hurry::Unlimited => patience.wait(UNLIMITED, work).await,
             };
-            match within_own(whole, work(client)).await {
+            match worked {
                 Ok(done) => {
-                    within(patience, client.batch_execute("COMMIT")).await.map_err(|failed| (failed, true))?;
+                    patience.wait(silence, client.batch_execute("COMMIT")).await.map_err(|failed| (failed, true))?;
                     Ok(done)
                 }
                 Err(failed) => {
-                    if !matches!(failed, Failed::Silent) {
-                        let _ = within(patience, client.batch_execute("ROLLBACK")).await;
+                    if !matches!(failed, Failed::Silent(_) | Failed::Stopped) {
+                        let _ = patience.wait(silence, client.batch_execute("ROLLBACK")).await;
                     }
                     Err((failed, false))
                 }
@@ -168,9 +252,9 @@ impl Connection {
         done.map_err(|(failed, in_commit)| {
             // An answer of the server, even an error, says what became of the COMMIT.
             let answered = matches!(&failed, Failed::Server(error) if error.as_db_error().is_some());
-            let error = self.failed(failed, patience);
+            let error = self.failed(failed);
             if in_commit && !answered && access == Access::Write {
-                self.client = None;
+                self.link = None;
                 Outcome::Unknown(error)
             } else {
                 Outcome::NotDone(error)
@@ -178,21 +262,41 @@ impl Connection {
         })
     }
 
+    /// What begins a transaction. Its time-outs are its own, and go with it.
+    fn begin(&self, version: u32, access: Access, hurry: Hurry) -> String {
+        let statement = if hurry == Hurry::Unlimited { 0 } else { self.timeouts.statement.as_millis() };
+        let idle = if hurry == Hurry::Yes { IDLE_AT_MOST } else { IDLE_WHILE_FILLED };
+        let (begin, rest) = match access {
+            Access::Read => ("BEGIN READ ONLY", ""),
+            Access::Write => ("BEGIN", WAIT_FOR_THE_DISK),
+        };
+        // Also while its program sends one statement after the other: 17 is the first version that can say so.
+        let whole = match hurry {
+            Hurry::Yes if version >= 17 => {
+                format!("SET LOCAL transaction_timeout = {}; ", (self.silence() * 4).as_millis())
+            }
+            _ => String::new(),
+        };
+        format!(
+            "{begin}; SET LOCAL statement_timeout = {statement}; SET LOCAL lock_timeout = {LOCK_TIMEOUT_MILLISECONDS}; \
+             SET LOCAL idle_in_transaction_session_timeout = {}; {NOTHING_HIDDEN}; {whole}{rest}",
+            idle.as_millis()
+        )
+    }
+
     /// Begins a transaction and takes a lock in it that is kept until [`Connection::release`]; it is waited for 200 ms.
     pub(super) fn hold(&mut self, lock: &str) -> Result<(), StoreError> {
-        let begin = format!(
-            "BEGIN; SET LOCAL statement_timeout = {}; SET LOCAL lock_timeout = 200; {NOTHING_HIDDEN}; {lock}",
-            self.statement_timeout.as_millis()
-        );
-        let patience = self.statement_timeout + GRACE;
-        let Some(client) = self.client.as_ref() else { return Err(self.not_connected()) };
-        match self.runtime.block_on(within(patience, client.batch_execute(&begin))) {
+        let Some(link) = self.link.as_ref() else { return Err(self.not_connected()) };
+        let begin = self.begin(link.version, Access::Write, Hurry::Yes);
+        let statements = format!("{begin}; SET LOCAL lock_timeout = 200; {lock}");
+        let patience = self.patience(link.meter.clone());
+        match self.runtime.block_on(patience.wait(self.silence(), link.client.batch_execute(&statements))) {
             Ok(()) => {
                 self.is_held = true;
                 Ok(())
             }
             Err(failed) => {
-                let error = self.failed(failed, patience);
+                let error = self.failed(failed);
                 self.release();
                 Err(error)
             }
@@ -202,10 +306,11 @@ impl Connection {
     /// Ends that transaction; nothing was written in it.
     pub(super) fn release(&mut self) {
         self.is_held = false;
-        if let Some(client) = self.client.as_ref() {
-            let patience = self.statement_timeout + GRACE;
-            if let Err(failed) = self.runtime.block_on(within(patience, client.batch_execute("ROLLBACK"))) {
-                let error = self.failed(failed, patience);
+        if let Some(link) = self.link.as_ref() {
+            let patience = self.patience(link.meter.clone());
+            let ended = patience.wait(self.silence(), link.client.batch_execute("ROLLBACK"));
+            if let Err(failed) = self.runtime.block_on(ended) {
+                let error = self.failed(failed);
                 tracing::debug!(%error, "the lock goes with its connection");
             }
         }
@@ -217,54 +322,53 @@ impl Connection {
 
     /// Runs a statement that has no transaction.
     pub(super) fn outside_transaction(&mut self, statement: &str) -> Result<(), StoreError> {
-        let Some(client) = self.client.as_ref() else { return Ok(()) };
-        let done = self.runtime.block_on(within(UNHURRIED, client.batch_execute(statement)));
-        done.map_err(|failed| self.failed(failed, UNHURRIED))
+        let Some(link) = self.link.as_ref() else { return Ok(()) };
+        let patience = self.patience(link.meter.clone());
+        let done = self.runtime.block_on(patience.wait(UNLIMITED, link.client.batch_execute(statement)));
+        done.map_err(|failed| self.failed(failed))
     }
 
     /// An error for the caller. A connection that failed or is silent is given up.
-    fn failed(&mut self, failed: Failed, patience: Duration) -> StoreError {
-        let place = self.target.shown.clone();
-        match failed {
-            Failed::Store(error) => error,
-            Failed::Silent => {
-                self.client = None;
-                let cause = format!("the server has not answered for {} s", patience.as_secs());
-                StoreError::new(Problem::Unavailable, place, cause)
+    fn failed(&mut self, failed: Failed) -> StoreError {
+        let place = self.address.shown.clone();
+        let unavailable = |cause: String| StoreError::new(Problem::Unavailable, place.clone(), cause);
+        let error = match failed {
+            Failed::Store(error) => return error,
+            Failed::Stopped => StoreError::stopped(place),
+            Failed::Silent(silence) => {
+                unavailable(format!("the server has not answered for {:.0} s", silence.as_secs_f64()))
             }
+            Failed::Unreachable(error) => unavailable(format!("it cannot be connected to: {error}")),
             Failed::Server(error) => match error.as_db_error() {
                 Some(said) => {
                     let (problem, advice) = judge(said.code());
-                    if problem == Problem::Unavailable {
-                        self.client = None;
-                    }
                     StoreError::new(problem, place, format!("{}{advice}", said.message()))
                 }
                 None => {
-                    self.client = None;
                     let cause = std::error::Error::source(&error).map(|cause| format!(": {cause}")).unwrap_or_default();
-                    StoreError::new(Problem::Unavailable, place, format!("{error}{cause}"))
+                    unavailable(format!("{error}{cause}{}", advice_without_code(&cause)))
                 }
             },
+        };
+        if matches!(error.problem, Problem::Unavailable | Problem::Stopped) {
+            self.link = None;
         }
+        error
     }
+}
 
-    fn tls(&self) -> Result<ClientConfig, StoreError> {
-        let mut roots = RootCertStore::empty();
-        if let Some(path) = &self.target.root_certificate {
-            let refused = |cause: String| StoreError::new(Problem::Refused, path.display().to_string(), cause);
-            let certificates = CertificateDer::pem_file_iter(path).and_then(Iterator::collect::<Result<Vec<_>, _>>);
-            for certificate in certificates.map_err(|error| refused(format!("no certificates can be read: {error}")))? {
-                roots.add(certificate).map_err(|error| refused(error.to_string()))?;
-            }
-        } else {
-            // Without any, only servers without TLS can be reached; the error then says that the certificate is unknown.
-            roots.add_parsable_certificates(rustls_native_certs::load_native_certs().certs);
-        }
-        let provider = rustls::crypto::ring::default_provider();
-        let builder = ClientConfig::builder_with_provider(provider.into()).with_safe_default_protocol_versions();
-        let builder = builder.map_err(|error| StoreError::new(Problem::Refused, self.shown(), error.to_string()))?;
-        Ok(builder.with_root_certificates(roots).with_no_client_auth())
+/// Lets the server wait for its own disk where it was told not to: what milescale has written is not lost with its power.
+const WAIT_FOR_THE_DISK: &str = "SELECT set_config('synchronous_commit', 'local', true) \
+     WHERE current_setting('synchronous_commit') = 'off'";
+
+/// What a person can do about an error that has no code.
+fn advice_without_code(cause: &str) -> &'static str {
+    if cause.contains("password missing") {
+        "; write the password into the address, PGPASSWORD or .pgpass"
+    } else if cause.contains("UnknownIssuer") {
+        "; name who has signed it with sslrootcert, or write sslmode=prefer to go without the check"
+    } else {
+        ""
     }
 }
 
@@ -286,22 +390,19 @@ impl Outcome {
     }
 }
 
-async fn within<R>(
-    patience: Duration,
-    work: impl Future<Output = Result<R, tokio_postgres::Error>>,
-) -> Result<R, Failed> {
-    within_own(patience, async { work.await.map_err(Failed::Server) }).await
-}
-
-async fn within_own<R>(patience: Duration, work: impl Future<Output = Result<R, Failed>>) -> Result<R, Failed> {
-    tokio::time::timeout(patience, work).await.unwrap_or(Err(Failed::Silent))
+/// Bounds work that bounds each of its waits itself.
+async fn within<R>(most: Duration, work: impl Future<Output = Result<R, Failed>>) -> Result<R, Failed> {
+    tokio::time::timeout(most, work).await.unwrap_or(Err(Failed::Silent(most)))
 }
 
 /// What a caller does about an error of the server, and what a person can.
 fn judge(code: &SqlState) -> (Problem, &'static str) {
     let is = |codes: &[SqlState]| codes.contains(code);
     if is(&[SqlState::INVALID_PASSWORD, SqlState::INVALID_AUTHORIZATION_SPECIFICATION]) {
-        (Problem::Unavailable, "; check user and password in storage.database.url or DATABASE_URL")
+        (
+            Problem::Unavailable,
+            "; check user and password in storage.database.url or DATABASE_URL, in PGPASSWORD and .pgpass",
+        )
     } else if is(&[SqlState::QUERY_CANCELED]) {
         (Problem::Busy, "; raise storage.performance.query_timeout, or try again")
     } else if is(&[

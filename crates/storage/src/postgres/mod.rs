@@ -1,9 +1,11 @@
 //! Documents in PostgreSQL as a [`Store`], through tokio-postgres.
 
+mod address;
 mod bulk;
 mod changes;
 mod connection;
 mod displaced;
+mod dial;
 mod documents;
 mod ledger;
 mod listing;
@@ -14,7 +16,8 @@ mod schema;
 mod shape;
 mod timeline;
 mod trial;
-mod url;
+mod tls;
+mod waits;
 
 use std::collections::BTreeMap;
 use std::ops::ControlFlow;
@@ -22,6 +25,7 @@ use std::time::{Duration, SystemTime};
 
 use jiff::Timestamp;
 use milescale_core::base::Side;
+use milescale_core::config::Database;
 use milescale_core::digest::Digest;
 use milescale_core::document::Flaw;
 use milescale_core::figures::StoreFigures;
@@ -36,6 +40,7 @@ use crate::outline::{Outline, Wanted};
 use crate::row::{Row, place, work_on};
 use crate::store::{Against, Draft, Extent, Milestone, Packed, Part, Seen, Store, Survey, Touched};
 use crate::workspace::Workspace;
+pub use connection::Timeouts;
 use connection::{Access, Connection, Failed, Hurry, Outcome};
 use documents::{Table, count, text};
 
@@ -61,8 +66,8 @@ pub struct PostgresStore {
 }
 
 impl PostgresStore {
-    /// The store behind a URL; `schema` empty: the one that the server's search path says. A connection is made when it is
-    /// first needed.
+    /// The store behind a URL, without an environment; `schema` empty: the one that the server's search path says. A
+    /// connection is made when it is first needed.
     ///
     /// # Errors
     /// When the URL cannot be understood.
@@ -72,10 +77,20 @@ impl PostgresStore {
         schema: &str,
         statement_timeout: Duration,
     ) -> Result<Self, StoreError> {
+        let database = Database { url: url.to_owned(), schema: schema.to_owned(), ..Database::default() };
+        Self::at(workspace, &database, Timeouts { statement: statement_timeout, reconnect: Duration::ZERO })
+    }
+
+    /// The store that a configuration and its environment name.
+    ///
+    /// # Errors
+    /// When the address cannot be understood.
+    pub fn at(workspace: &Workspace, database: &Database, timeouts: Timeouts) -> Result<Self, StoreError> {
+        let address = address::read(&database.url, database.url_from, &database.client)?;
         Ok(Self {
             workspace: workspace.clone(),
-            connection: Connection::new(url::read(url)?, statement_timeout)?,
-            table: Table::new(schema),
+            connection: Connection::new(address, timeouts, workspace.stop().clone())?,
+            table: Table::new(&database.schema),
             epoch: None,
             is_compared: false,
             watch: None,
@@ -83,9 +98,15 @@ impl PostgresStore {
         })
     }
 
+    /// Connects where there is no connection. Whether it is a new one.
+    fn connect(&mut self) -> Result<bool, StoreError> {
+        let known = self.workspace.timeline().exists();
+        self.connection.connect(known)
+    }
+
     /// Connects, and on a new connection looks at the table's shape.
     fn open(&mut self) -> Result<(), StoreError> {
-        let is_new = self.connection.connect()?;
+        let is_new = self.connect()?;
         if !is_new && self.table.is_known() {
             return Ok(());
         }
@@ -195,9 +216,8 @@ impl Store for PostgresStore {
     fn improve(&mut self) -> Result<(), StoreError> {
         self.adopt()?;
         let identity = self.identity()?;
-        let improved = self.write(&identity, Hurry::No, async |client, table| {
-            // The table is written anew, however long that takes.
-            client.batch_execute("SET LOCAL statement_timeout = 0").await?;
+        // The table is written anew, however long that takes.
+        let improved = self.write(&identity, Hurry::Unlimited, async |client, table| {
             Ok(client.batch_execute(&table.generate()).await?)
         });
         improved.map_err(Outcome::error)?;
@@ -270,14 +290,14 @@ impl Store for PostgresStore {
     }
 
     fn exists(&mut self) -> Result<bool, StoreError> {
-        self.connection.connect()?;
+        self.connect()?;
         let table = &self.table;
         let asked = self.connection.transaction(Access::Read, Hurry::Yes, async |client| table.exists(client).await);
         asked.map_err(Outcome::error)
     }
 
     fn can_be_filled(&mut self) -> Result<(), StoreError> {
-        self.connection.connect()?;
+        self.connect()?;
         let (table, shown) = (&self.table, self.connection.shown().to_owned());
         let identity = self.identity()?;
         let table = table.clone();

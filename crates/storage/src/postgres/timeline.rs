@@ -46,6 +46,11 @@ impl Timeline {
         }
     }
 
+    /// Whether it is a newer one of the same server.
+    pub(super) fn follows(self, other: Self) -> bool {
+        self.system == other.system && self.timeline > other.timeline
+    }
+
     pub(super) fn number(self) -> i64 {
         self.timeline
     }

@@ -47,7 +47,7 @@ fn wrong_passwords_and_hosts_are_named_without_the_password() {
         // Nobody has this port: it is for the superuser, and long out of use.
         (url.replace(&port, "1"), "Connection refused"),
         (url.replace("127.0.0.1", "no-such-host.invalid"), "no-such-host.invalid"),
-        (url.replace(&port, &silent.local_addr().unwrap().port().to_string()), "has not answered for 10 s"),
+        (url.replace(&port, &silent.local_addr().unwrap().port().to_string()), "has not answered for 5 s"),
     ];
     for (url, why) in cases {
         let error = survey(&mut store(&bench, &url)).unwrap_err();

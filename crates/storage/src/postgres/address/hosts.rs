@@ -1,0 +1,121 @@
+//! The hosts of an address: names, addresses, sockets, and their ports.
+
+use std::net::IpAddr;
+use std::path::{Path, PathBuf};
+
+use super::Gathered;
+use crate::error::StoreError;
+
+/// The port of a server that says nothing else.
+const PORT: u16 = 5432;
+
+/// Folders in which builds of PostgreSQL make their sockets.
+const SOCKET_FOLDERS: [&str; 3] = ["/var/run/postgresql", "/run/postgresql", "/tmp"];
+
+/// Where a server listens.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(in crate::postgres) enum Place {
+    /// In a folder, on a socket.
+    Socket(PathBuf),
+    /// On a host: its name, for its certificate and for passwords, and its address where that is given.
+    Network(String, Option<IpAddr>),
+}
+
+impl Place {
+    /// The names that it has in a file of passwords.
+    pub(super) fn names(&self) -> Vec<String> {
+        match self {
+            Self::Socket(folder) => {
+                let local = SOCKET_FOLDERS.iter().any(|it| Path::new(it) == folder).then(|| "localhost".to_owned());
+                std::iter::once(folder.display().to_string()).chain(local).collect()
+            }
+            Self::Network(name, _) => vec![name.clone()],
+        }
+    }
+}
+
+impl std::fmt::Display for Place {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        match self {
+            Self::Socket(folder) => write!(f, "{}", folder.display()),
+            Self::Network(name, _) if name.contains(':') => write!(f, "[{name}]"),
+            Self::Network(name, _) => f.write_str(name),
+        }
+    }
+}
+
+/// One host of an address.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(in crate::postgres) struct Host {
+    pub(in crate::postgres) place: Place,
+    pub(in crate::postgres) port: u16,
+}
+
+impl std::fmt::Display for Host {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        write!(f, "{}:{}", self.place, self.port)
+    }
+}
+
+/// All hosts, in their order.
+pub(super) fn hosts(given: &Gathered) -> Result<Vec<Host>, StoreError> {
+    let list =
+        |name| given.get(name).map(|list| list.split(',').map(str::trim).collect::<Vec<_>>()).unwrap_or_default();
+    let (names, addresses, ports) = (list("host"), list("hostaddr"), list("port"));
+    let count = names.len().max(addresses.len()).max(1);
+    for (name, list) in [("host", &names), ("hostaddr", &addresses)] {
+        if !list.is_empty() && list.len() != count {
+            let cause = format!("{} names and {count} addresses of hosts; there must be as many", list.len());
+            return Err(given.error(name, &cause));
+        }
+    }
+    if ports.len() > 1 && ports.len() != count {
+        return Err(given.error("port", &format!("{} ports for {count} hosts; write one, or as many", ports.len())));
+    }
+    (0..count)
+        .map(|number| {
+            let port = port(given, ports.get(number).or(ports.first()).copied().unwrap_or_default(), number + 1)?;
+            let at = |list: &[&str]| list.get(number).copied().filter(|it| !it.is_empty()).map(str::to_owned);
+            Ok(Host { place: place(given, at(&names), at(&addresses), port)?, port })
+        })
+        .collect()
+}
+
+fn port(given: &Gathered, text: &str, number: usize) -> Result<u16, StoreError> {
+    if text.is_empty() {
+        return Ok(PORT);
+    }
+    text.parse().ok().filter(|port| *port > 0).ok_or_else(|| {
+        let cause = format!(
+            "the port of host {number} is not a number from 1 to 65535; in a URL, write : / ? # @ of a password as %3A %2F \
+             %3F %23 %40"
+        );
+        given.error("port", &cause)
+    })
+}
+
+fn place(given: &Gathered, name: Option<String>, address: Option<String>, port: u16) -> Result<Place, StoreError> {
+    if let Some(address) = address {
+        let parsed =
+            address.parse().map_err(|_| given.error("hostaddr", "it is not an IP address; name it with host"))?;
+        return Ok(Place::Network(name.unwrap_or(address), Some(parsed)));
+    }
+    Ok(match name {
+        Some(name) if name.starts_with('/') => Place::Socket(name.into()),
+        Some(name) if name.starts_with('@') => {
+            return Err(
+                given.error("host", "abstract sockets are not supported; name the folder of a socket, or a host")
+            );
+        }
+        Some(name) => Place::Network(name, None),
+        None => Place::Socket(default_folder(port)),
+    })
+}
+
+/// The folder in which a server of this port has its socket, else the first folder that is there.
+fn default_folder(port: u16) -> PathBuf {
+    let folders = || SOCKET_FOLDERS.iter().map(Path::new);
+    let with_socket = folders().find(|folder| folder.join(format!(".s.PGSQL.{port}")).exists());
+    let found = with_socket.or_else(|| folders().find(|folder| folder.is_dir()));
+    found.unwrap_or(Path::new(SOCKET_FOLDERS[0])).to_owned()
+}

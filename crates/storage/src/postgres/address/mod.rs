@@ -1,0 +1,323 @@
+//! Where the server is, as libpq reads it: an address, the service that it names, the environment, and files beside them.
+//!
+//! What is read here opens no connection. Secrets that the address does not hold itself are looked up by
+//! [`Address::password`] alone, when a host is connected to.
+
+mod files;
+mod hosts;
+mod parameters;
+mod text;
+
+use std::collections::BTreeMap;
+use std::path::PathBuf;
+use std::time::Duration;
+
+use milescale_core::config::{ClientEnvironment, UrlFrom};
+use milescale_core::text::harmless;
+use tokio_postgres::Config;
+use tokio_postgres::config::{ChannelBinding, SslNegotiation};
+
+use crate::error::{Problem, StoreError};
+pub(super) use hosts::{Host, Place};
+
+/// How long a connection to one host may take to come about, authentication included.
+const CONNECT_TIMEOUT: Duration = Duration::from_secs(5);
+
+/// Where to connect to, and how.
+#[derive(Debug)]
+pub(super) struct Address {
+    /// User, database and what else is said to the server; neither host nor password.
+    pub(super) config: Config,
+    pub(super) hosts: Vec<Host>,
+    pub(super) security: Security,
+    pub(super) keepalives: Keepalives,
+    pub(super) connect_timeout: Duration,
+    pub(super) wanted: Wanted,
+    /// For display: without the password.
+    pub(super) shown: String,
+    user: String,
+    database: String,
+    secrets: Secrets,
+}
+
+/// Which of several servers is meant.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Wanted {
+    /// The one that there is.
+    Any,
+    /// One that takes writes.
+    Writable,
+    /// One that is not a standby, even if its sessions only read at first.
+    Primary,
+}
+
+/// How a connection over the network is protected.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(super) struct Security {
+    pub(super) mode: Mode,
+    /// Who signs the server's certificate, where that is not one of the system's authorities.
+    pub(super) authority: Option<PathBuf>,
+    /// The client's certificate and key.
+    pub(super) certificate: Option<(PathBuf, PathBuf)>,
+}
+
+/// `sslmode`, from the least to the most.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
+pub(super) enum Mode {
+    Disable,
+    Allow,
+    Prefer,
+    Require,
+    VerifyCa,
+    VerifyFull,
+}
+
+/// What the kernel does about a server that is silent.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) struct Keepalives {
+    pub(super) are_on: bool,
+    pub(super) idle: Duration,
+    pub(super) interval: Duration,
+    pub(super) count: u32,
+    /// Milliseconds that sent data may stay without an answer; 0 for the system's own time.
+    pub(super) user_timeout: u32,
+}
+
+/// Where passwords come from.
+struct Secrets {
+    /// The address's own.
+    password: Option<String>,
+    /// `PGPASSWORD`.
+    variable: Option<String>,
+    /// `passfile`, `PGPASSFILE`, else `.pgpass`.
+    file: Option<PathBuf>,
+}
+
+impl std::fmt::Debug for Secrets {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.write_str("Secrets")
+    }
+}
+
+impl Address {
+    /// The password for a host: the address's own, else the environment's, else that of a file.
+    pub(super) fn password(&self, host: &Host) -> Option<String> {
+        let Secrets { password, variable, file } = &self.secrets;
+        password
+            .clone()
+            .or_else(|| variable.clone())
+            .or_else(|| files::password(file.as_deref()?, &host.place, host.port, &self.database, &self.user))
+    }
+}
+
+/// Reads an address. An error says which part of it is wrong, blames what the part comes from, and shows none of it.
+pub(super) fn read(url: &str, from: UrlFrom, client: &ClientEnvironment) -> Result<Address, StoreError> {
+    if url.trim().is_empty() {
+        let cause = "it is empty, and the engine is postgresql; write where the server is, such as \
+                     postgresql://user@host/database, here or into DATABASE_URL";
+        return Err(StoreError::new(Problem::Refused, from.as_str(), cause));
+    }
+    let given = Gathered::of(url, from, client)?;
+    for (name, (value, _)) in &given.values {
+        if let Some(why) = parameters::unsupported(name, value) {
+            return Err(given.error(name, why));
+        }
+    }
+    let user = given.get("user").unwrap_or(&client.login).to_owned();
+    if user.is_empty() {
+        return Err(given.error("user", "there is none; write postgresql://user@host/database"));
+    }
+    let database = given.get("dbname").unwrap_or(&user).to_owned();
+    let hosts = hosts::hosts(&given)?;
+    let shown: Vec<String> = hosts.iter().map(ToString::to_string).collect();
+    let file = given.get("passfile").map(PathBuf::from).or_else(|| Some(client.home.as_ref()?.join(".pgpass")));
+    Ok(Address {
+        config: config(&given, &user, &database)?,
+        security: security(&given, client)?,
+        keepalives: keepalives(&given)?,
+        connect_timeout: connect_timeout(&given)?,
+        wanted: wanted(&given, hosts.len())?,
+        shown: harmless(&format!("postgresql://{user}@{}/{database}", shown.join(","))),
+        hosts,
+        secrets: Secrets {
+            password: given.get("password").map(str::to_owned),
+            variable: client.get("PGPASSWORD").map(str::to_owned),
+            file,
+        },
+        user,
+        database,
+    })
+}
+
+/// All parameters, and what each comes from.
+struct Gathered {
+    values: BTreeMap<&'static str, (String, String)>,
+    from: UrlFrom,
+}
+
+impl Gathered {
+    /// The address first, then the service that it or the environment names, then the environment.
+    fn of(url: &str, from: UrlFrom, client: &ClientEnvironment) -> Result<Self, StoreError> {
+        let mut given = Self { values: BTreeMap::new(), from };
+        let parsed = text::parse(url);
+        let refused = |cause| StoreError::new(Problem::Refused, from.as_str(), format!("it cannot be read: {cause}"));
+        // Of a parameter that stands twice, the last one counts.
+        for (name, value) in parsed.map_err(refused)?.into_iter().rev() {
+            given.add(name, value, from.as_str());
+        }
+        for name in ["service", "servicefile"] {
+            given.add_variable(name, client);
+        }
+        if let Some((service, from)) = given.values.get("service").cloned() {
+            let own = given.get("servicefile").map(PathBuf::from);
+            let own = own.or_else(|| Some(client.home.as_ref()?.join(".pg_service.conf")));
+            let files = files::ServiceFiles { own, system: client.get("PGSYSCONFDIR").map(PathBuf::from) };
+            let found = files.find(&service);
+            let refused = |cause| StoreError::new(Problem::Refused, from, format!("service: {cause}"));
+            for (name, value) in found.map_err(refused)?.into_iter().rev() {
+                given.add(name, value, "the service file");
+            }
+        }
+        for (name, _) in parameters::KNOWN {
+            given.add_variable(name, client);
+        }
+        Ok(given)
+    }
+
+    fn add(&mut self, name: &'static str, value: String, from: &str) {
+        if !value.is_empty() {
+            self.values.entry(name).or_insert_with(|| (value, from.to_owned()));
+        }
+    }
+
+    fn add_variable(&mut self, name: &'static str, client: &ClientEnvironment) {
+        let variable = parameters::KNOWN.iter().find(|(known, _)| *known == name).and_then(|(_, variable)| *variable);
+        if let Some((variable, value)) = variable.and_then(|variable| Some((variable, client.get(variable)?))) {
+            self.add(name, value.to_owned(), variable);
+        }
+    }
+
+    fn get(&self, name: &str) -> Option<&str> {
+        self.values.get(name).map(|(value, _)| value.as_str())
+    }
+
+    /// An error that blames what the parameter comes from. Its value is not shown.
+    fn error(&self, name: &str, cause: &str) -> StoreError {
+        let from = self.values.get(name).map_or(self.from.as_str(), |(_, from)| from);
+        StoreError::new(Problem::Refused, from, format!("{name}: {cause}"))
+    }
+
+    /// A parameter that is one of some words.
+    fn word<T: Copy>(&self, name: &str, words: &[(&str, T)]) -> Result<Option<T>, StoreError> {
+        let Some(value) = self.get(name) else { return Ok(None) };
+        let found = words.iter().find(|(word, _)| *word == value).map(|(_, meant)| *meant);
+        let expected = || words.iter().map(|(word, _)| *word).collect::<Vec<_>>().join(", ");
+        found.map(Some).ok_or_else(|| self.error(name, &format!("it is none of {}", expected())))
+    }
+
+    /// A parameter that is a whole number; `None` where it is missing, or not above 0, which means the default.
+    fn number(&self, name: &str) -> Result<Option<u32>, StoreError> {
+        let Some(value) = self.get(name) else { return Ok(None) };
+        let number: i32 = value.trim().parse().map_err(|_| self.error(name, "it is not a whole number"))?;
+        Ok(u32::try_from(number).ok().filter(|number| *number > 0))
+    }
+}
+
+fn config(given: &Gathered, user: &str, database: &str) -> Result<Config, StoreError> {
+    let mut config = Config::new();
+    config.user(user).dbname(database);
+    let name = given.get("application_name").or(given.get("fallback_application_name")).unwrap_or("milescale");
+    config.application_name(name);
+    if let Some(options) = given.get("options") {
+        config.options(options);
+    }
+    let words = [
+        ("disable", ChannelBinding::Disable),
+        ("prefer", ChannelBinding::Prefer),
+        ("require", ChannelBinding::Require),
+    ];
+    if let Some(binding) = given.word("channel_binding", &words)? {
+        config.channel_binding(binding);
+    }
+    let words = [("postgres", SslNegotiation::Postgres), ("direct", SslNegotiation::Direct)];
+    if let Some(negotiation) = given.word("sslnegotiation", &words)? {
+        config.ssl_negotiation(negotiation);
+    }
+    Ok(config)
+}
+
+fn security(given: &Gathered, client: &ClientEnvironment) -> Result<Security, StoreError> {
+    let words = [
+        ("disable", Mode::Disable),
+        ("allow", Mode::Allow),
+        ("prefer", Mode::Prefer),
+        ("require", Mode::Require),
+        ("verify-ca", Mode::VerifyCa),
+        ("verify-full", Mode::VerifyFull),
+    ];
+    let mode = given.word("sslmode", &words)?.unwrap_or(Mode::Prefer);
+    let own = |name: &str| {
+        let path = client.home.as_ref()?.join(".postgresql").join(name);
+        path.exists().then_some(path)
+    };
+    let named = given.get("sslrootcert");
+    let authority = match named {
+        // The system's authorities, by name.
+        Some("system") => None,
+        named => named.map(PathBuf::from).or_else(|| own("root.crt")),
+    };
+    let mode = if named == Some("system") { Mode::VerifyFull } else { mode };
+    let path = |name, own_name| given.get(name).map(PathBuf::from).or_else(|| own(own_name));
+    let certificate = match (path("sslcert", "postgresql.crt"), path("sslkey", "postgresql.key")) {
+        _ if given.get("sslcertmode") == Some("disable") => None,
+        (Some(certificate), Some(key)) => Some((certificate, key)),
+        (Some(_), None) if given.get("sslcert").is_some() => {
+            return Err(given.error("sslcert", "its key is missing; name it with sslkey"));
+        }
+        _ => None,
+    };
+    Ok(Security { mode, authority, certificate })
+}
+
+fn keepalives(given: &Gathered) -> Result<Keepalives, StoreError> {
+    let seconds = |name, default| -> Result<Duration, StoreError> {
+        Ok(Duration::from_secs(given.number(name)?.unwrap_or(default).into()))
+    };
+    Ok(Keepalives {
+        are_on: given.get("keepalives").is_none() || given.number("keepalives")?.is_some(),
+        idle: seconds("keepalives_idle", 30)?,
+        interval: seconds("keepalives_interval", 10)?,
+        count: given.number("keepalives_count")?.unwrap_or(3),
+        user_timeout: given.number("tcp_user_timeout")?.unwrap_or(0),
+    })
+}
+
+/// Without one, or with 0, milescale's own: it never waits without end.
+fn connect_timeout(given: &Gathered) -> Result<Duration, StoreError> {
+    // As libpq does, a second becomes two.
+    let seconds = given.number("connect_timeout")?;
+    Ok(seconds.map_or(CONNECT_TIMEOUT, |seconds| Duration::from_secs(seconds.max(2).into())))
+}
+
+fn wanted(given: &Gathered, hosts: usize) -> Result<Wanted, StoreError> {
+    let words = [
+        ("any", Some(Wanted::Any)),
+        ("read-write", Some(Wanted::Writable)),
+        ("primary", Some(Wanted::Primary)),
+        ("read-only", None),
+        ("standby", None),
+        ("prefer-standby", None),
+    ];
+    match given.word("target_session_attrs", &words)? {
+        // Of several hosts, only the one that takes writes is the database.
+        None | Some(Some(Wanted::Any)) => Ok(if hosts > 1 { Wanted::Writable } else { Wanted::Any }),
+        Some(Some(wanted)) => Ok(wanted),
+        Some(None) => {
+            let cause = "milescale writes, which a standby refuses; write read-write or primary, or take it out";
+            Err(given.error("target_session_attrs", cause))
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests;

@@ -1,0 +1,149 @@
+//! Waiting for a server: until it answers, is silent for too long, or a stop is asked for.
+
+use std::future::Future;
+use std::pin::{Pin, pin};
+use std::sync::Arc;
+use std::sync::atomic::{AtomicU64, Ordering};
+use std::task::{Context, Poll};
+use std::time::Duration;
+
+use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
+use tokio::net::{TcpStream, UnixStream};
+use tokio::time::Instant;
+
+use super::connection::Failed;
+use crate::stop::Stop;
+
+/// Time between two looks at a server that is waited for.
+const TICK: Duration = Duration::from_millis(100);
+
+/// How long a silent server is waited for once a stop was asked for: one that is well answers within it.
+const AFTER_STOP: Duration = Duration::from_millis(600);
+
+/// How many bytes went to and from a server.
+#[derive(Debug, Clone, Default)]
+pub(super) struct Meter(Arc<AtomicU64>);
+
+impl Meter {
+    fn moved(&self) -> u64 {
+        self.0.load(Ordering::Relaxed)
+    }
+
+    fn add(&self, bytes: usize) {
+        self.0.fetch_add(bytes as u64, Ordering::Relaxed);
+    }
+}
+
+/// What ends a wait before the answer comes.
+#[derive(Debug, Clone)]
+pub(super) struct Patience {
+    pub(super) meter: Meter,
+    pub(super) stop: Stop,
+}
+
+impl Patience {
+    /// Waits for work with a server, as long as bytes move at least once in `silence`.
+    pub(super) async fn wait<R, E>(
+        &self,
+        silence: Duration,
+        work: impl Future<Output = Result<R, E>>,
+    ) -> Result<R, Failed>
+    where
+        Failed: From<E>,
+    {
+        let mut work = pin!(work);
+        let (mut silent, mut after_stop, mut moved) = (Duration::ZERO, Duration::ZERO, self.meter.moved());
+        loop {
+            let began = Instant::now();
+            tokio::select! {
+                biased;
+                done = &mut work => return Ok(done?),
+                () = tokio::time::sleep(TICK) => {}
+            }
+            // While this thread was busy itself, the server was not silent.
+            let tick = began.elapsed().min(TICK * 2);
+            if std::mem::replace(&mut moved, self.meter.moved()) != moved {
+                (silent, after_stop) = (Duration::ZERO, Duration::ZERO);
+                continue;
+            }
+            silent += tick;
+            if self.stop.is_asked() {
+                after_stop += tick;
+            }
+            if after_stop >= AFTER_STOP {
+                return Err(Failed::Stopped);
+            }
+            if silent >= silence {
+                return Err(Failed::Silent(silence));
+            }
+        }
+    }
+}
+
+/// A connection of the network or to a socket, whose bytes are counted.
+pub(super) struct Metered {
+    stream: Stream,
+    meter: Meter,
+}
+
+enum Stream {
+    Network(TcpStream),
+    Socket(UnixStream),
+}
+
+impl Metered {
+    pub(super) fn network(stream: TcpStream, meter: Meter) -> Self {
+        Self { stream: Stream::Network(stream), meter }
+    }
+
+    pub(super) fn socket(stream: UnixStream, meter: Meter) -> Self {
+        Self { stream: Stream::Socket(stream), meter }
+    }
+}
+
+/// Does the same with either kind of stream.
+macro_rules! either {
+    ($self:ident, $stream:ident => $call:expr) => {
+        match &mut $self.stream {
+            Stream::Network(it) => {
+                let $stream = Pin::new(it);
+                $call
+            }
+            Stream::Socket(it) => {
+                let $stream = Pin::new(it);
+                $call
+            }
+        }
+    };
+}
+
+impl AsyncRead for Metered {
+    fn poll_read(
+        mut self: Pin<&mut Self>,
+        cx: &mut Context<'_>,
+        buffer: &mut ReadBuf<'_>,
+    ) -> Poll<std::io::Result<()>> {
+        let before = buffer.filled().len();
+        let read = either!(self, stream => stream.poll_read(cx, buffer));
+        self.meter.add(buffer.filled().len() - before);
+        read
+    }
+}
+
+impl AsyncWrite for Metered {
+    fn poll_write(mut self: Pin<&mut Self>, cx: &mut Context<'_>, bytes: &[u8]) -> Poll<std::io::Result<usize>> {
+        let written = either!(self, stream => stream.poll_write(cx, bytes));
+        if let Poll::Ready(Ok(count)) = written {
+            self.meter.add(count);
+        }
+        written
+    }
+
+    fn poll_flush(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<std::io::Result<()>> {
+        either!(self, stream => stream.poll_flush(cx))
+    }
+
+    fn poll_shutdown(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<std::io::Result<()>> {
+        either!(self, stream => stream.poll_shutdown(cx))
+    }
+}
