@@ -1,6 +1,6 @@
 //! The store in use for a command that reads or writes one milestone: found without looking at all of them.
 
-use std::time::SystemTime;
+use std::time::{Duration, SystemTime};
 
 use milescale_core::backend::{Backend, InUse};
 use milescale_storage::lock;
@@ -15,10 +15,10 @@ use crate::state::State;
 use crate::status;
 
 /// A changed marker must have stood so long before a command goes by it.
-const STANDS_AFTER: std::time::Duration = std::time::Duration::from_secs(2);
+const STANDS_AFTER: Duration = Duration::from_secs(2);
 
 /// How long a server that is just starting is waited for, before anything was sent to it.
-const RECONNECTS_FOR: std::time::Duration = std::time::Duration::from_secs(10);
+const RECONNECTS_FOR: Duration = Duration::from_secs(10);
 
 /// The store in use, opened.
 #[derive(Debug)]
@@ -39,10 +39,22 @@ impl Access {
     /// # Errors
     /// Why there is none, in words.
     pub fn open(workspace: &Workspace, environment: Environment) -> Result<Self, String> {
+        Self::open_with(workspace, environment, RECONNECTS_FOR)
+    }
+
+    /// The same for who does not wait for a server that is just starting.
+    ///
+    /// # Errors
+    /// Why there is none, in words.
+    pub fn open_at_once(workspace: &Workspace, environment: Environment) -> Result<Self, String> {
+        Self::open_with(workspace, environment, Duration::ZERO)
+    }
+
+    fn open_with(workspace: &Workspace, environment: Environment, reconnects_for: Duration) -> Result<Self, String> {
         let config = ConfigKeeper::start(workspace.clone(), environment);
         let (in_use, named, just_changed) = in_use(workspace, &config)?;
         let store = Which::of(in_use, config.config())
-            .patiently(RECONNECTS_FOR)
+            .patiently(reconnects_for)
             .open(workspace, 0)
             .map_err(|error| error.to_string())?;
         let only_read = if in_use == named {

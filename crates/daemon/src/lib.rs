@@ -23,5 +23,5 @@ pub use engine::{Cycle, Engine, Mode, Stop, command};
 pub use moves::Mover;
 
 pub use run::{Options, RunError, run, take_lock};
-pub use signals::count_stops;
+pub use signals::stop_on_signals;
 pub use sources::Patience;

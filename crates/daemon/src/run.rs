@@ -313,6 +313,7 @@ impl Daemon {
         Supervisor::stopping();
         // Before its switch a migration is undone, which takes a moment; after it, it is finished.
         self.line.stop();
+        self.workspace.stop().ask();
         let line = Arc::clone(&self.line);
         let mut worker = idle;
         if worker.is_none() {

@@ -4,10 +4,9 @@
 //! gone, it asks to stop: nobody would be left to stop it.
 
 use std::io;
-use std::sync::Arc;
-use std::sync::atomic::{AtomicUsize, Ordering};
 use std::time::Duration;
 
+use milescale_storage::stop::Stop;
 use signal_hook::consts::{SIGHUP, SIGINT, SIGTERM};
 use signal_hook::iterator::Signals;
 use tokio::sync::watch;
@@ -62,15 +61,17 @@ fn ignores_hangups() -> bool {
     ignored & (1 << (SIGHUP - 1)) != 0
 }
 
-/// Counts SIGTERM and SIGINT from now on: for commands that can be stopped in order. A second one ends the process at once.
-pub fn count_stops(stops: &Arc<AtomicUsize>) -> io::Result<()> {
+/// Takes SIGTERM and SIGINT from now on as the word to stop: for commands that can be stopped in order. A second one ends the
+/// process at once.
+pub fn stop_on_signals(stop: &Stop) -> io::Result<()> {
     let mut signals = Signals::new([SIGTERM, SIGINT])?;
-    let stops = Arc::clone(stops);
+    let stop = stop.clone();
     std::thread::Builder::new().name("signals".to_owned()).spawn(move || {
         for signal in signals.forever() {
-            if stops.fetch_add(1, Ordering::Relaxed) > 0 {
+            if stop.is_asked() {
                 std::process::exit(128 + signal);
             }
+            stop.ask();
         }
     })?;
     Ok(())

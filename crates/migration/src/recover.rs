@@ -57,8 +57,11 @@ pub fn recover(again: bool, context: &mut Context<'_>) -> Result<Recovered, Erro
         return Ok(Recovered::Finished);
     }
     moving.undo("it was interrupted before the switch");
-    let left = moving.record.intent.as_ref();
-    Ok(left.map_or(Recovered::Undone, |intent| Recovered::Stuck(intent.stuck.clone().unwrap_or_default())))
+    match moving.record.intent.take() {
+        None => Ok(Recovered::Undone),
+        Some(Intent { stuck: Some(why), .. }) => Ok(Recovered::Stuck(why)),
+        Some(_) => Err(Error::Stopped),
+    }
 }
 
 /// Whether the one rename has happened: its prepared file is gone, or somebody has written what it would have said, and

@@ -197,6 +197,7 @@ impl Sweeper {
                 return Ok(Swept { imported, conflicts, ..swept });
             }
             std::thread::sleep(AGAIN);
+            context.go_on()?;
         }
     }
 

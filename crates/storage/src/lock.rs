@@ -65,21 +65,15 @@ pub enum Share {
     Shared,
 }
 
-/// How long a lock is waited for once a stop is asked for: who undoes something needs those that are held for a moment.
-const AFTER_STOP: Duration = Duration::from_millis(500);
-
-/// Takes the lock, waiting for at most so long; `None` when another process has it all that time, or for half a second after
-/// a stop was asked for. The file is made where it is missing; its folder must be there.
+/// Takes the lock, waiting for at most so long; `None` when another process has it all that time, or for a moment after a
+/// stop was asked for. The file is made where it is missing; its folder must be there.
 ///
 /// # Errors
 /// When the lock's file cannot be opened or made, or this process may not write beside it. That is never "busy".
 pub fn wait_for(path: &Path, share: Share, patience: Duration, stop: &Stop) -> io::Result<Option<Held>> {
     let file = open(path)?;
     let start = Instant::now();
-    let is_over = || {
-        let waited = start.elapsed();
-        waited >= patience || (waited >= AFTER_STOP && stop.is_asked())
-    };
+    let is_over = || start.elapsed() >= patience || stop.ends(start.elapsed());
     loop {
         let tried = match share {
             Share::Alone => file.try_lock(),

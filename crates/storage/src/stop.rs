@@ -7,21 +7,44 @@ use std::time::{Duration, Instant};
 /// Longest sleep between two looks at whether a stop was asked for.
 const LOOK_EVERY: Duration = Duration::from_millis(50);
 
+/// How long a wait goes on once a stop was asked for: who is well answers within it, and an undo has to be done.
+const AFTER_STOP: Duration = Duration::from_millis(600);
+
+/// The same, once such a wait has been in vain: a stop is heard within two seconds however many waits there are.
+const AFTER_ANOTHER: Duration = Duration::from_millis(200);
+
 /// Whether somebody has asked this process to stop: a level, shared by all clones.
 #[derive(Debug, Clone, Default)]
 pub struct Stop {
-    is_asked: Arc<AtomicBool>,
+    state: Arc<State>,
+}
+
+#[derive(Debug, Default)]
+struct State {
+    is_asked: AtomicBool,
+    /// A wait has ended because of it.
+    ended_a_wait: AtomicBool,
 }
 
 impl Stop {
     /// Asks to stop.
     pub fn ask(&self) {
-        self.is_asked.store(true, Ordering::Relaxed);
+        self.state.is_asked.store(true, Ordering::Relaxed);
     }
 
     /// Whether a stop was asked for.
     pub fn is_asked(&self) -> bool {
-        self.is_asked.load(Ordering::Relaxed)
+        self.state.is_asked.load(Ordering::Relaxed)
+    }
+
+    /// Whether a wait that has lasted so long since a stop was asked for is to end.
+    pub(crate) fn ends(&self, waited: Duration) -> bool {
+        let ended_a_wait = self.state.ended_a_wait.load(Ordering::Relaxed);
+        let ends = self.is_asked() && waited >= if ended_a_wait { AFTER_ANOTHER } else { AFTER_STOP };
+        if ends {
+            self.state.ended_a_wait.store(true, Ordering::Relaxed);
+        }
+        ends
     }
 
     /// Sleeps, but not on when a stop is asked for.

@@ -129,6 +129,17 @@ impl fmt::Display for Difference {
     }
 }
 
+/// A way in which acknowledged writes can be lost.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Risk {
+    /// Whether more than the last writes are at risk.
+    pub is_grave: bool,
+    /// What can be lost, and when.
+    pub what: String,
+    /// What a person can do about it.
+    pub do_this: String,
+}
+
 /// A place where milestones are kept.
 pub trait Store: fmt::Debug + Send {
     /// Which one it is, as people read it.
@@ -153,6 +164,14 @@ pub trait Store: fmt::Debug + Send {
     /// Makes it this workspace's, at a person's word: the other one is gone.
     fn take_over(&mut self) -> Result<(), StoreError> {
         Ok(())
+    }
+
+    /// What its server may lose of what it has acknowledged, as it is set up now.
+    ///
+    /// # Errors
+    /// When the server cannot be asked.
+    fn risks(&mut self) -> Result<Vec<Risk>, StoreError> {
+        Ok(Vec::new())
     }
 
     /// What would make it faster but changes a table that other programs made, so that only a person may ask for it; as

@@ -165,16 +165,20 @@ impl Postgres {
     }
 
     /// Gives it a certificate that an authority of the test's own has signed for `localhost`, and starts it anew with TLS
-    /// on. The authority's certificate.
+    /// on. The authority's certificate; beside it lie `ada.crt` and `ada.key`, which prove the client.
     pub fn with_tls(&mut self) -> PathBuf {
         let folder = self.folder.path();
         let script = "set -e; cd \"$1\"
             openssl req -x509 -newkey rsa:2048 -nodes -days 2 -subj /CN=test-authority -keyout ca.key -out ca.pem
+            openssl req -newkey rsa:2048 -nodes -subj /CN=ada -keyout ada.key -out ada.csr
+            printf 'basicConstraints=CA:FALSE\n' > client
+            openssl x509 -req -days 2 -in ada.csr -CA ca.pem -CAkey ca.key -CAcreateserial -extfile client -out ada.crt
             openssl req -newkey rsa:2048 -nodes -subj /CN=localhost -keyout server.key -out server.csr
             printf 'subjectAltName=DNS:localhost\nbasicConstraints=CA:FALSE\n' > extensions
             openssl x509 -req -days 2 -in server.csr -CA ca.pem -CAkey ca.key -CAcreateserial -extfile extensions -out server.crt
             chmod 600 server.key; chown --reference=data server.key server.crt; mv server.key server.crt data/
-            printf 'ssl = on\n' >> data/postgresql.conf";
+            chmod 600 ada.key; cp ca.pem data/; chown --reference=data data/ca.pem
+            printf 'ssl = on\nssl_ca_file = \\047ca.pem\\047\n' >> data/postgresql.conf";
         let made = Command::new("sh").args(["-c", script, "sh"]).arg(folder).stderr(Stdio::piped()).output().unwrap();
         assert!(made.status.success(), "{}", String::from_utf8_lossy(&made.stderr));
         let authority = folder.join("ca.pem");

@@ -112,7 +112,7 @@ pub(crate) fn restore(context: &Context, options: &RestoreOptions) -> Result<Exi
     if !options.consent.yes && !terminal::asked(&question)? {
         return Err(Failure::Failed("nothing was changed".to_owned()));
     }
-    let stop = stop_on_signal();
+    let stop = stop_on_signal(mover.workspace());
     let mut screen = Bar::new(options.consent.json);
     let restored = mover.restore(&metadata, &stop, &mut |told| screen.tell(&told));
     screen.end();

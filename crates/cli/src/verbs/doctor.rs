@@ -9,6 +9,7 @@ use std::process::ExitCode;
 use milescale_daemon::Access;
 use milescale_daemon::status::Status;
 use milescale_migration::Recovered;
+use milescale_storage::store::Risk;
 use milescale_storage::workspace::Workspace;
 use serde::Serialize;
 use serde_json::json;
@@ -52,7 +53,8 @@ pub(crate) fn run(context: &Context, options: &DoctorOptions) -> Result<ExitCode
     let daemon = Daemon::of(engine.workspace());
     status.output_problems.clone_from(&daemon.output_problems);
     daemon.add_to(&mut status.migration);
-    let findings = checks::all(engine.workspace(), &status, &daemon);
+    let mut findings = checks::all(engine.workspace(), &status, &daemon);
+    findings.extend(risks(engine.workspace()));
     let wrong = findings.iter().filter(|finding| finding.level == Level::Wrong).count();
     if options.json {
         terminal::json(&json!({ "wrong": wrong, "findings": findings }));
@@ -60,6 +62,20 @@ pub(crate) fn run(context: &Context, options: &DoctorOptions) -> Result<ExitCode
         print(&findings);
     }
     Ok(if wrong == 0 { ExitCode::SUCCESS } else { ExitCode::FAILURE })
+}
+
+/// What the server of the store in use may lose.
+fn risks(workspace: &Workspace) -> Vec<Finding> {
+    // A store that cannot be reached is another check's matter.
+    let Ok(mut access) = Access::open_at_once(workspace, Context::environment()) else { return Vec::new() };
+    let Ok(risks) = access.store.risks() else { return Vec::new() };
+    let finding = |risk: Risk| Finding {
+        level: if risk.is_grave { Level::Wrong } else { Level::Note },
+        what: format!("{}: {}", access.store.name(), risk.what),
+        means: String::new(),
+        do_this: risk.do_this,
+    };
+    risks.into_iter().map(finding).collect()
 }
 
 /// Does what doctor can do by itself: adds to the store what only a person may ask for.

@@ -2,13 +2,12 @@
 
 use std::io::{IsTerminal as _, Write as _};
 use std::process::ExitCode;
-use std::sync::Arc;
-use std::sync::atomic::{AtomicUsize, Ordering};
 
 use milescale_core::backend::InUse;
 use milescale_core::migration::Adopt;
 use milescale_daemon::Mover;
 use milescale_migration::{Done, Plan, Progress, Told};
+use milescale_storage::workspace::Workspace;
 use serde_json::json;
 
 use crate::args::{ConsentOptions, MigrateOptions};
@@ -37,7 +36,7 @@ pub(crate) fn migrate(context: &Context, options: &MigrateOptions) -> Result<Exi
     let how = if options.source_wins { Adopt::SourceWins } else { Adopt::TargetWins };
     let adopt = options.adopt.then_some(how);
     if options.dry_run {
-        let stop = stop_on_signal();
+        let stop = stop_on_signal(mover.workspace());
         let plan = mover.plan(to, adopt, &stop).map_err(Failure::Failed)?;
         print_plan(&plan, options.consent.json);
         return Ok(if plan.is_possible() { ExitCode::SUCCESS } else { ExitCode::FAILURE });
@@ -69,7 +68,7 @@ fn carry_out(
     if !options.yes && !terminal::asked(question)? {
         return Err(Failure::Failed("nothing was changed".to_owned()));
     }
-    let stop = stop_on_signal();
+    let stop = stop_on_signal(mover.workspace());
     let mut screen = Bar::new(options.json);
     let done = mover.migrate(to, adopt, &stop, &mut |told| screen.tell(&told));
     screen.end();
@@ -128,13 +127,13 @@ pub(super) fn print_plan(plan: &Plan, json: bool) {
     }
 }
 
-/// The first SIGINT or SIGTERM stops a migration before its switch, which then is undone.
-pub(super) fn stop_on_signal() -> impl Fn() -> bool + Clone + Send + Sync + 'static {
-    let stops = Arc::new(AtomicUsize::new(0));
-    if let Err(error) = milescale_daemon::count_stops(&stops) {
+/// The first SIGINT or SIGTERM stops a migration before its switch, which then is undone; waits of the stores hear it too.
+pub(super) fn stop_on_signal(workspace: &Workspace) -> impl Fn() -> bool + Clone + Send + Sync + 'static + use<> {
+    let stop = workspace.stop().clone();
+    if let Err(error) = milescale_daemon::stop_on_signals(&stop) {
         terminal::error(&format!("signals cannot be received: {error}"));
     }
-    move || stops.load(Ordering::Relaxed) > 0
+    move || stop.is_asked()
 }
 
 /// How far a migration is: a bar on a terminal, lines elsewhere.

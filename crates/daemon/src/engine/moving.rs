@@ -48,7 +48,7 @@ impl Engine {
                 workspace: &self.workspace,
                 config: self.config.config(),
                 clock: SystemTime::now,
-                stop: &|| false,
+                stop: &|| self.workspace.stop().is_asked(),
                 tell: &mut tell,
             },
         );

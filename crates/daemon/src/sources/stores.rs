@@ -6,7 +6,7 @@ use std::time::{Duration, Instant};
 use milescale_core::backend::InUse;
 use milescale_core::config::Config;
 use milescale_sensing::watch::Hints;
-use milescale_storage::error::StoreError;
+use milescale_storage::error::{Problem, StoreError};
 use milescale_storage::files;
 use milescale_storage::store::{Extent, Occasion, Survey};
 
@@ -56,6 +56,10 @@ impl Sources {
                 (self.figures.store, self.surveyed, self.store_failed) = (None, None, None);
                 self.follower.adopt(named, notes)
             }
+            // What could not be read because of a stop says nothing.
+            Err(reason) if self.workspace.stop().is_asked() => {
+                Standing::Stale { current: self.follower.followed(), reason }
+            }
             Err(why) => self.follower.refuse(named, &why, notes),
         }
     }
@@ -97,6 +101,8 @@ impl Sources {
                 let fresh = (!self.fresh.is_empty()).then_some(FRESH_AFTER);
                 earlier(fresh, self.store_missed.then_some(NEW_FOLDER_AFTER))
             }
+            // The store has not failed: nobody waited for its answer.
+            Err(StoreError { problem: Problem::Stopped, .. }) => None,
             Err(StoreError { place, cause, .. }) => {
                 self.unavailable.insert(place.clone(), cause.clone());
                 self.store_failed = Some((place, cause));
@@ -165,7 +171,10 @@ impl Sources {
         });
         let follows = self.store_is_read();
         let Some(opened) = self.store.as_mut().filter(|_| follows) else { return [Ok(()), reviewed] };
-        let adopted = opened.store.adopt().map_err(|error| io::Error::other(error.to_string()));
+        let adopted = match opened.store.adopt() {
+            Err(error) if error.problem != Problem::Stopped => Err(io::Error::other(error.to_string())),
+            _ => Ok(()),
+        };
         let kept = self.last_ids.keep(&self.workspace, opened);
         let facts = opened.store.keep_facts(Occasion::Cycle).map_err(|error| io::Error::other(error.to_string()));
         [adopted, reviewed.and(kept).and(facts)]

@@ -29,6 +29,8 @@ impl Moving<'_, '_> {
             Err(Error::Store(error)) if matches!(error.problem, Problem::Unavailable | Problem::Busy) => {
                 tracing::warn!(%error, "the move cannot be undone yet; the next command or cycle tries again");
             }
+            // Nothing stands in the way but the time: the next start goes on.
+            Err(Error::Stopped) => tracing::warn!("asked to stop; the next start clears the unfinished target"),
             Err(error) => self.get_stuck(&error.to_string()),
         }
     }

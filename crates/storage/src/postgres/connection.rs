@@ -6,7 +6,6 @@
 
 use std::fmt;
 use std::future::Future;
-use std::io;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
@@ -16,6 +15,7 @@ use tokio_postgres_rustls::MakeRustlsConnect;
 
 use super::address::{Address, Host};
 use super::dial::{Dialer, Link};
+pub(super) use super::failure::Failed;
 use super::tls;
 use super::waits::{Meter, Patience};
 use crate::error::{Problem, StoreError};
@@ -89,56 +89,6 @@ pub(super) enum Hurry {
     Unlimited,
 }
 
-/// Why a transaction did not come to its end.
-#[derive(Debug)]
-pub(super) enum Failed {
-    Server(tokio_postgres::Error),
-    Store(StoreError),
-    /// The server cannot be reached.
-    Unreachable(io::Error),
-    /// The server did not answer for so long.
-    Silent(Duration),
-    /// A stop was asked for, and the server did not answer within a moment.
-    Stopped,
-}
-
-impl Failed {
-    /// Whether the server may take connections soon: it is starting or stopping, or nobody listens.
-    fn may_pass(&self) -> bool {
-        use io::ErrorKind as Kind;
-        match self {
-            Self::Server(error) => match error.code() {
-                Some(code) => {
-                    [SqlState::CANNOT_CONNECT_NOW, SqlState::ADMIN_SHUTDOWN, SqlState::CRASH_SHUTDOWN].contains(code)
-                }
-                None => error.is_closed(),
-            },
-            Self::Unreachable(error) => {
-                matches!(error.kind(), Kind::ConnectionRefused | Kind::ConnectionReset | Kind::NotFound)
-            }
-            Self::Store(_) | Self::Silent(_) | Self::Stopped => false,
-        }
-    }
-}
-
-impl From<io::Error> for Failed {
-    fn from(error: io::Error) -> Self {
-        Self::Unreachable(error)
-    }
-}
-
-impl From<tokio_postgres::Error> for Failed {
-    fn from(error: tokio_postgres::Error) -> Self {
-        Self::Server(error)
-    }
-}
-
-impl From<StoreError> for Failed {
-    fn from(error: StoreError) -> Self {
-        Self::Store(error)
-    }
-}
-
 impl Connection {
     pub(super) fn new(address: Address, timeouts: Timeouts, stop: Stop) -> Result<Self, StoreError> {
         let runtime =
@@ -162,7 +112,7 @@ impl Connection {
             return Ok(false);
         }
         self.link = None;
-        let tls = MakeRustlsConnect::new(tls::config(&self.address.security)?);
+        let tls = MakeRustlsConnect::new(tls::config(&self.address)?);
         let dialer = Dialer { address: Arc::clone(&self.address), tls };
         let others = if known { OTHERS_AT_MOST } else { self.address.connect_timeout };
         let patience = self.patience(Meter::default());

@@ -7,11 +7,13 @@ mod connection;
 mod displaced;
 mod dial;
 mod documents;
+mod failure;
 mod ledger;
 mod listing;
 mod moving;
 mod owner;
 mod reading;
+mod risks;
 mod schema;
 mod shape;
 mod timeline;
@@ -38,7 +40,7 @@ use crate::identity::Identity;
 use crate::ledger::Ledger;
 use crate::outline::{Outline, Wanted};
 use crate::row::{Row, place, work_on};
-use crate::store::{Against, Draft, Extent, Milestone, Packed, Part, Seen, Store, Survey, Touched};
+use crate::store::{Against, Draft, Extent, Milestone, Packed, Part, Risk, Seen, Store, Survey, Touched};
 use crate::workspace::Workspace;
 pub use connection::Timeouts;
 use connection::{Access, Connection, Failed, Hurry, Outcome};
@@ -206,6 +208,10 @@ impl Store for PostgresStore {
 
     fn take_over(&mut self) -> Result<(), StoreError> {
         self.make_ours()
+    }
+
+    fn risks(&mut self) -> Result<Vec<Risk>, StoreError> {
+        self.look_for_risks()
     }
 
     fn improvement(&self) -> Option<&'static str> {

@@ -11,7 +11,7 @@ use rustls::pki_types::pem::PemObject;
 use rustls::pki_types::{CertificateDer, PrivateKeyDer, ServerName, UnixTime};
 use rustls::{CertificateError, ClientConfig, DigitallySignedStruct, Error, RootCertStore, SignatureScheme};
 
-use super::address::{Mode, Security};
+use super::address::{Address, Host, Mode, Security};
 use crate::error::{Problem, StoreError};
 use crate::read::{Symlinks, read_regular};
 
@@ -22,7 +22,11 @@ const LIMIT: u64 = 1 << 20;
 ///
 /// # Errors
 /// When a file of certificates or a key cannot be used.
-pub(super) fn config(security: &Security) -> Result<ClientConfig, StoreError> {
+pub(super) fn config(address: &Address) -> Result<ClientConfig, StoreError> {
+    // On sockets there is no TLS: files of certificates are not asked for.
+    let unused = Security { mode: Mode::Disable, authority: None, certificate: None };
+    let is_used = address.security.mode != Mode::Disable && address.hosts.iter().any(Host::is_on_a_network);
+    let security = if is_used { &address.security } else { &unused };
     let provider = Arc::new(ring::default_provider());
     let refused = |cause: String| StoreError::new(Problem::Refused, "TLS", cause);
     let builder = ClientConfig::builder_with_provider(Arc::clone(&provider))

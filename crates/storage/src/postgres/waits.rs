@@ -17,9 +17,6 @@ use crate::stop::Stop;
 /// Time between two looks at a server that is waited for.
 const TICK: Duration = Duration::from_millis(100);
 
-/// How long a silent server is waited for once a stop was asked for: one that is well answers within it.
-const AFTER_STOP: Duration = Duration::from_millis(600);
-
 /// How many bytes went to and from a server.
 #[derive(Debug, Clone, Default)]
 pub(super) struct Meter(Arc<AtomicU64>);
@@ -70,7 +67,7 @@ impl Patience {
             if self.stop.is_asked() {
                 after_stop += tick;
             }
-            if after_stop >= AFTER_STOP {
+            if self.stop.ends(after_stop) {
                 return Err(Failed::Stopped);
             }
             if silent >= silence {

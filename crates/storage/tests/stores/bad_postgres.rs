@@ -203,12 +203,43 @@ fn certificates_are_checked() {
         "1"
     );
     for (url, why) in [
-        (url("localhost", "sslmode=require"), "UnknownIssuer"),
+        (url("localhost", "sslmode=require"), "UnknownIssuer); name who has signed it"),
         (url("127.0.0.1", &trusted), "not valid for name"),
         (url("localhost", "sslmode=require&sslrootcert=/nowhere.pem"), "/nowhere.pem"),
     ] {
         let error = survey(&mut self::store(&bench, &url)).unwrap_err().to_string();
         assert!(error.contains(why) && !error.contains(PASSWORD), "{error}");
+    }
+    // Less is checked where less is asked for; TLS is used all the same.
+    for (host, rest) in [
+        ("localhost", "sslmode=prefer"),
+        ("localhost", "sslmode=allow"),
+        ("127.0.0.1", &*trusted.replace("verify-full", "verify-ca")),
+    ] {
+        assert_eq!(survey(&mut self::store(&bench, &url(host, rest))).unwrap(), 1, "{rest}");
+    }
+    a_client_proves_itself_by_its_certificate(&mut bench, &format!("localhost:{port}/plans?{trusted}"));
+}
+
+fn a_client_proves_itself_by_its_certificate(bench: &mut Bench, place: &str) {
+    let folder = server(bench).folder().to_owned();
+    fs::write(folder.join("data/pg_hba.conf"), "local all all trust\nhostssl all all 127.0.0.1/32 cert\n").unwrap();
+    bench.psql("SELECT pg_reload_conf()");
+    let with = |key: &str| {
+        let (certificate, key) = (folder.join("ada.crt"), folder.join(key));
+        format!("postgresql://ada@{place}&sslcert={}&sslkey={}", certificate.display(), key.display())
+    };
+    assert_eq!(until("the rule is in force", || survey(&mut store(bench, &with("ada.key"))).ok()), 1);
+    fs::copy(folder.join("ada.key"), folder.join("open.key")).unwrap();
+    Command::new("chmod").args(["0644"]).arg(folder.join("open.key")).status().unwrap();
+    for (url, why) in [
+        (with("open.key"), "others may read this key"),
+        (with("server.csr"), "server.csr"),
+        (format!("postgresql://ada@{place}"), "certificate"),
+        (format!("postgresql://ada@{place}").replace("verify-full", "disable"), "no pg_hba.conf entry"),
+    ] {
+        let error = survey(&mut store(bench, &url)).unwrap_err().to_string();
+        assert!(error.contains(why), "{error}");
     }
 }
 

@@ -51,6 +51,13 @@ pub(in crate::postgres) struct Host {
     pub(in crate::postgres) port: u16,
 }
 
+impl Host {
+    /// Whether it is reached over a network, be it this machine's own.
+    pub(in crate::postgres) fn is_on_a_network(&self) -> bool {
+        matches!(self.place, Place::Network(..))
+    }
+}
+
 impl std::fmt::Display for Host {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
         write!(f, "{}:{}", self.place, self.port)
