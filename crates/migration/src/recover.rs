@@ -12,6 +12,10 @@ use milescale_storage::{backup, durable, switch};
 use crate::context::{Context, Error};
 use crate::moving::{Moving, engine_of_file};
 
+/// Why an unfinished target is still there, where nothing is wrong but that its store cannot be reached.
+const NOT_YET: &str = "an unfinished migration cannot be undone yet, because the store of its target cannot be reached; the \
+                       next command or cycle tries again";
+
 /// What there was to recover.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum Recovered {
@@ -57,10 +61,12 @@ pub fn recover(again: bool, context: &mut Context<'_>) -> Result<Recovered, Erro
         return Ok(Recovered::Finished);
     }
     moving.undo("it was interrupted before the switch");
+    let was_stopped = moving.context.workspace.stop().is_asked();
     match moving.record.intent.take() {
         None => Ok(Recovered::Undone),
         Some(Intent { stuck: Some(why), .. }) => Ok(Recovered::Stuck(why)),
-        Some(_) => Err(Error::Stopped),
+        Some(_) if was_stopped => Err(Error::Stopped),
+        Some(_) => Ok(Recovered::Stuck(NOT_YET.to_owned())),
     }
 }
 

@@ -203,7 +203,7 @@ fn certificates_are_checked() {
         "1"
     );
     for (url, why) in [
-        (url("localhost", "sslmode=require"), "UnknownIssuer); name who has signed it"),
+        (url("localhost", "sslmode=require"), "UnknownIssuer; name who has signed it"),
         (url("127.0.0.1", &trusted), "not valid for name"),
         (url("localhost", "sslmode=require&sslrootcert=/nowhere.pem"), "/nowhere.pem"),
     ] {
