@@ -1,0 +1,65 @@
+//! The store behind an address: opened, connected to, and looked at.
+
+use std::time::Duration;
+
+use milescale_core::config::Database;
+
+use super::connection::{Access, Connection, Hurry, Outcome, Timeouts};
+use super::documents::Table;
+use super::{PostgresStore, address};
+use crate::error::StoreError;
+use crate::workspace::Workspace;
+
+impl PostgresStore {
+    /// The store behind a URL, without an environment; `schema` empty: the one that the server's search path says. A
+    /// connection is made when it is first needed.
+    ///
+    /// # Errors
+    /// When the URL cannot be understood.
+    pub fn new(
+        workspace: &Workspace,
+        url: &str,
+        schema: &str,
+        statement_timeout: Duration,
+    ) -> Result<Self, StoreError> {
+        let database = Database { url: url.to_owned(), schema: schema.to_owned(), ..Database::default() };
+        Self::at(workspace, &database, Timeouts { statement: statement_timeout, reconnect: Duration::ZERO })
+    }
+
+    /// The store that a configuration and its environment name.
+    ///
+    /// # Errors
+    /// When the address cannot be understood.
+    pub fn at(workspace: &Workspace, database: &Database, timeouts: Timeouts) -> Result<Self, StoreError> {
+        let address = address::read(&database.url, database.url_from, &database.client)?;
+        Ok(Self {
+            workspace: workspace.clone(),
+            connection: Connection::new(address, timeouts, workspace.stop().clone())?,
+            table: Table::new(&database.schema),
+            epoch: None,
+            is_compared: false,
+            watch: None,
+            flawed: std::collections::BTreeMap::new(),
+        })
+    }
+
+    /// Connects where there is no connection. Whether it is a new one.
+    pub(super) fn connect(&mut self) -> Result<bool, StoreError> {
+        let known = self.workspace.timeline().exists();
+        self.connection.connect(known)
+    }
+
+    /// Connects, and on a new connection looks at the table's shape.
+    pub(super) fn open(&mut self) -> Result<(), StoreError> {
+        let is_new = self.connect()?;
+        if !is_new && self.table.is_known() {
+            return Ok(());
+        }
+        self.is_compared &= !is_new;
+        let mut table = self.table.clone();
+        let looked = self.connection.transaction(Access::Read, Hurry::Yes, async |client| table.look(client).await);
+        looked.map_err(Outcome::error)?;
+        self.table = table;
+        self.table.fits(self.connection.shown())
+    }
+}
