@@ -6,6 +6,7 @@
 
 pub mod backend;
 pub mod base;
+pub mod chain;
 pub mod config;
 pub mod decimal;
 pub mod decision;
