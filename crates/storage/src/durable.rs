@@ -56,24 +56,6 @@ pub fn create(path: &Path, content: &[u8]) -> io::Result<bool> {
     link_new(&written(path, content, Promise::Durable)?, path)
 }
 
-/// Like [`create`]; the content is made from the file's inode, which no copy of it has.
-pub fn create_marked(path: &Path, content: impl FnOnce(u64) -> String) -> io::Result<bool> {
-    link_new(&marked(path, content)?, path)
-}
-
-/// Like [`replace`]; the content is made from the file's inode, which no copy of it has.
-pub fn replace_marked(path: &Path, content: impl FnOnce(u64) -> String) -> io::Result<()> {
-    let temporary = marked(path, content)?;
-    put(&temporary, path).and_then(|()| sync_folder(path))
-}
-
-fn marked(path: &Path, content: impl FnOnce(u64) -> String) -> io::Result<PathBuf> {
-    written_by(path, Promise::Durable, |file| {
-        let inode = file.metadata()?.ino();
-        file.write_all(content(inode).as_bytes())
-    })
-}
-
 /// Writes one of many new files whose names nobody reads yet; all are on the disk once [`sync_file_system`] returns. Its inode.
 pub fn prepare_among_many(path: &Path, content: &[u8]) -> io::Result<u64> {
     let mut file = OpenOptions::new().write(true).create_new(true).open(path)?;

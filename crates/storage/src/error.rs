@@ -20,6 +20,10 @@ pub enum Problem {
     Stopped,
     /// It is not done, now or later, unless something else changes first.
     Refused,
+    /// It may be done or not: look at what is there before it is done again.
+    Unknown,
+    /// It is done, and something in the store has made something else of it.
+    Altered,
 }
 
 /// A failed call: what was tried where, why it failed, and, where it is not plain, what to do.

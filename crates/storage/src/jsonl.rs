@@ -44,6 +44,18 @@ pub fn append(path: &Path, line: &impl Serialize, rotation: Rotation) -> io::Res
     Ok(())
 }
 
+/// Appends whole lines in a single write, and waits until they are on the disk. The caller keeps other writers out.
+///
+/// # Errors
+/// When they may not be there in full afterwards: a half line is ended by the next call.
+pub(crate) fn append_durably(path: &Path, lines: &str) -> io::Result<()> {
+    let mut file = open(path)?;
+    let length = file.metadata()?.len();
+    let before = if ends_with_newline(&file, length)? { "" } else { "\n" };
+    file.write_all(format!("{before}{lines}").as_bytes())?;
+    file.sync_data()
+}
+
 /// The name of the rotated file with this number.
 pub fn rotated(path: &Path, number: u64) -> PathBuf {
     let mut name = path.as_os_str().to_owned();

@@ -35,6 +35,7 @@ pub mod stop;
 pub mod store;
 pub mod switch;
 mod threads;
+mod tokens;
 pub mod trial;
 pub mod workspace;
 pub mod yaml;

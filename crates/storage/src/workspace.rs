@@ -74,6 +74,10 @@ paths! {
     daemon_lock = ".milescale/daemon.lock";
     /// The number that says which workspace this is.
     identity = ".milescale/identity";
+    /// The tokens of this workspace's writes on shared servers.
+    tokens = ".milescale/tokens";
+    /// Held while that list is read to be changed.
+    tokens_lock = ".milescale/tokens.lock";
     /// Held for the life of a migration, a recovery, or a sweep of old stores.
     migration_lock = ".milescale/migration.lock";
     /// Held by the milestone verbs while they write, shared, and by the switch, alone.

@@ -20,7 +20,7 @@ pub(crate) fn run(context: &Context, options: &JsonOptions) -> Result<ExitCode, 
     let workspace = context.workspace()?;
     let _lock = take_lock(&workspace)?;
     let mut engine = Engine::open(workspace, Context::environment(), Mode::Writing, Patience::SayAtOnce);
-    let stop = stop_on_signal();
+    let stop = stop_on_signal(engine.workspace());
     engine.stop_when(Stop::new(stop.clone()));
     engine.settle();
     engine.bring_over(STILL_WITHIN);

@@ -1,0 +1,264 @@
+//! The list of tokens that this workspace has drawn for its writes on shared servers (`.milescale/tokens`).
+//!
+//! A text of lines, each complete in itself, so that a torn one costs nothing but itself:
+//!
+//! ```text
+//! milescale tokens, format 1
+//! + CHAIN TOKEN             drawn; on the disk before the transaction begins
+//! = CHAIN NUMBER TOKEN      known to be on the server
+//! @ CHAIN PLACE             where that chain is, for display
+//! ```
+//!
+//! Appending and rewriting happen under a short lock. Readers need none: the file only grows, or is replaced whole.
+
+use std::collections::BTreeMap;
+use std::fmt::Write as _;
+use std::io;
+use std::time::Duration;
+
+use milescale_core::chain::{Chain, Confirming, Link, Token};
+
+use crate::error::{Problem, StoreError};
+use crate::identity::random;
+use crate::lock::{self, Held, Share};
+use crate::read::{Symlinks, read_regular};
+use crate::workspace::Workspace;
+use crate::{durable, jsonl};
+
+const HEAD: &str = "milescale tokens, format 1";
+
+/// Tokens of one chain that stay at least.
+pub(crate) const KEPT: usize = 4096;
+
+/// A longer file is written anew without what is not needed any more.
+const LONG: u64 = 320 << 10;
+
+/// The most that is read: chains are few, and each is pruned.
+const LIMIT: u64 = 64 << 20;
+
+/// How long another process may change the list.
+const PATIENCE: Duration = Duration::from_secs(10);
+
+/// The list of one workspace.
+#[derive(Debug, Clone)]
+pub(crate) struct Tokens {
+    workspace: Workspace,
+}
+
+/// What the file says.
+#[derive(Debug, Default)]
+pub(crate) struct Listed {
+    chains: BTreeMap<String, Chain>,
+    places: BTreeMap<String, String>,
+    is_empty: bool,
+}
+
+impl Listed {
+    fn of(text: &str) -> io::Result<Self> {
+        let mut listed = Self { is_empty: text.is_empty(), ..Self::default() };
+        let mut lines = text.lines();
+        if lines.next().is_some_and(|head| head != HEAD) {
+            let message = format!("its first line is not {HEAD:?}: a newer milescale may have written it");
+            return Err(io::Error::new(io::ErrorKind::InvalidData, message));
+        }
+        for line in lines {
+            listed.take(line);
+        }
+        Ok(listed)
+    }
+
+    /// Takes in one line; one that is torn says nothing.
+    fn take(&mut self, line: &str) -> Option<()> {
+        let (kind, rest) = line.split_once(' ')?;
+        let (chain, rest) = rest.split_once(' ')?;
+        match kind {
+            "+" => self.chain(chain).add(rest.parse().ok()?),
+            "=" => {
+                let (number, token) = rest.split_once(' ')?;
+                let link = Link { number: number.parse().ok()?, token: token.parse().ok()? };
+                self.chain(chain).note(link);
+            }
+            "@" => drop(self.places.insert(chain.to_owned(), rest.to_owned())),
+            _ => {}
+        }
+        Some(())
+    }
+
+    fn chain(&mut self, name: &str) -> &mut Chain {
+        self.chains.entry(name.to_owned()).or_default()
+    }
+
+    /// What is known of a chain.
+    pub(crate) fn of_chain(&self, name: &str) -> Chain {
+        self.chains.get(name).cloned().unwrap_or_default()
+    }
+
+    /// The last confirmed link of a chain at this place.
+    pub(crate) fn confirmed_at(&self, place: &str) -> Option<Link> {
+        let mut there = self.places.iter().filter(|(_, known)| *known == place);
+        there.find_map(|(chain, _)| self.chains.get(chain)?.confirmed())
+    }
+
+    fn pruned(&mut self) -> String {
+        let mut text = format!("{HEAD}\n");
+        for (name, chain) in &mut self.chains {
+            chain.prune(KEPT);
+            for token in chain.tokens() {
+                let _ = writeln!(text, "+ {name} {token}");
+            }
+            if let Some(Link { number, token }) = chain.confirmed() {
+                let _ = writeln!(text, "= {name} {number} {token}");
+            }
+            if let Some(place) = self.places.get(name) {
+                let _ = writeln!(text, "@ {name} {place}");
+            }
+        }
+        text
+    }
+}
+
+impl Tokens {
+    pub(crate) fn of(workspace: &Workspace) -> Self {
+        Self { workspace: workspace.clone() }
+    }
+
+    fn failed(&self, error: &io::Error) -> StoreError {
+        let place = self.workspace.shown(&self.workspace.tokens());
+        StoreError::io(place, "the list of tokens cannot be read or written; nothing was written", error)
+    }
+
+    fn lock(&self) -> Result<Held, StoreError> {
+        let path = self.workspace.tokens_lock();
+        let taken = durable::create_own_folder(&self.workspace)
+            .and_then(|()| lock::wait_for(&path, Share::Alone, PATIENCE))
+            .map_err(|error| StoreError::io(self.workspace.shown(&path), "it cannot be taken", &error))?;
+        taken.ok_or_else(|| {
+            let cause = format!("another process holds it for {} s; try again", PATIENCE.as_secs());
+            StoreError::new(Problem::Busy, self.workspace.shown(&path), cause)
+        })
+    }
+
+    /// Reads the list; one that is missing is empty.
+    pub(crate) fn read(&self) -> Result<Listed, StoreError> {
+        let read = || match read_regular(&self.workspace.tokens(), Symlinks::Refuse, LIMIT) {
+            Err(error) if error.kind() == io::ErrorKind::NotFound => Ok(Listed { is_empty: true, ..Listed::default() }),
+            other => Listed::of(&String::from_utf8_lossy(&other?.0)),
+        };
+        read().map_err(|error| self.failed(&error))
+    }
+
+    /// Draws a token for a transaction that is about to begin. It is on the disk once this returns.
+    pub(crate) fn draw(&self, chain: &str) -> Result<Token, StoreError> {
+        let token = random().map(Token::new).map_err(|error| self.failed(&error))?;
+        self.add(chain, token)?;
+        Ok(token)
+    }
+
+    /// Adds a token to the list, durably.
+    pub(crate) fn add(&self, chain: &str, token: Token) -> Result<(), StoreError> {
+        let _held = self.lock()?;
+        let length = self.workspace.tokens().metadata().map_or(0, |metadata| metadata.len());
+        if length > LONG {
+            let text = self.read()?.pruned();
+            durable::replace(&self.workspace.tokens(), text.as_bytes()).map_err(|error| self.failed(&error))?;
+        }
+        self.append(length == 0, &format!("+ {chain} {token}\n"))
+    }
+
+    /// Notes a link that is known to be on the server, and where that is. What else is to be done, if anything is.
+    pub(crate) fn confirm(
+        &self,
+        (chain, place): (&str, &str),
+        link: Link,
+        before: Option<Link>,
+        checked: Option<Link>,
+    ) -> Result<Confirming, StoreError> {
+        let _held = self.lock()?;
+        let listed = self.read()?;
+        let confirming = listed.of_chain(chain).confirming(link, before, checked);
+        if confirming == Confirming::Note {
+            let mut lines = format!("= {chain} {} {}\n", link.number, link.token);
+            if listed.places.get(chain).is_none_or(|known| known != place) {
+                let _ = writeln!(lines, "@ {chain} {place}");
+            }
+            self.append(listed.is_empty, &lines)?;
+        }
+        Ok(confirming)
+    }
+
+    fn append(&self, is_new: bool, lines: &str) -> Result<(), StoreError> {
+        let head = if is_new { format!("{HEAD}\n") } else { String::new() };
+        let path = self.workspace.tokens();
+        let done = jsonl::append_durably(&path, &format!("{head}{lines}"));
+        // The file's own name has to outlive a power cut, too.
+        let done = if head.is_empty() { done } else { done.and_then(|()| durable::sync_folder(&path)) };
+        done.map_err(|error| self.failed(&error))
+    }
+
+    /// Forgets all chains: this workspace is another one from now on.
+    pub(crate) fn forget(&self) -> io::Result<()> {
+        durable::remove(&self.workspace.tokens())
+    }
+
+    /// Whether there is a list: something may have been written on a server.
+    pub(crate) fn is_there(&self) -> bool {
+        self.workspace.tokens().symlink_metadata().is_ok()
+    }
+}
+
+/// The name of a new chain.
+pub(crate) fn new_chain() -> io::Result<String> {
+    let bytes: [u8; 8] = random()?;
+    Ok(bytes.iter().map(|byte| format!("{byte:02x}")).collect())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::{HEAD, KEPT, Tokens};
+    use crate::workspace::Workspace;
+    use milescale_core::chain::{Confirming, Link};
+    use std::fmt::Write as _;
+    use std::fs;
+    use std::io::Write as _;
+
+    #[test]
+    fn what_was_drawn_and_confirmed_is_read_again_torn_lines_or_not() {
+        let folder = tempfile::tempdir().unwrap();
+        let workspace = Workspace::at(folder.path());
+        let tokens = Tokens::of(&workspace);
+        assert!(!tokens.is_there());
+        let first = tokens.draw("a").unwrap();
+        let link = Link { number: 1, token: first };
+        assert_eq!(tokens.confirm(("a", "here"), link, None, None), Ok(Confirming::Note));
+        let mut file = fs::File::options().append(true).open(workspace.tokens()).unwrap();
+        file.write_all(b"= a 7 01\0\0\0").unwrap();
+        let second = tokens.draw("a").unwrap();
+        let other = tokens.draw("b").unwrap();
+        let listed = tokens.read().unwrap();
+        assert_eq!(listed.of_chain("a").tokens(), [first, second]);
+        assert_eq!(listed.of_chain("b").tokens(), [other]);
+        assert_eq!((listed.confirmed_at("here"), listed.confirmed_at("there")), (Some(link), None));
+        assert!(fs::read_to_string(workspace.tokens()).unwrap().starts_with(HEAD));
+        fs::write(workspace.tokens(), "milescale tokens, format 2\n").unwrap();
+        assert!(tokens.read().unwrap_err().cause.contains("newer milescale"));
+    }
+
+    #[test]
+    fn a_long_list_is_pruned_and_keeps_what_it_must() {
+        let folder = tempfile::tempdir().unwrap();
+        let workspace = Workspace::at(folder.path());
+        let tokens = Tokens::of(&workspace);
+        tokens.draw("a").unwrap();
+        let mut text = fs::read_to_string(workspace.tokens()).unwrap();
+        for number in 0..12_000 {
+            let _ = writeln!(text, "+ a {number:032x}");
+        }
+        let _ = write!(text, "= a 5 {:032x}\n@ a here\n", 11_990);
+        fs::write(workspace.tokens(), text).unwrap();
+        let last = tokens.draw("a").unwrap();
+        let chain = tokens.read().unwrap().of_chain("a");
+        assert_eq!(chain.tokens().len(), KEPT + 1);
+        assert!(chain.knows(last) && chain.confirmed().is_some_and(|link| link.number == 5));
+        assert!(fs::metadata(workspace.tokens()).unwrap().len() < 300_000);
+    }
+}
