@@ -13,7 +13,7 @@ use milescale_core::value::Value;
 
 use crate::error::{Problem, StoreError};
 use crate::outline::{Outline, Wanted};
-use crate::store::{Milestone, Seen};
+use crate::store::{Draft, Milestone, Seen};
 use crate::threads::in_threads;
 use crate::yaml;
 
@@ -106,6 +106,72 @@ pub(crate) fn changed(place: &str, id: &Id, is_there: bool, seen: Seen) -> Store
         (false, _) => format!("the milestone {id} is gone meanwhile"),
     };
     StoreError::new(Problem::Changed, place, cause)
+}
+
+/// What stands in a row after it was written, where that is not what was to stand there.
+#[derive(Debug)]
+pub(crate) struct Altered {
+    id: Id,
+    /// Keys whose values differ.
+    keys: Vec<String>,
+}
+
+/// Keys named; the rest is left out.
+const KEYS: usize = 5;
+
+impl Altered {
+    /// Compares the row's data with what was written.
+    pub(crate) fn of(draft: &Draft, data: &[u8]) -> Option<Self> {
+        let there = value(data);
+        if there.as_ref().is_ok_and(|there| there.digest() == draft.value.digest()) {
+            return None;
+        }
+        let digest = |value: Option<&Value>| value.map(Value::digest);
+        let keys = match (&draft.value, &there) {
+            (Value::Mapping(ours), Ok(theirs @ Value::Mapping(entries))) => {
+                let all = ours.iter().chain(entries).map(|(key, _)| key);
+                let differ = all.filter(|key| digest(draft.value.get(key)) != digest(theirs.get(key)));
+                differ.map(|key| harmless(key)).collect::<std::collections::BTreeSet<_>>().into_iter().collect()
+            }
+            _ => Vec::new(),
+        };
+        Some(Self { id: draft.id.clone(), keys })
+    }
+
+    fn keys(&self) -> String {
+        let more = if self.keys.len() > KEYS { ", …" } else { "" };
+        let named = self.keys.iter().take(KEYS).cloned().collect::<Vec<_>>().join(", ");
+        if named.is_empty() { String::new() } else { format!(" ({named}{more})") }
+    }
+
+    /// It was written all the same, and the caller has to know.
+    pub(crate) fn told(&self, place: &str) -> StoreError {
+        let cause = format!(
+            "{} was written, and a trigger of the table has made something else of it{}; `milescale milestone show {0}` \
+             shows what stands there",
+            self.id,
+            self.keys()
+        );
+        StoreError::new(Problem::Altered, place, cause)
+    }
+
+    /// It was not written: what is brought over has to be the same on both sides.
+    pub(crate) fn refused(&self, place: &str) -> StoreError {
+        let cause = format!(
+            "a trigger of the table makes something else of {}{}; nothing was written. Drop the trigger, or let it leave data \
+             as it is",
+            self.id,
+            self.keys()
+        );
+        StoreError::new(Problem::Refused, place, cause)
+    }
+}
+
+/// The error of a write that a trigger has left out.
+pub(crate) fn suppressed(place: &str, id: &Id) -> StoreError {
+    let cause =
+        format!("a trigger of the table leaves out what is written to {id}; nothing was written. Drop the trigger");
+    StoreError::new(Problem::Refused, place, cause)
 }
 
 fn value(data: &[u8]) -> Result<Value, Flaw> {

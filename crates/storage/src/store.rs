@@ -156,12 +156,15 @@ pub trait Store: fmt::Debug + Send {
     /// When the figures cannot be had: then they are stale, never zero.
     fn survey(&mut self, extent: &Extent, now: SystemTime) -> Result<Survey, StoreError>;
 
-    /// The other workspace that it belongs to, as people read it, where it is not this one's.
-    fn owner(&mut self) -> Result<Option<String>, StoreError> {
-        Ok(None)
+    /// Whether this workspace may write here, as far as that is told without writing.
+    ///
+    /// # Errors
+    /// [`Problem::Refused`] where another workspace, or a copy of this one, has written here, or what was written is gone.
+    fn standing(&mut self) -> Result<(), StoreError> {
+        Ok(())
     }
 
-    /// Makes it this workspace's, at a person's word: the other one is gone.
+    /// Makes it this workspace's with what stands there, at a person's word: nobody else is to write it.
     fn take_over(&mut self) -> Result<(), StoreError> {
         Ok(())
     }

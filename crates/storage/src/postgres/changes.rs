@@ -15,6 +15,9 @@ use crate::store::Touched;
 /// Entries that are kept for others who read the log.
 const KEPT: i64 = 100_000;
 
+/// Entries dropped at a time: a short transaction.
+const DROPPED_AT_ONCE: i64 = 10_000;
+
 /// Up to where the log was read.
 #[derive(Debug, Clone)]
 pub(super) struct Mark {
@@ -48,6 +51,12 @@ pub(super) fn make(prefix: &str) -> String {
     )
 }
 
+/// Whether the table of the log is there, with or without triggers that write it.
+pub(super) async fn has_table(client: &Client, table: &Table) -> Result<bool, Error> {
+    let log = format!("{}milescale_changes", table.prefix());
+    client.query_typed_one("SELECT to_regclass($1) IS NOT NULL", &[(&log, Type::TEXT)]).await?.try_get(0)
+}
+
 /// Whether the log is there with its triggers.
 pub(super) async fn is_there(client: &Client, table: &Table) -> Result<bool, Error> {
     let select =
@@ -68,10 +77,10 @@ pub(super) async fn begin(client: &Client, table: &Table) -> Result<Mark, Error>
 
 /// What was written since the mark, which moves on.
 pub(super) async fn since(client: &Client, table: &Table, mark: &Mark) -> Result<(Touched, Mark), Error> {
-    let ends = format!("SELECT min(number), coalesce(max(number), 0) FROM {}milescale_changes", table.prefix());
-    let ends = client.query_typed_one(&ends, &[]).await?;
-    let (first, last): (Option<i64>, i64) = (ends.try_get(0)?, ends.try_get(1)?);
-    if last < mark.newest && first.is_some() || first.is_some_and(|first| first > mark.newest + 1) {
+    let newest = format!("SELECT coalesce(max(number), 0) FROM {}milescale_changes", table.prefix());
+    let newest: i64 = client.query_typed_one(&newest, &[]).await?.try_get(0)?;
+    // The log was emptied, or entries were dropped that may not have been read.
+    if newest < mark.newest || pruned(client, table).await? >= mark.oldest {
         return Ok((Touched::Everything, begin(client, table).await?));
     }
     // Taken before the entries are read: what commits in between is read again next time.
@@ -97,11 +106,38 @@ pub(super) async fn since(client: &Client, table: &Table, mark: &Mark) -> Result
     Ok((if all { Touched::Everything } else { Touched::Ids(ids) }, mark))
 }
 
-/// Drops entries that are old enough.
-pub(super) fn prune(prefix: &str) -> String {
-    format!(
-        "DELETE FROM {prefix}milescale_changes WHERE number < (SELECT max(number) - {KEPT} FROM {prefix}milescale_changes)"
-    )
+/// The newest transaction whose entries may have been dropped.
+async fn pruned(client: &Client, table: &Table) -> Result<i64, Error> {
+    if !table.has_own() {
+        return Ok(0);
+    }
+    let select = format!("SELECT coalesce(max(pruned), 0) FROM {}milescale_meta", table.prefix());
+    client.query_typed_one(&select, &[]).await?.try_get(0)
+}
+
+/// Whether there are enough entries that are old enough to be dropped.
+pub(super) async fn is_long(client: &Client, table: &Table) -> Result<bool, Error> {
+    let select =
+        format!("SELECT coalesce(max(number) - min(number), 0) >= $1 FROM {}milescale_changes", table.prefix());
+    client.query_typed_one(&select, &[(&(KEPT + DROPPED_AT_ONCE), Type::INT8)]).await?.try_get(0)
+}
+
+/// Drops a few entries that are old enough, and notes of which transactions; `false`: there are none. Entries of a
+/// transaction that others may still see as under way stay. Those with a number that no transaction here has are of
+/// another life of the database.
+pub(super) async fn prune(client: &Client, table: &Table) -> Result<bool, Error> {
+    let drop = format!(
+        "WITH now AS (SELECT txid_current_snapshot() AS it), \
+         old AS (SELECT number FROM {0}milescale_changes, now \
+             WHERE number < (SELECT max(number) - {KEPT} FROM {0}milescale_changes) \
+             AND (by < txid_snapshot_xmin(it) OR by > txid_snapshot_xmax(it)) ORDER BY number LIMIT {DROPPED_AT_ONCE}), \
+         gone AS (DELETE FROM {0}milescale_changes WHERE number IN (SELECT number FROM old) RETURNING by), \
+         newest AS (SELECT coalesce(max(by) FILTER (WHERE by < txid_snapshot_xmin(it)), 0) AS by, count(*) AS count \
+             FROM gone, now) \
+         UPDATE {0}milescale_meta SET pruned = greatest(pruned, newest.by) FROM newest WHERE newest.count > 0",
+        table.prefix()
+    );
+    Ok(client.execute_typed(&drop, &[]).await? > 0)
 }
 
 async fn oldest(client: &Client) -> Result<i64, Error> {

@@ -10,7 +10,7 @@ use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use tokio_postgres::Client;
-use tokio_postgres::error::SqlState;
+use tokio_postgres::error::{Severity, SqlState};
 use tokio_postgres_rustls::MakeRustlsConnect;
 
 use super::address::{Address, Host};
@@ -103,6 +103,11 @@ impl Connection {
     /// Whether there is a connection, as far as is known.
     pub(super) fn is_connected(&self) -> bool {
         self.link.is_some()
+    }
+
+    /// Whether other writers are kept out now.
+    pub(super) fn is_held(&self) -> bool {
+        self.is_held
     }
 
     /// Connects where there is no connection; whether it is a new one. Of several hosts all are heard, unless the server
@@ -200,8 +205,10 @@ impl Connection {
             }
         });
         done.map_err(|(failed, in_commit)| {
-            // An answer of the server, even an error, says what became of the COMMIT.
-            let answered = matches!(&failed, Failed::Server(error) if error.as_db_error().is_some());
+            // An error that the server answers says what became of the COMMIT, but for one that ends the connection.
+            let answered = matches!(&failed, Failed::Server(error) if error.as_db_error().is_some_and(|said| {
+                !matches!(said.parsed_severity(), Some(Severity::Fatal | Severity::Panic))
+            }));
             let error = self.failed(failed);
             if in_commit && !answered && access == Access::Write {
                 self.link = None;

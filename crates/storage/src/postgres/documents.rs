@@ -11,7 +11,7 @@ use super::connection::Failed;
 use super::schema::{self, ACTIVE, FLAWED, KIRO, REQUIRES};
 use super::shape;
 use crate::error::{Problem, StoreError};
-use crate::row::{Row, mark};
+use crate::row::{Altered, Row, mark};
 use crate::store::{Draft, Milestone};
 
 /// The table, as it was found.
@@ -26,8 +26,11 @@ pub(super) struct Table {
 
 #[derive(Debug, Clone)]
 struct Found {
+    /// The table's number: another one is another table under its name.
+    oid: Option<u32>,
     /// Columns of `milestones` with their types.
     columns: Vec<(String, String)>,
+    has_meta: bool,
     has_own: bool,
     /// Why it is not used, whatever its columns are.
     not_used: Option<String>,
@@ -70,6 +73,22 @@ impl Table {
         self.found.as_ref().is_some_and(|found| found.has_own)
     }
 
+    /// Whether the table of who it belongs to is there, of whatever version.
+    pub(super) fn has_meta(&self) -> bool {
+        self.found.as_ref().is_some_and(|found| found.has_meta)
+    }
+
+    /// Whether the name is that of the table that was looked at.
+    pub(super) async fn is_as_found(&self, client: &Client) -> Result<bool, Error> {
+        let found = self.found.as_ref().and_then(|found| found.oid);
+        Ok(found.is_some() && self.oid(client).await? == found)
+    }
+
+    async fn oid(&self, client: &Client) -> Result<Option<u32>, Error> {
+        let name = format!("{}milestones", self.prefix);
+        client.query_typed_one("SELECT to_regclass($1)::oid", &[(&name, Type::TEXT)]).await?.try_get(0)
+    }
+
     /// What makes the table, and milescale's own beside it.
     pub(super) fn create(&self) -> String {
         let schema = if self.schema.is_empty() {
@@ -97,13 +116,17 @@ impl Table {
         let rows = client.query_typed(select, &[(&name, Type::TEXT)]).await?;
         let columns = rows.iter().map(|row| Ok((row.try_get(0)?, row.try_get(1)?))).collect::<Result<_, Error>>()?;
         let select = format!(
-            "SELECT to_regclass('{0}milescale_meta') IS NOT NULL AND to_regclass('{0}milescale_texts') IS NOT NULL
-             AND to_regclass('{0}milescale_displaced') IS NOT NULL AND to_regclass('{0}milescale_earlier') IS NOT NULL",
+            "SELECT meta, meta AND to_regclass('{0}milescale_texts') IS NOT NULL
+             AND to_regclass('{0}milescale_displaced') IS NOT NULL AND to_regclass('{0}milescale_earlier') IS NOT NULL
+             AND to_regclass('{0}milescale_tokens') IS NOT NULL
+             FROM (SELECT to_regclass('{0}milescale_meta') IS NOT NULL AS meta) AS it",
             self.prefix.replace('\'', "''")
         );
-        let has_own = client.query_typed_one(&select, &[]).await?.try_get(0)?;
+        let own = client.query_typed_one(&select, &[]).await?;
+        let oid = self.oid(client).await?;
         let not_used = shape::not_used(client, &name).await?;
-        self.found = Some(Found { columns, has_own, not_used });
+        let (has_meta, has_own) = (own.try_get(0)?, own.try_get(1)?);
+        self.found = Some(Found { oid, columns, has_meta, has_own, not_used });
         Ok(())
     }
 
@@ -215,8 +238,9 @@ impl Table {
         rows.iter().map(row).collect()
     }
 
-    /// Writes one row, with its text, and keeps what it replaces. `false`: a row that was not seen is there.
-    pub(super) async fn put(&self, client: &Client, draft: &Draft, before: Option<&Milestone>) -> Result<bool, Error> {
+    /// Writes one row, with its text, and keeps what it replaces. What a trigger of the table makes of it is read back in the
+    /// same transaction: then the text is not kept.
+    pub(super) async fn put(&self, client: &Client, draft: &Draft, before: Option<&Milestone>) -> Result<Wrote, Error> {
         let (id, data, now) = (draft.id.as_str(), draft.value.to_json(), timestamp::to_text(draft.updated));
         // As an instant, as a bulk load has it: some that a document names have no spelling that the server reads.
         let created = Time(draft.columns.created_at.as_deref().and_then(read_instant).unwrap_or(draft.updated));
@@ -234,15 +258,23 @@ impl Table {
                 &values[..],
             )
         };
-        if client.execute_typed(&statement.replacen("{}", &self.prefix, 1), values).await? == 0 {
-            return Ok(false);
+        let count = client.execute_typed(&statement.replacen("{}", &self.prefix, 1), values).await?;
+        // The mark is of the row's own spelling, which is the server's.
+        let select = format!("SELECT data::text FROM {}milestones WHERE id = $1", self.prefix);
+        let there = client.query_typed_opt(&select, &[(&id, Type::TEXT)]).await?;
+        let Some(there) = there else { return Ok(Wrote::Suppressed) };
+        if count == 0 {
+            return Ok(if before.is_some() { Wrote::Suppressed } else { Wrote::Nothing });
         }
         if let Some(before) = before {
             self.keep(client, before, draft.now).await?;
         }
-        // The mark is of the row's own spelling, which is the server's.
-        let select = format!("SELECT data::text FROM {}milestones WHERE id = $1", self.prefix);
-        let spelled: String = client.query_typed_one(&select, &[(&id, Type::TEXT)]).await?.try_get(0)?;
+        let spelled = there.try_get::<_, Option<String>>(0)?.unwrap_or_default();
+        if let Some(altered) = Altered::of(draft, spelled.as_bytes()) {
+            let delete = format!("DELETE FROM {}milescale_texts WHERE id = $1", self.prefix);
+            client.execute_typed(&delete, &[(&id, Type::TEXT)]).await?;
+            return Ok(Wrote::Altered(altered));
+        }
         let upsert = format!(
             "INSERT INTO {}milescale_texts (id, text, data_digest) VALUES ($1, $2, $3) \
              ON CONFLICT (id) DO UPDATE SET text = excluded.text, data_digest = excluded.data_digest",
@@ -250,7 +282,7 @@ impl Table {
         );
         let mark = mark(spelled.as_bytes());
         client.execute_typed(&upsert, &[(&id, Type::TEXT), (&draft.text, Type::BYTEA), (&mark, Type::TEXT)]).await?;
-        Ok(true)
+        Ok(Wrote::All)
     }
 
     /// Keeps a content that is replaced.
@@ -278,6 +310,19 @@ impl Table {
         }
         Ok(())
     }
+}
+
+/// What became of a row that was written.
+#[derive(Debug)]
+pub(super) enum Wrote {
+    /// It is as it was meant.
+    All,
+    /// Nothing: a row that was not seen is there.
+    Nothing,
+    /// Nothing, for a trigger of the table leaves it out.
+    Suppressed,
+    /// Something else stands there.
+    Altered(Altered),
 }
 
 /// A column that is a time, as text.

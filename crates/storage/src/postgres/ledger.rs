@@ -8,7 +8,7 @@ use tokio_postgres::types::Type;
 use tokio_postgres::{Client, Error, Row};
 
 use super::PostgresStore;
-use super::connection::{Hurry, Outcome};
+use super::connection::Hurry;
 use super::documents::Table;
 use crate::error::StoreError;
 use crate::ledger::{Known, Ledger};
@@ -43,7 +43,7 @@ pub(super) async fn complete(client: &Client, table: &Table, side: Side) -> Resu
 
 impl Ledger for PostgresStore {
     fn is_complete(&mut self, side: Side) -> Result<bool, StoreError> {
-        self.adopted()?;
+        self.readable()?;
         self.read(async |client, table| {
             let select = format!("SELECT 1 FROM {}milescale_sides WHERE side = $1", table.prefix());
             Ok(client.query_typed_opt(&select, &[(&side.as_str(), Type::TEXT)]).await?.is_some())
@@ -52,26 +52,22 @@ impl Ledger for PostgresStore {
 
     fn complete(&mut self, side: Side) -> Result<(), StoreError> {
         self.adopted()?;
-        let identity = self.identity()?;
-        let done = self.write(&identity, Hurry::Yes, async |client, table| Ok(complete(client, table, side).await?));
-        done.map_err(Outcome::error)
+        self.write(Hurry::Yes, async |client, table| Ok(complete(client, table, side).await?))
     }
 
     fn forget(&mut self, side: Side) -> Result<(), StoreError> {
         self.adopted()?;
-        let identity = self.identity()?;
-        let done = self.write(&identity, Hurry::No, async |client, table| {
+        self.write(Hurry::No, async |client, table| {
             for name in ["milescale_sides", "milescale_base"] {
                 let delete = format!("DELETE FROM {}{name} WHERE side = $1", table.prefix());
                 client.execute_typed(&delete, &[(&side.as_str(), Type::TEXT)]).await?;
             }
             Ok(())
-        });
-        done.map_err(Outcome::error)
+        })
     }
 
     fn bases(&mut self, side: Side, ids: &[String]) -> Result<HashMap<String, Known>, StoreError> {
-        self.adopted()?;
+        self.readable()?;
         self.read(async |client, table| {
             let select = format!(
                 "SELECT id, value, text, noted FROM {}milescale_base WHERE side = $1 AND id = ANY($2)",
@@ -84,7 +80,7 @@ impl Ledger for PostgresStore {
     }
 
     fn page(&mut self, side: Side, after: Option<&str>, limit: usize) -> Result<Vec<(String, Known)>, StoreError> {
-        self.adopted()?;
+        self.readable()?;
         let limit = i64::try_from(limit).unwrap_or(i64::MAX);
         self.read(async |client, table| {
             let select = format!(
@@ -102,37 +98,31 @@ impl Ledger for PostgresStore {
 
     fn set(&mut self, side: Side, bases: &[(String, Content)]) -> Result<(), StoreError> {
         self.adopted()?;
-        let identity = self.identity()?;
-        let done = self.write(&identity, Hurry::No, async |client, table| Ok(set(client, table, side, bases).await?));
-        done.map_err(Outcome::error)
+        self.write(Hurry::No, async |client, table| Ok(set(client, table, side, bases).await?))
     }
 
     fn unset(&mut self, side: Side, id: &str) -> Result<(), StoreError> {
         self.adopted()?;
-        let identity = self.identity()?;
-        let done = self.write(&identity, Hurry::Yes, async |client, table| {
+        self.write(Hurry::Yes, async |client, table| {
             let delete = format!("DELETE FROM {}milescale_base WHERE side = $1 AND id = $2", table.prefix());
             let values: [(&(dyn tokio_postgres::types::ToSql + Sync), Type); 2] =
                 [(&side.as_str(), Type::TEXT), (&id, Type::TEXT)];
             Ok(client.execute_typed(&delete, &values).await.map(drop)?)
-        });
-        done.map_err(Outcome::error)
+        })
     }
 
     fn note(&mut self, side: Side, id: &str, noted: &str) -> Result<(), StoreError> {
         self.adopted()?;
-        let identity = self.identity()?;
-        let done = self.write(&identity, Hurry::Yes, async |client, table| {
+        self.write(Hurry::Yes, async |client, table| {
             let update = format!("UPDATE {}milescale_base SET noted = $3 WHERE side = $1 AND id = $2", table.prefix());
             let values: [(&(dyn tokio_postgres::types::ToSql + Sync), Type); 3] =
                 [(&side.as_str(), Type::TEXT), (&id, Type::TEXT), (&noted, Type::TEXT)];
             Ok(client.execute_typed(&update, &values).await.map(drop)?)
-        });
-        done.map_err(Outcome::error)
+        })
     }
 
     fn earlier(&mut self, after: Option<&(String, Digest)>, limit: usize) -> Result<Vec<(String, Digest)>, StoreError> {
-        self.adopted()?;
+        self.readable()?;
         let limit = i64::try_from(limit).unwrap_or(i64::MAX);
         let (id, value) = (after.map(|(id, _)| id), after.map(|(_, value)| value.as_bytes().as_slice()));
         self.read(async |client, table| {
@@ -156,10 +146,9 @@ impl Ledger for PostgresStore {
 
     fn remember(&mut self, earlier: &[(String, Digest)]) -> Result<(), StoreError> {
         self.adopted()?;
-        let identity = self.identity()?;
         let ids: Vec<&str> = earlier.iter().map(|(id, _)| id.as_str()).collect();
         let values: Vec<&[u8]> = earlier.iter().map(|(_, value)| value.as_bytes().as_slice()).collect();
-        let done = self.write(&identity, Hurry::No, async |client, table| {
+        self.write(Hurry::No, async |client, table| {
             let insert = format!(
                 "INSERT INTO {}milescale_earlier (id, value) SELECT * FROM unnest($1::text[], $2::bytea[]) \
                  ON CONFLICT DO NOTHING",
@@ -168,12 +157,11 @@ impl Ledger for PostgresStore {
             let values: [(&(dyn tokio_postgres::types::ToSql + Sync), Type); 2] =
                 [(&ids, Type::TEXT_ARRAY), (&values, Type::BYTEA_ARRAY)];
             Ok(client.execute_typed(&insert, &values).await.map(drop)?)
-        });
-        done.map_err(Outcome::error)
+        })
     }
 
     fn was_earlier(&mut self, id: &str, value: Digest) -> Result<bool, StoreError> {
-        self.adopted()?;
+        self.readable()?;
         self.read(async |client, table| {
             let select = format!("SELECT 1 FROM {}milescale_earlier WHERE id = $1 AND value = $2", table.prefix());
             let values: [(&(dyn tokio_postgres::types::ToSql + Sync), Type); 2] =

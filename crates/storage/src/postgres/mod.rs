@@ -2,6 +2,7 @@
 
 mod address;
 mod bulk;
+mod chain;
 mod changes;
 mod connection;
 mod displaced;
@@ -41,7 +42,9 @@ use crate::ledger::Ledger;
 use crate::outline::{Outline, Wanted};
 use crate::row::{Row, place, work_on};
 use crate::store::{Against, Draft, Extent, Milestone, Packed, Part, Risk, Seen, Store, Survey, Touched};
+use crate::tokens::Tokens;
 use crate::workspace::Workspace;
+use chain::{Claim, Owned};
 pub use connection::Timeouts;
 use connection::{Access, Connection, Failed, Hurry, Outcome};
 use documents::{Table, count, text};
@@ -58,8 +61,12 @@ pub struct PostgresStore {
     workspace: Workspace,
     connection: Connection,
     table: Table,
-    /// The table's epoch when it was adopted.
-    epoch: Option<i64>,
+    /// How long a statement may take, and how long a server is asked what became of a COMMIT.
+    statement_timeout: Duration,
+    /// The tokens that this workspace has drawn.
+    tokens: Tokens,
+    /// What the table was when it was adopted.
+    owned: Option<Owned>,
     /// The timeline of the server that is connected was compared.
     is_compared: bool,
     /// Up to where the log of changes was read, once somebody has asked.
@@ -71,31 +78,15 @@ impl PostgresStore {
     fn read<R>(&mut self, work: impl AsyncFnOnce(&Client, &Table) -> Result<R, Failed>) -> Result<R, StoreError> {
         self.open()?;
         let table = &self.table;
-        self.connection
+        let read = self
+            .connection
             .transaction(Access::Read, Hurry::Yes, async |client| work(client, table).await)
-            .map_err(Outcome::error)
-    }
-
-    /// Runs a transaction that writes, if the table is this workspace's.
-    fn write<R>(
-        &mut self,
-        identity: &Identity,
-        hurry: Hurry,
-        work: impl AsyncFnOnce(&Client, &Table) -> Result<R, Failed>,
-    ) -> Result<R, Outcome> {
-        self.open().map_err(Outcome::NotDone)?;
-        let (table, known, shown) = (&self.table, self.epoch, self.connection.shown().to_owned());
-        self.connection.transaction(Access::Write, hurry, async |client| {
-            let epoch = table.is_ours(client, identity, &shown).await?;
-            if known.is_some_and(|known| known != epoch) {
-                let cause = format!(
-                    "it is of epoch {epoch}, and not of {} any more: it was moved or restored",
-                    known.unwrap_or_default()
-                );
-                return Err(StoreError::new(Problem::Unavailable, &shown, cause).into());
-            }
-            work(client, table).await
-        })
+            .map_err(Outcome::error);
+        if read.as_ref().is_err_and(|error| error.problem == Problem::Corrupt) {
+            // It may have been made anew: the next call looks at its shape.
+            self.table.forget();
+        }
+        read
     }
 
     fn identity(&self) -> Result<Identity, StoreError> {
@@ -107,8 +98,12 @@ impl PostgresStore {
         self.read(async |client, table| Ok(table.row(client, id.as_str(), "").await?))
     }
 
-    fn survey_table(&mut self) -> Result<StoreFigures, StoreError> {
-        let (figures, flawed) = self.read(async |client, table| {
+    /// The figures; `None`: the table was made anew since it was looked at.
+    fn survey_table(&mut self) -> Result<Option<StoreFigures>, StoreError> {
+        let looked = self.read(async |client, table| {
+            if !table.is_as_found(client).await? {
+                return Ok(None);
+            }
             let row = client.query_typed_one(&table.figures(), &[]).await?;
             let figures = StoreFigures {
                 milestone_count: count(&row, 0)?,
@@ -116,14 +111,32 @@ impl PostgresStore {
                 dependency_count: count(&row, 2)?,
             };
             let flawed = client.query_typed(&table.flawed(), &[(&NAMED, Type::INT8)]).await?;
-            Ok((figures, flawed.iter().map(|row| text(row, 0)).collect::<Result<Vec<_>, _>>()?))
+            Ok(Some((figures, flawed.iter().map(|row| text(row, 0)).collect::<Result<Vec<_>, _>>()?)))
         })?;
+        let Some((figures, flawed)) = looked else { return Ok(None) };
         let reason = || Flaw { position: None, reason: "data is no JSON object; write one into it".to_owned() };
         let shown = self.connection.shown();
         self.flawed = flawed.into_iter().flatten().map(|id| (place(shown, &id), reason())).collect();
-        Ok(figures)
+        Ok(Some(figures))
+    }
+
+    /// The figures, also of a table that was made anew.
+    fn survey_any(&mut self) -> Result<StoreFigures, StoreError> {
+        for _ in 0..ANEW {
+            match self.survey_table() {
+                Ok(Some(figures)) => return Ok(figures),
+                Ok(None) => self.table.forget(),
+                Err(error) if error.problem == Problem::Corrupt && !self.table.is_known() => self.open()?,
+                Err(error) => return Err(error),
+            }
+        }
+        let cause = "it is made anew all the time; try again";
+        Err(StoreError::new(Problem::Busy, self.connection.shown(), cause))
     }
 }
+
+/// How often a table is looked at anew.
+const ANEW: usize = 3;
 
 impl Store for PostgresStore {
     fn name(&self) -> String {
@@ -131,31 +144,20 @@ impl Store for PostgresStore {
     }
 
     fn adopt(&mut self) -> Result<(), StoreError> {
-        self.open()?;
-        let identity = self.identity()?;
-        let statements = self.table.own();
-        let (table, shown) = (self.table.clone(), self.connection.shown().to_owned());
-        let adopted = self.connection.transaction(Access::Write, Hurry::Yes, async |client| {
-            if !table.has_own() {
-                client.batch_execute(&statements).await?;
-            }
-            table.claim(client, &identity, &shown).await
-        });
-        self.epoch = Some(adopted.map_err(Outcome::error)?);
-        self.compare_timeline()?;
-        if !self.table.has_own() {
-            self.table.forget();
-            self.open()?;
-        }
-        self.prune_log()
+        self.ensure(Claim::AsFound)?;
+        self.keep_log()
     }
 
-    fn owner(&mut self) -> Result<Option<String>, StoreError> {
-        self.owned_by()
+    fn standing(&mut self) -> Result<(), StoreError> {
+        let identity = self.may_write()?;
+        if self.find(&identity)? { Ok(()) } else { self.is_not_emptied() }
     }
 
     fn take_over(&mut self) -> Result<(), StoreError> {
-        self.make_ours()
+        self.open()?;
+        let identity = self.may_write()?;
+        let statements = self.table.own();
+        self.claim(&identity, &statements, Claim::ByWord)
     }
 
     fn risks(&mut self) -> Result<Vec<Risk>, StoreError> {
@@ -169,12 +171,8 @@ impl Store for PostgresStore {
 
     fn improve(&mut self) -> Result<(), StoreError> {
         self.adopt()?;
-        let identity = self.identity()?;
         // The table is written anew, however long that takes.
-        let improved = self.write(&identity, Hurry::Unlimited, async |client, table| {
-            Ok(client.batch_execute(&table.generate()).await?)
-        });
-        improved.map_err(Outcome::error)?;
+        self.write(Hurry::Unlimited, async |client, table| Ok(client.batch_execute(&table.generate()).await?))?;
         self.table.forget();
         self.open()
     }
@@ -182,8 +180,8 @@ impl Store for PostgresStore {
     fn survey(&mut self, _: &Extent, _: SystemTime) -> Result<Survey, StoreError> {
         // A connection that was idle may be gone without a sign: then one more is tried before nothing is known.
         let was_connected = self.connection.is_connected();
-        let figures = match self.survey_table() {
-            Err(error) if error.problem == Problem::Unavailable && was_connected => self.survey_table()?,
+        let figures = match self.survey_any() {
+            Err(error) if error.problem == Problem::Unavailable && was_connected => self.survey_any()?,
             other => other?,
         };
         Ok(Survey { figures, ..Survey::default() })
@@ -252,13 +250,13 @@ impl Store for PostgresStore {
 
     fn can_be_filled(&mut self) -> Result<(), StoreError> {
         self.connect()?;
-        let (table, shown) = (&self.table, self.connection.shown().to_owned());
-        let identity = self.identity()?;
-        let table = table.clone();
+        let (table, shown) = (self.table.clone(), self.connection.shown().to_owned());
         let looked = self
             .connection
-            .transaction(Access::Read, Hurry::Yes, async |client| table.can_be_filled(client, &identity, &shown).await);
-        looked.map_err(Outcome::error)
+            .transaction(Access::Read, Hurry::Yes, async |client| table.can_be_filled(client, &shown).await);
+        looked.map_err(Outcome::error)?;
+        // A table that is there has to be this workspace's, or nobody's.
+        if self.exists()? { self.standing() } else { self.may_write().map(drop) }
     }
 
     fn against(&mut self, part: Part) -> Result<Against, StoreError> {
@@ -277,7 +275,6 @@ impl Store for PostgresStore {
 
     fn prepare(&mut self) -> Result<(), StoreError> {
         self.make()?;
-        self.adopt()?;
         self.make_log()
     }
 

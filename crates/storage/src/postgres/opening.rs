@@ -8,6 +8,7 @@ use super::connection::{Access, Connection, Hurry, Outcome, Timeouts};
 use super::documents::Table;
 use super::{PostgresStore, address};
 use crate::error::StoreError;
+use crate::tokens::Tokens;
 use crate::workspace::Workspace;
 
 impl PostgresStore {
@@ -36,7 +37,9 @@ impl PostgresStore {
             workspace: workspace.clone(),
             connection: Connection::new(address, timeouts, workspace.stop().clone())?,
             table: Table::new(&database.schema),
-            epoch: None,
+            statement_timeout: timeouts.statement,
+            tokens: Tokens::of(workspace),
+            owned: None,
             is_compared: false,
             watch: None,
             flawed: std::collections::BTreeMap::new(),

@@ -77,11 +77,17 @@ fn indexes(prefix: &str) -> String {
     )
 }
 
-/// milescale's own tables.
+/// milescale's own tables. Those of an older milescale get the columns that they lack.
 pub(super) fn own(prefix: &str) -> String {
     format!(
         "CREATE TABLE IF NOT EXISTS {prefix}milescale_meta (one BOOLEAN PRIMARY KEY DEFAULT true CHECK (one), \
          workspace TEXT NOT NULL, path TEXT NOT NULL, epoch BIGINT NOT NULL); \
+         ALTER TABLE {prefix}milescale_meta ADD COLUMN IF NOT EXISTS format INTEGER NOT NULL DEFAULT 1, \
+         ADD COLUMN IF NOT EXISTS chain TEXT, ADD COLUMN IF NOT EXISTS number BIGINT, \
+         ADD COLUMN IF NOT EXISTS token TEXT, ADD COLUMN IF NOT EXISTS written TIMESTAMPTZ, \
+         ADD COLUMN IF NOT EXISTS pruned BIGINT NOT NULL DEFAULT 0; \
+         CREATE TABLE IF NOT EXISTS {prefix}milescale_tokens (number BIGINT PRIMARY KEY, token TEXT NOT NULL, \
+         written TIMESTAMPTZ NOT NULL DEFAULT clock_timestamp()); \
          CREATE TABLE IF NOT EXISTS {prefix}milescale_texts (id TEXT PRIMARY KEY, text BYTEA NOT NULL, \
          data_digest TEXT NOT NULL); \
          CREATE TABLE IF NOT EXISTS {prefix}milescale_displaced (number BIGINT GENERATED ALWAYS AS IDENTITY PRIMARY KEY, \

@@ -4,6 +4,7 @@
 use tokio_postgres::types::Type;
 use tokio_postgres::{Client, Error};
 
+use super::chain::Claim;
 use super::connection::{Access, Failed, Hurry, Outcome};
 use super::documents::Table;
 use super::{PostgresStore, bulk, changes, schema};
@@ -281,13 +282,13 @@ impl PostgresStore {
     /// Makes the table and milescale's own beside it, where they are not there.
     pub(super) fn make(&mut self) -> Result<(), StoreError> {
         // A table that other programs made stays as it is: it gets no columns.
-        let statements = if self.exists()? { self.table.own() } else { self.table.create() };
-        let made = self
-            .connection
-            .transaction(Access::Write, Hurry::Yes, async |client| Ok(client.batch_execute(&statements).await?));
-        made.map_err(Outcome::error)?;
-        self.table.forget();
-        self.open()
+        if self.exists()? {
+            return self.ensure(Claim::ToFill);
+        }
+        let identity = self.may_write()?;
+        let statements = self.table.create();
+        self.claim(&identity, &statements, Claim::ToFill)?;
+        self.ensure(Claim::ToFill)
     }
 
     /// Copies all into a temporary table of the same definition, which goes with its transaction.

@@ -23,7 +23,7 @@ impl SqliteStore {
         self.adopt()?;
         let shown = self.sqlite.shown.clone();
         let id = draft.id.as_str().as_bytes();
-        self.sqlite.write(async |connection| {
+        let altered = self.sqlite.write(async |connection| {
             let row = one(connection, Kept::With, id).await?;
             let there = row.map(|row| row.milestone(&shown));
             match (&there, seen) {
@@ -31,14 +31,17 @@ impl SqliteStore {
                 (Some(there), Seen::Text(digest)) if there.digest() == digest => {}
                 (there, seen) => return Err(WriteError::Store(changed(&shown, &draft.id, there.is_some(), seen))),
             }
-            put_row(connection, draft, there.as_ref()).await?;
+            let altered = put_row(connection, draft, there.as_ref(), &shown).await?;
             if let Some(side) = from {
+                if let Some(altered) = &altered {
+                    return Err(WriteError::Store(altered.refused(&shown)));
+                }
                 ledger::set(connection, side, &[(draft.id.to_string(), draft.content())]).await?;
             }
-            Ok(())
+            Ok(altered)
         })?;
         self.wrote();
-        Ok(())
+        altered.map_or(Ok(()), |altered| Err(altered.told(&self.sqlite.shown)))
     }
 
     pub(super) fn remove_seen(&mut self, id: &Id, seen: Digest, now: Timestamp) -> Result<(), StoreError> {

@@ -6,22 +6,24 @@ use milescale_core::timestamp;
 use sqlx::{QueryBuilder, Sqlite, SqliteConnection};
 
 use super::{WriteError, ledger};
-use crate::row::mark;
+use crate::row::{Altered, mark, suppressed};
 use crate::store::{Draft, Milestone, Packed};
 
 /// Rows in one statement of a bulk load.
 const ROWS: usize = 500;
 
-/// Writes one row, with its text, and keeps what it replaces.
+/// Writes one row, with its text, and keeps what it replaces. What a trigger of the table makes of it is read back: then the
+/// text is not kept, and the answer says what it is.
 pub(super) async fn put_row(
     connection: &mut SqliteConnection,
     draft: &Draft,
     before: Option<&Milestone>,
-) -> Result<(), WriteError> {
+    place: &str,
+) -> Result<Option<Altered>, WriteError> {
     let (id, data) = (draft.id.as_str(), draft.value.to_json());
     let (now, updated) = (timestamp::to_text(draft.now), timestamp::to_text(draft.updated));
-    if let Some(before) = before {
-        sqlx::query("UPDATE milestones SET data = ?, updated_at = ? WHERE id = ?")
+    let written = if let Some(before) = before {
+        let written = sqlx::query("UPDATE milestones SET data = ?, updated_at = ? WHERE id = ?")
             .bind(&data)
             .bind(&updated)
             .bind(id)
@@ -33,6 +35,7 @@ pub(super) async fn put_row(
             .bind(&before.text)
             .execute(&mut *connection)
             .await?;
+        written
     } else {
         let created = draft.columns.created_at.as_deref().unwrap_or(&updated);
         sqlx::query("INSERT INTO milestones (id, data, created_at, updated_at) VALUES (?, ?, ?, ?)")
@@ -41,7 +44,18 @@ pub(super) async fn put_row(
             .bind(created)
             .bind(&updated)
             .execute(&mut *connection)
-            .await?;
+            .await?
+    };
+    let there = sqlx::query_scalar("SELECT CAST(data AS BLOB) FROM milestones WHERE id = ?")
+        .bind(id)
+        .fetch_optional(&mut *connection)
+        .await?;
+    let Some(there): Option<Option<Vec<u8>>> = there.filter(|_| written.rows_affected() > 0) else {
+        return Err(WriteError::Store(suppressed(place, &draft.id)));
+    };
+    if let Some(altered) = Altered::of(draft, &there.unwrap_or_default()) {
+        sqlx::query("DELETE FROM milescale_texts WHERE id = ?").bind(id).execute(&mut *connection).await?;
+        return Ok(Some(altered));
     }
     sqlx::query("INSERT OR REPLACE INTO milescale_texts (id, text, data_digest) VALUES (?, ?, ?)")
         .bind(id)
@@ -49,7 +63,7 @@ pub(super) async fn put_row(
         .bind(mark(data.as_bytes()))
         .execute(&mut *connection)
         .await?;
-    Ok(())
+    Ok(None)
 }
 
 /// Removes a row, and keeps what it was.
