@@ -62,7 +62,7 @@ pub(crate) enum Command {
     Events(EventsOptions),
     /// Everything that could be wrong here, what it means, what to do.
     #[command(
-        after_help = "Examples:\n  milescale doctor\n  milescale doctor --fix            asks before it changes anything\n\nExit status 1 where something is wrong; what is only worth knowing leaves it at 0."
+        after_help = "Examples:\n  milescale doctor\n  milescale doctor --fix            asks before it changes anything\n  milescale doctor --fix identity   after a copy, a restore, or a server that went back\n\nExit status 1 where something is wrong; what is only worth knowing leaves it at 0."
     )]
     Doctor(DoctorOptions),
     /// Move the milestones to another backend: online, compared, reversible.
@@ -181,12 +181,21 @@ pub(crate) struct DoctorOptions {
     /// Print JSON.
     #[arg(long)]
     pub(crate) json: bool,
-    /// Do what doctor can do by itself, and look again.
-    #[arg(long)]
-    pub(crate) fix: bool,
+    /// Do what doctor can do by itself, and look again. With `identity`: ask whether a workspace that may be a copy goes on
+    /// or is a separate one.
+    #[arg(long, value_name = "WHAT", num_args = 0..=1)]
+    #[allow(clippy::option_option, reason = "absent, alone, and with a word are three things")]
+    pub(crate) fix: Option<Option<Fix>>,
     /// Answer yes to what --fix asks; required without a terminal.
     #[arg(long, requires = "fix")]
     pub(crate) yes: bool,
+}
+
+/// What `doctor --fix` is to fix, and only at a person's word.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
+pub(crate) enum Fix {
+    /// Which workspace this is; always asked on a terminal.
+    Identity,
 }
 
 #[derive(Debug, Args)]

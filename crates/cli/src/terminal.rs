@@ -117,6 +117,18 @@ pub(crate) fn asked(question: &str) -> Result<bool, Failure> {
     Ok(read.is_ok() && matches!(answer.trim(), "y" | "Y" | "yes"))
 }
 
+/// Asks a person for one of these words, which no option can answer; `None` for anything else.
+pub(crate) fn chosen<'a>(question: &str, words: &[&'a str]) -> Result<Option<&'a str>, Failure> {
+    if !io::stdin().is_terminal() {
+        let why = "This is asked on a terminal only: no program can know";
+        return Err(Failure::Usage(format!("{question}\n{why}")));
+    }
+    let _ = write!(io::stderr(), "{question}\n[{}] ", words.join("/"));
+    let mut answer = String::new();
+    let read = io::stdin().read_line(&mut answer);
+    Ok(words.iter().find(|word| read.is_ok() && answer.trim() == **word).copied())
+}
+
 /// Prints an error or warning for people.
 pub(crate) fn error(message: &str) {
     let _ = writeln!(io::stderr(), "milescale: {message}");

@@ -1,6 +1,8 @@
 //! Migrations and what belongs to them, for the commands: each takes the migration's lock, recovers first what a crash has
 //! left, and says what it does in the scale events.
 
+mod identity;
+
 use std::time::{Duration, SystemTime};
 
 use jiff::Timestamp;

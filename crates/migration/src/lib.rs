@@ -9,6 +9,7 @@ mod backup;
 mod compare;
 mod context;
 mod copy;
+pub mod identity;
 mod level;
 mod machine;
 mod moving;

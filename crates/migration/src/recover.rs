@@ -2,14 +2,13 @@
 //! No journal stands for proof: what is copied again is read again.
 
 use milescale_core::backend::Backend;
-use milescale_core::base::Side;
 use milescale_core::migration::Phase;
-use milescale_storage::identity::Identity;
 use milescale_storage::marker::{self, Word};
 use milescale_storage::record::Intent;
-use milescale_storage::{backup, durable, switch};
+use milescale_storage::{backup, switch};
 
 use crate::context::{Context, Error};
+use crate::identity::leave_the_original_alone;
 use crate::moving::{Moving, engine_of_file};
 
 /// Why an unfinished target is still there, where nothing is wrong but that its store cannot be reached.
@@ -83,34 +82,4 @@ fn has_switched(intent: &Intent, context: &Context<'_>) -> Result<bool, Error> {
     }
     let marker = marker::read(&context.workspace.marker()).map_err(failed)?;
     Ok(marker.word == Word::Backend(intent.to.backend))
-}
-
-/// A copied, cloned or restored workspace is another one: it gets a number of its own, and what it shares with its original
-/// (a table on a server) is not touched.
-fn leave_the_original_alone(context: &Context<'_>) -> Result<(), Error> {
-    let workspace = context.workspace;
-    let failed = |error: std::io::Error| Error::own(&workspace.shown(&workspace.identity()), &error);
-    let Some(identity) = Identity::of(workspace).map_err(failed)?.filter(|identity| identity.is_copy) else {
-        return Ok(());
-    };
-    let mut record = context.record()?;
-    let shares = |it: Side| it == Side::Postgresql;
-    record.old.retain(|old| !shares(old.side));
-    if let Some(intent) = record.intent.take_if(|intent| shares(intent.to.side()) || shares(intent.from.side()))
-        && let Some(prepared) = &intent.prepared
-    {
-        // A copy's own: its marker goes on naming what it named when it was copied.
-        switch::discard(workspace, prepared).map_err(failed)?;
-    }
-    context.save(&record)?;
-    durable::remove(&workspace.held()).map_err(failed)?;
-    durable::remove(&workspace.sweeps()).map_err(failed)?;
-    let renewed = Identity::renew(workspace, false).map_err(failed)?;
-    tracing::warn!(
-        was = identity.number,
-        is = renewed.number,
-        "this workspace was copied or moved: it has a number of its own now, and touches no table of its original; if the \
-         original is gone, `milescale doctor --fix` takes its table over"
-    );
-    Ok(())
 }

@@ -1,6 +1,7 @@
 //! `milescale doctor`: each thing that could be wrong here, what it means, what to do.
 
 mod checks;
+mod identity;
 mod moves;
 mod places;
 
@@ -16,7 +17,7 @@ use serde_json::json;
 
 use super::migrate::mover;
 use super::status::Daemon;
-use crate::args::DoctorOptions;
+use crate::args::{DoctorOptions, Fix};
 use crate::context::{Context, Failure};
 use crate::terminal::{self, Screen, Style};
 
@@ -45,8 +46,10 @@ pub(crate) struct Finding {
 }
 
 pub(crate) fn run(context: &Context, options: &DoctorOptions) -> Result<ExitCode, Failure> {
-    if options.fix {
-        fix(context, options.yes)?;
+    match options.fix {
+        Some(Some(Fix::Identity)) => identity::fix(context, options.yes)?,
+        Some(None) => fix(context, options.yes)?,
+        None => {}
     }
     let engine = context.looked_at()?;
     let mut status = Status::of(&engine);
@@ -55,6 +58,7 @@ pub(crate) fn run(context: &Context, options: &DoctorOptions) -> Result<ExitCode
     daemon.add_to(&mut status.migration);
     let mut findings = checks::all(engine.workspace(), &status, &daemon);
     findings.extend(risks(engine.workspace()));
+    findings.extend(identity::finding(context));
     let wrong = findings.iter().filter(|finding| finding.level == Level::Wrong).count();
     if options.json {
         terminal::json(&json!({ "wrong": wrong, "findings": findings }));
@@ -84,8 +88,8 @@ fn fix(context: &Context, yes: bool) -> Result<(), Failure> {
     if Status::of(&engine).migration.stuck.is_some() {
         return unstick(context, yes);
     }
-    if take_over(engine.workspace(), yes)? {
-        return Ok(());
+    if let Ok(Some(why)) = mover(context)?.in_question() {
+        return Err(Failure::Failed(why));
     }
     let Some(improvement) = Status::of(&engine).store_improvement else {
         terminal::error("there is nothing here that doctor can do by itself");
@@ -103,22 +107,6 @@ fn fix(context: &Context, yes: bool) -> Result<(), Failure> {
         return Err(Failure::Failed("nothing was changed".to_owned()));
     }
     access.store.improve().map_err(|error| Failure::Failed(error.to_string()))
-}
-
-/// Takes over the table of a workspace that is gone. Whether there was one to take over.
-fn take_over(workspace: &Workspace, yes: bool) -> Result<bool, Failure> {
-    let mut access = Access::open(workspace, Context::environment()).map_err(Failure::Failed)?;
-    // One that cannot be asked is another check's matter.
-    let Ok(Some(owner)) = access.store.owner() else { return Ok(false) };
-    let question = format!(
-        "{} belongs to the workspace {owner}. Take it over? Only if that one is gone: two must not both write it.",
-        access.store.name()
-    );
-    if !yes && !terminal::asked(&question)? {
-        return Err(Failure::Failed("nothing was changed".to_owned()));
-    }
-    access.store.take_over()?;
-    Ok(true)
 }
 
 /// Tries again to undo a migration that is stuck.

@@ -1,0 +1,53 @@
+//! `milescale doctor --fix identity`: whether a workspace that may be a copy goes on or is a separate one.
+
+use super::super::migrate::mover;
+use super::checks;
+use super::{Finding, Level};
+use crate::context::{Context, Failure};
+use crate::terminal;
+
+const ON: &str = "on";
+const SEPARATE: &str = "separate";
+
+/// What stands against writing on the server of this workspace.
+pub(super) fn finding(context: &Context) -> Option<Finding> {
+    // A server that cannot be asked is another check's matter.
+    let why = mover(context).ok()?.in_question().ok()??;
+    Some(checks::finding(
+        Level::Wrong,
+        why,
+        "Milestones can be read. Nothing is written on the server, neither by commands nor by the daemon.",
+        "`milescale doctor --fix identity` asks on a terminal whether this workspace goes on or is a separate one.",
+    ))
+}
+
+/// Asks which it is, and does that.
+pub(super) fn fix(context: &Context, yes: bool) -> Result<(), Failure> {
+    let mover = mover(context)?;
+    let Some(why) = mover.in_question().map_err(Failure::Failed)? else {
+        terminal::error("this workspace is the only one that writes its milestones; nothing was changed");
+        return Ok(());
+    };
+    let separate = mover.data_of_a_separate_one();
+    let question = format!(
+        "{why}\n\
+         {ON}: this workspace goes on. It keeps its number and what is on the server; every copy of it is refused there from \
+         then on.\n\
+         {SEPARATE}: this workspace is another one and gets a new number; {separate}.\n\
+         Anything else changes nothing."
+    );
+    if yes {
+        return Err(Failure::Usage(format!(
+            "{question}\n--yes cannot answer that: say it on a terminal, without --yes"
+        )));
+    }
+    match terminal::chosen(&question, &[ON, SEPARATE])? {
+        Some(ON) => mover.go_on().map_err(Failure::Failed)?,
+        Some(_) => {
+            mover.separate().map_err(Failure::Failed)?;
+            terminal::line(&format!("this workspace has a number of its own now; {separate}"));
+        }
+        None => return Err(Failure::Failed("nothing was changed".to_owned())),
+    }
+    Ok(())
+}
