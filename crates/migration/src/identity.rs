@@ -84,7 +84,9 @@ pub fn separate(context: &Context<'_>) -> Result<(), Error> {
         switch::discard(workspace, prepared).map_err(|error| Error::own("the prepared switch", &error))?;
     }
     context.save(&record)?;
-    durable::remove(&workspace.held()).map_err(|error| Error::own(&workspace.shown(&workspace.held()), &error))?;
+    for path in [workspace.held(), workspace.sweeps()] {
+        durable::remove(&path).map_err(|error| Error::own(&workspace.shown(&path), &error))?;
+    }
     settle(Settled::Separate, context)
 }
 

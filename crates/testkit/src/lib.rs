@@ -4,8 +4,10 @@
 #![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic, reason = "a failed step is a failed test")]
 
 mod postgres;
+mod proxy;
 
 pub use postgres::{PASSWORD, Postgres, free_port};
+pub use proxy::{OnCommit, Proxy};
 
 use std::ffi::OsStr;
 use std::fs;

@@ -129,25 +129,20 @@ fn a_copy_made_in_the_middle_undoes_nothing_of_its_original() {
             assert_eq!(of_original.code, 0, "{to} {phase}: {of_original:?}");
             assert_eq!(moved.dump(), before, "{to} {phase}: the original");
             assert!(moved.workspace.read(".milescale/migration.json").contains("\"intent\": null"));
-            let number = |text: String| text.split_whitespace().next().unwrap().to_owned();
-            assert_ne!(
-                number(copy.read(".milescale/identity")),
-                number(moved.workspace.read(".milescale/identity")),
-                "{to} {phase}: {of_copy:?}"
-            );
+            if to == "sqlite" {
+                // Nothing of it is on a server: it is another workspace, and has recovered for itself.
+                assert_ne!(
+                    copy.read(".milescale/identity"),
+                    moved.workspace.read(".milescale/identity"),
+                    "{of_copy:?}"
+                );
+            }
             assert_eq!(contents(&copy.path("active")).len(), contents(&moved.workspace.path("active")).len());
             if to == "postgresql" && phase == "after it" {
                 // The copy names a table that is not its own: it is not written to.
                 let said = copy.run(["milestone", "archive", "m-0"]);
-                assert!(said.code == 1 && said.err.contains("belongs to the workspace"), "{said:?}");
+                assert!(said.code == 1 && said.err.contains("may be a copy"), "{said:?}");
                 assert_eq!(moved.dump(), before);
-                // Where a person says that the original is gone, the copy goes on with its table.
-                assert_eq!(copy.run(["doctor", "--fix"]).code, 2, "it asks, and there is no terminal");
-                copy.run(["doctor", "--fix", "--yes"]);
-                let said = copy.run(["milestone", "archive", "m-0"]);
-                assert_eq!(said.code, 0, "{said:?}");
-                let said = moved.workspace.run(["milestone", "archive", "m-1"]);
-                assert!(said.code == 1 && said.err.contains("belongs to the workspace"), "{said:?}");
             }
         }
     }

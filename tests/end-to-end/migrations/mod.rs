@@ -94,7 +94,7 @@ impl Moved {
             let schema = format!("\"{}\"", self.schema);
             let drop = format!(
                 "DROP TRIGGER milescale_log ON {schema}.milestones; DROP TRIGGER milescale_log_truncate ON {schema}.milestones;
-                 DROP TABLE {schema}.milescale_meta, {schema}.milescale_texts, {schema}.milescale_displaced,
+                 DROP TABLE {schema}.milescale_meta, {schema}.milescale_tokens, {schema}.milescale_texts, {schema}.milescale_displaced,
                  {schema}.milescale_base, {schema}.milescale_sides, {schema}.milescale_earlier, {schema}.milescale_changes"
             );
             server.psql("plans", &drop);

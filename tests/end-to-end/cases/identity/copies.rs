@@ -1,0 +1,260 @@
+//! Workspaces that were copied, moved, restored or seen from elsewhere.
+
+use std::fs;
+use std::process::{Command, Stdio};
+
+use milescale_testkit::{Workspace, until};
+
+use super::{Plans, as_an_image, configure, digest, fix_identity, move_to_server, put};
+use crate::BINARY;
+use crate::faults::shim;
+
+/// A move that dies before the marker's rename.
+fn die_before_the_switch(workspace: &Workspace) {
+    let mut command = workspace.command(["migrate", "database", "--engine", "postgresql", "--yes"]);
+    command.env("LD_PRELOAD", shim()).env("FAULT", "rename:1:kill").env("FAULT_PATH", "storage-backend.txt");
+    assert!(!command.stdout(Stdio::null()).stderr(Stdio::null()).status().unwrap().success());
+}
+
+#[test]
+fn l07_a_copied_image_leaves_the_table_of_its_original_alone() {
+    let plans = Plans::new();
+    let one = plans.workspace("one");
+    die_before_the_switch(&one);
+    assert_eq!(plans.psql("SELECT count(*) FROM milestones"), "3");
+    plans.copy("one", "two");
+    plans.copy("one", "three");
+    as_an_image(&plans.root("two"));
+    assert_eq!(one.run(["check"]).code, 0);
+    let said = move_to_server(&one);
+    assert_eq!(said.code, 0, "{said:?}");
+    let before = plans.table();
+    // On another machine with the same numbers everywhere, only the chain tells; as a plain copy, its place does.
+    for (name, why) in [("two", "another copy of this workspace wrote here"), ("three", "may be a copy")] {
+        let copy = plans.workspace(name);
+        copy.run(["check"]);
+        let said = move_to_server(&copy);
+        assert!(said.code == 1 && said.err.contains(why), "{name}: {said:?}");
+        assert!(said.err.contains("doctor --fix identity"), "{said:?}");
+        assert_eq!(plans.table(), before, "{name}");
+        let said = copy.run(["doctor"]);
+        assert!(said.code == 1 && said.out.contains(why), "{name}: {said:?}");
+        // A separate one goes on with its files.
+        let said = fix_identity(&copy, "separate");
+        assert!(said.contains("in this folder"), "{said}");
+        assert_eq!(copy.run(["check"]).code, 0);
+        assert!(copy.read(".milescale/migration.json").contains("\"intent\": null"));
+        let said = put(&copy, "q", "title: of the copy\n", None);
+        assert_eq!(said.code, 0, "{said:?}");
+        assert_eq!(plans.table(), before, "{name}");
+    }
+    assert_eq!(put(&one, "q", "title: of the original\n", None).code, 0);
+}
+
+#[test]
+fn l07_after_the_fork_of_an_image_only_one_side_writes() {
+    for first in ["one", "two"] {
+        let plans = Plans::moved();
+        plans.copy("one", "two");
+        as_an_image(&plans.root("two"));
+        let (winner, loser) = (plans.workspace(first), plans.workspace(if first == "one" { "two" } else { "one" }));
+        assert_eq!(put(&winner, "q", "title: first\n", None).code, 0);
+        let before = plans.table();
+        let seen = digest(&loser, "m1");
+        for said in [
+            put(&loser, "r", "title: second\n", None),
+            put(&loser, "m1", "title: second\n", Some(&seen)),
+            loser.run(["milestone", "archive", "m2"]),
+            loser.run(["check"]),
+        ] {
+            assert!(said.code == 1 && said.err.contains("another copy of this workspace wrote here at 20"), "{said:?}");
+        }
+        assert_eq!(plans.table(), before);
+        // The one that lost can be made the one that goes on; then the other is refused.
+        let said = fix_identity(&loser, "on");
+        assert!(said.contains("[on/separate]"), "{said}");
+        assert_eq!(put(&loser, "r", "title: second\n", None).code, 0);
+        let said = put(&winner, "s", "title: third\n", None);
+        assert!(said.code == 1 && said.err.contains("another copy"), "{said:?}");
+    }
+}
+
+#[test]
+fn l07_a_plain_copy_writes_nothing_until_a_person_says_what_it_is() {
+    let plans = Plans::moved();
+    let (one, two) = (plans.workspace("one"), plans.copy("one", "two"));
+    let before = plans.table();
+    let seen = digest(&two, "m1");
+    for said in [
+        put(&two, "q", "title: from the copy\n", None),
+        put(&two, "m1", "title: over\n", Some(&seen)),
+        two.run(["milestone", "archive", "m2"]),
+        two.run(["check"]),
+        two.run(["rollback", "--yes"]),
+    ] {
+        assert!(said.code == 1 && said.err.contains("may be a copy"), "{said:?}");
+        assert!(said.err.contains("milescale doctor --fix identity"), "{said:?}");
+    }
+    let daemon = two.daemon(["--interval", "600"]);
+    daemon.until("current_backend", "database");
+    assert_eq!(daemon.stop().0, 0);
+    assert_eq!(plans.table(), before);
+    let said = two.run(["doctor"]);
+    assert!(said.code == 1 && said.out.contains("may be a copy"), "{said:?}");
+    // No option answers it.
+    assert_eq!(two.run(["doctor", "--fix", "--yes"]).code, 1);
+    assert_eq!(two.run(["doctor", "--fix", "identity", "--yes"]).code, 2);
+    assert_eq!(two.run(["doctor", "--fix", "identity"]).code, 2);
+    assert!(fix_identity(&two, "").contains("nothing was changed"));
+    assert_eq!(plans.table(), before);
+    assert_eq!(put(&one, "q", "title: from the original\n", None).code, 0);
+}
+
+#[test]
+fn l07_a_separate_copy_reads_the_table_and_takes_its_milestones_with_it() {
+    let plans = Plans::moved();
+    let (one, two) = (plans.workspace("one"), plans.copy("one", "two"));
+    let before = plans.table();
+    let said = fix_identity(&two, "separate");
+    assert!(said.contains("milescale migrate file"), "{said}");
+    let said = put(&two, "q", "title: x\n", None);
+    assert!(said.code == 1 && said.err.contains("it belongs to the workspace"), "{said:?}");
+    assert!(two.run(["milestone", "list"]).out.contains("m3"));
+    let said = two.run(["migrate", "file", "--yes"]);
+    assert_eq!(said.code, 0, "{said:?}");
+    assert_eq!(put(&two, "q", "title: x\n", None).code, 0);
+    assert_eq!(plans.table(), before, "nothing was written there");
+    // What the original writes later is none of the copy's.
+    assert_eq!(put(&one, "m1", "title: later\n", Some(&digest(&one, "m1"))).code, 0);
+    assert_eq!(two.run(["check"]).code, 0);
+    assert!(two.read("active/m1.yaml").contains("title: a"));
+    assert_eq!(two.events_named("write_conflict").len() + two.events_named("changes_imported").len(), 0);
+}
+
+#[test]
+fn l07_where_the_original_is_gone_its_copy_goes_on() {
+    let plans = Plans::moved();
+    let two = plans.copy("one", "two");
+    fs::remove_dir_all(plans.root("one")).unwrap();
+    assert_eq!(put(&two, "q", "title: x\n", None).code, 1);
+    fix_identity(&two, "on");
+    let said = put(&two, "q", "title: x\n", None);
+    assert_eq!(said.code, 0, "{said:?}");
+    let said = two.run(["check"]);
+    assert_eq!(said.code, 0, "{said:?}");
+    assert_eq!(two.run(["doctor"]).out.matches("identity").count(), 0);
+}
+
+#[test]
+fn l08_a_workspace_that_was_moved_or_seen_from_elsewhere_is_the_same_one_needs_root() {
+    let plans = Plans::moved();
+    let root = plans.root("one");
+    let (empty, elsewhere) = (plans.root("empty"), plans.root("elsewhere"));
+    fs::write(&empty, "").unwrap();
+    fs::create_dir(&elsewhere).unwrap();
+    let inside = "touch /etc/machine-id 2>/dev/null; [ -e /etc/machine-id ] && mount --bind \"$1\" /etc/machine-id
+        mount --bind \"$2\" \"$3\" && cd \"$3\" && exec \"$4\" check";
+    let said = Command::new("unshare")
+        .args(["-m", "sh", "-c", inside, "sh"])
+        .args([&empty, &root, &elsewhere])
+        .arg(BINARY)
+        .output()
+        .unwrap();
+    assert!(said.status.success(), "{said:?}");
+    let one = plans.workspace("one");
+    for (number, workspace) in [(1, &one), (2, &one)] {
+        let said = put(workspace, &format!("q{number}"), "title: x\n", None);
+        assert_eq!(said.code, 0, "{said:?}");
+        assert_eq!(workspace.run(["check"]).code, 0);
+    }
+    fs::rename(&root, plans.root("moved")).unwrap();
+    let moved = plans.workspace("moved");
+    assert_eq!(put(&moved, "q3", "title: x\n", None).code, 0);
+    assert!(plans.psql("SELECT path FROM milescale_meta").ends_with("/moved"));
+    let said = moved.run(["rollback", "--yes"]);
+    assert_eq!(said.code, 0, "{said:?}");
+}
+
+#[test]
+fn l07_a_server_that_went_back_is_noticed_and_gone_on_with_at_a_persons_word() {
+    let plans = Plans::moved();
+    let one = plans.workspace("one");
+    assert_eq!(put(&one, "q1", "title: x\n", None).code, 0);
+    let dumped = plans.server.folder().join("dump");
+    let dump = |schema: &str| {
+        let mut command = plans.server.run_as_server_user("pg_dump");
+        command.args(["-U", "postgres", "-p", &plans.server.port().to_string(), "-h"]).arg(plans.server.folder());
+        command.args(["-n", schema, "-f"]).arg(&dumped).arg("plans").status().unwrap()
+    };
+    assert!(dump("public").success());
+    assert_eq!(put(&one, "q2", "title: lost\n", None).code, 0);
+    plans.psql("DROP SCHEMA public CASCADE");
+    let restored = plans.server.client("plans").arg("-f").arg(&dumped).stdout(Stdio::null()).status().unwrap();
+    assert!(restored.success());
+    let before = plans.table();
+    for said in [put(&one, "q3", "title: x\n", None), one.run(["check"])] {
+        assert!(said.code == 1 && said.err.contains("the server went back"), "{said:?}");
+    }
+    assert_eq!(plans.table(), before);
+    assert!(one.run(["doctor"]).out.contains("the server went back"));
+    fix_identity(&one, "on");
+    assert_eq!(put(&one, "q3", "title: x\n", None).code, 0);
+    // Back to before milescale was there at all.
+    plans.psql("DROP TABLE milescale_meta, milescale_tokens");
+    let said = put(&one, "q4", "title: x\n", None);
+    assert!(said.code == 1 && said.err.contains("the server went back"), "{said:?}");
+    fix_identity(&one, "on");
+    assert_eq!(put(&one, "q4", "title: x\n", None).code, 0);
+}
+
+#[test]
+fn l07_an_older_milescale_refuses_the_table_by_name_and_its_own_is_taken_over_without_a_word() {
+    let plans = Plans::moved();
+    let one = plans.workspace("one");
+    let number = plans.psql("SELECT split_part(workspace, ' ', 1) FROM milescale_meta");
+    // What an older one asks and says.
+    assert_ne!(plans.psql("SELECT workspace FROM milescale_meta"), number);
+    for statement in [
+        format!(
+            "INSERT INTO milescale_meta (workspace, path, epoch) VALUES ('{number}', '/x', 0) ON CONFLICT DO NOTHING"
+        ),
+        format!("UPDATE milescale_meta SET workspace = '{number}', path = '/x'"),
+    ] {
+        let said = plans.server.client("plans").args(["-c", &statement]).output().unwrap();
+        let said = String::from_utf8_lossy(&said.stderr).into_owned();
+        assert!(said.contains("kept_by_a_newer_milescale"), "{said}");
+    }
+    // What an older one has left.
+    plans.psql(&format!(
+        "ALTER TABLE milescale_meta DROP CONSTRAINT kept_by_a_newer_milescale, DROP format, DROP chain, DROP number,
+         DROP token, DROP written, DROP pruned; DROP TABLE milescale_tokens;
+         UPDATE milescale_meta SET workspace = '{number}'"
+    ));
+    fs::remove_file(one.path(".milescale/tokens")).unwrap();
+    fs::write(one.path(".milescale/identity"), "").unwrap();
+    let inode = std::os::unix::fs::MetadataExt::ino(&fs::metadata(one.path(".milescale/identity")).unwrap());
+    fs::write(one.path(".milescale/identity"), format!("{number} {inode}@machine\n")).unwrap();
+    let rows = plans.psql("SELECT id, data, updated_at FROM milestones ORDER BY id");
+    let events = one.events().len();
+    let said = one.run(["check"]);
+    assert_eq!(said.code, 0, "{said:?}");
+    assert_eq!(plans.psql("SELECT format FROM milescale_meta"), "2");
+    assert_eq!(plans.psql("SELECT id, data, updated_at FROM milestones ORDER BY id"), rows);
+    let new: Vec<_> = one.events().split_off(events).into_iter().map(|event| event["event"].clone()).collect();
+    assert!(new.iter().all(|event| event == "migration_monitoring" || event == "scale_status"), "{new:?}");
+    assert_eq!(put(&one, "q", "title: x\n", None).code, 0);
+}
+
+#[test]
+fn l07_two_workspaces_made_from_one_folder_of_files_are_two() {
+    let plans = Plans::new();
+    let one = plans.workspace("one");
+    assert_eq!(one.run(["migrate", "database", "--yes"]).code, 0);
+    let two = plans.copy("one", "two");
+    // Nothing of either is on a server: the copy is simply another workspace.
+    assert_eq!(move_to_server(&one).code, 0);
+    let said = move_to_server(&two);
+    assert!(said.code == 1 && said.err.contains("it belongs to the workspace"), "{said:?}");
+    configure(&two, &plans.server.url());
+    until("no doubt", || (!two.run(["doctor"]).out.contains("may be a copy")).then_some(()));
+}
