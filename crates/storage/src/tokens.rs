@@ -130,7 +130,7 @@ impl Tokens {
     fn lock(&self) -> Result<Held, StoreError> {
         let path = self.workspace.tokens_lock();
         let taken = durable::create_own_folder(&self.workspace)
-            .and_then(|()| lock::wait_for(&path, Share::Alone, PATIENCE))
+            .and_then(|()| lock::wait_for(&path, Share::Alone, PATIENCE, self.workspace.stop()))
             .map_err(|error| StoreError::io(self.workspace.shown(&path), "it cannot be taken", &error))?;
         taken.ok_or_else(|| {
             let cause = format!("another process holds it for {} s; try again", PATIENCE.as_secs());

@@ -16,7 +16,7 @@ use crate::terminal;
 pub(crate) fn import(context: &Context, options: &JsonOptions) -> Result<ExitCode, Failure> {
     let mover = mover(context)?;
     let mut screen = Bar::new(options.json);
-    let stop = stop_on_signal();
+    let stop = stop_on_signal(mover.workspace());
     let Swept { imported, conflicts, failing, .. } =
         mover.import(&stop, &mut |told| screen.tell(&told)).map_err(Failure::Failed)?;
     if options.json {
@@ -38,7 +38,7 @@ pub(crate) fn retire(context: &Context, options: &RetireOptions) -> Result<ExitC
         return Err(Failure::Failed("nothing was changed".to_owned()));
     }
     let mut screen = Bar::new(options.consent.json);
-    let stop = stop_on_signal();
+    let stop = stop_on_signal(mover.workspace());
     let imported = mover.retire(side, &stop, &mut |told| screen.tell(&told)).map_err(Failure::Failed)?;
     if options.consent.json {
         terminal::json(&json!({ "retired": side, "imported": imported }));

@@ -189,7 +189,7 @@ impl Moving<'_, '_> {
                 target.put(&draft, Seen::Text(now.digest()))?;
             }
             target.ledger()?.unset(from, id.as_str())?;
-            conflicts::settle(self.context.workspace, &it.name)
+            conflicts::settle(self.context.workspace, &it.name, self.context.now())
                 .map_err(|error| Error::own(".milescale/conflicts", &error))?;
         }
         let left = target.clear(from, self.context.now())?;

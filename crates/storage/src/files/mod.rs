@@ -8,8 +8,8 @@ mod importing;
 mod incoming;
 mod look;
 mod moving;
-mod retired;
 mod owners;
+mod retired;
 mod scan;
 mod store;
 mod table;
@@ -30,8 +30,8 @@ use table::Table;
 pub(crate) use columns::ColumnsHash;
 pub use displaced::{Overwritten, review};
 pub use moving::retire;
-pub use retired::Retired;
 pub use owners::files_of_others;
+pub use retired::Retired;
 
 #[derive(Debug, Clone, PartialEq, Eq)]
 enum Remark {

@@ -284,7 +284,7 @@ impl PostgresStore {
     /// Whether the transaction of a link was committed. Asked behind the lock of the row, for which its COMMIT, where it is
     /// still under way, is waited for. `None`: so many came after it that nobody knows.
     fn has_happened(&mut self, link: Link) -> Result<Option<bool>, StoreError> {
-        self.connection.connect()?;
+        self.connect()?;
         let (table, mut answer) = (&self.table, None);
         let asked = self.connection.transaction(Access::Write, Hurry::Yes, async |client| {
             client.batch_execute("SET LOCAL lock_timeout = 0").await?;

@@ -5,7 +5,7 @@ use milescale_core::timestamp;
 use tokio_postgres::types::Type;
 
 use super::PostgresStore;
-use super::connection::{Hurry, Outcome};
+use super::connection::Hurry;
 use super::documents::time;
 use crate::error::StoreError;
 use crate::store::Store as _;
@@ -30,13 +30,11 @@ impl PostgresStore {
                 over.push(number);
             }
         }
-        let identity = self.identity()?;
         for numbers in over.chunks(REMOVED) {
-            let removed = self.write(&identity, Hurry::Yes, async |client, table| {
+            self.write(Hurry::Yes, async |client, table| {
                 let delete = format!("DELETE FROM {}milescale_displaced WHERE number = ANY($1)", table.prefix());
                 Ok(client.execute_typed(&delete, &[(&numbers, Type::INT8_ARRAY)]).await?)
-            });
-            removed.map_err(Outcome::error)?;
+            })?;
         }
         Ok(())
     }

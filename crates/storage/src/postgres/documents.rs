@@ -1,6 +1,6 @@
 //! The statements on the table of documents. All are unnamed and typed: one way there and back each, nothing left behind.
 
-use jiff::{SignedDuration, Timestamp};
+use jiff::Timestamp;
 use milescale_core::milestone::read_instant;
 use milescale_core::timestamp;
 use tokio_postgres::types::{ToSql, Type};

@@ -5,8 +5,8 @@ mod bulk;
 mod chain;
 mod changes;
 mod connection;
-mod displaced;
 mod dial;
+mod displaced;
 mod documents;
 mod failure;
 mod ledger;
@@ -19,13 +19,13 @@ mod risks;
 mod schema;
 mod shape;
 mod timeline;
-mod trial;
 mod tls;
+mod trial;
 mod waits;
 
 use std::collections::BTreeMap;
 use std::ops::ControlFlow;
-use std::time::SystemTime;
+use std::time::{Duration, SystemTime};
 
 use jiff::Timestamp;
 use milescale_core::base::Side;
@@ -264,7 +264,7 @@ impl Store for PostgresStore {
     }
 
     fn may_refuse(&mut self) -> Result<bool, StoreError> {
-        self.connection.connect()?;
+        self.connect()?;
         let asked = self.connection.transaction(Access::Read, Hurry::Yes, trial::may_try);
         asked.map_err(Outcome::error)
     }

@@ -271,7 +271,7 @@ fn temporary(columns: &str) -> String {
 impl PostgresStore {
     /// What the catalogues say against a part in a move.
     pub(super) fn against_part(&mut self, part: Part) -> Result<Against, StoreError> {
-        self.connection.connect()?;
+        self.connect()?;
         let (table, shown) = (self.table.clone(), self.connection.shown().to_owned());
         let asked = self
             .connection
@@ -296,7 +296,7 @@ impl PostgresStore {
         &mut self,
         milestones: &mut dyn Iterator<Item = Packed>,
     ) -> Result<Vec<(String, String)>, StoreError> {
-        self.connection.connect()?;
+        self.connect()?;
         let (table, place) = (self.table.clone(), String::new());
         let statements = self.connection.transaction(Access::Read, Hurry::Yes, async |client| {
             Ok(Catalogue { client, table: &table, place }.definition().await?)
