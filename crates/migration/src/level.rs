@@ -113,6 +113,7 @@ impl Due {
 /// Bytes of texts that are written with one wait for the journal.
 const BYTES_AT_ONCE: usize = 4 << 20;
 
+#[allow(clippy::needless_pass_by_value, reason = "as `map_err` hands it over")]
 fn journal_failed(error: io::Error) -> Error {
     Error::own(".milescale/move-journal.jsonl", &error)
 }

@@ -110,15 +110,15 @@ pub struct PreparedConfig {
 impl Switch {
     /// Prepares to name another backend.
     pub fn to_backend(workspace: &Workspace, backend: Backend, epoch: u64) -> Result<Self, StoreError> {
-        Self::prepare(workspace, &Target::Marker(backend), epoch)
+        Self::prepare(workspace, Target::Marker(backend), epoch)
     }
 
     /// Prepares to name another engine. Nothing else of the configuration changes.
     pub fn to_engine(workspace: &Workspace, engine: Engine, epoch: u64) -> Result<Self, StoreError> {
-        Self::prepare(workspace, &Target::Engine(engine), epoch)
+        Self::prepare(workspace, Target::Engine(engine), epoch)
     }
 
-    fn prepare(workspace: &Workspace, target: &Target, epoch: u64) -> Result<Self, StoreError> {
+    fn prepare(workspace: &Workspace, target: Target, epoch: u64) -> Result<Self, StoreError> {
         let (to, content, config) = match target {
             Target::Marker(backend) => (real(workspace.marker()), format!("{backend}\n").into_bytes(), None),
             Target::Engine(engine) => {
@@ -127,12 +127,9 @@ impl Switch {
                 let refused = |cause: String| StoreError::new(Problem::Refused, shown.clone(), cause);
                 let text = config_file::text(&path).map_err(|problem| refused(problem.to_string()))?;
                 let replaces = text.as_deref().map(Digest::of);
-                let content = config_exchange::with_engine(text.unwrap_or_default(), *engine).map_err(refused)?;
-                let config = replaces.map(|replaces| PreparedConfig {
-                    content: Digest::of(&content),
-                    replaces,
-                    engine: *engine,
-                });
+                let content = config_exchange::with_engine(text.unwrap_or_default(), engine).map_err(refused)?;
+                let config =
+                    replaces.map(|replaces| PreparedConfig { content: Digest::of(&content), replaces, engine });
                 (real(path), content, config)
             }
         };

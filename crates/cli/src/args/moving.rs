@@ -7,6 +7,7 @@ use milescale_core::base::Side;
 use super::JsonOptions;
 
 #[derive(Debug, Args)]
+#[allow(clippy::struct_excessive_bools, reason = "each is a flag of the command")]
 pub(crate) struct MigrateOptions {
     /// The backend: file, hybrid or database.
     pub(crate) backend: Backend,

@@ -9,6 +9,7 @@ use milescale_storage::workspace::Workspace;
 
 use crate::context::{Context, Error};
 
+#[allow(clippy::needless_pass_by_value, reason = "as `map_err` hands it over")]
 fn failed(error: std::io::Error) -> Error {
     Error::own(".milescale/move-journal.jsonl", &error)
 }
@@ -76,6 +77,7 @@ enum After {
     IsNone,
 }
 
+#[allow(clippy::match_same_arms, reason = "one arm a case")]
 fn base_after(there: Option<Content>, before: Option<Content>, entries: &[Entry]) -> After {
     match (there, entries.last()) {
         (_, None) => After::Stays,

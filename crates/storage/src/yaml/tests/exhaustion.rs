@@ -106,7 +106,8 @@ fn json_number(text: &str) -> Option<(i64, i64)> {
     if !(is_digits(whole) && has_one_spelling && is_digits(fraction) && is_digits(digits)) {
         return None;
     }
-    let power = |at: usize| exponent.parse::<i64>().unwrap() + whole.len() as i64 - 1 - at as i64;
+    let place = |at: usize| i64::try_from(at).unwrap();
+    let power = |at: usize| exponent.parse::<i64>().unwrap() + place(whole.len()) - 1 - place(at);
     let digits = format!("{whole}{fraction}");
     let ends = digits.find(|it| it != '0').zip(digits.rfind(|it| it != '0'));
     Some(ends.map_or((0, 0), |(first, last)| (power(first), power(last))))
@@ -252,7 +253,9 @@ fn short_scalars_are_read_and_written_as_the_table_says() {
 fn neighbours_of_what_is_more_than_a_text_are_read_and_written_as_the_table_says() {
     let neighbours = neighbours();
     let (step, first) = stride(neighbours.len() as u64);
-    MORE_THAN_TEXTS.iter().for_each(|text| check(text));
+    for text in MORE_THAN_TEXTS {
+        check(text);
+    }
     neighbours.iter().skip(first).step_by(step).for_each(|text| check(text));
 }
 
