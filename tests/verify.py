@@ -3,6 +3,7 @@
 
     verify.py ROOT [URL [SCHEMA]]        one line a milestone, sorted: ID<tab>CANONICAL VALUE
     verify.py --serve                    the same for each line of input, a JSON array of these, with an empty line behind
+    verify.py --everything ROOT [URL [SCHEMA]]     one JSON object: every content that is kept anywhere, with its place
 
 Two workspaces hold the same milestones exactly where the output is the same. Reads YAML as YAML 1.2 says (PyYAML with the
 core schema), SQLite with Python's own module, PostgreSQL with psql. With a hybrid, the index is held against the files.
@@ -123,7 +124,137 @@ def serve():
         print(said, flush=True)
 
 
-if sys.argv[1:] == ['--serve']:
-    serve()
-else:
-    print(dump(*sys.argv[1:]), end='')
+# --- everything that is kept
+
+
+def plain(content):
+    return content.decode('utf-8', 'replace') if isinstance(content, bytes) else str(content)
+
+
+def read(path):
+    try:
+        with open(path, 'rb') as file:
+            return plain(file.read())
+    except OSError:
+        return None
+
+
+def events(root):
+    """The scale events that are whole lines, oldest first."""
+    found = []
+    folder = os.path.join(root, '.milestones', 'logs')
+    logs = [name for name in os.listdir(folder) if name.startswith('scale-events.jsonl')] if os.path.isdir(folder) else []
+    for name in sorted(logs, reverse=True):
+        for line in (read(os.path.join(folder, name)) or '').splitlines():
+            try:
+                found.append(json.loads(line))
+            except ValueError:
+                continue
+    return found
+
+
+def texts_below(root):
+    """Each file below `.milestones/` that can hold a milestone: its path there, and its content."""
+    top = os.path.join(root, '.milestones')
+    for folder, folders, names in os.walk(top):
+        folders[:] = [name for name in folders if os.path.join(folder, name) != os.path.join(top, 'logs')]
+        for name in names:
+            path = os.path.join(folder, name)
+            if os.path.islink(path) or not os.path.isfile(path) or os.path.getsize(path) > 1 << 20:
+                continue
+            place = os.path.relpath(path, top)
+            if name == 'milestones.jsonl':
+                for line in (read(path) or '').splitlines():
+                    try:
+                        line = json.loads(line)
+                    except ValueError:
+                        continue
+                    if 'text' in line:
+                        yield place, line['id'], line['text']
+            elif '.db' not in name and not name.endswith(('.json', '.jsonl', '.lock')):
+                yield place, None, read(path) or ''
+
+
+def in_sqlite(path):
+    """(table, id, content) of each row of a database that can hold a milestone."""
+    if not os.path.exists(path):
+        return
+    connection = sqlite3.connect(f'file:{path}?mode=ro', uri=True, timeout=5)
+    try:
+        there = {name for (name,) in connection.execute("SELECT name FROM sqlite_master WHERE type = 'table'")}
+        for table, column in (('milestones', 'data'), ('milescale_texts', 'text'), ('milescale_displaced', 'text')):
+            columns = {row[1] for row in connection.execute(f'PRAGMA table_info({table})')} if table in there else ()
+            if column in columns:
+                for id, content in connection.execute(f'SELECT id, {column} FROM {table}'):
+                    yield table, id, plain(content)
+    finally:
+        connection.close()
+
+
+def psql(url, sql):
+    said = subprocess.run(['psql', '-X', '-q', '-A', '-t', '-v', 'ON_ERROR_STOP=1', '-d', url, '-c', sql],
+                          check=True, capture_output=True, text=True)
+    return said.stdout
+
+
+def in_postgresql(url, schema):
+    """The same of a schema."""
+    schema = schema or 'public'
+    asked = psql(url, f"SELECT table_name FROM information_schema.tables WHERE table_schema = '{schema}'")
+    for table, column in (('milestones', 'data::text'), ('milescale_texts', "convert_from(text, 'UTF8')"),
+                          ('milescale_displaced', "convert_from(text, 'UTF8')")):
+        if table in asked.split():
+            try:
+                said = psql(url, f'SELECT json_build_array(id, {column}) FROM "{schema}".{table}')
+            except subprocess.CalledProcessError:
+                said = psql(url, f'SELECT json_build_array(id, text::text) FROM "{schema}".{table}')
+            for line in said.splitlines():
+                yield (table, *json.loads(line))
+
+
+def kept(root):
+    """Conflicts: the name of each, and its content, and those that an event names."""
+    folder = os.path.join(root, '.milestones', '.milescale', 'conflicts')
+    there = {name: read(os.path.join(folder, name)) for name in (os.listdir(folder) if os.path.isdir(folder) else [])
+             if name.endswith('.yaml')}
+    named = [(event['details'].get('id'), os.path.basename(event['details'].get('kept_as') or ''))
+             for event in events(root) if event.get('event') == 'write_conflict']
+    return there, named
+
+
+def archive(root):
+    """The files of the archive, by id: their texts."""
+    found = {}
+    top = os.path.join(root, '.milestones', 'completed')
+    for folder, _, names in os.walk(top):
+        for name in names:
+            if name.endswith('.yaml') and not name.startswith('.'):
+                id = os.path.basename(folder) if name == 'definition.yaml' else name[:-len('.yaml')]
+                found[id] = read(os.path.join(folder, name))
+    return found
+
+
+def everything(root, url='', schema=''):
+    """All of it: (place, id or None, content)."""
+    found = list(texts_below(root))
+    top = os.path.join(root, '.milestones')
+    for name in ('enterprise.db', os.path.join('.milescale', 'base.db')):
+        found += [(f'{name}:{table}', id, content) for table, id, content in in_sqlite(os.path.join(top, name))]
+    if url:
+        found += [(f'postgresql:{table}', id, content) for table, id, content in in_postgresql(url, schema)]
+    return found
+
+
+def main():
+    if sys.argv[1:] == ['--serve']:
+        serve()
+    elif sys.argv[1:2] == ['--everything']:
+        root = sys.argv[2]
+        there, named = kept(root)
+        print(json.dumps({'contents': everything(*sys.argv[2:]), 'conflicts': there, 'named': named, 'events': events(root)}))
+    else:
+        print(dump(*sys.argv[1:]), end='')
+
+
+if __name__ == '__main__':
+    main()

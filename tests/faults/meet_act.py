@@ -1,0 +1,262 @@
+"""Another program acts, once, while milescale stands still at one of its calls.
+
+    python3 -ISs meet_act.py SPEC        SPEC is a JSON file, written by the harness `meet`
+
+Appends one JSON object to the journal: whether the act changed anything, what it read, what it wrote, and which store
+marker and configuration named at that moment. Starts in some milliseconds: it imports nothing but what is needed.
+"""
+import json
+import os
+import re
+import subprocess
+import sys
+
+with open(sys.argv[1]) as file:
+    SPEC = json.load(file)
+P = os.path.join(SPEC['root'], '.milestones')
+ID, TOKEN = SPEC['id'], SPEC['token']
+
+
+def read(path):
+    with open(path, 'rb') as file:
+        return file.read().decode('utf-8', 'replace')
+
+
+def named():
+    """The store that marker and configuration name."""
+    try:
+        word = read(os.path.join(P, 'config/storage-backend.txt')).strip()
+    except OSError:
+        return 'file'
+    if word != 'database':
+        return word
+    try:
+        found = re.search(r'^\s*type:\s*(\w+)', read(os.path.join(P, 'config/storage-config.yaml')), re.M)
+    except OSError:
+        found = None
+    return found.group(1) if found else 'sqlite'
+
+
+def in_active(id):
+    for folder, folders, names in os.walk(os.path.join(P, 'active')):
+        folders[:] = [name for name in folders if not name.startswith('.')]
+        if id + '.yaml' in names:
+            return os.path.join(folder, id + '.yaml')
+    return None
+
+
+def with_token(text):
+    text = text if text.endswith('\n') or not text else text + '\n'
+    return f'{text}t{TOKEN}: 1\n'
+
+
+def files(act):
+    path = in_active(ID)
+    if act == 'new':
+        path = os.path.join(P, 'active', ID + '.yaml')
+        if os.path.exists(path) or not os.path.isdir(os.path.dirname(path)):
+            return None
+        text = SPEC['text']
+        with open(path, 'x') as file:
+            file.write(text)
+        return {'kind': 'write', 'place': 'files', 'saw': '', 'wrote': text}
+    if act == 'held':
+        path = SPEC['held']
+        saw = read(path)
+        with open(path, 'a') as file:
+            file.write(f't{TOKEN}: 1\n')
+        return {'kind': 'write', 'place': 'files', 'saw': saw, 'wrote': read(path), 'held': True}
+    if act == 'again':
+        if path is None:
+            return None
+        saw = read(path)
+        os.unlink(path)
+        with open(path, 'x') as file:
+            file.write(with_token(saw))
+        return {'kind': 'write', 'place': 'files', 'saw': saw, 'wrote': with_token(saw)}
+    if act == 'recreate':
+        if path is not None:
+            return None
+        path = os.path.join(P, 'active', ID + '.yaml')
+        if not os.path.isdir(os.path.dirname(path)):
+            return None
+        with open(path, 'x') as file:
+            file.write(SPEC['text'])
+        return {'kind': 'write', 'place': 'files', 'saw': '', 'wrote': SPEC['text'], 'absent': True}
+    if path is None:
+        return None
+    saw = read(path)
+    if act == 'save':
+        with open(path, 'w') as file:
+            file.write(with_token(saw))
+        return {'kind': 'write', 'place': 'files', 'saw': saw, 'wrote': with_token(saw)}
+    if act == 'rename':
+        with open(path + '.new', 'w') as file:
+            file.write(with_token(saw))
+        os.rename(path + '.new', path)
+        return {'kind': 'write', 'place': 'files', 'saw': saw, 'wrote': with_token(saw)}
+    if act == 'checkout':
+        if not SPEC['text'] or saw == SPEC['text']:
+            return None
+        with open(path + '.new', 'w') as file:
+            file.write(SPEC['text'])
+        os.rename(path + '.new', path)
+        return {'kind': 'write', 'place': 'files', 'saw': saw, 'wrote': SPEC['text'], 'earlier': True}
+    if act == 'delete':
+        os.unlink(path)
+        return {'kind': 'delete', 'place': 'files', 'saw': saw, 'wrote': None}
+    if act in ('complete', 'complete-edit'):
+        text = saw
+        if act == 'complete-edit':
+            text = with_token(saw)
+            with open(path, 'w') as file:
+                file.write(text)
+        to = os.path.join(P, 'completed', ID + '.yaml')
+        if os.path.exists(to):
+            return None
+        os.makedirs(os.path.dirname(to), exist_ok=True)
+        os.rename(path, to)
+        return {'kind': 'archive', 'place': 'files', 'saw': saw, 'wrote': text}
+    if act == 'readonly':
+        mode = os.stat(path).st_mode & 0o777
+        if mode == 0o444:
+            return None
+        os.chmod(path, 0o444)
+        return {'kind': 'other', 'place': 'files', 'saw': '', 'wrote': None}
+    raise ValueError(act)
+
+
+def sqlite(act):
+    import sqlite3
+    path = os.path.join(P, 'enterprise.db')
+    if not os.path.exists(path):
+        return None
+    connection = sqlite3.connect(f'file:{path}?mode=rw', uri=True, timeout=0, isolation_level=None)
+    try:
+        connection.execute('BEGIN IMMEDIATE')
+        row = connection.execute('SELECT data FROM milestones WHERE id = ?', (ID,)).fetchone()
+        if act == 'sql-new':
+            if row:
+                return None
+            data = json.dumps(SPEC['value'])
+            connection.execute("INSERT INTO milestones VALUES (?, ?, datetime('now'), datetime('now'))", (ID, data))
+            saw = ''
+        elif not row:
+            return None
+        elif act == 'sql-delete':
+            connection.execute('DELETE FROM milestones WHERE id = ?', (ID,))
+            saw, data = row[0], None
+        else:
+            saw, data = row[0], json.dumps({**json.loads(row[0]), f't{TOKEN}': 1})
+            connection.execute("UPDATE milestones SET data = ?, updated_at = datetime('now') WHERE id = ?", (data, ID))
+        connection.execute('COMMIT')
+    except sqlite3.Error as error:
+        return {'refused': str(error)}
+    finally:
+        connection.close()
+    return {'kind': 'delete' if act == 'sql-delete' else 'write', 'place': 'sqlite', 'saw': saw, 'wrote': data}
+
+
+def postgresql(act):
+    table = '"%s".milestones' % SPEC['schema']
+    if act == 'psql-new':
+        data = json.dumps(SPEC['value']).replace("'", "''")
+        sql = f"INSERT INTO {table} (id, data) VALUES ('{ID}', '{data}') RETURNING '', data"
+    elif act == 'psql-delete':
+        sql = f"DELETE FROM {table} WHERE id = '{ID}' RETURNING data, ''"
+    else:
+        sql = (f"UPDATE {table} n SET data = n.data || '{{\"t{TOKEN}\": 1}}', updated_at = now() "
+               f"FROM {table} o WHERE n.id = '{ID}' AND o.id = n.id RETURNING o.data, n.data")
+    said = subprocess.run(
+        ['psql', '-X', '-q', '-A', '-t', '-F', '\x1f', '-v', 'ON_ERROR_STOP=1', '-d', SPEC['url'],
+         '-c', "SET lock_timeout = '150ms'; SET statement_timeout = '2s'", '-c', sql],
+        capture_output=True, text=True, timeout=10)
+    if said.returncode:
+        return {'refused': said.stderr.strip()}
+    if '\x1f' not in said.stdout:
+        return None
+    saw, data = said.stdout.rstrip('\n').split('\x1f')
+    return {'kind': 'delete' if act == 'psql-delete' else 'write', 'place': 'postgresql', 'saw': saw, 'wrote': data or None}
+
+
+def config(act):
+    path = os.path.join(P, 'config/storage-config.yaml')
+    text = read(path)
+    text = text + f'# edit {TOKEN}\n'
+    if act == 'config':
+        with open(path, 'w') as file:
+            file.write(text)
+    else:
+        with open(path + '.new', 'w') as file:
+            file.write(text)
+        os.rename(path + '.new', path)
+    return {'kind': 'config', 'place': 'config', 'saw': '', 'wrote': text}
+
+
+def marker():
+    word = SPEC['word']
+    path = os.path.join(P, 'config/storage-backend.txt')
+    if read(path).strip() == word:
+        return None
+    with open(path, 'w') as file:
+        file.write(word + '\n')
+    return {'kind': 'marker', 'place': 'config', 'saw': '', 'wrote': word}
+
+
+def lock():
+    path = os.path.join(P, 'locks', ID + '.lock')
+    if os.path.exists(path):
+        return None
+    os.makedirs(path)
+    for name, text in (('pid', str(SPEC['pid'])), ('timestamp', SPEC['stamp'])):
+        with open(os.path.join(path, name), 'w') as file:
+            file.write(text + '\n')
+    return {'kind': 'lock', 'place': 'locks', 'saw': '', 'wrote': None}
+
+
+def put():
+    """Another `milescale milestone put`, which has not for ever."""
+    binary = SPEC['binary']
+    shown = subprocess.run([binary, 'milestone', 'show', ID, '--json'], capture_output=True, text=True,
+                           cwd=SPEC['root'], timeout=10)
+    if shown.returncode:
+        return None
+    shown = json.loads(shown.stdout)
+    text = with_token(shown['text'])
+    child = subprocess.Popen([binary, 'milestone', 'put', ID, '--if-match', shown['digest']], text=True, cwd=SPEC['root'],
+                             stdin=subprocess.PIPE, stdout=subprocess.DEVNULL, stderr=subprocess.PIPE)
+    try:
+        _, said = child.communicate(text, timeout=0.7)
+    except subprocess.TimeoutExpired:
+        child.kill()
+        child.communicate()
+        said = 'killed'
+    return {'kind': 'put', 'place': 'verb', 'saw': shown['text'], 'wrote': text, 'code': child.returncode, 'said': said}
+
+
+def main():
+    act = SPEC['act']
+    before = named()
+    try:
+        if act == 'put':
+            done = put()
+        elif act == 'marker':
+            done = marker()
+        elif act == 'lock':
+            done = lock()
+        elif act.startswith('config'):
+            done = config(act)
+        elif act.startswith('sql'):
+            done = sqlite(act)
+        elif act.startswith('psql'):
+            done = postgresql(act)
+        else:
+            done = files(act)
+    except OSError as error:
+        done = {'refused': str(error)}
+    line = json.dumps({'act': act, 'id': ID, 'named': before, 'changed': bool(done) and 'refused' not in done, **(done or {})})
+    with open(SPEC['journal'], 'a') as file:
+        file.write(line + '\n')
+
+
+main()

@@ -1,0 +1,269 @@
+"""The judge of the harness `meet`: contract §8, "What this amounts to", held against a workspace that has come to rest.
+
+It reads stores, archive, conflicts and events by `tests/verify.py`, never by milescale, and knows from the ledger who wrote
+what. LOSSES are what may never be; the other kinds are findings as well.
+"""
+import json
+import os
+import re
+import sqlite3
+import subprocess
+
+from meet_world import IDENTITY, SIDE, tokens, verify
+
+LOSSES = ('lost', 'replaced', 'destroyed', 'altered', 'gone', 'archive', 'configuration', 'silent', 'marker')
+
+
+def holdings(world):
+    """(id, tokens) of every content that is kept anywhere."""
+    found = set()
+    url = world.url if world.facts.get('postgresql') else ''
+    for place, id, content in verify.everything(world.root, url, world.schema):
+        if place.startswith('config/') or '.txt' in place:
+            continue
+        if id is None:
+            known = IDENTITY.search(content)
+            id = known.group(1) if known else None
+        if id and tokens(content):
+            found.add((id, tokens(content)))
+    return found
+
+
+def surface(world):
+    """What a move that fails leaves as it was: names and modes in active/, and the note."""
+    found = {}
+    for folder, _, names in os.walk(world.path('active')):
+        for name in names:
+            path = os.path.join(folder, name)
+            found[os.path.relpath(path, world.path('active'))] = os.stat(path).st_mode & 0o777
+    return found
+
+
+def conflicts_of(world):
+    """Contents that events name, by id: in conflicts/, or, resolved, among what was displaced."""
+    there, named = verify.kept(world.root)
+    displaced = world.path('.milescale', 'displaced')
+    found, nothing = {}, []
+    for id, name in named:
+        text = there.get(name)
+        if text is None:
+            text = verify.read(os.path.join(displaced, name))
+        if text is None:
+            nothing.append((id, name))
+        else:
+            found.setdefault(id, []).append((name, text))
+    names = {name for _, name in named}
+    return found, nothing, [name for name in there if name not in names]
+
+
+def without(data):
+    """The value of a document without what the harness and an archiving change."""
+    return {key: item for key, item in data.items()
+            if not re.fullmatch(r't\d+', str(key)) and key not in ('status', 'updated_at', 'completed_at')}
+
+
+class Judge:
+    def __init__(self, world, start):
+        self.world, self.start, self.found = world, start, []
+
+    def say(self, kind, about, why):
+        self.found.append((kind, about, why))
+
+    def settled_by(self, event, current, conflicts):
+        """Whether a write is current, an ancestor of it, kept and named, or was replaced by one that saw it."""
+        id, wrote = event['id'], event['tokens']
+        there = current.get(id)
+        if there and wrote <= tokens(there[0]):
+            return True
+        if any(wrote <= tokens(text) for _, text in conflicts.get(id, [])):
+            return True
+        for later in self.world.events:
+            if later['id'] == id and later['seq'] > event['seq'] and wrote <= later['saw'] and later['acked'] != 'no':
+                if later['acked'] == 'yes' or (there and tokens(there[0]) == later['tokens']):
+                    return True
+        return False
+
+    def judge(self, point, again=False):
+        world = self.world
+        store = world.facts.get('in use') or world.named()
+        current = world.current(store)
+        conflicts, nothing, unnamed = conflicts_of(world)
+        acted = [event for event in world.events if event['seq'] > self.start['seq']]
+        self.ids(current, conflicts, acted, store)
+        self.contents(acted)
+        self.conflicts(current, conflicts, nothing, unnamed, acted)
+        self.archived(acted)
+        self.configuration()
+        self.leftovers()
+        self.exported(current, store, acted)
+        return self.found
+
+    def ids(self, current, conflicts, acted, store):
+        world = self.world
+        told = {}
+        for id in sorted({event['id'] for event in world.events} | set(current)):
+            events = [event for event in world.events if event['id'] == id]
+            there = current.get(id)
+            now = tokens(there[0]) if there else None
+            told[id] = now
+            for event in events:
+                if event['tokens'] is None or event['acked'] != 'yes' or event.get('earlier') or event['kind'] == 'other':
+                    continue
+                if event.get('target') or self.settled_by(event, current, conflicts):
+                    continue
+                kind = 'gone' if there is None else 'lost'
+                self.say(kind, id, f'{event["who"]} {event["kind"]} in {event["place"]} of {sorted(event["tokens"])} is neither '
+                                   f'current {sorted(now or [])} nor kept and named')
+            own = [event for event in events if event['who'] == 'own' and event['acked'] == 'yes' and event['tokens'] is not None]
+            if own and there is not None and now != own[-1]['tokens']:
+                last = own[-1]
+                if not any(event['tokens'] == now and event['seq'] > last['seq'] and event['acked'] != 'no' for event in events):
+                    self.say('replaced', id, f'the acknowledged {last["kind"]} of {sorted(last["tokens"])} was replaced by {sorted(now)}')
+            if there is not None:
+                same = [event for event in events if event['tokens'] == now]
+                if not same:
+                    self.say('altered', id, f'nobody wrote {sorted(now)}')
+                elif all(event['acked'] == 'no' for event in same):
+                    self.say('false error', id, f'{sorted(now)} was answered with "not written", and is current')
+                self.value(id, there[0], same)
+                last = [event for event in events if event['acked'] == 'yes' and event['kind'] in ('archive', 'unarchive', 'write')]
+                if last and last[-1]['who'] == 'own' and last[-1]['kind'] == 'archive' and not there[1]:
+                    self.say('silent', id, 'archive answered 0, and it is not archived')
+            elif events and not any(event['kind'] == 'delete' for event in events) and not any(
+                    event['tokens'] is not None and event['acked'] == 'yes' for event in events):
+                pass
+            elif events and events[-1]['kind'] != 'delete' and any(
+                    event['acked'] == 'yes' and event['tokens'] is not None for event in events):
+                if not any(event['kind'] == 'delete' for event in events):
+                    self.say('gone', id, 'it is there no more')
+            deleted = [event for event in acted if event['id'] == id and event['kind'] == 'delete' and event['who'] == 'foreign']
+            if deleted and there is None and SIDE.get(deleted[-1]['named']) != deleted[-1]['place'] and not deleted[-1].get('own'):
+                if SIDE.get(store) != deleted[-1]['place']:
+                    self.say('gone', id, 'it went on a side that was not in use, and is gone in the one that is')
+
+    def value(self, id, text, same):
+        try:
+            data = verify.of_json(text) if text.lstrip().startswith('{') else verify.yaml.load(text, verify.Loader)
+            source = next((event['text'] for event in same if event['text']), None)
+            if source is None:
+                return
+            other = verify.of_json(source) if source.lstrip().startswith('{') else verify.yaml.load(source, verify.Loader)
+            if verify.canonical(without(data)) != verify.canonical(without(other)):
+                self.say('altered', id, f'{text!r} instead of {source!r}')
+        except Exception as error:
+            self.say('altered', id, f'{text!r} cannot be read: {error}')
+
+    def contents(self, acted):
+        """milescale never destroys content it has not kept."""
+        world = self.world
+        now = holdings(world)
+        wanted = set(self.start['holdings'])
+        wanted |= {(event['id'], event['tokens']) for event in acted if event['tokens'] and event['acked'] == 'yes'}
+        # What another program itself overwrote or removed where it stood, or what was put and then replaced by the dead.
+        by_others = {(event['id'], event['saw']) for event in acted if event['who'] == 'foreign' and event['saw']}
+        for id, content in sorted(wanted - now - by_others, key=str):
+            self.say('destroyed', id, f'the content {sorted(content)} is nowhere any more')
+
+    def conflicts(self, current, conflicts, nothing, unnamed, acted):
+        world = self.world
+        for id, name in nothing:
+            self.say('conflict without content', id, f'an event names {name}, which is nowhere')
+        for name in unnamed:
+            self.say('conflict not named', name, 'kept, and no event names it')
+        if any(event['kind'] == 'marker' for event in acted):
+            return
+        fresh = {(id, name) for id, found in conflicts.items() for name, _ in found} - self.start['conflicts']
+        for id, name in sorted(fresh, key=str):
+            text = next(text for other, text in conflicts[id] if other == name)
+            writers = [event for event in world.events if event['id'] == id and event['who'] == 'foreign'
+                       and event['tokens'] == tokens(text) and event['seq'] > world.facts.get('born', 0)]
+            there = current.get(id)
+            if not writers and not (not text.strip() and acted):
+                self.say('false conflict', id, f'{name} keeps {sorted(tokens(text))}, which nobody wrote in conflict')
+            elif there and writers and tokens(text) <= tokens(there[0]) and not any(event.get('earlier') for event in writers):
+                self.say('needless conflict', id, f'{name} keeps {sorted(tokens(text))}, an ancestor of {sorted(tokens(there[0]))}')
+
+    def archived(self, acted):
+        touched = {event['id'] for event in acted if event['kind'] in ('archive', 'unarchive', 'delete')}
+        now = verify.archive(self.world.root)
+        for id, text in self.start['archive'].items():
+            if id not in touched and now.get(id) != text:
+                self.say('archive', id, f'completed/ held {text!r}, and now {now.get(id)!r}')
+
+    def configuration(self):
+        world = self.world
+        text = world.read('config/storage-config.yaml') or ''
+        want = [line for line in self.start['config'].splitlines() if not re.match(r'^\s*(type|url):', line)]
+        want += [f'# edit {token}' for token in world.facts.get('config edits', [])]
+        there = text.splitlines()
+        for line in want:
+            if line not in there:
+                self.say('configuration', 'storage-config.yaml', f'the line {line!r} is gone')
+        if world.named() not in SIDE:
+            self.say('marker', 'storage-backend.txt', f'it says {world.named()!r}')
+
+    def leftovers(self):
+        world = self.world
+        for folder, folders, names in os.walk(world.path()):
+            for name in names + folders:
+                place = os.path.relpath(os.path.join(folder, name), world.path())
+                if re.search(r'\.milescale-(tmp|switch)|\.partial$', place) and not place.startswith('.milescale/displaced'):
+                    self.say('left over', place, 'it stays for good')
+        for name in os.listdir(world.path('locks')) if os.path.isdir(world.path('locks')) else []:
+            if name not in world.facts.get('locks', ()):
+                self.say('left over', f'locks/{name}', 'no command runs')
+        record = world.read('.milescale', 'migration.json')
+        try:
+            if record and json.loads(record).get('intent') is not None:
+                self.say('left over', 'migration.json', 'an intent, though everything has come to rest')
+        except ValueError:
+            self.say('left over', 'migration.json', 'it cannot be read')
+
+    def exported(self, current, store, acted):
+        """What the command itself answers is what the script finds, and texts are what was written, byte for byte."""
+        world = self.world
+        if world.facts.get('refuses reads'):
+            return
+        folder = world.root + '.export'
+        code, _, err = world.run(['milestone', 'export', '--dir', folder])
+        if code != 0:
+            self.say('stuck', 'export', f'exit {code}: {err.strip()[-200:]}')
+            return
+        texts = {name[:-5]: verify.read(os.path.join(folder, name)) for name in os.listdir(folder)}
+        subprocess.run(['rm', '-rf', folder])
+        for id in sorted(set(texts) | {id for id, (_, archived) in current.items() if not archived}):
+            there = current.get(id)
+            if id not in texts:
+                self.say('answer', id, 'export does not know it')
+            elif not there:
+                self.say('answer', id, 'export tells it, and it is not there')
+            elif tokens(texts[id]) != tokens(there[0]):
+                self.say('answer', id, f'export says {sorted(tokens(texts[id]))}, the store {sorted(tokens(there[0]))}')
+            else:
+                same = [event for event in world.events if event['id'] == id and event['tokens'] == tokens(there[0])
+                        and event['acked'] != 'no']
+                written = [event['text'] for event in same if event['text']]
+                if written and all(not text.lstrip().startswith('{') for text in written) and texts[id] not in written \
+                        and 'status: archived' not in texts[id]:
+                    self.say('layout', id, f'{texts[id]!r}, and what was written is {written[-1]!r}')
+
+
+def refuses(world, side):
+    """Whether a retired store refuses a write."""
+    if side == 'files':
+        return not world.files()
+    if side == 'sqlite':
+        connection = sqlite3.connect(world.path('enterprise.db'))
+        try:
+            connection.execute("UPDATE milestones SET data = data || ' '")
+            return False
+        except sqlite3.Error:
+            return True
+        finally:
+            connection.rollback()
+            connection.close()
+    try:
+        verify.psql(world.url, f'UPDATE "{world.schema}".milestones SET data = data')
+        return False
+    except subprocess.CalledProcessError:
+        return True

@@ -1,0 +1,311 @@
+"""Workspaces of the harness `meet`: how each starting state is made, and a ledger of every write to it.
+
+A content is known by its tokens: keys `t17: 1` that no other write has. A write that is based on what stood there has its
+tokens too, so that an ancestor is a subset.
+"""
+import json
+import os
+import re
+import shutil
+import signal
+import sqlite3
+import subprocess
+import sys
+import time
+
+HERE = os.path.dirname(os.path.abspath(__file__))
+sys.path.insert(0, os.path.dirname(HERE))
+import verify  # noqa: E402
+
+TOKEN = re.compile(r'\bt(\d+)\b\\?["\']?\s*:\s*1\b')
+IDENTITY = re.compile(r'(?:^|[{,\n])\s*\\?["\']?id\\?["\']?\s*:\s*\\?["\']?([a-z]+\d+)', re.M)
+IDS = ['m1', 'm2', 'm3', 'm4']
+ENGINES = ('sqlite', 'postgresql')
+SIDE = {'file': 'files', 'hybrid': 'files', 'sqlite': 'sqlite', 'postgresql': 'postgresql'}
+
+
+def tokens(text):
+    return frozenset(int(found) for found in TOKEN.findall(text or ''))
+
+
+def document(id, token, status='active'):
+    return (f'# a note on {id}, by hand\nid: {id}\ntitle:   "T {id}"   # said\nstatus: {status}\nhours: 1.50\n'
+            f'tags: [one,  "two three"]\nt{token}: 1\n')
+
+
+def value(id, token, status='active'):
+    return {'id': id, 'title': f'T {id}', 'status': status, 'hours': 1.5, 'tags': ['one', 'two three'], f't{token}': 1}
+
+
+class World:
+    """One workspace, with what was written to it."""
+
+    def __init__(self, binary, root, url='', schema='', shim=''):
+        self.binary, self.root, self.url, self.schema, self.shim = binary, root, url, schema, shim
+        self.events, self.seq, self.next_token = [], 0, 0
+        self.first = {}                 # id -> its text before the first move
+        self.journal = root + '.journal'
+        self.facts = {}
+        self.said = []                  # (arguments, exit status, last lines)
+        self.environment = {key: text for key, text in os.environ.items()
+                            if not key.startswith(('DATABASE_', 'PG', 'FAULT', 'LD_PRELOAD'))}
+        self.environment.update(MILESCALE_USER='tester', GIT_CONFIG_GLOBAL='/dev/null', HOME=os.path.dirname(root),
+                                MILESCALE_TRUST=root, LC_ALL='C.UTF-8')
+
+    # --- its files
+
+    def path(self, *parts):
+        return os.path.join(self.root, '.milestones', *parts)
+
+    def read(self, *parts):
+        return verify.read(self.path(*parts))
+
+    def write(self, path, text):
+        path = self.path(path)
+        os.makedirs(os.path.dirname(path), exist_ok=True)
+        with open(path, 'w', encoding='utf-8', newline='') as file:
+            file.write(text)
+
+    def configure(self, engine, more=''):
+        self.write('config/storage-config.yaml',
+                   f'# kept by hand\nstorage:\n  database:\n    type: {engine}  # the engine\n    url: "{self.url}"\n'
+                   f'    schema: "{self.schema}"\n{more}')
+
+    def named(self):
+        word = (self.read('config/storage-backend.txt') or 'file').strip()
+        if word != 'database':
+            return word or 'file'
+        found = re.search(r'^\s*type:\s*"?(\w+)', self.read('config/storage-config.yaml') or '', re.M)
+        return found.group(1) if found else 'sqlite'
+
+    def files(self):
+        """id -> path of the files in active/."""
+        found = {}
+        for folder, folders, names in os.walk(self.path('active')):
+            folders[:] = [name for name in folders if not name.startswith('.')]
+            for name in names:
+                if name.endswith('.yaml') and not name.startswith('.'):
+                    found[name[:-5]] = os.path.join(folder, name)
+        return found
+
+    def rows(self, store):
+        if store == 'sqlite':
+            if not os.path.exists(self.path('enterprise.db')):
+                return {}
+            connection = sqlite3.connect(f'file:{self.path("enterprise.db")}?mode=ro', uri=True, timeout=5)
+            try:
+                return dict(connection.execute('SELECT id, data FROM milestones'))
+            except sqlite3.OperationalError:
+                return {}
+            finally:
+                connection.close()
+        try:
+            said = verify.psql(self.url, f'SELECT json_build_array(id, data::text) FROM "{self.schema}".milestones')
+        except subprocess.CalledProcessError:
+            return {}
+        return dict(json.loads(line) for line in said.splitlines() if line)
+
+    def current(self, store=None):
+        """id -> (text, whether it is archived) in the store in use."""
+        store = store or self.named()
+        # The archive is completed/ and the rows whose status is archived, on every backend alike.
+        found = {id: (text, True) for id, text in verify.archive(self.root).items()}
+        if SIDE[store] == 'files':
+            for id, path in self.files().items():
+                text = verify.read(path)
+                found[id] = (text, bool(re.search(r'^status: archived', text or '', re.M)))
+        else:
+            for id, data in self.rows(store).items():
+                found[id] = (data, bool(re.search(r'"status":\s*"archived"', data)))
+        return found
+
+    # --- its ledger
+
+    def token(self):
+        self.next_token += 1
+        return self.next_token
+
+    def note(self, who, id, kind, wrote, saw='', place='', acked='yes', **more):
+        self.seq += 1
+        event = {'seq': self.seq, 'who': who, 'id': id, 'kind': kind, 'place': place, 'acked': acked, 'text': wrote,
+                 'tokens': None if wrote is None else tokens(wrote), 'saw': tokens(saw), 'named': self.named(), **more}
+        self.events.append(event)
+        return event
+
+    def run(self, arguments, input=None, fault=None, timeout=40):
+        environment = dict(self.environment)
+        if fault:
+            environment.update(LD_PRELOAD=self.shim, FAULT_PATH='/.milestones/', **fault)
+        child = subprocess.Popen([self.binary, *arguments], cwd=self.root, env=environment, text=True, errors='replace',
+                                 stdin=subprocess.PIPE, stdout=subprocess.PIPE, stderr=subprocess.PIPE)
+        try:
+            out, err = child.communicate(input or '', timeout=timeout)
+            code = child.returncode
+        except subprocess.TimeoutExpired:
+            child.kill()
+            out, err = child.communicate()
+            code = 'hangs'
+        self.said.append((' '.join(arguments), code, err.strip().splitlines()[-3:]))
+        return code, out, err
+
+    def must(self, *arguments, input=None):
+        code, out, err = self.run(arguments, input)
+        assert code == 0, (self.root, arguments, code, out, err)
+        return out
+
+    def move_arguments(self, to):
+        return ['migrate', 'database', '--engine', to, '--yes'] if to in ENGINES else ['migrate', to, '--yes']
+
+    def shown(self, id):
+        code, out, _ = self.run(['milestone', 'show', id, '--json'])
+        return json.loads(out) if code == 0 else None
+
+    def put(self, id, text=None, fault=None):
+        """`put` through the verb, in place of what `show` gives (or anew): a text, or what stands there with a token more."""
+        shown = self.shown(id)
+        saw = shown['text'] if shown else ''
+        if text is None:
+            text = (saw if saw.endswith('\n') else saw + '\n') + f't{self.token()}: 1\n' if shown else document(id, self.token())
+        elif text == saw:
+            return None
+        match = ['--if-match', shown['digest']] if shown else []
+        event = self.note('own', id, 'write', text, saw, place='verb', acked='maybe')
+        code, _, err = self.run(['milestone', 'put', id, *match], input=text, fault=fault)
+        event['acked'] = self.answer(code, err)
+        return event
+
+    @staticmethod
+    def answer(code, err):
+        """What an exit status promises."""
+        if code == 0:
+            return 'yes'
+        if code == 1 and not re.search(r'unknown|may (?:have|be)|was written|is written|has been written|in place', err):
+            return 'no'
+        return 'maybe'
+
+    def foreign(self, id, place, act=None):
+        """Another program's write while nothing runs."""
+        token = self.token()
+        if place == 'files':
+            path = self.files()[id]
+            saw = verify.read(path)
+            text = (saw if saw.endswith('\n') else saw + '\n') + f't{token}: 1\n'
+            mode = os.stat(path).st_mode
+            with open(path, 'w') as file:
+                file.write(text)
+            os.chmod(path, mode | 0o200)
+        elif place == 'sqlite':
+            connection = sqlite3.connect(self.path('enterprise.db'))
+            saw = connection.execute('SELECT data FROM milestones WHERE id = ?', (id,)).fetchone()[0]
+            text = json.dumps({**json.loads(saw), f't{token}': 1})
+            connection.execute('UPDATE milestones SET data = ? WHERE id = ?', (text, id))
+            connection.commit()
+            connection.close()
+        else:
+            saw = self.rows('postgresql')[id]
+            text = json.dumps({**json.loads(saw), f't{token}': 1})
+            verify.psql(self.url, f"UPDATE \"{self.schema}\".milestones SET data = '{text}' WHERE id = '{id}'")
+        self.note('foreign', id, 'write', text, saw, place=place)
+
+    # --- starting states
+
+    def build(self, state):
+        """`STORE[<OLD[<OLDER]][+WORD…]`: born in the last of the stores, then moved from store to store."""
+        chain, *more = state.split('+')
+        chain = chain.split('<')[::-1]
+        os.makedirs(self.path('active'))
+        for folder in ('config', 'completed', 'logs', 'locks'):
+            os.makedirs(self.path(folder))
+        if self.url:
+            verify.psql(self.url, f'CREATE SCHEMA IF NOT EXISTS "{self.schema}"')
+        engine = next((store for store in chain if store in ENGINES), 'sqlite')
+        self.configure(engine, '  migration: {files_after: retire}\n' if 'retire' in more else '')
+        self.born(chain[0], more)
+        for store in chain[1:]:
+            self.must(*self.move_arguments(store))
+            for id in ('m1', 'm2'):
+                assert self.put(id)['acked'] == 'yes'
+            if 'new' in more:
+                assert self.put('n5')['acked'] == 'yes'
+            self.foreign('m3', SIDE[store])
+        old = SIDE[chain[-2]] if len(chain) > 1 else ''
+        if 'pending' in more:
+            self.foreign('m1', old)
+            self.foreign('m4', old)
+        if 'conflict' in more:
+            self.foreign('m1', old)
+            self.must('import')
+        if 'batch' in more:
+            for id in IDS + ['b1', 'b2', 'b3']:
+                self.foreign(id, old)
+
+    def born(self, store, more):
+        extra = ['b1', 'b2', 'b3'] if 'batch' in more else []
+        self.write('config/storage-backend.txt', ('database' if store in ENGINES else 'file') + '\n')
+        archived = document('x1', self.token(), 'archived').replace('# a note', '# finished long ago: a note')
+        if SIDE[store] == 'files' or 'both' in more:
+            self.write('completed/x1.yaml', archived)
+        self.note('foreign', 'x1', 'archive', archived, place=SIDE[store])
+        rows = {}
+        for id in IDS + extra:
+            token = self.token()
+            if SIDE[store] == 'files':
+                self.first[id] = document(id, token)
+                self.write(f'active/{id}.yaml', self.first[id])
+                self.note('foreign', id, 'write', self.first[id], place='files')
+            else:
+                rows[id] = json.dumps(value(id, token))
+                self.note('foreign', id, 'write', rows[id], place=store)
+                self.first[id] = rows[id]
+        if rows:
+            rows['x1'] = json.dumps(value('x1', min(tokens(archived)), 'archived'))
+        if store == 'sqlite':
+            connection = sqlite3.connect(self.path('enterprise.db'))
+            connection.execute('CREATE TABLE milestones (id TEXT PRIMARY KEY, data TEXT, created_at TEXT, updated_at TEXT)')
+            connection.executemany("INSERT INTO milestones VALUES (?, ?, datetime('now'), datetime('now'))", rows.items())
+            connection.commit()
+            connection.close()
+        elif store == 'postgresql':
+            sql = (f'CREATE TABLE "{self.schema}".milestones(id TEXT PRIMARY KEY, data JSONB, created_at TIMESTAMP DEFAULT now(), '
+                   'updated_at TIMESTAMP DEFAULT now());')
+            for id, data in rows.items():
+                sql += f"INSERT INTO \"{self.schema}\".milestones (id, data) VALUES ('{id}', '{data}');"
+            verify.psql(self.url, sql)
+        elif store == 'hybrid':
+            self.must('migrate', 'hybrid', '--yes')
+
+    def like(self, other):
+        """Takes over the ledger of the workspace that it was copied from."""
+        import copy
+        self.events, self.seq, self.next_token = copy.deepcopy(other.events), other.seq, other.next_token
+        self.first, self.facts = dict(other.first), dict(other.facts)
+
+    def gone(self):
+        shutil.rmtree(self.root, ignore_errors=True)
+        for name in (self.journal, self.root + '.ops', self.root + '.spec'):
+            if os.path.exists(name):
+                os.unlink(name)
+        if self.url and self.schema:
+            subprocess.run(['psql', '-X', '-q', '-d', self.url, '-c', f'SET client_min_messages = error; DROP SCHEMA IF EXISTS "{self.schema}" CASCADE'],
+                           capture_output=True)
+
+    def daemon(self, seconds, fault=None):
+        environment = dict(self.environment)
+        if fault:
+            environment.update(LD_PRELOAD=self.shim, FAULT_PATH='/.milestones/', **fault)
+        child = subprocess.Popen([self.binary, 'run', '--interval', '1'], cwd=self.root, env=environment, text=True, errors='replace',
+                                 stdin=subprocess.DEVNULL, stdout=subprocess.DEVNULL, stderr=subprocess.PIPE)
+        end = time.monotonic() + seconds
+        while time.monotonic() < end and child.poll() is None:
+            time.sleep(0.05)
+        if child.poll() is None:
+            child.send_signal(signal.SIGTERM)
+        try:
+            _, err = child.communicate(timeout=15)
+            code = child.returncode
+        except subprocess.TimeoutExpired:
+            child.kill()
+            _, err = child.communicate()
+            code = 'hangs'
+        self.said.append(('run --interval 1', code, err.strip().splitlines()[-3:]))
+        return code, '', err
