@@ -17,7 +17,7 @@ LOSSES = ('lost', 'replaced', 'destroyed', 'altered', 'gone', 'archive', 'config
 def holdings(world):
     """(id, tokens) of every content that is kept anywhere."""
     found = set()
-    url = world.url if world.facts.get('postgresql') else ''
+    url = world.direct if world.facts.get('postgresql') else ''
     for place, id, content in verify.everything(world.root, url, world.schema):
         if place.startswith('config/') or '.txt' in place:
             continue
@@ -77,6 +77,9 @@ class Judge:
             return True
         if any(wrote <= tokens(text) for _, text in conflicts.get(id, [])):
             return True
+        if self.world.facts.get('restores') and (id, wrote) in self.kept:
+            # What a restore displaces is kept.
+            return True
         for later in self.world.events:
             if later['id'] == id and later['seq'] > event['seq'] and wrote <= later['saw'] and later['acked'] != 'no':
                 if later['acked'] == 'yes' or (there and tokens(there[0]) == later['tokens']):
@@ -89,6 +92,7 @@ class Judge:
         current = world.current(store)
         conflicts, nothing, unnamed = conflicts_of(world)
         acted = [event for event in world.events if event['seq'] > self.start['seq']]
+        self.kept = holdings(world)
         self.ids(current, conflicts, acted, store)
         self.contents(acted)
         self.conflicts(current, conflicts, nothing, unnamed, acted)
@@ -156,7 +160,7 @@ class Judge:
     def contents(self, acted):
         """milescale never destroys content it has not kept."""
         world = self.world
-        now = holdings(world)
+        now = self.kept
         wanted = set(self.start['holdings'])
         wanted |= {(event['id'], event['tokens']) for event in acted if event['tokens'] and event['acked'] == 'yes'}
         # What another program itself overwrote or removed where it stood, or what was put and then replaced by the dead.
@@ -207,10 +211,13 @@ class Judge:
         for folder, folders, names in os.walk(world.path()):
             for name in names + folders:
                 place = os.path.relpath(os.path.join(folder, name), world.path())
+                if place.startswith('locks/') and world.facts.get('for good'):
+                    continue
                 if re.search(r'\.milescale-(tmp|switch)|\.partial$', place) and not place.startswith('.milescale/displaced'):
                     self.say('left over', place, 'it stays for good')
         for name in os.listdir(world.path('locks')) if os.path.isdir(world.path('locks')) else []:
-            if name not in world.facts.get('locks', ()):
+            # A disk that fails for good keeps the lock too.
+            if not world.facts.get('for good') and name not in world.facts.get('locks', ()):
                 self.say('left over', f'locks/{name}', 'no command runs')
         record = world.read('.milescale', 'migration.json')
         try:
@@ -263,7 +270,7 @@ def refuses(world, side):
             connection.rollback()
             connection.close()
     try:
-        verify.psql(world.url, f'UPDATE "{world.schema}".milestones SET data = data')
+        verify.psql(world.direct, f'UPDATE "{world.schema}".milestones SET data = data')
         return False
     except subprocess.CalledProcessError:
         return True

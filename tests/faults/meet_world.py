@@ -42,6 +42,7 @@ class World:
 
     def __init__(self, binary, root, url='', schema='', shim=''):
         self.binary, self.root, self.url, self.schema, self.shim = binary, root, url, schema, shim
+        self.direct = url               # the server itself, where a proxy stands between it and milescale
         self.events, self.seq, self.next_token = [], 0, 0
         self.first = {}                 # id -> its text before the first move
         self.journal = root + '.journal'
@@ -100,7 +101,7 @@ class World:
             finally:
                 connection.close()
         try:
-            said = verify.psql(self.url, f'SELECT json_build_array(id, data::text) FROM "{self.schema}".milestones')
+            said = verify.psql(self.direct, f'SELECT json_build_array(id, data::text) FROM "{self.schema}".milestones')
         except subprocess.CalledProcessError:
             return {}
         return dict(json.loads(line) for line in said.splitlines() if line)
@@ -204,7 +205,7 @@ class World:
         else:
             saw = self.rows('postgresql')[id]
             text = json.dumps({**json.loads(saw), f't{token}': 1})
-            verify.psql(self.url, f"UPDATE \"{self.schema}\".milestones SET data = '{text}' WHERE id = '{id}'")
+            verify.psql(self.direct, f"UPDATE \"{self.schema}\".milestones SET data = '{text}' WHERE id = '{id}'")
         self.note('foreign', id, 'write', text, saw, place=place)
 
     # --- starting states
@@ -217,9 +218,10 @@ class World:
         for folder in ('config', 'completed', 'logs', 'locks'):
             os.makedirs(self.path(folder))
         if self.url:
-            verify.psql(self.url, f'CREATE SCHEMA IF NOT EXISTS "{self.schema}"')
+            verify.psql(self.direct, f'CREATE SCHEMA IF NOT EXISTS "{self.schema}"')
         engine = next((store for store in chain if store in ENGINES), 'sqlite')
-        self.configure(engine, '  migration: {files_after: retire}\n' if 'retire' in more else '')
+        lines = '  migration: {files_after: retire}\n' if 'retire' in more else ''
+        self.configure(engine, lines + ('  performance: {query_timeout: 1}\n' if self.url != self.direct else ''))
         self.born(chain[0], more)
         for store in chain[1:]:
             self.must(*self.move_arguments(store))
@@ -270,7 +272,7 @@ class World:
                    'updated_at TIMESTAMP DEFAULT now());')
             for id, data in rows.items():
                 sql += f"INSERT INTO \"{self.schema}\".milestones (id, data) VALUES ('{id}', '{data}');"
-            verify.psql(self.url, sql)
+            verify.psql(self.direct, sql)
         elif store == 'hybrid':
             self.must('migrate', 'hybrid', '--yes')
 
@@ -282,11 +284,13 @@ class World:
 
     def gone(self):
         shutil.rmtree(self.root, ignore_errors=True)
+        if self.facts.get('proxy'):
+            self.facts['proxy'].close()
         for name in (self.journal, self.root + '.ops', self.root + '.spec'):
             if os.path.exists(name):
                 os.unlink(name)
         if self.url and self.schema:
-            subprocess.run(['psql', '-X', '-q', '-d', self.url, '-c', f'SET client_min_messages = error; DROP SCHEMA IF EXISTS "{self.schema}" CASCADE'],
+            subprocess.run(['psql', '-X', '-q', '-d', self.direct, '-c', f'SET client_min_messages = error; DROP SCHEMA IF EXISTS "{self.schema}" CASCADE'],
                            capture_output=True)
 
     def daemon(self, seconds, fault=None):

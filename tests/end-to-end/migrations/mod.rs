@@ -4,6 +4,7 @@ mod automatic;
 mod backups;
 mod interleaved;
 mod kills;
+mod meet;
 mod plans;
 mod storm;
 mod sweeps;

@@ -1,0 +1,32 @@
+//! Another program acts, a disk fails, or milescale dies, at each call of each command (`tests/faults/meet`): a sample of
+//! the points, drawn by the commit.
+
+use std::process::{Command, Output};
+
+use milescale_testkit::Postgres;
+
+use super::{BINARY, repository};
+
+fn meet(arguments: &[&str]) -> (String, Output) {
+    let server = Postgres::start();
+    let mut command = Command::new("python3");
+    command.arg(repository().join("tests/faults/meet")).arg(BINARY).args(["--psql", &server.url()]).args(arguments);
+    let said = command.output().unwrap();
+    let out = String::from_utf8_lossy(&said.stdout).into_owned();
+    println!("{out}");
+    (out, said)
+}
+
+#[test]
+fn nothing_is_lost_where_somebody_else_acts_at_a_call() {
+    let (out, said) = meet(&["--quiet", "--seconds", "60"]);
+    assert!(said.status.success(), "{out}{}", String::from_utf8_lossy(&said.stderr));
+    assert!(out.contains("not reached"), "{out}");
+}
+
+#[test]
+fn the_shim_sees_what_strace_sees_of_each_command_and_the_cutover_is_among_it() {
+    let (out, said) = meet(&["--strace"]);
+    assert!(said.status.success(), "{out}{}", String::from_utf8_lossy(&said.stderr));
+    assert!(out.lines().count() > 50, "{out}");
+}
