@@ -99,6 +99,8 @@ class Judge:
         self.archived(acted)
         self.configuration()
         self.leftovers()
+        if not any(event['kind'] in ('marker', 'other') for event in acted):
+            self.modes()
         self.exported(current, store, acted)
         return self.found
 
@@ -133,17 +135,54 @@ class Judge:
                 last = [event for event in events if event['acked'] == 'yes' and event['kind'] in ('archive', 'unarchive', 'write')]
                 if last and last[-1]['who'] == 'own' and last[-1]['kind'] == 'archive' and not there[1]:
                     self.say('silent', id, 'archive answered 0, and it is not archived')
-            elif events and not any(event['kind'] == 'delete' for event in events) and not any(
-                    event['tokens'] is not None and event['acked'] == 'yes' for event in events):
-                pass
-            elif events and events[-1]['kind'] != 'delete' and any(
-                    event['acked'] == 'yes' and event['tokens'] is not None for event in events):
-                if not any(event['kind'] == 'delete' for event in events):
+            elif not any(event['kind'] == 'delete' for event in events):
+                counted = [event for event in events if event['acked'] == 'yes' and event['tokens'] is not None and not event.get('target')]
+                if counted and not (world.facts.get('restores') and all((id, event['tokens']) in self.kept for event in counted)):
                     self.say('gone', id, 'it is there no more')
+            self.linear(id, events, there, conflicts)
             deleted = [event for event in acted if event['id'] == id and event['kind'] == 'delete' and event['who'] == 'foreign']
             if deleted and there is None and SIDE.get(deleted[-1]['named']) != deleted[-1]['place'] and not deleted[-1].get('own'):
                 if SIDE.get(store) != deleted[-1]['place']:
                     self.say('gone', id, 'it went on a side that was not in use, and is gone in the one that is')
+
+    def linear(self, id, events, there, conflicts):
+        """Where each write was based on the one before, wherever it was made, the last one is current, and nothing is in conflict."""
+        if self.world.facts.get('restores') or any(event['kind'] in ('marker', 'delete') or event['acked'] == 'maybe' for event in events):
+            return
+        line = [event for event in events if event['acked'] == 'yes' and event['tokens'] is not None]
+        if not line or not there or any(event.get(key) for event in line for key in ('earlier', 'target', 'held', 'absent', 'retired')):
+            return
+        for before, after in zip(line, line[1:]):
+            if after['saw'] != before['tokens'] or after['tokens'] < after['saw']:
+                return
+        if tokens(there[0]) != line[-1]['tokens']:
+            self.say('not brought over', id, f'{sorted(line[-1]["tokens"])} is based on all before it, and {sorted(tokens(there[0]))} is current')
+        elif line[-1]['kind'] == 'archive' and not there[1]:
+            self.say('not brought over', id, 'it was moved to the archive, and is active')
+        for name, text in conflicts.get(id, []):
+            if (id, name) not in self.start['conflicts']:
+                self.say('needless conflict', id, f'{name} keeps {sorted(tokens(text))}, and each write was based on the one before')
+
+    def modes(self):
+        """Files that are an old store are read-only, with a note; files in use are not."""
+        world = self.world
+        named = world.named()
+        try:
+            record = json.loads(world.read('.milescale', 'migration.json') or '{}')
+        except ValueError:
+            return
+        acted = {event['id'] + '.yaml' for event in world.events if event['who'] == 'foreign' and event['place'] == 'files'}
+        now = surface(world)
+        notes = [name for name in now if name.endswith('.txt')]
+        old = [it for it in record.get('old', []) if it['side'] == 'files' and not it.get('retired')]
+        if SIDE.get(named) == 'files':
+            bad = [name for name, mode in now.items() if name.endswith('.yaml') and not mode & 0o200 and name not in acted]
+            if bad or notes:
+                self.say('not as it was', 'active/', f'files are in use, and {bad + notes} are read-only or notes')
+        elif old and now:
+            bad = [name for name, mode in now.items() if name.endswith('.yaml') and mode & 0o222 and name not in acted]
+            if bad or not notes:
+                self.say('not as it was', 'active/', f'files are an old store: {bad} can be written, notes {notes}')
 
     def value(self, id, text, same):
         try:
@@ -253,6 +292,27 @@ class Judge:
                 if written and all(not text.lstrip().startswith('{') for text in written) and texts[id] not in written \
                         and 'status: archived' not in texts[id]:
                     self.say('layout', id, f'{texts[id]!r}, and what was written is {written[-1]!r}')
+
+
+def not_synced(lines):
+    """Calls of one command, as the shim logs them: what was renamed into place without being on the disk before, or whose
+    folder is not synced afterwards."""
+    calls = [line.split(' ', 2)[1:] for line in lines if len(line.split(' ', 2)) == 3]
+    found = []
+    for at, (op, path) in enumerate(calls):
+        folder, name = os.path.split(path)
+        if op == 'rename' and not re.search(r'/(facts|status\.json|pid|timestamp)$|/locks/|\.sock$', path):
+            if ['fsync', folder] not in calls[at + 1:]:
+                found.append(f'{path} is renamed into place, and its folder never synced')
+        if op == 'write' and '.milescale-' in name:
+            rest = calls[at + 1:]
+            if ['write', path] in rest:
+                continue
+            renames = [index for index, (other, to) in enumerate(rest) if other == 'rename' and os.path.dirname(to) == folder]
+            if renames and not re.search(r'/(facts|status\.json)$', rest[renames[0]][1]) and '/locks/' not in path \
+                    and ['fsync', path] not in rest[:renames[0]]:
+                found.append(f'{rest[renames[0]][1]} is renamed into place before its content is synced')
+    return found
 
 
 def refuses(world, side):
