@@ -12,9 +12,12 @@ import decimal
 import json
 import os
 import re
+import socket
 import sqlite3
+import struct
 import subprocess
 import sys
+import urllib.parse
 
 import yaml
 
@@ -94,10 +97,7 @@ def rows(root, url, schema):
         connection = sqlite3.connect(f'file:{path}?mode=ro', uri=True)
         return {id: of_json(data) for id, data in connection.execute('SELECT id, data FROM milestones')}
     table = f'"{schema}".milestones' if schema else 'milestones'
-    said = subprocess.run(
-        ['psql', '-X', '-A', '-t', '-v', 'ON_ERROR_STOP=1', '-d', url, '-c',
-         f"SELECT json_build_array(id, data) FROM {table}"],
-        check=True, capture_output=True, text=True).stdout
+    said = psql(url, f'SELECT json_build_array(id, data) FROM {table}')
     return dict(of_json(line) for line in said.splitlines() if line)
 
 
@@ -192,9 +192,41 @@ def in_sqlite(path):
 
 
 def psql(url, sql):
+    """What a statement of one column answers, a line a row: over a socket that trusts, in a millisecond; else by psql."""
+    found = re.match(r'postgres(?:ql)?://([^@/:]+)@(%2F[^:/]+):(\d+)/(\w+)$', url)
+    if found:
+        user, folder, port, database = map(urllib.parse.unquote, found.groups())
+        return in_a_moment(os.path.join(folder, f'.s.PGSQL.{port}'), user, database, sql)
     said = subprocess.run(['psql', '-X', '-q', '-A', '-t', '-v', 'ON_ERROR_STOP=1', '-d', url, '-c', sql],
                           check=True, capture_output=True, text=True)
     return said.stdout
+
+
+def in_a_moment(path, user, database, sql):
+    """The simple protocol of PostgreSQL, as far as it is needed."""
+    with socket.socket(socket.AF_UNIX) as server:
+        server.settimeout(30)
+        server.connect(path)
+        stream = server.makefile('rb')
+        hello = struct.pack('!i', 196608) + f'user\0{user}\0database\0{database}\0client_encoding\0UTF8\0\0'.encode()
+        server.sendall(struct.pack('!i', len(hello) + 4) + hello)
+        rows, asked = [], False
+        while True:
+            kind, length = stream.read(1), struct.unpack('!i', stream.read(4))[0]
+            body = stream.read(length - 4)
+            if kind == b'R' and body != b'\0\0\0\0':
+                raise ConnectionError('the server wants more than trust')
+            if kind == b'E':
+                raise subprocess.CalledProcessError(1, sql, stderr=body.replace(b'\0', b' ').decode('utf-8', 'replace'))
+            if kind == b'D':
+                size = struct.unpack('!i', body[2:6])[0]
+                rows.append(body[6:6 + size].decode() if size >= 0 else '')
+            if kind == b'Z':
+                if asked:
+                    return ''.join(f'{row}\n' for row in rows)
+                asked = True
+                text = sql.encode() + b'\0'
+                server.sendall(b'Q' + struct.pack('!i', len(text) + 4) + text)
 
 
 def in_postgresql(url, schema):
