@@ -223,7 +223,7 @@ class Judge:
             there = current.get(id)
             if not writers and not (not text.strip() and acted):
                 self.say('false conflict', id, f'{name} keeps {sorted(tokens(text))}, which nobody wrote in conflict')
-            elif there and writers and tokens(text) <= tokens(there[0]) and not any(event.get('earlier') for event in writers):
+            elif there and writers and tokens(text) and tokens(text) <= tokens(there[0]) and not any(event.get('earlier') for event in writers):
                 self.say('needless conflict', id, f'{name} keeps {sorted(tokens(text))}, an ancestor of {sorted(tokens(there[0]))}')
 
     def archived(self, acted):
