@@ -12,11 +12,13 @@ import decimal
 import json
 import os
 import re
+import shutil
 import socket
 import sqlite3
 import struct
 import subprocess
 import sys
+import tempfile
 import urllib.parse
 
 import yaml
@@ -179,7 +181,17 @@ def in_sqlite(path):
     """(table, id, content) of each row of a database that can hold a milestone."""
     if not os.path.exists(path):
         return
-    connection = sqlite3.connect(f'file:{path}?mode=ro', uri=True, timeout=5)
+    with tempfile.TemporaryDirectory() as folder:
+        # What a death left is rolled back in a copy: here nothing is mended.
+        copy = os.path.join(folder, 'copy.db')
+        for ending in ('', '-journal', '-wal'):
+            if os.path.exists(path + ending):
+                shutil.copyfile(path + ending, copy + ending)
+        yield from in_copy(copy)
+
+
+def in_copy(path):
+    connection = sqlite3.connect(path)
     try:
         there = {name for (name,) in connection.execute("SELECT name FROM sqlite_master WHERE type = 'table'")}
         for table, column in (('milestones', 'data'), ('milescale_texts', 'text'), ('milescale_displaced', 'text')):

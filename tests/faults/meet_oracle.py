@@ -86,8 +86,8 @@ class Judge:
                     return True
         return False
 
-    def judge(self, point, again=False):
-        world = self.world
+    def judge(self, again=False):
+        world, self.again = self.world, again
         store = world.facts.get('in use') or world.named()
         current = world.current(store)
         conflicts, nothing, unnamed = conflicts_of(world)
@@ -141,7 +141,7 @@ class Judge:
                     self.say('gone', id, 'it is there no more')
             self.linear(id, events, there, conflicts)
             deleted = [event for event in acted if event['id'] == id and event['kind'] == 'delete' and event['who'] == 'foreign']
-            if deleted and there is None and SIDE.get(deleted[-1]['named']) != deleted[-1]['place'] and not deleted[-1].get('own'):
+            if deleted and there is None and not self.again and SIDE.get(deleted[-1]['named']) != deleted[-1]['place'] and not deleted[-1].get('own'):
                 if SIDE.get(store) != deleted[-1]['place']:
                     self.say('gone', id, 'it went on a side that was not in use, and is gone in the one that is')
 

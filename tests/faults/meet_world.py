@@ -93,13 +93,7 @@ class World:
         if store == 'sqlite':
             if not os.path.exists(self.path('enterprise.db')):
                 return {}
-            connection = sqlite3.connect(f'file:{self.path("enterprise.db")}?mode=ro', uri=True, timeout=5)
-            try:
-                return dict(connection.execute('SELECT id, data FROM milestones'))
-            except sqlite3.OperationalError:
-                return {}
-            finally:
-                connection.close()
+            return {id: content for table, id, content in verify.in_sqlite(self.path('enterprise.db')) if table == 'milestones'}
         try:
             said = verify.psql(self.direct, f'SELECT json_build_array(id, data::text) FROM "{self.schema}".milestones')
         except subprocess.CalledProcessError:
