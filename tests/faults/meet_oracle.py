@@ -62,6 +62,11 @@ def without(data):
             if not re.fullmatch(r't\d+', str(key)) and key not in ('status', 'updated_at', 'completed_at')}
 
 
+def bare(text):
+    """A text without what archiving sets."""
+    return re.sub(r'^(status|updated_at|completed_at):.*\n', '', text, flags=re.M)
+
+
 class Judge:
     def __init__(self, world, start):
         self.world, self.start, self.found = world, start, []
@@ -126,7 +131,8 @@ class Judge:
             own = [event for event in events if event['who'] == 'own' and event['acked'] == 'yes' and event['tokens'] is not None]
             if own and there is not None and now != own[-1]['tokens']:
                 last = own[-1]
-                if not any(event['tokens'] == now and event['seq'] > last['seq'] and event['acked'] != 'no' for event in events):
+                by_restore = any(event['place'] == 'restore' and event['tokens'] == now for event in events) and (id, last['tokens']) in self.kept
+                if not by_restore and not any(event['tokens'] == now and event['seq'] > last['seq'] and event['acked'] != 'no' for event in events):
                     self.say('replaced', id, f'the acknowledged {last["kind"]} of {sorted(last["tokens"])} was replaced by {sorted(now)}')
             if there is not None:
                 same = [event for event in events if event['tokens'] == now]
@@ -278,7 +284,7 @@ class Judge:
         if code != 0:
             self.say('stuck', 'export', f'exit {code}: {err.strip()[-200:]}')
             return
-        texts = {name[:-5]: verify.read(os.path.join(folder, name)) for name in os.listdir(folder)}
+        texts = {name[:-5]: verify.read(os.path.join(folder, name)) for name in os.listdir(folder) if name.endswith('.yaml')}
         subprocess.run(['rm', '-rf', folder])
         for id in sorted(set(texts) | {id for id, (_, archived) in current.items() if not archived}):
             there = current.get(id)
@@ -292,8 +298,7 @@ class Judge:
                 same = [event for event in world.events if event['id'] == id and event['tokens'] == tokens(there[0])
                         and event['acked'] != 'no']
                 written = [event['text'] for event in same if event['text']]
-                if written and all(not text.lstrip().startswith('{') for text in written) and texts[id] not in written \
-                        and 'status: archived' not in texts[id]:
+                if written and all(not text.lstrip().startswith('{') for text in written) and bare(texts[id]) not in map(bare, written):
                     self.say('layout', id, f'{texts[id]!r}, and what was written is {written[-1]!r}')
 
 

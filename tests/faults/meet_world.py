@@ -123,7 +123,7 @@ class World:
     def note(self, who, id, kind, wrote, saw='', place='', acked='yes', **more):
         self.seq += 1
         event = {'seq': self.seq, 'who': who, 'id': id, 'kind': kind, 'place': place, 'acked': acked, 'text': wrote,
-                 'tokens': None if wrote is None else tokens(wrote), 'saw': tokens(saw), 'named': self.named(), **more}
+                 'tokens': None if wrote is None or kind == 'marker' else tokens(wrote), 'saw': tokens(saw), 'named': self.named(), **more}
         self.events.append(event)
         return event
 
@@ -242,6 +242,8 @@ class World:
         if SIDE[store] == 'files' or 'both' in more:
             self.write('completed/x1.yaml', archived)
         self.note('foreign', 'x1', 'archive', archived, place=SIDE[store])
+        if SIDE[store] != 'files':
+            self.events[-1]['text'] = None      # a row has no layout
         rows = {}
         for id in IDS + extra:
             token = self.token()
