@@ -19,7 +19,7 @@ fn meet(arguments: &[&str]) -> (String, Output) {
 
 #[test]
 fn nothing_is_lost_where_somebody_else_acts_at_a_call() {
-    let (out, said) = meet(&["--quiet", "--seconds", "60"]);
+    let (out, said) = meet(&["--quiet", "--seconds", "45"]);
     assert!(said.status.success(), "{out}{}", String::from_utf8_lossy(&said.stderr));
     assert!(out.contains("not reached"), "{out}");
 }
