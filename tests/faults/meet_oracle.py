@@ -123,7 +123,7 @@ class Judge:
             for event in events:
                 if event['tokens'] is None or event['acked'] != 'yes' or event.get('earlier') or event['kind'] == 'other':
                     continue
-                if event.get('target') or self.settled_by(event, current, conflicts):
+                if self.settled_by(event, current, conflicts) or event.get('target') and self.stands(event):
                     continue
                 kind = 'gone' if there is None else 'lost'
                 self.say(kind, id, f'{event["who"]} {event["kind"]} in {event["place"]} of {sorted(event["tokens"])} is neither '
@@ -153,6 +153,12 @@ class Judge:
             if deleted and there is None and not self.again and SIDE.get(deleted[-1]['named']) != deleted[-1]['place'] and not deleted[-1].get('own'):
                 if SIDE.get(store) != deleted[-1]['place']:
                     self.say('gone', id, 'it went on a side that was not in use, and is gone in the one that is')
+
+    def stands(self, event):
+        """Whether a write into what was to be a store, and has not become one, is where it was made."""
+        world, id = self.world, event['id']
+        text = verify.read(world.files().get(id, '')) if event['place'] == 'files' else world.rows(event['place']).get(id)
+        return event['tokens'] <= tokens(text) or event['place'] == 'files' and event['tokens'] <= tokens(self.archived_now.get(id))
 
     def linear(self, id, events, there, conflicts):
         """Where each write was based on the one before, wherever it was made, the last one is current, and nothing is in conflict."""
