@@ -23,6 +23,9 @@ const AGAIN: Duration = Duration::from_millis(400);
 /// How often a server is asked, which tells nothing by itself.
 const ASK_SERVER_EVERY: Duration = Duration::from_secs(2);
 
+/// How often files that were just retired are looked at.
+const LOOK_AT_RETIRED_EVERY: Duration = Duration::from_secs(10);
+
 /// When to try again where a store cannot be read, or another command is at work.
 const RETRY: Duration = Duration::from_secs(2);
 
@@ -34,6 +37,8 @@ pub(crate) struct Sweeps {
     due: bool,
     /// When the servers were asked last.
     asked: Option<Instant>,
+    /// When the old stores were looked at last.
+    looked: Option<Instant>,
     /// What cannot be swept now, by its place, and why.
     problems: BTreeMap<String, String>,
     /// Why the migration's lock cannot be had, where that is so: its place, and why.
@@ -105,7 +110,11 @@ impl Sweeps {
         let ask = server && self.asked.is_none_or(|asked| asked.elapsed() >= ASK_SERVER_EVERY);
         self.due |=
             hints.everything || hints.cycle || hints.database || hints.config || !hints.milestones.is_empty() || ask;
-        let next = server.then_some(ASK_SERVER_EVERY);
+        // Nothing tells of a write into a file that was retired.
+        let retired = record.old.iter().any(|old| old.watches_retired_files(context.now()));
+        let ask_retired = retired && self.looked.is_none_or(|looked| looked.elapsed() >= LOOK_AT_RETIRED_EVERY);
+        self.due |= ask_retired;
+        let next = earlier(server.then_some(ASK_SERVER_EVERY), retired.then_some(LOOK_AT_RETIRED_EVERY));
         if !self.due {
             return next;
         }
@@ -120,6 +129,7 @@ impl Sweeps {
         if ask {
             self.asked = Some(Instant::now());
         }
+        self.looked = Some(Instant::now());
         self.problems.clear();
         let opened = self.know(record, workspace, context.config, in_use);
         let again = earlier(opened, self.sweep(current, hints, context));

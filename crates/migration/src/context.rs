@@ -79,7 +79,8 @@ impl std::fmt::Debug for Context<'_> {
 }
 
 impl Context<'_> {
-    pub(crate) fn now(&self) -> Timestamp {
+    /// The wall clock, as an instant.
+    pub fn now(&self) -> Timestamp {
         Timestamp::try_from((self.clock)()).unwrap_or(Timestamp::UNIX_EPOCH)
     }
 

@@ -5,6 +5,8 @@ use std::time::Duration;
 use milescale_core::backend::InUse;
 use milescale_core::base::Side;
 use milescale_storage::files;
+use milescale_storage::record::Old;
+use milescale_storage::store::Store;
 
 use crate::context::{Context, Error};
 use crate::sweep::{Holding, Sweeper};
@@ -12,9 +14,33 @@ use crate::sweep::{Holding, Sweeper};
 /// How long what was written last is waited for.
 const STILL_WITHIN: Duration = Duration::from_secs(15);
 
+/// How often files are moved that are saved again meanwhile.
+const ROUNDS: usize = 5;
+
 /// What a retired store says to who writes to it.
 pub(crate) fn message(in_use: InUse) -> String {
     format!("milescale: these milestones were moved to {in_use}; this store is retired")
+}
+
+/// Moves the files of an old store to the retired ones. Each is judged with the content that was moved, and so is what is saved
+/// under its name meanwhile: it is moved in turn.
+pub(crate) fn retire_files(
+    old: &Old,
+    in_use: InUse,
+    current: &mut dyn Store,
+    note: &str,
+    context: &mut Context<'_>,
+) -> Result<(), Error> {
+    for _ in 0..ROUNDS {
+        let moved = files::retire(context.workspace, &old.epoch.to_string(), note)?;
+        // A new look: what is not in its place any more is compared as it lies among the retired ones.
+        let mut sweeper = Sweeper::new(old.clone(), context.open(old.was)?, in_use);
+        let swept = sweeper.until_still(current, Holding::Nothing, STILL_WITHIN, context)?;
+        if moved == 0 && swept.waiting == 0 {
+            return Ok(());
+        }
+    }
+    Err(Error::Refused(format!("{} is written to all the time; stop that first", old.name)))
 }
 
 /// Retires an old store, after a last sweep. The caller holds the migration's lock. How many changes were brought over.
@@ -49,7 +75,7 @@ pub fn retire(side: Side, in_use: InUse, held: u64, context: &mut Context<'_>) -
     }
     let message = message(in_use);
     if side == Side::Files {
-        files::retire(context.workspace, &old.epoch.to_string(), &format!("{message}\n"))?;
+        retire_files(&old, in_use, &mut *current, &format!("{message}\n"), context)?;
     } else {
         sweeper.store().refuse_writes(Some(&message))?;
     }

@@ -335,7 +335,10 @@ impl Sweeper {
         if !holds {
             return due;
         }
-        let waits = |judged: &Judged| judged.text.is_some() && judged.finding != Finding::Verdict(Verdict::Advance);
+        let waits = |judged: &Judged| {
+            let is_change = judged.text.is_some() && !(is_retired && judged.is_retired_copy);
+            is_change && judged.finding != Finding::Verdict(Verdict::Advance)
+        };
         let (held, rest): (Vec<Judged>, Vec<Judged>) = due.into_iter().partition(waits);
         if !held.is_empty() {
             let ids = held.iter().map(|judged| judged.id.clone()).collect();

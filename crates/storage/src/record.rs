@@ -3,9 +3,11 @@
 
 use std::io;
 
+use jiff::{SignedDuration, Timestamp};
 use milescale_core::backend::{Engine, InUse};
 use milescale_core::base::Side;
 use milescale_core::migration::{Adopt, Phase};
+use milescale_core::timestamp;
 use serde::{Deserialize, Serialize};
 
 use crate::durable;
@@ -52,6 +54,22 @@ pub struct Old {
     pub backup: Option<String>,
     /// Since when it is retired: not swept any more, and it refuses writes.
     pub retired: Option<String>,
+}
+
+/// For how long what programs write into files that they had open when these were retired is looked for, and a last look.
+const WATCHED_FOR: SignedDuration = SignedDuration::from_mins(11);
+
+impl Old {
+    /// When it was retired.
+    pub fn retired_at(&self) -> Option<Timestamp> {
+        timestamp::from_text(self.retired.as_deref()?)
+    }
+
+    /// Whether files of this store were retired so recently that some program may still have one open.
+    pub fn watches_retired_files(&self, now: Timestamp) -> bool {
+        let since = self.retired_at().filter(|_| self.side == Side::Files);
+        since.is_some_and(|since| now.duration_since(since).abs() < WATCHED_FOR)
+    }
 }
 
 /// A migration that is over.

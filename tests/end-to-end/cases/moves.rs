@@ -175,3 +175,60 @@ fn l21_a_failed_move_leaves_files_read_only_and_their_note() {
     assert_eq!(mode(), 0o644);
     assert!(!workspace.path("active/MOVED-TO-A-DATABASE.txt").exists());
 }
+
+/// Files that are retired by a move, with saves of other programs between one rename and the next: over a file that is still
+/// there, over one that was moved, and into one that a program had open.
+#[test]
+fn l03_what_is_saved_while_files_are_retired_is_current() {
+    let workspace = workspace();
+    let text = "storage:\n  migration:\n    files_after: retire\n";
+    workspace.write("config/storage-config.yaml", text);
+    for number in 0..8 {
+        workspace.write(format!("active/m{number}.yaml"), format!("title: m{number}\nstatus: planned\n"));
+    }
+    let saved = |id: &str| format!("title: {id}\nstatus: saved\n");
+    let active = workspace.path("active");
+    let over = |id: &str| {
+        let (new, there) = (active.join(format!("{id}.new")), active.join(format!("{id}.yaml")));
+        format!(
+            "printf '{}' > {}; mv {} {}; ",
+            saved(id).replace('\n', "\\n"),
+            new.display(),
+            new.display(),
+            there.display()
+        )
+    };
+    // At the fifth rename: m0 to m3 were moved, the others are still there.
+    let retired = workspace.path(".milescale/retired/1");
+    let into = format!("printf '{}' > {}/m1.yaml; ", saved("m1").replace('\n', "\\n"), retired.display());
+    let meet = [over("m0"), over("m6"), over("m7"), into].concat();
+    let mut command = workspace.command(["migrate", "database", "--yes"]);
+    command.env("LD_PRELOAD", shim()).env("FAULT", "rename:5:meet").env("FAULT_PATH", "/retired/1/");
+    command.env("FAULT_MEET", meet);
+    let said = command.stdout(Stdio::null()).stderr(Stdio::piped()).output().unwrap();
+    assert!(said.status.success(), "{}", String::from_utf8_lossy(&said.stderr));
+    for id in ["m0", "m1", "m6", "m7"] {
+        assert_eq!(show(&workspace, id), saved(id), "{id}: {}", String::from_utf8_lossy(&said.stderr));
+    }
+    assert!(show(&workspace, "m2").contains("planned"));
+    assert!(workspace.events_named("write_conflict").is_empty());
+    let left: Vec<_> = fs::read_dir(&active).unwrap().map(|it| it.unwrap().file_name()).collect();
+    assert_eq!(left, ["MOVED-TO-A-DATABASE.txt"]);
+}
+
+/// A program that had a file open while it was retired writes to it after the move.
+#[test]
+fn l03_what_is_written_into_a_retired_file_is_current() {
+    use std::io::Write;
+    let workspace = moved_along(&["database"]);
+    let mut permissions = fs::metadata(workspace.path("active/n2.yaml")).unwrap().permissions();
+    std::os::unix::fs::PermissionsExt::set_mode(&mut permissions, 0o644);
+    fs::set_permissions(workspace.path("active/n2.yaml"), permissions).unwrap();
+    let mut open = fs::OpenOptions::new().append(true).open(workspace.path("active/n2.yaml")).unwrap();
+    done(&workspace, &["retire", "files", "--yes"]);
+    open.write_all(b"written: late\n").unwrap();
+    drop(open);
+    done(&workspace, &["check"]);
+    assert!(show(&workspace, "n2").contains("written: late"));
+    assert!(workspace.events_named("write_conflict").is_empty() && workspace.events_named("changes_held").is_empty());
+}

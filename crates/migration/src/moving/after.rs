@@ -5,12 +5,12 @@ use std::time::Duration;
 
 use milescale_core::base::Side;
 use milescale_core::config::FilesAfter;
-use milescale_storage::files;
-use milescale_storage::record::{Intent, Past};
+use milescale_storage::record::{Intent, Old, Past};
 use milescale_storage::store::Store;
 
 use super::{Left, Moving};
 use crate::context::Error;
+use crate::retire::retire_files;
 use crate::sweep::{Holding, Sweeper};
 
 /// How long the old side is swept at once after the switch; what comes later is swept by and by.
@@ -31,10 +31,10 @@ impl Moving<'_, '_> {
                 Some(Left { store, late }) => (store, late),
                 None => (self.context.open(self.from)?, BTreeSet::new()),
             };
-            let mut sweeper = Sweeper::new(old, store, self.to).looking_at(late);
+            let mut sweeper = Sweeper::new(old.clone(), store, self.to).looking_at(late);
             sweeper.until_still(&mut *current, Holding::Nothing, SWEEP_AFTER, self.context)?;
             if from == Side::Files {
-                self.files_after(sweeper.store())?;
+                self.files_after(&old, sweeper.store(), &mut *current)?;
             }
         }
         let ended = self.context.stamp();
@@ -47,7 +47,7 @@ impl Moving<'_, '_> {
     }
 
     /// What becomes of the files after a move to a database.
-    fn files_after(&mut self, files: &mut dyn Store) -> Result<(), Error> {
+    fn files_after(&mut self, old: &Old, files: &mut dyn Store, current: &mut dyn Store) -> Result<(), Error> {
         let back = format!("milescale migrate {}", self.from.backend);
         let note = format!(
             "These milestones are kept in a database since {}: {}.\n\
@@ -59,8 +59,7 @@ impl Moving<'_, '_> {
         match self.context.config.migration.files_after {
             FilesAfter::Keep => files.refuse_writes(Some(&note))?,
             FilesAfter::Retire => {
-                let name = format!("{}", self.record.epoch);
-                files::retire(self.context.workspace, &name, &note)?;
+                retire_files(old, self.to, current, &note, self.context)?;
                 let stamp = self.context.stamp();
                 for old in self.record.old.iter_mut().filter(|old| old.side == Side::Files) {
                     old.retired = Some(stamp.clone());

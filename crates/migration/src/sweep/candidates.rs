@@ -2,13 +2,19 @@
 
 use std::collections::{BTreeSet, HashSet};
 use std::ops::ControlFlow;
+use std::time::SystemTime;
 
+use jiff::SignedDuration;
 use milescale_core::base::Content;
+use milescale_storage::files::Retired;
 use milescale_storage::ledger::AT_ONCE;
 use milescale_storage::store::{Store, Touched};
 
 use super::Sweeper;
 use crate::context::{Context, Error};
+
+/// How long before the end of a retiring a file may have been written that its last look did not see.
+const BEFORE: SignedDuration = SignedDuration::from_mins(10);
 
 impl Sweeper {
     /// Finds what may differ from its base. What the store tells once is kept until it was dealt with.
@@ -21,6 +27,12 @@ impl Sweeper {
             let differing = self.all_differing(current, context)?;
             self.consider(differing);
             self.all = false;
+        }
+        if self.old.watches_retired_files(context.now())
+            && let Some(since) = self.old.retired_at().and_then(|at| SystemTime::try_from(at - BEFORE).ok())
+        {
+            let retired = Retired::open(context.workspace, &self.old.epoch.to_string())?;
+            self.consider(retired.written_since(since));
         }
         Ok(())
     }

@@ -36,7 +36,9 @@ pub(super) struct Judged {
     pub(super) finding: Finding,
     pub(super) old: Option<Milestone>,
     pub(super) current: Option<Milestone>,
-    /// Whether that is not in the archive of files.
+    /// Whether the old side's is a file that milescale has retired: who had it open may have written to it since.
+    pub(super) is_retired_copy: bool,
+    /// Whether the current one is not in the archive of files.
     pub(super) in_place: bool,
     pub(super) is_lost: bool,
     pub(super) base: Option<Content>,
@@ -52,6 +54,7 @@ impl Judged {
             finding: Finding::Verdict(Verdict::Nothing),
             old: None,
             current: None,
+            is_retired_copy: false,
             in_place: false,
             is_lost: false,
             base: None,
@@ -176,7 +179,11 @@ impl<'a> Judging<'a> {
             None if judged.noted.as_deref() == Some(NOTED_ARCHIVED) => return Ok(judged),
             None => match readable(store.archived(id))? {
                 Some(archived) => (Some(archived), true),
-                None => (self.retired_one(id)?, false),
+                None => {
+                    let retired = self.retired_one(id)?;
+                    judged.is_retired_copy = retired.is_some();
+                    (retired, false)
+                }
             },
         };
         let held = match &old {

@@ -200,8 +200,9 @@ fn modes(workspace: &Workspace) -> io::Result<BTreeMap<String, u32>> {
     }
 }
 
-/// Moves all milestone files that count to `.milescale/retired/NAME/`, each by a rename, and leaves the note. What is saved
-/// meanwhile stays where it is.
+/// Moves all milestone files that count to `.milescale/retired/NAME/`, each by a rename, and leaves the note. How many. What is
+/// saved meanwhile stays where it is, or is what was moved: whoever retires compares the moved files with their bases. An
+/// earlier one of the same name stays beside the later, under a name that counts no more.
 pub fn retire(workspace: &Workspace, name: &str, note: &str) -> Result<u64, StoreError> {
     let store = FileStore::new(workspace.clone(), 0);
     let failed = |path: &Path, error: &io::Error| StoreError::io(workspace.shown(path), "it cannot be retired", error);
@@ -210,6 +211,7 @@ pub fn retire(workspace: &Workspace, name: &str, note: &str) -> Result<u64, Stor
         let to = workspace.retired().join(name).join(store.inside(&path));
         let folder = to.parent().unwrap_or(Path::new("/"));
         durable::create_folder(folder).map_err(|error| failed(folder, &error))?;
+        set_aside(&to).map_err(|error| failed(&to, &error))?;
         match durable::rename_new(&path, &to) {
             Ok(()) => count += 1,
             Err(error) if error.kind() == io::ErrorKind::NotFound => {}
@@ -219,4 +221,20 @@ pub fn retire(workspace: &Workspace, name: &str, note: &str) -> Result<u64, Stor
     let path = workspace.moved_note();
     durable::replace(&path, note.as_bytes()).map_err(|error| failed(&path, &error))?;
     Ok(count)
+}
+
+/// Gives what was retired under this name before a name that nobody takes for a milestone file.
+fn set_aside(path: &Path) -> io::Result<()> {
+    if path.symlink_metadata().is_err() {
+        return Ok(());
+    }
+    for number in 1_u32.. {
+        let mut name = path.as_os_str().to_owned();
+        name.push(format!(".{number}"));
+        match durable::rename_new(path, Path::new(&name)) {
+            Err(error) if error.kind() == io::ErrorKind::AlreadyExists => {}
+            other => return other,
+        }
+    }
+    Ok(())
 }

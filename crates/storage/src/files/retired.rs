@@ -4,6 +4,7 @@ use std::collections::HashMap;
 use std::fs;
 use std::io;
 use std::path::{Path, PathBuf};
+use std::time::SystemTime;
 
 use milescale_core::id::Id;
 
@@ -30,6 +31,15 @@ impl Retired {
                 .map_err(|error| StoreError::io(workspace.shown(&folder), "it cannot be listed", &error))?;
         }
         Ok(Self { store: FileStore::new(workspace.clone(), 0), files })
+    }
+
+    /// The ids of those that were written to at an instant or later.
+    pub fn written_since(&self, since: SystemTime) -> Vec<String> {
+        let is_written = |path: &Path| {
+            let modified = path.symlink_metadata().and_then(|metadata| metadata.modified());
+            modified.is_ok_and(|modified| modified >= since)
+        };
+        self.files.iter().filter(|(_, path)| is_written(path)).map(|(id, _)| id.clone()).collect()
     }
 
     /// One of them.
