@@ -43,11 +43,14 @@ const ONLY_IN: &[(&str, &[&str])] = &[
     ("Timestamp::now", &[]),
     ("std::env", &["cli/src/", "daemon/src/"]),
     ("fs::write", &[]),
-    ("fs::rename", &["storage/src/durable.rs", "storage/src/jsonl.rs"]),
-    ("fs::remove", &["storage/src/durable.rs"]),
-    ("fs::create_dir", &["storage/src/durable.rs"]),
-    ("fs::hard_link", &["storage/src/durable.rs"]),
-    (".write(true)", &["storage/src/durable.rs", "storage/src/lock.rs"]),
+    ("fs::rename", &["storage/src/durable.rs", "storage/src/durable/", "storage/src/jsonl.rs"]),
+    ("fs::remove", &["storage/src/durable.rs", "storage/src/durable/"]),
+    ("fs::create_dir", &["storage/src/durable.rs", "storage/src/durable/"]),
+    ("fs::hard_link", &["storage/src/durable.rs", "storage/src/durable/"]),
+    (
+        ".write(true)",
+        &["storage/src/durable.rs", "storage/src/durable/", "storage/src/jsonl.rs", "storage/src/lock.rs"],
+    ),
     (".append(true)", &["storage/src/jsonl.rs"]),
 ];
 

@@ -18,6 +18,7 @@ mod day;
 mod faults;
 mod migrations;
 mod milestones;
+mod power;
 mod recommendation;
 mod reference;
 mod service_manager;

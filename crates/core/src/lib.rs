@@ -8,6 +8,7 @@ pub mod backend;
 pub mod base;
 pub mod chain;
 pub mod config;
+pub mod days;
 pub mod decimal;
 pub mod decision;
 pub mod digest;

@@ -1,6 +1,7 @@
 //! Look, decide, say, remember: what the daemon does on every change and every cycle, and `check` once.
 
 mod act;
+mod conflicts;
 mod memory;
 mod moving;
 mod teller;
@@ -88,10 +89,13 @@ impl Engine {
         if mode == Mode::Writing {
             let made = output.own_folder();
             output.note(".milescale", made);
-            durable::remove_leftovers(&workspace.own());
-            durable::remove_leftovers(&workspace.config_folder());
+            durable::remove_leftovers(&workspace, Moment::now().wall);
+            output.fill_nuls();
         }
         let (state, notes) = memory::recall(&workspace, mode, &mut output);
+        if mode == Mode::Writing {
+            output.take_over(state.waiting.clone());
+        }
         let mut engine = Self {
             sources: Sources::new(workspace.clone(), &state, patience, mode),
             machine: Machine::new(workspace.root()),
@@ -250,12 +254,14 @@ impl Engine {
         again = earlier(again, self.sources.look(hints, moment, &record, self.config.config(), &mut notes));
         self.figures = Figures { machine: self.figures.machine, ..self.sources.figures(moment) };
         self.decide(moment);
-        if self.mode == Mode::Writing {
+        // What cannot be said now is not overwritten.
+        let can_say = self.mode == Mode::Writing && self.output.waiting().is_empty();
+        if can_say {
             again = earlier(again, self.sources.tend(moment, &mut notes));
         }
         self.say_all(&notes);
-        if self.mode == Mode::Writing {
-            // What is overwritten was said before.
+        let overwrites = notes.iter().any(|note| matches!(note, Note::IndexMended(_)));
+        if can_say && (!overwrites || self.output.sync(self.config.config())) {
             self.sources.mend();
         }
         again = earlier(again, self.look_after_old_stores(hints, &record));
@@ -264,11 +270,10 @@ impl Engine {
     }
 
     fn tend(&mut self, moment: Moment) {
-        let mut notes = Vec::new();
-        let [tables, folder] = self.sources.tend_each_cycle(moment, &mut notes);
+        let [tables, folder] = self.sources.tend_each_cycle(moment);
         self.output.note("milescale's own in the store", tables);
         self.output.note(".milescale/last-ids.json", folder);
-        self.say_all(&notes);
+        self.announce_conflicts();
     }
 
     fn decide(&mut self, moment: Moment) -> Decision {
@@ -338,6 +343,6 @@ impl Engine {
         let optimal =
             self.decision.as_ref().and_then(|decision| decision.optimal).filter(|_| event != EventName::Initialized);
         let line = ScaleEvent::new(Moment::now().timestamp(), event, current, optimal, details);
-        self.output.event(line, self.config.config());
+        self.output.event(&line, self.config.config());
     }
 }

@@ -151,9 +151,12 @@ impl Mover {
         let now = Timestamp::try_from(SystemTime::now()).unwrap_or(Timestamp::UNIX_EPOCH);
         let current = self.in_use().ok().map(|in_use| in_use.backend);
         let line = ScaleEvent::new(now, event, current, None, details);
-        let written = durable::create_folder(&self.workspace.logs()).and_then(|_| {
-            jsonl::append(&self.workspace.scale_events(), &line, Rotation { at_bytes: u64::MAX, files: 1 })
-        });
+        let path = self.workspace.scale_events();
+        // The daemon and `check` announce again what is lost of conflicts; how far a migration is needs not last.
+        let must_last = !matches!(event, EventName::WriteConflict | EventName::MigrationProgress);
+        let written = durable::create_folder(&self.workspace.logs())
+            .and_then(|_| jsonl::append(&path, &line, Rotation { at_bytes: u64::MAX, files: 1 }))
+            .and_then(|()| if must_last { jsonl::sync(&path) } else { Ok(()) });
         if let Err(error) = written {
             tracing::error!(%error, event = event.as_str(), "the event cannot be written");
         }

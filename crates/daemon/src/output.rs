@@ -1,31 +1,53 @@
 //! Writing lines, memory and notification, so that a full or read-only disk is said once and everything goes on.
 
 use std::collections::{BTreeMap, VecDeque};
-use std::fs::File;
 use std::io;
 
 use milescale_core::config::Config;
 use milescale_core::line::{MetricsEntry, ScaleEvent};
 use milescale_storage::durable;
-use milescale_storage::jsonl::{Rotation, append};
+use milescale_storage::jsonl::{self, Rotation};
 use milescale_storage::workspace::Workspace;
+use serde_json::Value;
 
 /// Events that wait for a disk that takes them.
 const WAITING: usize = 200;
+
+/// The log of events, as it is named where it cannot be written.
+const EVENTS: &str = "logs/scale-events.jsonl";
 
 /// Everything that is written.
 #[derive(Debug)]
 pub(crate) struct Output {
     workspace: Workspace,
     /// Events that could not be written yet, oldest first.
-    waiting: VecDeque<ScaleEvent>,
+    waiting: VecDeque<Value>,
+    /// Events that were written, and are perhaps not on the disk yet; the last of them.
+    unsynced: VecDeque<Value>,
+    /// Lines of other processes count, and are perhaps not on the disk.
+    distrusts: bool,
     /// What cannot be written now, and why; each said once.
     failing: BTreeMap<&'static str, String>,
 }
 
 impl Output {
     pub(crate) fn new(workspace: Workspace) -> Self {
-        Self { workspace, waiting: VecDeque::new(), failing: BTreeMap::new() }
+        Self {
+            workspace,
+            waiting: VecDeque::new(),
+            unsynced: VecDeque::new(),
+            distrusts: false,
+            failing: BTreeMap::new(),
+        }
+    }
+
+    /// Ends what a power cut left in the logs.
+    pub(crate) fn fill_nuls(&self) {
+        for path in [self.workspace.scale_events(), self.workspace.metrics(), self.workspace.storage_events()] {
+            if let Err(error) = jsonl::fill_nuls(&path) {
+                tracing::warn!(path = self.workspace.shown(&path), %error, "what a power cut left cannot be ended");
+            }
+        }
     }
 
     /// What cannot be written now, in words.
@@ -33,38 +55,60 @@ impl Output {
         self.failing.iter().map(|(what, why)| format!("{what} cannot be written: {why}")).collect()
     }
 
+    /// Events that could not be written yet, to be kept with what was announced.
+    pub(crate) fn waiting(&self) -> Vec<Value> {
+        self.waiting.iter().cloned().collect()
+    }
+
+    /// Takes over the events that an earlier process could not write.
+    pub(crate) fn take_over(&mut self, waiting: Vec<Value>) {
+        self.waiting = waiting.into();
+    }
+
     /// Writes an event, after those that wait. One that cannot be written waits.
-    pub(crate) fn event(&mut self, event: ScaleEvent, config: &Config) {
-        self.waiting.push_back(event);
-        if self.waiting.len() > WAITING {
-            self.waiting.pop_front();
+    pub(crate) fn event(&mut self, event: &ScaleEvent, config: &Config) {
+        match serde_json::to_value(event) {
+            Ok(line) => push(&mut self.waiting, line),
+            Err(error) => tracing::error!(%error, "an event cannot be put into words"),
         }
         self.retry(config);
     }
 
     /// Writes the events that wait.
     pub(crate) fn retry(&mut self, config: &Config) {
-        while let Some(event) = self.waiting.front() {
-            let written = self.line(&self.workspace.scale_events(), event, config);
+        while let Some(event) = self.waiting.pop_front() {
+            let written = self.line(&self.workspace.scale_events(), &event, config);
             let failed = written.is_err();
-            self.note("logs/scale-events.jsonl", written);
+            self.note(EVENTS, written);
             if failed {
+                self.waiting.push_front(event);
                 return;
             }
-            self.waiting.pop_front();
+            push(&mut self.unsynced, event);
         }
     }
 
-    /// Waits until every event is on the disk. Whether each is: what was said may be remembered only then.
+    /// Has the next [`Output::sync`] wait for lines of other processes too.
+    pub(crate) fn distrust(&mut self) {
+        self.distrusts = true;
+    }
+
+    /// Waits until every event is on the disk. Whether each is: what was announced may be remembered only then. Where the
+    /// disk failed, the lines are written anew, for a failed fsync says nothing about the next one.
     pub(crate) fn sync(&mut self, config: &Config) -> bool {
         self.retry(config);
-        if !self.waiting.is_empty() {
-            return false;
+        if self.distrusts || !self.unsynced.is_empty() {
+            let synced = jsonl::sync(&self.workspace.scale_events());
+            let failed = synced.is_err();
+            self.distrusts = false;
+            self.note(EVENTS, synced);
+            let mut lines = std::mem::take(&mut self.unsynced);
+            if failed {
+                lines.append(&mut self.waiting);
+                self.waiting = lines;
+            }
         }
-        let synced = File::open(self.workspace.scale_events()).and_then(|file| file.sync_all());
-        let done = synced.is_ok();
-        self.note("logs/scale-events.jsonl", synced);
-        done
+        self.waiting.is_empty()
     }
 
     /// Writes a metrics entry. Whether it is there.
@@ -79,7 +123,7 @@ impl Output {
         let monitoring = &config.monitoring;
         let rotation = Rotation { at_bytes: monitoring.rotate_at_mib << 20, files: monitoring.rotated_files };
         self.folder(&self.workspace.logs())?;
-        append(path, line, rotation)
+        jsonl::append(path, line, rotation)
     }
 
     /// Makes one of the folders, but never `.milestones/` itself: where that is gone, somebody is about to put it back.
@@ -113,5 +157,13 @@ impl Output {
                 }
             }
         }
+    }
+}
+
+/// Adds an event; of too many the oldest goes.
+fn push(events: &mut VecDeque<Value>, event: Value) {
+    events.push_back(event);
+    if events.len() > WAITING {
+        events.pop_front();
     }
 }

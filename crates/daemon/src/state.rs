@@ -11,6 +11,7 @@ use milescale_storage::durable;
 use milescale_storage::read::{Symlinks, read_regular};
 use milescale_storage::workspace::Workspace;
 use serde::{Deserialize, Serialize};
+use serde_json::Value;
 
 /// The version of this file's shape.
 const VERSION: u32 = 1;
@@ -44,6 +45,10 @@ pub(crate) struct State {
     pub(crate) log_reported: Option<Reported>,
     /// The rejected configuration that was said to be one.
     pub(crate) config_rejected: Option<String>,
+    /// Events that could not be written yet.
+    pub(crate) waiting: Vec<Value>,
+    /// The conflicts that were announced, by name; `None` for a memory of before they were remembered.
+    pub(crate) conflicts: Option<BTreeSet<String>>,
 }
 
 impl Default for State {
@@ -62,6 +67,8 @@ impl Default for State {
             flawed: BTreeSet::new(),
             log_reported: None,
             config_rejected: None,
+            waiting: Vec::new(),
+            conflicts: None,
         }
     }
 }
@@ -86,7 +93,7 @@ impl State {
     pub(crate) fn load(workspace: &Workspace) -> Result<Self, Unreadable> {
         let content = match read_regular(&workspace.state(), Symlinks::Refuse, 64 << 20) {
             Err(error) if matches!(error.kind(), io::ErrorKind::NotFound | io::ErrorKind::NotADirectory) => {
-                return Ok(Self::default());
+                return Ok(Self { conflicts: Some(BTreeSet::new()), ..Self::default() });
             }
             Err(error) => return Err(Unreadable(error.to_string())),
             Ok((content, _)) => content,

@@ -68,6 +68,8 @@ pub struct Status {
     pub migration: MigrationStatus,
     pub milestones: MilestoneStatus,
     pub log_lines_unreadable: u64,
+    /// Of these, those that a power cut left.
+    pub log_lines_cut: u64,
     /// The latest stamp of the log, where it lies ahead of the clock.
     pub log_stamp_ahead: Option<String>,
     /// Events whose stamps cannot be read.
@@ -237,6 +239,7 @@ impl Status {
             migration: migration(engine),
             milestones: milestones(engine),
             log_lines_unreadable: sources.log().bad_lines(),
+            log_lines_cut: sources.log().cut_lines(),
             log_stamps_unreadable: sources.log().undated().count,
             log_last_unreadable_stamp: Some(sources.log().undated().last.clone()).filter(|stamp| !stamp.is_empty()),
             log_stamp_ahead: sources

@@ -9,7 +9,7 @@ use milescale_core::trend::ENTRIES;
 use serde::Deserialize;
 use serde_json::value::RawValue;
 
-use crate::tail::{Line, lines_backwards, open, rotated};
+use crate::tail::{Line, after_nuls, lines_backwards, open, rotated};
 
 #[derive(Deserialize)]
 struct Entry<'a> {
@@ -36,6 +36,7 @@ pub fn last_query_times(path: &Path) -> io::Result<Vec<Decimal>> {
         lines_backwards(&file, metadata.len(), |_, line| {
             // A list would do for a struct, but it is no entry.
             if let Line::Whole(line) = line
+                && let line = after_nuls(line)
                 && line.trim_ascii_start().starts_with(b"{")
                 && let Ok(entry) = serde_json::from_slice::<Entry<'_>>(line)
             {

@@ -22,6 +22,11 @@ pub enum Line<'a> {
     TooLong,
 }
 
+/// The part of a line that follows the NULs which a power cut left in the place of lines before it.
+pub fn after_nuls(line: &[u8]) -> &[u8] {
+    memchr::memrchr(0, line).map_or(line, |last| &line[last + 1..])
+}
+
 /// Opens a regular file without ever waiting for a FIFO.
 pub fn open(path: &Path) -> io::Result<(File, Metadata)> {
     let nonblock = i32::try_from(OFlags::NONBLOCK.bits()).unwrap_or_default();

@@ -126,7 +126,7 @@ impl Writer {
             keep_until: timestamp::to_text(keep),
         };
         durable::replace(&self.partial.join(METADATA), yaml_of(&metadata)?.as_bytes())?;
-        durable::rename_new(&self.partial, &self.workspace.backups().join(&self.id))?;
+        durable::rename_new(&self.partial, &self.workspace.backups().join(&self.id))?.durably()?;
         Ok(metadata)
     }
 
@@ -220,6 +220,7 @@ pub fn remove(workspace: &Workspace, id: &str) -> Result<(), String> {
     let aside = partial(workspace, id);
     let shown = workspace.shown(&path);
     durable::rename_new(&path, &aside)
+        .and_then(durable::Outcome::durably)
         .and_then(|()| durable::remove_folder(&aside))
         .map_err(|error| format!("{shown}: {error}"))
 }

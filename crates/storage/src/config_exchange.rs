@@ -48,8 +48,9 @@ pub(crate) fn exchange(
     (content, replaces): (Digest, Digest),
     engine: Engine,
 ) -> io::Result<()> {
-    durable::exchange(prepared, path)?;
-    settle(prepared, path, (content, replaces), engine)
+    let on_disk = durable::exchange(prepared, path)?.seen()?;
+    settle(prepared, path, (content, replaces), engine)?;
+    on_disk
 }
 
 /// Deals with what has come out: what was to be replaced goes; an edit is given the engine and exchanged in turn.
@@ -71,8 +72,9 @@ pub(crate) fn settle(
         let merged = prepared.with_file_name(format!("{}-merged", name_of(prepared)));
         durable::remove(&merged)?;
         durable::prepare(&merged, &edited, like.as_ref())?;
-        durable::exchange(&merged, path)?;
+        let on_disk = durable::exchange(&merged, path)?.seen()?;
         durable::rename(&merged, prepared)?;
+        on_disk?;
         (inside, expected) = (Digest::of(&edited), inside);
     }
     Err(io::Error::other("the configuration is saved all the time; what was saved last lies beside it"))

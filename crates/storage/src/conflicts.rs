@@ -135,7 +135,7 @@ pub fn list(workspace: &Workspace) -> io::Result<Vec<Conflict>> {
 }
 
 /// The names of all contents that are kept, sorted.
-fn names(workspace: &Workspace) -> io::Result<Vec<String>> {
+pub fn names(workspace: &Workspace) -> io::Result<Vec<String>> {
     let entries = match fs::read_dir(workspace.conflicts()) {
         Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(Vec::new()),
         other => other?,
@@ -172,7 +172,7 @@ pub fn settle(workspace: &Workspace, name: &str, now: Timestamp) -> io::Result<(
         match durable::rename_new(&path, &kept) {
             Err(error) if error.kind() == io::ErrorKind::AlreadyExists => {}
             other => {
-                other?;
+                other?.durably()?;
                 break;
             }
         }

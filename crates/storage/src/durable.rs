@@ -3,18 +3,22 @@
 //! The one place of the program that creates, replaces, renames or removes files (lines excepted: [`crate::jsonl`]). A
 //! failed fsync is never retried and never followed by success: the temporary file is removed and the caller is told.
 
+mod names;
+mod temporary;
+
 use std::fs::{self, File, Metadata, OpenOptions};
 use std::io::{self, Seek as _, Write};
 use std::os::fd::AsFd;
 use std::os::unix::fs::{MetadataExt, fchown};
-use std::path::{Path, PathBuf};
-use std::sync::atomic::{AtomicU32, Ordering};
+use std::path::Path;
+use std::time::SystemTime;
 
-use rustix::fs::{AtFlags, CWD, Mode, RawMode, RenameFlags, renameat_with};
+use rustix::fs::{AtFlags, Mode, RawMode};
+
+pub use names::{Outcome, can_exchange, exchange, rename_new};
+use temporary::Temporary;
 
 use crate::workspace::{OWN_GITIGNORE, Workspace};
-
-const TEMPORARY_PREFIX: &str = ".milescale-tmp-";
 
 /// Whether a replacement must outlive a power cut.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -23,16 +27,16 @@ enum Promise {
     WholeOnly,
 }
 
-/// Replaces `path` with `content`. Once it returns, the content is on the disk under that name; if the process or the
-/// machine dies in it, the old or the new content is there, whole.
+/// Replaces `path` with `content`. Once it returns, the content is on the disk under that name; if it fails, or the process
+/// or the machine dies in it, the old or the new content is there, whole.
 pub fn replace(path: &Path, content: &[u8]) -> io::Result<()> {
     replace_with(path, |file| file.write_all(content))
 }
 
 /// Like [`replace`], with what `write` writes piece by piece.
 pub fn replace_with(path: &Path, write: impl FnOnce(&mut File) -> io::Result<()>) -> io::Result<()> {
-    let temporary = written_by(path, Promise::Durable, write)?;
-    put(&temporary, path).and_then(|()| sync_folder(path))
+    written(path, Promise::Durable, write)?.replace(path)?;
+    sync_folder(path)
 }
 
 /// Replaces `path` with `content`, whole at every instant, but after a power cut perhaps the old one or empty. For what
@@ -43,17 +47,37 @@ pub fn publish(path: &Path, content: &[u8]) -> io::Result<()> {
 
 /// Like [`publish`], of what `write` writes piece by piece.
 pub fn publish_with(path: &Path, write: impl FnOnce(&mut File) -> io::Result<()>) -> io::Result<()> {
-    let temporary = written_by(path, Promise::WholeOnly, write)?;
-    put(&temporary, path)
+    written(path, Promise::WholeOnly, write)?.replace(path)
 }
 
 /// Creates `path` with `content`, durably, unless something is there already: then nothing is changed and the answer
-/// is `false`.
+/// is `false`. An error may come after the effect; [`create_new`] tells.
 pub fn create(path: &Path, content: &[u8]) -> io::Result<bool> {
-    if path.symlink_metadata().is_ok() {
-        return Ok(false);
+    match create_new(path, content) {
+        Ok(outcome) => outcome.durably().map(|()| true),
+        Err(error) if error.kind() == io::ErrorKind::AlreadyExists => Ok(false),
+        Err(error) => Err(error),
     }
-    link_new(&written(path, content, Promise::Durable)?, path)
+}
+
+/// Creates `path` with `content`: it is there whole or not at all.
+///
+/// # Errors
+/// When nothing was created; of kind `AlreadyExists` where something is there.
+pub fn create_new(path: &Path, content: &[u8]) -> io::Result<Outcome> {
+    create_with(path, |file| file.write_all(content))
+}
+
+fn create_with(path: &Path, write: impl FnOnce(&mut File) -> io::Result<()>) -> io::Result<Outcome> {
+    if path.symlink_metadata().is_ok() {
+        return Err(io::ErrorKind::AlreadyExists.into());
+    }
+    let Some(mut file) = temporary::without_name(path) else {
+        return written(path, Promise::Durable, write)?.become_new(path);
+    };
+    write(&mut file)?;
+    file.sync_all()?;
+    temporary::name(&file, path)
 }
 
 /// Writes one of many new files whose names nobody reads yet; all are on the disk once [`sync_file_system`] returns. Its inode.
@@ -66,10 +90,10 @@ pub fn prepare_among_many(path: &Path, content: &[u8]) -> io::Result<u64> {
 /// Gives one of many files its name, never over another one; on the disk once [`sync_file_system`] returns. `false`:
 /// something has the name already.
 pub fn name_among_many(prepared: &Path, path: &Path) -> io::Result<bool> {
-    match renameat_with(CWD, prepared, CWD, path, RenameFlags::NOREPLACE) {
-        Ok(()) => Ok(true),
-        Err(rustix::io::Errno::EXIST) => Ok(false),
-        Err(error) => Err(error.into()),
+    match names::without_replacing(prepared, path) {
+        Ok(outcome) => outcome.durably().map(|()| true),
+        Err(error) if error.kind() == io::ErrorKind::AlreadyExists => Ok(false),
+        Err(error) => Err(error),
     }
 }
 
@@ -141,55 +165,59 @@ pub fn rename(from: &Path, to: &Path) -> io::Result<bool> {
     }
 }
 
-/// Puts `prepared` in the place of `path`, and what was there in the place of `prepared`, in one step, durably: at every
-/// instant both contents are there, each under one of the two names.
-pub fn exchange(prepared: &Path, path: &Path) -> io::Result<()> {
-    renameat_with(CWD, prepared, CWD, path, RenameFlags::EXCHANGE)?;
-    sync_folder(path)?;
-    sync_folder(prepared)
-}
-
-/// Renames durably, never over anything: an existing `to` is an error of kind `AlreadyExists`.
-pub fn rename_new(from: &Path, to: &Path) -> io::Result<()> {
-    renameat_with(CWD, from, CWD, to, RenameFlags::NOREPLACE)?;
-    sync_folder(to)?;
-    sync_folder(from)
-}
-
-/// Writes a new file, durably, with the mode and owner of `like` where there is one. An existing `path` is an error of
-/// kind `AlreadyExists`. If the process dies in it, a part may be there: for names that nobody reads yet.
+/// Writes a new file, durably, with the mode and owner of `like` where there is one: it is there whole or not at all. An
+/// existing `path` is an error of kind `AlreadyExists`. After any other error it may be there.
 pub fn prepare(path: &Path, content: &[u8], like: Option<&Metadata>) -> io::Result<()> {
-    let write = |mut file: File| {
+    let write = |file: &mut File| {
         file.write_all(content)?;
-        if let Some(like) = like {
-            let ours = file.metadata()?;
-            if (ours.uid(), ours.gid()) != (like.uid(), like.gid()) {
-                // Only root may give files away; without that right the writer owns what it wrote.
-                let _ = fchown(&file, Some(like.uid()), Some(like.gid()));
-            }
-            file.set_permissions(like.permissions())?;
+        let Some(like) = like else { return Ok(()) };
+        let ours = file.metadata()?;
+        if (ours.uid(), ours.gid()) != (like.uid(), like.gid()) {
+            // Only root may give files away; without that right the writer owns what it wrote.
+            let _ = fchown(&*file, Some(like.uid()), Some(like.gid()));
         }
-        file.sync_all()?;
-        sync_folder(path)
+        file.set_permissions(like.permissions())
     };
-    let file = OpenOptions::new().write(true).create_new(true).open(path)?;
-    write(file).inspect_err(|_| drop(fs::remove_file(path)))
+    create_with(path, write)?.durably()
 }
 
-/// Removes a file; one that is gone is no error.
+/// Waits until a file that another program wrote is on the disk.
+pub fn sync(path: &Path) -> io::Result<()> {
+    File::open(path)?.sync_all()
+}
+
+/// Removes a file, durably: after a power cut it is not back. One that is gone is no error.
 pub fn remove(path: &Path) -> io::Result<()> {
+    match fs::remove_file(path) {
+        Ok(()) => sync_folder(path),
+        Err(error) if error.kind() == io::ErrorKind::NotFound => Ok(()),
+        Err(error) => Err(error),
+    }
+}
+
+/// Removes a file that nobody needs; after a power cut it may be back. One that is gone is no error.
+pub fn discard(path: &Path) -> io::Result<()> {
     match fs::remove_file(path) {
         Err(error) if error.kind() != io::ErrorKind::NotFound => Err(error),
         _ => Ok(()),
     }
 }
 
-/// Creates a folder and its parents; one that is there is no error.
+/// Creates a folder and its parents, durably; one that is there is no error. Whether it was made.
 pub fn create_folder(path: &Path) -> io::Result<bool> {
     if path.is_dir() {
         return Ok(false);
     }
-    fs::create_dir_all(path).map(|()| true)
+    let parent = path.parent().filter(|parent| !parent.as_os_str().is_empty());
+    if let Some(parent) = parent {
+        create_folder(parent)?;
+    }
+    match fs::create_dir(path) {
+        Ok(()) => sync_folder(path).map(|()| true),
+        // Another process was first.
+        Err(_) if path.is_dir() => Ok(false),
+        Err(error) => Err(error),
+    }
 }
 
 /// Makes milescale's own folder of a workspace with its `.gitignore`, where they are missing.
@@ -198,72 +226,75 @@ pub fn create_own_folder(workspace: &Workspace) -> io::Result<()> {
     create(&workspace.own_gitignore(), OWN_GITIGNORE.as_bytes()).map(drop)
 }
 
-/// Makes the folder of a lock; one that is there is an error of kind `AlreadyExists`. Not durable: a lock dies with the
-/// machine.
-pub fn create_lock_folder(path: &Path) -> io::Result<()> {
-    fs::create_dir(path)
-}
-
-/// Removes the folder of a lock with the files that adapters keep in it. Best effort: what stays is left over by and by.
-pub fn remove_lock_folder(path: &Path) {
-    for name in ["pid", "timestamp"] {
-        let _ = fs::remove_file(path.join(name));
+/// Makes the folder of a lock with its files; one that is there is an error of kind `AlreadyExists`. Not durable: a lock
+/// dies with the machine.
+pub fn create_lock_folder(path: &Path, files: &[(&str, String)]) -> io::Result<()> {
+    fs::create_dir(path)?;
+    for (name, text) in files {
+        // For people and adapters; without them the lock is as good.
+        let _ = OpenOptions::new()
+            .write(true)
+            .create_new(true)
+            .open(path.join(name))
+            .and_then(|mut file| file.write_all(text.as_bytes()));
     }
-    let _ = fs::remove_dir(path);
+    Ok(())
 }
 
-/// Removes what a crash in [`replace`], [`publish`] or [`create`] left in `folder`: temporary files of processes that are
-/// not alive. Best effort: what stays does no harm.
-pub fn remove_leftovers(folder: &Path) {
-    let Ok(entries) = fs::read_dir(folder) else { return };
-    for entry in entries.flatten() {
-        let name = entry.file_name();
-        let owner = name.to_str().and_then(|name| name.strip_prefix(TEMPORARY_PREFIX)?.split('-').next()?.parse().ok());
-        let Some(owner) = owner.and_then(rustix::process::Pid::from_raw) else { continue };
-        let is_ours = owner == rustix::process::getpid();
-        // A process id may have been given out again; then the file stays until that process has gone.
-        if !is_ours && rustix::process::test_kill_process(owner).is_err() {
-            let _ = fs::remove_file(entry.path());
+/// Removes the folder of a lock with the files that adapters keep in it; one that is gone is no error.
+///
+/// # Errors
+/// When it holds something else, and nothing was removed; or when it may not be removed.
+pub fn remove_lock_folder(path: &Path, now: SystemTime) -> io::Result<()> {
+    // A milescale before this one wrote its files by way of temporary ones.
+    temporary::remove_leftovers(path, now);
+    let entries = match fs::read_dir(path) {
+        Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(()),
+        other => other?,
+    };
+    for entry in entries {
+        let name = entry?.file_name();
+        if !LOCK_FILES.iter().any(|known| name == *known) {
+            let message = format!("it holds {}", name.to_string_lossy());
+            return Err(io::Error::new(io::ErrorKind::DirectoryNotEmpty, message));
         }
     }
+    for name in LOCK_FILES {
+        discard(&path.join(name))?;
+    }
+    match fs::remove_dir(path) {
+        Err(error) if error.kind() != io::ErrorKind::NotFound => Err(error),
+        _ => Ok(()),
+    }
 }
 
-/// Writes a temporary file beside `path`.
-fn written(path: &Path, content: &[u8], promise: Promise) -> io::Result<PathBuf> {
-    written_by(path, promise, |file| file.write_all(content))
+/// What adapters and milescale keep in the folder of a lock.
+const LOCK_FILES: [&str; 2] = ["pid", "timestamp"];
+
+/// Removes the temporary files that a crash left anywhere in a workspace, never those of a process that is alive. Best
+/// effort: what stays does no harm. `now` is the wall clock.
+pub fn remove_leftovers(workspace: &Workspace, now: SystemTime) {
+    let folders = [
+        workspace.own(),
+        workspace.config_folder(),
+        workspace.active(),
+        workspace.completed(),
+        workspace.conflicts(),
+        workspace.displaced(),
+    ];
+    for folder in folders {
+        temporary::remove_leftovers(&folder, now);
+    }
 }
 
 /// Lets a temporary file beside `path` be written.
-fn written_by(path: &Path, promise: Promise, write: impl FnOnce(&mut File) -> io::Result<()>) -> io::Result<PathBuf> {
-    let temporary = temporary_beside(path);
-    let all = || {
-        let mut file = OpenOptions::new().write(true).create(true).truncate(true).open(&temporary)?;
-        write(&mut file)?;
-        if promise == Promise::Durable { file.sync_all() } else { Ok(()) }
-    };
-    all().inspect_err(|_| drop(fs::remove_file(&temporary)))?;
-    Ok(temporary)
-}
-
-fn temporary_beside(path: &Path) -> PathBuf {
-    static COUNT: AtomicU32 = AtomicU32::new(0);
-    let number = COUNT.fetch_add(1, Ordering::Relaxed);
-    path.with_file_name(format!("{TEMPORARY_PREFIX}{}-{number}", std::process::id()))
-}
-
-/// Gives a temporary file a name that nobody has; `false`: somebody has it.
-fn link_new(temporary: &Path, path: &Path) -> io::Result<bool> {
-    let linked = fs::hard_link(temporary, path);
-    let _ = fs::remove_file(temporary);
-    match linked {
-        Ok(()) => sync_folder(path).map(|()| true),
-        Err(error) if error.kind() == io::ErrorKind::AlreadyExists => Ok(false),
-        Err(error) => Err(error),
+fn written(path: &Path, promise: Promise, write: impl FnOnce(&mut File) -> io::Result<()>) -> io::Result<Temporary> {
+    let mut temporary = Temporary::beside(path)?;
+    write(&mut temporary.file)?;
+    if promise == Promise::Durable {
+        temporary.file.sync_all()?;
     }
-}
-
-fn put(temporary: &Path, path: &Path) -> io::Result<()> {
-    fs::rename(temporary, path).inspect_err(|_| drop(fs::remove_file(temporary)))
+    Ok(temporary)
 }
 
 /// Waits until the names in the folder of `path` are on the disk: a rename is there only once its folder is.
@@ -273,8 +304,10 @@ pub(crate) fn sync_folder(path: &Path) -> io::Result<()> {
 
 #[cfg(test)]
 mod tests {
-    use super::{create, publish, remove_leftovers, rename, replace};
+    use super::temporary::{Temporary, remove_leftovers};
+    use super::{Outcome, can_exchange, create, exchange, publish, rename, rename_new, replace};
     use std::fs;
+    use std::time::{Duration, SystemTime};
 
     #[test]
     fn create_never_overwrites() {
@@ -297,21 +330,53 @@ mod tests {
     }
 
     #[test]
-    fn leftovers_of_a_crash_go_and_nothing_else() {
+    fn left_overs_of_a_crash_go_and_nothing_else() {
         let folder = tempfile::tempdir().unwrap();
+        let path = |name: &str| folder.path().join(name);
+        let writing = Temporary::beside(&path("a")).unwrap();
         let dead =
             std::process::Command::new("true").spawn().and_then(|mut child| child.wait().map(|_| child.id())).unwrap();
-        let parent = std::os::unix::process::parent_id();
-        for name in [&format!(".milescale-tmp-{dead}-0"), &format!(".milescale-tmp-{parent}-0"), ".other"] {
-            fs::write(folder.path().join(name), "half").unwrap();
+        let (parent, now) = (std::os::unix::process::parent_id(), SystemTime::now());
+        let old = now - Duration::from_hours(1);
+        let files = [
+            (".milescale-tmp-00ff".to_owned(), now),
+            (format!(".milescale-tmp-{dead}-0"), now),
+            (format!(".milescale-tmp-{dead}-1"), old),
+            (format!(".milescale-tmp-{parent}-0"), now),
+            (format!(".milescale-tmp-{parent}-1"), SystemTime::UNIX_EPOCH),
+            (".other".to_owned(), old),
+        ];
+        for (name, modified) in &files {
+            fs::write(path(name), "half").unwrap();
+            fs::File::options().write(true).open(path(name)).unwrap().set_modified(*modified).unwrap();
         }
-        remove_leftovers(folder.path());
-        assert_eq!(fs::read_dir(folder.path()).unwrap().count(), 2, "what somebody is writing stays");
+        // A left-over may be a second name of what is in use.
+        fs::hard_link(path(".milescale-tmp-00ff"), path("n1.yaml")).unwrap();
+        remove_leftovers(folder.path(), now);
+        let there = |name: &str| path(name).exists();
+        assert!(writing.path().exists(), "what somebody is writing stays");
+        let stay = files.iter().map(|(name, _)| there(name)).collect::<Vec<_>>();
+        assert_eq!(stay, [false, true, false, true, false, true]);
+        assert_eq!(fs::read(path("n1.yaml")).unwrap(), b"half");
     }
 
     #[test]
     fn renaming_what_is_not_there_is_no_error() {
         let folder = tempfile::tempdir().unwrap();
         assert!(!rename(&folder.path().join("a"), &folder.path().join("b")).unwrap());
+    }
+
+    #[test]
+    fn two_files_are_exchanged_and_none_is_renamed_over() {
+        let folder = tempfile::tempdir().unwrap();
+        assert!(can_exchange(folder.path()).unwrap());
+        let (a, b) = (folder.path().join("a"), folder.path().join("b"));
+        fs::write(&a, "a").unwrap();
+        assert_eq!(exchange(&a, &b).unwrap_err().kind(), std::io::ErrorKind::NotFound);
+        fs::write(&b, "b").unwrap();
+        assert!(matches!(exchange(&a, &b), Ok(Outcome::Done)));
+        assert_eq!((fs::read(&a).unwrap(), fs::read(&b).unwrap()), (b"b".to_vec(), b"a".to_vec()));
+        assert_eq!(rename_new(&a, &b).unwrap_err().kind(), std::io::ErrorKind::AlreadyExists);
+        assert_eq!(fs::read_dir(folder.path()).unwrap().count(), 2);
     }
 }

@@ -18,6 +18,8 @@ pub enum Problem {
     Corrupt,
     /// The process was asked to stop while it waited: nothing is known.
     Stopped,
+    /// It is done, and may be undone by a power cut: look at the disk, and do it again.
+    Unsynced,
     /// It is not done, now or later, unless something else changes first.
     Refused,
     /// It may be done or not: look at what is there before it is done again.

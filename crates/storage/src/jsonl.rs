@@ -19,7 +19,7 @@ pub struct Rotation {
 
 /// Appends `line` as one JSON object on one line in a single write.
 ///
-/// A half line that a full disk left is ended first, in the same write. A file that would grow beyond the limit is
+/// A half line that a full disk left is ended first, in the same write, and NULs that a power cut left before it. A file that would grow beyond the limit is
 /// renamed to `.1` before, and the ones before it move up. If the process dies in between, the line is there or not;
 /// no other line is touched.
 ///
@@ -31,10 +31,19 @@ pub fn append(path: &Path, line: &impl Serialize, rotation: Rotation) -> io::Res
     let mut file = open(path)?;
     let length = file.metadata()?.len();
     if length > 0 && length + text.len() as u64 > rotation.at_bytes {
+        // Later on only the new file is synced.
+        sync(path)?;
         rotate(path, rotation.files)?;
         file = open(path)?;
-    } else if !ends_with_newline(&file, length)? {
-        text.insert(0, b'\n');
+    } else {
+        let mut last = last_byte(&file)?;
+        if last == Some(0) {
+            fill_nuls(path)?;
+            last = last_byte(&file)?;
+        }
+        if last.is_some_and(|last| last != b'\n') {
+            text.insert(0, b'\n');
+        }
     }
     let count = file.write(&text)?;
     if count < text.len() {
@@ -50,11 +59,49 @@ pub fn append(path: &Path, line: &impl Serialize, rotation: Rotation) -> io::Res
 /// When they may not be there in full afterwards: a half line is ended by the next call.
 pub(crate) fn append_durably(path: &Path, lines: &str) -> io::Result<()> {
     let mut file = open(path)?;
-    let length = file.metadata()?.len();
-    let before = if ends_with_newline(&file, length)? { "" } else { "\n" };
+    let before = if last_byte(&file)?.is_some_and(|last| last != b'\n') { "\n" } else { "" };
     file.write_all(format!("{before}{lines}").as_bytes())?;
     file.sync_data()
 }
+
+/// Waits until every line is on the disk.
+pub fn sync(path: &Path) -> io::Result<()> {
+    open_regular(path, OpenOptions::new().read(true))?.sync_all()?;
+    File::open(path.parent().unwrap_or(Path::new(".")))?.sync_all()
+}
+
+/// Replaces what a power cut has left of lines that were being written, a run of NULs, by blanks and a newline: a reader of
+/// JSON skips them, and the line that follows begins on a line of its own. Only the end of the file is looked through. Lines
+/// that others append meanwhile are not touched. A log that is not there is no error.
+pub fn fill_nuls(path: &Path) -> io::Result<()> {
+    let file = match open_regular(path, OpenOptions::new().read(true).write(true)) {
+        Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(()),
+        other => other?,
+    };
+    let length = file.metadata()?.len();
+    let mut position = length.saturating_sub(LOOKED_THROUGH);
+    let mut chunk = vec![0; 64 << 10];
+    while position < length {
+        let wanted = usize::try_from(length - position).unwrap_or(chunk.len()).min(chunk.len());
+        let count = file.read_at(&mut chunk[..wanted], position)?;
+        let Some(found) = memchr::memchr(0, &chunk[..count]) else {
+            if count == 0 {
+                return Ok(());
+            }
+            position += count as u64;
+            continue;
+        };
+        let run = chunk[found..count].iter().take_while(|byte| **byte == 0).count();
+        let mut blanks = vec![b' '; run];
+        blanks[run - 1] = b'\n';
+        file.write_all_at(&blanks, position + found as u64)?;
+        position += (found + run) as u64;
+    }
+    Ok(())
+}
+
+/// Bytes at the end of a log that are looked through for NULs: more than a disk leaves unwritten for long.
+const LOOKED_THROUGH: u64 = 4 << 20;
 
 /// The name of the rotated file with this number.
 pub fn rotated(path: &Path, number: u64) -> PathBuf {
@@ -64,8 +111,13 @@ pub fn rotated(path: &Path, number: u64) -> PathBuf {
 }
 
 fn open(path: &Path) -> io::Result<File> {
+    open_regular(path, OpenOptions::new().read(true).append(true).create(true))
+}
+
+/// Opens a regular file, without ever waiting for a FIFO.
+fn open_regular(path: &Path, options: &mut OpenOptions) -> io::Result<File> {
     let nonblock = i32::try_from(OFlags::NONBLOCK.bits()).unwrap_or_default();
-    let file = OpenOptions::new().read(true).append(true).create(true).custom_flags(nonblock).open(path)?;
+    let file = options.custom_flags(nonblock).open(path)?;
     if file.metadata()?.is_file() {
         Ok(file)
     } else {
@@ -73,12 +125,13 @@ fn open(path: &Path) -> io::Result<File> {
     }
 }
 
-fn ends_with_newline(file: &File, length: u64) -> io::Result<bool> {
-    let mut last = [b'\n'];
+fn last_byte(file: &File) -> io::Result<Option<u8>> {
+    let length = file.metadata()?.len();
+    let mut last = [0];
     if length > 0 {
         file.read_exact_at(&mut last, length - 1)?;
     }
-    Ok(last == [b'\n'])
+    Ok((length > 0).then_some(last[0]))
 }
 
 fn rotate(path: &Path, files: u64) -> io::Result<()> {
@@ -93,7 +146,7 @@ fn rotate(path: &Path, files: u64) -> io::Result<()> {
 
 #[cfg(test)]
 mod tests {
-    use super::{Rotation, append};
+    use super::{Rotation, append, fill_nuls};
     use std::fs;
 
     const ROTATION: Rotation = Rotation { at_bytes: 30, files: 2 };
@@ -106,6 +159,24 @@ mod tests {
         append(&path, &1, ROTATION).unwrap();
         append(&path, &2, ROTATION).unwrap();
         assert_eq!(fs::read_to_string(&path).unwrap(), "{\"a\":\n1\n2\n");
+    }
+
+    #[test]
+    fn nuls_that_a_power_cut_left_become_blanks_and_no_line_is_lost() {
+        let folder = tempfile::tempdir().unwrap();
+        let path = folder.path().join("log");
+        let rotation = Rotation { at_bytes: u64::MAX, files: 1 };
+        let nuls = "\0".repeat(200_000);
+        fs::write(&path, format!("1\n{nuls}2\n[\0\0{nuls}")).unwrap();
+        append(&path, &3, rotation).unwrap();
+        append(&path, &4, rotation).unwrap();
+        let text = fs::read_to_string(&path).unwrap();
+        assert_eq!(text.split_whitespace().collect::<Vec<_>>(), ["1", "2", "[", "3", "4"]);
+        assert!(!text.contains('\0') && text.lines().any(|line| line == "2"), "each line on its own");
+        fs::write(&path, "\0").unwrap();
+        fill_nuls(&path).unwrap();
+        assert_eq!(fs::read_to_string(&path).unwrap(), "\n");
+        fill_nuls(&folder.path().join("none")).unwrap();
     }
 
     #[test]

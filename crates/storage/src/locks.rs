@@ -3,6 +3,7 @@
 //! Nothing of milescale's is safe because of it, and a lock that stays in the way is said, not waited for for ever.
 
 use std::io;
+use std::os::unix::fs::MetadataExt;
 use std::path::{Path, PathBuf};
 use std::time::{Duration, Instant, SystemTime};
 
@@ -11,6 +12,7 @@ use milescale_core::id::Id;
 use milescale_core::timestamp;
 
 use crate::durable;
+use crate::process;
 use crate::read::{Symlinks, read_regular};
 use crate::workspace::Workspace;
 
@@ -20,53 +22,82 @@ const STALE_AFTER: Duration = Duration::from_mins(10);
 /// How often a lock that somebody holds is tried.
 const TRY_EVERY: Duration = Duration::from_millis(20);
 
+/// The files in the folder of a lock.
+const PID: &str = "pid";
+const TIMESTAMP: &str = "timestamp";
+
 /// A lock that is held until this is dropped.
 #[derive(Debug)]
 pub struct Lock {
     folder: PathBuf,
+    /// Device and inode of the folder that was made.
+    made: Option<(u64, u64)>,
+    now: SystemTime,
 }
 
-/// Who has a lock that could not be had.
+/// Why a lock could not be had.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub struct Held {
-    /// The lock, as people read it.
-    pub place: String,
-    /// The process that it names.
-    pub pid: Option<u32>,
+pub enum Refused {
+    /// Somebody has it.
+    Held {
+        /// The lock, as people read it.
+        place: String,
+        /// The process that it names.
+        pid: Option<u32>,
+    },
+    /// It is left over, and cannot be removed.
+    LeftOver {
+        /// The lock, as people read it.
+        place: String,
+        /// Why not.
+        reason: String,
+    },
 }
 
-impl std::fmt::Display for Held {
+impl std::fmt::Display for Refused {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        let by = self.pid.map_or_else(|| "another program".to_owned(), |pid| format!("process {pid}"));
-        write!(f, "{}: {by} is writing this milestone; try again, or remove the folder if nobody is", self.place)
+        match self {
+            Self::Held { place, pid } => {
+                let by = pid.map_or_else(|| "another program".to_owned(), |pid| format!("process {pid}"));
+                write!(f, "{place}: {by} is writing this milestone; try again, or remove the folder if nobody is")
+            }
+            Self::LeftOver { place, reason } => write!(
+                f,
+                "{place}: it was left by a process that is gone, and cannot be removed ({reason}); nothing was written. \
+                 Remove the folder with all that is in it, as its owner or as root, and try again"
+            ),
+        }
     }
 }
 
-impl std::error::Error for Held {}
+impl std::error::Error for Refused {}
 
 /// Takes the lock of a milestone, waiting for so long. `Ok(None)`: no lock can be made here, and none is needed.
-pub fn take(workspace: &Workspace, id: &Id, now: Timestamp, patience: Duration) -> Result<Option<Lock>, Held> {
+pub fn take(workspace: &Workspace, id: &Id, now: Timestamp, patience: Duration) -> Result<Option<Lock>, Refused> {
     let folder = path(workspace, id.as_str());
     if durable::create_folder(&workspace.locks()).is_err() {
         return Ok(None);
     }
     let end = Instant::now() + patience;
     let wall = SystemTime::try_from(now).unwrap_or(SystemTime::UNIX_EPOCH);
+    let files = [(PID, format!("{}\n", std::process::id())), (TIMESTAMP, format!("{}\n", timestamp::to_text(now)))];
     loop {
-        match durable::create_lock_folder(&folder) {
-            Ok(()) => {
-                // For people and adapters; without them the lock is as good.
-                let _ = durable::publish(&folder.join("pid"), format!("{}\n", std::process::id()).as_bytes());
-                let _ =
-                    durable::publish(&folder.join("timestamp"), format!("{}\n", timestamp::to_text(now)).as_bytes());
-                return Ok(Some(Lock { folder }));
-            }
+        match durable::create_lock_folder(&folder, &files) {
+            Ok(()) => return Ok(Some(Lock { made: inode(&folder), folder, now: wall })),
             Err(error) if error.kind() != io::ErrorKind::AlreadyExists => return Ok(None),
-            Err(_) if is_left_over(&folder, wall) => durable::remove_lock_folder(&folder),
-            Err(_) if Instant::now() >= end => {
-                return Err(Held { place: workspace.shown(&folder), pid: pid(&folder) });
-            }
-            Err(_) => std::thread::sleep(TRY_EVERY),
+            Err(_) => {}
+        }
+        let left_over = is_left_over(&folder, wall);
+        let removed = if left_over { durable::remove_lock_folder(&folder, wall) } else { Ok(()) };
+        if Instant::now() >= end {
+            let place = workspace.shown(&folder);
+            return Err(match removed {
+                Err(error) => Refused::LeftOver { place, reason: error.to_string() },
+                Ok(()) => Refused::Held { place, pid: pid(&folder) },
+            });
+        }
+        if !left_over || removed.is_err() {
+            std::thread::sleep(TRY_EVERY);
         }
     }
 }
@@ -82,16 +113,23 @@ fn path(workspace: &Workspace, id: &str) -> PathBuf {
     workspace.locks().join(format!("{id}.lock"))
 }
 
+/// A lock from before the machine was started is nobody's. One whose process is gone, or whose number another program has
+/// now, is respected for ten minutes: the process may be in another container.
 fn is_left_over(folder: &Path, now: SystemTime) -> bool {
-    let made = text(folder, "timestamp").and_then(|text| SystemTime::try_from(timestamp::from_text(&text)?).ok());
-    let made = made.or_else(|| folder.metadata().and_then(|metadata| metadata.modified()).ok());
-    let old = made.and_then(|made| now.duration_since(made).ok()).is_some_and(|age| age > STALE_AFTER);
-    let alive = pid(folder).and_then(|pid| rustix::process::Pid::from_raw(i32::try_from(pid).ok()?));
-    old && alive.is_none_or(|pid| rustix::process::test_kill_process(pid).is_err())
+    let written = text(folder, TIMESTAMP).and_then(|text| SystemTime::try_from(timestamp::from_text(&text)?).ok());
+    let Some(made) = written.or_else(|| folder.metadata().and_then(|metadata| metadata.modified()).ok()) else {
+        return false;
+    };
+    let old = now.duration_since(made).is_ok_and(|age| age > STALE_AFTER);
+    process::is_before_boot(made) || old && !pid(folder).is_some_and(|pid| process::lives_since(pid, made))
+}
+
+fn inode(folder: &Path) -> Option<(u64, u64)> {
+    folder.symlink_metadata().ok().map(|metadata| (metadata.dev(), metadata.ino()))
 }
 
 fn pid(folder: &Path) -> Option<u32> {
-    text(folder, "pid")?.trim().parse().ok()
+    text(folder, PID)?.trim().parse().ok()
 }
 
 fn text(folder: &Path, name: &str) -> Option<String> {
@@ -102,8 +140,8 @@ fn text(folder: &Path, name: &str) -> Option<String> {
 impl Drop for Lock {
     fn drop(&mut self) {
         // Somebody may have removed it, and taken it anew: only what is ours goes.
-        if pid(&self.folder) == Some(std::process::id()) {
-            durable::remove_lock_folder(&self.folder);
+        if self.made.is_some() && inode(&self.folder) == self.made {
+            let _ = durable::remove_lock_folder(&self.folder, self.now);
         }
     }
 }

@@ -18,7 +18,7 @@ use crate::lock::{self, Held, Share};
 use crate::read::{Symlinks, read_regular};
 use crate::record::Prepared;
 use crate::workspace::Workspace;
-use crate::{config_exchange, config_file, durable};
+use crate::{config_exchange, config_file, durable, random};
 
 /// The lock is held by this process until this is dropped.
 #[derive(Debug)]
@@ -81,7 +81,8 @@ pub fn dirty(workspace: &Workspace) -> io::Result<Vec<String>> {
 
 /// Clears the list. Under the switch's lock only.
 pub fn clear_dirty(workspace: &Workspace) -> io::Result<()> {
-    durable::remove(&workspace.dirty())
+    // One that is back after a power cut costs a look at milestones that are the same.
+    durable::discard(&workspace.dirty())
 }
 
 /// What names the store in use.
@@ -137,9 +138,9 @@ impl Switch {
         let folder = to.parent().unwrap_or(Path::new("/"));
         durable::create_folder(folder).map_err(failed)?;
         let kind = if matches!(target, Target::Marker(_)) { BACKEND } else { ENGINE };
-        let name = format!(".milescale-switch-{epoch}-{kind}");
+        let name = format!("{PREFIX}{epoch}-{kind}");
         let from = folder.join(&name);
-        durable::remove(&from).map_err(failed)?;
+        durable::discard(&from).map_err(failed)?;
         let like = to.metadata().ok();
         durable::prepare(&from, &content, like.as_ref()).map_err(failed)?;
         let inode = from.symlink_metadata().map_err(failed)?.ino();
@@ -168,7 +169,8 @@ impl Switch {
     }
 }
 
-/// How the name of a prepared file ends.
+/// How the name of a prepared file begins, and how it ends.
+const PREFIX: &str = ".milescale-switch-";
 const BACKEND: &str = "backend";
 const ENGINE: &str = "engine";
 
@@ -201,7 +203,42 @@ pub fn settle(workspace: &Workspace, prepared: &Prepared) -> io::Result<()> {
 
 /// Removes a prepared file that will not be used.
 pub fn discard(workspace: &Workspace, prepared: &Prepared) -> io::Result<()> {
-    durable::remove(&place(workspace, prepared))
+    durable::discard(&place(workspace, prepared))
+}
+
+/// Removes the prepared files of migrations that are over: all but the one that is named. A configuration among them may be a
+/// person's edit that came out of an exchange: it is set aside in milescale's own folder, unless it says what the one in use
+/// says.
+pub fn discard_others(workspace: &Workspace, prepared: Option<&Prepared>) -> io::Result<()> {
+    for replaces in [workspace.marker(), workspace.config_file()] {
+        let Ok(entries) = fs::read_dir(real(replaces).parent().unwrap_or(Path::new("/"))) else { continue };
+        for entry in entries {
+            let path = entry?.path();
+            let name = path.file_name().unwrap_or_default().to_string_lossy().into_owned();
+            if !name.starts_with(PREFIX) || prepared.is_some_and(|prepared| name.starts_with(&prepared.name)) {
+                continue;
+            }
+            if name.ends_with(BACKEND) || says_nothing_new(workspace, &path)? {
+                durable::discard(&path)?;
+            } else {
+                let aside = workspace.own().join(format!("came-out{name}-{}.yaml", random::hexadecimal(4)?));
+                durable::rename_new(&path, &aside)?.durably()?;
+                tracing::warn!(
+                    path = workspace.shown(&aside),
+                    "a configuration that came out of a switch lies there; compare it with the one in use"
+                );
+            }
+        }
+    }
+    Ok(())
+}
+
+/// Whether a prepared configuration differs from the one in use by its engine at most.
+fn says_nothing_new(workspace: &Workspace, path: &Path) -> io::Result<bool> {
+    let current = config_exchange::text_of(&real(workspace.config_file()))?.unwrap_or_default();
+    let Some(there) = config_exchange::text_of(path)? else { return Ok(true) };
+    let as_current = |engine| config_exchange::with_engine(current.clone(), engine).is_ok_and(|text| text == there);
+    Ok(there == current || [Engine::Sqlite, Engine::Postgresql].into_iter().any(as_current))
 }
 
 /// A person may keep the file elsewhere, behind a symlink: that stays one.

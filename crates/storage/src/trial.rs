@@ -169,7 +169,7 @@ impl Trial<'_> {
         let renamed = scratch.file("one").and_then(|one| {
             let two = scratch.file("two")?;
             durable::rename(&two, &one)?;
-            durable::rename_new(&one, &scratch.0.join("three"))?;
+            durable::rename_new(&one, &scratch.0.join("three"))?.durably()?;
             scratch.file("four")
         });
         match renamed {

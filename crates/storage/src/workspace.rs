@@ -70,6 +70,8 @@ paths! {
     enterprise_db = "enterprise.db";
     /// Folders that mark milestones as being written.
     locks = "locks";
+    /// The days that milescale has counted, and on which it first saw what is kept for so many of them.
+    days = ".milescale/days.json";
     /// Held by the one daemon.
     daemon_lock = ".milescale/daemon.lock";
     /// The number that says which workspace this is.

@@ -1,1 +1,51 @@
 //! Kills, power cuts, and what comes after the restart.
+
+mod left_overs;
+mod locks;
+mod log;
+mod put;
+
+use std::fs;
+use std::path::Path;
+use std::time::{Duration, SystemTime};
+
+use milescale_testkit::{Workspace, until};
+
+use super::super::BINARY;
+
+const OLD: &str = "# old\nid: a\nn: 1\n";
+const NEW: &str = "# new\nid: a\nn: 2\n";
+
+/// A workspace on files with one milestone, the text that is to replace it, and the digest of what is there.
+fn with_milestone() -> (Workspace, String) {
+    let workspace = Workspace::empty(BINARY);
+    workspace.write("config/storage-backend.txt", "file\n");
+    workspace.write("active/a.yaml", OLD);
+    fs::write(workspace.root().join("new.yaml"), NEW).unwrap();
+    let digest = workspace.run(["milestone", "show", "a", "--digest"]).out.trim().to_owned();
+    (workspace, digest)
+}
+
+/// The names in a folder, sorted.
+fn names(folder: &Path) -> Vec<String> {
+    let entries = fs::read_dir(folder).into_iter().flatten();
+    let mut names: Vec<_> = entries.map(|it| it.unwrap().file_name().into_string().unwrap()).collect();
+    names.sort();
+    names
+}
+
+/// The texts in a folder.
+fn texts(folder: &Path) -> Vec<String> {
+    names(folder).iter().map(|name| fs::read_to_string(folder.join(name)).unwrap()).collect()
+}
+
+/// What a file must have stood still for before it is judged.
+fn until_still(folder: &Path) {
+    until("files that stand still", || {
+        let still = |name: &String| {
+            let modified = folder.join(name).metadata().unwrap().modified().unwrap();
+            SystemTime::now().duration_since(modified).is_ok_and(|age| age > Duration::from_millis(2100))
+        };
+        names(folder).iter().all(still).then_some(())
+    });
+}

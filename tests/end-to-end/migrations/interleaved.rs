@@ -111,13 +111,12 @@ fn a_crash_right_after_the_switch_rolls_forward_over_an_hour_of_edits() {
 #[test]
 fn a_copy_made_in_the_middle_undoes_nothing_of_its_original() {
     let server = Postgres::start();
-    for (phase, fault) in [("before the switch", "fsync:1:kill"), ("after it", "rename:1:killafter")] {
+    for (phase, path) in [("before the switch", ".milescale-switch-"), ("after it", "storage-backend.txt")] {
         for to in ["sqlite", "postgresql"] {
             let moved = Moved::new(Some(&server), &format!("{to} {phase}"), 5);
             let before = moved.dump();
             let mut command = moved.workspace.command(Moved::arguments(to));
-            let path = if fault.starts_with("rename") { "storage-backend.txt" } else { ".milescale-switch-" };
-            command.env("LD_PRELOAD", shim()).env("FAULT", fault).env("FAULT_PATH", path);
+            command.env("LD_PRELOAD", shim()).env("FAULT", "rename:1:killafter").env("FAULT_PATH", path);
             assert!(!command.stdout(Stdio::null()).stderr(Stdio::null()).status().unwrap().success());
             let above = tempfile::tempdir().unwrap();
             let root = above.path().join("copy");

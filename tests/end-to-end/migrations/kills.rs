@@ -130,9 +130,11 @@ fn everything_is_on_the_disk_before_the_marker_names_it() {
             if *kind != "write" && *kind != "rename" {
                 continue;
             }
-            let synced = before[at..].iter().any(|(kind, synced)| {
-                *kind == "fsync" && (synced == path || (path.contains("/active/") && synced.ends_with("/active")))
-            });
+            let above = path.rsplit_once('/').map_or("", |(folder, _)| folder);
+            let is_named = path.contains("/active/") || path.contains("-switch-");
+            let synced = before[at..]
+                .iter()
+                .any(|(kind, synced)| *kind == "fsync" && (synced == path || (is_named && *synced == above)));
             assert!(synced, "{from} → {to}: {kind} {path} is not synced before the switch: {before:#?}");
             checked += 1;
         }

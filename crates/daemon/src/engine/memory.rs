@@ -3,6 +3,7 @@
 use milescale_core::figures::Figures;
 use milescale_storage::workspace::Workspace;
 
+use super::conflicts::announced;
 use super::{Engine, Mode};
 use crate::note::Note;
 use crate::output::Output;
@@ -31,6 +32,9 @@ impl Engine {
         if self.mode == Mode::ReadOnly {
             return;
         }
+        // That something was announced outlives this process, so its line has to as well.
+        let all_written = self.output.sync(self.config.config());
+        self.state.waiting = if all_written { Vec::new() } else { self.output.waiting() };
         self.sources.remember(&mut self.state);
         self.state.figures = self.figures;
         let kept = self.config.keep_last_good();
@@ -51,8 +55,9 @@ impl Engine {
 
 /// Reads the memory. One that cannot be read is set aside and named, never replaced by a clean one in silence.
 pub(super) fn recall(workspace: &Workspace, mode: Mode, output: &mut Output) -> (State, Vec<Note>) {
+    let taken_over = |state: State| State { conflicts: state.conflicts.or_else(|| announced(workspace)), ..state };
     let unreadable = match State::load(workspace) {
-        Ok(state) => return (state, Vec::new()),
+        Ok(state) => return (taken_over(state), Vec::new()),
         Err(unreadable) => unreadable.0,
     };
     let mut kept_as = workspace.shown(&workspace.state());
@@ -62,5 +67,5 @@ pub(super) fn recall(workspace: &Workspace, mode: Mode, output: &mut Output) -> 
             Err(error) => output.note(".milescale/state.json", Err(error)),
         }
     }
-    (State::default(), vec![Note::StateUnreadable { reason: unreadable, kept_as }])
+    (taken_over(State::default()), vec![Note::StateUnreadable { reason: unreadable, kept_as }])
 }

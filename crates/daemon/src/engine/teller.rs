@@ -43,7 +43,7 @@ impl<'a> Teller<'a> {
         }
         self.has_imported |= matches!(told, Told::Imported(..));
         let line = ScaleEvent::new(Moment::now().timestamp(), event, self.current, self.optimal, details);
-        self.output.event(line, self.config.config());
+        self.output.event(&line, self.config.config());
         // Of conflicts each content is kept by itself, and how far a move is needs not last.
         if !matches!(told, Told::Conflict { .. } | Told::Progress(..)) {
             self.output.sync(self.config.config());

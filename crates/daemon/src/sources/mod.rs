@@ -97,6 +97,8 @@ pub(crate) struct Sources {
     /// Milestones that cannot be parsed, by path as people read it: since when, and those that were said.
     flawed_since: BTreeMap<String, Instant>,
     flawed_said: BTreeSet<String>,
+    /// When this process has counted a day.
+    day_began: Option<Instant>,
 }
 
 impl Sources {
@@ -123,6 +125,7 @@ impl Sources {
             said: state.unavailable.clone(),
             flawed_since: BTreeMap::new(),
             flawed_said: state.flawed.clone(),
+            day_began: None,
         }
     }
 

@@ -8,6 +8,7 @@ use milescale_core::config::Config;
 use milescale_sensing::watch::Hints;
 use milescale_storage::error::{Problem, StoreError};
 use milescale_storage::files;
+use milescale_storage::keeping::NewDay;
 use milescale_storage::store::{Extent, Occasion, Survey};
 
 use super::opened::Opened;
@@ -162,22 +163,36 @@ impl Sources {
 
     /// What a cycle does beside its look: milescale's own tables are made, ids remembered, displaced contents looked at.
     /// The first failure is that of the store's tables, the second that of milescale's own folder.
-    pub(crate) fn tend_each_cycle(&mut self, moment: Moment, notes: &mut Vec<Note>) -> [io::Result<()>; 2] {
-        let reviewed = files::review(&self.workspace, moment.wall).map(|found| {
-            let reason = "it was written to after milescale had replaced it";
-            let note =
-                |it: files::Overwritten| Note::WriteConflict { id: it.id, kept_as: self.shown(&it.kept_as), reason };
-            notes.extend(found.into_iter().map(note));
-        });
+    pub(crate) fn tend_each_cycle(&mut self, moment: Moment) -> [io::Result<()>; 2] {
+        // Those that were written to are announced with the other conflicts.
+        let reviewed = files::review(&self.workspace, moment.wall).map(drop);
         let follows = self.store_is_read();
+        let adopted = self.store.as_mut().filter(|_| follows).map(|opened| opened.store.adopt());
+        let reviewed = reviewed.and(self.purge(moment, matches!(adopted, Some(Ok(())))));
         let Some(opened) = self.store.as_mut().filter(|_| follows) else { return [Ok(()), reviewed] };
-        let adopted = match opened.store.adopt() {
-            Err(error) if error.problem != Problem::Stopped => Err(io::Error::other(error.to_string())),
+        let adopted = match adopted {
+            Some(Err(error)) if error.problem != Problem::Stopped => Err(io::Error::other(error.to_string())),
             _ => Ok(()),
         };
         let kept = self.last_ids.keep(&self.workspace, opened);
         let facts = opened.store.keep_facts(Occasion::Cycle).map_err(|error| io::Error::other(error.to_string()));
         [adopted, reviewed.and(kept).and(facts)]
+    }
+
+    /// Counts the days, and once a day removes what has been kept for long enough; in the store too where it has its tables.
+    fn purge(&mut self, moment: Moment, has_tables: bool) -> io::Result<()> {
+        let measured = self.day_began.map(|began| moment.instant.duration_since(began));
+        let Some(mut day) = NewDay::begin(&self.workspace, moment.timestamp(), measured)? else { return Ok(()) };
+        files::purge(&self.workspace, moment.wall, &mut day)?;
+        if let Some(opened) = self.store.as_mut().filter(|_| has_tables)
+            && let Err(error) = opened.store.purge_kept(&mut |name, kept| day.is_over(name, kept))
+        {
+            tracing::warn!(%error, "contents that were kept for long enough cannot be removed");
+        }
+        day.end(&self.workspace)?;
+        // A process that lives on goes by a clock that nobody sets.
+        self.day_began = Some(moment.instant);
+        Ok(())
     }
 
     /// Keeps what makes the next start quick.

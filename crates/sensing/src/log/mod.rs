@@ -19,7 +19,7 @@ use jiff::Timestamp;
 use milescale_core::figures::LogFigures;
 use serde::{Deserialize, Serialize};
 
-use crate::tail::{LINE_LIMIT, Line, lines_backwards, open, rotated};
+use crate::tail::{LINE_LIMIT, Line, after_nuls, lines_backwards, open, rotated};
 use event::Event;
 use numbering::Numbering;
 use window::Window;
@@ -80,6 +80,8 @@ struct Place {
 struct Bad {
     /// In the part of the log that was read.
     total: u64,
+    /// Of these, those that a power cut left.
+    cut: u64,
     /// Not reported yet.
     new: u64,
     /// Offsets of the last new ones.
@@ -116,7 +118,11 @@ impl EventLog {
         if !self.exists {
             return LogFigures { concurrent_users: 1, team_size: 1, ..LogFigures::default() };
         }
-        let last = self.place.as_ref().filter(|place| !place.skipping).and_then(|place| Event::parse(&place.partial));
+        let last = self
+            .place
+            .as_ref()
+            .filter(|place| !place.skipping)
+            .and_then(|place| Event::parse(after_nuls(&place.partial)));
         self.window.figures(now, last.as_ref())
     }
 
@@ -133,6 +139,11 @@ impl EventLog {
     /// Events in that part whose stamps cannot be read.
     pub fn undated(&self) -> &Undated {
         self.window.undated()
+    }
+
+    /// Of these, those that a power cut left: lines with NULs in them.
+    pub fn cut_lines(&self) -> u64 {
+        self.bad.cut
     }
 
     /// Those that were not reported before; each is answered once. What to remember is in [`EventLog::reported`].
@@ -209,7 +220,7 @@ impl EventLog {
             match line_event(line) {
                 Parsed::Event(event) => self.window.newer(&event),
                 Parsed::Blank => {}
-                Parsed::Bad => self.bad.add(place.inode, begin, self.reported),
+                Parsed::Bad { is_cut } => self.bad.add(place.inode, begin, self.reported, is_cut),
             }
             place.partial.clear();
             place.skipping = false;
@@ -229,7 +240,7 @@ impl EventLog {
             match line_event(line) {
                 Parsed::Event(event) => window.older(&event, now),
                 Parsed::Blank => {}
-                Parsed::Bad => bad.add(inode, offset, reported),
+                Parsed::Bad { is_cut } => bad.add(inode, offset, reported, is_cut),
             }
             if window.is_full() { ControlFlow::Break(()) } else { ControlFlow::Continue(()) }
         })?;
@@ -275,14 +286,20 @@ impl EventLog {
 enum Parsed {
     Event(Event),
     Blank,
-    Bad,
+    /// No JSON object. Whether a power cut left it, by its NULs: then no adapter is to blame.
+    Bad {
+        is_cut: bool,
+    },
 }
 
 fn line_event(line: Line<'_>) -> Parsed {
     match line {
-        Line::TooLong => Parsed::Bad,
+        Line::TooLong => Parsed::Bad { is_cut: false },
         Line::Whole(bytes) if bytes.iter().all(u8::is_ascii_whitespace) => Parsed::Blank,
-        Line::Whole(bytes) => Event::parse(bytes).map_or(Parsed::Bad, Parsed::Event),
+        Line::Whole(bytes) => {
+            let rest = after_nuls(bytes);
+            Event::parse(rest).map_or(Parsed::Bad { is_cut: rest.len() < bytes.len() }, Parsed::Event)
+        }
     }
 }
 
@@ -310,8 +327,9 @@ fn before(file: &File, offset: u64) -> io::Result<Vec<u8>> {
 }
 
 impl Bad {
-    fn add(&mut self, inode: u64, offset: u64, reported: Option<Reported>) {
+    fn add(&mut self, inode: u64, offset: u64, reported: Option<Reported>, is_cut: bool) {
         self.total += 1;
+        self.cut += u64::from(is_cut);
         if reported.is_some_and(|until| until.inode == inode && offset < until.offset) {
             return;
         }

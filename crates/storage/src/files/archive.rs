@@ -161,14 +161,7 @@ impl FileStore {
             (Some(path), Seen::Text(digest), true) => self.replace(&path, draft, digest),
             (Some(_), Seen::Text(digest), false) => self.unarchive_one(draft, digest),
             (Some(path), Seen::Nothing, true) => Err(self.there_already(&path)),
-            (None, Seen::Nothing, true) => {
-                let path = self.archive_path(&draft.id);
-                let failed =
-                    |error: io::Error| StoreError::io(self.workspace.shown(&path), "it cannot be written", &error);
-                durable::create_folder(&self.workspace.completed()).map_err(failed)?;
-                let is_new = durable::create(&path, &draft.text).map_err(failed)?;
-                if is_new { Ok(()) } else { Err(self.there_already(&path)) }
-            }
+            (None, Seen::Nothing, true) => self.create_at(&self.archive_path(&draft.id), draft),
             // An archived milestone of this id is in nobody's way.
             _ => self.write(draft, seen).map(drop),
         }
@@ -194,13 +187,19 @@ impl FileStore {
         let failed = |error: io::Error| match error.kind() {
             io::ErrorKind::AlreadyExists => self.in_the_way(to, path),
             io::ErrorKind::NotFound => self.changed(path),
-            _ => StoreError::io(self.workspace.shown(to), "it cannot be moved there", &error),
+            _ => {
+                let cause = format!(
+                    "it cannot be moved there: {error}; {} has the new text and stays where it is, try it again",
+                    self.workspace.shown(path)
+                );
+                StoreError::new(Problem::Unsynced, self.workspace.shown(to), cause)
+            }
         };
         durable::create_folder(to.parent().unwrap_or(&self.active)).map_err(failed)?;
-        durable::rename_new(path, to).map_err(failed)?;
+        let outcome = durable::rename_new(path, to).map_err(failed)?;
         let moved = self.content(to)?.map(|(content, _)| Digest::of(&content));
         if moved == Some(Digest::of(&draft.text)) {
-            return Ok(());
+            return self.done(outcome, to, "moved there");
         }
         // Unless something has that name again.
         let _ = durable::rename_new(to, path);

@@ -1,23 +1,27 @@
 //! What a write of milescale took out of its place: kept for a while, and looked at again, for a program that had the
 //! file open may have written into it since.
+//!
+//! A name says which content left its place and which one was put there, for until the exchange a file holds the second,
+//! and from then on the first. Whenever a process dies, it holds one of the two; anything else was written by another
+//! program, and is a conflict.
 
 use std::fs;
 use std::io;
 use std::path::{Path, PathBuf};
-use std::sync::atomic::{AtomicU32, Ordering};
 use std::time::{Duration, SystemTime};
 
 use jiff::Timestamp;
+use jiff::civil::DateTime;
+use jiff::tz::TimeZone;
 use milescale_core::digest::Digest;
 use milescale_core::id::Id;
 
 use crate::durable;
+use crate::keeping::NewDay;
+use crate::random;
 use crate::read::{Symlinks, read_regular};
 use crate::workspace::Workspace;
 use crate::yaml;
-
-/// How long a replaced content is kept.
-const KEPT_FOR: Duration = Duration::from_hours(30 * 24);
 
 /// How long a file must have stood still before it is judged.
 const STILL_FOR: Duration = Duration::from_secs(2);
@@ -25,85 +29,119 @@ const STILL_FOR: Duration = Duration::from_secs(2);
 /// How a name begins: the second in which the content left its place. As texts they sort by time.
 const STAMP: &str = "%Y%m%dT%H%M%SZ";
 
-/// Hexadecimal digits of the digest in a name.
+/// Hexadecimal digits of a digest in a name.
 const DIGITS: usize = 16;
 
-/// A name that nobody else takes, for the content with this digest that leaves its place:
-/// `YYYYMMDDTHHMMSSZ-DIGEST-PID-N.ID.yaml`.
-pub(super) fn name(workspace: &Workspace, id: &Id, digest: Digest, now: Timestamp) -> io::Result<PathBuf> {
-    static COUNT: AtomicU32 = AtomicU32::new(0);
+/// Random bytes in a name; their digits are fewer than those of a digest.
+const RANDOM_BYTES: usize = 6;
+
+/// A name that nobody else takes, for the content `out` that leaves its place, and the content `put` that takes it, where one
+/// does: `YYYYMMDDTHHMMSSZ-OUT-PUT-RANDOM.ID.yaml`.
+pub(super) fn name(
+    workspace: &Workspace,
+    id: &Id,
+    out: Digest,
+    put: Option<Digest>,
+    now: Timestamp,
+) -> io::Result<PathBuf> {
     let folder = workspace.displaced();
     durable::create_folder(&folder)?;
-    let stamp = now.strftime(STAMP);
-    let digits = digest.to_string();
-    let (process, number) = (std::process::id(), COUNT.fetch_add(1, Ordering::Relaxed));
-    Ok(folder.join(format!("{stamp}-{}-{process}-{number}.{id}.yaml", &digits[..DIGITS])))
+    let mut name = format!("{}-{}", now.strftime(STAMP), digits(out));
+    if let Some(put) = put {
+        name.push_str(&format!("-{}", digits(put)));
+    }
+    Ok(folder.join(format!("{name}-{}.{id}.yaml", random::hexadecimal(RANDOM_BYTES)?)))
 }
 
-/// A write that reached a file after milescale had taken it out of its place.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub struct Overwritten {
-    /// The milestone.
-    pub id: String,
-    /// Where the content is kept now.
-    pub kept_as: PathBuf,
+fn digits(digest: Digest) -> String {
+    let mut digits = digest.to_string();
+    digits.truncate(DIGITS);
+    digits
 }
 
-/// Looks through what was displaced: what was written to since is moved to the conflicts and named; what is old goes.
-/// `now` is the wall clock. Under the daemon's lock only.
-pub fn review(workspace: &Workspace, now: SystemTime) -> io::Result<Vec<Overwritten>> {
+/// Looks through what was displaced, and moves what was written to since to the conflicts. Those that were, where they are
+/// now. `now` is the wall clock. Under the daemon's lock only.
+pub fn review(workspace: &Workspace, now: SystemTime) -> io::Result<Vec<PathBuf>> {
     let mut found = Vec::new();
-    let entries = match fs::read_dir(workspace.displaced()) {
-        Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(found),
-        other => other?,
-    };
-    let oldest = now.checked_sub(KEPT_FOR).and_then(|then| Timestamp::try_from(then).ok()).unwrap_or_default();
-    let oldest = oldest.strftime(STAMP).to_string();
-    for entry in entries {
-        let (path, metadata) = match entry.and_then(|entry| Ok((entry.path(), entry.metadata()?))) {
-            Err(error) if error.kind() == io::ErrorKind::NotFound => continue,
-            other => other?,
-        };
-        let still = metadata.modified().ok().and_then(|modified| now.duration_since(modified).ok());
-        let Some(Parts { stamp, digits, id }) = Parts::of(&path).filter(|_| metadata.is_file()) else { continue };
-        if still.is_none_or(|still| still < STILL_FOR) {
-            continue;
-        }
-        // What was not touched since it left its place is what it was: years of it cost no reading.
-        let untouched = metadata.modified().ok().and_then(|modified| Timestamp::try_from(modified).ok());
-        if untouched.is_some_and(|modified| modified.strftime(STAMP).to_string() < stamp) {
-            if stamp < oldest {
-                durable::remove(&path)?;
-            }
-            continue;
-        }
-        let Ok((content, _)) = read_regular(&path, Symlinks::Refuse, yaml::SIZE_LIMIT) else { continue };
-        if Digest::of(&content).to_string().starts_with(&digits) {
-            if stamp < oldest {
-                durable::remove(&path)?;
-            }
-        } else {
+    for (path, parts) in all(workspace)? {
+        if look(&path, &parts, now)? == Content::Another {
             durable::create_folder(&workspace.conflicts())?;
             let kept_as = workspace.conflicts().join(path.file_name().unwrap_or_default());
-            durable::rename_new(&path, &kept_as)?;
-            found.push(Overwritten { id, kept_as });
+            durable::rename_new(&path, &kept_as)?.durably()?;
+            found.push(kept_as);
         }
     }
     Ok(found)
 }
 
-/// What a name that this module has given says.
+/// Removes what has been kept for long enough. `now` is the wall clock. Under the daemon's lock only.
+pub fn purge(workspace: &Workspace, now: SystemTime, day: &mut NewDay) -> io::Result<()> {
+    for (path, parts) in all(workspace)? {
+        let name = path.strip_prefix(workspace.own()).unwrap_or(&path).to_string_lossy().into_owned();
+        if day.is_over(&name, parts.left) && look(&path, &parts, now)? == Content::AsNamed {
+            durable::discard(&path)?;
+        }
+    }
+    Ok(())
+}
+
+/// What a displaced file holds.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Content {
+    /// What its name says.
+    AsNamed,
+    /// Something that another program wrote.
+    Another,
+    /// It is being written, gone, or cannot be read.
+    NotKnown,
+}
+
+fn look(path: &Path, parts: &Parts, now: SystemTime) -> io::Result<Content> {
+    let metadata = match path.symlink_metadata() {
+        Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(Content::NotKnown),
+        other => other?,
+    };
+    let modified = metadata.modified()?;
+    if !metadata.is_file() || !now.duration_since(modified).is_ok_and(|still| still >= STILL_FOR) {
+        return Ok(Content::NotKnown);
+    }
+    // What was not touched since it left its place is what it was: years of it cost no reading.
+    if Timestamp::try_from(modified).is_ok_and(|modified| modified < parts.left) {
+        return Ok(Content::AsNamed);
+    }
+    let Ok((content, _)) = read_regular(path, Symlinks::Refuse, yaml::SIZE_LIMIT) else { return Ok(Content::NotKnown) };
+    let is_named = parts.contents.contains(&digits(Digest::of(&content)));
+    Ok(if is_named { Content::AsNamed } else { Content::Another })
+}
+
+/// Everything that lies there under a name of this module's.
+fn all(workspace: &Workspace) -> io::Result<Vec<(PathBuf, Parts)>> {
+    let entries = match fs::read_dir(workspace.displaced()) {
+        Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(Vec::new()),
+        other => other?,
+    };
+    let mut found = Vec::new();
+    for entry in entries {
+        let path = entry?.path();
+        found.extend(Parts::of(&path).map(|parts| (path, parts)));
+    }
+    Ok(found)
+}
+
+/// What a name that this module, or the resolving of a conflict, has given says.
 struct Parts {
-    stamp: String,
-    digits: String,
-    id: String,
+    /// When the content left its place, to the second.
+    left: Timestamp,
+    /// The beginnings of the digests that the content may have.
+    contents: Vec<String>,
 }
 
 impl Parts {
     fn of(path: &Path) -> Option<Self> {
-        let (head, id) = path.file_name()?.to_str()?.strip_suffix(".yaml")?.split_once('.')?;
-        let (stamp, rest) = head.split_once('-')?;
-        let (digits, _) = rest.split_once('-')?;
-        (digits.len() == DIGITS).then(|| Self { stamp: stamp.to_owned(), digits: digits.to_owned(), id: id.to_owned() })
+        let (head, _) = path.file_name()?.to_str()?.strip_suffix(".yaml")?.split_once('.')?;
+        let mut parts = head.split('-');
+        let left = TimeZone::UTC.to_timestamp(DateTime::strptime(STAMP, parts.next()?).ok()?).ok()?;
+        let contents: Vec<String> = parts.take(2).filter(|part| part.len() == DIGITS).map(str::to_owned).collect();
+        (!contents.is_empty()).then_some(Self { left, contents })
     }
 }

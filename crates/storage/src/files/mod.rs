@@ -28,7 +28,7 @@ use crate::workspace::Workspace;
 use table::Table;
 
 pub(crate) use columns::ColumnsHash;
-pub use displaced::{Overwritten, review};
+pub use displaced::{purge, review};
 pub use moving::retire;
 pub use owners::files_of_others;
 pub use retired::Retired;

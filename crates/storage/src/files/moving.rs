@@ -68,11 +68,12 @@ impl FileStore {
         if Digest::of(&content) != seen {
             return Err(self.changed(path));
         }
-        let aside = displaced::name(&self.workspace, id, seen, now)
+        let aside = displaced::name(&self.workspace, id, seen, None, now)
             .map_err(|error| failed("nothing can be kept in .milescale/displaced", error))?;
-        durable::rename_new(path, &aside).map_err(|error| failed("it cannot be moved aside", error))?;
+        durable::sync(path).map_err(|error| failed("the old content cannot be kept", error))?;
+        let outcome = durable::rename_new(path, &aside).map_err(|error| failed("it cannot be moved aside", error))?;
         if self.content(&aside)?.is_some_and(|(content, _)| Digest::of(&content) == seen) {
-            return Ok(());
+            return self.done(outcome, path, "moved aside");
         }
         // Saved between the two: it goes back, unless something is there again; then it is looked at with the displaced.
         let _ = durable::rename_new(&aside, path);
@@ -212,7 +213,7 @@ pub fn retire(workspace: &Workspace, name: &str, note: &str) -> Result<u64, Stor
         let folder = to.parent().unwrap_or(Path::new("/"));
         durable::create_folder(folder).map_err(|error| failed(folder, &error))?;
         set_aside(&to).map_err(|error| failed(&to, &error))?;
-        match durable::rename_new(&path, &to) {
+        match durable::rename_new(&path, &to).and_then(durable::Outcome::durably) {
             Ok(()) => count += 1,
             Err(error) if error.kind() == io::ErrorKind::NotFound => {}
             Err(error) => return Err(failed(&path, &error)),
@@ -231,7 +232,7 @@ fn set_aside(path: &Path) -> io::Result<()> {
     for number in 1_u32.. {
         let mut name = path.as_os_str().to_owned();
         name.push(format!(".{number}"));
-        match durable::rename_new(path, Path::new(&name)) {
+        match durable::rename_new(path, Path::new(&name)).and_then(durable::Outcome::durably) {
             Err(error) if error.kind() == io::ErrorKind::AlreadyExists => {}
             other => return other,
         }

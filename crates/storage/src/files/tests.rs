@@ -6,7 +6,8 @@ use std::time::{Duration, SystemTime};
 use milescale_core::digest::Digest;
 
 use super::walk::{ByName, by_name};
-use super::{FileStore, Overwritten, review};
+use super::{FileStore, purge, review};
+use crate::keeping::NewDay;
 use crate::store::{Draft, Extent, Occasion, Seen, Store};
 use crate::workspace::Workspace;
 
@@ -173,14 +174,16 @@ fn what_is_written_into_a_replaced_file_is_kept_and_named() {
     let draft = Draft::new(id, b"n: 2\n".to_vec(), jiff::Timestamp::now()).unwrap();
     store.put(&draft, seen).unwrap();
     let later = |seconds| SystemTime::now() + Duration::from_secs(seconds);
-    assert_eq!(review(&workspace, later(10)).unwrap(), [], "what nobody wrote to is no conflict");
+    let nothing: [PathBuf; 0] = [];
+    assert_eq!(review(&workspace, later(10)).unwrap(), nothing, "what nobody wrote to is no conflict");
     std::io::Write::write_all(&mut open, b"late: 3\n").unwrap();
-    assert_eq!(review(&workspace, later(0)).unwrap(), [], "not while it is being written");
+    assert_eq!(review(&workspace, later(0)).unwrap(), nothing, "not while it is being written");
     let found = review(&workspace, later(10)).unwrap();
-    let [Overwritten { id, kept_as }] = &found[..] else { panic!("{found:?}") };
-    assert_eq!((id.as_str(), fs::read_to_string(kept_as).unwrap().as_str()), ("a", "n: 1\nlate: 3\n"));
+    let [kept_as] = &found[..] else { panic!("{found:?}") };
+    assert!(kept_as.to_string_lossy().ends_with(".a.yaml"), "{kept_as:?}");
+    assert_eq!(fs::read_to_string(kept_as).unwrap(), "n: 1\nlate: 3\n");
     assert_eq!(fs::read_to_string(bench.path("a.yaml")).unwrap(), "n: 2\n");
-    assert_eq!(review(&workspace, later(10)).unwrap(), []);
+    assert_eq!(review(&workspace, later(10)).unwrap(), nothing);
 }
 
 #[test]
@@ -193,11 +196,34 @@ fn what_was_replaced_goes_after_thirty_days() {
     let seen = Seen::Text(store.get(&id).unwrap().digest());
     store.put(&Draft::new(id, b"n: 2\n".to_vec(), jiff::Timestamp::now()).unwrap(), seen).unwrap();
     let count = || fs::read_dir(workspace.displaced()).unwrap().count();
-    let days = |days: u64| SystemTime::now() + Duration::from_hours(days * 24);
-    review(&workspace, days(29)).unwrap();
-    assert_eq!(count(), 1);
-    review(&workspace, days(31)).unwrap();
-    assert_eq!(count(), 0);
+    let purge_on = |day: u64| {
+        let now = SystemTime::now() + Duration::from_hours(day * 24 + 1);
+        let mut new_day = NewDay::begin(&workspace, now.try_into().unwrap(), None).unwrap().unwrap();
+        purge(&workspace, now, &mut new_day).unwrap();
+        new_day.end(&workspace).unwrap();
+        count()
+    };
+    fs::create_dir_all(workspace.own()).unwrap();
+    assert_eq!(purge_on(400), 1, "a clock that is ahead ends nothing");
+    assert_eq!((0..30).map(purge_on).min(), Some(1));
+    assert_eq!(purge_on(30), 0);
+}
+
+/// Wherever a write dies, what is displaced is what was in place or what was to be: never a conflict.
+#[test]
+fn a_text_that_was_prepared_and_never_put_is_no_conflict() {
+    let bench = Bench::new();
+    let workspace = Workspace::at(bench.folder.path());
+    let (old, new) = (b"n: 1\n", b"n: 2\n");
+    let now = jiff::Timestamp::now();
+    let id = "a".parse().unwrap();
+    let name = || super::displaced::name(&workspace, &id, Digest::of(old), Some(Digest::of(new)), now).unwrap();
+    let (before, after, foreign) = (name(), name(), name());
+    fs::write(before, new).unwrap();
+    fs::write(after, old).unwrap();
+    fs::write(&foreign, "").unwrap();
+    let found = review(&workspace, SystemTime::now() + Duration::from_secs(10)).unwrap();
+    assert_eq!(found, [workspace.conflicts().join(foreign.file_name().unwrap())]);
 }
 
 #[test]
@@ -235,7 +261,7 @@ fn what_another_program_saved_in_between_is_put_back() {
         .collect();
     assert_eq!(kept, ["n: 2\n"], "what was in place for an instant is kept");
     let later = SystemTime::now() + Duration::from_secs(10);
-    assert_eq!(review(&workspace, later).unwrap(), [], "and is no conflict");
+    assert!(review(&workspace, later).unwrap().is_empty(), "and is no conflict");
     // A file that is gone by then is not made again.
     fs::write(&aside, &draft.text).unwrap();
     fs::remove_file(bench.path("a.yaml")).unwrap();

@@ -14,7 +14,7 @@ use milescale_core::id::Id;
 
 use super::walk::{self, ByName};
 use super::{FileStore, displaced, id_of};
-use crate::durable;
+use crate::durable::{self, Outcome};
 use crate::error::{Problem, StoreError};
 use crate::lock::{self, Held, Share};
 use crate::read::{Symlinks, read_regular};
@@ -98,9 +98,37 @@ impl FileStore {
 
     fn create(&self, draft: &Draft) -> Result<PathBuf, StoreError> {
         let path = self.active.join(format!("{}.yaml", draft.id));
-        let failed = |error: io::Error| StoreError::io(self.workspace.shown(&path), "it cannot be written", &error);
-        durable::create_folder(&self.active).map_err(failed)?;
-        if durable::create(&path, &draft.text).map_err(failed)? { Ok(path) } else { Err(self.there_already(&path)) }
+        self.create_at(&path, draft).map(|()| path)
+    }
+
+    /// Writes a draft where nothing is.
+    pub(super) fn create_at(&self, path: &Path, draft: &Draft) -> Result<(), StoreError> {
+        let failed = |error: io::Error| StoreError::io(self.workspace.shown(path), "it cannot be written", &error);
+        durable::create_folder(path.parent().unwrap_or(&self.active)).map_err(failed)?;
+        match durable::create_new(path, &draft.text) {
+            Ok(outcome) => self.done(outcome, path, "written"),
+            Err(error) if error.kind() == io::ErrorKind::AlreadyExists => Err(self.there_already(path)),
+            Err(error) => Err(failed(error)),
+        }
+    }
+
+    /// What the caller is told of a change that happened, or may have.
+    pub(super) fn done(&self, outcome: Outcome, path: &Path, done: &str) -> Result<(), StoreError> {
+        let (problem, cause) = match outcome {
+            Outcome::Done => return Ok(()),
+            Outcome::Unsynced(error) => (
+                Problem::Unsynced,
+                format!(
+                    "it is {done}, but the disk does not confirm that this outlives a power cut: {error}; look at the \
+                     disk, and write it again"
+                ),
+            ),
+            Outcome::Unknown(error) => (
+                Problem::Unknown,
+                format!("whether it is {done} cannot be seen: {error}; read it once the disk answers again"),
+            ),
+        };
+        Err(StoreError::new(problem, self.workspace.shown(path), cause))
     }
 
     pub(super) fn there_already(&self, path: &Path) -> StoreError {
@@ -114,30 +142,43 @@ impl FileStore {
         if Digest::of(&content) != seen {
             return Err(self.changed(path));
         }
-        let aside = displaced::name(&self.workspace, &draft.id, seen, draft.now)
+        let aside = displaced::name(&self.workspace, &draft.id, seen, Some(Digest::of(&draft.text)), draft.now)
             .map_err(|error| failed("nothing can be kept in .milescale/displaced", error))?;
-        durable::prepare(&aside, &draft.text, Some(&metadata))
-            .map_err(|error| failed("the new content cannot be written", error))?;
+        durable::prepare(&aside, &draft.text, Some(&metadata)).map_err(|error| {
+            let _ = durable::discard(&aside);
+            failed("the new content cannot be written", error)
+        })?;
+        // Another program may have written it just now: what is kept has to be on the disk as well.
+        durable::sync(path).map_err(|error| {
+            let _ = durable::discard(&aside);
+            failed("the old content cannot be kept", error)
+        })?;
         self.exchange(&aside, path, draft, seen)
     }
 
-    /// Exchanges what was prepared for what was seen. What else comes out goes back.
+    /// Exchanges what was prepared for what was seen. What else comes out goes back. Whatever fails, a content that has been
+    /// in place is never removed.
     pub(super) fn exchange(&self, aside: &Path, path: &Path, draft: &Draft, seen: Digest) -> Result<(), StoreError> {
         let failed = |action: &str, error: io::Error| StoreError::io(self.workspace.shown(path), action, &error);
         // What should come out, and what is put in.
         let (mut expected, mut holding) = (seen, Digest::of(&draft.text));
         for round in 0..TRIES {
-            if let Err(error) = durable::exchange(aside, path) {
-                return Err(self.not_exchanged(aside, path, round, &error));
+            let outcome = match durable::exchange(aside, path) {
+                Ok(outcome) => outcome,
+                Err(error) if round == 0 => return Err(self.not_exchanged(aside, path, &error)),
+                Err(error) => return Err(self.not_put_back(aside, path, &error)),
+            };
+            if matches!(outcome, Outcome::Unknown(_)) {
+                return self.done(outcome, path, "written");
             }
             let out = self.content(aside)?.map(|(content, _)| Digest::of(&content));
             if out == Some(expected) && round == 0 {
-                return Ok(());
+                return self.done(outcome, path, "written");
             }
             if out == Some(expected) {
                 // What is aside now has been in place for an instant: it is kept under the name of its content.
-                let kept = displaced::name(&self.workspace, &draft.id, expected, draft.now);
-                kept.and_then(|kept| durable::rename_new(aside, &kept))
+                let kept = displaced::name(&self.workspace, &draft.id, expected, None, draft.now);
+                kept.and_then(|kept| durable::rename_new(aside, &kept)?.durably())
                     .map_err(|error| failed("what came out cannot be kept", error))?;
                 return Err(self.changed(path));
             }
@@ -148,17 +189,33 @@ impl FileStore {
         Err(StoreError::new(Problem::Busy, self.workspace.shown(path), cause))
     }
 
-    /// An exchange failed: in the first round nothing has changed, and the content that was prepared goes.
-    fn not_exchanged(&self, aside: &Path, path: &Path, round: usize, error: &io::Error) -> StoreError {
-        if round == 0 && self.content(path).is_ok_and(|there| there.is_some()) {
-            let _ = durable::remove(aside);
+    /// The exchange was refused before anything changed: the content that was prepared goes.
+    fn not_exchanged(&self, aside: &Path, path: &Path, error: &io::Error) -> StoreError {
+        let _ = durable::discard(aside);
+        let place = self.workspace.shown(path);
+        match error.kind() {
+            io::ErrorKind::NotFound => self.changed(path),
+            io::ErrorKind::Unsupported => StoreError::new(Problem::Refused, place, error.to_string()),
+            io::ErrorKind::CrossesDevices => {
+                let cause = "it lies on another file system than .milescale, so that it cannot be exchanged in one step; \
+                             keep both on one, or use a database (`milescale migrate database`)";
+                StoreError::new(Problem::Refused, place, cause)
+            }
+            _ => StoreError::io(place, "it cannot be exchanged for the new content", error),
         }
+    }
+
+    /// What another program saved came out, and cannot go back: it stays where it is, and the next review of what was
+    /// displaced finds that it is no content of milescale's.
+    fn not_put_back(&self, aside: &Path, path: &Path, error: &io::Error) -> StoreError {
         let gone = error.kind() == io::ErrorKind::NotFound;
-        if gone {
-            let _ = durable::remove(aside);
-            return self.changed(path);
-        }
-        StoreError::io(self.workspace.shown(path), "it cannot be exchanged for the new content", error)
+        let stands = if gone { "the file itself is gone since" } else { "the new text is in its place" };
+        let cause = format!(
+            "another program saved it meanwhile, and what it saved cannot be put back ({error}): it is kept in {}, and {stands}. \
+             The next `milescale check` names it as a conflict; read the milestone, then `milescale conflicts`",
+            self.workspace.shown(aside)
+        );
+        StoreError::new(Problem::Unknown, self.workspace.shown(path), cause)
     }
 
     pub(super) fn changed(&self, path: &Path) -> StoreError {

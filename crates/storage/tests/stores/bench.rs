@@ -103,7 +103,9 @@ impl Bench {
     pub(crate) fn was_displaced(&self, text: &str) -> bool {
         let digits = &Digest::of(text.as_bytes()).to_string()[..16];
         let Ok(entries) = std::fs::read_dir(self.path(".milescale/displaced")) else { return false };
-        entries.map(|entry| entry.unwrap().file_name()).any(|name| name.to_str().unwrap().contains(digits))
+        entries
+            .map(|entry| entry.unwrap().file_name())
+            .any(|name| name.to_str().unwrap().split('-').nth(1) == Some(digits))
     }
 
     /// Drops the texts that a database keeps beside its values.

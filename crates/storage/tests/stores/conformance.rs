@@ -289,6 +289,12 @@ pub(crate) fn what_is_replaced_is_kept(bench: &Bench) {
     put(&mut *store, "a", "n: 3\n");
     let kept = bench.displaced();
     assert_eq!(kept, ["n: 1\n", "n: 2\n"].map(str::to_owned).into());
+    // Those of files go by their names; what a database keeps goes where it is asked to.
+    store.purge_kept(&mut |_, _| false).unwrap();
+    assert_eq!(bench.displaced(), kept);
+    let mut names = std::collections::BTreeSet::new();
+    store.purge_kept(&mut |name, _| names.insert(name.to_owned())).unwrap();
+    assert_eq!(bench.displaced().len() + names.len(), 2, "{names:?}");
 }
 
 pub(crate) fn any_document_comes_back_as_it_was(bench: &Bench) {

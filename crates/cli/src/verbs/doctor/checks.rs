@@ -199,10 +199,19 @@ fn logs(status: &Status) -> Vec<Finding> {
             "Set the clock of the machine that writes them.",
         ));
     }
-    if status.log_lines_unreadable > 0 {
+    if status.log_lines_cut > 0 {
         findings.push(finding(
             Level::Note,
-            format!("{} lines of logs/storage-events.jsonl are no JSON objects", status.log_lines_unreadable),
+            format!("{} lines of logs/storage-events.jsonl were cut by a loss of power", status.log_lines_cut),
+            "The disk has NULs in their place; they take no place in any figure.",
+            "Nothing: `milescale check` or the daemon replaces the NULs by blanks.",
+        ));
+    }
+    let unreadable = status.log_lines_unreadable - status.log_lines_cut;
+    if unreadable > 0 {
+        findings.push(finding(
+            Level::Note,
+            format!("{unreadable} lines of logs/storage-events.jsonl are no JSON objects"),
             "They take no place in any figure.",
             "`milescale events --event log_lines_unreadable` tells which; see to the adapter that writes them.",
         ));

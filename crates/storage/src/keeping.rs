@@ -1,0 +1,80 @@
+//! What is kept for a number of days: `.milescale/days.json` holds the days that milescale has counted itself, and on which
+//! of them it first saw each thing that goes one day.
+//!
+//! It is written once a day. Something is seen first on the day after it came, so it is kept a little longer.
+
+use std::collections::BTreeMap;
+use std::io;
+use std::time::Duration;
+
+use jiff::Timestamp;
+use milescale_core::days::{Day, Days};
+use serde::{Deserialize, Serialize};
+
+use crate::durable;
+use crate::read::{Symlinks, read_regular};
+use crate::workspace::Workspace;
+
+/// How long everything is kept that goes by itself.
+const KEPT_DAYS: u32 = 30;
+
+/// The version of the file's shape.
+const VERSION: u32 = 1;
+
+/// What the file holds.
+#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
+struct File {
+    version: u32,
+    days: Days,
+    /// The day on which each thing was first seen, by its name.
+    first_seen: BTreeMap<String, Day>,
+}
+
+/// A day that has just been counted: the one occasion on which things go.
+#[derive(Debug)]
+pub struct NewDay {
+    days: Days,
+    now: Timestamp,
+    before: BTreeMap<String, Day>,
+    seen: BTreeMap<String, Day>,
+}
+
+impl NewDay {
+    /// Counts a day where enough time has passed, for [`Days::pass`] says when; `None` where it is still the same one. Under
+    /// the daemon's lock only.
+    ///
+    /// # Errors
+    /// When what is there cannot be read: then nothing goes, and it is not replaced.
+    pub fn begin(workspace: &Workspace, now: Timestamp, measured: Option<Duration>) -> io::Result<Option<Self>> {
+        let File { mut days, first_seen, .. } = load(workspace)?;
+        Ok(days.pass(now, measured).then(|| Self { days, now, before: first_seen, seen: BTreeMap::new() }))
+    }
+
+    /// Whether a thing may go today. `name` is what it is known by: one place, one name. `recorded` is the time in its own
+    /// record. What is not asked for on a day is forgotten.
+    pub fn is_over(&mut self, name: &str, recorded: Timestamp) -> bool {
+        let today = self.days.today();
+        let first = self.before.get(name).copied().unwrap_or(today);
+        self.seen.insert(name.to_owned(), first);
+        self.days.have_passed(KEPT_DAYS, first, recorded, self.now)
+    }
+
+    /// Writes the day down, durably. Until then it was not counted.
+    pub fn end(self, workspace: &Workspace) -> io::Result<()> {
+        let file = File { version: VERSION, days: self.days, first_seen: self.seen };
+        durable::replace(&workspace.days(), &serde_json::to_vec(&file)?)
+    }
+}
+
+fn load(workspace: &Workspace) -> io::Result<File> {
+    let text = match read_regular(&workspace.days(), Symlinks::Refuse, 1 << 30) {
+        Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(File::default()),
+        other => other?.0,
+    };
+    let file: File = serde_json::from_slice(&text)?;
+    if file.version > VERSION {
+        let message = format!("it is of version {}, written by a newer milescale", file.version);
+        return Err(io::Error::new(io::ErrorKind::InvalidData, message));
+    }
+    Ok(file)
+}
