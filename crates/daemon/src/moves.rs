@@ -1,6 +1,7 @@
 //! Migrations and what belongs to them, for the commands: each takes the migration's lock, recovers first what a crash has
 //! left, and says what it does in the scale events.
 
+mod follow;
 mod identity;
 
 use std::time::{Duration, SystemTime};
@@ -26,6 +27,8 @@ use milescale_storage::store::Store;
 use milescale_storage::switch::Switch;
 use milescale_storage::workspace::Workspace;
 use serde_json::Value;
+
+pub use follow::Unproven;
 
 use crate::access::{in_use, other_than_the_daemons};
 use crate::config::{ConfigKeeper, Environment};

@@ -1,6 +1,7 @@
 //! One milestone of the source made the same in the target: what catching up, comparing and moving back come down to.
 
 mod archived;
+mod due;
 
 use std::collections::HashMap;
 use std::io;
@@ -15,7 +16,7 @@ use milescale_storage::store::{Draft, Milestone, Seen, Store};
 use crate::context::{Context, Error};
 use crate::moving::adopt::{Foreign, TakeOver};
 use crate::told::Told;
-use archived::Beside;
+use due::{Due, Judged};
 
 /// When a file that was gone is looked for again.
 const SECOND_LOOK_AFTER: std::time::Duration = std::time::Duration::from_millis(30);
@@ -55,59 +56,6 @@ pub(crate) struct Pair<'a> {
     ahead: Ahead,
     /// The move's journal, once something was written into it here.
     journal: Option<MoveJournal>,
-}
-
-/// What a milestone needs to be the same on both sides.
-enum Judged {
-    /// Nothing, or nothing that can be done now.
-    Is(Leveled),
-    /// That it is written.
-    Due(Due),
-}
-
-impl Judged {
-    fn not_yet(why: String) -> Self {
-        Self::Is(Leveled::NotYet(why))
-    }
-}
-
-/// What is to be written into the target, if its content is what was seen.
-enum Due {
-    /// A milestone is put there.
-    Write(Box<Draft>, Seen),
-    /// An archived one is put in the place where it stands, and moved from there to the archive.
-    Archive(Box<Draft>, Digest),
-    /// It is taken out.
-    TakeOut(Id, Digest),
-    /// It is kept as a conflict with what lies in the archive, and taken out where it stands in its place.
-    Keep(Box<Beside>),
-}
-
-impl Due {
-    fn id(&self) -> &Id {
-        match self {
-            Self::Write(draft, _) | Self::Archive(draft, _) => &draft.id,
-            Self::TakeOut(id, _) => id,
-            Self::Keep(beside) => &beside.draft.id,
-        }
-    }
-
-    /// What the target holds afterwards.
-    fn content(&self) -> Option<Content> {
-        match self {
-            Self::Write(draft, _) | Self::Archive(draft, _) => Some(draft.content()),
-            Self::TakeOut(..) | Self::Keep(_) => None,
-        }
-    }
-
-    /// What it takes in memory, about.
-    fn bytes(&self) -> usize {
-        match self {
-            Self::Write(draft, _) | Self::Archive(draft, _) => draft.text.len(),
-            Self::TakeOut(..) => 0,
-            Self::Keep(beside) => beside.draft.text.len() + beside.there.text.len(),
-        }
-    }
 }
 
 /// Bytes of texts that are written with one wait for the journal.

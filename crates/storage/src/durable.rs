@@ -299,7 +299,8 @@ fn written(path: &Path, promise: Promise, write: impl FnOnce(&mut File) -> io::R
 
 /// Waits until the names in the folder of `path` are on the disk: a rename is there only once its folder is.
 pub(crate) fn sync_folder(path: &Path) -> io::Result<()> {
-    File::open(path.parent().unwrap_or(Path::new(".")))?.sync_all()
+    let parent = path.parent().filter(|parent| !parent.as_os_str().is_empty());
+    File::open(parent.unwrap_or(Path::new(".")))?.sync_all()
 }
 
 #[cfg(test)]

@@ -7,8 +7,9 @@ mod places;
 
 use std::process::ExitCode;
 
-use milescale_daemon::Access;
+use milescale_core::text::harmless;
 use milescale_daemon::status::Status;
+use milescale_daemon::{Access, Mover, Unproven};
 use milescale_migration::Recovered;
 use milescale_storage::store::Risk;
 use milescale_storage::workspace::Workspace;
@@ -68,6 +69,9 @@ pub(crate) fn run(context: &Context, options: &DoctorOptions) -> Result<ExitCode
     Ok(if wrong == 0 { ExitCode::SUCCESS } else { ExitCode::FAILURE })
 }
 
+/// Milestones that are named in a question.
+const NAMED: usize = 10;
+
 /// What the server of the store in use may lose.
 fn risks(workspace: &Workspace) -> Vec<Finding> {
     // A store that cannot be reached is another check's matter.
@@ -91,6 +95,10 @@ fn fix(context: &Context, yes: bool) -> Result<(), Failure> {
     if let Ok(Some(why)) = mover(context)?.in_question() {
         return Err(Failure::Failed(why));
     }
+    let mover = mover(context)?;
+    if let Some(unproven) = mover.unproven().map_err(Failure::Failed)? {
+        return follow(&mover, &unproven, yes);
+    }
     let Some(improvement) = Status::of(&engine).store_improvement else {
         terminal::error("there is nothing here that doctor can do by itself");
         return Ok(());
@@ -107,6 +115,31 @@ fn fix(context: &Context, yes: bool) -> Result<(), Failure> {
         return Err(Failure::Failed("nothing was changed".to_owned()));
     }
     access.store.improve().map_err(|error| Failure::Failed(error.to_string()))
+}
+
+/// Follows a store that was named by hand and that the last one, which is gone, cannot speak for.
+fn follow(mover: &Mover, unproven: &Unproven, yes: bool) -> Result<(), Failure> {
+    let Unproven { last, why, named, there, missing } = unproven;
+    let lost = match missing.as_deref() {
+        None => "what it held is not known".to_owned(),
+        Some([]) => "each milestone that it held is there; what they said last is not proven".to_owned(),
+        Some(missing) => {
+            let first: Vec<&str> = missing.iter().take(NAMED).map(String::as_str).collect();
+            let more = missing.len() - first.len();
+            let more = if more > 0 { format!(" and {more} more") } else { String::new() };
+            format!("of what it held {} milestones are missing: {}{more}", missing.len(), harmless(&first.join(", ")))
+        }
+    };
+    let question = format!(
+        "{last} is in use and cannot be read ({why}). {named} is named, with {there} milestones; {lost}.\nFollow {named} from \
+         now on?"
+    );
+    if !yes && !terminal::asked(&question)? {
+        return Err(Failure::Failed("nothing was changed".to_owned()));
+    }
+    mover.follow(unproven).map_err(Failure::Failed)?;
+    terminal::line(&format!("{named} is in use from now on; {lost}"));
+    Ok(())
 }
 
 /// Tries again to undo a migration that is stuck.

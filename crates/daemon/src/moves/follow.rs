@@ -1,0 +1,85 @@
+//! A store that somebody has named by hand, followed at a person's word: for the last one is gone, and proves nothing any more.
+
+use std::collections::BTreeSet;
+use std::io;
+
+use milescale_core::backend::InUse;
+use milescale_core::line::EventName;
+use milescale_storage::open::Which;
+use milescale_storage::read::{Symlinks, read_regular};
+use milescale_storage::store::Store;
+use serde_json::json;
+
+use super::Mover;
+use crate::access::in_use;
+
+/// Bytes that the list of the last ids may have.
+const LIMIT: u64 = 1 << 30;
+
+/// A named store that nothing speaks for but a person.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Unproven {
+    /// The store that was in use.
+    pub last: InUse,
+    /// Why it cannot be read.
+    pub why: String,
+    /// The store that marker and configuration name.
+    pub named: InUse,
+    /// Milestones that the named store holds.
+    pub there: u64,
+    /// Milestones that the last store held when it was read last and the named one does not hold; `None`: that is not known.
+    pub missing: Option<Vec<String>>,
+}
+
+impl Mover {
+    /// The store that is named and not followed because the last one cannot be read; `None`: there is no such store.
+    ///
+    /// # Errors
+    /// When the named store cannot be read either.
+    pub fn unproven(&self) -> Result<Option<Unproven>, String> {
+        let (last, named, _) = in_use(&self.workspace, &self.keeper)?;
+        if last == named {
+            return Ok(None);
+        }
+        let open = |it: InUse| Which::of(it, self.config()).open(&self.workspace, 0);
+        let asked = open(last).and_then(|mut store| store.ids());
+        let Err(why) = asked else { return Ok(None) };
+        let there = open(named).and_then(|mut store: Box<dyn Store>| store.ids()).map_err(|error| error.to_string())?;
+        let there: BTreeSet<String> = there.into_iter().collect();
+        let missing = self.last_ids()?.map(|ids| ids.into_iter().filter(|id| !there.contains(id)).collect());
+        Ok(Some(Unproven { last, why: why.to_string(), named, there: there.len() as u64, missing }))
+    }
+
+    /// The ids that the last store held when it was read last, where that is known.
+    fn last_ids(&self) -> Result<Option<Vec<String>>, String> {
+        let path = self.workspace.last_ids();
+        let failed = |error: io::Error| format!("{}: {error}", self.workspace.shown(&path));
+        match read_regular(&path, Symlinks::Refuse, LIMIT) {
+            Err(error) if error.kind() == io::ErrorKind::NotFound => Ok(None),
+            other => serde_json::from_slice(&other.map_err(failed)?.0).map(Some).map_err(|error| failed(error.into())),
+        }
+    }
+
+    /// Follows it from now on, as after a cutover; the daemon goes along at its next look.
+    ///
+    /// # Errors
+    /// When it cannot be written down.
+    pub fn follow(&self, unproven: &Unproven) -> Result<(), String> {
+        let Unproven { last, named, .. } = unproven;
+        let (_held, _) = self.begin(false, &mut |_| {})?;
+        let mut record = self.record()?;
+        if record.intent.is_some() {
+            return Err("a migration is under way; try again once it has ended".to_owned());
+        }
+        record.epoch += 1;
+        record.in_use = Some(*named);
+        record.old.retain(|old| old.side != named.side());
+        record.save(&self.workspace).map_err(|error| error.to_string())?;
+        self.say(
+            EventName::BackendChanged,
+            json!({ "from": last.backend, "to": named.backend, "from_engine": last.engine, "to_engine": named.engine,
+                    "adopted": true, "reason": "a person said so; the last store cannot be read any more" }),
+        );
+        Ok(())
+    }
+}
