@@ -22,9 +22,9 @@ use milescale_core::trend::ENTRIES;
 use milescale_sensing::machine::Machine;
 use milescale_sensing::metrics::last_query_times;
 use milescale_sensing::watch::Hints;
-use milescale_storage::durable;
 use milescale_storage::record::Record;
 use milescale_storage::workspace::Workspace;
+use milescale_storage::{durable, trial};
 use serde_json::{Value, json};
 
 use crate::config::{ConfigKeeper, Environment};
@@ -90,6 +90,7 @@ impl Engine {
             let made = output.own_folder();
             output.note(".milescale", made);
             durable::remove_leftovers(&workspace, Moment::now().wall);
+            trial::clear_leftovers(&workspace);
             output.fill_nuls();
         }
         let (state, notes) = memory::recall(&workspace, mode, &mut output);

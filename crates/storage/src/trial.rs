@@ -341,6 +341,28 @@ fn folders_below(active: &Path) -> Vec<PathBuf> {
     found
 }
 
+/// Removes what trials that died have left in a workspace, where nobody tries anything just now.
+pub fn clear_leftovers(workspace: &Workspace) {
+    let own = workspace.own();
+    // Held until all is removed: nobody begins a trial meanwhile.
+    let Some(_alone) = File::open(&own).ok().filter(|lock| lock.try_lock().is_ok()) else { return };
+    let active = workspace.active();
+    let below = folders_below(&active);
+    let folders = [
+        active,
+        workspace.completed(),
+        workspace.config_folder(),
+        workspace.displaced(),
+        workspace.retired(),
+        workspace.backups(),
+        workspace.folder(),
+        own,
+    ];
+    for folder in folders.iter().chain(&below) {
+        remove_leftovers(folder);
+    }
+}
+
 /// Removes what a trial that died has left in a folder.
 fn remove_leftovers(folder: &Path) {
     for entry in fs::read_dir(folder).into_iter().flatten().flatten() {

@@ -36,7 +36,9 @@ fn names(folder: &Path) -> Vec<String> {
 
 /// The texts in a folder.
 fn texts(folder: &Path) -> Vec<String> {
-    names(folder).iter().map(|name| fs::read_to_string(folder.join(name)).unwrap()).collect()
+    // What a dead trial has left is a folder, and goes with the next start.
+    let is_file = |name: &&String| folder.join(name).is_file();
+    names(folder).iter().filter(is_file).map(|name| fs::read_to_string(folder.join(name)).unwrap()).collect()
 }
 
 /// What a file must have stood still for before it is judged.

@@ -81,7 +81,7 @@ fn p08_what_a_dead_move_wrote_into_an_old_target_is_no_edit() {
 #[test]
 fn p08_the_same_into_an_old_database() {
     // file → database → file: the database is an old store, whose base is what n1 was then.
-    for (fault, path) in [("rename:1:kill", "storage-backend.txt"), ("create:1:kill", ".milescale-switch-")] {
+    for (fault, path) in [("rename:1:kill", "storage-backend.txt"), ("any:1:kill", "/config/.milescale-switch-")] {
         let workspace = moved_along(&["database", "file"]);
         put(&workspace, "n1", BEFORE);
         dies(&workspace, &["migrate", "database", "--yes"], fault, path);
@@ -200,7 +200,13 @@ fn l03_what_is_saved_while_files_are_retired_is_current() {
     };
     // At the fifth rename: m0 to m3 were moved, the others are still there.
     let retired = workspace.path(".milescale/retired/1");
-    let into = format!("printf '{}' > {}/m1.yaml; ", saved("m1").replace('\n', "\\n"), retired.display());
+    let (there, moved) = (active.join("m1.yaml"), retired.join("m1.yaml"));
+    let into = format!(
+        "file={}; [ -e \"$file\" ] || file={}; printf '{}' > \"$file\"; ",
+        moved.display(),
+        there.display(),
+        saved("m1").replace('\n', "\\n")
+    );
     let meet = [over("m0"), over("m6"), over("m7"), into].concat();
     let mut command = workspace.command(["migrate", "database", "--yes"]);
     command.env("LD_PRELOAD", shim()).env("FAULT", "rename:5:meet").env("FAULT_PATH", "/retired/1/");

@@ -9,7 +9,7 @@ use milescale_core::chain::{Conclusion, Confirming, Link, Token, contradicts};
 use tokio_postgres::Client;
 
 use super::PostgresStore;
-use super::connection::{Access, Failed, Hurry, Outcome};
+use super::connection::{Access, Failed, Hurry, IDLE_AT_MOST, Outcome};
 use super::documents::Table;
 use super::owner::{KEPT_LINKS, Meta, belongs};
 use crate::error::{Problem, StoreError};
@@ -259,7 +259,9 @@ impl PostgresStore {
             Err(Outcome::NotDone(error)) => return Err(error),
             Err(Outcome::Unknown(error)) => error,
         };
-        let end = Instant::now() + self.statement_timeout;
+        // The server ends a transaction whose program is silent: after that it is known.
+        let patience = self.statement_timeout.max(IDLE_AT_MOST + ASK_EVERY);
+        let end = Instant::now() + patience;
         let why = loop {
             match self.has_happened(link) {
                 Ok(Some(true)) => return Ok(()),
@@ -276,7 +278,7 @@ impl PostgresStore {
             "{}; whether it was written is not known, for the server could not be asked for {} s ({why}). Look at it once the \
              server answers (`milescale milestone show`), before you write it again",
             error.cause,
-            self.statement_timeout.as_secs()
+            patience.as_secs()
         );
         Err(StoreError { problem: Problem::Unknown, cause, ..error })
     }

@@ -35,7 +35,7 @@ const GRACE: Duration = Duration::from_secs(2);
 const UNLIMITED: Duration = Duration::from_hours(24);
 
 /// How long the server keeps a transaction whose program does not go on: one that is stopped holds nobody for longer.
-const IDLE_AT_MOST: Duration = Duration::from_secs(5);
+pub(super) const IDLE_AT_MOST: Duration = Duration::from_secs(5);
 
 /// The same for a transaction that writes a whole table, while the source of its rows may be slow.
 const IDLE_WHILE_FILLED: Duration = Duration::from_mins(1);
