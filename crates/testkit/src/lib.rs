@@ -15,6 +15,7 @@ use std::io::Write;
 use std::os::unix::process::ExitStatusExt;
 use std::path::{Path, PathBuf};
 use std::process::{Child, Command, ExitStatus, Stdio};
+use std::sync::OnceLock;
 use std::time::{Duration, Instant};
 
 use serde_json::Value;
@@ -35,6 +36,20 @@ pub fn until<T>(what: &str, mut condition: impl FnMut() -> Option<T>) -> T {
         assert!(Instant::now() < end, "waited {PATIENCE:?} for: {what}");
         std::thread::sleep(Duration::from_millis(5));
     }
+}
+
+/// Whether a run takes this one of many points that take long: one in so many, other ones for each commit, and all of them
+/// where `tests/run --long` has set `MILESCALE_LONG`.
+pub fn takes(point: usize, one_in: usize) -> bool {
+    static SEED: OnceLock<Option<usize>> = OnceLock::new();
+    let seed = SEED.get_or_init(|| {
+        if std::env::var_os("MILESCALE_LONG").is_some() {
+            return None;
+        }
+        let commit = Command::new("git").args(["rev-parse", "HEAD"]).output().map(|it| it.stdout).unwrap_or_default();
+        Some(commit.iter().fold(7_usize, |seed, byte| seed.wrapping_mul(31).wrapping_add(usize::from(*byte))))
+    });
+    seed.is_none_or(|seed| (point.wrapping_add(seed)).is_multiple_of(one_in))
 }
 
 /// What a finished command said.
