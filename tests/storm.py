@@ -311,7 +311,7 @@ class Storm:
                 self.trouble.append(f'import: {said.stderr}')
                 return
             done = json.loads(said.stdout)
-            if done == {'imported': 0, 'conflicts': 0}:
+            if done['imported'] == 0 and done['conflicts'] == 0:
                 return
         self.trouble.append('import never came to an end')
 

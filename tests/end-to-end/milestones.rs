@@ -227,11 +227,12 @@ fn nothing_is_written_where_the_marker_is_not_followed() {
 #[test]
 fn a_lock_is_respected_unless_it_is_left_over() {
     let workspace = super::workspace();
+    // Made now, by a process that is alive.
     workspace.write("locks/a.lock/pid", format!("{}\n", std::process::id()));
-    workspace.write("locks/a.lock/timestamp", "2020-01-01T00:00:00Z\n");
     let said = put(&workspace, &["a"], "a: 1\n");
     assert!(said.code == 1 && said.err.contains(&format!("process {} is writing", std::process::id())), "{said:?}");
     // No process has this number.
+    workspace.write("locks/a.lock/timestamp", "2020-01-01T00:00:00Z\n");
     workspace.write("locks/a.lock/pid", "4194304\n");
     assert_eq!(put(&workspace, &["a"], "a: 1\n").code, 0);
     assert!(!workspace.path("locks/a.lock").exists());

@@ -81,7 +81,7 @@ fn p08_what_a_dead_move_wrote_into_an_old_target_is_no_edit() {
 #[test]
 fn p08_the_same_into_an_old_database() {
     // file → database → file: the database is an old store, whose base is what n1 was then.
-    for (fault, path) in [("rename:1:kill", "storage-backend.txt"), ("any:1:kill", "/config/.milescale-switch-")] {
+    for (fault, path) in [("rename:1:kill", "storage-backend.txt"), ("create:1:kill", ".milescale/base.db-journal")] {
         let workspace = moved_along(&["database", "file"]);
         put(&workspace, "n1", BEFORE);
         dies(&workspace, &["migrate", "database", "--yes"], fault, path);
