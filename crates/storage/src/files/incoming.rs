@@ -60,7 +60,9 @@ impl FileStore {
         for it in &incoming {
             self.give_name(it, from)?;
         }
-        durable::sync_file_system(&self.active).map_err(|error| self.not_written(&self.active, &error))?;
+        for folder in [&self.active, &self.workspace.completed()] {
+            durable::sync_file_system(folder).map_err(|error| self.not_written(folder, &error))?;
+        }
         self.own_ledger()?.complete(from)?;
         Ok(incoming.len() as u64)
     }
