@@ -9,6 +9,7 @@ use std::io;
 use milescale_core::base::{Content, Side};
 use milescale_core::digest::Digest;
 use milescale_core::id::Id;
+use milescale_storage::conflicts::Keeper;
 use milescale_storage::error::{Problem, StoreError};
 use milescale_storage::move_journal::MoveJournal;
 use milescale_storage::store::{Draft, Milestone, Seen, Store};
@@ -56,6 +57,8 @@ pub(crate) struct Pair<'a> {
     ahead: Ahead,
     /// The move's journal, once something was written into it here.
     journal: Option<MoveJournal>,
+    /// What keeps contents as conflicts, once one was kept here.
+    pub(crate) keeper: Option<Keeper>,
 }
 
 /// Bytes of texts that are written with one wait for the journal.
@@ -96,6 +99,7 @@ impl<'a> Pair<'a> {
             unnoted: Vec::new(),
             ahead: Ahead::default(),
             journal: None,
+            keeper: None,
         }
     }
 

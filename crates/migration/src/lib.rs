@@ -10,6 +10,7 @@ mod compare;
 mod context;
 mod copy;
 pub mod identity;
+mod keeping;
 mod level;
 mod machine;
 mod moving;

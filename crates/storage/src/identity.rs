@@ -14,6 +14,7 @@ use milescale_core::text::harmless;
 use serde::{Deserialize, Serialize};
 
 use crate::durable;
+use crate::random;
 use crate::read::{Symlinks, read_regular};
 use crate::record::Record;
 use crate::tokens::Tokens;
@@ -21,6 +22,9 @@ use crate::workspace::Workspace;
 
 /// The version of the file's shape. The first one was two words; what reads that finds no number in this one, and stops.
 const FORMAT: u32 = 2;
+
+/// Bytes of a workspace's number.
+const NUMBER: usize = 16;
 
 /// Places remembered, newest last.
 const PLACES: usize = 16;
@@ -124,7 +128,7 @@ impl Identity {
         durable::create_own_folder(workspace)?;
         match found(workspace)? {
             None => {
-                let kept = Kept::new(random_digits()?, workspace)?;
+                let kept = Kept::new(random::hexadecimal::<NUMBER>()?, workspace)?;
                 // Another process may have been first: what is there counts.
                 durable::create(&workspace.identity(), &kept.text()?)?;
                 Self::of(workspace)?.ok_or_else(|| io::Error::new(io::ErrorKind::NotFound, "it vanished"))
@@ -150,7 +154,7 @@ impl Identity {
         durable::create_own_folder(workspace)?;
         let number = match (settled, found(workspace)?) {
             (Settled::GoesOn, Some(found)) => found.kept.number,
-            _ => random_digits()?,
+            _ => random::hexadecimal::<NUMBER>()?,
         };
         if settled == Settled::Separate {
             Tokens::of(workspace).forget()?;
@@ -219,22 +223,6 @@ fn has_something_on_a_server(workspace: &Workspace) -> bool {
                 || record.old.iter().any(|old| is_there(old.side))
                 || record.intent.is_some_and(|it| is_there(it.from.side()) || is_there(it.to.side()))
         })
-}
-
-/// 32 random hexadecimal digits.
-pub(crate) fn random_digits() -> io::Result<String> {
-    let bytes: [u8; 16] = random()?;
-    Ok(bytes.iter().map(|byte| format!("{byte:02x}")).collect())
-}
-
-/// Random bytes of the system.
-pub(crate) fn random<const N: usize>() -> io::Result<[u8; N]> {
-    let mut bytes = [0; N];
-    let mut filled = 0;
-    while filled < N {
-        filled += rustix::rand::getrandom(&mut bytes[filled..], rustix::rand::GetRandomFlags::empty())?;
-    }
-    Ok(bytes)
 }
 
 #[cfg(test)]

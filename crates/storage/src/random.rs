@@ -1,13 +1,20 @@
-//! Random numbers of the kernel, for names that cannot be guessed.
+//! Random numbers of the kernel: numbers of workspaces, tokens, and names that cannot be guessed.
 
 use std::io;
 
-/// So many random bytes, in hexadecimal.
-pub(crate) fn hexadecimal(bytes: usize) -> io::Result<String> {
-    let mut random = vec![0_u8; bytes];
+use rustix::rand::{GetRandomFlags, getrandom};
+
+/// Random bytes.
+pub(crate) fn bytes<const N: usize>() -> io::Result<[u8; N]> {
+    let mut bytes = [0; N];
     let mut filled = 0;
-    while filled < bytes {
-        filled += rustix::rand::getrandom(&mut random[filled..], rustix::rand::GetRandomFlags::empty())?;
+    while filled < N {
+        filled += getrandom(&mut bytes[filled..], GetRandomFlags::empty())?;
     }
-    Ok(random.iter().map(|byte| format!("{byte:02x}")).collect())
+    Ok(bytes)
+}
+
+/// So many random bytes, in hexadecimal.
+pub(crate) fn hexadecimal<const N: usize>() -> io::Result<String> {
+    Ok(bytes::<N>()?.iter().map(|byte| format!("{byte:02x}")).collect())
 }

@@ -221,7 +221,7 @@ pub fn discard_others(workspace: &Workspace, prepared: Option<&Prepared>) -> io:
             if name.ends_with(BACKEND) || says_nothing_new(workspace, &path)? {
                 durable::discard(&path)?;
             } else {
-                let aside = workspace.own().join(format!("came-out{name}-{}.yaml", random::hexadecimal(4)?));
+                let aside = workspace.own().join(format!("came-out{name}-{}.yaml", random::hexadecimal::<4>()?));
                 durable::rename_new(&path, &aside)?.durably()?;
                 tracing::warn!(
                     path = workspace.shown(&aside),

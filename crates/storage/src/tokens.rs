@@ -19,8 +19,8 @@ use std::time::Duration;
 use milescale_core::chain::{Chain, Confirming, Link, Token};
 
 use crate::error::{Problem, StoreError};
-use crate::identity::random;
 use crate::lock::{self, Held, Share};
+use crate::random;
 use crate::read::{Symlinks, read_regular};
 use crate::workspace::Workspace;
 use crate::{durable, jsonl};
@@ -149,7 +149,7 @@ impl Tokens {
 
     /// Draws a token for a transaction that is about to begin. It is on the disk once this returns.
     pub(crate) fn draw(&self, chain: &str) -> Result<Token, StoreError> {
-        let token = random().map(Token::new).map_err(|error| self.failed(&error))?;
+        let token = random::bytes().map(Token::new).map_err(|error| self.failed(&error))?;
         self.add(chain, token)?;
         Ok(token)
     }
@@ -208,8 +208,7 @@ impl Tokens {
 
 /// The name of a new chain.
 pub(crate) fn new_chain() -> io::Result<String> {
-    let bytes: [u8; 8] = random()?;
-    Ok(bytes.iter().map(|byte| format!("{byte:02x}")).collect())
+    random::hexadecimal::<8>()
 }
 
 #[cfg(test)]

@@ -11,7 +11,7 @@ use rustix::fs::{Access, AtFlags, CWD, accessat};
 use rustix::io::Errno;
 
 use crate::durable;
-use crate::identity::random_digits;
+use crate::random;
 use crate::workspace::Workspace;
 
 /// How the name of a scratch folder begins.
@@ -67,6 +67,10 @@ pub fn hindrances(workspace: &Workspace, uses: &[Use]) -> Vec<Hindrance> {
         trial.failed(&own, "it cannot be made", &error);
         return trial.found;
     }
+    // For the next start, which looks through the folders only where it is there. Where it cannot be made, the trial says so.
+    if let Err(error) = durable::create(&workspace.trying(), b"") {
+        tracing::debug!(%error, "a death in this trial leaves scratch folders until the next one");
+    }
     // Shared by those who try; who has it alone may clear what a crash has left.
     let lock = File::open(&own);
     trial.is_alone = lock.as_ref().is_ok_and(|lock| lock.try_lock().is_ok());
@@ -86,6 +90,9 @@ pub fn hindrances(workspace: &Workspace, uses: &[Use]) -> Vec<Hindrance> {
         }
     }
     drop(lock);
+    if let Err(error) = durable::remove(&workspace.trying()) {
+        tracing::debug!(%error, "the next start looks for scratch folders");
+    }
     let mut seen = Vec::new();
     trial.found.retain(|it| {
         !seen.contains(it) && {
@@ -285,7 +292,7 @@ impl Trial<'_> {
         if self.is_alone {
             remove_leftovers(folder);
         }
-        let made = random_digits().and_then(|digits| {
+        let made = random::hexadecimal::<16>().and_then(|digits| {
             let path = folder.join(format!("{SCRATCH}{digits}"));
             durable::create_folder(&path).map(|_| Scratch(path))
         });
@@ -343,6 +350,9 @@ fn folders_below(active: &Path) -> Vec<PathBuf> {
 
 /// Removes what trials that died have left in a workspace, where nobody tries anything just now.
 pub fn clear_leftovers(workspace: &Workspace) {
+    if workspace.trying().symlink_metadata().is_err() {
+        return;
+    }
     let own = workspace.own();
     // Held until all is removed: nobody begins a trial meanwhile.
     let Some(_alone) = File::open(&own).ok().filter(|lock| lock.try_lock().is_ok()) else { return };
@@ -361,6 +371,7 @@ pub fn clear_leftovers(workspace: &Workspace) {
     for folder in folders.iter().chain(&below) {
         remove_leftovers(folder);
     }
+    let _ = durable::remove(&workspace.trying());
 }
 
 /// Removes what a trial that died has left in a folder.

@@ -94,6 +94,8 @@ paths! {
     move_journal = ".milescale/move-journal.jsonl";
     /// Milestone files of the move under way, before each gets its name in `active/` or `completed/`.
     incoming = ".milescale/incoming";
+    /// While it is there, something is being tried, or what was tried may have left scratch folders.
+    trying = ".milescale/trying";
     /// A change of an old store that is just being brought into milestone files.
     importing = ".milescale/importing.json";
     /// Changes of old stores that wait for a person.

@@ -41,15 +41,16 @@ pub fn until<T>(what: &str, mut condition: impl FnMut() -> Option<T>) -> T {
 /// Whether a run takes this one of many points that take long: one in so many, other ones for each commit, and all of them
 /// where `tests/run --long` has set `MILESCALE_LONG`.
 pub fn takes(point: usize, one_in: usize) -> bool {
-    static SEED: OnceLock<Option<usize>> = OnceLock::new();
-    let seed = SEED.get_or_init(|| {
-        if std::env::var_os("MILESCALE_LONG").is_some() {
-            return None;
-        }
+    std::env::var_os("MILESCALE_LONG").is_some() || point.wrapping_add(seed_of_commit()).is_multiple_of(one_in)
+}
+
+/// A number that is another one for each commit, and the same in all tests of one; 7 outside of a checkout.
+pub fn seed_of_commit() -> usize {
+    static SEED: OnceLock<usize> = OnceLock::new();
+    *SEED.get_or_init(|| {
         let commit = Command::new("git").args(["rev-parse", "HEAD"]).output().map(|it| it.stdout).unwrap_or_default();
-        Some(commit.iter().fold(7_usize, |seed, byte| seed.wrapping_mul(31).wrapping_add(usize::from(*byte))))
-    });
-    seed.is_none_or(|seed| (point.wrapping_add(seed)).is_multiple_of(one_in))
+        commit.iter().fold(7, |seed: usize, byte| seed.wrapping_mul(31).wrapping_add(usize::from(*byte)))
+    })
 }
 
 /// What a finished command said.

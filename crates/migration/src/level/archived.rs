@@ -3,13 +3,12 @@
 use milescale_core::base::Content;
 use milescale_core::digest::Digest;
 use milescale_core::id::Id;
-use milescale_storage::conflicts::{self, Conflict};
 use milescale_storage::error::StoreError;
 use milescale_storage::store::{Draft, Milestone, Seen};
 
 use super::{Due, Judged, Leveled, Pair};
 use crate::context::{Context, Error};
-use crate::told::Told;
+use crate::keeping::InConflict;
 
 /// An archived milestone whose id another one has in the archive of the target.
 pub(super) struct Beside {
@@ -80,25 +79,18 @@ impl Pair<'_> {
     pub(super) fn keep(&mut self, beside: &Beside, context: &mut Context<'_>) -> Result<Result<(), StoreError>, Error> {
         let Beside { draft, place, there, brought } = beside;
         let reason = "another milestone of this id lies in the archive".to_owned();
-        let conflict = Conflict {
-            name: String::new(),
-            id: draft.id.to_string(),
-            at: context.stamp(),
-            side: Some(self.from),
-            place: place.clone(),
-            reason: reason.clone(),
+        let in_conflict = InConflict {
+            id: draft.id.as_str(),
+            text: &draft.text,
+            side: self.from,
+            place,
+            reason,
             current: Some(there.digest()),
+            current_place: there.place.clone(),
             backup: None,
         };
-        let kept = conflicts::keep(context.workspace, &conflict, &draft.text, context.now());
-        let (path, _) = kept.map_err(|error| Error::own(".milescale/conflicts", &error))?;
-        (context.tell)(Told::Conflict {
-            id: draft.id.to_string(),
-            kept_as: context.workspace.shown(&path),
-            place: place.clone(),
-            current: there.place.clone(),
-            reason,
-        });
+        let (told, _) = in_conflict.keep(&mut self.keeper, context)?;
+        (context.tell)(told);
         let taken_out = brought.map_or(Ok(()), |brought| self.target.remove(&draft.id, brought, context.now()));
         if taken_out.is_ok() {
             self.target.ledger()?.set(self.from, &[(draft.id.to_string(), draft.content())])?;

@@ -11,7 +11,7 @@ use milescale_core::base::Content;
 use milescale_core::document::Flaw;
 use milescale_core::id::Id;
 use milescale_core::migration::Adopt;
-use milescale_storage::conflicts::{self, Conflict};
+use milescale_storage::conflicts;
 use milescale_storage::record::{Adopting, Intent};
 use milescale_storage::scan::scan_as;
 use milescale_storage::store::{Draft, Milestone, Seen, Store};
@@ -20,9 +20,9 @@ use serde::Serialize;
 use super::Moving;
 use crate::compare::hash;
 use crate::context::{Context, Error};
+use crate::keeping::InConflict;
 use crate::level::{Pair, there};
 use crate::plan::Obstacle;
-use crate::told::Told;
 
 /// Obstacles in milestones of the target that are named.
 const NAMED: usize = 50;
@@ -126,26 +126,19 @@ impl Pair<'_> {
         if take_over.how == Adopt::TargetWins {
             return Ok(Foreign::Stays);
         }
-        let conflict = Conflict {
-            name: String::new(),
-            id: there.id.clone(),
-            at: context.stamp(),
-            side: Some(self.to),
-            place: there.place.clone(),
+        let in_conflict = InConflict {
+            id: &there.id,
+            text: &there.text,
+            side: self.to,
+            place: &there.place,
             reason: take_over.reason(),
             current: Some(wanted.text),
+            current_place: there.place.clone(),
             backup: None,
         };
-        let kept = conflicts::keep(context.workspace, &conflict, &there.text, context.now());
-        let (path, is_new) = kept.map_err(|error| Error::own(".milescale/conflicts", &error))?;
+        let (told, is_new) = in_conflict.keep(&mut self.keeper, context)?;
         if is_new {
-            self.kept.push(Told::Conflict {
-                id: conflict.id,
-                kept_as: context.workspace.shown(&path),
-                place: conflict.place,
-                current: there.place.clone(),
-                reason: conflict.reason,
-            });
+            self.kept.push(told);
         }
         Ok(Foreign::Replaced)
     }

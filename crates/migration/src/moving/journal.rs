@@ -3,11 +3,11 @@
 use milescale_core::base::{Content, Side};
 use milescale_core::id::Id;
 use milescale_storage::ledger::AT_ONCE;
-use milescale_storage::move_journal::{self, Entry, MoveJournal};
+use milescale_storage::move_journal::{self, Entry, Journal, MoveJournal};
 use milescale_storage::store::Store;
 use milescale_storage::workspace::Workspace;
 
-use crate::context::{Context, Error};
+use crate::context::Error;
 
 #[allow(clippy::needless_pass_by_value, reason = "as `map_err` hands it over")]
 fn failed(error: std::io::Error) -> Error {
@@ -19,20 +19,23 @@ pub(super) fn begin(workspace: &Workspace, epoch: u64) -> Result<(), Error> {
     MoveJournal::begin(workspace, epoch).map(drop).map_err(failed)
 }
 
-/// Whether there is one.
-pub(super) fn is_there(workspace: &Workspace) -> Result<bool, Error> {
-    Ok(move_journal::read(workspace).map_err(failed)?.is_some())
-}
-
 /// Removes it.
 pub(super) fn discard(workspace: &Workspace) -> Result<(), Error> {
     move_journal::discard(workspace).map_err(failed)
 }
 
-/// Removes the journal of another move: that one is over.
-pub(super) fn discard_others(workspace: &Workspace, epoch: u64) -> Result<(), Error> {
+/// The journal of this move, where there is one. That of another move goes: it is over.
+pub(super) fn of_move(workspace: &Workspace, epoch: u64) -> Result<Option<Journal>, Error> {
     let journal = move_journal::read(workspace).map_err(failed)?;
-    if journal.is_some_and(|journal| journal.epoch != epoch) { discard(workspace) } else { Ok(()) }
+    if journal.as_ref().is_some_and(|journal| journal.epoch != epoch) {
+        return discard(workspace).map(|()| None);
+    }
+    Ok(journal)
+}
+
+/// Removes the journal of another move.
+pub(super) fn discard_others(workspace: &Workspace, epoch: u64) -> Result<(), Error> {
+    of_move(workspace, epoch).map(drop)
 }
 
 /// Makes what the move has written into an old target the base of that side: it was the source's content, so nobody's edit.
@@ -41,11 +44,10 @@ pub(super) fn discard_others(workspace: &Workspace, epoch: u64) -> Result<(), Er
 /// somebody has changed it since, and nobody can tell which of the two he changed; the newer one is then the base, so that a
 /// source that was changed as well is a conflict.
 pub(super) fn note_bases(
-    context: &Context<'_>,
+    journal: &Journal,
     source: &mut dyn Store,
     (target, to): (&mut dyn Store, Side),
 ) -> Result<(), Error> {
-    let Some(journal) = move_journal::read(context.workspace).map_err(failed)? else { return Ok(()) };
     let mut ids: Vec<String> = journal.entries.keys().cloned().collect();
     ids.sort();
     for ids in ids.chunks(AT_ONCE) {

@@ -3,14 +3,13 @@
 use milescale_core::backend::Engine;
 use milescale_core::id::Id;
 use milescale_core::migration::{Ended, Phase};
-use milescale_storage::conflicts::{self, Conflict};
 use milescale_storage::error::Problem;
 use milescale_storage::record::{Intent, Past, Prepared};
-use milescale_storage::store::Milestone;
 use milescale_storage::switch;
 
 use super::{Moving, journal};
 use crate::context::Error;
+use crate::keeping::InConflict;
 use crate::level::there;
 use crate::retire;
 use crate::told::Told;
@@ -88,49 +87,34 @@ impl Moving<'_, '_> {
         let mut target = self.context.open(self.to)?;
         journal::discard_others(self.context.workspace, intent.epoch)?;
         let left = if target.exists()? { target.clear(self.from.side(), self.context.now())? } else { Vec::new() };
+        let mut keeper = None;
         for id in left {
             let Ok(id) = id.parse::<Id>() else { continue };
             if let Some(there) = there(target.get(&id))? {
-                self.keep_from_target(&there, intent)?;
+                let in_conflict = InConflict {
+                    id: &there.id,
+                    text: &there.text,
+                    side: self.to.side(),
+                    place: &there.place,
+                    reason: "it was written into the target of a move that was undone".to_owned(),
+                    current: None,
+                    current_place: self.from.to_string(),
+                    backup: intent.backup.clone(),
+                };
+                let (told, _) = in_conflict.keep(&mut keeper, self.context)?;
+                (self.context.tell)(told);
                 target.remove(&id, there.digest(), self.context.now())?;
             }
         }
         journal::discard(self.context.workspace)
     }
 
-    fn keep_from_target(&mut self, there: &Milestone, intent: &Intent) -> Result<(), Error> {
-        let reason = "it was written into the target of a move that was undone".to_owned();
-        let conflict = Conflict {
-            name: String::new(),
-            id: there.id.clone(),
-            at: self.context.stamp(),
-            side: Some(self.to.side()),
-            place: there.place.clone(),
-            reason: reason.clone(),
-            current: None,
-            backup: intent.backup.clone(),
-        };
-        let kept = conflicts::keep(self.context.workspace, &conflict, &there.text, self.context.now());
-        let (path, _) = kept.map_err(|error| Error::own(".milescale/conflicts", &error))?;
-        let kept_as = self.context.workspace.shown(&path);
-        let current = self.from.to_string();
-        (self.context.tell)(Told::Conflict {
-            id: there.id.clone(),
-            kept_as,
-            place: there.place.clone(),
-            current,
-            reason,
-        });
-        Ok(())
-    }
-
     /// Leaves an old target as an old store: what this move has written there is its base from now on.
     fn leave_old_target(&mut self, intent: &Intent) -> Result<(), Error> {
-        journal::discard_others(self.context.workspace, intent.epoch)?;
-        if journal::is_there(self.context.workspace)? {
+        if let Some(journal) = journal::of_move(self.context.workspace, intent.epoch)? {
             let mut source = self.context.open(self.from)?;
             let mut target = self.context.open(self.to)?;
-            journal::note_bases(self.context, &mut *source, (&mut *target, self.to.side()))?;
+            journal::note_bases(&journal, &mut *source, (&mut *target, self.to.side()))?;
         }
         // One that a person had retired refuses writes again.
         if let Some(old) = self.record.known(self.to.side(), self.from.side()).filter(|old| old.retired.is_some()) {

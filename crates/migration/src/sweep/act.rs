@@ -5,7 +5,7 @@ use std::collections::BTreeMap;
 
 use milescale_core::base::{Content, Side, Verdict};
 use milescale_core::id::Id;
-use milescale_storage::conflicts::{Conflict, Keeper};
+use milescale_storage::conflicts::Keeper;
 use milescale_storage::error::Problem;
 use milescale_storage::record::Old;
 use milescale_storage::store::{Draft, Milestone, Seen, Store};
@@ -14,6 +14,7 @@ use super::Swept;
 use super::judged::{Finding, Judged, NOTED_ARCHIVED};
 use super::memory::{Memory, OfSide};
 use crate::context::{Context, Error};
+use crate::keeping::InConflict;
 use crate::told::Told;
 
 /// What carries out.
@@ -157,32 +158,21 @@ impl<'a, 'b> Act<'a, 'b> {
             (Ok(_), Some(_)) if judged.is_lost => "it differs, and what both had in common is not known".to_owned(),
             (Ok(_), Some(_)) => "both sides were changed".to_owned(),
         };
-        let conflict = Conflict {
-            name: String::new(),
-            id: judged.id.clone(),
-            at: self.context.stamp(),
-            side: Some(self.old.side),
-            place: old.place.clone(),
-            reason: reason.clone(),
+        let current_place =
+            judged.current.as_ref().map_or_else(|| self.current.name(), |current| current.place.clone());
+        let in_conflict = InConflict {
+            id: &judged.id,
+            text: &old.text,
+            side: self.old.side,
+            place: &old.place,
+            reason,
             current: judged.current.as_ref().map(Milestone::digest),
+            current_place,
             backup: self.old.backup.clone(),
         };
-        let failed = |error: std::io::Error| Error::own(".milescale/conflicts", &error);
-        let keeper = match self.keeper.take() {
-            Some(keeper) => keeper,
-            None => Keeper::open(self.context.workspace).map_err(failed)?,
-        };
-        let kept = self.keeper.insert(keeper).keep(&conflict, &old.text, self.context.now());
-        let (path, _) = kept.map_err(failed)?;
-        let current = judged.current.as_ref().map_or_else(|| self.current.name(), |current| current.place.clone());
+        let (told, _) = in_conflict.keep(&mut self.keeper, self.context)?;
         self.conflicts += 1;
-        (self.context.tell)(Told::Conflict {
-            id: judged.id.clone(),
-            kept_as: self.context.workspace.shown(&path),
-            place: old.place.clone(),
-            current,
-            reason,
-        });
+        (self.context.tell)(told);
         self.kept.push((judged.id.clone(), content, judged.base));
         if self.kept.len() >= NOTED_AT_ONCE { self.note_kept().map(|()| true) } else { Ok(true) }
     }

@@ -40,7 +40,7 @@ impl Temporary {
     /// Makes one in the folder of `path`, under a name that cannot be guessed.
     pub(super) fn beside(path: &Path) -> io::Result<Self> {
         loop {
-            let path = path.with_file_name(format!("{PREFIX}{}", random::hexadecimal(RANDOM_BYTES)?));
+            let path = path.with_file_name(format!("{PREFIX}{}", random::hexadecimal::<RANDOM_BYTES>()?));
             let file = OpenOptions::new().write(true).create_new(true).open(&path)?;
             // Where locks are not known, left-overs stay.
             let _ = file.try_lock();

@@ -50,7 +50,7 @@ pub(super) fn name(
     if let Some(put) = put {
         name.push_str(&format!("-{}", digits(put)));
     }
-    Ok(folder.join(format!("{name}-{}.{id}.yaml", random::hexadecimal(RANDOM_BYTES)?)))
+    Ok(folder.join(format!("{name}-{}.{id}.yaml", random::hexadecimal::<RANDOM_BYTES>()?)))
 }
 
 fn digits(digest: Digest) -> String {

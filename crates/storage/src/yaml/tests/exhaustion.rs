@@ -129,10 +129,9 @@ fn scalar_of(characters: &str) -> Option<&str> {
 fn stride(of: u64) -> (usize, usize) {
     let cases = std::env::var("MILESCALE_CASES").ok().and_then(|cases| cases.parse().ok()).unwrap_or(8_000_u64);
     let step = usize::try_from(of.div_ceil(cases)).unwrap();
-    let commit = Command::new("git").args(["rev-parse", "HEAD"]).output().map(|it| it.stdout).unwrap_or_default();
-    let seed = commit.iter().fold(7_usize, |seed, byte| seed.wrapping_mul(31) + usize::from(*byte));
-    println!("every {step}th, from the {}th", seed % step);
-    (step, seed % step)
+    let first = milescale_testkit::seed_of_commit() % step;
+    println!("every {step}th, from the {first}th");
+    (step, first)
 }
 
 /// Those of this length in the order of their letters.

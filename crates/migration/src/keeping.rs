@@ -1,0 +1,58 @@
+//! A content that is kept as a conflict, and what is told of it.
+
+use milescale_core::base::Side;
+use milescale_core::digest::Digest;
+use milescale_storage::conflicts::{Conflict, Keeper};
+
+use crate::context::{Context, Error};
+use crate::told::Told;
+
+/// A content in conflict with another one.
+#[derive(Debug)]
+pub(crate) struct InConflict<'a> {
+    /// The milestone.
+    pub(crate) id: &'a str,
+    /// The content's text.
+    pub(crate) text: &'a [u8],
+    /// The side that it is of.
+    pub(crate) side: Side,
+    /// Where it stands.
+    pub(crate) place: &'a str,
+    /// Why it is not taken over.
+    pub(crate) reason: String,
+    /// The digest of what it is in conflict with, where there is such a content.
+    pub(crate) current: Option<Digest>,
+    /// Where that stands.
+    pub(crate) current_place: String,
+    /// The backup of the migration that left its side.
+    pub(crate) backup: Option<String>,
+}
+
+impl InConflict<'_> {
+    /// Keeps it durably. What is to be told of it, and whether it was not kept before. `keeper` is opened once for many.
+    ///
+    /// # Errors
+    /// When it cannot be kept.
+    pub(crate) fn keep(self, keeper: &mut Option<Keeper>, context: &Context<'_>) -> Result<(Told, bool), Error> {
+        let failed = |error: std::io::Error| Error::own(".milescale/conflicts", &error);
+        let opened = match keeper.take() {
+            Some(opened) => opened,
+            None => Keeper::open(context.workspace).map_err(failed)?,
+        };
+        let Self { id, text, side, place, reason, current, current_place, backup } = self;
+        let (id, place) = (id.to_owned(), place.to_owned());
+        let conflict = Conflict {
+            name: String::new(),
+            id: id.clone(),
+            at: context.stamp(),
+            side: Some(side),
+            place: place.clone(),
+            reason: reason.clone(),
+            current,
+            backup,
+        };
+        let (path, is_new) = keeper.insert(opened).keep(&conflict, text, context.now()).map_err(failed)?;
+        let kept_as = context.workspace.shown(&path);
+        Ok((Told::Conflict { id, kept_as, place, current: current_place, reason }, is_new))
+    }
+}
