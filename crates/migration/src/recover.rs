@@ -41,8 +41,8 @@ pub fn recover(again: bool, context: &mut Context<'_>) -> Result<Recovered, Erro
     if record.is_older() {
         context.save(&record)?;
     }
-    let prepared = record.intent.as_ref().and_then(|intent| intent.prepared.as_ref());
-    switch::discard_others(context.workspace, prepared).map_err(|error| Error::own("config", &error))?;
+    let prepared: Vec<_> = record.intent.iter().flat_map(Intent::all_prepared).collect();
+    switch::discard_others(context.workspace, &prepared).map_err(|error| Error::own("config", &error))?;
     let Some(intent) = record.intent.clone() else { return Ok(Recovered::Nothing) };
     let (from, to) = (intent.from, intent.to);
     let happened = intent.phase == Phase::Switching && has_switched(&intent, context)?;

@@ -1,17 +1,16 @@
 //! The configuration exchanged for a prepared one, so that an edit that somebody saves in that instant comes out, is given
 //! the engine too, and goes back in.
 
+use std::fs;
 use std::io;
-use std::path::Path;
+use std::path::{Path, PathBuf};
 use std::time::{Duration, Instant};
 
 use milescale_core::backend::Engine;
 use milescale_core::digest::Digest;
 
-use crate::config_file;
-use crate::durable;
 use crate::read::{Symlinks, read_regular};
-use crate::yaml;
+use crate::{config_file, durable, yaml};
 
 /// How long an edit that cannot be read is waited for: it may be just being written.
 const STILL_WITHIN: Duration = Duration::from_secs(2);
@@ -60,24 +59,75 @@ pub(crate) fn settle(
     (content, replaces): (Digest, Digest),
     engine: Engine,
 ) -> io::Result<()> {
-    let (mut inside, mut expected) = (content, replaces);
+    let first = Exchanged { file: prepared.to_owned(), number: 0, put_in: content, replaces };
+    let mut last = last_of(first)?;
     for _ in 0..TRIES {
-        let Some(out) = text_of(prepared)? else { return Ok(()) };
-        if Digest::of(&out) == expected {
-            return durable::remove(prepared);
+        let Some(out) = text_of(&last.file)? else { return Ok(()) };
+        // An edit of what was put in that came to the same is none.
+        if [last.replaces, last.put_in].contains(&Digest::of(&out)) {
+            return durable::remove(&last.file);
         }
-        let edited = edit_with_engine(prepared, out, engine)?;
-        let like = path.metadata().ok();
-        // Under a name of its own first: the edit is nowhere else.
-        let merged = prepared.with_file_name(format!("{}-merged", name_of(prepared)));
-        durable::remove(&merged)?;
-        durable::prepare(&merged, &edited, like.as_ref())?;
-        let on_disk = durable::exchange(&merged, path)?.seen()?;
-        durable::rename(&merged, prepared)?;
+        let edited = edit_with_engine(&last.file, out, engine)?;
+        let next = last.next(prepared, Digest::of(&edited));
+        durable::prepare(&next.file, &edited, path.metadata().ok().as_ref())?;
+        let on_disk = durable::exchange(&next.file, path)?.seen()?;
+        // The edit is in force now, or in what came out of that by whoever saved it later.
+        durable::remove(&last.file)?;
         on_disk?;
-        (inside, expected) = (Digest::of(&edited), inside);
+        last = next;
     }
     Err(io::Error::other("the configuration is saved all the time; what was saved last lies beside it"))
+}
+
+/// A file that was exchanged for the configuration, or is about to be: it holds what came out, or still what is to go in.
+#[derive(Debug)]
+struct Exchanged {
+    file: PathBuf,
+    /// How many came before.
+    number: usize,
+    /// The digest of what it put in.
+    put_in: Digest,
+    /// The digest of what that replaced, where nobody has saved anything in between.
+    replaces: Digest,
+}
+
+/// What stands between the name of the first file and the numbers of a later one.
+const LATER: &str = "-edit";
+
+impl Exchanged {
+    /// The one after it. Its name says what it puts in and replaces, for whoever finds it after a death.
+    fn next(&self, first: &Path, put_in: Digest) -> Self {
+        let (number, replaces) = (self.number + 1, self.put_in);
+        let name = format!("{}{LATER}-{number}-{put_in}-{replaces}", name_of(first));
+        Self { file: first.with_file_name(name), number, put_in, replaces }
+    }
+
+    /// A later one, by its name.
+    fn found(file: PathBuf, first: &str) -> Option<Self> {
+        let name = name_of(&file);
+        let mut parts = name.strip_prefix(first)?.strip_prefix(LATER)?.strip_prefix('-')?.split('-');
+        let (number, put_in, replaces) = (parts.next()?, parts.next()?, parts.next()?);
+        let (number, put_in) = (number.parse().ok()?, put_in.parse().ok()?);
+        Some(Self { file, number, put_in, replaces: replaces.parse().ok()? })
+    }
+}
+
+/// The last file that was exchanged, where a death may have left several. The others go: of those before it the edits are in
+/// it or in force, and those after it were not exchanged yet.
+fn last_of(first: Exchanged) -> io::Result<Exchanged> {
+    let (folder, name) = (first.file.parent().unwrap_or(Path::new("/")), name_of(&first.file));
+    let mut later = Vec::new();
+    for entry in fs::read_dir(folder)? {
+        later.extend(Exchanged::found(entry?.path(), &name));
+    }
+    later.sort_by_key(|it| it.number);
+    let mut last = first;
+    for it in later {
+        let was_exchanged = text_of(&it.file)?.is_some_and(|text| Digest::of(&text) != it.put_in);
+        let gone = if was_exchanged { std::mem::replace(&mut last, it) } else { it };
+        durable::remove(&gone.file)?;
+    }
+    Ok(last)
 }
 
 fn name_of(path: &Path) -> String {
@@ -151,5 +201,45 @@ mod tests {
         assert_eq!(fs::read_dir(folder.path()).unwrap().count(), 1);
         // And once more: nothing is left to be done.
         settle(&prepared, &path, digests, Engine::Postgresql).unwrap();
+    }
+
+    /// An edit came out, was given the engine and exchanged, and a second one came out of that: a death at each step.
+    #[test]
+    fn what_came_out_last_outlives_a_death_at_any_step() {
+        const LATER: &str = "# later\nstorage: {database: {type: sqlite}, monitoring: {interval: 9}}\n";
+        let (content, digests) = digests();
+        let content = String::from_utf8(content).unwrap();
+        let (edit, later) = (EDIT.replace("sqlite", "postgresql"), LATER.replace("sqlite", "postgresql"));
+        let name = |number: usize, put_in: &str, replaces: &str| {
+            format!(".prepared-edit-{number}-{}-{}", Digest::of(put_in.as_bytes()), Digest::of(replaces.as_bytes()))
+        };
+        let (first, second) = (name(1, &edit, &content), name(2, &later, &edit));
+        // What is in use, what lies there; what is in use in the end.
+        let cases: &[(&str, &[(&str, &str)], &str)] = &[
+            (&content, &[(".prepared", BEFORE)], &content),
+            (&content, &[(".prepared", EDIT)], &edit),
+            (LATER, &[(".prepared", EDIT)], &later),
+            (&content, &[(".prepared", EDIT), (&first, &edit)], &edit),
+            (LATER, &[(".prepared", EDIT), (&first, &edit)], &later),
+            (&edit, &[(".prepared", EDIT), (&first, &content)], &edit),
+            (&edit, &[(".prepared", EDIT), (&first, LATER)], &later),
+            (&edit, &[(&first, &content)], &edit),
+            (&edit, &[(&first, LATER)], &later),
+            (&edit, &[(&first, LATER), (&second, &later)], &later),
+            (&later, &[(&first, LATER), (&second, &edit)], &later),
+            (&later, &[(&second, &edit)], &later),
+            (&later, &[(&second, EDIT)], &edit),
+        ];
+        for case @ (in_use, lie_there, expected) in cases {
+            let folder = tempfile::tempdir().unwrap();
+            let path = folder.path().join("config.yaml");
+            fs::write(&path, in_use).unwrap();
+            for (name, text) in *lie_there {
+                fs::write(folder.path().join(name), text).unwrap();
+            }
+            settle(&folder.path().join(".prepared"), &path, digests, Engine::Postgresql).unwrap();
+            assert_eq!(fs::read_to_string(&path).unwrap(), *expected, "{case:?}");
+            assert_eq!(fs::read_dir(folder.path()).unwrap().count(), 1, "{case:?}");
+        }
     }
 }

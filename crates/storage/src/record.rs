@@ -127,6 +127,13 @@ pub struct Intent {
     pub adopt: Option<Adopting>,
 }
 
+impl Intent {
+    /// Every file that this move has prepared.
+    pub fn all_prepared(&self) -> impl Iterator<Item = &Prepared> {
+        self.engine_before.iter().map(|(_, prepared)| prepared).chain(&self.prepared)
+    }
+}
+
 /// A target that another program has filled, being taken over.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Adopting {

@@ -174,6 +174,9 @@ const PREFIX: &str = ".milescale-switch-";
 const BACKEND: &str = "backend";
 const ENGINE: &str = "engine";
 
+/// How the name begins, in milescale's own folder, of a configuration that came out of a switch and is not in force.
+pub const CAME_OUT: &str = "came-out";
+
 /// Where a prepared file lies while the switch has not happened.
 fn place(workspace: &Workspace, prepared: &Prepared) -> PathBuf {
     let replaces = if prepared.name.ends_with(BACKEND) { workspace.marker() } else { workspace.config_file() };
@@ -206,22 +209,22 @@ pub fn discard(workspace: &Workspace, prepared: &Prepared) -> io::Result<()> {
     durable::discard(&place(workspace, prepared))
 }
 
-/// Removes the prepared files of migrations that are over: all but the one that is named. A configuration among them may be a
+/// Removes the prepared files of migrations that are over: all but those that are named. A configuration among them may be a
 /// person's edit that came out of an exchange: it is set aside in milescale's own folder, unless it says what the one in use
 /// says.
-pub fn discard_others(workspace: &Workspace, prepared: Option<&Prepared>) -> io::Result<()> {
+pub fn discard_others(workspace: &Workspace, prepared: &[&Prepared]) -> io::Result<()> {
     for replaces in [workspace.marker(), workspace.config_file()] {
         let Ok(entries) = fs::read_dir(real(replaces).parent().unwrap_or(Path::new("/"))) else { continue };
         for entry in entries {
             let path = entry?.path();
             let name = path.file_name().unwrap_or_default().to_string_lossy().into_owned();
-            if !name.starts_with(PREFIX) || prepared.is_some_and(|prepared| name.starts_with(&prepared.name)) {
+            if !name.starts_with(PREFIX) || prepared.iter().any(|prepared| name.starts_with(&prepared.name)) {
                 continue;
             }
             if name.ends_with(BACKEND) || says_nothing_new(workspace, &path)? {
                 durable::discard(&path)?;
             } else {
-                let aside = workspace.own().join(format!("came-out{name}-{}.yaml", random::hexadecimal::<4>()?));
+                let aside = workspace.own().join(format!("{CAME_OUT}{name}-{}.yaml", random::hexadecimal::<4>()?));
                 durable::rename_new(&path, &aside)?.durably()?;
                 tracing::warn!(
                     path = workspace.shown(&aside),

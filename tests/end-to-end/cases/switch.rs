@@ -124,6 +124,61 @@ fn l17_a_dead_move_gives_the_configuration_its_engine_back() {
     assert_eq!(fs::read_dir(workspace.path("config")).unwrap().count(), 2);
 }
 
+/// An editor that had the configuration open writes into what came out of the exchange; death comes before the marker.
+#[test]
+fn l17_an_edit_that_came_out_before_a_death_is_in_force_after_it() {
+    let server = Postgres::start();
+    let workspace = workspace();
+    workspace.write("active/a.yaml", "title: a\n");
+    let text = format!("# mine\nstorage:\n  database:\n    type: sqlite\n    url: \"{}\"\n", server.url());
+    workspace.write("config/storage-config.yaml", &text);
+    let mut command = workspace.command(["migrate", "database", "--engine", "postgresql", "--yes"]);
+    command.env("LD_PRELOAD", shim()).env("FAULT", "rename:1:meetafter");
+    command.env("FAULT_PATH", "/config/storage-config.yaml");
+    let config = workspace.path("config");
+    let act = format!("echo '# a last edit' >> {}/.milescale-switch-1-engine; kill -9 $PPID", config.display());
+    command.env("FAULT_MEET", act);
+    assert!(!command.stdout(Stdio::null()).stderr(Stdio::null()).status().unwrap().success());
+    assert_eq!(fs::read_dir(workspace.path("config")).unwrap().count(), 3, "what came out lies there");
+    done(&workspace, &["check"]);
+    assert_eq!(workspace.read("config/storage-config.yaml"), format!("{text}# a last edit\n"));
+    assert_eq!(fs::read_dir(workspace.path("config")).unwrap().count(), 2);
+    assert!(done(&workspace, &["doctor", "--json"]).contains("\"wrong\": 0"), "nothing came out that is not in force");
+}
+
+#[test]
+fn l17_a_configuration_that_came_out_and_is_not_in_force_is_named() {
+    let workspace = in_sqlite();
+    workspace.write("config/.milescale-switch-1-engine", "storage: {monitoring: {interval: 77}}\n");
+    done(&workspace, &["check"]);
+    let said = workspace.run(["doctor"]);
+    assert!(said.code == 1 && said.out.contains("came-out") && said.out.contains("is not in force"), "{said:?}");
+}
+
+/// A migration that died cannot be undone while nobody knows where its target is: that is said, and done once it is known.
+#[test]
+fn l17_what_cannot_be_recovered_is_said_and_no_success() {
+    let server = Postgres::start();
+    let workspace = workspace();
+    workspace.write("active/a.yaml", "title: a\n");
+    let text = format!("storage:\n  database:\n    type: sqlite\n    url: \"{}\"\n", server.url());
+    workspace.write("config/storage-config.yaml", &text);
+    let mut command = workspace.command(["migrate", "database", "--engine", "postgresql", "--yes"]);
+    command.env("LD_PRELOAD", shim()).env("FAULT", "rename:1:kill").env("FAULT_PATH", "/config/storage-backend.txt");
+    assert!(!command.stdout(Stdio::null()).stderr(Stdio::null()).status().unwrap().success());
+    workspace.write("config/storage-config.yaml", "storage: {monitoring: {interval: [\n");
+    let before = workspace.run(["doctor"]);
+    assert!(before.code == 1 && before.out.contains("Mend config/storage-config.yaml first"), "{before:?}");
+    let said = workspace.run(["check"]);
+    assert_eq!(said.code, 1, "{said:?}");
+    assert!(said.err.contains("cannot be recovered") && said.err.contains("storage.database.url"), "{said:?}");
+    assert!(workspace.run(["doctor"]).out.contains("cannot be recovered"));
+    workspace.write("config/storage-config.yaml", &text);
+    done(&workspace, &["check"]);
+    assert_eq!(workspace.read("config/storage-config.yaml"), text);
+    assert!(workspace.run(["doctor"]).out.contains("no migration is under way"));
+}
+
 #[test]
 fn l16_a_person_may_follow_a_store_that_nothing_proves() {
     let workspace = in_sqlite();

@@ -7,6 +7,7 @@ use milescale_core::text::harmless;
 use milescale_core::timestamp;
 use milescale_daemon::status::Status;
 use milescale_migration::network_file_system;
+use milescale_storage::switch;
 use milescale_storage::workspace::Workspace;
 
 use super::super::status::Daemon;
@@ -243,15 +244,7 @@ fn own(workspace: &Workspace, status: &Status) -> Vec<Finding> {
             )
         })
         .collect();
-    let aside = fs::read_dir(workspace.own()).into_iter().flatten().flatten();
-    for entry in aside.filter(|entry| entry.file_name().to_string_lossy().starts_with("state.unreadable-")) {
-        findings.push(finding(
-            Level::Wrong,
-            format!("{}: milescale's memory could not be read and was set aside", workspace.shown(&entry.path())),
-            "Announcements may have been repeated; figures that could not be read since then have no last value.",
-            "Look at the file if you like, then remove it.",
-        ));
-    }
+    findings.extend(set_aside(workspace));
     for (path, folder) in [(workspace.folder(), ".milestones"), (workspace.logs(), "logs")] {
         if rustix::fs::access(&path, rustix::fs::Access::WRITE_OK).is_err() {
             findings.push(finding(
@@ -263,6 +256,31 @@ fn own(workspace: &Workspace, status: &Status) -> Vec<Finding> {
         }
     }
     or_ok(findings, "milescale can write what it has to")
+}
+
+/// Files that milescale could not use, and keeps for a person.
+fn set_aside(workspace: &Workspace) -> Vec<Finding> {
+    let entries = fs::read_dir(workspace.own()).into_iter().flatten().flatten();
+    let mut findings = Vec::new();
+    for (name, shown) in entries.map(|entry| (entry.file_name(), workspace.shown(&entry.path()))) {
+        let name = name.to_string_lossy();
+        if name.starts_with("state.unreadable-") {
+            findings.push(finding(
+                Level::Wrong,
+                format!("{shown}: milescale's memory could not be read and was set aside"),
+                "Announcements may have been repeated; figures that could not be read since then have no last value.",
+                "Look at the file if you like, then remove it.",
+            ));
+        } else if name.starts_with(switch::CAME_OUT) {
+            findings.push(finding(
+                Level::Wrong,
+                format!("{shown}: a configuration that somebody saved during a migration is not in force"),
+                "It came out of the switch of a migration that died, and the one in use says something else.",
+                "Compare it with config/storage-config.yaml, take over what you want, then remove it.",
+            ));
+        }
+    }
+    findings
 }
 
 fn file_system(workspace: &Workspace) -> Vec<Finding> {

@@ -19,11 +19,16 @@ pub(super) fn all(status: &Status) -> Vec<Finding> {
             "Mend what the line says, then `milescale doctor --fix` tries again.",
         ));
     } else if let Some(phase) = moves.phase {
+        let (level, do_this) = if status.config.problems.is_empty() {
+            (Level::Note, "The daemon or `milescale check` does that by itself.")
+        } else {
+            (Level::Wrong, "Mend config/storage-config.yaml first; then the daemon or `milescale check` does that.")
+        };
         findings.push(finding(
-            Level::Note,
+            level,
             format!("a migration is under way, or was interrupted, in the phase {phase}"),
             "One that was interrupted is undone before its switch, and finished after it.",
-            "The daemon or `milescale check` does that by itself.",
+            do_this,
         ));
     }
     if moves.held > 0 {
