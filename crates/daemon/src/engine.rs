@@ -226,6 +226,11 @@ impl Engine {
         (Cycle { decision, notified }, again)
     }
 
+    /// Whether what an interrupted migration left could not be recovered: the problems of migrations say why.
+    pub fn is_unrecovered(&self) -> bool {
+        self.sweeps.is_unrecovered()
+    }
+
     /// Whether a move is to be carried out.
     pub fn wants_to_migrate(&self) -> bool {
         self.wanted.is_some()

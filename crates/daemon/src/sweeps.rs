@@ -43,6 +43,8 @@ pub(crate) struct Sweeps {
     problems: BTreeMap<String, String>,
     /// Why the migration's lock cannot be had, where that is so: its place, and why.
     locked_out: Option<(String, String)>,
+    /// Why what an interrupted migration left cannot be recovered, where that is so: its place, and why.
+    unrecovered: Option<(String, String)>,
 }
 
 impl Sweeps {
@@ -50,7 +52,18 @@ impl Sweeps {
     pub(crate) fn problems(&self) -> BTreeMap<String, String> {
         let mut problems = self.problems.clone();
         problems.extend(self.locked_out.clone());
+        problems.extend(self.unrecovered.clone());
         problems
+    }
+
+    /// Remembers why an interrupted migration cannot be recovered, or that nothing stands against it.
+    pub(crate) fn recovered(&mut self, why_not: Option<String>, workspace: &Workspace) {
+        self.unrecovered = why_not.map(|why| (workspace.shown(&workspace.record()), why));
+    }
+
+    /// Whether an interrupted migration could not be recovered.
+    pub(crate) fn is_unrecovered(&self) -> bool {
+        self.unrecovered.is_some()
     }
 
     /// Whether another look is due because of a change that waits.

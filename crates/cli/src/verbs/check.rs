@@ -29,7 +29,11 @@ pub(crate) fn run(context: &Context, options: &JsonOptions) -> Result<ExitCode, 
     for problem in &status.output_problems {
         terminal::error(problem);
     }
-    let code = if status.output_problems.is_empty() { ExitCode::SUCCESS } else { ExitCode::FAILURE };
+    for problem in status.migration.problems.iter().chain(&status.migration.stuck) {
+        terminal::error(problem);
+    }
+    let failed = !status.output_problems.is_empty() || engine.is_unrecovered() || status.migration.stuck.is_some();
+    let code = if failed { ExitCode::FAILURE } else { ExitCode::SUCCESS };
     if options.json {
         terminal::json(&status);
         return Ok(code);

@@ -7,10 +7,12 @@ use std::time::{Duration, Instant, SystemTime};
 use milescale_core::backend::{Backend, InUse};
 use milescale_core::config::Choice;
 use milescale_core::decision::Decision;
+use milescale_core::migration::Phase;
 use milescale_core::timestamp;
-use milescale_migration::{Context, Recovered, Told, Wish, migrate, plan, recover};
+use milescale_migration::{Context, Error, Recovered, Told, Wish, migrate, plan, recover};
 use milescale_sensing::watch::Hints;
 use milescale_storage::record::Record;
+use milescale_storage::workspace::Workspace;
 
 use super::teller::Teller;
 use super::{Engine, Mode};
@@ -52,6 +54,13 @@ impl Engine {
                 tell: &mut tell,
             },
         );
+        let why_not = match &recovered {
+            // One that is stuck is told as that.
+            Ok(Recovered::Stuck(why)) if !is_stuck(&self.workspace) => Some(why.clone()),
+            Ok(_) | Err(Error::Stopped) => None,
+            Err(error) => Some(format!("the interrupted migration cannot be recovered: {error}")),
+        };
+        self.sweeps.recovered(why_not, &self.workspace);
         match recovered {
             Ok(recovered) => !matches!(recovered, Recovered::Nothing | Recovered::Stuck(_)),
             Err(error) => {
@@ -67,6 +76,9 @@ impl Engine {
             return None;
         }
         let interrupted = record.as_ref().is_ok_and(|record| record.intent.is_some());
+        if !interrupted && record.is_ok() {
+            self.sweeps.recovered(None, &self.workspace);
+        }
         let locked_out = self.sweeps.locked_out().is_some() && hints.cycle;
         if (interrupted || locked_out) && self.recover() {
             return Some(Duration::from_millis(10));
@@ -280,4 +292,10 @@ impl Engine {
         tracing::info!(%from, %to, milestones = done.milestones, seconds = done.seconds, "migrated");
         Ok(())
     }
+}
+
+/// Whether a migration is stuck, and waits for a person.
+fn is_stuck(workspace: &Workspace) -> bool {
+    let intent = Record::load(workspace).ok().and_then(|record| record.intent);
+    intent.is_some_and(|intent| intent.phase == Phase::Stuck)
 }
