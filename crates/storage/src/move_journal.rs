@@ -12,6 +12,7 @@ use milescale_core::base::Content;
 use milescale_core::digest::Digest;
 use milescale_core::id::Id;
 use serde::{Deserialize, Serialize};
+use serde_json::Value;
 
 use crate::durable::{self, Growing};
 use crate::read::{Symlinks, read_regular};
@@ -118,13 +119,13 @@ pub fn read(workspace: &Workspace) -> io::Result<Option<Journal>> {
     };
     let whole = text.iter().rposition(|byte| *byte == b'\n').map_or(&text[..0], |end| &text[..end]);
     let mut lines = whole.split(|byte| *byte == b'\n');
-    // Without a head nothing was begun.
-    let Some(head) = lines.next().filter(|head| !head.is_empty() && head[0] != 0) else { return Ok(None) };
-    let head: Head = serde_json::from_slice(head)?;
-    if head.format > FORMAT {
-        let message = format!("it has format {}, written by a newer milescale", head.format);
+    // Without a whole head nothing was begun.
+    let Some(head) = lines.next().and_then(|head| serde_json::from_slice::<Value>(head).ok()) else { return Ok(None) };
+    if let Some(format) = head["format"].as_u64().filter(|format| *format > FORMAT.into()) {
+        let message = format!("it has format {format}, written by a newer milescale");
         return Err(io::Error::new(io::ErrorKind::InvalidData, message));
     }
+    let head = Head::deserialize(head)?;
     let mut journal = Journal { epoch: head.epoch, entries: HashMap::new() };
     for line in lines {
         let Ok(Line { id, content, inode }) = serde_json::from_slice(line) else { break };
@@ -137,4 +138,26 @@ pub fn read(workspace: &Workspace) -> io::Result<Option<Journal>> {
 /// Removes the journal; without one there is nothing to do.
 pub fn discard(workspace: &Workspace) -> io::Result<()> {
     durable::remove(&workspace.move_journal())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::{MoveJournal, read};
+    use crate::workspace::Workspace;
+    use std::fs;
+
+    #[test]
+    fn without_a_whole_head_nothing_was_begun() {
+        let folder = tempfile::tempdir().unwrap();
+        let workspace = Workspace::at(folder.path());
+        fs::create_dir_all(workspace.own()).unwrap();
+        for torn in ["", "\n", "\0\0\n", "{\"form\n", "{\"format\":1,\"epo", "\0\n{\"id\":\"a\"}\n"] {
+            fs::write(workspace.move_journal(), torn).unwrap();
+            assert!(read(&workspace).unwrap().is_none(), "{torn:?}");
+        }
+        fs::write(workspace.move_journal(), "{\"format\":2,\"number\":3}\n").unwrap();
+        assert!(read(&workspace).unwrap_err().to_string().contains("newer milescale"));
+        MoveJournal::begin(&workspace, 7).unwrap();
+        assert_eq!(read(&workspace).unwrap().unwrap().epoch, 7);
+    }
 }

@@ -50,14 +50,17 @@ pub(crate) struct Tokens {
 pub(crate) struct Listed {
     chains: BTreeMap<String, Chain>,
     places: BTreeMap<String, String>,
-    is_empty: bool,
+    /// There is no head, or a death has torn it: the list is to be written anew.
+    has_no_head: bool,
 }
 
 impl Listed {
     fn of(text: &str) -> io::Result<Self> {
-        let mut listed = Self { is_empty: text.is_empty(), ..Self::default() };
         let mut lines = text.lines();
-        if lines.next().is_some_and(|head| head != HEAD) {
+        let head = lines.next().unwrap_or_default();
+        let mut listed = Self { has_no_head: head != HEAD, ..Self::default() };
+        // A power cut can leave a part of it, or zeros in its place; a token of it was never used then.
+        if listed.has_no_head && !HEAD.starts_with(head) && !head.contains('\0') {
             let message = format!("its first line is not {HEAD:?}: a newer milescale may have written it");
             return Err(io::Error::new(io::ErrorKind::InvalidData, message));
         }
@@ -141,7 +144,7 @@ impl Tokens {
     /// Reads the list; one that is missing is empty.
     pub(crate) fn read(&self) -> Result<Listed, StoreError> {
         let read = || match read_regular(&self.workspace.tokens(), Symlinks::Refuse, LIMIT) {
-            Err(error) if error.kind() == io::ErrorKind::NotFound => Ok(Listed { is_empty: true, ..Listed::default() }),
+            Err(error) if error.kind() == io::ErrorKind::NotFound => Listed::of(""),
             other => Listed::of(&String::from_utf8_lossy(&other?.0)),
         };
         read().map_err(|error| self.failed(&error))
@@ -158,11 +161,8 @@ impl Tokens {
     pub(crate) fn add(&self, chain: &str, token: Token) -> Result<(), StoreError> {
         let _held = self.lock()?;
         let length = self.workspace.tokens().metadata().map_or(0, |metadata| metadata.len());
-        if length > LONG {
-            let text = self.read()?.pruned();
-            durable::replace(&self.workspace.tokens(), text.as_bytes()).map_err(|error| self.failed(&error))?;
-        }
-        self.append(length == 0, &format!("+ {chain} {token}\n"))
+        let line = format!("+ {chain} {token}\n");
+        if length == 0 || length > LONG { self.write_anew(self.read()?, &line) } else { self.append(&line) }
     }
 
     /// Notes a link that is known to be on the server, and where that is. What else is to be done, if anything is.
@@ -181,18 +181,23 @@ impl Tokens {
             if listed.places.get(chain).is_none_or(|known| known != place) {
                 let _ = writeln!(lines, "@ {chain} {place}");
             }
-            self.append(listed.is_empty, &lines)?;
+            if listed.has_no_head {
+                self.write_anew(listed, &lines)?;
+            } else {
+                self.append(&lines)?;
+            }
         }
         Ok(confirming)
     }
 
-    fn append(&self, is_new: bool, lines: &str) -> Result<(), StoreError> {
-        let head = if is_new { format!("{HEAD}\n") } else { String::new() };
-        let path = self.workspace.tokens();
-        let done = jsonl::append_durably(&path, &format!("{head}{lines}"));
-        // The file's own name has to outlive a power cut, too.
-        let done = if head.is_empty() { done } else { done.and_then(|()| durable::sync_folder(&path)) };
-        done.map_err(|error| self.failed(&error))
+    fn append(&self, lines: &str) -> Result<(), StoreError> {
+        jsonl::append_durably(&self.workspace.tokens(), lines).map_err(|error| self.failed(&error))
+    }
+
+    /// Writes the list whole, without what is not needed any more, and with these lines.
+    fn write_anew(&self, mut listed: Listed, lines: &str) -> Result<(), StoreError> {
+        let text = listed.pruned() + lines;
+        durable::replace(&self.workspace.tokens(), text.as_bytes()).map_err(|error| self.failed(&error))
     }
 
     /// Forgets all chains: this workspace is another one from now on.
@@ -238,6 +243,14 @@ mod tests {
         assert_eq!(listed.of_chain("b").tokens(), [other]);
         assert_eq!((listed.confirmed_at("here"), listed.confirmed_at("there")), (Some(link), None));
         assert!(fs::read_to_string(workspace.tokens()).unwrap().starts_with(HEAD));
+        for torn in ["\0\0\0\0", "mileca\0\0\n", "milescale tok", "milescale tokens, format 1", "", "\0\n+ c 7\n"] {
+            fs::write(workspace.tokens(), torn).unwrap();
+            assert!(tokens.read().unwrap().of_chain("a").tokens().is_empty(), "{torn:?}");
+            let token = tokens.draw("a").unwrap();
+            assert_eq!(tokens.confirm(("a", "here"), Link { number: 1, token }, None, None), Ok(Confirming::Note));
+            assert_eq!(tokens.read().unwrap().of_chain("a").tokens(), [token], "{torn:?}");
+            assert!(fs::read_to_string(workspace.tokens()).unwrap().starts_with(HEAD), "{torn:?}");
+        }
         fs::write(workspace.tokens(), "milescale tokens, format 2\n").unwrap();
         assert!(tokens.read().unwrap_err().cause.contains("newer milescale"));
     }
