@@ -7,6 +7,7 @@ use std::io::{self, Read};
 use std::os::fd::AsFd;
 use std::os::unix::fs::{MetadataExt, OpenOptionsExt};
 use std::path::Path;
+use std::time::{SystemTime, UNIX_EPOCH};
 
 use jiff::Timestamp;
 use rustix::fs::{AtFlags, FileType, Mode, OFlags, Stat};
@@ -20,6 +21,9 @@ pub enum Symlinks {
     /// It is not: text from a milestone's place must come from a milestone's place.
     Refuse,
 }
+
+/// The longest tick of a file system's clock.
+const CLOCK_TICK_NANOSECONDS: i64 = 2_000_000_000;
 
 /// Which content a file had: two equal stamps, taken more than a clock tick after the last write, mean equal content.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
@@ -69,6 +73,13 @@ impl Stamp {
     /// When its content was last written, as far as programs have not set that themselves.
     pub(crate) fn modified_at(&self) -> Option<Timestamp> {
         Timestamp::from_nanosecond(self.modified.into()).ok()
+    }
+
+    /// Whether the file was changed so short a time before `now` that it may change again without a new stamp.
+    pub(crate) fn is_fresh(&self, now: SystemTime) -> bool {
+        let since = now.duration_since(UNIX_EPOCH).unwrap_or_default();
+        let now = i64::try_from(since.as_nanos()).unwrap_or(i64::MAX);
+        now.saturating_sub(self.changed) < CLOCK_TICK_NANOSECONDS
     }
 
     /// Nanoseconds since 1970 of the last change of content or metadata, which no program can set.

@@ -384,6 +384,13 @@ pub trait Store: fmt::Debug + Send {
     /// watch. `now` is the wall clock.
     fn touched(&mut self, now: SystemTime) -> Result<Touched, StoreError>;
 
+    /// The ids of milestones that lie in the archive and that others may have changed there since the last call; the first call
+    /// answers none, and begins to watch. A long archive is not looked at each time. `now` is the wall clock.
+    fn touched_in_archive(&mut self, now: SystemTime) -> Result<BTreeSet<String>, StoreError> {
+        let _ = now;
+        Ok(BTreeSet::new())
+    }
+
     /// Keeps every other writer out until [`Store::release`], where that can be done; readers go on.
     ///
     /// # Errors

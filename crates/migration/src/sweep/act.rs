@@ -11,7 +11,7 @@ use milescale_storage::record::Old;
 use milescale_storage::store::{Draft, Milestone, Seen, Store};
 
 use super::Swept;
-use super::judged::{Finding, Judged, NOTED_ARCHIVED};
+use super::judged::{Finding, Judged, noted_archived};
 use super::memory::{Memory, OfSide};
 use crate::context::{Context, Error};
 use crate::keeping::InConflict;
@@ -140,7 +140,8 @@ impl<'a, 'b> Act<'a, 'b> {
                 if draft.text != current.text && !self.imported.contains(&judged.id) {
                     self.imported.push(judged.id.clone());
                 }
-                self.noted.push((judged.id.clone(), NOTED_ARCHIVED.to_owned()));
+                let was_equal = judged.content().is_some_and(|old| old.is_same(&current.content()));
+                self.noted.push((judged.id.clone(), noted_archived(&draft.text, was_equal)));
                 Ok(true)
             }
             Err(flaw) => {

@@ -19,6 +19,11 @@ const BEFORE: SignedDuration = SignedDuration::from_mins(10);
 impl Sweeper {
     /// Finds what may differ from its base. What the store tells once is kept until it was dealt with.
     pub(super) fn find_candidates(&mut self, current: &mut dyn Store, context: &mut Context<'_>) -> Result<(), Error> {
+        // First, so that a change after it is seen by the look at everything or by the next one.
+        match self.store.touched_in_archive((context.clock)()) {
+            Ok(ids) => self.consider(ids),
+            Err(error) => tracing::warn!(%error, "changes in the archive are not seen until it can be read"),
+        }
         match self.store.touched((context.clock)())? {
             Touched::Ids(ids) => self.consider(ids),
             Touched::Everything => self.all = true,

@@ -15,8 +15,14 @@ use milescale_storage::workspace::Workspace;
 use crate::context::Error;
 use crate::level::there;
 
-/// What is noted of a milestone that was archived because its file was moved to the archive.
-pub(super) const NOTED_ARCHIVED: &str = "archived";
+/// What is noted of a milestone that was archived because its file was moved to the archive. Where both sides were equal, the
+/// digest follows of the text that the archiving has left in the store in use.
+const NOTED_ARCHIVED: &str = "archived";
+
+/// The note of a milestone that was archived as this text, which held the same as the old side's or not.
+pub(super) fn noted_archived(text: &[u8], was_equal: bool) -> String {
+    if was_equal { format!("{NOTED_ARCHIVED} {}", Digest::of(text)) } else { NOTED_ARCHIVED.to_owned() }
+}
 
 /// What a milestone of an old store comes to.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -67,16 +73,38 @@ impl Judged {
         Self { text: Some(Digest::of(why.as_bytes())), finding: Finding::Cannot(why), ..Self::nothing(id) }
     }
 
+    /// Whether the move of its file to the archive was dealt with.
+    fn was_archived(&self) -> bool {
+        self.noted.as_deref().is_some_and(|noted| noted.split(' ').next() == Some(NOTED_ARCHIVED))
+    }
+
+    /// Whether the store in use still holds what the archiving has left there, both sides having been equal.
+    fn is_as_archived(&self, current: &Milestone) -> bool {
+        let left = self.noted.as_deref().and_then(|noted| noted.strip_prefix(NOTED_ARCHIVED)?.strip_prefix(' '));
+        left.is_some_and(|left| left == current.digest().to_string())
+    }
+
     /// The content of the store in use that the old side's is compared with. What archiving changes is no difference between an
     /// archived milestone and the one that lies in the archive.
     fn compared_with(&self, old: Option<&Milestone>) -> Option<Content> {
         let current = self.current.as_ref()?;
+        if self.is_as_archived(current) {
+            return self.base;
+        }
         let is_archived = |old: &&Milestone| {
             !self.in_place
                 && old.is_archived()
                 && old.value.as_ref().is_ok_and(|value| current.is_same_milestone(&old.text, value))
         };
         Some(old.filter(is_archived).unwrap_or(current).content())
+    }
+
+    fn is_base(&self, old: &Milestone) -> bool {
+        self.base.is_some_and(|base| base.text == old.digest())
+    }
+
+    fn is_current_archived(&self) -> bool {
+        self.current.as_ref().is_some_and(|current| !self.in_place || current.is_archived())
     }
 
     /// The content of the old side.
@@ -175,9 +203,11 @@ impl<'a> Judging<'a> {
         judged.noted = known.and_then(|known| known.noted);
         let (old, is_moved) = match in_place {
             Some(old) => (Some(old), false),
-            // Its file was moved to the archive, and that was dealt with.
-            None if judged.noted.as_deref() == Some(NOTED_ARCHIVED) => return Ok(judged),
             None => match readable(store.archived(id))? {
+                // That was dealt with, and it was not changed since.
+                Some(archived) if judged.was_archived() && judged.is_base(&archived) => return Ok(judged),
+                // One that was taken out of the archive again is not archived another time.
+                Some(archived) if judged.was_archived() && !judged.is_current_archived() => (Some(archived), false),
                 Some(archived) => (Some(archived), true),
                 None => {
                     let retired = self.retired_one(id)?;

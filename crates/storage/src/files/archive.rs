@@ -3,11 +3,11 @@
 //! `ID.yaml`, `ID/ID.yaml`, `ID/definition.yaml`, and each of these in subfolders. A `definition.yaml` says its id itself. What
 //! else lies in a milestone's own folder is no milestone.
 
-use std::collections::HashMap;
+use std::collections::{BTreeSet, HashMap};
 use std::io;
 use std::ops::ControlFlow;
 use std::path::{Path, PathBuf};
-use std::time::{Duration, Instant};
+use std::time::{Duration, Instant, SystemTime};
 
 use jiff::Timestamp;
 use milescale_core::digest::Digest;
@@ -36,7 +36,46 @@ pub(super) struct Nested {
     paths: HashMap<String, PathBuf>,
 }
 
+/// How many times as long as a look for changes takes the next one waits.
+const REST: u32 = 50;
+
+/// The archive as the last look for changes found it.
+#[derive(Debug)]
+pub(super) struct Watched {
+    stamps: HashMap<Box<Path>, Stamp>,
+    /// Until then it is not looked at again.
+    rests_until: Instant,
+}
+
 impl FileStore {
+    /// The ids of the archived files that came or were changed since the last look, the first of which remembers only.
+    pub(super) fn changed_in_archive(&mut self, now: SystemTime) -> Result<BTreeSet<String>, StoreError> {
+        let since = Instant::now();
+        if self.archive.as_ref().is_some_and(|watched| since < watched.rests_until) {
+            return Ok(BTreeSet::new());
+        }
+        let before = self.archive.as_ref().map(|watched| &watched.stamps);
+        let (completed, mut stamps, mut changed) = (self.workspace.completed(), HashMap::new(), BTreeSet::new());
+        walk::walk_below(&self.workspace, &completed, &mut |batch| {
+            for inside in documents(batch) {
+                let path = completed.join(&inside);
+                let Ok(metadata) = path.symlink_metadata() else { continue };
+                let stamp = Stamp::of(&metadata);
+                if before.is_some_and(|before| before.get(&*inside) != Some(&stamp)) {
+                    changed.insert(self.id_in_archive(&path));
+                }
+                // A write within the same tick of the clock would leave the same stamp.
+                if !stamp.is_fresh(now) {
+                    stamps.insert(inside.into_boxed_path(), stamp);
+                }
+            }
+            Ok(())
+        })?;
+        let rests_until = since + since.elapsed() * REST;
+        self.archive = Some(Watched { stamps, rests_until });
+        Ok(changed)
+    }
+
     /// Where milescale puts the archived milestone of an id.
     fn archive_path(&self, id: &Id) -> PathBuf {
         self.workspace.completed().join(format!("{id}.yaml"))

@@ -5,7 +5,7 @@ use std::io;
 use std::ops::Range;
 use std::os::fd::AsFd;
 use std::path::{Path, PathBuf};
-use std::time::{SystemTime, UNIX_EPOCH};
+use std::time::SystemTime;
 
 use milescale_core::document::Flaw;
 use milescale_core::gathered::Gathered;
@@ -20,9 +20,6 @@ use crate::read::{Reader, Stamp};
 use crate::store::Extent;
 use crate::threads::in_shares;
 use crate::yaml;
-
-/// A file changed this short a time before it was read may change again without a new stamp: it is read again.
-const CLOCK_TICK_NANOSECONDS: i64 = 2_000_000_000;
 
 /// What was read of a file.
 struct Found {
@@ -220,7 +217,7 @@ fn read(
     columns: bool,
 ) -> io::Result<Found> {
     let (content, stamp) = reader.read(folder, name, yaml::SIZE_LIMIT)?;
-    let is_fresh = nanoseconds(now).saturating_sub(stamp.changed()) < CLOCK_TICK_NANOSECONDS;
+    let is_fresh = stamp.is_fresh(now);
     let gathered = match yaml::gather(content) {
         Ok(gathered) => gathered,
         Err(flaw) => {
@@ -243,9 +240,4 @@ fn is_the_machines_fault(error: &io::Error) -> bool {
     use rustix::io::Errno;
     let faults = [Errno::MFILE, Errno::NFILE, Errno::NOMEM, Errno::IO, Errno::STALE];
     error.raw_os_error().is_some_and(|code| faults.iter().any(|fault| fault.raw_os_error() == code))
-}
-
-fn nanoseconds(instant: SystemTime) -> i64 {
-    let since = instant.duration_since(UNIX_EPOCH).unwrap_or_default();
-    i64::try_from(since.as_nanos()).unwrap_or(i64::MAX)
 }

@@ -58,6 +58,8 @@ pub struct FileStore {
     ledger: Option<LedgerFile>,
     /// What lies in folders of the archive, for a moment.
     nested: Option<archive::Nested>,
+    /// What lay in the archive when it was looked at for changes last.
+    archive: Option<archive::Watched>,
 }
 
 impl FileStore {
@@ -74,6 +76,7 @@ impl FileStore {
             touched: None,
             ledger: None,
             nested: None,
+            archive: None,
         }
     }
 

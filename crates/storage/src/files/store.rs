@@ -160,6 +160,10 @@ impl Store for FileStore {
         }
     }
 
+    fn touched_in_archive(&mut self, now: SystemTime) -> Result<BTreeSet<String>, StoreError> {
+        self.changed_in_archive(now)
+    }
+
     fn ledger(&mut self) -> Result<&mut dyn Ledger, StoreError> {
         self.own_ledger()
     }

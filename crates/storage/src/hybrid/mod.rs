@@ -5,7 +5,7 @@ mod known;
 mod listing;
 mod mend;
 
-use std::collections::{BTreeMap, HashMap};
+use std::collections::{BTreeMap, BTreeSet, HashMap};
 use std::ops::ControlFlow;
 use std::time::{Duration, SystemTime};
 
@@ -254,6 +254,10 @@ impl Store for HybridStore {
 
     fn touched(&mut self, now: SystemTime) -> Result<Touched, StoreError> {
         self.files.touched(now)
+    }
+
+    fn touched_in_archive(&mut self, now: SystemTime) -> Result<BTreeSet<String>, StoreError> {
+        self.files.touched_in_archive(now)
     }
 
     fn ledger(&mut self) -> Result<&mut dyn Ledger, StoreError> {

@@ -168,6 +168,60 @@ fn l23_a_file_moved_to_the_archive_with_an_edit_is_judged_by_it_and_archived() {
     assert_eq!(conflicts(&workspace).len(), 1);
 }
 
+/// The file of an archived milestone is edited where it lies, and after it was moved back and to the archive again.
+#[test]
+fn l23_an_edit_of_what_was_archived_before_is_brought_over() {
+    let workspace = moved();
+    for id in ["h1", "n1", "n2"] {
+        rename(&workspace, &format!("active/{id}.yaml"), &format!("completed/{id}.yaml"));
+    }
+    done(&workspace, &["import"]);
+    rename(&workspace, "completed/n1.yaml", "active/n1.yaml");
+    done(&workspace, &["import"]);
+    rename(&workspace, "active/n1.yaml", "completed/n1.yaml");
+    sqlite3(
+        &workspace,
+        "enterprise.db",
+        "UPDATE milestones SET data = json_set(data, '$.of', 'the row') WHERE id = 'n2'",
+    );
+    for id in ["h1", "n1", "n2"] {
+        workspace.append(format!("completed/{id}.yaml"), "lesson: learned late\n");
+    }
+    done(&workspace, &["import"]);
+    for id in ["h1", "n1"] {
+        let data = data(&workspace, id);
+        assert!(data.contains("learned late") && data.contains("\"archived\""), "{id}: {data}");
+    }
+    assert!(data(&workspace, "n2").contains("the row"));
+    let named = conflicts(&workspace);
+    assert_eq!((named.len(), &named[0]["details"]["id"]), (1, &"n2".into()), "{named:?}");
+    // Once more, and nothing is brought or named another time.
+    workspace.append("completed/h1.yaml", "more: true\n");
+    done(&workspace, &["check"]);
+    assert!(data(&workspace, "h1").contains("more"));
+    let imported = workspace.events_named("changes_imported").len();
+    done(&workspace, &["import"]);
+    assert_eq!((conflicts(&workspace).len(), workspace.events_named("changes_imported").len()), (1, imported));
+}
+
+/// While the daemon runs, which looks at the archive of an old store too.
+#[test]
+fn l23_a_daemon_sees_an_edit_in_the_archive() {
+    let workspace = moved();
+    let daemon = workspace.daemon(["--interval", "1"]);
+    rename(&workspace, "active/h1.yaml", "completed/h1/definition.yaml");
+    until("the archiving", || data(&workspace, "h1").contains("\"archived\"").then_some(()));
+    workspace.append("completed/h1/definition.yaml", "lesson: learned late\n");
+    until("the edit", || data(&workspace, "h1").contains("learned late").then_some(()));
+    assert!(data(&workspace, "h1").contains("\"archived\""));
+    // Taken out of the archive in the store in use, it is not archived again by a later edit.
+    done(&workspace, &["milestone", "unarchive", "h1"]);
+    workspace.append("completed/h1/definition.yaml", "id: h1\n");
+    drop(daemon);
+    done(&workspace, &["import"]);
+    assert!(!data(&workspace, "h1").contains("\"archived\""));
+}
+
 #[test]
 fn l23_a_row_archived_on_the_old_side_is_archived_in_the_files() {
     let workspace = moved();
