@@ -231,7 +231,8 @@ impl<'a> Pair<'a> {
         let journal = match &mut self.journal {
             Some(journal) => journal,
             none => {
-                none.insert(MoveJournal::open(context.workspace, context.record()?.epoch + 1).map_err(journal_failed)?)
+                let epoch = context.record()?.epoch + 1;
+                none.insert(MoveJournal::open(context.workspace, epoch, self.to).map_err(journal_failed)?)
             }
         };
         let written = due.iter().try_for_each(|it| match it {
@@ -322,13 +323,14 @@ impl<'a> Pair<'a> {
 
     /// Where the migration fails, the target is an old store as before: its base is what it holds by then.
     fn note_base(&mut self, id: &Id, content: Option<Content>) -> Result<(), Error> {
-        if self.target_was_old && !self.is_held {
+        if self.target_was_old {
             self.unnoted.push((id.to_string(), content));
         }
         if self.unnoted.len() >= NOTED_AT_ONCE { self.note_bases() } else { Ok(()) }
     }
 
-    /// Notes them, many in a commit: each keeps other writers out of the source for a moment.
+    /// Notes them, many in a commit: each keeps other writers out of the source for a moment. Where those are kept out already,
+    /// they wait.
     pub(crate) fn note_bases(&mut self) -> Result<(), Error> {
         if self.unnoted.is_empty() || self.is_held {
             return Ok(());

@@ -226,7 +226,7 @@ impl Moving<'_, '_> {
         if to != Side::Files {
             target.refuse_writes(None)?;
         }
-        journal::discard_others(self.context.workspace, number)?;
+        journal::discard_others(self.context.workspace, number, to)?;
         let take_over = self.take_over();
         if take_over.is_some() {
             self.begin_to_take_over(target)?;
@@ -235,7 +235,7 @@ impl Moving<'_, '_> {
             // What an earlier attempt left for a person to look at.
             target.clear(from, self.context.now())?;
         }
-        journal::begin(self.context.workspace, number)?;
+        journal::begin(self.context.workspace, number, to)?;
         let others: Vec<Side> = self.record.old.iter().map(|old| old.side).filter(|side| *side != to).collect();
         let old = self.old_target();
         let in_use = self.from;

@@ -2,13 +2,13 @@
 //!
 //! Not a proof of anything: an entry says what may have been written. Whoever undoes compares it with what is there.
 //!
-//! `.milescale/move-journal.jsonl`: a head `{"format":1,"epoch":N}`, then one entry a line. It begins with the copying of a
+//! `.milescale/move-journal.jsonl`: a head `{"format":1,"epoch":N,"to":SIDE}`, then one entry a line. It begins with the copying of a
 //! move, and goes with its cutover or its undo.
 
 use std::collections::HashMap;
 use std::io;
 
-use milescale_core::base::Content;
+use milescale_core::base::{Content, Side};
 use milescale_core::digest::Digest;
 use milescale_core::id::Id;
 use serde::{Deserialize, Serialize};
@@ -28,6 +28,8 @@ const LIMIT: u64 = 1 << 30;
 struct Head {
     format: u32,
     epoch: u64,
+    #[serde(skip_serializing_if = "Option::is_none", default)]
+    to: Option<Side>,
 }
 
 /// A line of the journal.
@@ -58,20 +60,20 @@ pub struct MoveJournal {
 
 impl MoveJournal {
     /// Begins the journal of a move, durably. An earlier one goes.
-    pub fn begin(workspace: &Workspace, epoch: u64) -> io::Result<Self> {
+    pub fn begin(workspace: &Workspace, epoch: u64, to: Side) -> io::Result<Self> {
         discard(workspace)?;
         let mut begun = Self { file: Growing::create(&workspace.move_journal())? };
-        begun.append(&Head { format: FORMAT, epoch })?;
+        begun.append(&Head { format: FORMAT, epoch, to: Some(to) })?;
         begun.sync()?;
         durable::sync_folder(&workspace.move_journal())?;
         Ok(begun)
     }
 
     /// Opens the journal of the move under way, with the number of its cutover; where there is none yet, it begins.
-    pub fn open(workspace: &Workspace, epoch: u64) -> io::Result<Self> {
+    pub fn open(workspace: &Workspace, epoch: u64, to: Side) -> io::Result<Self> {
         match Growing::open(&workspace.move_journal()) {
             Ok(file) => Ok(Self { file }),
-            Err(error) if error.kind() == io::ErrorKind::NotFound => Self::begin(workspace, epoch),
+            Err(error) if error.kind() == io::ErrorKind::NotFound => Self::begin(workspace, epoch, to),
             Err(error) => Err(error),
         }
     }
@@ -103,6 +105,8 @@ impl MoveJournal {
 pub struct Journal {
     /// The epoch of the move that wrote it.
     pub epoch: u64,
+    /// The side that it went to. A move that failed has the same number as the next one.
+    pub to: Option<Side>,
     /// Per id, in the order in which it was written.
     pub entries: HashMap<String, Vec<Entry>>,
 }
@@ -126,7 +130,7 @@ pub fn read(workspace: &Workspace) -> io::Result<Option<Journal>> {
         return Err(io::Error::new(io::ErrorKind::InvalidData, message));
     }
     let head = Head::deserialize(head)?;
-    let mut journal = Journal { epoch: head.epoch, entries: HashMap::new() };
+    let mut journal = Journal { epoch: head.epoch, to: head.to, entries: HashMap::new() };
     for line in lines {
         let Ok(Line { id, content, inode }) = serde_json::from_slice(line) else { break };
         let entry = content.map_or(Entry::TakeOut, |(value, text)| Entry::Write(Content { value, text }, inode));
@@ -142,7 +146,7 @@ pub fn discard(workspace: &Workspace) -> io::Result<()> {
 
 #[cfg(test)]
 mod tests {
-    use super::{MoveJournal, read};
+    use super::{MoveJournal, Side, read};
     use crate::workspace::Workspace;
     use std::fs;
 
@@ -157,7 +161,7 @@ mod tests {
         }
         fs::write(workspace.move_journal(), "{\"format\":2,\"number\":3}\n").unwrap();
         assert!(read(&workspace).unwrap_err().to_string().contains("newer milescale"));
-        MoveJournal::begin(&workspace, 7).unwrap();
+        MoveJournal::begin(&workspace, 7, Side::Files).unwrap();
         assert_eq!(read(&workspace).unwrap().unwrap().epoch, 7);
     }
 }

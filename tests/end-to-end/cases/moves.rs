@@ -143,6 +143,27 @@ fn p02_nothing_stays_of_files_that_a_dead_move_made() {
     }
 }
 
+/// A try of the cutover that comes to nothing leaves what it wrote into an old target as a base: the next try goes on from it.
+#[test]
+fn p08_what_a_try_of_the_cutover_wrote_is_no_edit_for_the_next_one() {
+    let workspace = moved_along(&["database"]);
+    let set = |id: &str, data: &str| {
+        let database = workspace.path("enterprise.db");
+        format!(
+            "sqlite3 -cmd '.timeout 5000' {} \"UPDATE milestones SET data = '{data}' WHERE id = '{id}'\"",
+            database.display()
+        )
+    };
+    let (good, bad, mended) = (set("n1", "{}"), set("n2", "{"), set("n2", "{}"));
+    let mut command = workspace.command(["migrate", "file", "--yes"]);
+    command.env("LD_PRELOAD", shim()).env("FAULT", "rename:1:meet").env("FAULT_PATH", ".milescale-switch-2-backend");
+    command.env("FAULT_MEET", format!("{good}; {bad}; (sleep 1; {mended}) > /dev/null 2>&1 &"));
+    let said = command.stdout(Stdio::null()).stderr(Stdio::piped()).output().unwrap();
+    assert!(said.status.success(), "{}", String::from_utf8_lossy(&said.stderr));
+    assert_eq!((show(&workspace, "n1"), show(&workspace, "n2")), ("{}\n".to_owned(), "{}\n".to_owned()));
+    assert!(workspace.events_named("write_conflict").is_empty());
+}
+
 /// A foreign save over a file of an unfinished target is kept and named, and stands in no later move's way.
 #[test]
 fn p02_a_save_into_an_unfinished_target_is_kept() {

@@ -15,8 +15,8 @@ fn failed(error: std::io::Error) -> Error {
 }
 
 /// Begins the journal of a move.
-pub(super) fn begin(workspace: &Workspace, epoch: u64) -> Result<(), Error> {
-    MoveJournal::begin(workspace, epoch).map(drop).map_err(failed)
+pub(super) fn begin(workspace: &Workspace, epoch: u64, to: Side) -> Result<(), Error> {
+    MoveJournal::begin(workspace, epoch, to).map(drop).map_err(failed)
 }
 
 /// Removes it.
@@ -25,17 +25,17 @@ pub(super) fn discard(workspace: &Workspace) -> Result<(), Error> {
 }
 
 /// The journal of this move, where there is one. That of another move goes: it is over.
-pub(super) fn of_move(workspace: &Workspace, epoch: u64) -> Result<Option<Journal>, Error> {
+pub(super) fn of_move(workspace: &Workspace, epoch: u64, to: Side) -> Result<Option<Journal>, Error> {
     let journal = move_journal::read(workspace).map_err(failed)?;
-    if journal.as_ref().is_some_and(|journal| journal.epoch != epoch) {
+    if journal.as_ref().is_some_and(|it| it.epoch != epoch || it.to.is_some_and(|it| it != to)) {
         return discard(workspace).map(|()| None);
     }
     Ok(journal)
 }
 
 /// Removes the journal of another move.
-pub(super) fn discard_others(workspace: &Workspace, epoch: u64) -> Result<(), Error> {
-    of_move(workspace, epoch).map(drop)
+pub(super) fn discard_others(workspace: &Workspace, epoch: u64, to: Side) -> Result<(), Error> {
+    of_move(workspace, epoch, to).map(drop)
 }
 
 /// Makes what the move has written into an old target the base of that side: it was the source's content, so nobody's edit.

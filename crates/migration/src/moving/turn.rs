@@ -98,6 +98,10 @@ impl Moving<'_, '_> {
             pair.source.release();
             pair.is_held = false;
         }
+        if !matches!(done, Ok(true)) {
+            // What this try has written into an old target is nobody's change, for the next try and for an undo.
+            pair.note_bases()?;
+        }
         done
     }
 

@@ -85,7 +85,7 @@ impl Moving<'_, '_> {
     /// written into a store that is not in use.
     fn clear_target(&mut self, intent: &Intent) -> Result<(), Error> {
         let mut target = self.context.open(self.to)?;
-        journal::discard_others(self.context.workspace, intent.epoch)?;
+        journal::discard_others(self.context.workspace, intent.epoch, self.to.side())?;
         let left = if target.exists()? { target.clear(self.from.side(), self.context.now())? } else { Vec::new() };
         let mut keeper = None;
         for id in left {
@@ -111,7 +111,7 @@ impl Moving<'_, '_> {
 
     /// Leaves an old target as an old store: what this move has written there is its base from now on.
     fn leave_old_target(&mut self, intent: &Intent) -> Result<(), Error> {
-        if let Some(journal) = journal::of_move(self.context.workspace, intent.epoch)? {
+        if let Some(journal) = journal::of_move(self.context.workspace, intent.epoch, self.to.side())? {
             let mut source = self.context.open(self.from)?;
             let mut target = self.context.open(self.to)?;
             journal::note_bases(&journal, &mut *source, (&mut *target, self.to.side()))?;

@@ -80,6 +80,10 @@ impl<'a, 'b> Act<'a, 'b> {
                 self.report(judged, &text, "it has an earlier content there; that is not taken over")
             }
         };
+        if judged.is_back {
+            // A new base has no note.
+            self.noted.push((judged.id.clone(), noted_archived(b"", false)));
+        }
         match done {
             Err(error) if error.is_passing() => {
                 tracing::debug!(id = judged.id, %error, "looked at again");

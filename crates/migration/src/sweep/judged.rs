@@ -44,6 +44,8 @@ pub(super) struct Judged {
     pub(super) current: Option<Milestone>,
     /// Whether the old side's is a file that milescale has retired: who had it open may have written to it since.
     pub(super) is_retired_copy: bool,
+    /// Whether it lies in the archive there, and was taken out of it again in the store in use.
+    pub(super) is_back: bool,
     /// Whether the current one is not in the archive of files.
     pub(super) in_place: bool,
     pub(super) is_lost: bool,
@@ -61,6 +63,7 @@ impl Judged {
             old: None,
             current: None,
             is_retired_copy: false,
+            is_back: false,
             in_place: false,
             is_lost: false,
             base: None,
@@ -207,7 +210,10 @@ impl<'a> Judging<'a> {
                 // That was dealt with, and it was not changed since.
                 Some(archived) if judged.was_archived() && judged.is_base(&archived) => return Ok(judged),
                 // One that was taken out of the archive again is not archived another time.
-                Some(archived) if judged.was_archived() && !judged.is_current_archived() => (Some(archived), false),
+                Some(archived) if judged.was_archived() && !judged.is_current_archived() => {
+                    judged.is_back = true;
+                    (Some(archived), false)
+                }
                 Some(archived) => (Some(archived), true),
                 None => {
                     let retired = self.retired_one(id)?;

@@ -2,6 +2,7 @@
 //! a death between the two, that the file was written, before anybody else of milescale's writes it again.
 
 use std::io;
+use std::path::PathBuf;
 
 use milescale_core::base::{Content, Side};
 use milescale_core::digest::Digest;
@@ -58,12 +59,24 @@ impl FileStore {
         // What is not whole was never in force: the file was not written yet.
         if let Ok(Importing { side, id, value, text }) = serde_json::from_slice(&note)
             && let Ok(id) = id.parse::<Id>()
-            && let Some(file) = self.find_one(&id)?
-            && self.content(&file)?.is_some_and(|(there, _)| Digest::of(&there) == text)
+            && self.is_somewhere(&id, text)?
         {
             crate::sqlite::LedgerFile::new(&self.workspace)?.set(side, &[(id.to_string(), Content { value, text })])?;
         }
         durable::remove(&path).map_err(|error| self.not_removed(&error))
+    }
+
+    /// Whether a milestone lies in its place or in the archive with this text.
+    fn is_somewhere(&self, id: &Id, text: Digest) -> Result<bool, StoreError> {
+        let mut files: Vec<PathBuf> = self.find_one(id)?.into_iter().collect();
+        let archived = self.archived_files()?.into_iter();
+        files.extend(archived.filter(|(archived, _)| archived == id.as_str()).map(|(_, path)| path));
+        for file in files {
+            if self.content(&file)?.is_some_and(|(there, _)| Digest::of(&there) == text) {
+                return Ok(true);
+            }
+        }
+        Ok(false)
     }
 
     fn not_removed(&self, error: &io::Error) -> StoreError {

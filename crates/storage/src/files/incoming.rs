@@ -41,7 +41,8 @@ impl FileStore {
             durable::create_folder(folder).map_err(|error| self.not_written(folder, &error))?;
         }
         let path = self.workspace.move_journal();
-        let mut journal = MoveJournal::open(&self.workspace, epoch).map_err(|error| self.not_written(&path, &error))?;
+        let mut journal =
+            MoveJournal::open(&self.workspace, epoch, Side::Files).map_err(|error| self.not_written(&path, &error))?;
         let mut incoming = Vec::new();
         while let Some(packed) = next_ones(milestones) {
             let packed = self.without_archived(packed)?;

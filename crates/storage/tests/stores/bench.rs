@@ -39,7 +39,7 @@ impl Bench {
         let bench = Self { folder, postgres, kind };
         std::fs::create_dir_all(bench.path("active")).unwrap();
         durable::create_own_folder(&bench.workspace()).unwrap();
-        MoveJournal::begin(&bench.workspace(), 1).unwrap();
+        MoveJournal::begin(&bench.workspace(), 1, Side::Files).unwrap();
         let none = bench.store().load(&mut std::iter::empty(), Side::Files, 1).unwrap();
         assert_eq!(none, 0);
         bench

@@ -212,14 +212,18 @@ fn l23_a_daemon_sees_an_edit_in_the_archive() {
     rename(&workspace, "active/h1.yaml", "completed/h1/definition.yaml");
     until("the archiving", || data(&workspace, "h1").contains("\"archived\"").then_some(()));
     workspace.append("completed/h1/definition.yaml", "lesson: learned late\n");
-    until("the edit", || data(&workspace, "h1").contains("learned late").then_some(()));
-    assert!(data(&workspace, "h1").contains("\"archived\""));
+    until("the edit", || {
+        let data = data(&workspace, "h1");
+        (data.contains("learned late") && data.contains("\"archived\"")).then_some(())
+    });
     // Taken out of the archive in the store in use, it is not archived again by a later edit.
     done(&workspace, &["milestone", "unarchive", "h1"]);
     workspace.append("completed/h1/definition.yaml", "id: h1\n");
     drop(daemon);
-    done(&workspace, &["import"]);
-    assert!(!data(&workspace, "h1").contains("\"archived\""));
+    for _ in 0..2 {
+        done(&workspace, &["import"]);
+        assert!(!data(&workspace, "h1").contains("\"archived\""));
+    }
 }
 
 #[test]
