@@ -150,17 +150,18 @@ fn p08_what_a_try_of_the_cutover_wrote_is_no_edit_for_the_next_one() {
     let set = |id: &str, data: &str| {
         let database = workspace.path("enterprise.db");
         format!(
-            "sqlite3 -cmd '.timeout 5000' {} \"UPDATE milestones SET data = '{data}' WHERE id = '{id}'\"",
+            "sqlite3 -cmd '.timeout 5000' {} \"UPDATE milestones SET data = {data} WHERE id = '{id}'\"",
             database.display()
         )
     };
-    let (good, bad, mended) = (set("n1", "{}"), set("n2", "{"), set("n2", "{}"));
+    let (good, bad) = (set("n1", "json_object('a', 1)"), set("n2", "'{'"));
+    let (again, mended) = (set("n1", "json_object('a', 2)"), set("n2", "json_object('a', 3)"));
     let mut command = workspace.command(["migrate", "file", "--yes"]);
     command.env("LD_PRELOAD", shim()).env("FAULT", "rename:1:meet").env("FAULT_PATH", ".milescale-switch-2-backend");
-    command.env("FAULT_MEET", format!("{good}; {bad}; (sleep 1; {mended}) > /dev/null 2>&1 &"));
+    command.env("FAULT_MEET", format!("{good}; {bad}; (sleep 1; {again}; {mended}) > /dev/null 2>&1 &"));
     let said = command.stdout(Stdio::null()).stderr(Stdio::piped()).output().unwrap();
     assert!(said.status.success(), "{}", String::from_utf8_lossy(&said.stderr));
-    assert_eq!((show(&workspace, "n1"), show(&workspace, "n2")), ("{}\n".to_owned(), "{}\n".to_owned()));
+    assert_eq!((show(&workspace, "n1"), show(&workspace, "n2")), ("a: 2\n".to_owned(), "a: 3\n".to_owned()));
     assert!(workspace.events_named("write_conflict").is_empty());
 }
 
