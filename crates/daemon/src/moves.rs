@@ -47,6 +47,15 @@ pub struct Mover {
     keeper: ConfigKeeper,
 }
 
+/// The migration's lock, held, and what was found under it.
+#[derive(Debug)]
+struct Begun {
+    /// The workspace as it is since: what was recovered may have put another store in use.
+    now: Mover,
+    recovered: Recovered,
+    _held: Held,
+}
+
 impl Mover {
     /// Opens a workspace. Nothing is looked at yet.
     pub fn new(workspace: Workspace, environment: Environment) -> Self {
@@ -123,8 +132,9 @@ impl Mover {
         Context { workspace: &self.workspace, config: self.config(), clock: SystemTime::now, stop, tell }
     }
 
-    /// Takes the migration's lock and recovers what a crash has left.
-    fn begin(&self, again: bool, tell: &mut dyn FnMut(Told)) -> Result<(Held, Recovered), String> {
+    /// Takes the migration's lock and recovers what a crash has left. What was known before may be another workspace's by then:
+    /// whoever acts goes by [`Begun::now`].
+    fn begin(&self, again: bool, tell: &mut dyn FnMut(Told)) -> Result<Begun, String> {
         let shown = self.workspace.shown(&self.workspace.migration_lock());
         let held = take_lock(&self.workspace, PATIENCE).map_err(|error| format!("{shown}: {error}"))?;
         let held = held.ok_or_else(|| format!("{shown}: another migration is under way; wait for its end"))?;
@@ -133,7 +143,25 @@ impl Mover {
         }
         let mut tell = self.saying(tell);
         let recovered = recover(again, &mut self.context(&|| false, &mut tell)).map_err(|error| error.to_string())?;
-        Ok((held, recovered))
+        Ok(Begun { now: self.anew(), recovered, _held: held })
+    }
+
+    /// The same workspace, with its configuration read anew.
+    fn anew(&self) -> Self {
+        Self::new(self.workspace.clone(), self.environment.clone())
+    }
+
+    /// Recovers what a crash has left, so that what is asked and decided next goes by what is in use. The workspace since then,
+    /// and whether an interrupted migration was finished.
+    ///
+    /// # Errors
+    /// When the migration's lock cannot be had, or something is stuck: why, in words.
+    pub fn recovered(&self, tell: &mut dyn FnMut(Told)) -> Result<(Self, bool), String> {
+        let Begun { now, recovered, .. } = self.begin(false, tell)?;
+        match recovered {
+            Recovered::Stuck(why) => Err(why),
+            other => Ok((now, other == Recovered::Finished)),
+        }
     }
 
     fn other_than_the_daemons(&self) -> Result<Option<String>, String> {
@@ -176,10 +204,21 @@ impl Mover {
         stop: &dyn Fn() -> bool,
         tell: &mut dyn FnMut(Told),
     ) -> Result<Done, String> {
-        let (_held, recovered) = self.begin(false, tell)?;
-        if let Recovered::Stuck(why) = recovered {
+        let begun = self.begin(false, tell)?;
+        if let Recovered::Stuck(why) = begun.recovered {
             return Err(why);
         }
+        begun.now.migrate_now(to, adopt, stop, tell)
+    }
+
+    /// Migrates under the migration's lock.
+    fn migrate_now(
+        &self,
+        to: InUse,
+        adopt: Option<Adopt>,
+        stop: &dyn Fn() -> bool,
+        tell: &mut dyn FnMut(Told),
+    ) -> Result<Done, String> {
         let (from, record) = (self.in_use()?, self.record()?);
         let (_, named, _) = in_use(&self.workspace, &self.keeper)?;
         if named != from && named != to {
@@ -204,12 +243,20 @@ impl Mover {
     /// # Errors
     /// When it cannot be written.
     pub fn write_back(&self) -> Result<bool, String> {
-        let (in_use, named) = in_use(&self.workspace, &self.keeper).map(|(in_use, named, _)| (in_use, named))?;
-        if in_use == named {
+        let differs = |it: &Self| in_use(&it.workspace, &it.keeper).map(|(in_use, named, _)| in_use != named);
+        if !differs(self)? {
             return Ok(false);
         }
-        let (_held, _) = self.begin(false, &mut |_| {})?;
-        let epoch = self.record()?.epoch;
+        let begun = self.begin(false, &mut |_| {})?;
+        // A migration that was interrupted may be what named it.
+        if !differs(&begun.now)? {
+            return Ok(false);
+        }
+        begun.now.write_back_now().map(|()| true)
+    }
+
+    fn write_back_now(&self) -> Result<(), String> {
+        let (in_use, epoch) = (self.in_use()?, self.record()?.epoch);
         let marker = marker::read(&self.workspace.marker()).map_err(|error| error.to_string())?;
         let commit = |switch: Result<Switch, _>| -> Result<(), String> {
             switch
@@ -223,7 +270,7 @@ impl Mover {
         if marker.word != Word::Backend(in_use.backend) {
             commit(Switch::to_backend(&self.workspace, in_use.backend, epoch))?;
         }
-        Ok(true)
+        Ok(())
     }
 
     /// Restores a backup: moves the milestones to the store that it was taken of, and makes them there what it says.
@@ -238,12 +285,16 @@ impl Mover {
     ) -> Result<Restored, String> {
         backup::verify(&self.workspace, metadata)?;
         let into = store_of(&metadata.from).ok_or_else(|| format!("{}: from names no store", metadata.id))?;
-        if self.in_use()? != into {
-            self.migrate(into, None, stop, tell)?;
+        let begun = self.begin(false, tell)?;
+        if let Recovered::Stuck(why) = begun.recovered {
+            return Err(why);
         }
-        // The configuration may have changed with the move.
-        let after = Self::new(self.workspace.clone(), self.environment.clone());
-        let (_held, _) = after.begin(false, tell)?;
+        let mut after = begun.now;
+        if after.in_use()? != into {
+            after.migrate_now(into, None, stop, tell)?;
+            // The configuration may have changed with the move.
+            after = after.anew();
+        }
         let mut tell = after.saying(tell);
         restore(metadata, into, &mut after.context(stop, &mut tell)).map_err(|error| error.to_string())
     }
@@ -254,7 +305,11 @@ impl Mover {
     /// # Errors
     /// When a store cannot be read or written.
     pub fn import(&self, stop: &dyn Fn() -> bool, tell: &mut dyn FnMut(Told)) -> Result<Swept, String> {
-        let (_held, _) = self.begin(false, tell)?;
+        let begun = self.begin(false, tell)?;
+        begun.now.import_now(stop, tell)
+    }
+
+    fn import_now(&self, stop: &dyn Fn() -> bool, tell: &mut dyn FnMut(Told)) -> Result<Swept, String> {
         let (in_use, record) = (self.in_use()?, self.record()?);
         let mut tell = self.saying(tell);
         let mut context = self.context(stop, &mut tell);
@@ -286,15 +341,15 @@ impl Mover {
 
     /// Retires an old store. How many changes were brought over at the last.
     pub fn retire(&self, side: Side, stop: &dyn Fn() -> bool, tell: &mut dyn FnMut(Told)) -> Result<u64, String> {
-        let (_held, _) = self.begin(false, tell)?;
-        let in_use = self.in_use()?;
+        let begun = self.begin(false, tell)?;
+        let in_use = begun.now.in_use()?;
         let waiting = Memory::load(&self.workspace)?.held(side);
-        let mut tell = self.saying(tell);
-        retire(side, in_use, waiting, &mut self.context(stop, &mut tell)).map_err(|error| error.to_string())
+        let mut tell = begun.now.saying(tell);
+        retire(side, in_use, waiting, &mut begun.now.context(stop, &mut tell)).map_err(|error| error.to_string())
     }
 
     /// Tries again what is stuck, at a person's word.
     pub fn unstick(&self, tell: &mut dyn FnMut(Told)) -> Result<Recovered, String> {
-        self.begin(true, tell).map(|(_, recovered)| recovered)
+        self.begin(true, tell).map(|begun| begun.recovered)
     }
 }

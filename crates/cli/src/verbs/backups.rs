@@ -9,7 +9,7 @@ use milescale_storage::conflicts;
 use milescale_storage::workspace::Workspace;
 use serde_json::json;
 
-use super::migrate::{Bar, mover, stop_on_signal};
+use super::migrate::{Bar, mover, recovered, stop_on_signal};
 use crate::args::{BackupsCommand, ConsentOptions, RestoreOptions};
 use crate::context::{Context, Failure};
 use crate::terminal;
@@ -103,7 +103,7 @@ fn prune(workspace: &Workspace, options: &ConsentOptions) -> Result<ExitCode, Fa
 }
 
 pub(crate) fn restore(context: &Context, options: &RestoreOptions) -> Result<ExitCode, Failure> {
-    let mover = mover(context)?;
+    let (mover, _) = recovered(&mover(context)?)?;
     let metadata = backup::metadata(mover.workspace(), &options.backup).map_err(Failure::Failed)?;
     let question = format!(
         "Make the milestones what they were at {} ({} milestones, on {})? What is there now is backed up first.",

@@ -19,6 +19,8 @@ const BAR: usize = 24;
 
 pub(crate) fn migrate(context: &Context, options: &MigrateOptions) -> Result<ExitCode, Failure> {
     let mover = mover(context)?;
+    // A dry run changes nothing; whoever moves goes by what an interrupted migration comes to.
+    let (mover, has_finished) = if options.dry_run { (mover, false) } else { recovered(&mover)? };
     let to = mover.store(options.backend, options.engine);
     if options.engine.is_some() && to.engine.is_none() {
         return Err(Failure::Usage(format!("--engine is for the backend database, and {to} has none")));
@@ -33,6 +35,10 @@ pub(crate) fn migrate(context: &Context, options: &MigrateOptions) -> Result<Exi
         terminal::line(&format!("{to} is in use, and marker and configuration say so again"));
         return Ok(ExitCode::SUCCESS);
     }
+    if in_use == to && has_finished {
+        terminal::line(&format!("the interrupted migration is finished: {to} is in use"));
+        return Ok(ExitCode::SUCCESS);
+    }
     let how = if options.source_wins { Adopt::SourceWins } else { Adopt::TargetWins };
     let adopt = options.adopt.then_some(how);
     if options.dry_run {
@@ -45,7 +51,7 @@ pub(crate) fn migrate(context: &Context, options: &MigrateOptions) -> Result<Exi
 }
 
 pub(crate) fn rollback(context: &Context, options: &ConsentOptions) -> Result<ExitCode, Failure> {
-    let mover = mover(context)?;
+    let (mover, _) = recovered(&mover(context)?)?;
     let to = mover.before().map_err(Failure::Failed)?;
     let in_use = mover.in_use().map_err(Failure::Failed)?;
     if to == in_use {
@@ -57,6 +63,12 @@ pub(crate) fn rollback(context: &Context, options: &ConsentOptions) -> Result<Ex
 
 pub(super) fn mover(context: &Context) -> Result<Mover, Failure> {
     Ok(Mover::new(context.workspace()?, Context::environment()))
+}
+
+/// Recovers what a crash has left, and says what becomes of it.
+pub(super) fn recovered(mover: &Mover) -> Result<(Mover, bool), Failure> {
+    let mut screen = Bar::new(false);
+    mover.recovered(&mut |told| screen.tell(&told)).map_err(Failure::Failed)
 }
 
 fn carry_out(
@@ -72,7 +84,10 @@ fn carry_out(
     let mut screen = Bar::new(options.json);
     let done = mover.migrate(to, adopt, &stop, &mut |told| screen.tell(&told));
     screen.end();
-    let done = done.map_err(|error| Failure::Failed(format!("{error}\nnothing was moved; the old store is in use")))?;
+    let done = done.map_err(|error| {
+        let in_use = mover.in_use().map_or_else(|_| "the old store".to_owned(), |in_use| in_use.to_string());
+        Failure::Failed(format!("{error}\nnothing was moved; {in_use} is in use"))
+    })?;
     print_done(&done, options.json);
     Ok(ExitCode::SUCCESS)
 }

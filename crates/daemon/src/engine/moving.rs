@@ -245,6 +245,11 @@ impl Engine {
             }
             return;
         };
+        // Before the lock was ours, another command may have moved them: the next cycle goes by that.
+        let record = Record::load(&self.workspace);
+        if record.is_ok_and(|record| record.intent.is_some() || record.epoch > self.sources.epoch()) {
+            return;
+        }
         match self.carry_out(from, to, stop, progress) {
             Ok(()) => self.state.tries = None,
             // It was not its fault, and nothing has changed.

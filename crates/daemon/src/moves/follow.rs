@@ -66,8 +66,11 @@ impl Mover {
     /// When it cannot be written down.
     pub fn follow(&self, unproven: &Unproven) -> Result<(), String> {
         let Unproven { last, named, .. } = unproven;
-        let (_held, _) = self.begin(false, &mut |_| {})?;
+        let begun = self.begin(false, &mut |_| {})?;
         let mut record = self.record()?;
+        if begun.now.unproven()?.as_ref() != Some(unproven) {
+            return Err("what is in use has changed meanwhile; look at it anew".to_owned());
+        }
         if record.intent.is_some() {
             return Err("a migration is under way; try again once it has ended".to_owned());
         }
