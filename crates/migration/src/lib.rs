@@ -9,6 +9,7 @@ mod backup;
 mod compare;
 mod context;
 mod copy;
+mod followed;
 pub mod identity;
 mod keeping;
 mod level;
@@ -23,6 +24,7 @@ mod sweep;
 mod told;
 
 pub use context::{Context, Error, take_lock};
+pub use followed::{Last, follow};
 pub use machine::network_file_system;
 pub use moving::adopt::Comparison;
 pub use moving::{Done, migrate};

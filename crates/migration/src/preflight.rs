@@ -154,7 +154,8 @@ fn look_at_target(
     context: &Context<'_>,
 ) -> Result<(), Error> {
     let to = wish.to.side();
-    let is_old = record.known(to, wish.from.side()).is_some();
+    // Files that were retired are not in their place any more.
+    let is_old = record.known(to, wish.from.side()).is_some_and(|old| to != Side::Files || old.retired.is_none());
     stores::look(plan, target, Part::Target);
     target.can_be_filled()?;
     // Where there is none yet, it is made.
@@ -166,8 +167,8 @@ fn look_at_target(
             stores::adopt(plan, how, (&mut *source, &mut *target), context)?;
         } else if !strange.is_empty() {
             let reason = format!(
-                "it is neither empty nor an old store of this workspace: {} milestones stand there that milescale has not \
-                 brought there ({})",
+                "it is neither empty nor an old store of this workspace that is not retired: {} milestones stand there that \
+                 milescale has not brought there ({})",
                 strange.len(),
                 named(&strange)
             );

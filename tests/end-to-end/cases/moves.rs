@@ -181,6 +181,29 @@ fn p02_a_save_into_an_unfinished_target_is_kept() {
     assert!(show(&workspace, "n3").contains("of n3"));
 }
 
+/// What stands in `active/` after it was retired is in a move's way and says so; what comes between stays where it is.
+#[test]
+fn p02_an_undo_leaves_what_the_move_did_not_make() {
+    let workspace = moved_along(&["database"]);
+    done(&workspace, &["retire", "files", "--yes"]);
+    workspace.save("active/n2.yaml", "title: made anew\n");
+    let refused = workspace.run(["migrate", "file", "--dry-run"]);
+    assert!(refused.code == 1 && refused.out.contains("n2") && refused.out.contains("--adopt"), "{refused:?}");
+    fs::remove_file(workspace.path("active/n2.yaml")).unwrap();
+    let mut command = workspace.command(["migrate", "file", "--yes"]);
+    command.env("LD_PRELOAD", shim()).env("FAULT", "rename:1:meet").env("FAULT_PATH", "active/n");
+    command.env("FAULT_MEET", format!("echo 'title: came between' > {}", workspace.path("active/n2.yaml").display()));
+    let said = command.stdout(Stdio::null()).stderr(Stdio::piped()).output().unwrap();
+    assert!(!said.status.success());
+    assert_eq!(workspace.read("active/n2.yaml"), "title: came between\n");
+    assert!(!workspace.path("active/n1.yaml").exists() && !workspace.path("active/n3.yaml").exists());
+    done(&workspace, &["check"]);
+    assert_eq!(workspace.until_event("changes_held", 1)["details"]["ids"], serde_json::json!(["n2"]));
+    done(&workspace, &["import"]);
+    done(&workspace, &["migrate", "file", "--adopt", "--yes"]);
+    assert_eq!(show(&workspace, "n2"), "title: came between\n");
+}
+
 /// A move that fails leaves modes and note as they were.
 #[test]
 fn l21_a_failed_move_leaves_files_read_only_and_their_note() {

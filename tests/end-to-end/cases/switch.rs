@@ -3,9 +3,10 @@
 use std::fs;
 use std::process::Stdio;
 
-use milescale_testkit::{Postgres, Workspace};
+use milescale_testkit::{Postgres, Workspace, until};
 
 use super::super::faults::shim;
+use super::super::milestones::sqlite3;
 use super::super::workspace;
 
 fn done(workspace: &Workspace, arguments: &[&str]) -> String {
@@ -196,4 +197,94 @@ fn l16_a_person_may_follow_a_store_that_nothing_proves() {
     assert_eq!(workspace.status()["current_backend"], "file");
     assert_eq!(workspace.status()["stale"], false);
     assert!(done(&workspace, &["milestone", "list"]).contains("only here"));
+}
+
+/// A store that was named by hand is in use like any other: what is written to the last one later is brought over, and files
+/// take writes again.
+#[test]
+fn l16_the_last_store_is_swept_once_another_one_is_followed() {
+    let workspace = in_sqlite();
+    workspace.write("config/storage-backend.txt", "file\n");
+    done(&workspace, &["check"]);
+    assert_eq!(adopted(&workspace), [true]);
+    let update = "UPDATE milestones SET data = json_set(data, '$.title', 'later') WHERE id = 'a'; \
+                  INSERT INTO milestones (id, data) VALUES ('new', '{}')";
+    sqlite3(&workspace, "enterprise.db", update);
+    done(&workspace, &["check"]);
+    assert!(done(&workspace, &["milestone", "show", "a"]).contains("later"));
+    assert!(done(&workspace, &["milestone", "list"]).contains("new"));
+    assert!(workspace.events_named("write_conflict").is_empty());
+    assert!(!fs::metadata(workspace.path("active/a.yaml")).unwrap().permissions().readonly());
+    let status = done(&workspace, &["status"]);
+    assert!(status.contains("enterprise.db") && !status.contains("old store .milestones/active"), "{status}");
+    done(&workspace, &["migrate", "database", "--yes"]);
+    done(&workspace, &["rollback", "--yes"]);
+    assert!(done(&workspace, &["milestone", "show", "a"]).contains("later"));
+}
+
+/// A death right after the cutover: whatever command comes next goes by the store that is in use then.
+#[test]
+fn l16_commands_after_a_death_at_the_cutover_go_by_what_is_in_use() {
+    let killed = || {
+        let workspace = workspace();
+        for id in ["a", "b"] {
+            workspace.write(format!("active/{id}.yaml"), format!("title: {id}\nstatus: planned\n"));
+        }
+        done(&workspace, &["migrate", "hybrid", "--yes"]);
+        done(&workspace, &["rollback", "--yes"]);
+        put(&workspace, "a", "title: later\nstatus: planned\n");
+        let mut command = workspace.command(["migrate", "database", "--yes"]);
+        command.env("LD_PRELOAD", shim()).env("FAULT", "rename:1:killafter").env("FAULT_PATH", "storage-backend.txt");
+        assert!(!command.stdout(Stdio::null()).stderr(Stdio::null()).status().unwrap().success());
+        let row = "INSERT INTO milestones (id, data) VALUES ('row', '{}')";
+        sqlite3(&workspace, "enterprise.db", row);
+        workspace
+    };
+    let in_use = |workspace: &Workspace| workspace.status()["current_backend"].as_str().unwrap().to_owned();
+    let listed = |workspace: &Workspace| done(workspace, &["milestone", "list"]);
+
+    let workspace = killed();
+    let said = done(&workspace, &["migrate", "database", "--yes"]);
+    assert!(said.contains("is finished"), "{said}");
+    assert_eq!(in_use(&workspace), "database");
+
+    for back in [&["migrate", "file", "--yes"][..], &["rollback", "--yes"]] {
+        let workspace = killed();
+        done(&workspace, back);
+        assert_eq!(in_use(&workspace), "file", "{back:?}");
+        assert!(workspace.read("active/row.yaml").contains("{}"), "{back:?}: what the database held is there");
+    }
+
+    let workspace = killed();
+    let backup =
+        fs::read_dir(workspace.path("backups")).unwrap().map(|it| it.unwrap().file_name().into_string().unwrap());
+    let backup = backup.min().unwrap();
+    let said = done(&workspace, &["restore", &backup, "--yes"]);
+    assert!(said.contains("restored on file"), "{said}");
+    assert_eq!((in_use(&workspace), listed(&workspace).contains("later")), ("file".to_owned(), false));
+    done(&workspace, &["check"]);
+    assert!(!listed(&workspace).contains("later") && !listed(&workspace).contains("row"), "{}", listed(&workspace));
+    assert!(workspace.events_named("write_conflict").is_empty());
+}
+
+/// A restore beside a move waits for it, and then restores what is in use.
+#[test]
+fn l16_a_restore_beside_a_move_goes_by_what_is_in_use_after_it() {
+    let workspace = in_sqlite();
+    done(&workspace, &["rollback", "--yes"]);
+    put(&workspace, "a", "title: later\nstatus: planned\n");
+    let backup =
+        fs::read_dir(workspace.path("backups")).unwrap().map(|it| it.unwrap().file_name().into_string().unwrap());
+    let backup = backup.min().unwrap();
+    let reached = workspace.root().join("reached");
+    let mut command = workspace.command(["migrate", "database", "--yes"]);
+    command.env("LD_PRELOAD", shim()).env("FAULT", "rename:1:meet").env("FAULT_PATH", "storage-backend.txt");
+    command.env("FAULT_MEET", format!("touch {}; sleep 1", reached.display()));
+    let mut moving = command.stdout(Stdio::null()).stderr(Stdio::null()).spawn().unwrap();
+    until("the cutover", || reached.exists().then_some(()));
+    let said = done(&workspace, &["restore", &backup, "--yes"]);
+    assert!(moving.wait().unwrap().success());
+    assert!(said.contains("restored on file"), "{said}");
+    assert_eq!(workspace.status()["current_backend"], "file");
+    assert!(!done(&workspace, &["milestone", "show", "a"]).contains("later"));
 }

@@ -10,6 +10,7 @@ use milescale_core::base::Content;
 use milescale_core::config::Config;
 use milescale_core::id::Id;
 use milescale_core::timestamp;
+use milescale_migration::{Last, follow};
 use milescale_storage::archive::Archive;
 use milescale_storage::conflicts::{self, Conflict};
 use milescale_storage::error::{Problem, StoreError};
@@ -34,8 +35,9 @@ pub(super) struct Proof {
     pub(super) opened: Opened,
     /// Milestones whose content in the last store is another one, and not known to be older or newer.
     pub(super) differing: Vec<String>,
-    /// The last store, where its contents were compared.
+    /// The last store, where its contents were compared, and what it holds.
     last: Option<Opened>,
+    before: HashMap<String, Content>,
 }
 
 /// Compares the named store with the last one that was followed, read again now. `followed` is that one as it was read last.
@@ -55,7 +57,7 @@ pub(super) fn proves(
         let there = opened.store.ids().map_err(|error| error.to_string())?;
         let mut archived = Archived::of(workspace);
         holds_all(expected.into_iter(), &there.into_iter().collect(), &mut |id| archived.holds(id, None))?;
-        return Ok(Proof { opened, differing: Vec::new(), last: None });
+        return Ok(Proof { opened, differing: Vec::new(), last: None, before: HashMap::new() });
     }
     let unreadable = |error: StoreError| {
         format!(
@@ -74,7 +76,7 @@ pub(super) fn proves(
     differing.sort();
     let older = older(&mut *last.store, named, &differing, &there).map_err(unreadable)?;
     if older.is_empty() {
-        return Ok(Proof { opened, differing, last: Some(last) });
+        return Ok(Proof { opened, differing, last: Some(last), before });
     }
     Err(format!("{} milestones have an older content there ({})", older.len(), listed(&older)))
 }
@@ -150,11 +152,28 @@ fn older(
 }
 
 impl Proof {
+    /// Follows for good: what the last store holds otherwise is kept, and the cutover is written down. The number that it has.
+    ///
+    /// # Errors
+    /// Why not, in words: then the last store is in use as before.
+    pub(super) fn follow(
+        &mut self,
+        workspace: &Workspace,
+        (in_use, named): (InUse, InUse),
+        now: Timestamp,
+        notes: &mut Vec<Note>,
+    ) -> Result<u64, String> {
+        self.keep_what_is_left(workspace, now, notes)?;
+        let store = self.last.as_mut().map(|last| &mut *last.store as &mut dyn Store);
+        let last = Last { in_use, store, contents: &self.before };
+        follow(workspace, (named, &mut *self.opened.store), last).map_err(|error| error.to_string())
+    }
+
     /// Keeps what the last store holds of the milestones that differ, each as a conflict, so that nothing is lost by following.
     ///
     /// # Errors
     /// What cannot be kept, in words: then the named store is not to be followed.
-    pub(super) fn keep_what_is_left(
+    fn keep_what_is_left(
         &mut self,
         workspace: &Workspace,
         now: Timestamp,

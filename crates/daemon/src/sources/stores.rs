@@ -5,6 +5,7 @@ use std::time::{Duration, Instant};
 
 use milescale_core::backend::InUse;
 use milescale_core::config::Config;
+use milescale_migration::take_lock;
 use milescale_sensing::watch::Hints;
 use milescale_storage::error::{Problem, StoreError};
 use milescale_storage::files;
@@ -17,6 +18,9 @@ use super::{Moment, RETRY_AFTER, Sources, earlier};
 use crate::engine::Mode;
 use crate::follow::Standing;
 use crate::note::Note;
+
+/// How long another command is waited for that holds the migration's lock.
+const PATIENCE: Duration = Duration::from_millis(100);
 
 /// When to look again at a file that was read within a clock tick of its last change.
 const FRESH_AFTER: Duration = Duration::from_millis(2100);
@@ -43,11 +47,17 @@ impl Sources {
             return Standing::Stale { current: self.follower.followed(), reason: reason.clone() };
         }
         let Some(in_use) = self.follower.followed() else { return Standing::Follows(named) };
+        // Who only looks writes nothing down: whoever follows for good does.
+        let lock = (self.mode == Mode::Writing).then(|| take_lock(&self.workspace, PATIENCE));
+        if let Some(Ok(None)) = lock {
+            let reason = format!("the marker names {named}, and another command is at work");
+            return Standing::Stale { current: Some(in_use), reason };
+        }
         let followed = self.store.as_ref().map(|opened| &*opened.store);
         let proven = proof::proves(&self.workspace, followed, in_use, named, config).and_then(|mut proof| {
-            // Who only looks keeps nothing: it will be kept by whoever follows for good.
-            if self.mode == Mode::Writing {
-                proof.keep_what_is_left(&self.workspace, moment.timestamp(), notes)?;
+            if let Some(lock) = lock {
+                let _lock = lock.map_err(|error| format!("the migration's lock cannot be taken ({error})"))?;
+                self.epoch = proof.follow(&self.workspace, (in_use, named), moment.timestamp(), notes)?;
             }
             Ok(proof)
         });

@@ -148,6 +148,10 @@ impl FileStore {
                 self.take_out(&archived, &id, text, now)?;
             }
         }
+        // The move's file has no name yet: what stands there was there before it, or came between.
+        if self.aside(&id).symlink_metadata().is_ok() {
+            return Ok(None);
+        }
         let Some(path) = self.find_one(&id)? else { return Ok(None) };
         let Some((content, metadata)) = self.content(&path)? else { return Ok(None) };
         let text = Digest::of(&content);

@@ -1,0 +1,58 @@
+//! A store that a person has named by hand and that was proven to hold what the last one does: written down as a cutover, so
+//! that the last one is an old store from then on, with what it holds as its base.
+
+use std::collections::HashMap;
+
+use milescale_core::backend::InUse;
+use milescale_core::base::Content;
+use milescale_storage::ledger::{self, AT_ONCE};
+use milescale_storage::record::{Old, Record};
+use milescale_storage::store::Store;
+use milescale_storage::workspace::Workspace;
+
+use crate::context::Error;
+
+/// The store that was in use before.
+#[derive(Debug)]
+pub struct Last<'a> {
+    /// Which one.
+    pub in_use: InUse,
+    /// The store, where its milestones are not the named one's too.
+    pub store: Option<&'a mut dyn Store>,
+    /// What it holds, all of it: equal to what the named store holds, or kept.
+    pub contents: &'a HashMap<String, Content>,
+}
+
+/// Writes it down. The number that it has among the cutovers. The caller holds the migration's lock, and has recovered.
+///
+/// # Errors
+/// When it cannot be written: then the last store is in use as before.
+pub fn follow(workspace: &Workspace, named: (InUse, &mut dyn Store), last: Last<'_>) -> Result<u64, Error> {
+    let failed = |error: std::io::Error| Error::own(&workspace.shown(&workspace.record()), &error);
+    let mut record = Record::load(workspace).map_err(failed)?;
+    if record.intent.is_some() {
+        return Err(Error::Refused("a migration is under way".to_owned()));
+    }
+    let (named, store) = named;
+    if let Some(left) = last.store {
+        let side = last.in_use.side();
+        for other in record.old.iter().map(|old| old.side).filter(|other| *other != side && *other != named.side()) {
+            ledger::copy(left.ledger()?, store.ledger()?, other)?;
+        }
+        ledger::copy_earlier(left.ledger()?, store.ledger()?)?;
+        store.ledger()?.forget(side)?;
+        let contents: Vec<(String, Content)> = last.contents.iter().map(|(id, it)| (id.clone(), *it)).collect();
+        for contents in contents.chunks(AT_ONCE) {
+            store.ledger()?.set(side, contents)?;
+        }
+        store.ledger()?.complete(side)?;
+        store.refuse_writes(None)?;
+        let (epoch, name) = (record.epoch + 1, left.name());
+        record.old.retain(|old| old.side != side && old.side != named.side());
+        record.old.push(Old { side, was: last.in_use, name, epoch, backup: None, retired: None });
+    }
+    record.epoch += 1;
+    record.in_use = Some(named);
+    record.save(workspace).map_err(failed)?;
+    Ok(record.epoch)
+}
