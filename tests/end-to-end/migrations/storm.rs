@@ -1,4 +1,4 @@
-//! Writers of eight habits that never pause (`tests/storm.py`), a few seeds of it; and disks that are full or fail.
+//! Writers of many habits that never pause (`tests/storm/run`), a few seeds of it; and disks that are full or fail.
 
 use std::process::Command;
 
@@ -7,25 +7,19 @@ use milescale_testkit::Postgres;
 use super::super::faults::shim;
 use super::{BINARY, Moved, repository};
 
-fn storm(seeds: &[u64]) {
+/// A few seeds; 500 longer ones in the long form.
+#[test]
+fn writers_that_never_pause_lose_nothing() {
+    let is_long = std::env::var_os("MILESCALE_LONG").is_some();
+    let (seeds, seconds, jobs, count) = if is_long { ("1-500", "9", "8", 500) } else { ("1-8", "6", "4", 8) };
     let server = Postgres::start();
     let mut command = Command::new("python3");
-    command.arg(repository().join("tests/storm.py")).arg(BINARY).args(seeds.iter().map(u64::to_string));
+    command.arg(repository().join("tests/storm/run")).args([BINARY, seeds, "--seconds", seconds, "--jobs", jobs]);
     let said = command.args(["--psql", &server.url()]).output().unwrap();
     let out = String::from_utf8_lossy(&said.stdout);
     println!("{out}");
     assert!(said.status.success(), "{out}{}", String::from_utf8_lossy(&said.stderr));
-    assert_eq!(out.lines().count(), seeds.len());
-}
-
-#[test]
-fn writers_that_never_pause_lose_nothing_with_seeds_1_to_4() {
-    storm(&[1, 2, 3, 4]);
-}
-
-#[test]
-fn writers_that_never_pause_lose_nothing_with_seeds_5_to_8() {
-    storm(&[5, 6, 7, 8]);
+    assert_eq!(out.lines().count(), count);
 }
 
 /// From the n-th call on everything fails, the undo's calls included: the marker names a complete store, and once there is
