@@ -16,6 +16,7 @@ use milescale_storage::switch;
 use crate::context::{Context, Error};
 use crate::level::Pair;
 use crate::plan::{Plan, Wish};
+use crate::retire::{sweep_retired, watch_retired};
 use crate::sweep::{Holding, Sweeper};
 use crate::told::{Told, word};
 use crate::{backup, compare, copy};
@@ -177,6 +178,9 @@ impl Moving<'_, '_> {
         })?;
         pair.target.ledger()?.complete(from)?;
         pair.target.derive((self.context.clock)())?;
+        if let Some(old) = self.retired_target() {
+            watch_retired(&old, pair.source, self.context)?;
+        }
         let (paused, late) = self.switch(&mut pair)?;
         // In a new target each milestone has its base. In an old one those that were the same may have none.
         self.tell_kept(&mut pair);
@@ -220,6 +224,9 @@ impl Moving<'_, '_> {
         pace: &mut Pace,
     ) -> Result<(), Error> {
         let (from, to) = (self.from.side(), self.to.side());
+        if let Some(old) = self.retired_target() {
+            sweep_retired(&old, self.from, source, self.context)?;
+        }
         let number = self.intent().map_or(0, |intent| intent.epoch);
         target.prepare()?;
         // Files stay read-only until they are in use: an exchange needs no right to write them.
@@ -273,6 +280,11 @@ impl Moving<'_, '_> {
     /// Tells what is kept of a target that is taken over.
     fn tell_kept(&mut self, pair: &mut Pair<'_>) {
         pair.kept.drain(..).for_each(|told| (self.context.tell)(told));
+    }
+
+    /// The target's files that were retired so recently that some program may have one open.
+    fn retired_target(&self) -> Option<Old> {
+        self.old_target().filter(|old| old.watches_retired_files(self.context.now()))
     }
 
     /// The target as an old store, where it is one.

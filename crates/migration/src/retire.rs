@@ -4,9 +4,11 @@ use std::time::Duration;
 
 use milescale_core::backend::InUse;
 use milescale_core::base::Side;
+use milescale_storage::error::StoreError;
 use milescale_storage::files;
+use milescale_storage::ledger::{AT_ONCE, Known};
 use milescale_storage::record::Old;
-use milescale_storage::store::Store;
+use milescale_storage::store::{Milestone, Store};
 
 use crate::context::{Context, Error};
 use crate::sweep::{Holding, Sweeper};
@@ -32,7 +34,10 @@ pub(crate) fn retire_files(
     context: &mut Context<'_>,
 ) -> Result<(), Error> {
     for _ in 0..ROUNDS {
-        let moved = files::retire(context.workspace, &old.epoch.to_string(), note)?;
+        let moved = files::retire(context.workspace, &old.epoch.to_string(), note, context.now(), &mut |file| {
+            let known = current.ledger()?.bases(Side::Files, std::slice::from_ref(&file.id))?;
+            is_dealt_with(file, known.get(&file.id), &mut *current)
+        })?;
         // A new look: what is not in its place any more is compared as it lies among the retired ones.
         let mut sweeper = Sweeper::new(old.clone(), context.open(old.was)?, in_use);
         let swept = sweeper.until_still(current, Holding::Nothing, STILL_WITHIN, context)?;
@@ -41,6 +46,38 @@ pub(crate) fn retire_files(
         }
     }
     Err(Error::Refused(format!("{} is written to all the time; stop that first", old.name)))
+}
+
+/// Whether what a retired file holds is, or was, what both sides had in common.
+fn is_dealt_with(file: &Milestone, known: Option<&Known>, current: &mut dyn Store) -> Result<bool, StoreError> {
+    let is_base = known.is_some_and(|known| known.content.text == file.digest());
+    Ok(is_base || current.ledger()?.was_earlier(&file.id, file.content().value)?)
+}
+
+/// What was written into files that are retired is brought into the store in use before it is left.
+pub(crate) fn sweep_retired(
+    old: &Old,
+    in_use: InUse,
+    current: &mut dyn Store,
+    context: &mut Context<'_>,
+) -> Result<(), Error> {
+    let mut sweeper = Sweeper::new(old.clone(), context.open(old.was)?, in_use);
+    sweeper.until_still(current, Holding::Batches, STILL_WITHIN, context).map(drop)
+}
+
+/// Files are about to be in use, and the retired ones no old store any more: they are watched as what was displaced is.
+pub(crate) fn watch_retired(old: &Old, current: &mut dyn Store, context: &Context<'_>) -> Result<(), Error> {
+    let (retired, now) = (files::Retired::open(context.workspace, &old.epoch.to_string())?, context.now());
+    for ids in retired.ids().chunks(AT_ONCE) {
+        context.go_on()?;
+        let bases = current.ledger()?.bases(Side::Files, ids)?;
+        for id in ids {
+            let Some(file) = id.parse().ok().map(|id| retired.get(&id)).transpose()?.flatten() else { continue };
+            let is_dealt_with = is_dealt_with(&file, bases.get(id), current)?;
+            retired.watch(&file, is_dealt_with, now)?;
+        }
+    }
+    Ok(retired.sync()?)
 }
 
 /// Retires an old store, after a last sweep. The caller holds the migration's lock. How many changes were brought over.

@@ -15,7 +15,7 @@ use std::time::SystemTime;
 
 use rustix::fs::{AtFlags, Mode, RawMode};
 
-pub use names::{Outcome, can_exchange, exchange, rename_new};
+pub use names::{Outcome, can_exchange, exchange, rename_new, second_name};
 use temporary::Temporary;
 
 use crate::workspace::{OWN_GITIGNORE, Workspace};

@@ -156,6 +156,20 @@ pub(super) fn synced(path: &Path, other: &Path) -> Outcome {
     }
 }
 
+/// Gives a file a second name that nothing has, or that name in place of its own where it can have no second one (it belongs to
+/// somebody else, or the file system knows no links). Not synced.
+///
+/// # Errors
+/// When it has not got it.
+pub fn second_name(path: &Path, name: &Path) -> io::Result<Outcome> {
+    match link(path, name, inode(path)?) {
+        Err(error) if matches!(error.kind(), io::ErrorKind::PermissionDenied | io::ErrorKind::Unsupported) => {
+            without_replacing(path, name)
+        }
+        other => other,
+    }
+}
+
 /// How file systems and kernels say that they do not know a kind of rename.
 fn is_unsupported(error: Errno) -> bool {
     [Errno::INVAL, Errno::NOSYS, Errno::OPNOTSUPP].contains(&error)

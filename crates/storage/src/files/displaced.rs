@@ -17,9 +17,11 @@ use milescale_core::digest::Digest;
 use milescale_core::id::Id;
 
 use crate::durable;
+use crate::error::StoreError;
 use crate::keeping::NewDay;
 use crate::random;
 use crate::read::{Symlinks, read_regular};
+use crate::store::Milestone;
 use crate::workspace::Workspace;
 use crate::yaml;
 
@@ -51,6 +53,34 @@ pub(super) fn name(
         name.push_str(&format!("-{}", digits(put)));
     }
     Ok(folder.join(format!("{name}-{}.{id}.yaml", random::hexadecimal::<RANDOM_BYTES>()?)))
+}
+
+/// Gives a file that milescale has moved elsewhere a second name here, so that what is written into it from now on is found.
+/// `is_dealt_with`: whether what it holds now was; else that is found as well. Not synced.
+pub(super) fn watch(
+    workspace: &Workspace,
+    file: &Milestone,
+    path: &Path,
+    is_dealt_with: bool,
+    now: Timestamp,
+) -> Result<(), StoreError> {
+    let Ok(id) = file.id.parse::<Id>() else { return Ok(()) };
+    let failed = |error: io::Error| StoreError::io(workspace.shown(path), "it cannot be watched", &error);
+    // What was not dealt with is no content that it may have, however long it has stood there.
+    let (out, left) = if is_dealt_with { (file.digest(), now) } else { (Digest::of(b""), Timestamp::UNIX_EPOCH) };
+    let name = name(workspace, &id, out, None, left).map_err(failed)?;
+    durable::second_name(path, &name).and_then(durable::Outcome::durably).map_err(failed)
+}
+
+/// Syncs the names of what is watched.
+pub(super) fn sync(workspace: &Workspace) -> Result<(), StoreError> {
+    let folder = workspace.displaced();
+    match durable::sync_folder(&folder.join("any")) {
+        Err(error) if error.kind() != io::ErrorKind::NotFound => {
+            Err(StoreError::io(workspace.shown(&folder), "it cannot be synced", &error))
+        }
+        _ => Ok(()),
+    }
 }
 
 fn digits(digest: Digest) -> String {

@@ -16,9 +16,9 @@ use super::{FileStore, displaced, walk};
 use crate::durable;
 use crate::error::{Problem, StoreError};
 use crate::ledger::Ledger;
-use crate::read::{Symlinks, read_regular};
+use crate::read::{Stamp, Symlinks, read_regular};
 use crate::sqlite::LedgerFile;
-use crate::store::{Draft, Seen};
+use crate::store::{Draft, Milestone, Seen};
 use crate::threads::in_shares;
 use crate::workspace::Workspace;
 
@@ -203,8 +203,14 @@ fn modes(workspace: &Workspace) -> io::Result<BTreeMap<String, u32>> {
 
 /// Moves all milestone files that count to `.milescale/retired/NAME/`, each by a rename, and leaves the note. How many. What is
 /// saved meanwhile stays where it is, or is what was moved: whoever retires compares the moved files with their bases. An
-/// earlier one of the same name stays beside the later, under a name that counts no more.
-pub fn retire(workspace: &Workspace, name: &str, note: &str) -> Result<u64, StoreError> {
+/// earlier one of the same name stays beside the later, under a name that counts no more, and is watched as what was displaced is.
+pub fn retire(
+    workspace: &Workspace,
+    name: &str,
+    note: &str,
+    now: Timestamp,
+    is_dealt_with: &mut dyn FnMut(&Milestone) -> Result<bool, StoreError>,
+) -> Result<u64, StoreError> {
     let store = FileStore::new(workspace.clone(), 0);
     let failed = |path: &Path, error: &io::Error| StoreError::io(workspace.shown(path), "it cannot be retired", error);
     let mut count = 0;
@@ -212,7 +218,12 @@ pub fn retire(workspace: &Workspace, name: &str, note: &str) -> Result<u64, Stor
         let to = workspace.retired().join(name).join(store.inside(&path));
         let folder = to.parent().unwrap_or(Path::new("/"));
         durable::create_folder(folder).map_err(|error| failed(folder, &error))?;
-        set_aside(&to).map_err(|error| failed(&to, &error))?;
+        if let Some((text, metadata)) = store.content(&to)? {
+            let earlier = store.milestone(&to, text, Stamp::of(&metadata));
+            displaced::watch(workspace, &earlier, &to, is_dealt_with(&earlier)?, now)?;
+            displaced::sync(workspace)?;
+            set_aside(&to).map_err(|error| failed(&to, &error))?;
+        }
         match durable::rename_new(&path, &to).and_then(durable::Outcome::durably) {
             Ok(()) => count += 1,
             Err(error) if error.kind() == io::ErrorKind::NotFound => {}
@@ -226,9 +237,6 @@ pub fn retire(workspace: &Workspace, name: &str, note: &str) -> Result<u64, Stor
 
 /// Gives what was retired under this name before a name that nobody takes for a milestone file.
 fn set_aside(path: &Path) -> io::Result<()> {
-    if path.symlink_metadata().is_err() {
-        return Ok(());
-    }
     for number in 1_u32.. {
         let mut name = path.as_os_str().to_owned();
         name.push(format!(".{number}"));

@@ -6,9 +6,10 @@ use std::io;
 use std::path::{Path, PathBuf};
 use std::time::SystemTime;
 
+use jiff::Timestamp;
 use milescale_core::id::Id;
 
-use super::{FileStore, id_of, is_hidden, walk};
+use super::{FileStore, displaced, id_of, is_hidden, walk};
 use crate::error::StoreError;
 use crate::read::Stamp;
 use crate::store::Milestone;
@@ -17,6 +18,7 @@ use crate::workspace::Workspace;
 /// The files that one retiring has moved.
 #[derive(Debug)]
 pub struct Retired {
+    workspace: Workspace,
     store: FileStore,
     files: HashMap<String, PathBuf>,
 }
@@ -30,7 +32,7 @@ impl Retired {
             list(&folder, &mut folders, &mut files)
                 .map_err(|error| StoreError::io(workspace.shown(&folder), "it cannot be listed", &error))?;
         }
-        Ok(Self { store: FileStore::new(workspace.clone(), 0), files })
+        Ok(Self { workspace: workspace.clone(), store: FileStore::new(workspace.clone(), 0), files })
     }
 
     /// The ids of those that were written to at an instant or later.
@@ -40,6 +42,29 @@ impl Retired {
             modified.is_ok_and(|modified| modified >= since)
         };
         self.files.iter().filter(|(_, path)| is_written(path)).map(|(id, _)| id.clone()).collect()
+    }
+
+    /// The ids of all of them.
+    pub fn ids(&self) -> Vec<String> {
+        self.files.keys().cloned().collect()
+    }
+
+    /// Goes on watching one when nothing sweeps it any more: what is written into it from `now` on is a conflict, and so is
+    /// what it holds where that was not dealt with. On the disk after [`Retired::sync`].
+    ///
+    /// # Errors
+    /// When it cannot be watched.
+    pub fn watch(&self, file: &Milestone, is_dealt_with: bool, now: Timestamp) -> Result<(), StoreError> {
+        let Some(path) = self.files.get(&file.id) else { return Ok(()) };
+        displaced::watch(&self.workspace, file, path, is_dealt_with, now)
+    }
+
+    /// Syncs what says which are watched.
+    ///
+    /// # Errors
+    /// When that fails.
+    pub fn sync(&self) -> Result<(), StoreError> {
+        displaced::sync(&self.workspace)
     }
 
     /// One of them.

@@ -1,6 +1,12 @@
 //! Retired stores, and what milescale itself has moved.
 
-use std::fs;
+use std::fs::{self, File, Permissions};
+use std::io::Write;
+use std::os::unix::fs::PermissionsExt;
+use std::thread;
+use std::time::Duration;
+
+use milescale_testkit::Workspace;
 
 use super::{check, data, edit, is_named, migrate, moved, sql, told};
 
@@ -74,4 +80,73 @@ fn p10_what_a_move_back_has_archived_is_not_gone() {
     assert_eq!(workspace.run(["import"]).code, 0);
     check(&workspace);
     assert!(told(&workspace, "changes_reported").is_empty(), "{:?}", workspace.events_named("changes_reported"));
+}
+
+/// Opens a milestone file as an editor does that keeps it open.
+fn kept_open(workspace: &Workspace, id: &str) -> File {
+    let path = workspace.path(format!("active/{id}.yaml"));
+    fs::set_permissions(&path, Permissions::from_mode(0o644)).unwrap();
+    File::options().append(true).open(path).unwrap()
+}
+
+fn write_into(mut file: File) {
+    file.write_all(b"late: save\n").unwrap();
+    drop(file);
+    // A file has to stand still for a while before it is judged.
+    thread::sleep(Duration::from_millis(2100));
+}
+
+#[test]
+fn what_is_written_into_a_retired_file_is_brought_along_by_a_move_back() {
+    let workspace = moved(3);
+    let open = kept_open(&workspace, "m-1");
+    assert_eq!(workspace.run(["retire", "files", "--yes"]).code, 0);
+    write_into(open);
+    assert_eq!(workspace.run(["rollback", "--yes"]).code, 0);
+    assert!(workspace.read("active/m-1.yaml").ends_with("late: save\n"));
+    check(&workspace);
+    assert_eq!(conflicts(&workspace), [""; 0], "it is current");
+}
+
+#[test]
+fn what_is_written_into_a_retired_file_after_a_move_back_is_a_conflict() {
+    let workspace = moved(3);
+    let open = kept_open(&workspace, "m-1");
+    assert_eq!(workspace.run(["retire", "files", "--yes"]).code, 0);
+    assert_eq!(workspace.run(["rollback", "--yes"]).code, 0);
+    check(&workspace);
+    assert_eq!(conflicts(&workspace), [""; 0], "nobody has written into it");
+    write_into(open);
+    check(&workspace);
+    let kept = conflicts(&workspace);
+    assert!(kept.len() == 1 && kept[0].ends_with("late: save\n"), "{kept:?}");
+    assert!(workspace.path(".milescale/retired/1/m-1.yaml").exists(), "nothing of it is dropped");
+}
+
+#[test]
+fn what_is_written_into_a_retired_file_that_was_made_anew_is_a_conflict() {
+    let workspace = moved(3);
+    let open = kept_open(&workspace, "m-1");
+    let active = workspace.path("active/m-1.yaml");
+    // Somebody saves it anew as soon as it is taken out.
+    let saved = thread::spawn(move || {
+        while active.exists() {
+            thread::sleep(Duration::from_millis(1));
+        }
+        fs::write(&active, "title: made anew\n").unwrap();
+    });
+    assert_eq!(workspace.run(["retire", "files", "--yes"]).code, 0);
+    saved.join().unwrap();
+    assert!(data(&workspace, "m-1").contains("made anew"));
+    write_into(open);
+    check(&workspace);
+    let kept = conflicts(&workspace);
+    assert!(kept.len() == 1 && kept[0].ends_with("late: save\n"), "{kept:?}");
+}
+
+/// The texts of the conflicts that events name.
+fn conflicts(workspace: &Workspace) -> Vec<String> {
+    let named = workspace.events_named("write_conflict");
+    let kept = named.iter().map(|event| event["details"]["kept_as"].as_str().unwrap().to_owned());
+    kept.map(|path| workspace.read(path.trim_start_matches(".milestones/"))).collect()
 }
