@@ -73,7 +73,7 @@ def holder(hand, path, text, token, dice):
     if not os.path.exists(path):
         return in_place(hand, path, text, token, dice)
     with open(path, 'a') as file:
-        time.sleep(dice.choice([0.1, 0.5, 1, 3]))
+        time.sleep(dice.choice([0.1, 0.5, 1, 3, 6]))
         file.write(f't{token}: 1\n')
 
 

@@ -1,5 +1,4 @@
 """One workspace of the storm: how it is made, how milescale is called in it, and who writes to it."""
-import functools
 import json
 import os
 import random
@@ -26,7 +25,6 @@ CONTAINER = ['unshare', '--mount', '--pid', '--fork', '--mount-proc', '--propaga
 SWITCHES = {'completed': 0.6, 'retiring': 0.5, 'second owner': 0.3, 'container': 0.3, 'proxy': 0.5}
 
 
-@functools.cache
 def may_be_root():
     """Whether accounts and namespaces can be changed here, and another account can write."""
     if os.geteuid() != 0 or not all(map(shutil.which, ('setpriv', 'unshare'))):
@@ -36,7 +34,7 @@ def may_be_root():
 
 
 class World:
-    def __init__(self, binary, seed, url, control, seconds, lent):
+    def __init__(self, binary, seed, url, control, seconds, lent, is_root):
         self.binary, self.seed, self.url, self.control, self.seconds, self.lent = binary, seed, url, control, seconds, lent
         self.dice = random.Random(seed)
         self.base = tempfile.mkdtemp(prefix=f'milescale-storm-{seed}-', dir='/dev/shm' if os.access('/dev/shm', os.W_OK) else None)
@@ -46,17 +44,16 @@ class World:
         self.end = None
         self.trouble = []       # what should not be
         self.said = []          # [begin, end, what, exit status, last lines] of milescale's commands that are no verbs
-        self.choose()
+        self.choose(is_root)
         self.proxy = Troubles(url, random.Random(f'{seed} troubles')) if 'proxy' in self.on else None
         self.environment = {key: value for key, value in os.environ.items() if not key.startswith(('DATABASE_', 'PG'))}
         self.environment.update(GIT_CONFIG_GLOBAL='/dev/null', HOME=self.base, MILESCALE_USER='storm', PYTHONDONTWRITEBYTECODE='1')
 
-    def choose(self):
+    def choose(self, is_root):
         wanted = {name for name, share in SWITCHES.items() if self.dice.random() < share}
         if not self.url or self.control:
             wanted.discard('proxy')
-        rooted = may_be_root()
-        self.skipped = sorted(wanted & {'second owner', 'container'}) if not rooted else []
+        self.skipped = sorted(wanted & {'second owner', 'container'}) if not is_root else []
         self.on = wanted - set(self.skipped)
         # A third of the seeds has cron in place of the daemon.
         self.attendant = 'check' if self.seed % 3 == 0 else self.dice.choice(['daemon', 'daemon', 'daemon', 'none'])
