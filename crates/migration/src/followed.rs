@@ -4,7 +4,8 @@
 use std::collections::HashMap;
 
 use milescale_core::backend::InUse;
-use milescale_core::base::Content;
+use milescale_core::base::{Content, Side};
+use milescale_storage::archived_before::ArchivedBefore;
 use milescale_storage::ledger::{self, AT_ONCE};
 use milescale_storage::record::{Old, Record};
 use milescale_storage::store::Store;
@@ -48,6 +49,9 @@ pub fn follow(workspace: &Workspace, named: (InUse, &mut dyn Store), last: Last<
         store.ledger()?.complete(side)?;
         store.refuse_writes(None)?;
         let (epoch, name) = (record.epoch + 1, left.name());
+        if side == Side::Files {
+            ArchivedBefore::note(workspace, epoch)?;
+        }
         record.old.retain(|old| old.side != side && old.side != named.side());
         record.old.push(Old { side, was: last.in_use, name, epoch, backup: None, retired: None });
     }

@@ -7,6 +7,7 @@ use std::time::{Duration, Instant};
 use milescale_core::backend::InUse;
 use milescale_core::base::Side;
 use milescale_core::migration::{Ended, Phase, next};
+use milescale_storage::archived_before::ArchivedBefore;
 use milescale_storage::identity::Identity;
 use milescale_storage::ledger;
 use milescale_storage::record::{Adopting, Intent, Old, Record};
@@ -155,6 +156,10 @@ impl Moving<'_, '_> {
         let turn = switch::alone(self.context.workspace, turn::PATIENCE)?;
         let cleared = switch::clear_dirty(self.context.workspace);
         drop(turn);
+        if from == Side::Files && to != Side::Files {
+            let epoch = self.intent().map_or(0, |intent| intent.epoch);
+            ArchivedBefore::note(self.context.workspace, epoch)?;
+        }
         cleared.map_err(|error| Error::own(".milescale/dirty.jsonl", &error))?;
         if self.context.config.migration.backup_before_migration {
             self.back_up(&mut *source, pace)?;

@@ -5,6 +5,7 @@
 //! [`jsonl`]. Nothing here reads the clock or the environment.
 
 pub mod archive;
+pub mod archived_before;
 pub mod backup;
 mod config_exchange;
 pub mod config_file;

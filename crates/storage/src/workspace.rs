@@ -94,6 +94,8 @@ paths! {
     move_journal = ".milescale/move-journal.jsonl";
     /// Milestone files of the move under way, before each gets its name in `active/` or `completed/`.
     incoming = ".milescale/incoming";
+    /// What lay in the archive of files when they were left.
+    archived_before = ".milescale/archived-before.json";
     /// While it is there, something is being tried, or what was tried may have left scratch folders.
     trying = ".milescale/trying";
     /// A change of an old store that is just being brought into milestone files.

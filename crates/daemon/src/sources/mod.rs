@@ -202,8 +202,7 @@ impl Sources {
                     self.unavailable.insert(self.shown(&self.workspace.marker()), reason.clone());
                 }
                 self.standing = standing;
-                let waits = matches!(self.standing, Standing::Stale { .. }) && self.follower.refused().is_none();
-                if waits { earlier(again, Some(RETRY_AFTER)) } else { again }
+                if self.marker_is_changing() { earlier(again, Some(RETRY_AFTER)) } else { again }
             }
             Err(error) => {
                 let reason = format!("the marker cannot be read: {error}");

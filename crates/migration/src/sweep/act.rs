@@ -80,7 +80,7 @@ impl<'a, 'b> Act<'a, 'b> {
                 self.report(judged, &text, "it has an earlier content there; that is not taken over")
             }
         };
-        if judged.is_back {
+        if judged.is_back || judged.is_unclear {
             // A new base has no note.
             self.noted.push((judged.id.clone(), noted_archived(b"", false)));
         }
@@ -159,6 +159,9 @@ impl<'a, 'b> Act<'a, 'b> {
         let (Some(old), Some(content)) = (&judged.old, judged.content()) else { return Ok(true) };
         let reason = match (&old.value, &judged.current) {
             (Err(flaw), _) => format!("it cannot be taken over: {flaw}"),
+            (Ok(_), Some(_)) if judged.is_unclear => {
+                "it lies in the archive, where another one of this id lay when the files were left".to_owned()
+            }
             (Ok(_), None) => "it was changed there, and is gone in the store in use".to_owned(),
             (Ok(_), Some(_)) if judged.is_lost => "it differs, and what both had in common is not known".to_owned(),
             (Ok(_), Some(_)) => "both sides were changed".to_owned(),

@@ -5,6 +5,7 @@ use std::collections::{BTreeMap, HashMap, HashSet};
 use milescale_core::base::{Base, Content, Held, Side, Verdict, judge};
 use milescale_core::digest::Digest;
 use milescale_core::id::Id;
+use milescale_storage::archived_before::{ArchivedBefore, Came};
 use milescale_storage::error::{Problem, StoreError};
 use milescale_storage::files::Retired;
 use milescale_storage::ledger::Known;
@@ -44,6 +45,8 @@ pub(super) struct Judged {
     pub(super) current: Option<Milestone>,
     /// Whether the old side's is a file that milescale has retired: who had it open may have written to it since.
     pub(super) is_retired_copy: bool,
+    /// Whether nobody can tell if it was moved to the archive, or lay there before under the same id and was changed.
+    pub(super) is_unclear: bool,
     /// Whether it lies in the archive there, and was taken out of it again in the store in use.
     pub(super) is_back: bool,
     /// Whether the current one is not in the archive of files.
@@ -63,6 +66,7 @@ impl Judged {
             old: None,
             current: None,
             is_retired_copy: false,
+            is_unclear: false,
             is_back: false,
             in_place: false,
             is_lost: false,
@@ -137,6 +141,19 @@ pub(super) struct Judging<'a> {
     workspace: &'a Workspace,
     /// The files that milescale has retired of the old side, once one was asked for.
     retired: Option<Retired>,
+    /// What lay in the archive when the files were left, once that was asked for.
+    before: Option<ArchivedBefore>,
+}
+
+/// What the old side holds of a milestone that is not in its place there.
+enum Elsewhere {
+    Nothing,
+    /// A file of the archive that was dealt with.
+    DealtWith,
+    /// A content that is judged as if it were in its place.
+    Its(Milestone),
+    /// It was moved to the archive.
+    Moved(Milestone),
 }
 
 impl<'a> Judging<'a> {
@@ -155,6 +172,7 @@ impl<'a> Judging<'a> {
             strange: None,
             workspace,
             retired: None,
+            before: None,
         })
     }
 
@@ -206,20 +224,11 @@ impl<'a> Judging<'a> {
         judged.noted = known.and_then(|known| known.noted);
         let (old, is_moved) = match in_place {
             Some(old) => (Some(old), false),
-            None => match readable(store.archived(id))? {
-                // That was dealt with, and it was not changed since.
-                Some(archived) if judged.was_archived() && judged.is_base(&archived) => return Ok(judged),
-                // One that was taken out of the archive again is not archived another time.
-                Some(archived) if judged.was_archived() && !judged.is_current_archived() => {
-                    judged.is_back = true;
-                    (Some(archived), false)
-                }
-                Some(archived) => (Some(archived), true),
-                None => {
-                    let retired = self.retired_one(id)?;
-                    judged.is_retired_copy = retired.is_some();
-                    (retired, false)
-                }
+            None => match self.elsewhere(&mut judged, id, store)? {
+                Elsewhere::DealtWith => return Ok(judged),
+                Elsewhere::Nothing => (None, false),
+                Elsewhere::Its(old) => (Some(old), false),
+                Elsewhere::Moved(old) => (Some(old), true),
             },
         };
         let held = match &old {
@@ -228,7 +237,7 @@ impl<'a> Judging<'a> {
             Some(old) => {
                 let (content, usable) = (old.content(), old.value.is_ok());
                 let earlier = usable && current.ledger()?.was_earlier(&judged.id, content.value)?;
-                match (is_moved, usable) {
+                match (is_moved, usable && !judged.is_unclear) {
                     (true, usable) => Held::Archived { content, usable, earlier },
                     (false, true) => Held::Content { content, earlier },
                     (false, false) => Held::Unusable(content),
@@ -241,6 +250,41 @@ impl<'a> Judging<'a> {
         judged.text = old.as_ref().filter(is_edited).map(Milestone::digest);
         judged.old = old;
         Ok(judged)
+    }
+
+    /// What the old side holds of a milestone that is not in its place there.
+    fn elsewhere(&mut self, judged: &mut Judged, id: &Id, store: &mut dyn Store) -> Result<Elsewhere, Error> {
+        if let Some(retired) = self.retired_one(id)? {
+            judged.is_retired_copy = true;
+            return Ok(Elsewhere::Its(retired));
+        }
+        let Some(archived) = readable(store.archived(id))? else { return Ok(Elsewhere::Nothing) };
+        let (was_archived, is_base) = (judged.was_archived(), judged.is_base(&archived));
+        if was_archived && is_base {
+            return Ok(Elsewhere::DealtWith);
+        }
+        if was_archived && !judged.is_current_archived() {
+            judged.is_back = true;
+            return Ok(Elsewhere::Its(archived));
+        }
+        if was_archived || is_base || self.old.side != Side::Files {
+            return Ok(Elsewhere::Moved(archived));
+        }
+        let before = match self.before.take() {
+            Some(before) => before,
+            None => ArchivedBefore::load(self.workspace, self.old.epoch)?,
+        };
+        let came = before.judge(id.as_str(), archived.digest());
+        self.before = Some(before);
+        Ok(match came {
+            Came::Since => Elsewhere::Moved(archived),
+            // An older one of the same id.
+            Came::Before => Elsewhere::Nothing,
+            Came::Unclear => {
+                judged.is_unclear = true;
+                Elsewhere::Its(archived)
+            }
+        })
     }
 
     /// A file that milescale itself has put among the retired ones: it is still the old side's.

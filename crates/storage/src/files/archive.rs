@@ -132,7 +132,7 @@ impl FileStore {
     }
 
     /// Every archived file with its id: by id, then by how deep it lies, then by path.
-    pub(super) fn archived_files(&self) -> Result<Vec<(String, PathBuf)>, StoreError> {
+    pub(crate) fn archived_files(&self) -> Result<Vec<(String, PathBuf)>, StoreError> {
         let (completed, mut paths) = (self.workspace.completed(), Vec::new());
         walk::walk_below(&self.workspace, &completed, &mut |batch| {
             paths.extend(documents(batch).into_iter().map(|inside| completed.join(inside)));

@@ -204,6 +204,36 @@ fn l23_an_edit_of_what_was_archived_before_is_brought_over() {
     assert_eq!((conflicts(&workspace).len(), workspace.events_named("changes_imported").len()), (1, imported));
 }
 
+/// An older milestone of the same id lies in the archive while the files are left: what goes from `active/` was not moved there.
+#[test]
+fn l21_an_older_one_in_the_archive_replaces_no_row() {
+    for way in ["retire", "files_after", "rm", "edited"] {
+        let workspace = workspace();
+        workspace.write("active/a.yaml", "id: a\ntitle: the newer one\n");
+        workspace.write("completed/a.yaml", "id: a\ntitle: the older one\nstatus: archived\n");
+        if way == "files_after" {
+            workspace.write("config/storage-config.yaml", "storage: {migration: {files_after: retire}}\n");
+        }
+        done(&workspace, &["migrate", "database", "--yes"]);
+        match way {
+            "retire" => drop(done(&workspace, &["retire", "files", "--yes"])),
+            "files_after" => {}
+            _ => fs::remove_file(workspace.path("active/a.yaml")).unwrap(),
+        }
+        if way == "edited" {
+            workspace.append("completed/a.yaml", "more: true\n");
+        }
+        for _ in 0..2 {
+            done(&workspace, &["check"]);
+            done(&workspace, &["import"]);
+            let data = data(&workspace, "a");
+            assert!(data.contains("newer") && !data.contains("archived"), "{way}: {data}");
+        }
+        let named = conflicts(&workspace);
+        assert_eq!(named.len(), usize::from(way == "edited"), "{way}: {named:?}");
+    }
+}
+
 /// While the daemon runs, which looks at the archive of an old store too.
 #[test]
 fn l23_a_daemon_sees_an_edit_in_the_archive() {

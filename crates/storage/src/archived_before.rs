@@ -1,0 +1,94 @@
+//! What lay in `completed/` when milestone files were left for a database (`.milescale/archived-before.json`).
+//!
+//! A milestone whose file is gone from `active/` and that lies in the archive was moved there, unless it lay there before: an
+//! older one of the same id.
+
+use std::collections::{HashMap, HashSet};
+use std::io;
+
+use milescale_core::digest::Digest;
+use milescale_core::id::Id;
+use serde::{Deserialize, Serialize};
+
+use crate::durable;
+use crate::error::StoreError;
+use crate::files::FileStore;
+use crate::read::{Symlinks, read_regular};
+use crate::store::Store;
+use crate::workspace::Workspace;
+
+/// The version of the file's shape.
+const FORMAT: u32 = 1;
+
+/// Bytes that the file may have: a million ids.
+const LIMIT: u64 = 1 << 30;
+
+/// What lay there.
+#[derive(Debug, Default, Serialize, Deserialize)]
+pub struct ArchivedBefore {
+    format: u32,
+    /// The cutover that left the files.
+    epoch: u64,
+    /// Per id the digest of the archived text, where a file of that id stood in `active/` too.
+    ids: HashMap<String, Option<Digest>>,
+}
+
+/// What an archived file is, by what lay there before.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Came {
+    /// It came since.
+    Since,
+    /// It is what lay there.
+    Before,
+    /// One of this id lay there: it is that one, changed, or another one in its place.
+    Unclear,
+}
+
+impl ArchivedBefore {
+    /// Notes what lies there now, durably, for the cutover of this number. To be called before the files are read.
+    ///
+    /// # Errors
+    /// When it cannot be read or written.
+    pub fn note(workspace: &Workspace, epoch: u64) -> Result<(), StoreError> {
+        let mut files = FileStore::new(workspace.clone(), 0);
+        let active: HashSet<String> = files.ids()?.into_iter().collect();
+        let mut ids = HashMap::new();
+        for (id, _) in files.archived_files()? {
+            let named = id.parse::<Id>().ok().filter(|_| active.contains(&id));
+            let archived = named.map(|id| files.archived(&id)).transpose()?.flatten();
+            ids.insert(id, archived.map(|archived| archived.digest()));
+        }
+        let path = workspace.archived_before();
+        let failed = |error: io::Error| StoreError::io(workspace.shown(&path), "it cannot be written", &error);
+        let text = serde_json::to_vec(&Self { format: FORMAT, epoch, ids }).map_err(|error| failed(error.into()))?;
+        durable::replace(&path, &text).map_err(failed)
+    }
+
+    /// What is known of the cutover of this number; nothing where none was noted, as of versions before this one.
+    ///
+    /// # Errors
+    /// When it cannot be read, or a newer milescale wrote it.
+    pub fn load(workspace: &Workspace, epoch: u64) -> Result<Self, StoreError> {
+        let path = workspace.archived_before();
+        let failed = |error: io::Error| StoreError::io(workspace.shown(&path), "it cannot be read", &error);
+        let text = match read_regular(&path, Symlinks::Refuse, LIMIT) {
+            Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(Self::default()),
+            other => other.map_err(failed)?.0,
+        };
+        let it: Self = serde_json::from_slice(&text).map_err(|error| failed(error.into()))?;
+        if it.format > FORMAT {
+            let message = format!("it has format {}, written by a newer milescale", it.format);
+            return Err(failed(io::Error::new(io::ErrorKind::InvalidData, message)));
+        }
+        Ok(if it.epoch == epoch { it } else { Self::default() })
+    }
+
+    /// What an archived text of an id is.
+    pub fn judge(&self, id: &str, text: Digest) -> Came {
+        match self.ids.get(id) {
+            None => Came::Since,
+            Some(Some(before)) if *before == text => Came::Before,
+            Some(_) => Came::Unclear,
+        }
+    }
+}
