@@ -287,6 +287,11 @@ impl<'a> Pair<'a> {
         Ok(known.remove(id.as_str()).map(|known| known.content))
     }
 
+    /// Whether a content of an old target is its base.
+    fn is_base(&mut self, id: &Id, found: Content) -> Result<bool, StoreError> {
+        Ok(self.base(id)?.is_some_and(|base| base.is_same(&found)))
+    }
+
     /// What stands in an old store and is not its base was written there since it was swept: it is not overwritten.
     fn unswept(&mut self, id: &Id, found: Content) -> Result<Option<Leveled>, StoreError> {
         if !self.target_was_old {
@@ -296,8 +301,7 @@ impl<'a> Pair<'a> {
                 (!is_ours).then(|| Leveled::NotYet(format!("{id}: another program has written it into the target")))
             );
         }
-        let base = self.base(id)?;
-        let is_swept = base.is_some_and(|base| base.is_same(&found));
+        let is_swept = self.is_base(id, found)?;
         Ok((!is_swept).then(|| Leveled::NotYet(format!("{id}: it was changed in the target and is not swept yet"))))
     }
 

@@ -6,7 +6,7 @@ use milescale_core::id::Id;
 use milescale_core::migration::Phase;
 use milescale_storage::error::Problem;
 use milescale_storage::record::Record;
-use milescale_storage::store::{Part, Store};
+use milescale_storage::store::{Milestone, Part, Store};
 
 use crate::context::{Context, Error};
 use crate::level::there;
@@ -181,7 +181,7 @@ fn look_at_target(
         }
     }
     if to == Side::Files {
-        archived_ones(plan, source, target, archived)?;
+        archived_ones(plan, source, (target, is_old), archived)?;
     }
     Ok(())
 }
@@ -214,7 +214,7 @@ fn strangers(target: &mut dyn Store, from: Side, ids: &[String], left_over: bool
 fn archived_ones(
     plan: &mut Plan,
     source: &mut dyn Store,
-    target: &mut dyn Store,
+    (target, is_old): (&mut dyn Store, bool),
     archived: &[String],
 ) -> Result<(), Error> {
     let mut differing = Vec::new();
@@ -225,7 +225,9 @@ fn archived_ones(
             Ok(None) => {
                 let Some(lies) = target.archived(&named)? else { continue };
                 let Some(row) = there(source.get(&named))? else { continue };
-                if row.value.as_ref().is_ok_and(|value| !lies.is_same_milestone(&row.text, value)) {
+                let differs = row.value.as_ref().is_ok_and(|value| !lies.is_same_milestone(&row.text, value));
+                // What is the base of an old store is replaced.
+                if differs && !(is_old && is_base(source, id, &lies)?) {
                     differing.push(id.clone());
                 }
             }
@@ -242,6 +244,12 @@ fn archived_ones(
         ));
     }
     Ok(())
+}
+
+/// Whether what an old store of files holds of a milestone is its base.
+fn is_base(source: &mut dyn Store, id: &str, held: &Milestone) -> Result<bool, Error> {
+    let known = source.ledger()?.bases(Side::Files, &[id.to_owned()])?;
+    Ok(known.get(id).is_some_and(|known| known.content.is_same(&held.content())))
 }
 
 /// Some ids, for a message.

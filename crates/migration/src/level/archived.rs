@@ -22,8 +22,8 @@ pub(super) struct Beside {
 }
 
 impl Pair<'_> {
-    /// What an archived milestone needs that goes to the archive of files. What lies there under its id and was not brought there
-    /// stays: it is the same milestone, or a conflict, and never stops a move.
+    /// What an archived milestone needs that goes to the archive of files. What lies there under its id stays, unless it was
+    /// brought there or is its base: it is the same milestone, or a conflict, and never stops a move.
     pub(super) fn judge_archived(
         &mut self,
         draft: Draft,
@@ -48,12 +48,21 @@ impl Pair<'_> {
             }
             // Its content is the base: it is kept already, and named.
             (Some(_), None) if self.was_brought(&draft.id, draft.content())? => return Ok(Judged::Is(Leveled::Same)),
+            (Some(there), None) if self.is_superseded(&draft, &there)? => Due::Write(draft, Seen::Text(there.digest())),
             (Some(there), brought) if !there.is_same_milestone(&draft.text, &draft.value) => {
                 Due::Keep(Box::new(Beside { draft: *draft, place, there, brought }))
             }
             (Some(_), Some(active)) => Due::TakeOut(draft.id, active),
             (Some(_), None) => return Ok(Judged::Is(Leveled::Same)),
         }))
+    }
+
+    /// Whether what lies in the archive of an old target is its base, and the source was changed since: its file was moved there,
+    /// and that was dealt with. It is replaced like a base that stands in its place.
+    fn is_superseded(&mut self, draft: &Draft, there: &Milestone) -> Result<bool, StoreError> {
+        Ok(!there.is_same_milestone(&draft.text, &draft.value)
+            && self.target_was_old
+            && self.is_base(&draft.id, there.content())?)
     }
 
     /// What this move has brought to the target's archive under an id.

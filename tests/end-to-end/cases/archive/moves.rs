@@ -92,14 +92,12 @@ fn l21_an_active_row_and_an_archived_file_of_one_id_move_back_both() {
 #[test]
 fn l21_what_differs_from_the_archive_is_a_named_conflict_and_no_obstacle() {
     for to in ["file", "hybrid"] {
-        let workspace = moved();
-        rename(&workspace, "active/h1.yaml", "completed/2024/h1.yaml");
-        done(&workspace, &["import"]);
-        sqlite3(
-            &workspace,
-            "enterprise.db",
-            "UPDATE milestones SET data = json_set(data, '$.title', 'Other') WHERE id = 'h1'",
-        );
+        let workspace = workspace();
+        assert_eq!(put(&workspace, &["n1"], "id: n1\n").code, 0);
+        workspace.write("completed/2024/h1.yaml", TEXT);
+        done(&workspace, &["migrate", "database", "--yes"]);
+        let other = r#"{"id":"h1","title":"Other","status":"archived"}"#;
+        sqlite3(&workspace, "enterprise.db", &format!("INSERT INTO milestones (id, data) VALUES ('h1', '{other}')"));
         let plan = done(&workspace, &["migrate", to, "--dry-run"]).out;
         assert!(plan.contains("kept as a conflict") && plan.contains("h1"), "{plan}");
         done(&workspace, &["migrate", to, "--yes"]);
@@ -113,6 +111,36 @@ fn l21_what_differs_from_the_archive_is_a_named_conflict_and_no_obstacle() {
         let name = named[0]["details"]["kept_as"].as_str().unwrap().rsplit('/').next().unwrap();
         done(&workspace, &["conflicts", "resolve", name, "--take-kept"]);
         assert_eq!(files(&workspace.path("completed")), [("2024/h1.yaml".to_owned(), kept)], "where it lies");
+    }
+}
+
+/// Its file was moved to the archive on the old side, with an edit or without, and the row was changed: moved back, the archive
+/// holds what the store in use held, as `active/` would.
+#[test]
+fn l21_what_was_written_since_replaces_its_base_in_the_archive() {
+    for (to, edit, conflicting) in [("file", "", 0), ("hybrid", "", 0), ("file", "of: the file\n", 1)] {
+        let workspace = moved();
+        let other = "UPDATE milestones SET data = json_set(data, '$.title', 'Other') WHERE id = 'h1'";
+        sqlite3(&workspace, "enterprise.db", other);
+        rename(&workspace, "active/h1.yaml", "completed/2024/h1.yaml");
+        workspace.write("completed/2024/h1.yaml", format!("{TEXT}{edit}"));
+        done(&workspace, &["import"]);
+        assert_eq!(conflicts(&workspace).len(), conflicting, "{to} {edit:?}: {:?}", conflicts(&workspace));
+        let plan = done(&workspace, &["migrate", to, "--dry-run"]).out;
+        assert!(plan.contains("nothing stands against") && !plan.contains("kept as a conflict"), "{plan}");
+        // What fails brings it there too, and nobody takes it for an edit.
+        let mut failing = workspace.command(["migrate", to, "--yes"]);
+        failing.env("LD_PRELOAD", shim()).env("FAULT", "rename:1:EIO").env("FAULT_PATH", "storage-backend.txt");
+        assert_eq!(failing.output().unwrap().status.code(), Some(1));
+        done(&workspace, &["import"]);
+        done(&workspace, &["migrate", to, "--yes"]);
+        let archive = files(&workspace.path("completed"));
+        assert_eq!((archive.len(), archive[0].0.as_str()), (1, "2024/h1.yaml"), "where it lies: {archive:?}");
+        assert!(archive[0].1.contains("Other") && !archive[0].1.contains("of: the file"), "{archive:?}");
+        assert!(!workspace.path("active/h1.yaml").exists());
+        done(&workspace, &["import"]);
+        assert_eq!(conflicts(&workspace).len(), conflicting, "{to} {edit:?}: {:?}", conflicts(&workspace));
+        assert_eq!(workspace.events_named("changes_imported").len(), 1, "the archiving");
     }
 }
 
