@@ -2,10 +2,12 @@
 //!
 //! Each trial works in a scratch folder with a hidden name, which counts for nobody, and takes it away again.
 
+use std::cell::Cell;
 use std::fs::{self, File, Metadata};
 use std::io;
 use std::os::unix::fs::MetadataExt;
 use std::path::{Path, PathBuf};
+use std::rc::Rc;
 
 use rustix::fs::{Access, AtFlags, CWD, accessat};
 use rustix::io::Errno;
@@ -62,7 +64,7 @@ pub enum Use {
 /// Tries what is written in each folder concerned. Leaves nothing behind, and touches no file of others.
 pub fn hindrances(workspace: &Workspace, uses: &[Use]) -> Vec<Hindrance> {
     let own = workspace.own();
-    let mut trial = Trial { workspace, found: Vec::new(), is_alone: false, exchanges: true };
+    let mut trial = Trial { workspace, found: Vec::new(), is_alone: false, exchanges: true, left: Rc::default() };
     if let Err(error) = durable::create_own_folder(workspace) {
         trial.failed(&own, "it cannot be made", &error);
         return trial.found;
@@ -90,7 +92,9 @@ pub fn hindrances(workspace: &Workspace, uses: &[Use]) -> Vec<Hindrance> {
         }
     }
     drop(lock);
-    if let Err(error) = durable::remove(&workspace.trying()) {
+    if !trial.left.get()
+        && let Err(error) = durable::remove(&workspace.trying())
+    {
         tracing::debug!(%error, "the next start looks for scratch folders");
     }
     let mut seen = Vec::new();
@@ -146,15 +150,22 @@ struct Trial<'a> {
     is_alone: bool,
     /// As far as is known, two files can be exchanged.
     exchanges: bool,
+    /// Whether a scratch folder could not be removed.
+    left: Rc<Cell<bool>>,
 }
 
 /// A scratch folder, removed when dropped.
-struct Scratch(PathBuf);
+struct Scratch {
+    path: PathBuf,
+    /// Said where it cannot be.
+    left: Rc<Cell<bool>>,
+}
 
 impl Drop for Scratch {
     fn drop(&mut self) {
-        if let Err(error) = durable::remove_folder(&self.0) {
-            tracing::debug!(path = %self.0.display(), %error, "a scratch folder stays until the next trial");
+        if let Err(error) = durable::remove_folder(&self.path) {
+            tracing::debug!(path = %self.path.display(), %error, "a scratch folder stays until the next start");
+            self.left.set(true);
         }
     }
 }
@@ -162,7 +173,7 @@ impl Drop for Scratch {
 impl Scratch {
     /// A new file in it.
     fn file(&self, name: &str) -> io::Result<PathBuf> {
-        let path = self.0.join(name);
+        let path = self.path.join(name);
         durable::publish(&path, b"a trial of milescale's\n").map(|()| path)
     }
 }
@@ -176,14 +187,14 @@ impl Trial<'_> {
         let renamed = scratch.file("one").and_then(|one| {
             let two = scratch.file("two")?;
             durable::rename(&two, &one)?;
-            durable::rename_new(&one, &scratch.0.join("three"))?.durably()?;
+            durable::rename_new(&one, &scratch.path.join("three"))?.durably()?;
             scratch.file("four")
         });
         match renamed {
             Err(error) if is_unsupported(&error) => self.cannot_exchange(&folder),
             Err(error) => self.failed(&folder, "no file can be written and renamed there", &error),
             Ok(four) if exchanged => {
-                let exchanged = durable::exchange(&four, &scratch.0.join("three"));
+                let exchanged = durable::exchange(&four, &scratch.path.join("three"));
                 self.exchanged(&folder, exchanged);
             }
             Ok(_) => {}
@@ -252,7 +263,7 @@ impl Trial<'_> {
             Ok(both) => both,
             Err(error) => return self.failed(&folder, "no file can be written there", &error),
         };
-        let out = in_own.0.join("out");
+        let out = in_own.path.join("out");
         let done = durable::exchange(&other, &one).map(drop).and_then(|()| durable::rename_new(&one, &out).map(drop));
         match done {
             Err(error) if Errno::from_io_error(&error) == Some(Errno::XDEV) => {
@@ -294,7 +305,7 @@ impl Trial<'_> {
         }
         let made = random::hexadecimal::<16>().and_then(|digits| {
             let path = folder.join(format!("{SCRATCH}{digits}"));
-            durable::create_folder(&path).map(|_| Scratch(path))
+            durable::create_folder(&path).map(|_| Scratch { path, left: Rc::clone(&self.left) })
         });
         made.map_err(|error| self.failed(folder, "nothing can be made there", &error)).ok()
     }

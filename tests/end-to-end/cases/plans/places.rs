@@ -5,6 +5,7 @@ use std::process::Command;
 use milescale_testkit::Workspace;
 
 use super::super::super::BINARY;
+use super::super::super::faults::shim;
 use super::with_files;
 
 /// Runs a script with `$M` in the workspace, where what it mounts goes with it. What it prints, errors too.
@@ -149,6 +150,22 @@ fn a_trial_leaves_nothing_behind() {
         workspace.write(format!("{folder}/.milescale-try-{}/one", "0".repeat(32)), "");
     }
     assert_eq!(workspace.run(["migrate", "database", "--dry-run"]).code, 0);
+    assert_eq!(scratch_folders(&workspace), "");
+}
+
+fn scratch_folders(workspace: &Workspace) -> String {
     let found = Command::new("find").arg(workspace.root()).args(["-name", ".milescale-try-*"]).output().unwrap();
-    assert_eq!(String::from_utf8(found.stdout).unwrap(), "");
+    String::from_utf8(found.stdout).unwrap()
+}
+
+/// What a trial could not remove goes with the next start.
+#[test]
+fn what_a_trial_cannot_remove_goes_later() {
+    let workspace = with_files(&["a"]);
+    let mut failing = workspace.command(["migrate", "database", "--yes"]);
+    failing.env("LD_PRELOAD", shim()).env("FAULT", "any:4:late-EIO+").env("FAULT_PATH", "/.milescale-try-");
+    assert_eq!(failing.output().unwrap().status.code(), Some(1));
+    assert_ne!(scratch_folders(&workspace), "");
+    assert_eq!(workspace.run(["check"]).code, 0);
+    assert_eq!(scratch_folders(&workspace), "");
 }
