@@ -174,7 +174,7 @@ class World:
         """What an exit status promises."""
         if code == 0:
             return 'yes'
-        if code == 1 and not re.search(r'unknown|may (?:have|be)|was written|is written|has been written|in place', err):
+        if code == 1 and not re.search(r'unknown|may (?:have|be)|was written|is written|has been written|in place|is moved (?:aside|there)', err):
             return 'no'
         return 'maybe'
 
