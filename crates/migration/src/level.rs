@@ -236,6 +236,7 @@ impl<'a> Pair<'a> {
             }
         };
         let written = due.iter().try_for_each(|it| match it {
+            Due::Write(draft, Seen::Nothing) if self.target_was_old => journal.add(&draft.id, draft.content()),
             Due::Write(draft, _) | Due::Archive(draft, _) => journal.write(&draft.id, draft.content(), None),
             Due::TakeOut(id, _) => journal.take_out(id),
             Due::Keep(beside) if beside.brought.is_some() => journal.take_out(&beside.draft.id),

@@ -165,6 +165,9 @@ mod tests {
     use std::fs;
 
     const BEFORE: &str = "storage:\n  database:\n    type: sqlite\n";
+    /// What is in use, what lies beside it, what is in use in the end.
+    type Case<'a> = (&'a str, &'a [(&'a str, &'a str)], &'a str);
+
     const EDIT: &str = "# mine\nstorage:\n  database:\n    type: sqlite\n  monitoring: {interval: 7}\n";
 
     fn digests() -> (Vec<u8>, (Digest, Digest)) {
@@ -215,7 +218,7 @@ mod tests {
         };
         let (first, second) = (name(1, &edit, &content), name(2, &later, &edit));
         // What is in use, what lies there; what is in use in the end.
-        let cases: &[(&str, &[(&str, &str)], &str)] = &[
+        let cases: &[Case<'_>] = &[
             (&content, &[(".prepared", BEFORE)], &content),
             (&content, &[(".prepared", EDIT)], &edit),
             (LATER, &[(".prepared", EDIT)], &later),

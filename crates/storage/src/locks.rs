@@ -59,7 +59,11 @@ impl std::fmt::Display for Refused {
         match self {
             Self::Held { place, pid } => {
                 let by = pid.map_or_else(|| "another program".to_owned(), |pid| format!("process {pid}"));
-                write!(f, "{place}: {by} is writing this milestone; try again, or remove the folder if nobody is")
+                write!(
+                    f,
+                    "{place}: {by} is writing this milestone, or has died doing so; try again: a lock that nobody removes is \
+                     taken over after ten minutes, or remove the folder if nobody writes"
+                )
             }
             Self::LeftOver { place, reason } => write!(
                 f,

@@ -41,6 +41,9 @@ struct Line {
     /// The inode of a file that is given its name.
     #[serde(skip_serializing_if = "Option::is_none", default)]
     inode: Option<u64>,
+    /// Whether an old target had none of this id.
+    #[serde(skip_serializing_if = "std::ops::Not::not", default)]
+    new: bool,
 }
 
 /// What a move was about to do with one milestone of its target.
@@ -48,6 +51,8 @@ struct Line {
 pub enum Entry {
     /// To write this content: where the file was made beforehand, the one with this inode.
     Write(Content, Option<u64>),
+    /// To write this content into an old target that had none of this id.
+    Add(Content),
     /// To take it out.
     TakeOut,
 }
@@ -56,6 +61,16 @@ pub enum Entry {
 #[derive(Debug)]
 pub struct MoveJournal {
     file: Growing,
+}
+
+impl Entry {
+    /// What is written, if anything is.
+    pub fn content(&self) -> Option<Content> {
+        match self {
+            Self::Write(content, _) | Self::Add(content) => Some(*content),
+            Self::TakeOut => None,
+        }
+    }
 }
 
 impl MoveJournal {
@@ -80,12 +95,19 @@ impl MoveJournal {
 
     /// Adds that a milestone is about to be written. In force once [`MoveJournal::sync`] returns.
     pub fn write(&mut self, id: &Id, content: Content, inode: Option<u64>) -> io::Result<()> {
-        self.append(&Line { id: id.to_string(), content: Some((content.value, content.text)), inode })
+        self.append(&Line { id: id.to_string(), content: Some((content.value, content.text)), inode, new: false })
+    }
+
+    /// Adds that a milestone is about to be written into an old target that has none of this id. In force once
+    /// [`MoveJournal::sync`] returns.
+    pub fn add(&mut self, id: &Id, content: Content) -> io::Result<()> {
+        let content = Some((content.value, content.text));
+        self.append(&Line { id: id.to_string(), content, inode: None, new: true })
     }
 
     /// Adds that a milestone is about to be taken out. In force once [`MoveJournal::sync`] returns.
     pub fn take_out(&mut self, id: &Id) -> io::Result<()> {
-        self.append(&Line { id: id.to_string(), content: None, inode: None })
+        self.append(&Line { id: id.to_string(), content: None, inode: None, new: false })
     }
 
     fn append(&mut self, line: &impl Serialize) -> io::Result<()> {
@@ -132,8 +154,12 @@ pub fn read(workspace: &Workspace) -> io::Result<Option<Journal>> {
     let head = Head::deserialize(head)?;
     let mut journal = Journal { epoch: head.epoch, to: head.to, entries: HashMap::new() };
     for line in lines {
-        let Ok(Line { id, content, inode }) = serde_json::from_slice(line) else { break };
-        let entry = content.map_or(Entry::TakeOut, |(value, text)| Entry::Write(Content { value, text }, inode));
+        let Ok(Line { id, content, inode, new }) = serde_json::from_slice(line) else { break };
+        let entry = match content.map(|(value, text)| Content { value, text }) {
+            None => Entry::TakeOut,
+            Some(content) if new => Entry::Add(content),
+            Some(content) => Entry::Write(content, inode),
+        };
         journal.entries.entry(id).or_default().push(entry);
     }
     Ok(Some(journal))

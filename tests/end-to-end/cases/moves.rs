@@ -204,6 +204,49 @@ fn p02_an_undo_leaves_what_the_move_did_not_make() {
     assert_eq!(show(&workspace, "n2"), "title: came between\n");
 }
 
+/// A move into an old target that fails takes out of it again what it has added.
+#[test]
+fn p02_a_failed_move_adds_nothing_to_an_old_target() {
+    for (way, to) in [(&["database"][..], "file"), (&["database"], "hybrid"), (&["database", "file"], "database")] {
+        let workspace = moved_along(way);
+        put(&workspace, "new", "title: new\n");
+        let holds_new = || {
+            let rows = std::process::Command::new("sqlite3")
+                .arg(workspace.path("enterprise.db"))
+                .arg("SELECT count(*) FROM milestones WHERE id = 'new'")
+                .output()
+                .unwrap();
+            if to == "database" { rows.stdout == b"1\n" } else { workspace.path("active/new.yaml").exists() }
+        };
+        dies(&workspace, &["migrate", to, "--yes"], "rename:1:kill", "storage-backend.txt");
+        assert!(holds_new(), "{way:?} to {to}: it was written before the death");
+        done(&workspace, &["check"]);
+        assert!(!holds_new(), "{way:?} to {to}");
+        assert!(show(&workspace, "new").contains("new"));
+        done(&workspace, &["migrate", to, "--yes"]);
+        assert!(holds_new() && workspace.events_named("write_conflict").is_empty(), "{way:?} to {to}");
+    }
+}
+
+/// The disk reports an error of a commit that took effect: the row is looked at.
+#[test]
+fn p01_an_error_after_a_commit_of_sqlite_is_looked_at() {
+    let workspace = moved_along(&["database"]);
+    let shown = workspace.run(["milestone", "show", "n2", "--digest"]);
+    let draft = workspace.root().join("draft.yaml");
+    fs::write(&draft, "title: written\n").unwrap();
+    let arguments = ["milestone", "put", "n2", draft.to_str().unwrap(), "--if-match", shown.out.trim()];
+    for (fault, code) in [("create:1:EIO", 1), ("unlink:1:late-EIO", 0)] {
+        let mut command = workspace.command(arguments);
+        command.env("LD_PRELOAD", shim()).env("FAULT", fault).env("FAULT_PATH", "enterprise.db-journal");
+        let said = command.output().unwrap();
+        let err = String::from_utf8_lossy(&said.stderr);
+        assert_eq!(said.status.code(), Some(code), "{fault}: {err}");
+        assert_eq!(show(&workspace, "n2").contains("written"), code == 0, "{fault}");
+        assert!(code == 0 || err.contains("nothing was written"), "{fault}: {err}");
+    }
+}
+
 /// A move that fails leaves modes and note as they were.
 #[test]
 fn l21_a_failed_move_leaves_files_read_only_and_their_note() {

@@ -1,5 +1,6 @@
 //! What the journal of a move that did not get to its cutover says about its target.
 
+use jiff::Timestamp;
 use milescale_core::base::{Content, Side};
 use milescale_core::id::Id;
 use milescale_storage::ledger::AT_ONCE;
@@ -8,6 +9,7 @@ use milescale_storage::store::Store;
 use milescale_storage::workspace::Workspace;
 
 use crate::context::Error;
+use crate::level::there;
 
 #[allow(clippy::needless_pass_by_value, reason = "as `map_err` hands it over")]
 fn failed(error: std::io::Error) -> Error {
@@ -86,19 +88,32 @@ fn base_after(there: Option<Content>, before: Option<Content>, entries: &[Entry]
         (Some(there), _) if before.is_some_and(|before| before.is_same(&there)) => After::Stays,
         (None, Some(Entry::TakeOut)) => After::IsNone,
         (Some(there), _) => {
-            let written = |entry: &Entry| match entry {
-                Entry::Write(content, _) if content.is_same(&there) => Some(*content),
-                _ => None,
-            };
-            let newest = entries.iter().rev().find_map(|entry| match entry {
-                Entry::Write(content, _) => Some(*content),
-                Entry::TakeOut => None,
-            });
+            let written = |entry: &Entry| entry.content().filter(|content| content.is_same(&there));
+            let newest = entries.iter().rev().find_map(Entry::content);
             entries.iter().rev().find_map(written).or(newest).map_or(After::Stays, After::Is)
         }
         // It was written, and somebody has taken it out since; or it was never there.
-        (None, Some(Entry::Write(..))) => After::Stays,
+        (None, Some(Entry::Write(..) | Entry::Add(_))) => After::Stays,
     }
+}
+
+/// Takes out of an old target what the move has added to it and nobody has changed since: it had none of these.
+pub(super) fn take_out_added(
+    journal: &Journal,
+    source: &mut dyn Store,
+    (target, to): (&mut dyn Store, Side),
+    now: Timestamp,
+) -> Result<(), Error> {
+    let is_added = |entries: &[Entry]| matches!(entries.first(), Some(Entry::Add(_)));
+    for (id, entries) in journal.entries.iter().filter(|(_, entries)| is_added(entries)) {
+        let Ok(id) = id.parse::<Id>() else { continue };
+        let Some(there) = there(target.get(&id))? else { continue };
+        if entries.iter().any(|entry| entry.content().is_some_and(|content| content.text == there.digest())) {
+            target.remove(&id, there.digest(), now)?;
+            source.ledger()?.unset(to, id.as_str())?;
+        }
+    }
+    Ok(())
 }
 
 #[cfg(test)]

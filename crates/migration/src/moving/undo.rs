@@ -114,7 +114,9 @@ impl Moving<'_, '_> {
         if let Some(journal) = journal::of_move(self.context.workspace, intent.epoch, self.to.side())? {
             let mut source = self.context.open(self.from)?;
             let mut target = self.context.open(self.to)?;
-            journal::note_bases(&journal, &mut *source, (&mut *target, self.to.side()))?;
+            let to = self.to.side();
+            journal::note_bases(&journal, &mut *source, (&mut *target, to))?;
+            journal::take_out_added(&journal, &mut *source, (&mut *target, to), self.context.now())?;
         }
         // One that a person had retired refuses writes again.
         if let Some(old) = self.record.known(self.to.side(), self.from.side()).filter(|old| old.retired.is_some()) {

@@ -11,7 +11,7 @@ use milescale_storage::record::Old;
 use milescale_storage::store::{Draft, Milestone, Seen, Store};
 
 use super::Swept;
-use super::judged::{Finding, Judged, noted_archived};
+use super::judged::{Filed, Finding, Judged, noted_archived};
 use super::memory::{Memory, OfSide};
 use crate::context::{Context, Error};
 use crate::keeping::InConflict;
@@ -80,7 +80,7 @@ impl<'a, 'b> Act<'a, 'b> {
                 self.report(judged, &text, "it has an earlier content there; that is not taken over")
             }
         };
-        if judged.is_back || judged.is_unclear {
+        if judged.filed != Filed::Elsewhere {
             // A new base has no note.
             self.noted.push((judged.id.clone(), noted_archived(b"", false)));
         }
@@ -159,7 +159,7 @@ impl<'a, 'b> Act<'a, 'b> {
         let (Some(old), Some(content)) = (&judged.old, judged.content()) else { return Ok(true) };
         let reason = match (&old.value, &judged.current) {
             (Err(flaw), _) => format!("it cannot be taken over: {flaw}"),
-            (Ok(_), Some(_)) if judged.is_unclear => {
+            (Ok(_), Some(_)) if judged.filed == Filed::Unclear => {
                 "it lies in the archive, where another one of this id lay when the files were left".to_owned()
             }
             (Ok(_), None) => "it was changed there, and is gone in the store in use".to_owned(),

@@ -34,6 +34,17 @@ pub(super) enum Finding {
     Cannot(String),
 }
 
+/// What the file of a milestone is that lies in the archive and is judged as if it were in its place.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Filed {
+    /// It does not lie there, or was moved there.
+    Elsewhere,
+    /// The milestone was archived for it, and was taken out of the archive again in the store in use.
+    Back,
+    /// Nobody can tell if it was moved there, or lay there before under the same id and was changed.
+    Unclear,
+}
+
 /// A milestone of an old store, judged.
 #[derive(Debug)]
 pub(super) struct Judged {
@@ -45,10 +56,8 @@ pub(super) struct Judged {
     pub(super) current: Option<Milestone>,
     /// Whether the old side's is a file that milescale has retired: who had it open may have written to it since.
     pub(super) is_retired_copy: bool,
-    /// Whether nobody can tell if it was moved to the archive, or lay there before under the same id and was changed.
-    pub(super) is_unclear: bool,
-    /// Whether it lies in the archive there, and was taken out of it again in the store in use.
-    pub(super) is_back: bool,
+    /// What its file is, where it is a file of the archive.
+    pub(super) filed: Filed,
     /// Whether the current one is not in the archive of files.
     pub(super) in_place: bool,
     pub(super) is_lost: bool,
@@ -66,8 +75,7 @@ impl Judged {
             old: None,
             current: None,
             is_retired_copy: false,
-            is_unclear: false,
-            is_back: false,
+            filed: Filed::Elsewhere,
             in_place: false,
             is_lost: false,
             base: None,
@@ -237,7 +245,7 @@ impl<'a> Judging<'a> {
             Some(old) => {
                 let (content, usable) = (old.content(), old.value.is_ok());
                 let earlier = usable && current.ledger()?.was_earlier(&judged.id, content.value)?;
-                match (is_moved, usable && !judged.is_unclear) {
+                match (is_moved, usable && judged.filed != Filed::Unclear) {
                     (true, usable) => Held::Archived { content, usable, earlier },
                     (false, true) => Held::Content { content, earlier },
                     (false, false) => Held::Unusable(content),
@@ -264,10 +272,11 @@ impl<'a> Judging<'a> {
             return Ok(Elsewhere::DealtWith);
         }
         if was_archived && !judged.is_current_archived() {
-            judged.is_back = true;
+            judged.filed = Filed::Back;
             return Ok(Elsewhere::Its(archived));
         }
-        if was_archived || is_base || self.old.side != Side::Files {
+        // What both sides never had in common was not moved there in any case.
+        if was_archived || is_base || judged.base.is_none() || self.old.side != Side::Files {
             return Ok(Elsewhere::Moved(archived));
         }
         let before = match self.before.take() {
@@ -281,7 +290,7 @@ impl<'a> Judging<'a> {
             // An older one of the same id.
             Came::Before => Elsewhere::Nothing,
             Came::Unclear => {
-                judged.is_unclear = true;
+                judged.filed = Filed::Unclear;
                 Elsewhere::Its(archived)
             }
         })

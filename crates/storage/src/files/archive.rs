@@ -4,6 +4,7 @@
 //! else lies in a milestone's own folder is no milestone.
 
 use std::collections::{BTreeSet, HashMap};
+use std::ffi::OsStr;
 use std::io;
 use std::ops::ControlFlow;
 use std::path::{Path, PathBuf};
@@ -156,8 +157,9 @@ impl FileStore {
             let id = document.get(document.root(), "id")?;
             document.scalar(id).map(str::to_owned)
         });
-        let folder = || path.parent().and_then(Path::file_name).map(|name| name.to_string_lossy().into_owned());
-        declared.or_else(folder).unwrap_or_else(|| id_of(path))
+        let parent = path.parent().filter(|parent| *parent != self.workspace.completed());
+        let own = parent.and_then(Path::file_name).filter(|folder| !is_year(folder));
+        declared.or_else(|| own.map(|name| name.to_string_lossy().into_owned())).unwrap_or_else(|| id_of(path))
     }
 
     /// Moves a milestone to the archive with the text of a draft, never over another one.
@@ -254,11 +256,16 @@ impl FileStore {
     }
 }
 
+/// Whether a folder is that of a year: then it is no milestone's own.
+fn is_year(folder: &OsStr) -> bool {
+    folder.len() == 4 && folder.as_encoded_bytes().iter().all(u8::is_ascii_digit)
+}
+
 /// The documents of milestones among the files of one folder, by their paths in the archive.
 fn documents(batch: &Batch<'_>) -> Vec<PathBuf> {
     let mut scratch = PathBuf::new();
     let all: Vec<PathBuf> = (0..batch.len()).map(|number| batch.path(number, &mut scratch).to_owned()).collect();
-    let folder = batch.inside.file_name();
+    let folder = batch.inside.file_name().filter(|folder| !is_year(folder));
     let is_own = |path: &PathBuf| {
         folder.is_some() && (path.file_name().is_some_and(|name| name == DEFINITION) || path.file_stem() == folder)
     };

@@ -157,8 +157,8 @@ impl FileStore {
         let text = Digest::of(&content);
         let is_ours = |entry: &Entry| match entry {
             // What a power cut left of a file that was not synced: only a version without a journal made such ones.
-            Entry::Write(_, None) if content.is_empty() => true,
-            Entry::Write(_, None) => is_text(entry, text),
+            Entry::Write(_, None) | Entry::Add(_) if content.is_empty() => true,
+            Entry::Write(_, None) | Entry::Add(_) => is_text(entry, text),
             Entry::Write(..) => is_made(entry, &metadata) && is_text(entry, text),
             Entry::TakeOut => false,
         };
@@ -175,7 +175,7 @@ fn is_made(entry: &Entry, metadata: &Metadata) -> bool {
 }
 
 fn is_text(entry: &Entry, text: Digest) -> bool {
-    matches!(entry, Entry::Write(content, _) if content.text == text)
+    entry.content().is_some_and(|content| content.text == text)
 }
 
 /// The next milestones, as many as are held at once.

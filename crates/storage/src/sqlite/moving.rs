@@ -12,7 +12,7 @@ use super::reading::{Kept, one};
 use super::schema::{make_log, suspend_log};
 use super::write::{delete_row, insert_many, put_row, remove_row};
 use super::{Make, Sqlite, WriteError};
-use crate::error::StoreError;
+use crate::error::{Problem, StoreError};
 use crate::ledger::Ledger as _;
 use crate::row::changed;
 use crate::store::{Draft, Packed, Seen, Store as _, Touched};
@@ -23,7 +23,7 @@ impl SqliteStore {
         self.adopt()?;
         let shown = self.sqlite.shown.clone();
         let id = draft.id.as_str().as_bytes();
-        let altered = self.sqlite.write(async |connection| {
+        let written = self.sqlite.write(async |connection| {
             let row = one(connection, Kept::With, id).await?;
             let there = row.map(|row| row.milestone(&shown));
             match (&there, seen) {
@@ -39,7 +39,11 @@ impl SqliteStore {
                 ledger::set(connection, side, &[(draft.id.to_string(), draft.content())]).await?;
             }
             Ok(altered)
-        })?;
+        });
+        let altered = match written {
+            Ok(altered) => altered,
+            Err(error) => self.look_after(error, &draft.id, Some(&draft.text), seen).map(|()| None)?,
+        };
         self.wrote();
         altered.map_or(Ok(()), |altered| Err(altered.told(&self.sqlite.shown)))
     }
@@ -47,14 +51,43 @@ impl SqliteStore {
     pub(super) fn remove_seen(&mut self, id: &Id, seen: Digest, now: Timestamp) -> Result<(), StoreError> {
         self.adopt()?;
         let shown = self.sqlite.shown.clone();
-        self.sqlite.write(async |connection| {
+        let written = self.sqlite.write(async |connection| {
             let row = one(connection, Kept::With, id.as_str().as_bytes()).await?;
             let there = row.map(|row| row.milestone(&shown)).filter(|there| there.digest() == seen);
             let there = there.ok_or_else(|| WriteError::Store(changed(&shown, id, true, Seen::Text(seen))))?;
             remove_row(connection, &there, now).await
-        })?;
+        });
+        written.or_else(|error| self.look_after(error, id, None, Seen::Text(seen)))?;
         self.wrote();
         Ok(())
+    }
+
+    /// What a write came to that a disk has failed in: the error can come after the commit took effect, and then it was
+    /// written. So the row is looked at anew. `wanted` is the text that it was to have; `None`: it was to be gone.
+    fn look_after(&mut self, error: StoreError, id: &Id, wanted: Option<&[u8]>, seen: Seen) -> Result<(), StoreError> {
+        if error.problem != Problem::Unavailable {
+            return Err(error);
+        }
+        self.sqlite.close();
+        let there = match self.get(id) {
+            Ok(there) => Some(there.text),
+            Err(missing) if missing.problem == Problem::NotThere => None,
+            Err(unreadable) => {
+                let cause = format!(
+                    "{}; whether {id} was written is not known, for the row cannot be read ({}); `milescale milestone show \
+                     {id}` tells",
+                    error.cause, unreadable.cause
+                );
+                return Err(StoreError { problem: Problem::Unknown, cause, ..error });
+            }
+        };
+        if there.as_deref() == wanted {
+            tracing::warn!(%error, %id, "it is written all the same");
+            return Ok(());
+        }
+        let was_seen = there.map_or(Seen::Nothing, |there| Seen::Text(Digest::of(&there)));
+        let what = if was_seen == seen { "nothing was written" } else { "it has another content by now" };
+        Err(StoreError { cause: format!("{}; {what}; try again", error.cause), ..error })
     }
 
     pub(super) fn load_all(
