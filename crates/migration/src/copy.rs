@@ -3,22 +3,19 @@
 
 use std::collections::BTreeSet;
 use std::ops::ControlFlow;
-use std::sync::mpsc::sync_channel;
 use std::thread;
 use std::time::{Duration, Instant};
 
 use jiff::Timestamp;
 use milescale_core::id::Id;
 use milescale_core::migration::Phase;
-use milescale_storage::scan::{BATCH, scan_as};
+use milescale_storage::scan::scan_as;
 use milescale_storage::store::{Draft, Milestone, Packed, Store, Touched};
 
 use crate::context::{Context, Error};
 use crate::level::{Leveled, Pair};
+use crate::on_the_way::on_the_way;
 use crate::told::Told;
-
-/// Milestones on their way from the source to the target: as many as are read at once, so that reading goes on meanwhile.
-const ON_THE_WAY: usize = BATCH;
 
 /// Milestones whose bases are read at once.
 const AHEAD: usize = 100;
@@ -50,19 +47,19 @@ pub(crate) fn load(
 ) -> Result<u64, Error> {
     let now = context.now();
     let Pair { source, target, from, .. } = pair;
-    let (sender, receiver) = sync_channel::<Packed>(ON_THE_WAY);
+    let (mut sending, received) = on_the_way(Packed::bytes);
     let mut count = 0;
     thread::scope(|scope| {
         let reader = scope.spawn(move || -> Result<(), Error> {
             let pack = |milestone| packed(milestone, now);
+            // The other end is gone where it failed or was stopped.
             scan_as(&mut **source, pack, &mut |packed| {
-                // The other end is gone where it failed or was stopped.
-                let sent = packed.is_none_or(|packed| sender.send(packed).is_ok());
-                if sent { ControlFlow::Continue(()) } else { ControlFlow::Break(()) }
+                packed.map_or(ControlFlow::Continue(()), |packed| sending.send(packed))
             })?;
+            sending.end();
             Ok(())
         });
-        let mut milestones = receiver.into_iter().map_while(|packed| {
+        let mut milestones = received.map_while(|packed| {
             context.go_on().ok()?;
             count += 1;
             if let Some(told) = progress(Phase::Copying, count) {

@@ -9,6 +9,7 @@ use std::io;
 use milescale_core::base::{Content, Side};
 use milescale_core::digest::Digest;
 use milescale_core::id::Id;
+use milescale_storage::budget::Room;
 use milescale_storage::conflicts::Keeper;
 use milescale_storage::error::{Problem, StoreError};
 use milescale_storage::move_journal::MoveJournal;
@@ -61,9 +62,6 @@ pub(crate) struct Pair<'a> {
     pub(crate) keeper: Option<Keeper>,
 }
 
-/// Bytes of texts that are written with one wait for the journal.
-const BYTES_AT_ONCE: usize = 4 << 20;
-
 #[allow(clippy::needless_pass_by_value, reason = "as `map_err` hands it over")]
 fn journal_failed(error: io::Error) -> Error {
     Error::own(".milescale/move-journal.jsonl", &error)
@@ -115,19 +113,19 @@ impl<'a> Pair<'a> {
         became: &mut dyn FnMut(&str, Leveled),
     ) -> Result<(), Error> {
         self.read_ahead(ids)?;
-        let (mut due, mut bytes) = (Vec::new(), 0);
+        let (mut due, mut room) = (Vec::new(), Room::new(usize::MAX));
         for id in ids {
             context.go_on()?;
             match self.judge(id, context)? {
                 Judged::Is(leveled) => became(id, leveled),
                 Judged::Due(it) => {
-                    bytes += it.bytes();
+                    let is_full = room.fills(it.bytes());
                     due.push(it);
+                    if is_full {
+                        room = Room::new(usize::MAX);
+                        self.carry_out(std::mem::take(&mut due), context, became)?;
+                    }
                 }
-            }
-            if bytes > BYTES_AT_ONCE {
-                bytes = 0;
-                self.carry_out(std::mem::take(&mut due), context, became)?;
             }
         }
         self.carry_out(due, context, became)?;

@@ -15,6 +15,7 @@ mod keeping;
 mod level;
 mod machine;
 mod moving;
+mod on_the_way;
 mod plan;
 mod preflight;
 mod recover;

@@ -1,13 +1,14 @@
 //! What a migration would do, and every reason why it could not, all at once; nothing is changed for it.
 
 use std::ops::ControlFlow;
-use std::sync::mpsc::sync_channel;
 use std::thread;
 use std::time::{Duration, Instant};
 
 use jiff::Timestamp;
 use milescale_core::backend::InUse;
 use milescale_core::base::Side;
+use milescale_core::digest::Digest;
+use milescale_core::document::Flaw;
 use milescale_core::id::Id;
 use milescale_core::migration::Adopt;
 use milescale_core::milestone::ARCHIVED;
@@ -21,6 +22,7 @@ use serde::Serialize;
 use crate::context::{Context, Error};
 use crate::level::there;
 use crate::moving::adopt::Comparison;
+use crate::on_the_way::on_the_way;
 use crate::preflight;
 use crate::told::word;
 
@@ -32,9 +34,6 @@ const LOOK_EVERY: Duration = Duration::from_millis(100);
 
 /// How long it is waited for at most, where it goes on changing.
 const PATIENCE: Duration = Duration::from_millis(3600);
-
-/// Milestones on their way from the source to a target that they are tried on.
-const ON_THE_WAY: usize = 64;
 
 /// What is wanted.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -101,8 +100,22 @@ struct Seen {
     place: String,
     bytes: u64,
     is_archived: bool,
-    /// The milestone itself, where not every store can keep it.
-    doubtful: Option<Box<Milestone>>,
+    /// Why not every store can keep it, where that is so.
+    doubtful: Option<Box<Doubtful>>,
+}
+
+/// A milestone that not every store can keep, or that is just being written.
+struct Doubtful {
+    id: String,
+    place: String,
+    text: Digest,
+    flaw: Option<Flaw>,
+}
+
+impl Doubtful {
+    fn of(milestone: Milestone) -> Self {
+        Self { text: milestone.digest(), id: milestone.id, place: milestone.place, flaw: milestone.value.err() }
+    }
 }
 
 impl Seen {
@@ -113,7 +126,7 @@ impl Seen {
             place: milestone.place.clone(),
             bytes: milestone.text.len() as u64,
             is_archived: milestone.columns.status.as_deref() == Some(ARCHIVED),
-            doubtful: is_doubtful.then(|| Box::new(milestone)),
+            doubtful: is_doubtful.then(|| Box::new(Doubtful::of(milestone))),
         }
     }
 }
@@ -202,7 +215,7 @@ impl Plan {
         tried: Option<&mut Box<dyn Store>>,
         moves: bool,
         context: &Context<'_>,
-    ) -> Result<(Vec<String>, Vec<Milestone>), Error> {
+    ) -> Result<(Vec<String>, Vec<Doubtful>), Error> {
         let (mut before, mut stopped): (Option<(String, String)>, _) = (None, Ok(()));
         let mut count = |id: String, place: String, bytes: u64| {
             self.milestones += 1;
@@ -218,7 +231,7 @@ impl Plan {
         let (mut archived, mut doubtful) = (Vec::new(), Vec::new());
         let mut keep = |seen: Seen| {
             archived.extend(seen.is_archived.then(|| seen.id.clone()));
-            doubtful.extend(seen.doubtful.map(|milestone| *milestone));
+            doubtful.extend(seen.doubtful.map(|doubtful| *doubtful));
             count(seen.id, seen.place, seen.bytes)
         };
         let refused = match tried {
@@ -238,7 +251,7 @@ impl Plan {
     fn look_again(
         &mut self,
         source: &mut dyn Store,
-        mut doubtful: Vec<Milestone>,
+        mut doubtful: Vec<Doubtful>,
         context: &Context<'_>,
     ) -> Result<(), Error> {
         let started = Instant::now();
@@ -257,6 +270,7 @@ impl Plan {
                 };
                 match there(source.get(&id)) {
                     Ok(Some(now)) if now.value.is_err() => {
+                        let now = Doubtful::of(now);
                         if now.text != before.text {
                             changed = Instant::now();
                         }
@@ -268,20 +282,20 @@ impl Plan {
             }
             doubtful = still;
         }
-        for milestone in &doubtful {
-            self.look_at(milestone);
+        for it in &doubtful {
+            self.look_at(it);
         }
         Ok(())
     }
 
     /// A milestone that not every store can keep.
-    fn look_at(&mut self, milestone: &Milestone) {
-        if let Err(flaw) = &milestone.value {
+    fn look_at(&mut self, doubtful: &Doubtful) {
+        if let Some(flaw) = &doubtful.flaw {
             let line = flaw.position.map(|position| position.line);
-            self.obstacle(&milestone.place, line, flaw.reason.clone(), "");
+            self.obstacle(&doubtful.place, line, flaw.reason.clone(), "");
         }
-        if let Err(bad) = milestone.id.parse::<Id>() {
-            self.obstacle(&milestone.place, None, bad.to_string(), "give it another id");
+        if let Err(bad) = doubtful.id.parse::<Id>() {
+            self.obstacle(&doubtful.place, None, bad.to_string(), "give it another id");
         }
     }
 }
@@ -293,18 +307,17 @@ fn read_and_try(
     now: Timestamp,
     keep: &mut dyn FnMut(Seen) -> ControlFlow<()>,
 ) -> Result<Result<Vec<(String, String)>, StoreError>, Error> {
-    let (sender, receiver) = sync_channel(ON_THE_WAY);
+    let (mut sending, received) =
+        on_the_way(|(packed, _): &(Option<Packed>, Seen)| packed.as_ref().map_or(0, Packed::bytes));
     thread::scope(|scope| {
         let reader = scope.spawn(move || {
             // What no store can keep is an obstacle anyway.
             let both = |it: Milestone| (Draft::of(it.clone(), now).ok().map(Packed::of), Seen::of(it));
-            scan_as(source, both, &mut |both| match sender.send(both) {
-                Ok(()) => ControlFlow::Continue(()),
-                Err(_) => ControlFlow::Break(()),
-            })
+            let read = scan_as(source, both, &mut |both| sending.send(both));
+            sending.end();
+            read
         });
-        let mut milestones =
-            receiver.into_iter().map_while(|(packed, seen)| keep(seen).is_continue().then_some(packed)).flatten();
+        let mut milestones = received.map_while(|(packed, seen)| keep(seen).is_continue().then_some(packed)).flatten();
         let refused = target.try_out(&mut milestones);
         milestones.for_each(drop);
         reader.join().unwrap_or_else(|_| {

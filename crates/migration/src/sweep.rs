@@ -17,6 +17,7 @@ use milescale_core::backend::InUse;
 use milescale_core::base::{Side, Verdict};
 use milescale_core::digest::Digest;
 use milescale_core::id::Id;
+use milescale_storage::budget::Room;
 use milescale_storage::error::StoreError;
 use milescale_storage::ledger::AT_ONCE;
 use milescale_storage::record::Old;
@@ -211,11 +212,12 @@ impl Sweeper {
     ) -> Result<Swept, Error> {
         let old = self.old.clone();
         let mut failed = Failures::default();
-        let due = self.judge_each(&old, current, holding, &mut failed, memory.of(old.side), context)?;
+        let mut judging = Judging::begin(&old, context.workspace, &*self.store, current)?;
+        let due = self.judge_each(&mut judging, current, holding, &mut failed, memory.of(old.side), context)?;
         let due = self.hold_batches(due, holding, memory.of(old.side), context);
         act::note_under_way(&due, old.side, memory, context)?;
         let mut act = Act::new(&old, current, context);
-        let ended = self.carry_out(due, &mut act, &mut failed, memory.of(old.side));
+        let ended = self.carry_out(due, &mut judging, &mut act, &mut failed, memory.of(old.side));
         // Also where the pass ends here: what was done is told.
         let told = act.finish(memory.of(old.side));
         self.name_failing(failed, memory.of(old.side), context);
@@ -225,10 +227,10 @@ impl Sweeper {
         Ok(Swept { waiting: self.open.len() as u64, held, failing, ..done })
     }
 
-    /// Judges what is open. What is to be carried out now.
+    /// Judges what is open. What is to be carried out now, with as many of the milestones as there is room for.
     fn judge_each(
         &mut self,
-        old: &Old,
+        judging: &mut Judging<'_>,
         current: &mut dyn Store,
         holding: Holding,
         failed: &mut Failures,
@@ -238,13 +240,18 @@ impl Sweeper {
         let mut due = Vec::new();
         let mut open: Vec<String> = self.open.keys().cloned().collect();
         open.sort_unstable();
-        let mut judging = Judging::begin(old, context.workspace, &*self.store, current)?;
+        let mut room = Room::new(usize::MAX);
         for ids in open.chunks(AT_ONCE) {
             judging.read_bases(ids, current)?;
             for id in ids {
                 context.go_on()?;
                 match judging.judge(id, &mut *self.store, current) {
-                    Ok(judged) => due.extend(self.due(judged, holding, memory, context)),
+                    Ok(judged) => due.extend(self.due(judged, holding, memory, context).map(|mut judged| {
+                        if !room.takes(judged.bytes()) {
+                            judged.let_go();
+                        }
+                        judged
+                    })),
                     Err(error) if error.is_passing() => {}
                     Err(error) if !self.answer(current) => return Err(error),
                     // Too large, twice there, or not to be read: neither side is touched.
@@ -262,15 +269,23 @@ impl Sweeper {
     fn carry_out(
         &mut self,
         due: Vec<Judged>,
+        judging: &mut Judging<'_>,
         act: &mut Act<'_, '_>,
         failed: &mut Failures,
         memory: &mut OfSide,
     ) -> Result<(), Error> {
         for judged in due {
             act.go_on()?;
-            match act.carry_out(&judged) {
+            let done = if judged.is_let_go() {
+                let again = judging.judge_again(&judged, &mut *self.store, act.current());
+                again.and_then(|again| again.map_or(Ok(false), |judged| act.carry_out(&judged)))
+            } else {
+                act.carry_out(&judged)
+            };
+            match done {
                 Ok(true) => self.forget(&judged.id, memory),
                 Ok(false) => {}
+                Err(error) if error.is_passing() => {}
                 Err(error) if self.answer(act.current()) => failed.add(&judged.id, judged.text, &error),
                 Err(error) => return Err(error),
             }

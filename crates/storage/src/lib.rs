@@ -7,6 +7,7 @@
 pub mod archive;
 pub mod archived_before;
 pub mod backup;
+pub mod budget;
 mod config_exchange;
 pub mod config_file;
 pub mod conflicts;

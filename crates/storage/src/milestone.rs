@@ -153,6 +153,11 @@ pub struct Packed {
 }
 
 impl Packed {
+    /// What it takes in memory, about.
+    pub fn bytes(&self) -> u64 {
+        (self.text.len() + self.data.len()) as u64
+    }
+
     /// Packs a draft.
     pub fn of(draft: Draft) -> Self {
         let (content, is_archived, data) = (draft.content(), draft.is_archived(), draft.value.to_json());

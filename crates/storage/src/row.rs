@@ -32,6 +32,12 @@ pub(crate) struct Row {
 }
 
 impl Row {
+    /// What it takes in memory, about.
+    pub(crate) fn bytes(&self) -> u64 {
+        let data = self.data.as_ref().map_or(0, Vec::len);
+        (data + self.kept.as_ref().map_or(0, |(text, _)| text.len())) as u64
+    }
+
     /// The milestone that it holds. `table` is where it stands, as people read it.
     pub(crate) fn milestone(self, table: &str) -> Milestone {
         self.with_text(table, |value, data, kept| {
@@ -80,14 +86,20 @@ impl Row {
     }
 }
 
+fn bytes(rows: &[Row]) -> u64 {
+    rows.iter().map(Row::bytes).sum()
+}
+
 /// Works on rows as milestones, each with its number.
 pub(crate) fn work_on(rows: Vec<Row>, table: &str, work: &(dyn Fn(usize, Milestone) + Sync)) {
-    in_threads(rows.into_iter().enumerate().collect(), |(number, row)| work(number, row.milestone(table)));
+    let bytes = bytes(&rows);
+    in_threads(rows.into_iter().enumerate().collect(), bytes, |(number, row)| work(number, row.milestone(table)));
 }
 
 /// The outlines of those rows that are taken, in their order.
 pub(crate) fn outlines(rows: Vec<Row>, table: &str, wanted: &Wanted) -> Vec<Outline> {
-    in_threads(rows, |row| row.found(table, wanted)).into_iter().flatten().collect()
+    let bytes = bytes(&rows);
+    in_threads(rows, bytes, |row| row.found(table, wanted)).into_iter().flatten().collect()
 }
 
 /// A row's place as people read it.

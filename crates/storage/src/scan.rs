@@ -6,7 +6,7 @@ use std::sync::{Mutex, PoisonError};
 use crate::error::StoreError;
 use crate::store::{Milestone, Store};
 
-/// Milestones that are worked on at once.
+/// Milestones that are worked on at once, where there is [room](crate::budget) for so many.
 pub const BATCH: usize = 1024;
 
 /// Hands over what each milestone comes to, in the order of [`Store::scan_batches`]. `of` runs in the threads that read: what

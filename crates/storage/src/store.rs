@@ -227,7 +227,8 @@ pub trait Store: fmt::Debug + Send {
     }
 
     /// Works on every milestone that counts or is archived here, in an order of ids that is the store's own, with as many
-    /// threads as are worth it: at most [`crate::scan::BATCH`] at once, each with its number among them. After each such
+    /// threads as are worth it: at most [`crate::scan::BATCH`] at once, and only as many as there is
+    /// [room](crate::budget) for, each with its number among them. After each such
     /// batch `done` gets how many numbers there were; a milestone may be missing under its number.
     ///
     /// What is written meanwhile is handed over in its old or its new content. [`crate::scan::scan_as`] is the way to use it.

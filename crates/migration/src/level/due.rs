@@ -52,11 +52,12 @@ impl Due {
     }
 
     /// What it takes in memory, about.
-    pub(super) fn bytes(&self) -> usize {
-        match self {
+    pub(super) fn bytes(&self) -> u64 {
+        let bytes = match self {
             Self::Write(draft, _) | Self::Archive(draft, _) => draft.text.len(),
             Self::TakeOut(..) => 0,
             Self::Keep(beside) => beside.draft.text.len() + beside.there.text.len(),
-        }
+        };
+        bytes as u64
     }
 }

@@ -54,6 +54,8 @@ pub(super) struct Judged {
     pub(super) finding: Finding,
     pub(super) old: Option<Milestone>,
     pub(super) current: Option<Milestone>,
+    /// The content of the old side.
+    content: Option<Content>,
     /// Whether the old side's is a file that milescale has retired: who had it open may have written to it since.
     pub(super) is_retired_copy: bool,
     /// What its file is, where it is a file of the archive.
@@ -74,6 +76,7 @@ impl Judged {
             finding: Finding::Verdict(Verdict::Nothing),
             old: None,
             current: None,
+            content: None,
             is_retired_copy: false,
             filed: Filed::Elsewhere,
             in_place: false,
@@ -124,7 +127,27 @@ impl Judged {
 
     /// The content of the old side.
     pub(super) fn content(&self) -> Option<Content> {
-        self.old.as_ref().map(Milestone::content)
+        self.content
+    }
+
+    /// What it takes in memory, about.
+    pub(super) fn bytes(&self) -> u64 {
+        [&self.old, &self.current].into_iter().flatten().map(|it| it.text.len() as u64).sum()
+    }
+
+    /// Lets the milestones go where too many wait to be carried out.
+    pub(super) fn let_go(&mut self) {
+        (self.old, self.current) = (None, None);
+    }
+
+    /// Whether they were let go, and have to be read again.
+    pub(super) fn is_let_go(&self) -> bool {
+        self.content.is_some() && self.old.is_none()
+    }
+
+    /// Whether another judgement of the milestone is the same one.
+    fn is_as(&self, other: &Self) -> bool {
+        self.text == other.text && self.finding == other.finding && self.content == other.content
     }
 }
 
@@ -208,6 +231,18 @@ impl<'a> Judging<'a> {
         self.judge_valid(judged, &id, store, current)
     }
 
+    /// Reads and judges again what was let go. `None` where it comes to something else by now.
+    pub(super) fn judge_again(
+        &mut self,
+        before: &Judged,
+        store: &mut dyn Store,
+        current: &mut dyn Store,
+    ) -> Result<Option<Judged>, Error> {
+        self.read_bases(std::slice::from_ref(&before.id), current)?;
+        let again = self.judge(&before.id, store, current)?;
+        Ok(again.is_as(before).then_some(again))
+    }
+
     fn judge_valid(
         &mut self,
         mut judged: Judged,
@@ -256,6 +291,7 @@ impl<'a> Judging<'a> {
         // A move to the archive without an edit is no change of a text.
         let is_edited = |old: &&Milestone| !is_moved || judged.base.is_none_or(|base| base.text != old.digest());
         judged.text = old.as_ref().filter(is_edited).map(Milestone::digest);
+        judged.content = old.as_ref().map(Milestone::content);
         judged.old = old;
         Ok(judged)
     }

@@ -11,14 +11,12 @@ use milescale_core::digest::Digest;
 use milescale_core::id::Id;
 
 use super::FileStore;
+use crate::budget::{Room, next_ones};
 use crate::durable;
 use crate::error::StoreError;
 use crate::ledger::AT_ONCE;
 use crate::move_journal::{self, Entry, MoveJournal};
 use crate::store::Packed;
-
-/// Bytes of texts that are held while their bases are written.
-const BYTES_AT_ONCE: usize = 8 << 20;
 
 /// A file that is written and has no name of its own yet.
 struct Incoming {
@@ -44,7 +42,11 @@ impl FileStore {
         let mut journal =
             MoveJournal::open(&self.workspace, epoch, Side::Files).map_err(|error| self.not_written(&path, &error))?;
         let mut incoming = Vec::new();
-        while let Some(packed) = next_ones(milestones) {
+        loop {
+            let packed = next_ones(Room::new(AT_ONCE), milestones, Packed::bytes);
+            if packed.is_empty() {
+                break;
+            }
             let packed = self.without_archived(packed)?;
             let bases: Vec<_> = packed.iter().map(|it| (it.id.to_string(), it.content)).collect();
             self.own_ledger()?.set(from, &bases)?;
@@ -176,15 +178,4 @@ fn is_made(entry: &Entry, metadata: &Metadata) -> bool {
 
 fn is_text(entry: &Entry, text: Digest) -> bool {
     entry.content().is_some_and(|content| content.text == text)
-}
-
-/// The next milestones, as many as are held at once.
-fn next_ones(milestones: &mut dyn Iterator<Item = Packed>) -> Option<Vec<Packed>> {
-    let (mut bytes, mut next) = (0, Vec::new());
-    while next.len() < AT_ONCE && bytes < BYTES_AT_ONCE {
-        let Some(it) = milestones.next() else { break };
-        bytes += it.text.len();
-        next.push(it);
-    }
-    (!next.is_empty()).then_some(next)
 }

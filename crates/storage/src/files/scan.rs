@@ -2,7 +2,7 @@
 
 use std::ffi::CString;
 use std::io;
-use std::ops::{ControlFlow, Range};
+use std::ops::ControlFlow;
 use std::os::fd::OwnedFd;
 use std::os::unix::ffi::OsStrExt;
 use std::path::Path;
@@ -14,11 +14,12 @@ use milescale_core::value::Value;
 use rustix::fs::AtFlags;
 
 use super::{FileStore, id_of, walk};
+use crate::budget::BYTES;
 use crate::error::{Problem, StoreError};
 use crate::read::{Reader, Stamp};
 use crate::scan::BATCH;
 use crate::store::Milestone;
-use crate::threads::in_shares;
+use crate::threads::{in_shares, until_full};
 use crate::yaml;
 
 /// The files that count, by id, then by path, each by its path in the folder.
@@ -93,27 +94,29 @@ impl FileStore {
         done: &mut dyn FnMut(&[Box<Path>]) -> ControlFlow<()>,
     ) -> Result<(), StoreError> {
         let Some(Listing { files, folder }) = self.sorted()? else { return Ok(()) };
-        for paths in files.chunks(BATCH) {
-            let read = |numbers: Range<usize>| {
-                let mut reader = Reader::default();
-                for number in numbers {
-                    let inside = &*paths[number];
-                    let read = c_path(inside).and_then(|path| reader.read(&folder, &path, yaml::SIZE_LIMIT));
-                    match read {
-                        Ok(content) => work(number, inside, Ok(content)),
-                        // One that vanished since it was listed is not there.
-                        Err(error) if error.kind() == io::ErrorKind::NotFound => {}
-                        Err(error) => match self.unreadable(inside, &error) {
-                            StoreError { problem: Problem::Refused, cause, .. } => {
-                                work(number, inside, Err(Flaw { position: None, reason: cause }));
-                            }
-                            error => return Err(error),
-                        },
+        let mut rest = &*files;
+        while !rest.is_empty() {
+            let read = |reader: &mut Reader, number: usize| {
+                let inside = &*rest[number];
+                let read = c_path(inside).and_then(|path| reader.read(&folder, &path, yaml::SIZE_LIMIT));
+                match read {
+                    Ok((text, stamp)) => {
+                        work(number, inside, Ok((text, stamp)));
+                        return Ok(text.len() as u64);
                     }
+                    // One that vanished since it was listed is not there.
+                    Err(error) if error.kind() == io::ErrorKind::NotFound => {}
+                    Err(error) => match self.unreadable(inside, &error) {
+                        StoreError { problem: Problem::Refused, cause, .. } => {
+                            work(number, inside, Err(Flaw { position: None, reason: cause }));
+                        }
+                        error => return Err(error),
+                    },
                 }
-                Ok(())
+                Ok(0)
             };
-            in_shares(paths.len(), read).into_iter().collect::<Result<(), StoreError>>()?;
+            let (paths, others) = rest.split_at(until_full(rest.len().min(BATCH), BYTES, Reader::default, read)?);
+            rest = others;
             if done(paths).is_break() {
                 break;
             }

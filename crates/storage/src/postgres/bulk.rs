@@ -12,6 +12,7 @@ use tokio_postgres::{Client, Error};
 
 use super::connection::Failed;
 use super::documents::Table;
+use crate::budget::{Room, next_ones};
 use crate::row::MARK_OF_ANY;
 use crate::store::Packed;
 
@@ -28,7 +29,7 @@ impl Table {
     ) -> Result<u64, Failed> {
         let mut copied = 0;
         loop {
-            let rows: Vec<Packed> = milestones.take(COPIED_AT_ONCE).collect();
+            let rows = next_ones(Room::new(COPIED_AT_ONCE), milestones, Packed::bytes);
             if rows.is_empty() {
                 return Ok(copied);
             }

@@ -230,14 +230,6 @@ impl Table {
         found.as_ref().map(row).transpose()
     }
 
-    /// The next rows.
-    pub(super) async fn page(&self, client: &Client, after: Option<&str>, limit: i64) -> Result<Vec<Row>, Error> {
-        let select = format!("{} WHERE $1 IS NULL OR m.id > $1 ORDER BY m.id LIMIT $2", self.select());
-        let select = if after.is_some() { select.replace("$1 IS NULL OR ", "") } else { select };
-        let rows = client.query_typed(&select, &[(&after, Type::TEXT), (&limit, Type::INT8)]).await?;
-        rows.iter().map(row).collect()
-    }
-
     /// Writes one row, with its text, and keeps what it replaces. What a trigger of the table makes of it is read back in the
     /// same transaction: then the text is not kept.
     pub(super) async fn put(&self, client: &Client, draft: &Draft, before: Option<&Milestone>) -> Result<Wrote, Error> {

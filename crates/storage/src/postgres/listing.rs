@@ -11,23 +11,24 @@ use tokio_postgres::types::{FromSql, ToSql, Type};
 use tokio_postgres::{Client, Error, Row as Found};
 
 use super::PostgresStore;
-use super::documents::{Table, row};
+use super::documents::{Table, row, time};
 use super::schema::{ACTIVE, FLAWED};
+use crate::budget::Room;
 use crate::error::StoreError;
 use crate::outline::{Needle, Outline, Wanted};
-use crate::row::{Row, outlines, place};
-use crate::threads::in_threads;
+use crate::row::{outlines, place};
+use crate::scan::BATCH;
 
 impl PostgresStore {
     /// Hands over what is wanted, by the bytes of ids as files are, whatever the server's order of letters.
     pub(super) fn list_wanted(&mut self, wanted: &Wanted, visit: &mut dyn FnMut(Outline)) -> Result<(), StoreError> {
         let shown = self.connection.shown().to_owned();
-        let mut listed = if let Some(needle) = &wanted.text {
-            let rows = self.read(async |client, table| Ok(table.search(client, needle).await?))?;
-            outlines(rows, &shown, wanted)
+        let (mut listed, unclear) = if let Some(needle) = &wanted.text {
+            self.read(async |client, table| Ok(table.search(client, &shown, needle, wanted).await?))?
         } else {
             self.read(async |client, table| Ok(table.list(client, &shown, wanted).await?))?
         };
+        self.each_of(&unclear, |rows| listed.extend(outlines(rows, &shown, wanted)))?;
         listed.sort_unstable_by(|one, other| one.id.cmp(&other.id));
         listed.into_iter().for_each(visit);
         Ok(())
@@ -35,8 +36,9 @@ impl PostgresStore {
 }
 
 impl Table {
-    /// The outlines of the rows that are wanted, in no order: they are made while the server looks for the next ones.
-    async fn list(&self, client: &Client, shown: &str, wanted: &Wanted) -> Result<Vec<Outline>, Error> {
+    /// The outlines of the rows that are wanted, in no order: they are made while the server looks for the next ones. And the ids of
+    /// those that only their texts tell of.
+    async fn list(&self, client: &Client, shown: &str, wanted: &Wanted) -> Result<Listed, Error> {
         let select = format!(
             "SELECT id::text, created_at::timestamp, updated_at::timestamp, {FLAWED}, data->>'title', data->>'status', \
              data->>'priority', coalesce(nullif(data->>'created_at', ''), data->'timeline'->>'estimated_start') \
@@ -57,26 +59,22 @@ impl Table {
                 Err(id) => unclear.push(id),
             }
         }
-        if !unclear.is_empty() {
-            made.extend(outlines(self.rows(client, &unclear).await?, shown, wanted));
-        }
-        Ok(made)
+        Ok((made, unclear))
     }
 
-    /// The rows with these ids.
-    async fn rows(&self, client: &Client, ids: &[String]) -> Result<Vec<Row>, Error> {
-        let select = format!("{} WHERE m.id = ANY($1)", self.select());
-        client.query_typed(&select, &[(&ids, Type::TEXT_ARRAY)]).await?.iter().map(row).collect()
-    }
-
-    /// The rows in which a needle may stand, without their kept texts.
-    async fn search(&self, client: &Client, needle: &Needle) -> Result<Vec<Row>, Error> {
+    /// The outlines of the rows in which a needle stands, without their kept texts. And the ids of those in which it may stand and that
+    /// are too large to be read with many others.
+    async fn search(&self, client: &Client, shown: &str, needle: &Needle, wanted: &Wanted) -> Result<Listed, Error> {
         // Without a collation the server's letters are ASCII's, whatever its locale. In an order, though none is needed: what it
         // has to sort it reads with several workers.
         let is_not_ascii = |text: &str| format!("octet_length({text}) <> length({text})");
         let select = format!(
-            "{} WHERE $1 IS NULL OR (m.data::text COLLATE \"C\") ILIKE $1 OR (m.id COLLATE \"C\") ILIKE $1 {} ORDER BY m.id",
-            self.select_with(false),
+            "SELECT m.id::text, CASE WHEN pg_column_size(m.data) <= {SMALL} THEN m.data::text END, {}, {}, NULL::bytea, NULL::text, \
+             pg_column_size(m.data) > {SMALL} FROM {}milestones m \
+             WHERE $1 IS NULL OR (m.data::text COLLATE \"C\") ILIKE $1 OR (m.id COLLATE \"C\") ILIKE $1 {} ORDER BY m.id",
+            time("m.created_at"),
+            time("m.updated_at"),
+            self.prefix,
             if needle.has_strange_capitals() {
                 format!("OR {} OR {}", is_not_ascii("m.data::text"), is_not_ascii("m.id"))
             } else {
@@ -84,10 +82,33 @@ impl Table {
             }
         );
         let pattern = needle.pattern('\\');
-        let rows = client.query_typed(&select, &[(&pattern, Type::TEXT)]).await?;
-        in_threads(rows, |found| row(&found)).into_iter().collect()
+        let (mut made, mut large) = (Vec::new(), Vec::new());
+        let (mut waiting, mut room) = (Vec::new(), Room::new(BATCH));
+        let values: [(&(dyn ToSql + Sync), Type); 1] = [(&pattern, Type::TEXT)];
+        let mut rows = pin!(client.query_typed_raw(&select, values).await?);
+        while let Some(found) = rows.try_next().await? {
+            if found.try_get::<_, Option<bool>>(6)? == Some(true) {
+                large.push(found.try_get(0)?);
+                continue;
+            }
+            let row = row(&found)?;
+            let is_full = room.fills(row.bytes());
+            waiting.push(row);
+            if is_full {
+                room = Room::new(BATCH);
+                made.extend(outlines(std::mem::take(&mut waiting), shown, wanted));
+            }
+        }
+        made.extend(outlines(waiting, shown, wanted));
+        Ok((made, large))
     }
 }
+
+/// What was found at once, and the ids of what is read after it.
+type Listed = (Vec<Outline>, Vec<String>);
+
+/// Stored bytes of a document that is read with many others.
+const SMALL: u32 = 8192;
 
 /// The outline of a row; of one whose data is no object, or may have a list or a mapping where a text is to be shown, its id.
 fn listed(found: &Found, shown: &str) -> Result<Result<Outline, String>, Error> {

@@ -8,13 +8,13 @@ use super::chain::Claim;
 use super::connection::{Access, Failed, Hurry, Outcome};
 use super::documents::Table;
 use super::{PostgresStore, bulk, changes, schema};
+use crate::budget::{Room, next_ones};
 use crate::error::StoreError;
 use crate::store::{Against, Packed, Part, Store as _};
 use crate::trial::Hindrance;
 
-/// Documents tried at once, and bytes of them.
+/// Documents tried at once.
 const TRIED_AT_ONCE: usize = 500;
-const BYTES_AT_ONCE: usize = 8 << 20;
 
 /// Refused milestones after which no more are tried.
 const REFUSED_AT_MOST: usize = 100;
@@ -308,7 +308,7 @@ impl PostgresStore {
             }
             let mut refused = Vec::new();
             while refused.len() < REFUSED_AT_MOST {
-                let rows = next(milestones);
+                let rows = next_ones(Room::new(TRIED_AT_ONCE), milestones, Packed::bytes);
                 if rows.is_empty() {
                     break;
                 }
@@ -325,17 +325,6 @@ impl PostgresStore {
         });
         tried.map_err(Outcome::error)
     }
-}
-
-/// The next documents that are tried at once.
-fn next(milestones: &mut dyn Iterator<Item = Packed>) -> Vec<Packed> {
-    let (mut rows, mut bytes) = (Vec::new(), 0);
-    while rows.len() < TRIED_AT_ONCE && bytes < BYTES_AT_ONCE {
-        let Some(row) = milestones.next() else { break };
-        bytes += row.data.len();
-        rows.push(row);
-    }
-    rows
 }
 
 /// Copies some documents; why the server refuses them, where it does.

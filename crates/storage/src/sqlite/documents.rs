@@ -156,11 +156,12 @@ impl Store for SqliteStore {
         Ok(row.milestone(&self.sqlite.shown))
     }
 
-    /// All of them that are there: a lock for many is hardly longer than one for one.
+    /// The first of them that are there, as many as there is room for: a lock for many is hardly longer than one for one.
     fn get_some(&mut self, ids: &[String]) -> Result<Vec<Milestone>, StoreError> {
         self.open(Make::Never)?;
         let kept = self.kept()?;
-        let rows = self.sqlite.run(async |connection| several(connection, kept, ids).await)?;
+        let bytes = self.sqlite.page_bytes();
+        let (rows, _) = self.sqlite.run(async |connection| several(connection, kept, ids, bytes).await)?;
         Ok(rows.into_iter().map(|row| row.milestone(&self.sqlite.shown)).collect())
     }
 

@@ -7,7 +7,7 @@ use std::time::{Duration, Instant};
 use sqlx::{AssertSqlSafe, Row as _, SqliteConnection};
 
 use super::documents::SqliteStore;
-use super::reading::{Kept, columns, plain_row, range, several};
+use super::reading::{Kept, is_large, plain_row, range, several, small_columns};
 use super::{Make, Others};
 use crate::error::StoreError;
 use crate::ledger::AT_ONCE;
@@ -21,46 +21,73 @@ const AT_MOST: i64 = 2000;
 const LOOK: Duration = Duration::from_micros(1500);
 
 /// Pages that wait to be judged.
-const PAGES_AHEAD: usize = 32;
+const PAGES_AHEAD: usize = 8;
+
+/// Bytes of data that are read with many other rows; larger ones are looked up after them, a few at once.
+const SMALL: u64 = 8 << 10;
+
+/// Rows that may be wanted.
+#[derive(Default)]
+struct Found {
+    rows: Vec<Row>,
+    /// The ids of large ones.
+    large: Vec<String>,
+}
 
 impl SqliteStore {
     /// Hands over what is wanted, in the order of ids. No pauses, for a person waits: others are kept waiting no longer in sum.
     pub(super) fn list_wanted(&mut self, wanted: &Wanted, visit: &mut dyn FnMut(Outline)) -> Result<(), StoreError> {
         self.open(Make::Never)?;
         let (shown, pauses, mut outlined) = (self.sqlite.shown.clone(), self.sqlite.others, Vec::new());
+        let mut large = Vec::new();
         self.sqlite.others = Others::MayWriteMeanwhile;
         // What was found is judged while the next rows are looked for.
         let listed = ahead(
             PAGES_AHEAD,
             |send| self.send_wanted(wanted, send),
-            |rows| {
-                outlined.extend(outlines(rows, &shown, wanted));
+            |found: Found| {
+                outlined.extend(outlines(found.rows, &shown, wanted));
+                large.extend(found.large);
                 ControlFlow::Continue(())
             },
         );
         self.sqlite.others = pauses;
         listed?;
         self.look_up(&mut outlined, wanted)?;
+        if !large.is_empty() {
+            self.each_of(&large, |rows| outlined.extend(outlines(rows, &shown, wanted)))?;
+            outlined.sort_unstable_by(|one, other| one.id.cmp(&other.id));
+        }
         outlined.into_iter().for_each(visit);
         Ok(())
     }
 
     /// Looks up with their texts those that may be of a milescale that took `007` for 7.
     fn look_up(&mut self, outlined: &mut [Outline], wanted: &Wanted) -> Result<(), StoreError> {
-        let mut unclear: Vec<&mut Outline> = outlined.iter_mut().filter(|it| it.has_number()).collect();
+        let unclear = outlined.iter_mut().filter(|it| it.has_number()).map(|it| (it.id.clone(), it));
+        let mut unclear: HashMap<String, &mut Outline> = unclear.collect();
         if unclear.is_empty() || self.kept()? != Kept::With {
             return Ok(());
         }
-        for outlined in unclear.chunks_mut(AT_ONCE) {
-            let ids: Vec<String> = outlined.iter().map(|it| it.id.clone()).collect();
-            let rows = self.sqlite.run(async |connection| several(connection, Kept::With, &ids).await)?;
-            let mut found: HashMap<_, _> =
-                outlines(rows, &self.sqlite.shown, wanted).into_iter().map(|it| (it.id.clone(), it)).collect();
-            for outline in outlined {
-                if let Some(found) = found.remove(&outline.id) {
-                    **outline = found;
+        let (ids, shown): (Vec<String>, _) = (unclear.keys().cloned().collect(), self.sqlite.shown.clone());
+        self.each_of(&ids, |rows| {
+            for found in outlines(rows, &shown, wanted) {
+                if let Some(outline) = unclear.remove(&found.id) {
+                    *outline = found;
                 }
             }
+        })
+    }
+
+    /// Hands over the rows with these ids, as many at once as there is room for.
+    fn each_of(&mut self, ids: &[String], mut each: impl FnMut(Vec<Row>)) -> Result<(), StoreError> {
+        let (kept, bytes, mut rest) = (self.kept()?, self.sqlite.page_bytes(), ids);
+        while !rest.is_empty() {
+            let next = &rest[..rest.len().min(AT_ONCE)];
+            let read = self.sqlite.run(async |connection| several(connection, kept, next, bytes).await);
+            let (rows, count) = read?;
+            each(rows);
+            rest = &rest[count..];
         }
         Ok(())
     }
@@ -69,7 +96,7 @@ impl SqliteStore {
     fn send_wanted(
         &mut self,
         wanted: &Wanted,
-        send: &mut dyn FnMut(Vec<Row>) -> ControlFlow<()>,
+        send: &mut dyn FnMut(Found) -> ControlFlow<()>,
     ) -> Result<(), StoreError> {
         let (mut after, mut limit, mut is_last) = (None::<Vec<u8>>, FIRST, false);
         self.sqlite.pages(
@@ -119,17 +146,27 @@ async fn wanted_rows(
     wanted: &Wanted,
     after: Option<&[u8]>,
     last: Option<&[u8]>,
-) -> Result<Vec<Row>, sqlx::Error> {
+) -> Result<Found, sqlx::Error> {
     let first = if after.is_some() { ">" } else { ">=" };
     // One end alone: of two SQLite might go on to the farther one.
     let end = if last.is_some() { "<= CAST(?2 AS TEXT)" } else { "< x''" };
     let select = format!(
         "{} WHERE m.id {first} CAST(?1 AS TEXT) AND m.id {end} AND {STATUS} AND {TEXT} ORDER BY m.id",
-        columns(Kept::Timed)
+        small_columns(Kept::Without, SMALL)
     );
     let query = sqlx::query(AssertSqlSafe(select)).bind(after.unwrap_or_default()).bind(last);
     let needle = wanted.text.as_ref();
     let query = query.bind(&wanted.status).bind(needle.and_then(|needle| needle.pattern('!')));
     let query = query.bind(needle.is_some_and(Needle::has_strange_capitals));
-    query.fetch_all(connection).await?.iter().map(plain_row).collect()
+    let mut found = Found::default();
+    for row in &query.fetch_all(connection).await? {
+        let is_large = is_large(row)?;
+        let row = plain_row(row)?;
+        if is_large {
+            found.large.push(String::from_utf8_lossy(&row.id).into_owned());
+        } else {
+            found.rows.push(row);
+        }
+    }
+    Ok(found)
 }

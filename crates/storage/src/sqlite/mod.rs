@@ -31,6 +31,7 @@ use std::pin::Pin;
 use std::task::{self, Poll};
 use std::time::{Duration, Instant};
 
+use crate::budget;
 use crate::error::{Problem, StoreError};
 use crate::runtime::OwnRuntime;
 use pace::Pace;
@@ -47,7 +48,7 @@ const OLDEST: &str = "3.51.3";
 const PAGE: i64 = 50;
 
 /// And where a read lock keeps nobody waiting.
-const LARGE_PAGE: i64 = 1000;
+const LARGE_PAGE: i64 = 250;
 
 /// Rows that are on their way from SQLite's thread: all of a page, so that its lock does not wait for who reads it.
 const ROWS_ON_THE_WAY: usize = 1024;
@@ -70,6 +71,26 @@ pub(crate) enum Others {
     MayWriteMeanwhile,
     /// Nobody knows of the file yet.
     AreNotThere,
+}
+
+/// Rows that were read at once.
+pub(crate) struct Page<R> {
+    rows: Vec<R>,
+    /// Whether none were left after them when it was read.
+    is_last: bool,
+}
+
+impl<R> Page<R> {
+    /// A page that is the last one unless it has as many rows as were asked for.
+    fn of(rows: Vec<R>, full: i64) -> Self {
+        let is_last = i64::try_from(rows.len()).is_ok_and(|count| count < full);
+        Self { rows, is_last }
+    }
+
+    /// A page that was cut by bytes: it tells nothing of what comes after it.
+    fn cut(rows: Vec<R>) -> Self {
+        Self { rows, is_last: false }
+    }
 }
 
 /// A database file, and the connection to it while there is one.
@@ -213,6 +234,11 @@ impl Sqlite {
         if self.others == Others::AreNotThere { LARGE_PAGE } else { PAGE }
     }
 
+    /// Bytes of documents to be read at once.
+    pub(crate) fn page_bytes(&self) -> u64 {
+        if self.others == Others::AreNotThere { budget::BYTES } else { budget::BYTES_UNDER_LOCK }
+    }
+
     /// Takes the write lock and keeps it, until [`Sqlite::release`]. A moment is waited for it, no longer.
     pub(crate) fn hold(&mut self) -> Result<(), StoreError> {
         self.run(async |connection| {
@@ -236,13 +262,21 @@ impl Sqlite {
         &mut self,
         full: i64,
         mut page: impl AsyncFnMut(&mut SqliteConnection) -> Result<Vec<R>, sqlx::Error>,
+        each: impl FnMut(R) -> std::ops::ControlFlow<()>,
+    ) -> Result<(), StoreError> {
+        self.pages_until_last(async |connection| page(connection).await.map(|rows| Page::of(rows, full)), each)
+    }
+
+    /// The same, where each page says whether it is the last.
+    pub(crate) fn pages_until_last<R>(
+        &mut self,
+        mut page: impl AsyncFnMut(&mut SqliteConnection) -> Result<Page<R>, sqlx::Error>,
         mut each: impl FnMut(R) -> std::ops::ControlFlow<()>,
     ) -> Result<(), StoreError> {
         loop {
             let started = Instant::now();
-            let rows = self.run(async |connection| Patient(Box::pin(page(connection))).await)?;
+            let Page { rows, is_last } = self.run(async |connection| Patient(Box::pin(page(connection))).await)?;
             let took = started.elapsed();
-            let is_last = i64::try_from(rows.len()).is_ok_and(|count| count < full);
             for row in rows {
                 if each(row).is_break() {
                     return Ok(());

@@ -4,7 +4,9 @@ use std::ops::ControlFlow;
 
 use sqlx::{AssertSqlSafe, Row as _, SqliteConnection};
 
+use super::Page;
 use super::documents::SqliteStore;
+use super::reading::cut;
 use crate::error::StoreError;
 use crate::row::Row;
 
@@ -49,34 +51,39 @@ pub(super) async fn is_taken(connection: &mut SqliteConnection) -> Result<bool, 
 impl SqliteStore {
     /// Hands over the rows whose id is no text, with their numbers.
     pub(super) fn nameless_rows(&mut self, mut each: impl FnMut(Option<i64>, Row)) -> Result<(), StoreError> {
-        let (shape, limit) = (self.shape.clone(), self.sqlite.page());
+        let (shape, limit, bytes) = (self.shape.clone(), self.sqlite.page(), self.sqlite.page_bytes());
         let number = if shape.has_rowids { "rowid" } else { "NULL" };
         // The index of ids has them at both ends of the texts.
         let at_the_ends = format!(
             "SELECT {number}, CAST(data AS BLOB) FROM milestones WHERE id IS NULL
              UNION ALL SELECT {number}, CAST(data AS BLOB) FROM milestones WHERE id >= x''"
         );
-        let everywhere = "SELECT rowid, CAST(data AS BLOB) FROM milestones WHERE rowid > ?1 AND typeof(id) <> 'text'
-                          ORDER BY rowid LIMIT ?2";
+        let next = "FROM milestones WHERE rowid > ?1 AND typeof(id) <> 'text' ORDER BY rowid LIMIT ?2";
+        let everywhere = format!("SELECT rowid, CAST(data AS BLOB) {next}");
+        let sizes = format!("SELECT ifnull(octet_length(data), 0) AS size {next}");
         let in_pages = !shape.keeps_texts && shape.has_rowids;
         let select = match (in_pages, shape.keeps_texts) {
-            (true, _) => everywhere.to_owned(),
+            (true, _) => everywhere,
             (false, true) => at_the_ends,
             (false, false) => "SELECT NULL, CAST(data AS BLOB) FROM milestones WHERE typeof(id) <> 'text'".to_owned(),
         };
         let mut after = i64::MIN;
-        self.sqlite.pages(
-            if in_pages { limit } else { i64::MAX },
+        self.sqlite.pages_until_last(
             async |connection| {
+                let cut = if in_pages { cut(connection, &sizes, after, limit, bytes).await? } else { None };
                 let query = sqlx::query(AssertSqlSafe(select.clone()));
-                let query = if in_pages { query.bind(after).bind(limit) } else { query };
+                let query = if in_pages { query.bind(after).bind(cut.unwrap_or(limit)) } else { query };
                 let rows = query.fetch_all(connection).await?;
                 let rows: Vec<(Option<i64>, Option<Vec<u8>>)> = rows
                     .iter()
                     .map(|row| Ok((row.try_get(0)?, row.try_get(1)?)))
                     .collect::<Result<_, sqlx::Error>>()?;
                 after = rows.last().and_then(|(number, _)| *number).unwrap_or(after);
-                Ok(rows)
+                Ok(if cut.is_some() {
+                    Page::cut(rows)
+                } else {
+                    Page::of(rows, if in_pages { limit } else { i64::MAX })
+                })
             },
             |(number, data)| {
                 each(number, Row { data, ..Row::default() });

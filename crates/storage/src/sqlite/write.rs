@@ -6,6 +6,7 @@ use milescale_core::timestamp;
 use sqlx::{QueryBuilder, Sqlite, SqliteConnection};
 
 use super::{WriteError, ledger};
+use crate::budget::{Room, next_ones};
 use crate::row::{Altered, mark, suppressed};
 use crate::store::{Draft, Milestone, Packed};
 
@@ -97,7 +98,7 @@ pub(super) async fn insert_many(
 ) -> Result<u64, sqlx::Error> {
     let mut count = 0;
     loop {
-        let rows: Vec<Packed> = milestones.take(ROWS).collect();
+        let rows = next_ones(Room::new(ROWS), milestones, Packed::bytes);
         if rows.is_empty() {
             ledger::complete(connection, from).await?;
             return Ok(count);

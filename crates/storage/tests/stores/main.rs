@@ -9,6 +9,7 @@ mod bad_sqlite;
 mod bench;
 mod conformance;
 mod costs;
+mod large;
 mod others;
 mod race;
 
@@ -50,6 +51,11 @@ macro_rules! cases {
         fn $case() {
             conformance::$case(&Bench::new($kind));
         })*
+
+        #[test]
+        fn large_ones_are_read_a_few_at_once_and_none_is_left_out() {
+            large::large_ones_are_read_a_few_at_once_and_none_is_left_out(&Bench::new($kind));
+        }
 
         #[test]
         fn a_thousand_times_two_puts_with_a_shell_among_them() {
