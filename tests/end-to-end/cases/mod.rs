@@ -6,6 +6,7 @@ mod connections;
 mod death;
 mod identity;
 mod locks;
+mod memory;
 mod moves;
 mod plans;
 mod sweeps;
