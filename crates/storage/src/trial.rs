@@ -70,9 +70,7 @@ pub fn hindrances(workspace: &Workspace, uses: &[Use]) -> Vec<Hindrance> {
         return trial.found;
     }
     // For the next start, which looks through the folders only where it is there. Where it cannot be made, the trial says so.
-    if let Err(error) = durable::create(&workspace.trying(), b"") {
-        tracing::debug!(%error, "a death in this trial leaves scratch folders until the next one");
-    }
+    let _ = durable::create(&workspace.trying(), b"");
     // Shared by those who try; who has it alone may clear what a crash has left.
     let lock = File::open(&own);
     trial.is_alone = lock.as_ref().is_ok_and(|lock| lock.try_lock().is_ok());
@@ -92,10 +90,8 @@ pub fn hindrances(workspace: &Workspace, uses: &[Use]) -> Vec<Hindrance> {
         }
     }
     drop(lock);
-    if !trial.left.get()
-        && let Err(error) = durable::remove(&workspace.trying())
-    {
-        tracing::debug!(%error, "the next start looks for scratch folders");
+    if !trial.left.get() {
+        let _ = durable::remove(&workspace.trying());
     }
     let mut seen = Vec::new();
     trial.found.retain(|it| {
