@@ -9,7 +9,7 @@ use super::connection::{Access, Failed, Hurry, Outcome};
 use super::documents::Table;
 use super::{PostgresStore, bulk, changes, schema};
 use crate::budget::{Room, next_ones};
-use crate::error::StoreError;
+use crate::error::{Problem, StoreError};
 use crate::store::{Against, Packed, Part, Store as _};
 use crate::trial::Hindrance;
 
@@ -276,7 +276,21 @@ impl PostgresStore {
         let asked = self
             .connection
             .transaction(Access::Read, Hurry::Yes, async |client| against(client, &table, part, &shown).await);
-        asked.map_err(Outcome::error)
+        let mut against = asked.map_err(Outcome::error)?;
+        against.hindrances.extend(self.doubt(part)?);
+        Ok(against)
+    }
+
+    /// Why nothing may be written into the source: this workspace may be a copy, or the server went back. What is another
+    /// workspace's is only read.
+    fn doubt(&mut self, part: Part) -> Result<Option<Hindrance>, StoreError> {
+        if part == Part::Target || !self.exists()? || self.is_anothers()? {
+            return Ok(None);
+        }
+        match self.standing() {
+            Err(StoreError { problem: Problem::Refused, place, cause }) => Ok(Some(Hindrance::new(place, cause, ""))),
+            other => other.map(|()| None),
+        }
     }
 
     /// Makes the table and milescale's own beside it, where they are not there.

@@ -95,6 +95,8 @@ fn l07_a_plain_copy_writes_nothing_until_a_person_says_what_it_is() {
         assert!(said.code == 1 && said.err.contains("may be a copy"), "{said:?}");
         assert!(said.err.contains("milescale doctor --fix identity"), "{said:?}");
     }
+    let plan = two.run(["migrate", "file", "--dry-run"]);
+    assert!(plan.code == 1 && plan.out.contains("may be a copy"), "{plan:?}");
     let daemon = two.daemon(["--interval", "600"]);
     daemon.until("current_backend", "database");
     assert_eq!(daemon.stop().0, 0);
@@ -195,6 +197,8 @@ fn l07_a_server_that_went_back_is_noticed_and_gone_on_with_at_a_persons_word() {
     for said in [put(&one, "q3", "title: x\n", None), one.run(["check"])] {
         assert!(said.code == 1 && said.err.contains("the server went back"), "{said:?}");
     }
+    let plan = one.run(["migrate", "file", "--dry-run"]);
+    assert!(plan.code == 1 && plan.out.contains("the server went back"), "{plan:?}");
     assert_eq!(plans.table(), before);
     assert!(one.run(["doctor"]).out.contains("the server went back"));
     fix_identity(&one, "on");
