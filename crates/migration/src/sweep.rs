@@ -7,6 +7,7 @@
 mod act;
 mod batch;
 mod candidates;
+mod failing;
 mod judged;
 pub(crate) mod memory;
 
@@ -27,6 +28,7 @@ use crate::context::{Context, Error};
 use crate::level::there;
 use crate::told::Told;
 use act::Act;
+use failing::Failures;
 use judged::{Finding, Judged, Judging};
 use memory::{Memory, OfSide};
 
@@ -375,42 +377,11 @@ impl Sweeper {
         memory.failing.remove(id);
     }
 
-    /// Names what cannot be brought over, each content once. It is tried again by and by.
-    fn name_failing(&mut self, failed: Failures, memory: &mut OfSide, context: &mut Context<'_>) {
-        let is_new = |(id, text, _): &(String, Option<Digest>, String)| {
-            memory.failing.get(id).is_none_or(|known| known.text != *text)
-        };
-        let new: Vec<(String, String)> = failed
-            .0
-            .iter()
-            .filter(|it| is_new(it))
-            .map(|(id, _, why)| (id.clone(), format!("it cannot be brought over: {why}")))
-            .collect();
-        if !new.is_empty() {
-            (context.tell)(Told::Reported(self.side(), new));
-        }
-        for (id, text, why) in failed.0 {
-            self.open.remove(&id);
-            memory.held.remove(&id);
-            memory.failing.insert(id, memory::Failing { text, why });
-        }
-    }
-
     /// Whether both stores answer: then what failed is a matter of one milestone.
     fn answer(&mut self, current: &mut dyn Store) -> bool {
         let old = PROBE.parse::<Id>().is_ok_and(|probe| there(self.store.get(&probe)).is_ok());
         let side = self.side();
         let asked: Result<bool, StoreError> = current.ledger().and_then(|ledger| ledger.is_complete(side));
         old && asked.is_ok()
-    }
-}
-
-/// Milestones that could not be judged or brought over: id, digest of the text, why.
-#[derive(Debug, Default)]
-struct Failures(Vec<(String, Option<Digest>, String)>);
-
-impl Failures {
-    fn add(&mut self, id: &str, text: Option<Digest>, error: &Error) {
-        self.0.push((id.to_owned(), text, error.to_string()));
     }
 }
