@@ -118,6 +118,14 @@ impl Mover {
         plan(&self.wish(self.in_use()?, to, adopt), &record, &mut context).map_err(|error| error.to_string())
     }
 
+    /// The changes of a store that wait for `milescale import`.
+    ///
+    /// # Errors
+    /// When what is remembered of them cannot be read.
+    pub fn held(&self, side: Side) -> Result<Vec<String>, String> {
+        Ok(Memory::load(&self.workspace)?.held_ids(side).map(str::to_owned).collect())
+    }
+
     fn wish(&self, from: InUse, to: InUse, adopt: Option<Adopt>) -> Wish {
         Wish {
             from,
@@ -125,6 +133,7 @@ impl Mover {
             engine_of_environment: self.environment.database_type.clone(),
             url_of_environment: self.environment.database_url.clone(),
             adopt,
+            automatic: false,
         }
     }
 
@@ -235,7 +244,7 @@ impl Mover {
         if !plan.is_possible() {
             return Err(plan.obstacles_text());
         }
-        migrate(&wish, &plan, false, &mut context).map_err(|error| error.to_string())
+        migrate(&wish, &plan, &mut context).map_err(|error| error.to_string())
     }
 
     /// Writes back into marker or configuration what names the store in use, where somebody has changed it.

@@ -276,9 +276,10 @@ fn migration(engine: &Engine) -> MigrationStatus {
         problems.push(error);
         Memory::default()
     });
-    let held = memory.sides().flat_map(|(side, of)| of.held.keys().map(move |id| (side, id.clone())));
-    let failing = memory
-        .sides()
+    // What was said of a store while it was left says nothing of it while it is in use.
+    let of_old = || memory.sides().filter(|(side, _)| record.old.iter().any(|old| old.side == *side));
+    let held = of_old().flat_map(|(side, of)| of.held.keys().map(move |id| (side, id.clone())));
+    let failing = of_old()
         .flat_map(|(side, of)| of.failing.iter().map(move |(id, failing)| (side, id.clone(), failing.why.clone())));
     let conflicts = conflicts::count(workspace).unwrap_or_else(|error| {
         problems.push(format!("{}: {error}", workspace.shown(&workspace.conflicts())));
@@ -296,9 +297,9 @@ fn migration(engine: &Engine) -> MigrationStatus {
             .iter()
             .map(|old| OldStore { side: old.side, name: old.name.clone(), retired: old.retired.clone() })
             .collect(),
-        held: memory.sides().map(|(_, of)| of.held.len() as u64).sum(),
+        held: of_old().map(|(_, of)| of.held.len() as u64).sum(),
         held_milestones: held.take(LISTED).collect(),
-        failing: memory.sides().map(|(_, of)| of.failing.len() as u64).sum(),
+        failing: of_old().map(|(_, of)| of.failing.len() as u64).sum(),
         failing_milestones: failing.take(LISTED).collect(),
         waits_because: engine.waits_because(),
         conflicts,

@@ -7,9 +7,11 @@ use std::ops::ControlFlow;
 use milescale_core::base::Content;
 use milescale_core::migration::Phase;
 use milescale_storage::ledger::AT_ONCE;
+use milescale_storage::store::Store;
 
 use crate::context::{Context, Error};
 use crate::level::Pair;
+use crate::sweep::pending::places;
 use crate::told::Told;
 
 /// What the comparison found.
@@ -42,13 +44,16 @@ pub(crate) fn compare(
     progress: &mut dyn FnMut(Phase, u64) -> Option<Told>,
 ) -> Result<Compared, Error> {
     let mut target: HashMap<u64, [u8; 16]> = HashMap::new();
-    let mut stopped = Ok(());
+    let (mut stopped, mut doubled) = (Ok(()), BTreeSet::new());
     pair.target.scan_contents(&mut |id, content| {
-        target.insert(hash(&id), short(&content));
+        if target.insert(hash(&id), short(&content)).is_some() {
+            doubled.insert(id);
+        }
         stopped = context.go_on();
         if stopped.is_ok() { ControlFlow::Continue(()) } else { ControlFlow::Break(()) }
     })?;
     stopped?;
+    refuse_doubled(&mut *pair.target, &doubled)?;
     let mut compared = Compared::default();
     let mut stopped = Ok(());
     let (source, ledger, was_old, from) = (&mut *pair.source, &mut *pair.target, pair.target_was_old, pair.from);
@@ -87,4 +92,12 @@ pub(crate) fn compare(
         compared.differing.extend(pair.target.ids()?.into_iter().filter(|id| target.contains_key(&hash(id))));
     }
     Ok(compared)
+}
+
+/// An id that stands several times in the target could be read as either of its contents.
+fn refuse_doubled(target: &mut dyn Store, doubled: &BTreeSet<String>) -> Result<(), Error> {
+    let places = places(target, doubled)?;
+    let Some((id, places)) = places.first_key_value() else { return Ok(()) };
+    let places = places.join(", ");
+    Err(Error::Refused(format!("{places}: the id {id} stands several times; rename or remove all but one")))
 }

@@ -3,7 +3,7 @@
 mod archived;
 mod due;
 
-use std::collections::HashMap;
+use std::collections::{BTreeSet, HashMap};
 use std::io;
 
 use milescale_core::base::{Content, Side};
@@ -52,6 +52,8 @@ pub(crate) struct Pair<'a> {
     pub(crate) take_over: Option<TakeOver>,
     /// Contents of the target that are kept as conflicts, to be told.
     pub(crate) kept: Vec<Told>,
+    /// What is empty in an old target, and named: nothing is lost where it is written over.
+    pub(crate) empty: BTreeSet<String>,
     /// What an old target holds by now and the source's ledger does not say yet.
     unnoted: Vec<(String, Option<Content>)>,
     /// What was read ahead, while those milestones are leveled.
@@ -94,6 +96,7 @@ impl<'a> Pair<'a> {
             is_held: false,
             take_over: None,
             kept: Vec::new(),
+            empty: BTreeSet::new(),
             unnoted: Vec::new(),
             ahead: Ahead::default(),
             journal: None,
@@ -300,7 +303,8 @@ impl<'a> Pair<'a> {
                 (!is_ours).then(|| Leveled::NotYet(format!("{id}: another program has written it into the target")))
             );
         }
-        let is_swept = self.is_base(id, found)?;
+        let is_empty = found.text == Digest::of(b"") && self.empty.contains(id.as_str());
+        let is_swept = is_empty || self.is_base(id, found)?;
         Ok((!is_swept).then(|| Leveled::NotYet(format!("{id}: it was changed in the target and is not swept yet"))))
     }
 

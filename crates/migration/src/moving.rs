@@ -78,8 +78,8 @@ pub(crate) struct Moving<'a, 'b> {
 ///
 /// # Errors
 /// Why it was not done: then the old store is in use as before.
-pub fn migrate(wish: &Wish, plan: &Plan, automatic: bool, context: &mut Context<'_>) -> Result<Done, Error> {
-    let (from, to, milestones) = (wish.from, wish.to, plan.milestones);
+pub fn migrate(wish: &Wish, plan: &Plan, context: &mut Context<'_>) -> Result<Done, Error> {
+    let (from, to, automatic, milestones) = (wish.from, wish.to, wish.automatic, plan.milestones);
     // An empty target is simply filled.
     let adopt = wish.adopt.filter(|_| plan.adopting.is_some());
     let started = Instant::now();
@@ -177,9 +177,9 @@ impl Moving<'_, '_> {
         copy::refuse_a_shrunk_source(&*pair.source, planned, compared.count)?;
         let mut open = compared.differing;
         let old = self.old_target();
-        let in_use = self.from;
+        let how = (self.from, self.holding());
         copy::settle_all(&mut pair, self.context, &mut open, &mut |pair, context| {
-            sweep_target(old.as_ref(), in_use, pair, context)
+            sweep_target(old.as_ref(), how, pair, context)
         })?;
         pair.target.ledger()?.complete(from)?;
         pair.target.derive((self.context.clock)())?;
@@ -250,7 +250,7 @@ impl Moving<'_, '_> {
         journal::begin(self.context.workspace, number, to)?;
         let others: Vec<Side> = self.record.old.iter().map(|old| old.side).filter(|side| *side != to).collect();
         let old = self.old_target();
-        let in_use = self.from;
+        let how = (self.from, self.holding());
         let mut pair = Pair::new((source, from), (target, to), target_was_old);
         pair.take_over = take_over;
         pair.source.touched((self.context.clock)())?;
@@ -259,12 +259,12 @@ impl Moving<'_, '_> {
             let mut open = compared.differing;
             copy::settle_all(&mut pair, self.context, &mut open, &mut |_, _| Ok(()))?;
         } else if target_was_old {
-            sweep_target(old.as_ref(), in_use, &mut pair, self.context)?;
+            sweep_target(old.as_ref(), how, &mut pair, self.context)?;
             pair.target.ledger()?.forget(from)?;
             let compared = compare::compare(&mut pair, self.context, &mut |_, done| pace.told(Phase::Copying, done))?;
             let mut open = compared.differing;
             copy::settle_all(&mut pair, self.context, &mut open, &mut |pair, context| {
-                sweep_target(old.as_ref(), in_use, pair, context)
+                sweep_target(old.as_ref(), how, pair, context)
             })?;
         } else {
             copy::load(&mut pair, number, self.context, &mut |phase, done| pace.told(phase, done))?;
@@ -276,7 +276,7 @@ impl Moving<'_, '_> {
         let mut open = BTreeSet::new();
         copy::catch_up(&mut pair, self.context, &mut open)?;
         copy::settle_all(&mut pair, self.context, &mut open, &mut |pair, context| {
-            sweep_target(old.as_ref(), in_use, pair, context)
+            sweep_target(old.as_ref(), how, pair, context)
         })?;
         self.tell_kept(&mut pair);
         Ok(())
@@ -292,6 +292,13 @@ impl Moving<'_, '_> {
         self.old_target().filter(|old| old.watches_retired_files(self.context.now()))
     }
 
+    /// Whether a batch of the target's waits: it does until a person says otherwise, and none has said that of a move of
+    /// milescale's own.
+    fn holding(&self) -> Holding {
+        let is_automatic = self.intent().is_some_and(|intent| intent.automatic);
+        if is_automatic { Holding::Batches } else { Holding::Nothing }
+    }
+
     /// The target as an old store, where it is one.
     fn old_target(&self) -> Option<Old> {
         self.record.known(self.to.side(), self.from.side())
@@ -299,9 +306,16 @@ impl Moving<'_, '_> {
 }
 
 /// Sweeps a target that is an old store until nothing waits.
-fn sweep_target(old: Option<&Old>, in_use: InUse, pair: &mut Pair<'_>, context: &mut Context<'_>) -> Result<(), Error> {
+fn sweep_target(
+    old: Option<&Old>,
+    (in_use, holding): (InUse, Holding),
+    pair: &mut Pair<'_>,
+    context: &mut Context<'_>,
+) -> Result<(), Error> {
     let Some(old) = old else { return Ok(()) };
     let store = context.open(old.was)?;
     let mut sweeper = Sweeper::new(Old { retired: None, ..old.clone() }, store, in_use);
-    sweeper.until_still(&mut *pair.source, Holding::Nothing, SWEEP_FOR, context).map(drop)
+    sweeper.until_still(&mut *pair.source, holding, SWEEP_FOR, context)?;
+    pair.empty.extend(sweeper.into_empty());
+    Ok(())
 }

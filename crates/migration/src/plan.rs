@@ -48,6 +48,8 @@ pub struct Wish {
     pub url_of_environment: Option<String>,
     /// How a target is taken over that another program has filled; `None`: that stands against the move.
     pub adopt: Option<Adopt>,
+    /// Whether milescale moves by itself, and no person was asked.
+    pub automatic: bool,
 }
 
 /// Why a migration could not be done.

@@ -14,6 +14,7 @@ use crate::machine;
 use crate::moving::engine_of_file;
 use crate::plan::{Plan, Wish};
 
+mod old_target;
 mod places;
 mod stores;
 
@@ -155,11 +156,13 @@ fn look_at_target(
 ) -> Result<(), Error> {
     let to = wish.to.side();
     // Files that were retired are not in their place any more.
-    let is_old = record.known(to, wish.from.side()).is_some_and(|old| to != Side::Files || old.retired.is_none());
+    let old = record.known(to, wish.from.side()).filter(|old| to != Side::Files || old.retired.is_none());
+    let is_old = old.is_some();
     stores::look(plan, target, Part::Target);
     target.can_be_filled()?;
     // Where there is none yet, it is made.
-    let ids = if target.exists()? { target.ids()? } else { Vec::new() };
+    let exists = target.exists()?;
+    let ids = if exists { target.ids()? } else { Vec::new() };
     if !is_old && !ids.is_empty() {
         let left_over = record.past.iter().any(|past| past.to == wish.to && past.failed.is_some());
         let strange = strangers(target, wish.from.side(), &ids, left_over)?;
@@ -179,6 +182,9 @@ fn look_at_target(
             );
             plan.obstacle(&target.name(), None, reason, &do_this);
         }
+    }
+    if let Some(old) = old.filter(|_| exists) {
+        old_target::look(plan, wish, &old, (&mut *source, &mut *target), context)?;
     }
     if to == Side::Files {
         archived_ones(plan, source, (target, is_old), archived)?;

@@ -10,6 +10,7 @@ mod candidates;
 mod failing;
 mod judged;
 pub(crate) mod memory;
+pub(crate) mod pending;
 
 use std::collections::{BTreeSet, HashMap};
 use std::time::{Duration, Instant};
@@ -94,13 +95,15 @@ pub struct Sweeper {
     changed: Option<Instant>,
     /// When what cannot be brought over was tried last.
     tried: Option<Instant>,
+    /// Those that have stood still and are empty.
+    empty: BTreeSet<String>,
 }
 
 impl Sweeper {
     /// The sweeper of an old store, for the store in use.
     pub fn new(old: Old, store: Box<dyn Store>, in_use: InUse) -> Self {
         let to = in_use.side();
-        Self { old, store, to, all: false, open: HashMap::new(), changed: None, tried: None }
+        Self { old, store, to, all: false, open: HashMap::new(), changed: None, tried: None, empty: BTreeSet::new() }
     }
 
     /// The same, which looks at these in its first pass whatever the store tells.
@@ -117,6 +120,11 @@ impl Sweeper {
 
     pub(crate) fn store(&mut self) -> &mut dyn Store {
         &mut *self.store
+    }
+
+    /// What was found empty, and named: a move may write over it.
+    pub(crate) fn into_empty(self) -> BTreeSet<String> {
+        self.empty
     }
 
     fn side(&self) -> Side {
@@ -278,6 +286,9 @@ impl Sweeper {
     ) -> Result<(), Error> {
         for judged in due {
             act.go_on()?;
+            if matches!(judged.finding, Finding::Empty(_)) {
+                self.empty.insert(judged.id.clone());
+            }
             let done = if judged.is_let_go() {
                 let again = judging.judge_again(&judged, &mut *self.store, act.current());
                 again.and_then(|again| again.map_or(Ok(false), |judged| act.carry_out(&judged)))

@@ -1,6 +1,7 @@
 //! What a plan says is true.
 
 mod adopting;
+mod old_target;
 mod places;
 mod rows;
 mod servers;

@@ -279,6 +279,7 @@ impl Engine {
             url_of_environment: environment.database_url,
             // To take over what another program has filled is a person's to say.
             adopt: None,
+            automatic: true,
         };
         let (workspace, config) = (self.workspace.clone(), self.config.config().clone());
         let mut tell = |told: Told| {
@@ -290,10 +291,10 @@ impl Engine {
         let plan = plan(&wish, &record, &mut context).map_err(|error| error.to_string())?;
         if !plan.is_possible() {
             let reason = plan.obstacles_text();
-            self.say_told(&Told::Failed { from, to, reason: reason.clone() });
+            (context.tell)(Told::Failed { from, to, reason: reason.clone() });
             return Err(reason);
         }
-        let done = migrate(&wish, &plan, true, &mut context).map_err(|error| error.to_string())?;
+        let done = migrate(&wish, &plan, &mut context).map_err(|error| error.to_string())?;
         tracing::info!(%from, %to, milestones = done.milestones, seconds = done.seconds, "migrated");
         Ok(())
     }

@@ -11,6 +11,7 @@ use milescale_storage::store::Store;
 use super::{Left, Moving};
 use crate::context::Error;
 use crate::retire::retire_files;
+use crate::sweep::memory::Memory;
 use crate::sweep::{Holding, Sweeper};
 
 /// How long the old side is swept at once after the switch; what comes later is swept by and by.
@@ -23,6 +24,7 @@ impl Moving<'_, '_> {
         if from != to
             && let Some(old) = self.record.old.iter().find(|old| old.side == from).cloned()
         {
+            Memory::forget(to, self.context.workspace).map_err(Error::Own)?;
             let mut current = self.context.open(self.to)?;
             if to == Side::Files {
                 current.refuse_writes(None)?;

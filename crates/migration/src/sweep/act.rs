@@ -64,6 +64,10 @@ impl<'a, 'b> Act<'a, 'b> {
         let verdict = match &judged.finding {
             Finding::Verdict(verdict) => *verdict,
             Finding::Cannot(why) => return Err(Error::Refused(why.clone())),
+            Finding::Empty(place) => {
+                let what = "it is empty there, which replaces nothing; write it again, or remove it";
+                return Err(Error::Refused(format!("{place}: {what}")));
+            }
         };
         let done = match verdict {
             Verdict::Nothing => Ok(true),

@@ -5,7 +5,7 @@ use std::ops::ControlFlow;
 use std::time::SystemTime;
 
 use jiff::SignedDuration;
-use milescale_core::base::Content;
+use milescale_core::base::{Content, Side};
 use milescale_storage::files::Retired;
 use milescale_storage::ledger::AT_ONCE;
 use milescale_storage::store::{Store, Touched};
@@ -29,8 +29,9 @@ impl Sweeper {
             Touched::Everything => self.all = true,
         }
         if self.all {
-            let differing = self.all_differing(current, context)?;
-            self.consider(differing);
+            let of = (self.side(), self.is_retired());
+            let differing = all_differing(&mut *self.store, of, current, context)?;
+            self.consider(differing.ids);
             self.all = false;
         }
         if self.old.watches_retired_files(context.now())
@@ -41,44 +42,59 @@ impl Sweeper {
         }
         Ok(())
     }
+}
 
-    /// All of the old store, compared with its base.
-    fn all_differing(&mut self, current: &mut dyn Store, context: &Context<'_>) -> Result<BTreeSet<String>, Error> {
-        let side = self.side();
-        let (mut differing, mut there_are, mut batch) = (BTreeSet::new(), HashSet::new(), Vec::new());
-        let mut failed = Ok(());
-        let mut compare = |batch: &mut Vec<(String, Content)>| -> Result<(), Error> {
-            context.go_on()?;
-            let ids: Vec<String> = batch.iter().map(|(id, _)| id.clone()).collect();
-            let known = current.ledger()?.bases(side, &ids)?;
-            for (id, content) in batch.drain(..) {
-                if known.get(&id).is_none_or(|known| known.content.text != content.text) {
-                    differing.insert(id);
-                }
+/// What of an old store is not as its base says.
+#[derive(Debug, Default)]
+pub(super) struct Differing {
+    pub(super) ids: BTreeSet<String>,
+    /// Those among them that stand several times.
+    pub(super) doubled: BTreeSet<String>,
+}
+
+/// All of an old store, compared with its base.
+pub(super) fn all_differing(
+    store: &mut dyn Store,
+    (side, is_retired): (Side, bool),
+    current: &mut dyn Store,
+    context: &Context<'_>,
+) -> Result<Differing, Error> {
+    let (mut differing, mut there_are, mut batch) = (Differing::default(), HashSet::new(), Vec::new());
+    let mut failed = Ok(());
+    let mut compare = |batch: &mut Vec<(String, Content)>| -> Result<(), Error> {
+        context.go_on()?;
+        let ids: Vec<String> = batch.iter().map(|(id, _)| id.clone()).collect();
+        let known = current.ledger()?.bases(side, &ids)?;
+        for (id, content) in batch.drain(..) {
+            if known.get(&id).is_none_or(|known| known.content.text != content.text) {
+                differing.ids.insert(id);
             }
-            Ok(())
-        };
-        self.store.scan_contents(&mut |id, content| {
-            there_are.insert(id.clone());
-            batch.push((id, content));
-            if batch.len() >= AT_ONCE {
-                failed = compare(&mut batch);
-            }
-            if failed.is_ok() { ControlFlow::Continue(()) } else { ControlFlow::Break(()) }
-        })?;
-        failed?;
-        compare(&mut batch)?;
-        // What was retired is gone from its place.
-        if self.is_retired() {
-            return Ok(differing);
         }
-        let mut after: Option<String> = None;
-        loop {
-            let page = current.ledger()?.page(side, after.as_deref(), AT_ONCE)?;
-            let Some((last, _)) = page.last() else { break };
-            after = Some(last.clone());
-            differing.extend(page.into_iter().map(|(id, _)| id).filter(|id| !there_are.contains(id)));
+        Ok(())
+    };
+    store.scan_contents(&mut |id, content| {
+        if !there_are.insert(id.clone()) {
+            differing.doubled.insert(id.clone());
         }
-        Ok(differing)
+        batch.push((id, content));
+        if batch.len() >= AT_ONCE {
+            failed = compare(&mut batch);
+        }
+        if failed.is_ok() { ControlFlow::Continue(()) } else { ControlFlow::Break(()) }
+    })?;
+    failed?;
+    compare(&mut batch)?;
+    differing.ids.extend(differing.doubled.iter().cloned());
+    // What was retired is gone from its place.
+    if is_retired {
+        return Ok(differing);
     }
+    let mut after: Option<String> = None;
+    loop {
+        let page = current.ledger()?.page(side, after.as_deref(), AT_ONCE)?;
+        let Some((last, _)) = page.last() else { break };
+        after = Some(last.clone());
+        differing.ids.extend(page.into_iter().map(|(id, _)| id).filter(|id| !there_are.contains(id)));
+    }
+    Ok(differing)
 }

@@ -32,6 +32,8 @@ pub(super) enum Finding {
     Verdict(Verdict),
     /// Nothing can be: it cannot be taken at all, and why.
     Cannot(String),
+    /// Nothing can be, for it is empty; where it stands.
+    Empty(String),
 }
 
 /// What the file of a milestone is that lies in the archive and is judged as if it were in its place.
@@ -121,6 +123,10 @@ impl Judged {
         self.base.is_some_and(|base| base.text == old.digest())
     }
 
+    fn has_both(&self) -> bool {
+        self.base.is_some() && self.current.is_some()
+    }
+
     fn is_current_archived(&self) -> bool {
         self.current.as_ref().is_some_and(|current| !self.in_place || current.is_archived())
     }
@@ -166,7 +172,7 @@ pub(super) struct Judging<'a> {
     is_complete: bool,
     bases: HashMap<String, Known>,
     /// Ids that stand several times on the old side, and where.
-    duplicates: BTreeMap<String, Vec<String>>,
+    pub(super) duplicates: BTreeMap<String, Vec<String>>,
     /// The ids of the old side that cannot be ids, once one was asked for.
     strange: Option<HashSet<String>>,
     workspace: &'a Workspace,
@@ -276,7 +282,11 @@ impl<'a> Judging<'a> {
         };
         let held = match &old {
             None => Held::Nothing,
-            Some(old) if old.text.is_empty() => return Ok(judged),
+            Some(old) if old.text.is_empty() && is_moved && !judged.has_both() => return Ok(judged),
+            Some(old) if old.text.is_empty() && !judged.is_base(old) => {
+                (judged.text, judged.finding) = (Some(old.digest()), Finding::Empty(old.place.clone()));
+                return Ok(judged);
+            }
             Some(old) => {
                 let (content, usable) = (old.content(), old.value.is_ok());
                 let earlier = usable && current.ledger()?.was_earlier(&judged.id, content.value)?;

@@ -109,6 +109,23 @@ impl Memory {
         self.sides.iter().map(|(side, of)| (*side, of))
     }
 
+    /// Forgets a store that is in use now: nothing of it has to be brought over. Only under the migration's lock.
+    pub(crate) fn forget(side: Side, workspace: &Workspace) -> Result<(), String> {
+        let mut memory = Self::load(workspace)?;
+        memory.sides.remove(&side);
+        memory.save(workspace)
+    }
+
+    /// Whether a change of an old store waits for a person.
+    pub(crate) fn holds(&self, side: Side, id: &str) -> bool {
+        self.sides.get(&side).is_some_and(|of| of.held.contains_key(id))
+    }
+
+    /// The changes of an old store that wait for a person.
+    pub fn held_ids(&self, side: Side) -> impl Iterator<Item = &str> {
+        self.sides.get(&side).into_iter().flat_map(|of| of.held.keys().map(String::as_str))
+    }
+
     /// How many changes of an old store wait for a person.
     pub fn held(&self, side: Side) -> u64 {
         self.sides.get(&side).map_or(0, |of| of.held.len() as u64)

@@ -1,0 +1,71 @@
+//! What stands in a target that is an old store, and was not brought over.
+
+use milescale_core::base::Side;
+use milescale_storage::record::Old;
+use milescale_storage::store::Store;
+
+use super::named;
+use crate::context::{Context, Error};
+use crate::plan::{Plan, Wish};
+use crate::sweep::memory::Memory;
+use crate::sweep::pending::{Pending, pending};
+
+/// Obstacles that are named.
+const NAMED: usize = 20;
+
+/// More changes than this are a batch.
+const AT_MOST: usize = 5;
+
+pub(super) fn look(
+    plan: &mut Plan,
+    wish: &Wish,
+    old: &Old,
+    (source, target): (&mut dyn Store, &mut dyn Store),
+    context: &Context<'_>,
+) -> Result<(), Error> {
+    let old = Old { retired: None, ..old.clone() };
+    let Pending { in_the_way, changes, empty } = pending(&old, target, source, context)?;
+    plan.hindered(&in_the_way[..in_the_way.len().min(NAMED)]);
+    if in_the_way.len() > NAMED {
+        let reason = format!("{} more milestones there cannot be brought over", in_the_way.len() - NAMED);
+        plan.obstacle(&target.name(), None, reason, "mend the first, and plan again");
+    }
+    if !empty.is_empty() {
+        plan.notes.push(format!(
+            "{} milestones are empty in {} ({}): they are written over, or taken out where {} has none of that id",
+            empty.len(),
+            target.name(),
+            named(&empty),
+            source.name()
+        ));
+    }
+    brought_along(plan, wish, &old, &changes, context)
+}
+
+/// Changes that the move brings over: whoever asks for it is told before.
+fn brought_along(
+    plan: &mut Plan,
+    wish: &Wish,
+    old: &Old,
+    changes: &[String],
+    context: &Context<'_>,
+) -> Result<(), Error> {
+    if changes.is_empty() {
+        return Ok(());
+    }
+    let memory = Memory::load(context.workspace).map_err(Error::Own)?;
+    let held: Vec<String> = changes.iter().filter(|id| memory.holds(old.side, id)).cloned().collect();
+    let what = format!("{} changes in {} are not brought over yet ({})", changes.len(), old.name, named(changes));
+    let is_batch = old.side == Side::Files && changes.len() > AT_MOST;
+    if wish.automatic && (!held.is_empty() || is_batch) {
+        let do_this = "`milescale import` brings them over; or put back what stood there";
+        plan.obstacle(&plan.target.clone(), None, format!("{what}, and wait for a person"), do_this);
+        return Ok(());
+    }
+    let waits = match held.len() {
+        0 => String::new(),
+        count => format!("; {count} of them wait for `milescale import` ({})", named(&held)),
+    };
+    plan.notes.push(format!("{what}: they come with this move{waits}"));
+    Ok(())
+}

@@ -1,0 +1,104 @@
+//! What a move back would find in an old store: judged as a sweep judges it, and nothing is changed.
+
+use std::collections::{BTreeMap, BTreeSet};
+use std::ops::ControlFlow;
+
+use milescale_core::base::Verdict;
+use milescale_storage::error::StoreError;
+use milescale_storage::ledger::AT_ONCE;
+use milescale_storage::record::Old;
+use milescale_storage::store::Store;
+use milescale_storage::trial::Hindrance;
+
+use super::candidates::all_differing;
+use super::judged::{Finding, Judging};
+use crate::context::{Context, Error};
+
+/// What of an old store differs, and what comes of it.
+#[derive(Debug, Default)]
+pub(crate) struct Pending {
+    /// What no sweep can take and no move can write over.
+    pub(crate) in_the_way: Vec<Hindrance>,
+    /// Changes that a move brings into the store in use before it goes back.
+    pub(crate) changes: Vec<String>,
+    /// Milestones that are empty there.
+    pub(crate) empty: Vec<String>,
+}
+
+/// Judges all of an old store that is not as its base says, and what the store in use has gained since.
+pub(crate) fn pending(
+    old: &Old,
+    store: &mut dyn Store,
+    current: &mut dyn Store,
+    context: &Context<'_>,
+) -> Result<Pending, Error> {
+    let differing = all_differing(store, (old.side, false), current, context)?;
+    let mut ids = differing.ids;
+    ids.extend(gained(old, current)?);
+    let mut judging = Judging::begin(old, context.workspace, &*store, current)?;
+    judging.duplicates = places(store, &differing.doubled)?;
+    let (mut pending, ids) = (Pending::default(), Vec::from_iter(ids));
+    for ids in ids.chunks(AT_ONCE) {
+        judging.read_bases(ids, current)?;
+        for id in ids {
+            context.go_on()?;
+            match judging.judge(id, store, current) {
+                Ok(judged) => match judged.finding {
+                    Finding::Cannot(reason) => {
+                        let (place, do_this) = (store.name(), String::new());
+                        pending.in_the_way.push(Hindrance { place, reason, do_this });
+                    }
+                    Finding::Empty(_) => pending.empty.push(judged.id),
+                    Finding::Verdict(verdict) if is_change(verdict) => pending.changes.push(judged.id),
+                    Finding::Verdict(_) => {}
+                },
+                // Somebody writes it just now: the move looks again.
+                Err(error) if error.is_passing() => {}
+                Err(Error::Store(StoreError { place, cause: reason, .. })) => {
+                    let do_this = "mend it there, or take it out".to_owned();
+                    pending.in_the_way.push(Hindrance { place, reason, do_this });
+                }
+                Err(error) => return Err(error),
+            }
+        }
+    }
+    Ok(pending)
+}
+
+fn is_change(verdict: Verdict) -> bool {
+    match verdict {
+        Verdict::Import | Verdict::Insert | Verdict::Conflict | Verdict::ImportAndArchive | Verdict::KeepAndArchive => {
+            true
+        }
+        Verdict::Nothing | Verdict::Advance | Verdict::ReportGone | Verdict::Archive | Verdict::ReportEarlier => false,
+    }
+}
+
+/// What the store in use has and never had in common with the old one: something else may stand there under its id.
+fn gained(old: &Old, current: &mut dyn Store) -> Result<Vec<String>, Error> {
+    let mut gained = Vec::new();
+    for ids in current.ids()?.chunks(AT_ONCE) {
+        let known = current.ledger()?.bases(old.side, ids)?;
+        gained.extend(ids.iter().filter(|id| !known.contains_key(*id)).cloned());
+    }
+    Ok(gained)
+}
+
+/// Where ids stand that were read several times. One that was only being renamed stands in one place.
+pub(crate) fn places(
+    store: &mut dyn Store,
+    doubled: &BTreeSet<String>,
+) -> Result<BTreeMap<String, Vec<String>>, StoreError> {
+    let mut places: BTreeMap<String, Vec<String>> = BTreeMap::new();
+    if doubled.is_empty() {
+        return Ok(places);
+    }
+    store.scan_sizes(&mut |id, place, _| {
+        if doubled.contains(&id) {
+            places.entry(id).or_default().push(place);
+        }
+        ControlFlow::Continue(())
+    })?;
+    places.retain(|_, places| places.len() > 1);
+    Ok(places)
+}
