@@ -4,12 +4,13 @@ use std::collections::HashSet;
 use std::process::ExitCode;
 
 use milescale_core::timestamp;
+use milescale_migration::store_of;
 use milescale_storage::backup::{self, Metadata};
 use milescale_storage::conflicts;
 use milescale_storage::workspace::Workspace;
 use serde_json::json;
 
-use super::migrate::{Bar, mover, recovered, stop_on_signal};
+use super::migrate::{Bar, brought_along, mover, recovered, stop_on_signal};
 use crate::args::{BackupsCommand, ConsentOptions, RestoreOptions};
 use crate::context::{Context, Failure};
 use crate::terminal;
@@ -109,8 +110,15 @@ pub(crate) fn restore(context: &Context, options: &RestoreOptions) -> Result<Exi
         "Make the milestones what they were at {} ({} milestones, on {})? What is there now is backed up first.",
         metadata.timestamp, metadata.milestone_count, metadata.from
     );
-    if !options.consent.yes && !terminal::asked(&question)? {
+    let held = match store_of(&metadata.from) {
+        Some(into) if mover.in_use().map_err(Failure::Failed)? != into => brought_along(&mover, into)?,
+        _ => String::new(),
+    };
+    if !options.consent.yes && !terminal::asked(&format!("{held}{question}"))? {
         return Err(Failure::Failed("nothing was changed".to_owned()));
+    }
+    if options.consent.yes && !held.is_empty() {
+        terminal::error(held.trim_end());
     }
     let stop = stop_on_signal(mover.workspace());
     let mut screen = Bar::new(options.consent.json);

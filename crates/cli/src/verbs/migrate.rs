@@ -17,6 +17,9 @@ use crate::terminal;
 /// Characters of the bar.
 const BAR: usize = 24;
 
+/// Changes that wait for a person, named before a move.
+const NAMED: usize = 5;
+
 pub(crate) fn migrate(context: &Context, options: &MigrateOptions) -> Result<ExitCode, Failure> {
     let mover = mover(context)?;
     // A dry run changes nothing; whoever moves goes by what an interrupted migration comes to.
@@ -61,6 +64,21 @@ pub(crate) fn rollback(context: &Context, options: &ConsentOptions) -> Result<Ex
     carry_out(&mover, (to, None), options, &question)
 }
 
+/// What a move to a store brings along that waits for a person, said before it is asked for: a sentence, or nothing.
+pub(super) fn brought_along(mover: &Mover, to: InUse) -> Result<String, Failure> {
+    let held = mover.held(to.side()).map_err(Failure::Failed)?;
+    if held.is_empty() {
+        return Ok(String::new());
+    }
+    let more = if held.len() > NAMED { ", …" } else { "" };
+    let named = held.iter().take(NAMED).cloned().collect::<Vec<_>>().join(", ");
+    Ok(format!(
+        "{} changes of {} wait for `milescale import` and come with this move: {named}{more}. ",
+        held.len(),
+        to.side()
+    ))
+}
+
 pub(super) fn mover(context: &Context) -> Result<Mover, Failure> {
     Ok(Mover::new(context.workspace()?, Context::environment()))
 }
@@ -77,8 +95,12 @@ fn carry_out(
     options: &ConsentOptions,
     question: &str,
 ) -> Result<ExitCode, Failure> {
-    if !options.yes && !terminal::asked(question)? {
+    let held = brought_along(mover, to)?;
+    if !options.yes && !terminal::asked(&format!("{held}{question}"))? {
         return Err(Failure::Failed("nothing was changed".to_owned()));
+    }
+    if options.yes && !held.is_empty() {
+        terminal::error(held.trim_end());
     }
     let stop = stop_on_signal(mover.workspace());
     let mut screen = Bar::new(options.json);

@@ -2,7 +2,7 @@
 
 use std::time::Duration;
 
-use milescale_testkit::until;
+use milescale_testkit::{Workspace, until};
 
 use super::{check, data, edit, is_named, moved, rows_with, told};
 
@@ -55,4 +55,44 @@ fn l14_files_that_are_saved_one_by_one_are_held_to_the_last() {
     assert!(held() >= 7, "from the sixth on all are held: {}", held());
     let late = (7..12).map(|number| format!("m-{number}"));
     late.for_each(|id| assert!(!data(&workspace, &id).contains("pulled"), "{id}"));
+}
+
+/// Nine milestones, pulled, which wait for a person.
+fn held(count: usize) -> Workspace {
+    let workspace = moved(count);
+    edit(&workspace, 0..9, "pulled");
+    check(&workspace);
+    assert_eq!(workspace.status()["migration"]["held"], 9);
+    workspace
+}
+
+#[test]
+fn l14_a_move_back_says_before_that_a_batch_comes_with_it() {
+    let workspace = held(12);
+    let plan = workspace.run(["migrate", "file", "--dry-run"]);
+    let note = "9 of them wait for `milescale import` (m-0, m-1, m-2, m-3, m-4, …)";
+    assert!(plan.code == 0 && plan.out.contains(note), "{plan:?}");
+    let said = workspace.run(["rollback", "--yes"]);
+    let note = "9 changes of files wait for `milescale import` and come with this move: m-0, m-1, m-2, m-3, m-4, …";
+    assert!(said.code == 0 && said.err.contains(note), "{said:?}");
+    assert_eq!(workspace.status()["migration"]["held"], 0);
+    assert!(workspace.read("active/m-8.yaml").contains("pulled"));
+}
+
+#[test]
+fn l14_a_move_that_no_person_asked_for_leaves_a_batch_to_one() {
+    let workspace = held(36);
+    workspace.age_marker(30);
+    workspace.append("logs/performance-metrics.jsonl", "{\"performance\":{\"avg_query_time_ms\":600}}\n".repeat(10));
+    let query = "{\"timestamp\":\"2026-01-01T00:00:00Z\",\"details\":{\"operation\":\"query\",\"duration_ms\":600}}\n";
+    workspace.append("logs/storage-events.jsonl", query.repeat(10));
+    let config = workspace.read("config/storage-config.yaml").replace("auto_migrate: false", "auto_migrate: true");
+    let config = config.replace("auto_downscale: false", "auto_downscale: true");
+    workspace.write("config/storage-config.yaml", config);
+    let said = workspace.run(["check"]);
+    assert!(said.code == 1 && said.err.contains("9 changes in"), "{said:?}");
+    let failed = workspace.events_named("migration_failed").pop().unwrap();
+    let reason = failed["details"]["reason"].as_str().unwrap();
+    assert!(reason.contains("9 changes in") && reason.contains("wait for a person"), "{reason}");
+    assert_eq!((workspace.read("config/storage-backend.txt").trim(), rows_with(&workspace, "pulled")), ("database", 0));
 }
