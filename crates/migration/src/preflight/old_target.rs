@@ -13,6 +13,10 @@ use crate::sweep::pending::{Pending, pending};
 /// Obstacles that are named.
 const NAMED: usize = 20;
 
+/// So many milestones may be gone, or one in so many, before that is taken for an accident.
+const MISSING_AT_MOST: usize = 5;
+const MISSING_ONE_IN: usize = 20;
+
 /// More changes than this are a batch.
 const AT_MOST: usize = 5;
 
@@ -24,11 +28,22 @@ pub(super) fn look(
     context: &Context<'_>,
 ) -> Result<(), Error> {
     let old = Old { retired: None, ..old.clone() };
-    let Pending { in_the_way, changes, empty } = pending(&old, target, source, context)?;
+    let Pending { in_the_way, changes, empty, gone, shared } = pending(&old, target, source, context)?;
     plan.hindered(&in_the_way[..in_the_way.len().min(NAMED)]);
     if in_the_way.len() > NAMED {
         let reason = format!("{} more milestones there cannot be brought over", in_the_way.len() - NAMED);
         plan.obstacle(&target.name(), None, reason, "mend the first, and plan again");
+    }
+    if gone.len() > MISSING_AT_MOST.max(shared / MISSING_ONE_IN) {
+        let reason = format!(
+            "{} of {shared} milestones that stand there are gone in {} ({}), and a move would take them out",
+            gone.len(),
+            source.name(),
+            named(&gone)
+        );
+        let do_this = "put them back, from a backup or by `milescale restore`; or take them out there too, if they are meant \
+                       to be gone";
+        plan.obstacle(&target.name(), None, reason, do_this);
     }
     if !empty.is_empty() {
         plan.notes.push(format!(

@@ -1,6 +1,6 @@
 //! What a move back would find in an old store: judged as a sweep judges it, and nothing is changed.
 
-use std::collections::{BTreeMap, BTreeSet};
+use std::collections::{BTreeMap, BTreeSet, HashSet};
 use std::ops::ControlFlow;
 
 use milescale_core::base::Verdict;
@@ -13,6 +13,7 @@ use milescale_storage::trial::Hindrance;
 use super::candidates::all_differing;
 use super::judged::{Finding, Judging};
 use crate::context::{Context, Error};
+use crate::level::there;
 
 /// What of an old store differs, and what comes of it.
 #[derive(Debug, Default)]
@@ -23,6 +24,10 @@ pub(crate) struct Pending {
     pub(crate) changes: Vec<String>,
     /// Milestones that are empty there.
     pub(crate) empty: Vec<String>,
+    /// Milestones that both sides had and the store in use has no more: a move takes them out there.
+    pub(crate) gone: Vec<String>,
+    /// Milestones that both sides had.
+    pub(crate) shared: usize,
 }
 
 /// Judges all of an old store that is not as its base says, and what the store in use has gained since.
@@ -37,7 +42,7 @@ pub(crate) fn pending(
     ids.extend(gained(old, current)?);
     let mut judging = Judging::begin(old, context.workspace, &*store, current)?;
     judging.duplicates = places(store, &differing.doubled)?;
-    let (mut pending, ids) = (Pending::default(), Vec::from_iter(ids));
+    let (mut pending, ids) = (gone(old, store, current)?, Vec::from_iter(ids));
     for ids in ids.chunks(AT_ONCE) {
         judging.read_bases(ids, current)?;
         for id in ids {
@@ -71,6 +76,25 @@ fn is_change(verdict: Verdict) -> bool {
             true
         }
         Verdict::Nothing | Verdict::Advance | Verdict::ReportGone | Verdict::Archive | Verdict::ReportEarlier => false,
+    }
+}
+
+/// What is gone in the store in use and stands in the old one.
+fn gone(old: &Old, store: &mut dyn Store, current: &mut dyn Store) -> Result<Pending, Error> {
+    let (mut pending, mut after) = (Pending::default(), None::<String>);
+    let here: HashSet<String> = current.ids()?.into_iter().collect();
+    loop {
+        let page = current.ledger()?.page(old.side, after.as_deref(), AT_ONCE)?;
+        let Some((last, _)) = page.last() else { return Ok(pending) };
+        after = Some(last.clone());
+        pending.shared += page.len();
+        for id in page.into_iter().map(|(id, _)| id).filter(|id| !here.contains(id)) {
+            let Ok(named) = id.parse() else { continue };
+            // What cannot be read there is named with its reason elsewhere.
+            if there(store.get(&named)).is_ok_and(|there| there.is_some()) && current.held(&named)?.is_none() {
+                pending.gone.push(id);
+            }
+        }
     }
 }
 

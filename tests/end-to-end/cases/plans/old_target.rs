@@ -9,7 +9,9 @@ const MARKER: &str = "config/storage-backend.txt";
 /// A workspace that was moved, so that the store before is an old one.
 fn moved(ways: &[&[&str]]) -> Workspace {
     let workspace = with_files(&["m-1", "m-2", "m-3"]);
-    ways.iter().for_each(|way| _ = done(&workspace, way));
+    for way in ways {
+        done(&workspace, way);
+    }
     workspace
 }
 
@@ -128,4 +130,23 @@ fn l09_an_id_that_stands_twice_among_old_files_stands_against_a_move() {
         std::fs::remove_file(workspace.path("active/sub/m-3.yaml")).unwrap();
     });
     assert_eq!(workspace.status()["migration"]["failing"], 0);
+}
+
+/// Many rows were deleted: a move back would take their files out of `active/`.
+#[test]
+fn l09_what_is_gone_in_the_store_in_use_stops_a_move_back() {
+    let ids = ["m-0", "m-1", "m-2", "m-3", "m-4", "m-5", "m-6", "m-7"];
+    let workspace = with_files(&ids);
+    done(&workspace, TO_DATABASE);
+    sqlite(&workspace, "DELETE FROM milestones WHERE id < 'm-5'");
+    assert_eq!(obstacles(&plan(&workspace, &["file"])), "", "five may be");
+    sqlite(&workspace, "DELETE FROM milestones WHERE id = 'm-5'");
+    stops_until(&workspace, "file", "6 of 8 milestones", || {
+        // They are meant to be gone.
+        for id in &ids[..6] {
+            std::fs::remove_file(workspace.path(format!("active/{id}.yaml"))).unwrap();
+        }
+    });
+    done(&workspace, TO_FILES);
+    assert!(workspace.path("active/m-7.yaml").exists() && !workspace.path("active/m-0.yaml").exists());
 }
