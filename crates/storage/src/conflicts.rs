@@ -12,23 +12,17 @@ use std::path::{Path, PathBuf};
 use jiff::Timestamp;
 use milescale_core::base::Side;
 use milescale_core::digest::Digest;
-use milescale_core::id::Id;
 use milescale_core::timestamp;
 use serde::{Deserialize, Serialize};
 
 use crate::durable;
 use crate::read::{Symlinks, read_regular};
+use crate::short::{self, in_name};
 use crate::workspace::Workspace;
 use crate::yaml;
 
-/// Hexadecimal digits of the digest in a name.
-const DIGITS: usize = 16;
-
 /// How a name begins, as names of displaced contents do: the second in which it was kept.
 const STAMP: &str = "%Y%m%dT%H%M%SZ";
-
-/// The longest id that stands in a name, in bytes: with what else stands there it has to be a file's name everywhere.
-const LONGEST_ID: usize = 160;
 
 /// What is known of a conflict.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
@@ -95,18 +89,7 @@ pub fn keep(workspace: &Workspace, conflict: &Conflict, text: &[u8], now: Timest
 
 /// The digits of a content's digest that stand in a name.
 fn digits(text: &[u8]) -> String {
-    let mut digest = Digest::of(text).to_string();
-    digest.truncate(DIGITS);
-    digest
-}
-
-/// What stands for an id in a name.
-fn in_name(id: &str) -> String {
-    if id.len() <= LONGEST_ID && id.parse::<Id>().is_ok() {
-        id.to_owned()
-    } else {
-        format!("row-{}", digits(id.as_bytes()))
-    }
+    short::digits(Digest::of(text))
 }
 
 /// What a name of a conflict says of its content and id.
@@ -128,7 +111,7 @@ pub fn list(workspace: &Workspace) -> io::Result<Vec<Conflict>> {
         let path = workspace.conflicts().join(&name);
         let known = read_regular(&about(&path), Symlinks::Refuse, 1 << 20).ok();
         let known = known.and_then(|(text, _)| serde_json::from_slice::<Conflict>(&text).ok());
-        let known = known.unwrap_or_else(|| unknown(&name, path.metadata().ok()));
+        let known = known.unwrap_or_else(|| unknown(workspace, &name, path.metadata().ok()));
         Conflict { name, ..known }
     };
     Ok(names(workspace)?.into_iter().map(conflict).collect())
@@ -163,7 +146,7 @@ pub fn settle(workspace: &Workspace, name: &str, now: Timestamp) -> io::Result<(
     let path = workspace.conflicts().join(name);
     // The days count from now, and its digest is that of what is kept.
     let (text, _) = read_regular(&path, Symlinks::Refuse, yaml::SIZE_LIMIT)?;
-    let id = key_of(name).map_or_else(|| in_name(name), |(_, id)| id);
+    let id = in_name(&key_of(name).map_or_else(|| name.to_owned(), |(_, id)| id));
     let kept = (0..).map(|number| {
         let name = format!("{}-{}-resolved-{number}.{id}.yaml", now.strftime(STAMP), digits(&text));
         workspace.displaced().join(name)
@@ -177,19 +160,23 @@ pub fn settle(workspace: &Workspace, name: &str, now: Timestamp) -> io::Result<(
             }
         }
     }
-    durable::remove(&about(&path))
+    match durable::remove(&about(&path)) {
+        // An older version gave a name so long that nothing could be noted beside it.
+        Err(error) if error.kind() == io::ErrorKind::InvalidFilename => Ok(()),
+        other => other,
+    }
 }
 
 fn about(path: &Path) -> PathBuf {
     path.with_extension("yaml.json")
 }
 
-fn unknown(name: &str, metadata: Option<fs::Metadata>) -> Conflict {
+fn unknown(workspace: &Workspace, name: &str, metadata: Option<fs::Metadata>) -> Conflict {
     let id = name.strip_suffix(".yaml").and_then(|name| name.split_once('.')).map_or(name, |(_, id)| id);
     let modified = metadata.and_then(|it| it.modified().ok()).and_then(|it| Timestamp::try_from(it).ok());
     Conflict {
         name: String::new(),
-        id: id.to_owned(),
+        id: short::id_of(workspace, id),
         at: modified.map(timestamp::to_text).unwrap_or_default(),
         side: None,
         place: String::new(),

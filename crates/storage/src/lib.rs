@@ -35,6 +35,7 @@ pub mod record;
 mod row;
 mod runtime;
 pub mod scan;
+mod short;
 pub mod sqlite;
 pub mod stop;
 pub mod store;

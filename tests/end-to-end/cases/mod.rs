@@ -8,6 +8,7 @@ mod identity;
 mod locks;
 mod memory;
 mod moves;
+mod named;
 mod plans;
 mod sweeps;
 mod switch;

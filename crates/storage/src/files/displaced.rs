@@ -21,6 +21,7 @@ use crate::error::StoreError;
 use crate::keeping::NewDay;
 use crate::random;
 use crate::read::{Symlinks, read_regular};
+use crate::short::{self, DIGITS, digits};
 use crate::store::Milestone;
 use crate::workspace::Workspace;
 use crate::yaml;
@@ -31,14 +32,11 @@ const STILL_FOR: Duration = Duration::from_secs(2);
 /// How a name begins: the second in which the content left its place. As texts they sort by time.
 const STAMP: &str = "%Y%m%dT%H%M%SZ";
 
-/// Hexadecimal digits of a digest in a name.
-const DIGITS: usize = 16;
-
 /// Random bytes in a name; their digits are fewer than those of a digest.
 const RANDOM_BYTES: usize = 6;
 
 /// A name that nobody else takes, for the content `out` that leaves its place, and the content `put` that takes it, where one
-/// does: `YYYYMMDDTHHMMSSZ-OUT-PUT-RANDOM.ID.yaml`.
+/// does: `YYYYMMDDTHHMMSSZ-OUT-PUT-RANDOM.ID.yaml`. A long id stands there as [`short`] says.
 pub(super) fn name(
     workspace: &Workspace,
     id: &Id,
@@ -52,6 +50,7 @@ pub(super) fn name(
     if let Some(put) = put {
         name.push_str(&format!("-{}", digits(put)));
     }
+    let id = short::noted_name(workspace, id.as_str())?;
     Ok(folder.join(format!("{name}-{}.{id}.yaml", random::hexadecimal::<RANDOM_BYTES>()?)))
 }
 
@@ -83,12 +82,6 @@ pub(super) fn sync(workspace: &Workspace) -> Result<(), StoreError> {
     }
 }
 
-fn digits(digest: Digest) -> String {
-    let mut digits = digest.to_string();
-    digits.truncate(DIGITS);
-    digits
-}
-
 /// Looks through what was displaced, and moves what was written to since to the conflicts. Those that were, where they are
 /// now. `now` is the wall clock. Under the daemon's lock only.
 pub fn review(workspace: &Workspace, now: SystemTime) -> io::Result<Vec<PathBuf>> {
@@ -96,7 +89,7 @@ pub fn review(workspace: &Workspace, now: SystemTime) -> io::Result<Vec<PathBuf>
     for (path, parts) in all(workspace)? {
         if look(&path, &parts, now)? == Content::Another {
             durable::create_folder(&workspace.conflicts())?;
-            let kept_as = workspace.conflicts().join(path.file_name().unwrap_or_default());
+            let kept_as = workspace.conflicts().join(parts.short_name(workspace)?);
             durable::rename_new(&path, &kept_as)?.durably()?;
             found.push(kept_as);
         }
@@ -160,6 +153,10 @@ fn all(workspace: &Workspace) -> io::Result<Vec<(PathBuf, Parts)>> {
 
 /// What a name that this module, or the resolving of a conflict, has given says.
 struct Parts {
+    /// What stands before the id.
+    head: String,
+    /// What stands for the id.
+    id: String,
     /// When the content left its place, to the second.
     left: Timestamp,
     /// The beginnings of the digests that the content may have.
@@ -168,10 +165,83 @@ struct Parts {
 
 impl Parts {
     fn of(path: &Path) -> Option<Self> {
-        let (head, _) = path.file_name()?.to_str()?.strip_suffix(".yaml")?.split_once('.')?;
+        let (head, id) = path.file_name()?.to_str()?.strip_suffix(".yaml")?.split_once('.')?;
         let mut parts = head.split('-');
         let left = TimeZone::UTC.to_timestamp(DateTime::strptime(STAMP, parts.next()?).ok()?).ok()?;
         let contents: Vec<String> = parts.take(2).filter(|part| part.len() == DIGITS).map(str::to_owned).collect();
-        (!contents.is_empty()).then_some(Self { left, contents })
+        (!contents.is_empty()).then(|| Self { head: head.to_owned(), id: id.to_owned(), left, contents })
+    }
+
+    /// The name with what stands for the id by now: older versions wrote out long ones, and names of conflicts get longer.
+    fn short_name(&self, workspace: &Workspace) -> io::Result<String> {
+        Ok(format!("{}.{}.yaml", self.head, short::noted_name(workspace, &self.id)?))
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::review;
+    use crate::conflicts;
+    use crate::files::FileStore;
+    use crate::store::{Draft, Seen, Store};
+    use crate::workspace::Workspace;
+    use jiff::Timestamp;
+    use milescale_core::digest::Digest;
+    use milescale_core::id::Id;
+    use std::fs;
+    use std::time::{Duration, SystemTime};
+
+    /// Each way in which a content leaves its place, with the longest ids that there are.
+    #[test]
+    fn long_ids_are_replaced_archived_and_removed_as_short_ones() {
+        let longest = ["x".repeat(200), "ü".repeat(100), "🔄".repeat(50), "x".repeat(187)];
+        for id in longest.map(|id| id.parse::<Id>().unwrap()) {
+            let folder = tempfile::tempdir().unwrap();
+            let workspace = Workspace::at(folder.path());
+            let mut store = FileStore::new(workspace.clone(), 0);
+            store.prepare().unwrap();
+            let draft =
+                |text: &str| Draft::new(id.clone(), format!("title: {text}\n").into_bytes(), Timestamp::now()).unwrap();
+            let (one, two) = (draft("one"), draft("two"));
+            store.put(&one, Seen::Nothing).unwrap();
+            store.put(&two, Seen::Text(one.content().text)).unwrap();
+            store.archive(&one, two.content().text).unwrap();
+            store.unarchive(&two, one.content().text).unwrap();
+            store.remove(&id, two.content().text, Timestamp::now()).unwrap();
+            let later = SystemTime::now() + Duration::from_secs(10);
+            assert_eq!(review(&workspace, later).unwrap(), Vec::<std::path::PathBuf>::new());
+            // Somebody who has it open writes into it.
+            let name = fs::read_dir(workspace.displaced()).unwrap().flatten().map(|entry| entry.path());
+            let is_two =
+                |path: &std::path::PathBuf| fs::read(path).is_ok_and(|text| Digest::of(&text) == two.content().text);
+            fs::write(name.filter(is_two).last().unwrap(), "title: late\n").unwrap();
+            assert_eq!(review(&workspace, later).unwrap().len(), 1);
+            let found = conflicts::list(&workspace).unwrap();
+            assert_eq!((found.len(), found[0].id.as_str()), (1, id.as_str()));
+            conflicts::settle(&workspace, &found[0].name, Timestamp::now()).unwrap();
+            assert_eq!(conflicts::count(&workspace).unwrap(), 0);
+        }
+    }
+
+    /// What an older version has named goes on being looked at and settled.
+    #[test]
+    fn names_that_hold_a_long_id_themselves_are_read() {
+        let folder = tempfile::tempdir().unwrap();
+        let workspace = Workspace::at(folder.path());
+        fs::create_dir_all(workspace.displaced()).unwrap();
+        fs::create_dir_all(workspace.conflicts()).unwrap();
+        let id = "x".repeat(186);
+        let digits = "0123456789abcdef";
+        let name = |random: u32| format!("20260101T000000Z-{digits}-{digits}-{random:012}.{id}.yaml");
+        fs::write(workspace.displaced().join(name(1)), "n: 1\n").unwrap();
+        fs::write(workspace.conflicts().join(name(2)), "n: 2\n").unwrap();
+        review(&workspace, SystemTime::now() + Duration::from_secs(10)).unwrap();
+        let found = conflicts::list(&workspace).unwrap();
+        assert_eq!(found.len(), 2);
+        for conflict in found {
+            assert_eq!(conflict.id, id);
+            conflicts::settle(&workspace, &conflict.name, Timestamp::now()).unwrap();
+        }
+        assert_eq!(conflicts::count(&workspace).unwrap(), 0);
     }
 }

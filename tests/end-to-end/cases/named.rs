@@ -1,0 +1,56 @@
+//! What is odd is named, and where it is: names and ids that no store can keep, links to nowhere, contents that were replaced.
+
+use std::ffi::OsStr;
+use std::fs;
+use std::os::unix::ffi::OsStrExt;
+use std::process::Command;
+
+use milescale_testkit::{Postgres, Workspace};
+
+/// Three milestones, moved to SQLite and, where that is asked for, back.
+fn moved(moves: &[&str]) -> Workspace {
+    let workspace = crate::workspace();
+    workspace.milestones("m", 3);
+    for to in moves {
+        let said = workspace.run(["migrate", to, "--yes"]);
+        assert_eq!(said.code, 0, "{said:?}");
+    }
+    workspace
+}
+
+fn sql(workspace: &Workspace, statement: &str) -> String {
+    let said = Command::new("sqlite3").arg(workspace.path("enterprise.db")).arg(statement).output().unwrap();
+    assert!(said.status.success(), "{statement}: {}", String::from_utf8_lossy(&said.stderr));
+    String::from_utf8(said.stdout).unwrap()
+}
+
+/// Whether `status`, `doctor` and one event of this name, and only one after two checks, say a text.
+fn is_said_once(workspace: &Workspace, text: &str) -> bool {
+    for _ in 0..2 {
+        workspace.run(["check"]);
+    }
+    let events = workspace.events_named("changes_reported");
+    let count = events.iter().filter(|event| event["details"].to_string().contains(text)).count();
+    count == 1 && ["status", "doctor"].iter().all(|verb| workspace.run([*verb]).out.contains(text))
+}
+
+#[test]
+fn h07_the_longest_ids_move_there_and_back() {
+    let workspace = crate::workspace();
+    let ids = ["x".repeat(200), "ü".repeat(100)];
+    let title = |text: &str, id: &str| format!("id: \"{id}\"\ntitle: {text}\nstatus: active\n");
+    for id in &ids {
+        workspace.write(format!("active/{id}.yaml"), title("one", id));
+    }
+    assert_eq!(workspace.run(["migrate", "database", "--yes"]).code, 0);
+    for id in &ids {
+        sql(&workspace, &format!("UPDATE milestones SET data = json_set(data, '$.title', 'two') WHERE id = '{id}'"));
+    }
+    let said = workspace.run(["rollback", "--yes"]);
+    assert_eq!(said.code, 0, "{said:?}");
+    for id in &ids {
+        assert!(workspace.read(format!("active/{id}.yaml")).contains("title: two"), "{id}");
+        let said = workspace.run(["milestone", "archive", id]);
+        assert_eq!(said.code, 0, "{said:?}");
+    }
+}
