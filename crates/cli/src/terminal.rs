@@ -2,6 +2,7 @@
 
 use std::io::{self, IsTerminal, Write};
 
+use milescale_core::text::{harmless, is_harmful};
 use serde::Serialize;
 use unicode_width::{UnicodeWidthChar, UnicodeWidthStr};
 
@@ -14,6 +15,30 @@ pub(crate) enum Style {
     Good,
     Attention,
     Bad,
+}
+
+/// A text that may be printed: what others wrote has escapes in the place of control characters, milescale's own colours stay.
+#[derive(Debug, Clone, Default)]
+pub(crate) struct Line(String);
+
+impl Line {
+    /// The same with another text behind it.
+    pub(crate) fn then(mut self, text: impl Into<Self>) -> Self {
+        self.0.push_str(&text.into().0);
+        self
+    }
+}
+
+impl From<&str> for Line {
+    fn from(text: &str) -> Self {
+        Self(harmless(text))
+    }
+}
+
+impl From<&String> for Line {
+    fn from(text: &String) -> Self {
+        Self(harmless(text))
+    }
 }
 
 /// Standard output, as it is.
@@ -34,9 +59,10 @@ impl Screen {
     }
 
     /// The text in its colour, where colours are welcome.
-    pub(crate) fn paint(&self, style: Style, text: &str) -> String {
+    pub(crate) fn paint(&self, style: Style, text: &str) -> Line {
+        let Line(text) = text.into();
         if !self.colour {
-            return text.to_owned();
+            return Line(text);
         }
         let code = match style {
             Style::Heading => "1",
@@ -44,14 +70,15 @@ impl Screen {
             Style::Attention => "33",
             Style::Bad => "31",
         };
-        format!("\x1b[{code}m{text}\x1b[0m")
+        Line(format!("\x1b[{code}m{text}\x1b[0m"))
     }
 
     /// A line that is to stay one line: cut to the terminal's width; in a pipe whole.
     pub(crate) fn fit(&self, text: &str) -> String {
+        let text = harmless(text);
         match self.width {
-            Some(width) if text.width() > width => cut(text, width),
-            _ => text.to_owned(),
+            Some(width) if text.width() > width => cut(&text, width),
+            _ => text,
         }
     }
 }
@@ -68,11 +95,30 @@ fn cut(text: &str, width: usize) -> String {
     kept + "…"
 }
 
-/// Prints a line.
-pub(crate) fn line(text: &str) {
-    let mut line = text.as_bytes().to_vec();
-    line.push(b'\n');
-    bytes(&line);
+/// Prints a line: one, whatever the text is.
+pub(crate) fn line(text: impl Into<Line>) {
+    let Line(mut line) = text.into();
+    line.push('\n');
+    bytes(line.as_bytes());
+}
+
+/// A text of several lines in which all but their ends is harmless.
+fn harmless_lines(text: &str) -> String {
+    text.split('\n').map(harmless).collect::<Vec<_>>().join("\n")
+}
+
+/// Prints JSON that is written already. What could do something to a terminal stands in strings only, and is escaped there.
+pub(crate) fn json_text(text: &str) {
+    let mut escaped = String::with_capacity(text.len() + 1);
+    for character in text.chars() {
+        if character != '\n' && is_harmful(character) {
+            escaped.push_str(&format!("\\u{:04x}", u32::from(character)));
+        } else {
+            escaped.push(character);
+        }
+    }
+    escaped.push('\n');
+    bytes(escaped.as_bytes());
 }
 
 /// Exit status of a program that SIGPIPE ends, as shells give it.
@@ -93,7 +139,7 @@ pub(crate) fn bytes(bytes: &[u8]) {
 /// Prints an object as JSON over several lines.
 pub(crate) fn json(object: &impl Serialize) {
     match serde_json::to_string_pretty(object) {
-        Ok(text) => line(&text),
+        Ok(text) => json_text(&text),
         Err(error) => self::error(&error.to_string()),
     }
 }
@@ -101,7 +147,7 @@ pub(crate) fn json(object: &impl Serialize) {
 /// Prints an object as JSON on one line.
 pub(crate) fn json_line(object: &impl Serialize) {
     match serde_json::to_string(object) {
-        Ok(text) => line(&text),
+        Ok(text) => json_text(&text),
         Err(error) => self::error(&error.to_string()),
     }
 }
@@ -111,7 +157,7 @@ pub(crate) fn asked(question: &str) -> Result<bool, Failure> {
     if !io::stdin().is_terminal() {
         return Err(Failure::Usage(format!("{question} There is no terminal to ask on: say --yes")));
     }
-    let _ = write!(io::stderr(), "{question} [y/N] ");
+    let _ = write!(io::stderr(), "{} [y/N] ", harmless_lines(question));
     let mut answer = String::new();
     let read = io::stdin().read_line(&mut answer);
     Ok(read.is_ok() && matches!(answer.trim(), "y" | "Y" | "yes"))
@@ -123,20 +169,28 @@ pub(crate) fn chosen<'a>(question: &str, words: &[&'a str]) -> Result<Option<&'a
         let why = "This is asked on a terminal only: no program can know";
         return Err(Failure::Usage(format!("{question}\n{why}")));
     }
-    let _ = write!(io::stderr(), "{question}\n[{}] ", words.join("/"));
+    let _ = write!(io::stderr(), "{}\n[{}] ", harmless_lines(question), words.join("/"));
     let mut answer = String::new();
     let read = io::stdin().read_line(&mut answer);
     Ok(words.iter().find(|word| read.is_ok() && answer.trim() == **word).copied())
 }
 
-/// Prints an error or warning for people.
+/// Prints an error or warning for people; it may have several lines.
 pub(crate) fn error(message: &str) {
-    let _ = writeln!(io::stderr(), "milescale: {message}");
+    let _ = writeln!(io::stderr(), "milescale: {}", harmless_lines(message));
 }
 
 #[cfg(test)]
 mod tests {
-    use super::cut;
+    use super::{Line, Screen, Style, cut};
+
+    #[test]
+    fn only_milescales_own_colours_reach_a_terminal() {
+        let screen = Screen { colour: true, width: None };
+        let Line(line) = screen.paint(Style::Bad, "a\u{1b}[32m\n").then(" b\u{202e}\u{9b}");
+        assert_eq!(line, "\u{1b}[31ma\\u{1b}[32m\\n\u{1b}[0m b\\u{202e}\\u{9b}");
+        assert_eq!(super::harmless_lines("a\u{7}\nb"), "a\\u{7}\nb");
+    }
 
     #[test]
     fn cuts_by_what_characters_take_up() {

@@ -1,10 +1,20 @@
 //! Texts from outside.
 
-/// A text as it may stand on a terminal and in a line: control characters become escapes.
+/// Whether a character does something to a terminal or to the order of a line's other characters.
+pub fn is_harmful(character: char) -> bool {
+    const DIRECTIONS: [char; 12] = [
+        '\u{61c}', '\u{200e}', '\u{200f}', '\u{202a}', '\u{202b}', '\u{202c}', '\u{202d}', '\u{202e}', '\u{2066}',
+        '\u{2067}', '\u{2068}', '\u{2069}',
+    ];
+    character.is_control() || DIRECTIONS.contains(&character)
+}
+
+/// A text as it may stand on a terminal and in a line: control characters, and those that turn the direction of text, become
+/// escapes.
 pub fn harmless(text: &str) -> String {
     let mut harmless = String::with_capacity(text.len());
     for character in text.chars() {
-        if character.is_control() {
+        if is_harmful(character) {
             harmless.extend(character.escape_default());
         } else {
             harmless.push(character);
@@ -18,5 +28,6 @@ mod tests {
     #[test]
     fn control_characters_become_escapes_and_all_else_stays() {
         assert_eq!(super::harmless("a\n\u{1b}[2J é🔄 \u{9b}"), "a\\n\\u{1b}[2J é🔄 \\u{9b}");
+        assert_eq!(super::harmless("a\u{202e}b\u{7f}"), "a\\u{202e}b\\u{7f}");
     }
 }

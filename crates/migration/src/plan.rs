@@ -12,6 +12,7 @@ use milescale_core::document::Flaw;
 use milescale_core::id::Id;
 use milescale_core::migration::Adopt;
 use milescale_core::milestone::ARCHIVED;
+use milescale_core::text::harmless;
 use milescale_storage::error::{Problem, StoreError};
 use milescale_storage::record::Record;
 use milescale_storage::scan::scan_as;
@@ -192,7 +193,7 @@ impl Plan {
         let line = |it: &Obstacle| {
             let line = it.line.map(|line| format!(":{line}")).unwrap_or_default();
             let advice = if it.do_this.is_empty() { String::new() } else { format!("; {}", it.do_this) };
-            format!("{}{line}: {}{advice}", it.place, it.reason)
+            harmless(&format!("{}{line}: {}{advice}", it.place, it.reason))
         };
         self.obstacles.iter().map(line).collect::<Vec<_>>().join("\n")
     }

@@ -54,3 +54,22 @@ fn h07_the_longest_ids_move_there_and_back() {
         assert_eq!(said.code, 0, "{said:?}");
     }
 }
+
+#[test]
+fn h12_what_others_wrote_neither_paints_nor_forges_lines() {
+    let workspace = moved(&["database", "file"]);
+    let forged = "char(27) || '[31m' || char(10) || 'daemon       runs' || char(0x202e)";
+    sql(&workspace, &format!("INSERT INTO milestones(id, data) VALUES ('e' || {forged}, '{{}}')"));
+    workspace.write("active/c\u{1b}[2J\u{202e}.yml", "title: c\n");
+    for verb in
+        [&["check"][..], &["status"], &["doctor"], &["events"], &["conflicts"], &["migrate", "database", "--dry-run"]]
+    {
+        for arguments in [verb, &[verb, &["--json"][..]].concat()] {
+            let said = workspace.run(arguments);
+            let is_harmful = |text: &str| text.contains(['\u{1b}', '\u{202e}']) || text.contains("\ndaemon       runs");
+            assert!(!is_harmful(&said.out) && !is_harmful(&said.err), "{arguments:?}: {said:?}");
+        }
+    }
+    let said = workspace.run(["status"]).out;
+    assert!(said.contains("e\\u{1b}[31m\\ndaemon       runs\\u{202e} of sqlite cannot be brought over"), "{said}");
+}

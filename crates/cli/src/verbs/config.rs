@@ -90,11 +90,11 @@ pub(crate) fn show(context: &Context, options: &JsonOptions) -> Result<ExitCode,
     }
     for problem in keeper.problems() {
         terminal::line(
-            &screen.paint(Style::Bad, &located(&keeper.shown(), "error, so the file is not in force", problem)),
+            screen.paint(Style::Bad, &located(&keeper.shown(), "error, so the file is not in force", problem)),
         );
     }
     for warning in keeper.warnings() {
-        terminal::line(&screen.paint(Style::Attention, &located(&keeper.shown(), "warning", warning)));
+        terminal::line(screen.paint(Style::Attention, &located(&keeper.shown(), "warning", warning)));
     }
     Ok(ExitCode::SUCCESS)
 }

@@ -3,7 +3,6 @@
 use std::process::ExitCode;
 
 use milescale_core::id::Id;
-use milescale_core::text::harmless;
 use milescale_daemon::Access;
 use milescale_storage::archive::Archive;
 use milescale_storage::conflicts::{self, Conflict};
@@ -49,7 +48,7 @@ fn list(workspace: &Workspace, json: bool) -> Result<ExitCode, Failure> {
         return Ok(ExitCode::SUCCESS);
     }
     for it in &found {
-        terminal::line(&harmless(&format!("{}  {}  {}: {}", it.name, it.at, it.id, it.reason)));
+        terminal::line(&format!("{}  {}  {}: {}", it.name, it.at, it.id, it.reason));
     }
     if found.is_empty() {
         terminal::line("no conflicts");

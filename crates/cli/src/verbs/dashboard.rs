@@ -28,7 +28,7 @@ pub(crate) fn run(context: &Context, options: &JsonOptions) -> Result<ExitCode, 
 }
 
 fn print(screen: &Screen, status: &Status, recent: &[Value]) {
-    let heading = |text: &str| terminal::line(&screen.paint(Style::Heading, &screen.fit(text)));
+    let heading = |text: &str| terminal::line(screen.paint(Style::Heading, &screen.fit(text)));
     let line = |text: String| terminal::line(&screen.fit(&text));
     let (current, optimal) = (&status.current_backend, &status.optimal_backend);
     heading("=== MILESTONE SCALE DETECTION DASHBOARD ===");
@@ -43,7 +43,7 @@ fn print(screen: &Screen, status: &Status, recent: &[Value]) {
         }
         Verdict::Unavailable => (Style::Bad, "❔ Migration Status: UNAVAILABLE (see milescale status)".to_owned()),
     };
-    terminal::line(&screen.paint(style, &screen.fit(&text)));
+    terminal::line(screen.paint(style, &screen.fit(&text)));
     if let Some(confidence) = status.migration_confidence
         && status.status != Verdict::Optimal
     {
@@ -82,7 +82,7 @@ fn print(screen: &Screen, status: &Status, recent: &[Value]) {
     }
     for stale in &status.stale_sources {
         let text = format!("Not of now: {}: {}", stale.source, stale.reason);
-        terminal::line(&screen.paint(Style::Bad, &screen.fit(&text)));
+        terminal::line(screen.paint(Style::Bad, &screen.fit(&text)));
     }
     heading("=================================");
 }

@@ -161,7 +161,7 @@ fn print(findings: &[Finding]) {
             Level::Note => (Style::Attention, "note "),
             Level::Wrong => (Style::Bad, "wrong"),
         };
-        terminal::line(&format!("{} {what}", screen.paint(style, sign)));
+        terminal::line(screen.paint(style, sign).then(" ").then(what));
         for text in [means, do_this] {
             if !text.is_empty() {
                 terminal::line(&format!("      {text}"));

@@ -18,7 +18,7 @@ use serde_json::Value;
 
 use crate::args::EventsOptions;
 use crate::context::{Context, Failure};
-use crate::terminal::{self, Screen, Style};
+use crate::terminal::{self, Line, Screen, Style};
 
 /// Events printed where no time is given.
 const LAST: usize = 20;
@@ -138,7 +138,7 @@ impl Printer<'_> {
 
     fn print(&self, line: &str) {
         if self.options.json {
-            return terminal::line(line);
+            return terminal::json_text(line);
         }
         let Ok(event) = serde_json::from_str::<Value>(line) else { return };
         let text = |key: &str| harmless(event[key].as_str().unwrap_or_default());
@@ -160,9 +160,11 @@ impl Printer<'_> {
         };
         let plain = format!("{} {name:<27} {move_to}", text("timestamp"));
         let fitted = self.screen.fit(format!("{plain}  {details}").trim_end());
-        terminal::line(&match style {
-            Some(style) => fitted.replacen(&name, &self.screen.paint(style, &name), 1),
-            None => fitted,
+        terminal::line(match (style, fitted.split_once(&name)) {
+            (Some(style), Some((before, after))) => {
+                Line::from(before).then(self.screen.paint(style, &name)).then(after)
+            }
+            _ => Line::from(&fitted),
         });
     }
 }

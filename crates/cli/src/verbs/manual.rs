@@ -14,7 +14,7 @@ use crate::terminal;
 pub(crate) fn completions(shell: clap_complete::Shell) -> Result<ExitCode, Failure> {
     let mut text = Vec::new();
     clap_complete::generate(shell, &mut Arguments::command(), "milescale", &mut text);
-    terminal::line(String::from_utf8_lossy(&text).trim_end());
+    terminal::bytes(&text);
     Ok(ExitCode::SUCCESS)
 }
 
@@ -22,7 +22,7 @@ pub(crate) fn man(options: &ManOptions) -> Result<ExitCode, Failure> {
     let mut command = Arguments::command();
     command.build();
     match &options.dir {
-        None => terminal::line(&page(command)?),
+        None => terminal::bytes(page(command)?.as_bytes()),
         Some(folder) => write_pages(&command, "milescale", folder)?,
     }
     Ok(ExitCode::SUCCESS)

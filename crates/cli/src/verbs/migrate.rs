@@ -5,6 +5,7 @@ use std::process::ExitCode;
 
 use milescale_core::backend::InUse;
 use milescale_core::migration::Adopt;
+use milescale_core::text::harmless;
 use milescale_daemon::Mover;
 use milescale_migration::{Done, Plan, Progress, Told};
 use milescale_storage::workspace::Workspace;
@@ -203,6 +204,7 @@ impl Bar {
         if self.silent {
             return;
         }
+        let text = harmless(&text);
         let mut err = std::io::stderr().lock();
         if is_progress && self.is_terminal {
             self.open = true;

@@ -12,7 +12,7 @@ use serde_json::{Value, json};
 
 use crate::args::StatusOptions;
 use crate::context::{Context, Failure};
-use crate::terminal::{self, Screen, Style};
+use crate::terminal::{self, Line, Screen, Style};
 
 pub(crate) fn run(context: &Context, options: &StatusOptions) -> Result<ExitCode, Failure> {
     let mut engine = context.looked_at()?;
@@ -124,11 +124,11 @@ impl Page<'_> {
         let when = if self.daemon.status.running { "" } else { " by `milescale run` or `milescale check`" };
         // Where something stands against it, that is said instead.
         for old in moves.old_stores.iter().filter(|old| old.retired.is_none() && moves.problems.is_empty()) {
-            rows.push(format!("what is written to the old store {} is brought over{when}", old.name));
+            rows.push(Line::from(&format!("what is written to the old store {} is brought over{when}", old.name)));
         }
         let held: Vec<String> = moves.held_milestones.iter().map(|(side, id)| format!("{id} ({side})")).collect();
         rows.extend(moves.failing_milestones.iter().map(|(side, id, why)| {
-            self.screen.paint(Style::Bad, &format!("{id} of {side} cannot be brought over: {}", harmless(why)))
+            self.screen.paint(Style::Bad, &format!("{id} of {side} cannot be brought over: {why}"))
         }));
         let held = format!("changes of an old store wait for `milescale import`: {}", harmless(&held.join(", ")));
         for (count, what) in [
@@ -139,13 +139,14 @@ impl Page<'_> {
                 rows.push(self.screen.paint(Style::Bad, &format!("{count} {what}")));
             }
         }
-        for (number, row) in rows.iter().chain(&moves.problems).enumerate() {
+        rows.extend(moves.problems.iter().map(Line::from));
+        for (number, row) in rows.into_iter().enumerate() {
             self.row(if number == 0 { "migration" } else { "" }, row);
         }
     }
 
-    fn row(&self, label: &str, text: &str) {
-        terminal::line(&format!("{} {text}", self.screen.paint(Style::Heading, &format!("{label:<12}"))));
+    fn row(&self, label: &str, text: impl Into<Line>) {
+        terminal::line(self.screen.paint(Style::Heading, &format!("{label:<12}")).then(" ").then(text));
     }
 
     fn verdict(&self) {
@@ -167,7 +168,7 @@ impl Page<'_> {
         };
         let age = status.backend_age_hours.map(|hours| format!(", for {hours} h")).unwrap_or_default();
         self.row("backend", &format!("{current}{age}{pinned}"));
-        self.row("verdict", &self.screen.paint(style, &text));
+        self.row("verdict", self.screen.paint(style, &text));
         for reason in &status.unavailable_because {
             self.row("", reason);
         }
@@ -241,7 +242,7 @@ impl Page<'_> {
 
     fn wrong(&self) {
         let status = self.status;
-        let warn = |text: &str| self.row("", &self.screen.paint(Style::Bad, text));
+        let warn = |text: &str| self.row("", self.screen.paint(Style::Bad, text));
         for stale in &status.stale_sources {
             warn(&format!("not of now: {}: {}", stale.source, stale.reason));
         }
@@ -280,7 +281,7 @@ impl Page<'_> {
             self.row("daemon", &format!("does not run{last}"));
         }
         if let Some(not_watching) = not_watching {
-            self.row("", &self.screen.paint(Style::Attention, not_watching));
+            self.row("", self.screen.paint(Style::Attention, not_watching));
         }
     }
 }
