@@ -171,16 +171,28 @@ impl Archive {
         Ok(Digest::of(&draft.text))
     }
 
-    /// Makes a milestone what the workspace holds under its id, archived or not, in the place of what it holds now.
+    /// Makes a milestone what the workspace holds under its id, archived or not, in the place of what it holds now. Where
+    /// that is kept, as people read it; `None` where there was nothing.
     ///
     /// # Errors
     /// When that is changed meanwhile, or cannot be read or written.
-    pub fn replace(&mut self, store: &mut dyn Store, draft: &Draft) -> Result<(), StoreError> {
+    pub fn replace(&mut self, store: &mut dyn Store, draft: &Draft) -> Result<Option<String>, StoreError> {
         match self.find(store, &draft.id)? {
-            Found::Active(there) | Found::Row(there) => store.put(draft, Seen::Text(there.digest())),
-            Found::File(there) if draft.is_archived() => self.files.replace_archived(draft, there.digest()),
-            Found::File(there) if !store.archives_by_status() => store.unarchive(draft, there.digest()),
-            Found::File(_) | Found::Nothing => store.put(draft, Seen::Nothing),
+            Found::Active(there) | Found::Row(there) => {
+                store.put(draft, Seen::Text(there.digest()))?;
+                Ok(Some(store.displaced()))
+            }
+            Found::File(there) if draft.is_archived() => {
+                self.files.replace_archived(draft, there.digest())?;
+                Ok(Some(self.files.displaced()))
+            }
+            Found::File(there) if !store.archives_by_status() => {
+                store.unarchive(draft, there.digest())?;
+                Ok(Some(store.displaced()))
+            }
+            // An archived one stays where it is.
+            Found::File(there) => store.put(draft, Seen::Nothing).map(|()| Some(there.place)),
+            Found::Nothing => store.put(draft, Seen::Nothing).map(|()| None),
         }
     }
 

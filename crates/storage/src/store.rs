@@ -292,6 +292,11 @@ pub trait Store: fmt::Debug + Send {
     /// to its place, never over another one.
     fn unarchive(&mut self, draft: &Draft, seen: Digest) -> Result<(), StoreError>;
 
+    /// Where, and for how long, contents are kept that were replaced here, as people read it.
+    fn displaced(&self) -> String {
+        ".milescale/displaced for 30 days".to_owned()
+    }
+
     /// Whether a milestone is archived by its status alone, as in a database; of files, by its place.
     fn archives_by_status(&self) -> bool {
         false

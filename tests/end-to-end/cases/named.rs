@@ -73,3 +73,18 @@ fn h12_what_others_wrote_neither_paints_nor_forges_lines() {
     let said = workspace.run(["status"]).out;
     assert!(said.contains("e\\u{1b}[31m\\ndaemon       runs\\u{202e} of sqlite cannot be brought over"), "{said}");
 }
+
+#[test]
+fn h16_resolving_names_the_place_where_the_other_content_is() {
+    let workspace = moved(&["database"]);
+    sql(&workspace, "UPDATE milestones SET data = '{\"title\":\"of the row\"}' WHERE id = 'm-1'");
+    workspace.save("active/m-1.yaml", "title: of the file\n");
+    workspace.run(["check"]);
+    let found = workspace.run(["conflicts", "list", "--json"]).json();
+    let name = found[0]["name"].as_str().unwrap();
+    let said = workspace.run(["conflicts", "resolve", name, "--take-kept"]);
+    let place = "kept in the table milescale_displaced of .milestones/enterprise.db for 30 days";
+    assert!(said.code == 0 && said.out.contains(place), "{said:?}");
+    let kept = sql(&workspace, "SELECT CAST(text AS TEXT) FROM milescale_displaced WHERE id = 'm-1'");
+    assert!(kept.contains("of the row"), "{kept}");
+}

@@ -18,6 +18,9 @@ use crate::terminal;
 /// How long a switch is waited for.
 const PATIENCE: std::time::Duration = std::time::Duration::from_secs(30);
 
+/// Where a content is kept that is taken off the list.
+const DISPLACED: &str = ".milescale/displaced for 30 days";
+
 pub(crate) fn run(context: &Context, command: Option<&ConflictsCommand>) -> Result<ExitCode, Failure> {
     let workspace = context.workspace()?;
     match command {
@@ -62,24 +65,26 @@ fn resolve(workspace: &Workspace, options: &ResolveOptions) -> Result<ExitCode, 
     let conflict = conflict.ok_or_else(|| {
         Failure::Failed(format!("{name}: there is no such conflict; `milescale conflicts list` names them"))
     })?;
-    if options.take_kept {
-        take(workspace, &conflict)?;
-    }
-    conflicts::settle(workspace, name, Context::now()).map_err(|error| failed(name, &error))?;
-    let what = if options.take_kept { "what was kept is current now" } else { "what is current stays" };
-    if options.output.json {
-        terminal::json(&json!({ "name": name, "id": conflict.id, "taken": options.take_kept }));
+    let (what, other) = if options.take_kept {
+        ("what was kept is current now", take(workspace, &conflict)?)
     } else {
-        terminal::line(&format!(
-            "{}: {what}; the other content is kept in .milescale/displaced for 30 days",
-            conflict.id
-        ));
+        ("what is current stays", Some(DISPLACED.to_owned()))
+    };
+    conflicts::settle(workspace, name, Context::now()).map_err(|error| failed(name, &error))?;
+    if options.output.json {
+        terminal::json(&json!({ "name": name, "id": conflict.id, "taken": options.take_kept, "other_content": other }));
+    } else {
+        let other = other.map_or_else(
+            || "there was no other content".to_owned(),
+            |place| format!("the other content is kept in {place}"),
+        );
+        terminal::line(&format!("{}: {what}; {other}", conflict.id));
     }
     Ok(ExitCode::SUCCESS)
 }
 
-/// Makes what was kept current, in place of what is current now.
-fn take(workspace: &Workspace, conflict: &Conflict) -> Result<(), Failure> {
+/// Makes what was kept current, in place of what is current now. Where that is kept, where there is something.
+fn take(workspace: &Workspace, conflict: &Conflict) -> Result<Option<String>, Failure> {
     let text = conflicts::text(workspace, &conflict.name).map_err(|error| failed(&conflict.name, &error))?;
     let id: Id = conflict.id.parse().map_err(|bad| Failure::Failed(format!("{bad}")))?;
     let draft = Draft::new(id.clone(), text, Context::now()).map_err(|flaw| {

@@ -229,6 +229,10 @@ impl Store for PostgresStore {
         self.put(draft, Seen::Text(seen))
     }
 
+    fn displaced(&self) -> String {
+        format!("the table {}milescale_displaced of {} for 30 days", self.table.prefix(), self.name())
+    }
+
     fn archives_by_status(&self) -> bool {
         true
     }

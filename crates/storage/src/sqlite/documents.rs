@@ -196,6 +196,10 @@ impl Store for SqliteStore {
         self.put(draft, Seen::Text(seen))
     }
 
+    fn displaced(&self) -> String {
+        format!("the table milescale_displaced of {} for 30 days", self.sqlite.shown)
+    }
+
     fn archives_by_status(&self) -> bool {
         true
     }
