@@ -62,6 +62,9 @@ pub(crate) fn look(
         }
         Ok(_) => {}
     }
+    if wish.from.side() == Side::Files {
+        places::note_odd_names(plan, context);
+    }
     if moves && wish.from.side() == Side::Files && machine::is_in_git(context.workspace.root()) {
         plan.notes.push(
             "git keeps the milestone files: they stay where they are as they were, and are not what is current any more; \

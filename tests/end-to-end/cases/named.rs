@@ -75,6 +75,26 @@ fn h12_what_others_wrote_neither_paints_nor_forges_lines() {
 }
 
 #[test]
+fn h13_names_that_look_meant_are_named_by_doctor_and_plan() {
+    let workspace = crate::workspace();
+    let names: [&[u8]; 4] = [b"c.YAML", b"e.yml", b"sub/f.yml", b"x\xff.yaml"];
+    for name in names {
+        workspace.write(std::path::Path::new("active").join(OsStr::from_bytes(name)), "title: T\n");
+    }
+    let (doctor, plan) = (workspace.run(["doctor"]), workspace.run(["migrate", "database", "--dry-run"]));
+    for said in [doctor.out, plan.out] {
+        for name in [
+            "c.YAML: it does not",
+            "e.yml: it does not",
+            "sub/f.yml: it does not",
+            "x\u{fffd}.yaml: its name is not UTF-8",
+        ] {
+            assert!(said.contains(name), "{name}: {said}");
+        }
+    }
+}
+
+#[test]
 fn h16_resolving_names_the_place_where_the_other_content_is() {
     let workspace = moved(&["database"]);
     sql(&workspace, "UPDATE milestones SET data = '{\"title\":\"of the row\"}' WHERE id = 'm-1'");

@@ -3,7 +3,7 @@
 use milescale_core::backend::Backend;
 use milescale_core::base::Side;
 use milescale_core::config::FilesAfter;
-use milescale_storage::files::files_of_others;
+use milescale_storage::files::{files_of_others, odd_names};
 use milescale_storage::trial::{Hindrance, Use, hindrances};
 
 use super::NAMED;
@@ -80,4 +80,16 @@ fn others(plan: &mut Plan, context: &Context<'_>) -> Result<(), Error> {
         ));
     }
     Ok(())
+}
+
+/// Odd names that one plan names.
+const ODD: usize = 20;
+
+/// Files that look like milestones and stay behind, or go under another name.
+pub(super) fn note_odd_names(plan: &mut Plan, context: &Context<'_>) {
+    let found = odd_names(context.workspace);
+    plan.notes.extend(found.iter().take(ODD).map(|odd| format!("{}: {}", odd.place, odd.why)));
+    if found.len() > ODD {
+        plan.notes.push(format!("and {} more such names", found.len() - ODD));
+    }
 }

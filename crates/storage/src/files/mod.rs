@@ -8,6 +8,7 @@ mod importing;
 mod incoming;
 mod look;
 mod moving;
+mod odd;
 mod owners;
 mod retired;
 mod scan;
@@ -30,6 +31,7 @@ use table::Table;
 pub(crate) use columns::ColumnsHash;
 pub use displaced::{purge, review};
 pub use moving::retire;
+pub use odd::{Odd, odd_names};
 pub use owners::files_of_others;
 pub use retired::Retired;
 

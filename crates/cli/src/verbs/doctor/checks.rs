@@ -7,6 +7,7 @@ use milescale_core::text::harmless;
 use milescale_core::timestamp;
 use milescale_daemon::status::Status;
 use milescale_migration::network_file_system;
+use milescale_storage::files::{self, Odd};
 use milescale_storage::switch;
 use milescale_storage::workspace::Workspace;
 
@@ -17,7 +18,7 @@ pub(super) fn all(workspace: &Workspace, status: &Status, daemon: &Daemon) -> Ve
     [
         sources(status),
         milestones(status),
-        uncounted(workspace),
+        odd_names(workspace),
         store(status),
         config(status),
         moves::all(status),
@@ -109,22 +110,17 @@ fn store(status: &Status) -> Vec<Finding> {
     )]
 }
 
-/// Files in `active/` that look like milestones and are none.
-fn uncounted(workspace: &Workspace) -> Vec<Finding> {
-    let Ok(entries) = fs::read_dir(workspace.active()) else { return Vec::new() };
-    let mut findings = Vec::new();
-    for entry in entries.flatten().take(100_000) {
-        let (name, kind) = (entry.file_name().to_string_lossy().into_owned(), entry.file_type());
-        let why = match kind {
-            Ok(kind) if kind.is_symlink() && name.ends_with(".yaml") => "it is a symlink, and none is followed",
-            Ok(kind) if kind.is_file() && name.ends_with(".yml") => "its name does not end in .yaml",
-            Ok(kind) if !kind.is_file() && !kind.is_dir() && name.ends_with(".yaml") => "it is no regular file",
-            _ => continue,
-        };
-        findings.push(finding(
+/// Odd names that are named one by one.
+const ODD: usize = 20;
+
+/// Files in `active/` whose names look meant.
+fn odd_names(workspace: &Workspace) -> Vec<Finding> {
+    let found = files::odd_names(workspace);
+    let named = |odd: &Odd| {
+        finding(
             Level::Note,
-            format!("{}: it does not count: {why}", workspace.shown(&entry.path())),
-            "Only regular files in active/ whose names end in .yaml are milestones.",
+            format!("{}: {}", odd.place, odd.why),
+            "Milestones are the regular files in active/ whose names end in .yaml, and a name is an id.",
             "Rename it or put the file itself there, if it is to be one.",
         ));
         if findings.len() == 20 {
