@@ -56,6 +56,23 @@ fn h07_the_longest_ids_move_there_and_back() {
 }
 
 #[test]
+fn h09_an_id_that_is_archived_twice_is_exported_twice() {
+    let workspace = crate::workspace();
+    let files =
+        ["active/a.yaml", "completed/a.yaml", "completed/2024/a.yaml", "completed/2025/a.yaml", "completed/z.yaml"];
+    for file in files {
+        workspace.write(file, format!("title: {file}\n"));
+    }
+    let out = workspace.root().join("out");
+    let said = workspace.run([OsStr::new("milestone"), OsStr::new("export"), OsStr::new("--dir"), out.as_os_str()]);
+    assert_eq!(said.code, 0, "{said:?}");
+    for file in files {
+        let to = if file == "completed/z.yaml" { "z.yaml" } else { file.trim_start_matches("active/") };
+        assert_eq!(fs::read_to_string(out.join(to)).unwrap(), format!("title: {file}\n"), "{to}");
+    }
+}
+
+#[test]
 fn h12_what_others_wrote_neither_paints_nor_forges_lines() {
     let workspace = moved(&["database", "file"]);
     let forged = "char(27) || '[31m' || char(10) || 'daemon       runs' || char(0x202e)";

@@ -3,13 +3,14 @@
 use std::collections::HashSet;
 use std::io;
 use std::ops::ControlFlow;
-use std::path::Path;
+use std::path::{Component, Path, PathBuf};
 
 use milescale_core::id::Id;
 use milescale_core::text::harmless;
 use milescale_core::value::Value;
 use milescale_storage::durable;
 use milescale_storage::store::Milestone;
+use milescale_storage::workspace::Workspace;
 use serde::Serialize;
 
 use super::Desk;
@@ -26,19 +27,23 @@ struct Exported {
     digest: String,
 }
 
-/// Where an archived milestone goes whose id was exported already.
+/// Where archived milestones go whose id was exported already.
 const BESIDE: &str = "completed";
 
 pub(super) fn run(desk: &mut Desk, options: &ExportOptions) -> Result<(), Failure> {
     if let Some(folder) = &options.dir {
         durable::create_folder(folder).map_err(|error| failed(folder, &error))?;
     }
-    let (mut left_out, mut result, mut in_use) = (0_u64, Ok(()), HashSet::new());
+    let (mut left_out, mut result, mut exported) = (0_u64, Ok(()), HashSet::new());
     let mut export = |milestone: Milestone, is_beside: bool| {
         let done = match &options.dir {
             Some(folder) => {
-                let is_second = !in_use.insert(milestone.id.clone());
-                write(&folder.join(if is_beside && is_second { BESIDE } else { "" }), &milestone)
+                let is_second = !exported.insert(milestone.id.clone());
+                if is_beside && is_second {
+                    write_at(&folder.join(BESIDE).join(in_archive(&desk.workspace, &milestone)), &milestone)
+                } else {
+                    write(folder, &milestone)
+                }
             }
             None => print(milestone),
         };
@@ -92,9 +97,20 @@ fn write(folder: &Path, milestone: &Milestone) -> Result<Done, Failure> {
         Ok(id) => id,
         Err(bad) => return Ok(Done::LeftOut(format!("{}: {bad}", milestone.place))),
     };
+    write_at(&folder.join(format!("{id}.yaml")), milestone)
+}
+
+/// Where in the archive a milestone lies, which nothing else does; only plain names of folders are taken over.
+fn in_archive(workspace: &Workspace, milestone: &Milestone) -> PathBuf {
+    let completed = format!("{}/", workspace.shown(&workspace.completed()));
+    let inside = Path::new(milestone.place.strip_prefix(&completed).unwrap_or(&milestone.place));
+    inside.components().filter(|part| matches!(part, Component::Normal(_))).collect()
+}
+
+fn write_at(path: &Path, milestone: &Milestone) -> Result<Done, Failure> {
+    let folder = path.parent().unwrap_or(path);
     durable::create_folder(folder).map_err(|error| failed(folder, &error))?;
-    let path = folder.join(format!("{id}.yaml"));
-    match durable::create(&path, &milestone.text) {
+    match durable::create(path, &milestone.text) {
         Ok(true) => Ok(Done::Exported),
         Ok(false) => {
             let shown = harmless(&path.display().to_string());
@@ -102,7 +118,7 @@ fn write(folder: &Path, milestone: &Milestone) -> Result<Done, Failure> {
                 "{shown}: it is there already, and nothing is overwritten; use an empty folder"
             )))
         }
-        Err(error) => Err(failed(&path, &error)),
+        Err(error) => Err(failed(path, &error)),
     }
 }
 
