@@ -279,8 +279,7 @@ fn migration(engine: &Engine) -> MigrationStatus {
     // What was said of a store while it was left says nothing of it while it is in use.
     let of_old = || memory.sides().filter(|(side, _)| record.old.iter().any(|old| old.side == *side));
     let held = of_old().flat_map(|(side, of)| of.held.keys().map(move |id| (side, id.clone())));
-    let failing = of_old()
-        .flat_map(|(side, of)| of.failing.iter().map(move |(id, failing)| (side, id.clone(), failing.why.clone())));
+    let failing = of_old().flat_map(|(side, of)| of.failing_named().map(move |(id, why)| (side, id.to_owned(), why.to_owned())));
     let conflicts = conflicts::count(workspace).unwrap_or_else(|error| {
         problems.push(format!("{}: {error}", workspace.shown(&workspace.conflicts())));
         0
@@ -299,7 +298,7 @@ fn migration(engine: &Engine) -> MigrationStatus {
             .collect(),
         held: of_old().map(|(_, of)| of.held.len() as u64).sum(),
         held_milestones: held.take(LISTED).collect(),
-        failing: of_old().map(|(_, of)| of.failing.len() as u64).sum(),
+        failing: of_old().map(|(_, of)| of.failing_count()).sum(),
         failing_milestones: failing.take(LISTED).collect(),
         waits_because: engine.waits_because(),
         conflicts,

@@ -174,7 +174,7 @@ impl Sweeper {
         if self.is_retired() && self.side() != Side::Files && !current.ledger()?.is_complete(self.side())? {
             return Ok(Swept::default());
         }
-        self.find_candidates(current, context)?;
+        self.find_candidates(current, of_side, context)?;
         if self.tried.is_none_or(|tried| tried.elapsed() >= TRY_AGAIN_AFTER) {
             self.tried = Some(Instant::now());
             self.consider(of_side.failing.keys().cloned());
@@ -233,7 +233,7 @@ impl Sweeper {
         self.name_failing(failed, memory.of(old.side), context);
         ended?;
         let (done, of_side) = (told?, memory.of(old.side));
-        let (held, failing) = (of_side.held.len() as u64, of_side.failing.len() as u64);
+        let (held, failing) = (of_side.held.len() as u64, of_side.failing_count());
         Ok(Swept { waiting: self.open.len() as u64, held, failing, ..done })
     }
 

@@ -443,6 +443,12 @@ pub trait Store: fmt::Debug + Send {
         false
     }
 
+    /// Rows that no id can name, in words, with what to do about them; `None` where there are none. They are neither scanned
+    /// nor told among what was touched: after such a change [`Store::touched`] answers [`Touched::Everything`].
+    fn nameless(&mut self) -> Result<Option<String>, StoreError> {
+        Ok(None)
+    }
+
     /// Every id that is here.
     fn ids(&mut self) -> Result<Vec<String>, StoreError>;
 }

@@ -73,6 +73,53 @@ fn h09_an_id_that_is_archived_twice_is_exported_twice() {
 }
 
 #[test]
+fn h11_rows_without_a_text_id_of_an_old_database_are_named() {
+    let workspace = moved(&["database", "file"]);
+    sql(&workspace, "INSERT INTO milestones(id, data) VALUES (x'6162', '{}'), (NULL, '{}')");
+    assert!(is_said_once(&workspace, "2 rows have no id that is a text (rowid "));
+    assert_eq!(workspace.status()["migration"]["failing"], 1);
+    sql(&workspace, "DELETE FROM milestones WHERE typeof(id) <> 'text'");
+    workspace.run(["check"]);
+    assert_eq!(workspace.status()["migration"]["failing"], 0, "what is mended is not said any more");
+}
+
+#[test]
+fn h11_rows_without_an_id_of_an_old_server_are_named() {
+    let server = Postgres::start();
+    let workspace = crate::workspace();
+    workspace.milestones("m", 3);
+    let text = format!("storage:\n  database:\n    type: postgresql\n    url: \"{}\"\n", server.url());
+    workspace.write("config/storage-config.yaml", text);
+    server.psql(
+        "plans",
+        "CREATE TABLE milestones(id text UNIQUE, data jsonb, created_at timestamp, updated_at timestamp);
+         ALTER TABLE milestones OWNER TO ada",
+    );
+    for to in ["database", "file"] {
+        let said = workspace.run(["migrate", to, "--yes"]);
+        assert_eq!(said.code, 0, "{said:?}");
+    }
+    let insert = "INSERT INTO milestones(id, data) VALUES (NULL, '{}')";
+    server.psql("plans", insert);
+    assert!(is_said_once(&workspace, "1 rows have no id; "));
+    server.psql("plans", "UPDATE milestones SET data = '{\"title\": \"late\"}' WHERE id = 'm-1'");
+    workspace.run(["check"]);
+    assert!(workspace.read("active/m-1.yaml").contains("late"), "all others are swept");
+    // Where it is in use, none is left behind in silence.
+    server.psql("plans", "DELETE FROM milestones WHERE id IS NULL");
+    workspace.run(["check"]);
+    let said = workspace.run(["migrate", "database", "--yes"]);
+    assert_eq!(said.code, 0, "{said:?}");
+    server.psql("plans", insert);
+    let plan = workspace.run(["migrate", "file", "--dry-run"]);
+    assert!(plan.code == 1 && plan.out.contains("1 rows have no id"), "{plan:?}");
+    for verb in [&["list"][..], &["search", "m"]] {
+        let said = workspace.run([&["milestone"], verb].concat());
+        assert!(said.code == 0 && said.out.lines().count() == 3, "{said:?}");
+    }
+}
+
+#[test]
 fn h12_what_others_wrote_neither_paints_nor_forges_lines() {
     let workspace = moved(&["database", "file"]);
     let forged = "char(27) || '[31m' || char(10) || 'daemon       runs' || char(0x202e)";

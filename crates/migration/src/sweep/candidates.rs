@@ -11,14 +11,21 @@ use milescale_storage::ledger::AT_ONCE;
 use milescale_storage::store::{Store, Touched};
 
 use super::Sweeper;
+use super::memory::{NAMELESS, OfSide};
 use crate::context::{Context, Error};
+use crate::told::Told;
 
 /// How long before the end of a retiring a file may have been written that its last look did not see.
 const BEFORE: SignedDuration = SignedDuration::from_mins(10);
 
 impl Sweeper {
     /// Finds what may differ from its base. What the store tells once is kept until it was dealt with.
-    pub(super) fn find_candidates(&mut self, current: &mut dyn Store, context: &mut Context<'_>) -> Result<(), Error> {
+    pub(super) fn find_candidates(
+        &mut self,
+        current: &mut dyn Store,
+        memory: &mut OfSide,
+        context: &mut Context<'_>,
+    ) -> Result<(), Error> {
         // First, so that a change after it is seen by the look at everything or by the next one.
         match self.store.touched_in_archive((context.clock)()) {
             Ok(ids) => self.consider(ids),
@@ -29,6 +36,7 @@ impl Sweeper {
             Touched::Everything => self.all = true,
         }
         if self.all {
+            self.name_nameless(memory, context)?;
             let of = (self.side(), self.is_retired());
             let differing = all_differing(&mut *self.store, of, current, context)?;
             self.consider(differing.ids);
@@ -40,6 +48,17 @@ impl Sweeper {
             let retired = Retired::open(context.workspace, &self.old.epoch.to_string())?;
             self.consider(retired.written_since(since));
         }
+        Ok(())
+    }
+
+    /// Names rows that no id can name, each state of them once.
+    fn name_nameless(&mut self, memory: &mut OfSide, context: &mut Context<'_>) -> Result<(), Error> {
+        let nameless = self.store.nameless()?;
+        if let Some(why) = nameless.as_ref().filter(|_| memory.nameless != nameless) {
+            let what = format!("it cannot be brought over: {why}");
+            (context.tell)(Told::Reported(self.side(), vec![(NAMELESS.to_owned(), what)]));
+        }
+        memory.nameless = nameless;
         Ok(())
     }
 }

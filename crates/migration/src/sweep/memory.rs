@@ -47,10 +47,29 @@ pub struct OfSide {
     pub held: Held,
     /// Milestones that cannot be brought over.
     pub failing: BTreeMap<String, Failing>,
+    /// What is said of rows that no id can name.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub nameless: Option<String>,
     /// Milestones that are being brought over, by the digest of their value: what is there was not said yet.
     pub(super) under_way: BTreeMap<String, Digest>,
     /// Changes that follow each other.
     pub(super) recent: Recent,
+}
+
+/// What rows are called that no id can name.
+pub(super) const NAMELESS: &str = "what has no id";
+
+impl OfSide {
+    /// How many milestones cannot be brought over; rows without ids are one thing that is said.
+    pub fn failing_count(&self) -> u64 {
+        self.failing.len() as u64 + u64::from(self.nameless.is_some())
+    }
+
+    /// What cannot be brought over, and why.
+    pub fn failing_named(&self) -> impl Iterator<Item = (&str, &str)> {
+        let nameless = self.nameless.iter().map(|why| (NAMELESS, why.as_str()));
+        nameless.chain(self.failing.iter().map(|(id, failing)| (id.as_str(), failing.why.as_str())))
+    }
 }
 
 /// A milestone that cannot be brought over.

@@ -200,7 +200,7 @@ impl Table {
     }
 
     pub(super) fn ids(&self) -> String {
-        format!("SELECT id::text FROM {}milestones ORDER BY id", self.prefix)
+        format!("SELECT id::text FROM {}milestones WHERE id IS NOT NULL ORDER BY id", self.prefix)
     }
 
     /// What is read of rows, with their kept texts where there are some.

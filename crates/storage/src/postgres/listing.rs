@@ -42,8 +42,8 @@ impl Table {
         let select = format!(
             "SELECT id::text, created_at::timestamp, updated_at::timestamp, {FLAWED}, data->>'title', data->>'status', \
              data->>'priority', coalesce(nullif(data->>'created_at', ''), data->'timeline'->>'estimated_start') \
-             FROM {}milestones WHERE ($1 IS NULL OR data->>'status' = $1) AND ($1 IS NOT NULL OR $3 OR {ACTIVE}) \
-             AND ($2 IS NULL OR $2 = '{DEFAULT_PRIORITY}' OR data->>'priority' = $2)",
+             FROM {}milestones WHERE id IS NOT NULL AND ($1 IS NULL OR data->>'status' = $1) \
+             AND ($1 IS NOT NULL OR $3 OR {ACTIVE}) AND ($2 IS NULL OR $2 = '{DEFAULT_PRIORITY}' OR data->>'priority' = $2)",
             self.prefix
         );
         let Wanted { status, priority, all, .. } = wanted;
@@ -71,7 +71,8 @@ impl Table {
         let select = format!(
             "SELECT m.id::text, CASE WHEN pg_column_size(m.data) <= {SMALL} THEN m.data::text END, {}, {}, NULL::bytea, NULL::text, \
              pg_column_size(m.data) > {SMALL} FROM {}milestones m \
-             WHERE $1 IS NULL OR (m.data::text COLLATE \"C\") ILIKE $1 OR (m.id COLLATE \"C\") ILIKE $1 {} ORDER BY m.id",
+             WHERE m.id IS NOT NULL AND ($1 IS NULL OR (m.data::text COLLATE \"C\") ILIKE $1 OR (m.id COLLATE \"C\") ILIKE $1 {}) \
+             ORDER BY m.id",
             time("m.created_at"),
             time("m.updated_at"),
             self.prefix,

@@ -331,6 +331,11 @@ impl Store for PostgresStore {
         Ok(wrong)
     }
 
+    fn nameless(&mut self) -> Result<Option<String>, StoreError> {
+        let found = self.read(async |client, table| Ok(reading::nameless(client, table).await?))?;
+        Ok(found.map(|(reason, do_this)| format!("{reason}; {do_this}")))
+    }
+
     fn ids(&mut self) -> Result<Vec<String>, StoreError> {
         self.read(async |client, table| {
             let rows = client.query_typed(&table.ids(), &[]).await?;

@@ -152,7 +152,14 @@ impl Table {
 
 /// Which rows come next.
 fn range(after: Option<&str>) -> &'static str {
-    if after.is_some() { "m.id > $1" } else { "$1 IS NULL" }
+    if after.is_some() { "m.id > $1" } else { "$1 IS NULL AND m.id IS NOT NULL" }
+}
+
+/// How many rows have no id, which a table of others may allow, with what to do about them; `None` where there are none.
+pub(super) async fn nameless(client: &Client, table: &Table) -> Result<Option<(String, &'static str)>, Error> {
+    let select = format!("SELECT count(*) FROM {}milestones WHERE id IS NULL", table.prefix());
+    let count: i64 = client.query_typed_one(&select, &[]).await?.try_get(0)?;
+    Ok((count > 0).then(|| (format!("{count} rows have no id"), "give them one, or delete them")))
 }
 
 #[cfg(test)]

@@ -7,6 +7,7 @@ use tokio_postgres::{Client, Error};
 use super::chain::Claim;
 use super::connection::{Access, Failed, Hurry, Outcome};
 use super::documents::Table;
+use super::reading::nameless;
 use super::{PostgresStore, bulk, changes, schema};
 use crate::budget::{Room, next_ones};
 use crate::error::{Problem, StoreError};
@@ -54,6 +55,11 @@ pub(super) async fn against(client: &Client, table: &Table, part: Part, shown: &
     let looked = Catalogue { client, table, place: format!("{shown}, table milestones") };
     looked.rights(part, &mut against).await?;
     looked.relatives(part, &mut against).await?;
+    if part == Part::Source
+        && let Some((reason, do_this)) = nameless(client, table).await?
+    {
+        against.hindrances.push(looked.hindrance(reason, do_this));
+    }
     if part == Part::Target {
         looked.columns(&mut against).await?;
         looked.triggers(&mut against).await?;

@@ -12,7 +12,7 @@ use milescale_core::id::Id;
 use sqlx::{AssertSqlSafe, Row as _};
 
 use super::changes::{Changed, Changes};
-use super::facts::Remembered;
+use super::facts::{NAMED, NAMELESS_ADVICE, Remembered, nameless};
 use super::reading::{Kept, one, range, several};
 use super::schema::{DOCUMENTS, has_beside_documents, make_beside_documents, missing_columns, refuse};
 use super::shape::{Shape, is_taken};
@@ -301,6 +301,16 @@ impl Store for SqliteStore {
 
     fn each_known_id(&self, each: &mut dyn FnMut(&str)) -> bool {
         self.remembered.as_ref().map(|read| read.ids().for_each(|id| each(&id))).is_some()
+    }
+
+    fn nameless(&mut self) -> Result<Option<String>, StoreError> {
+        self.open(Make::Never)?;
+        let (mut count, mut numbers) = (0, Vec::new());
+        self.nameless_rows(|number, _| {
+            count += 1;
+            numbers.extend(number.filter(|_| numbers.len() < NAMED));
+        })?;
+        Ok((count > 0).then(|| format!("{}; {NAMELESS_ADVICE}", nameless(count, &numbers))))
     }
 
     fn ids(&mut self) -> Result<Vec<String>, StoreError> {
