@@ -6,7 +6,7 @@ use std::path::Path;
 use milescale_core::config::{Interpreted, Problem, interpret};
 use milescale_core::document::Flaw;
 
-use crate::read::{Symlinks, read_regular};
+use crate::read::{Symlinks, broken_link, read_regular};
 use crate::yaml;
 
 /// The largest configuration that is read.
@@ -19,9 +19,16 @@ pub(crate) const LIMIT: u64 = 1 << 20;
 pub fn text(path: &Path) -> Result<Option<Vec<u8>>, Problem> {
     match read_regular(path, Symlinks::Follow, LIMIT) {
         Ok((content, _)) => Ok(Some(content)),
-        Err(error) if error.kind() == io::ErrorKind::NotFound => Ok(None),
-        Err(error) => Err(Problem { position: None, key: None, message: format!("cannot be read: {error}") }),
+        Err(error) => match broken_link(path, &error) {
+            Some(message) => Err(problem(message)),
+            None if error.kind() == io::ErrorKind::NotFound => Ok(None),
+            None => Err(problem(format!("cannot be read: {error}"))),
+        },
     }
+}
+
+fn problem(message: String) -> Problem {
+    Problem { position: None, key: None, message }
 }
 
 /// Reads a configuration off its text.
@@ -31,9 +38,40 @@ pub fn text(path: &Path) -> Result<Option<Vec<u8>>, Problem> {
 pub fn parse(text: &[u8]) -> Result<Interpreted, Vec<Problem>> {
     if text.iter().all(u8::is_ascii_whitespace) {
         let message = "the file is empty; expected `storage:`, or no file at all for the defaults".to_owned();
-        return Err(vec![Problem { position: None, key: None, message }]);
+        return Err(vec![problem(message)]);
     }
     let document = yaml::parse(text)
         .map_err(|Flaw { position, reason }| vec![Problem { position, key: None, message: reason }])?;
     interpret(&document)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::text;
+    use std::fs;
+    use std::os::unix::fs::symlink;
+
+    #[test]
+    fn what_is_there_and_no_file_is_never_taken_for_none() {
+        let folder = tempfile::tempdir().unwrap();
+        let path = |name: &str| folder.path().join(name);
+        assert_eq!(text(&path("none")), Ok(None));
+        symlink("nowhere", path("dangling")).unwrap();
+        symlink("loop", path("loop")).unwrap();
+        fs::create_dir(path("folder")).unwrap();
+        symlink("folder", path("to-folder")).unwrap();
+        fs::write(path("file"), "storage:\n").unwrap();
+        symlink("file", path("good")).unwrap();
+        for (name, said) in [
+            ("dangling", "a symlink to \"nowhere\", and there is nothing"),
+            ("loop", "a symlink to \"loop\", and Too many levels"),
+            ("dangling/config.yaml", "its folder is a symlink to \"nowhere\""),
+            ("folder", "cannot be read"),
+            ("to-folder", "a symlink to \"folder\", and "),
+        ] {
+            let problem = text(&path(name)).unwrap_err();
+            assert!(problem.message.contains(said), "{name}: {problem}");
+        }
+        assert_eq!(text(&path("good")), Ok(Some(b"storage:\n".to_vec())));
+    }
 }

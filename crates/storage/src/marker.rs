@@ -6,7 +6,7 @@ use std::time::SystemTime;
 
 use milescale_core::backend::{Backend, UnknownBackend};
 
-use crate::read::{Symlinks, read_regular};
+use crate::read::{Symlinks, broken_link, read_regular};
 
 /// What the marker says.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -36,10 +36,14 @@ const LIMIT: u64 = 4096;
 /// Reads the marker. A missing one is not an error; one that cannot be read is.
 pub fn read(path: &Path) -> io::Result<Marker> {
     let (content, metadata) = match read_regular(path, Symlinks::Follow, LIMIT) {
-        Err(error) if error.kind() == io::ErrorKind::NotFound => {
-            return Ok(Marker { word: Word::Missing, modified: None });
-        }
-        other => other?,
+        Ok(read) => read,
+        Err(error) => match broken_link(path, &error) {
+            Some(message) => return Err(io::Error::other(message)),
+            None if error.kind() == io::ErrorKind::NotFound => {
+                return Ok(Marker { word: Word::Missing, modified: None });
+            }
+            None => return Err(error),
+        },
     };
     Ok(Marker { word: word(&String::from_utf8_lossy(&content)), modified: metadata.modified().ok() })
 }
@@ -58,6 +62,18 @@ fn word(text: &str) -> Word {
 #[cfg(test)]
 mod tests {
     use super::{Backend, Word, word};
+
+    #[test]
+    fn a_link_to_nowhere_is_not_a_missing_marker() {
+        let folder = tempfile::tempdir().unwrap();
+        let path = folder.path().join("marker");
+        assert_eq!(super::read(&path).unwrap().word, Word::Missing);
+        for target in ["nowhere", "marker"] {
+            std::os::unix::fs::symlink(target, &path).unwrap();
+            assert!(super::read(&path).unwrap_err().to_string().contains("is a symlink to"));
+            std::fs::remove_file(&path).unwrap();
+        }
+    }
 
     #[test]
     fn drops_what_editors_leave_around_the_word() {

@@ -180,7 +180,7 @@ impl Reader {
 pub fn open_regular(path: &Path, symlinks: Symlinks) -> io::Result<(File, Metadata)> {
     let flags = i32::try_from(flags(symlinks).bits()).unwrap_or_default();
     let file = match OpenOptions::new().read(true).custom_flags(flags).open(path) {
-        Err(error) if error.raw_os_error() == Some(Errno::LOOP.raw_os_error()) => {
+        Err(error) if symlinks == Symlinks::Refuse && error.raw_os_error() == Some(Errno::LOOP.raw_os_error()) => {
             return Err(io::Error::new(io::ErrorKind::InvalidInput, SYMLINK));
         }
         other => other?,
@@ -190,6 +190,20 @@ pub fn open_regular(path: &Path, symlinks: Symlinks) -> io::Result<(File, Metada
         return Err(no_regular_file(metadata.is_dir()));
     }
     Ok((file, metadata))
+}
+
+/// What to say where a file that a symlink leads to could not be read: by the path itself or its folder. `None`: no symlink is
+/// in it. A link to nowhere is not the same as no file.
+pub(crate) fn broken_link(path: &Path, error: &io::Error) -> Option<String> {
+    let is_link = |path: &&Path| path.symlink_metadata().is_ok_and(|metadata| metadata.is_symlink());
+    let link = path.ancestors().take(2).find(is_link)?;
+    let what = if link == path { "it" } else { "its folder" };
+    let target = std::fs::read_link(link).map(|target| target.display().to_string()).unwrap_or_default();
+    let why = match error.kind() {
+        io::ErrorKind::NotFound => "there is nothing there".to_owned(),
+        _ => error.to_string(),
+    };
+    Some(format!("{what} is a symlink to {target:?}, and {why}; put the file itself there, or remove the link"))
 }
 
 /// Reads a whole regular file of at most `limit` bytes; a larger one is an error of kind `FileTooLarge`.

@@ -172,3 +172,26 @@ fn h16_resolving_names_the_place_where_the_other_content_is() {
     let kept = sql(&workspace, "SELECT CAST(text AS TEXT) FROM milescale_displaced WHERE id = 'm-1'");
     assert!(kept.contains("of the row"), "{kept}");
 }
+
+#[test]
+fn h17_a_configuration_that_is_a_link_to_nowhere_is_named_and_not_valid() {
+    let workspace = moved(&[]);
+    let path = workspace.path("config/storage-config.yaml");
+    fs::remove_file(&path).unwrap();
+    for (target, why) in
+        [("nowhere", "there is nothing there"), ("storage-config.yaml", "Too many levels of symbolic links")]
+    {
+        std::os::unix::fs::symlink(target, &path).unwrap();
+        let named = format!("it is a symlink to {target:?}, and ");
+        let said = workspace.run(["config", "check"]);
+        assert!(said.code == 2 && said.out.contains(&named) && said.out.contains(why), "{said:?}");
+        assert!(["status", "doctor"].iter().all(|verb| workspace.run([*verb]).out.contains(&named)));
+        let said = workspace.run(["migrate", "database", "--yes"]);
+        assert!(said.code != 0 && said.err.contains(&named), "{said:?}");
+        fs::remove_file(&path).unwrap();
+    }
+    fs::create_dir(&path).unwrap();
+    let said = workspace.run(["config", "check"]);
+    assert!(said.code == 2 && said.out.contains("cannot be read"), "{said:?}");
+    assert_eq!(workspace.read("config/storage-backend.txt").trim(), "file");
+}

@@ -122,10 +122,11 @@ fn odd_names(workspace: &Workspace) -> Vec<Finding> {
             format!("{}: {}", odd.place, odd.why),
             "Milestones are the regular files in active/ whose names end in .yaml, and a name is an id.",
             "Rename it or put the file itself there, if it is to be one.",
-        ));
-        if findings.len() == 20 {
-            break;
-        }
+        )
+    };
+    let mut findings: Vec<Finding> = found.iter().take(ODD).map(named).collect();
+    if found.len() > ODD {
+        findings.push(finding(Level::Note, format!("and {} more such names", found.len() - ODD), "", ""));
     }
     findings
 }
@@ -165,6 +166,8 @@ fn config(status: &Status) -> Vec<Finding> {
 fn marker(workspace: &Workspace, status: &Status) -> Vec<Finding> {
     let path = workspace.shown(&workspace.marker());
     match fs::metadata(workspace.marker()).and_then(|metadata| metadata.modified()) {
+        // What it is, the sources of figures say.
+        Err(_) if workspace.marker().symlink_metadata().is_ok() => Vec::new(),
         Err(_) => vec![finding(
             Level::Note,
             format!("{path}: there is no marker"),
