@@ -218,6 +218,9 @@ pub(crate) struct EventsOptions {
 pub(crate) struct CheckOptions {
     /// The file [default: the workspace's config/storage-config.yaml].
     pub(crate) file: Option<PathBuf>,
+    /// Fail on warnings too, such as unknown keys.
+    #[arg(long)]
+    pub(crate) strict: bool,
     /// Print JSON.
     #[arg(long)]
     pub(crate) json: bool,

@@ -195,3 +195,12 @@ fn h17_a_configuration_that_is_a_link_to_nowhere_is_named_and_not_valid() {
     assert!(said.code == 2 && said.out.contains("cannot be read"), "{said:?}");
     assert_eq!(workspace.read("config/storage-backend.txt").trim(), "file");
 }
+
+#[test]
+fn a_strict_check_of_the_configuration_fails_on_unknown_keys() {
+    let workspace = moved(&[]);
+    workspace.write("config/storage-config.yaml", "storage:\n  backnd: auto\n");
+    assert_eq!(workspace.run(["config", "check"]).code, 0);
+    let said = workspace.run(["config", "check", "--strict"]);
+    assert!(said.code == 2 && said.out.contains("backnd"), "{said:?}");
+}

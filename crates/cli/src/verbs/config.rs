@@ -52,7 +52,8 @@ pub(crate) fn check(context: &Context, options: &CheckOptions) -> Result<ExitCod
             });
         }
     }
-    Ok(if problems.is_empty() { ExitCode::SUCCESS } else { ExitCode::from(2) })
+    let fails = !problems.is_empty() || options.strict && !warnings.is_empty();
+    Ok(if fails { ExitCode::from(2) } else { ExitCode::SUCCESS })
 }
 
 /// `file:line:column: error: …`, as compilers print it and editors jump to.
