@@ -279,7 +279,8 @@ fn migration(engine: &Engine) -> MigrationStatus {
     // What was said of a store while it was left says nothing of it while it is in use.
     let of_old = || memory.sides().filter(|(side, _)| record.old.iter().any(|old| old.side == *side));
     let held = of_old().flat_map(|(side, of)| of.held.keys().map(move |id| (side, id.clone())));
-    let failing = of_old().flat_map(|(side, of)| of.failing_named().map(move |(id, why)| (side, id.to_owned(), why.to_owned())));
+    let failing =
+        of_old().flat_map(|(side, of)| of.failing_named().map(move |(id, why)| (side, id.to_owned(), why.to_owned())));
     let conflicts = conflicts::count(workspace).unwrap_or_else(|error| {
         problems.push(format!("{}: {error}", workspace.shown(&workspace.conflicts())));
         0
