@@ -147,6 +147,5 @@ fn l09_what_is_gone_in_the_store_in_use_stops_a_move_back() {
             std::fs::remove_file(workspace.path(format!("active/{id}.yaml"))).unwrap();
         }
     });
-    done(&workspace, TO_FILES);
     assert!(workspace.path("active/m-7.yaml").exists() && !workspace.path("active/m-0.yaml").exists());
 }
