@@ -42,9 +42,8 @@ pub(super) fn discard_others(workspace: &Workspace, epoch: u64, to: Side) -> Res
 
 /// Makes what the move has written into an old target the base of that side: it was the source's content, so nobody's edit.
 ///
-/// The base before it stays where the target still holds it: then nothing was written. Where the target holds neither,
-/// somebody has changed it since, and nobody can tell which of the two he changed; the newer one is then the base, so that a
-/// source that was changed as well is a conflict.
+/// The base before it stays where the target still holds it: then nothing was written. It stays too where the target holds
+/// neither: somebody has changed one of the two, and nobody can tell which. The source has the other one, so that is a conflict.
 pub(super) fn note_bases(
     journal: &Journal,
     source: &mut dyn Store,
@@ -89,8 +88,7 @@ fn base_after(there: Option<Content>, before: Option<Content>, entries: &[Entry]
         (None, Some(Entry::TakeOut)) => After::IsNone,
         (Some(there), _) => {
             let written = |entry: &Entry| entry.content().filter(|content| content.is_same(&there));
-            let newest = entries.iter().rev().find_map(Entry::content);
-            entries.iter().rev().find_map(written).or(newest).map_or(After::Stays, After::Is)
+            entries.iter().rev().find_map(written).map_or(After::Stays, After::Is)
         }
         // It was written, and somebody has taken it out since; or it was never there.
         (None, Some(Entry::Write(..) | Entry::Add(_))) => After::Stays,
@@ -143,7 +141,7 @@ mod tests {
             (Some(newer), Some(old), vec![write(2), write(3)], After::Is(newer)),
             (Some(new), Some(old), vec![write(2), write(3)], After::Is(new)),
             // Somebody has changed it since.
-            (Some(edited), Some(old), vec![write(2)], After::Is(new)),
+            (Some(edited), Some(old), vec![write(2)], After::Stays),
             // Taken out, or not yet, or by somebody else.
             (None, Some(old), vec![Entry::TakeOut], After::IsNone),
             (Some(old), Some(old), vec![Entry::TakeOut], After::Stays),
