@@ -237,3 +237,19 @@ fn a_lock_is_respected_unless_it_is_left_over() {
     assert_eq!(put(&workspace, &["a"], "a: 1\n").code, 0);
     assert!(!workspace.path("locks/a.lock").exists());
 }
+
+/// A folder that is gone, as where it was not mounted, is no empty one: nothing is written there as if it were.
+#[test]
+fn a_folder_that_held_milestones_and_is_gone_is_not_made_anew() {
+    let workspace = super::workspace();
+    assert_eq!(put(&workspace, &["a"], "title: a\n").code, 0);
+    assert_eq!(workspace.run(["check"]).code, 0);
+    std::fs::rename(workspace.path("active"), workspace.path("elsewhere")).unwrap();
+    let list = workspace.run(["milestone", "list"]);
+    for said in [list, put(&workspace, &["b"], "title: b\n")] {
+        assert!(said.code == 1 && said.err.contains("the folder is gone"), "{said:?}");
+    }
+    assert!(!workspace.path("active").exists());
+    std::fs::create_dir(workspace.path("active")).unwrap();
+    assert_eq!(put(&workspace, &["b"], "title: b\n").code, 0);
+}

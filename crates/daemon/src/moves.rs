@@ -134,6 +134,7 @@ impl Mover {
             url_of_environment: self.environment.database_url.clone(),
             adopt,
             automatic: false,
+            restores: false,
         }
     }
 
@@ -217,18 +218,13 @@ impl Mover {
         if let Recovered::Stuck(why) = begun.recovered {
             return Err(why);
         }
-        begun.now.migrate_now(to, adopt, stop, tell)
+        let wish = begun.now.wish(begun.now.in_use()?, to, adopt);
+        begun.now.migrate_now(&wish, stop, tell)
     }
 
     /// Migrates under the migration's lock.
-    fn migrate_now(
-        &self,
-        to: InUse,
-        adopt: Option<Adopt>,
-        stop: &dyn Fn() -> bool,
-        tell: &mut dyn FnMut(Told),
-    ) -> Result<Done, String> {
-        let (from, record) = (self.in_use()?, self.record()?);
+    fn migrate_now(&self, wish: &Wish, stop: &dyn Fn() -> bool, tell: &mut dyn FnMut(Told)) -> Result<Done, String> {
+        let (from, to, record) = (wish.from, wish.to, self.record()?);
         let (_, named, _) = in_use(&self.workspace, &self.keeper)?;
         if named != from && named != to {
             return Err(format!(
@@ -239,12 +235,11 @@ impl Mover {
         }
         let mut tell = self.saying(tell);
         let mut context = self.context(stop, &mut tell);
-        let wish = self.wish(from, to, adopt);
-        let plan = plan(&wish, &record, &mut context).map_err(|error| error.to_string())?;
+        let plan = plan(wish, &record, &mut context).map_err(|error| error.to_string())?;
         if !plan.is_possible() {
             return Err(plan.obstacles_text());
         }
-        migrate(&wish, &plan, &mut context).map_err(|error| error.to_string())
+        migrate(wish, &plan, &mut context).map_err(|error| error.to_string())
     }
 
     /// Writes back into marker or configuration what names the store in use, where somebody has changed it.
@@ -300,7 +295,8 @@ impl Mover {
         }
         let mut after = begun.now;
         if after.in_use()? != into {
-            after.migrate_now(into, None, stop, tell)?;
+            let wish = Wish { restores: true, ..after.wish(after.in_use()?, into, None) };
+            after.migrate_now(&wish, stop, tell)?;
             // The configuration may have changed with the move.
             after = after.anew();
         }

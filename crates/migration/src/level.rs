@@ -350,13 +350,20 @@ impl<'a> Pair<'a> {
                 None => gone.push(id),
             }
         }
-        if !there.is_empty() {
-            ledger.set(to, &there)?;
+        let noted = ledger.set(to, &there).and_then(|()| gone.iter().try_for_each(|id| ledger.unset(to, id)));
+        only_read(noted)
+    }
+}
+
+/// What noting bases in a source came to. One that is another workspace's is only read: nothing is brought into it, so its bases
+/// say nothing.
+pub(crate) fn only_read(noted: Result<(), StoreError>) -> Result<(), Error> {
+    match noted {
+        Err(error) if error.problem == Problem::Refused => {
+            tracing::debug!(%error, "the source is only read, and says nothing of the target");
+            Ok(())
         }
-        for id in gone {
-            ledger.unset(to, &id)?;
-        }
-        Ok(())
+        other => Ok(other?),
     }
 }
 

@@ -51,6 +51,8 @@ pub struct Wish {
     pub adopt: Option<Adopt>,
     /// Whether milescale moves by itself, and no person was asked.
     pub automatic: bool,
+    /// Whether a backup is restored into the target afterwards: then what is gone in the source is meant to be gone.
+    pub restores: bool,
 }
 
 /// Why a migration could not be done.

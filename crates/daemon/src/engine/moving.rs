@@ -280,6 +280,7 @@ impl Engine {
             // To take over what another program has filled is a person's to say.
             adopt: None,
             automatic: true,
+            restores: false,
         };
         let (workspace, config) = (self.workspace.clone(), self.config.config().clone());
         let mut tell = |told: Told| {

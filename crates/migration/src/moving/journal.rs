@@ -9,7 +9,7 @@ use milescale_storage::store::Store;
 use milescale_storage::workspace::Workspace;
 
 use crate::context::Error;
-use crate::level::there;
+use crate::level::{only_read, there};
 
 #[allow(clippy::needless_pass_by_value, reason = "as `map_err` hands it over")]
 fn failed(error: std::io::Error) -> Error {
@@ -64,9 +64,11 @@ pub(super) fn note_bases(
                 After::IsNone => taken_out.push(id.clone()),
             }
         }
-        source.ledger()?.set(to, &written)?;
+        let noted = source.ledger()?.set(to, &written);
+        only_read(noted)?;
         for id in taken_out {
-            source.ledger()?.unset(to, &id)?;
+            let noted = source.ledger()?.unset(to, &id);
+            only_read(noted)?;
         }
     }
     Ok(())
@@ -108,7 +110,8 @@ pub(super) fn take_out_added(
         let Some(there) = there(target.get(&id))? else { continue };
         if entries.iter().any(|entry| entry.content().is_some_and(|content| content.text == there.digest())) {
             target.remove(&id, there.digest(), now)?;
-            source.ledger()?.unset(to, id.as_str())?;
+            let noted = source.ledger()?.unset(to, id.as_str());
+            only_read(noted)?;
         }
     }
     Ok(())

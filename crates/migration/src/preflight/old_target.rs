@@ -34,7 +34,7 @@ pub(super) fn look(
         let reason = format!("{} more milestones there cannot be brought over", in_the_way.len() - NAMED);
         plan.obstacle(&target.name(), None, reason, "mend the first, and plan again");
     }
-    if gone.len() > MISSING_AT_MOST.max(shared / MISSING_ONE_IN) {
+    if !wish.restores && gone.len() > MISSING_AT_MOST.max(shared / MISSING_ONE_IN) {
         let reason = format!(
             "{} of {shared} milestones that stand there are gone in {} ({}), and a move would take them out",
             gone.len(),

@@ -113,6 +113,19 @@ fn l07_a_plain_copy_writes_nothing_until_a_person_says_what_it_is() {
 }
 
 #[test]
+fn l07_a_separate_copy_takes_what_its_old_files_do_not_hold() {
+    let plans = Plans::moved();
+    assert_eq!(put(&plans.workspace("one"), "later", "title: later\n", None).code, 0);
+    let two = plans.copy("one", "two");
+    let before = plans.table();
+    fix_identity(&two, "separate");
+    let said = two.run(["migrate", "file", "--yes"]);
+    assert_eq!(said.code, 0, "{said:?}");
+    assert!(two.read("active/later.yaml").contains("later"));
+    assert_eq!(plans.table(), before);
+}
+
+#[test]
 fn l07_a_separate_copy_reads_the_table_and_takes_its_milestones_with_it() {
     let plans = Plans::moved();
     let (one, two) = (plans.workspace("one"), plans.copy("one", "two"));

@@ -141,6 +141,12 @@ fn l09_what_is_gone_in_the_store_in_use_stops_a_move_back() {
     sqlite(&workspace, "DELETE FROM milestones WHERE id < 'm-5'");
     assert_eq!(obstacles(&plan(&workspace, &["file"])), "", "five may be");
     sqlite(&workspace, "DELETE FROM milestones WHERE id = 'm-5'");
+    // A backup that is restored there says itself what is to be.
+    let backup = std::fs::read_dir(workspace.path("backups")).unwrap().next().unwrap().unwrap().file_name();
+    done(&workspace, &["restore", backup.to_str().unwrap(), "--yes"]);
+    assert_eq!(workspace.read(MARKER), "file\n");
+    done(&workspace, TO_DATABASE);
+    sqlite(&workspace, "DELETE FROM milestones WHERE id < 'm-6'");
     stops_until(&workspace, "file", "6 of 8 milestones", || {
         // They are meant to be gone.
         for id in &ids[..6] {
