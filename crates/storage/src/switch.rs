@@ -160,7 +160,14 @@ impl Switch {
         if let Some(PreparedConfig { content, replaces, engine }) = self.prepared.config {
             return config_exchange::exchange(&self.from, &self.to, (content, replaces), engine);
         }
-        // A marker is one word of milescale's; and a configuration that was not there has nothing to come out.
+        if self.prepared.name.ends_with(ENGINE) {
+            // There was no configuration: one that a person makes now is not written over.
+            return durable::rename_new(&self.from, &self.to).and_then(durable::Outcome::durably).map_err(|error| {
+                let made = error.kind() == io::ErrorKind::AlreadyExists;
+                if made { io::Error::other("it was made meanwhile; try again") } else { error }
+            });
+        }
+        // A marker is one word of milescale's.
         match durable::rename(&self.from, &self.to) {
             Ok(true) => Ok(()),
             Ok(false) => Err(io::Error::new(io::ErrorKind::NotFound, "the prepared file is gone")),

@@ -147,6 +147,24 @@ fn l17_an_edit_that_came_out_before_a_death_is_in_force_after_it() {
     assert!(done(&workspace, &["doctor", "--json"]).contains("\"wrong\": 0"), "nothing came out that is not in force");
 }
 
+/// There was no configuration, and somebody makes one in the instant of the cutover.
+#[test]
+fn l17_a_configuration_that_is_made_meanwhile_is_not_written_over() {
+    let server = Postgres::start();
+    let workspace = in_sqlite();
+    fs::remove_file(workspace.path("config/storage-config.yaml")).unwrap_or_default();
+    let mut command = workspace.command(["migrate", "database", "--engine", "postgresql", "--yes"]);
+    command.env("DATABASE_URL", server.url());
+    command.env("LD_PRELOAD", shim()).env("FAULT", "rename:1:meet").env("FAULT_PATH", "/config/storage-config.yaml");
+    let config = workspace.path("config/storage-config.yaml");
+    command.env("FAULT_MEET", format!("echo 'storage: {{monitoring: {{interval: 77}}}}' > {}", config.display()));
+    let said = command.stdout(Stdio::null()).stderr(Stdio::piped()).output().unwrap();
+    let err = String::from_utf8_lossy(&said.stderr);
+    assert!(!said.status.success() && err.contains("made meanwhile"), "{err}");
+    assert_eq!(workspace.read("config/storage-config.yaml"), "storage: {monitoring: {interval: 77}}\n");
+    assert_eq!(workspace.status()["current_backend"], "database");
+}
+
 #[test]
 fn l17_a_configuration_that_came_out_and_is_not_in_force_is_named() {
     let workspace = in_sqlite();

@@ -174,7 +174,13 @@ impl Moving<'_, '_> {
         for it in kept {
             let Ok(id) = it.id.parse::<Id>() else { continue };
             let now = there(target.get(&id))?;
-            if let Some(now) = now.filter(|now| it.current == Some(now.digest())) {
+            // What this move wrote last, which may be later than what it kept the target's content for.
+            let known = target.ledger()?.bases(from, std::slice::from_ref(&it.id))?;
+            let written = known.get(&it.id).map(|known| known.content.text);
+            let is_ours = |now: &Milestone| written == Some(now.digest()) || it.current == Some(now.digest());
+            let ours = now.filter(is_ours);
+            let comes_back = ours.is_some();
+            if let Some(now) = ours {
                 let text = conflicts::text(self.context.workspace, &it.name)
                     .map_err(|error| Error::own(&format!(".milescale/conflicts/{}", it.name), &error))?;
                 let draft = Draft::new(id.clone(), text, self.context.now())
@@ -182,6 +188,10 @@ impl Moving<'_, '_> {
                 target.put(&draft, Seen::Text(now.digest()))?;
             }
             target.ledger()?.unset(from, id.as_str())?;
+            // Where somebody has changed the row since, its content of before is nowhere else.
+            if !comes_back {
+                continue;
+            }
             conflicts::settle(self.context.workspace, &it.name, self.context.now())
                 .map_err(|error| Error::own(".milescale/conflicts", &error))?;
         }

@@ -99,6 +99,23 @@ fn l26_a_move_that_fails_leaves_a_target_of_others_as_it_was() {
     }
 }
 
+/// The source is edited between copying and comparing, so the row is written twice before the death.
+#[test]
+fn l26_a_move_that_fails_gives_back_what_it_wrote_over_twice() {
+    let workspace = filled();
+    let before = rows(&workspace);
+    let mut command = workspace.command(["migrate", "database", "--adopt", "--source-wins", "--yes"]);
+    command.env("LD_PRELOAD", shim()).env("FAULT", "rename:5:meet").env("FAULT_THEN", "1:kill");
+    let other = workspace.path("active/other.yaml");
+    command.env("FAULT_MEET", format!("echo 'title: edited' > {}", other.display()));
+    command.env("FAULT_PATH", "/migration.json").stdout(Stdio::null()).stderr(Stdio::null());
+    assert_eq!(command.status().unwrap().code(), None);
+    assert!(rows(&workspace).contains("edited"), "it was written twice: {}", rows(&workspace));
+    workspace.run(["check"]);
+    assert_eq!(rows(&workspace), before);
+    assert_eq!(workspace.run(["conflicts", "list"]).out.matches("other").count(), 0);
+}
+
 #[test]
 fn e02_a_table_that_adapters_filled_is_taken_over_without_columns() {
     let server = Postgres::start();
