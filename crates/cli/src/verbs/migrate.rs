@@ -87,7 +87,8 @@ pub(super) fn mover(context: &Context) -> Result<Mover, Failure> {
 /// Recovers what a crash has left, and says what becomes of it.
 pub(super) fn recovered(mover: &Mover) -> Result<(Mover, bool), Failure> {
     let mut screen = Bar::new(false);
-    mover.recovered(&mut |told| screen.tell(&told)).map_err(Failure::Failed)
+    let recovered = mover.recovered(&mut |told| screen.tell(&told));
+    recovered.map_err(|why| Failure::Failed(format!("{why}\nnothing was moved")))
 }
 
 fn carry_out(
