@@ -137,12 +137,7 @@ class Proxy:
     def pass_on(self, sink, data, name):
         """Passes a message on, or does what it is to do; whether the connection lives on (`None`: silently)."""
         with self.lock:
-            self.number += 1
-            number = self.number
-            self.log.append((number, name))
-            what = self.what if number == self.at else ''
-            if what:
-                self.struck = name
+            what = self.choose(name)
         if what == 'swallow':
             return None
         if what == 'cut':
@@ -150,6 +145,21 @@ class Proxy:
         if what == 'torn':
             sink.sendall(data[:max(1, len(data) // 2)])
             return False
+        self.before(what)
+        sink.sendall(data * 2 if what == 'double' else data)
+        return what != 'cutafter'
+
+    def choose(self, name):
+        """What is to be done with a message."""
+        self.number += 1
+        self.log.append((self.number, name))
+        what = self.what if self.number == self.at else ''
+        if what:
+            self.struck = name
+        return what
+
+    def before(self, what):
+        """What comes before a message is passed on."""
         if what == 'meet':
             subprocess.run(['sh', '-c', self.command], timeout=20, check=False)
         if what == 'late':
@@ -157,5 +167,3 @@ class Proxy:
         if what == 'later':
             self.ended.wait(30)
             time.sleep(0.2)
-        sink.sendall(data * 2 if what == 'double' else data)
-        return what != 'cutafter'

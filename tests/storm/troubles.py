@@ -20,23 +20,13 @@ class Troubles(Proxy):
     def calm(self):
         self.troubled = False
 
-    def pass_on(self, sink, data, name):
-        """Passes a message on, or does what the dice say; whether the connection lives on (`None`: silently)."""
-        with self.lock:
-            what = self.dice.choice(KINDS) if self.troubled and self.dice.randrange(self.one_of) == 0 else ''
-            if what:
-                self.struck.append([time.monotonic(), time.monotonic(), f'proxy: {what} {name}', 0, []])
-        if what == 'swallow':
-            return None
-        if what == 'cut':
-            return False
-        if what == 'torn':
-            sink.sendall(data[:max(1, len(data) // 2)])
-            return False
+    def choose(self, name):
+        what = self.dice.choice(KINDS) if self.troubled and self.dice.randrange(self.one_of) == 0 else ''
+        if what:
+            self.struck.append([time.monotonic(), time.monotonic(), f'proxy: {what} {name}', 0, []])
+        return what
+
+    def before(self, what):
         if what in ('late', 'very late'):
             # milescale waits for two seconds: what is very late arrives when nobody waits any more.
             time.sleep(3 if what == 'very late' else 0.3)
-        sink.sendall(data)
-        return what != 'cutafter'
-
-

@@ -4,15 +4,15 @@ use std::time::{Duration, SystemTime};
 
 use milescale_core::backend::{Backend, InUse};
 use milescale_core::base::Side;
-use milescale_storage::lock;
 use milescale_storage::marker::{self, Word};
 use milescale_storage::open::Which;
-use milescale_storage::read::{Symlinks, read_regular};
 use milescale_storage::record::Record;
 use milescale_storage::store::Store;
 use milescale_storage::workspace::Workspace;
+use milescale_storage::{files, lock};
 
 use crate::config::{ConfigKeeper, Environment};
+use crate::sources::opened::LastIds;
 use crate::state::State;
 use crate::status;
 
@@ -57,11 +57,7 @@ impl Access {
         let (in_use, named, just_changed) = in_use(workspace, &config)?;
         if in_use.side() == Side::Files && workspace.active().symlink_metadata().is_err() && held_milestones(workspace)
         {
-            return Err(format!(
-                "{}: the folder is gone, and it held milestones; put it back, or make an empty one if they are meant to be \
-                 gone",
-                workspace.shown(&workspace.active())
-            ));
+            return Err(files::lost_folder(workspace).to_string());
         }
         let store = Which::of(in_use, config.config())
             .patiently(reconnects_for)
@@ -83,8 +79,7 @@ impl Access {
 
 /// Whether the store in use held milestones when it was read last, as far as that is known.
 fn held_milestones(workspace: &Workspace) -> bool {
-    let text = read_regular(&workspace.last_ids(), Symlinks::Refuse, 1 << 30).map(|(text, _)| text).unwrap_or_default();
-    serde_json::from_slice::<Vec<String>>(&text).is_ok_and(|ids| !ids.is_empty())
+    LastIds::written_down(workspace).ok().flatten().is_some_and(|ids| !ids.is_empty())
 }
 
 /// The store in use, the store that marker and configuration name, and whether that is very recent.

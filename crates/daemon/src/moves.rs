@@ -156,6 +156,14 @@ impl Mover {
         Ok(Begun { now: self.anew(), recovered, _held: held })
     }
 
+    /// The same for who cannot go on where something is stuck.
+    fn begin_unless_stuck(&self, tell: &mut dyn FnMut(Told)) -> Result<Begun, String> {
+        match self.begin(false, tell)? {
+            Begun { recovered: Recovered::Stuck(why), .. } => Err(why),
+            begun => Ok(begun),
+        }
+    }
+
     /// The same workspace, with its configuration read anew.
     fn anew(&self) -> Self {
         Self::new(self.workspace.clone(), self.environment.clone())
@@ -167,11 +175,8 @@ impl Mover {
     /// # Errors
     /// When the migration's lock cannot be had, or something is stuck: why, in words.
     pub fn recovered(&self, tell: &mut dyn FnMut(Told)) -> Result<(Self, bool), String> {
-        let Begun { now, recovered, .. } = self.begin(false, tell)?;
-        match recovered {
-            Recovered::Stuck(why) => Err(why),
-            other => Ok((now, other == Recovered::Finished)),
-        }
+        let Begun { now, recovered, .. } = self.begin_unless_stuck(tell)?;
+        Ok((now, recovered == Recovered::Finished))
     }
 
     fn other_than_the_daemons(&self) -> Result<Option<String>, String> {
@@ -214,10 +219,7 @@ impl Mover {
         stop: &dyn Fn() -> bool,
         tell: &mut dyn FnMut(Told),
     ) -> Result<Done, String> {
-        let begun = self.begin(false, tell)?;
-        if let Recovered::Stuck(why) = begun.recovered {
-            return Err(why);
-        }
+        let begun = self.begin_unless_stuck(tell)?;
         let wish = begun.now.wish(begun.now.in_use()?, to, adopt);
         begun.now.migrate_now(&wish, stop, tell)
     }
@@ -289,10 +291,7 @@ impl Mover {
     ) -> Result<Restored, String> {
         backup::verify(&self.workspace, metadata)?;
         let into = store_of(&metadata.from).ok_or_else(|| format!("{}: from names no store", metadata.id))?;
-        let begun = self.begin(false, tell)?;
-        if let Recovered::Stuck(why) = begun.recovered {
-            return Err(why);
-        }
+        let begun = self.begin_unless_stuck(tell)?;
         let mut after = begun.now;
         if after.in_use()? != into {
             let wish = Wish { restores: true, ..after.wish(after.in_use()?, into, None) };

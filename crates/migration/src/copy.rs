@@ -30,7 +30,7 @@ const PATIENCE: Duration = Duration::from_secs(10);
 const NAMED: usize = 5;
 
 /// More than this part of the source missing at once, and it is taken for a source that is not there.
-const MISSING_PART: usize = 20;
+const MISSING_PART: u64 = 20;
 
 /// And more than this many.
 const MISSING: usize = 5;
@@ -109,6 +109,11 @@ pub(crate) fn touched(pair: &mut Pair<'_>, context: &mut Context<'_>) -> Result<
     Ok(ids)
 }
 
+/// Whether so many of so many are missing that nobody is taken to have meant it: more than 5, and more than 5 %.
+pub(crate) fn is_an_accident(missing: u64, of: u64) -> bool {
+    missing > (MISSING as u64).max(of / MISSING_PART)
+}
+
 /// A branch change that empties the folder is not the end of so many milestones.
 fn refuse_a_lost_source(pair: &mut Pair<'_>, ids: &BTreeSet<String>) -> Result<(), Error> {
     // What is in a target that is taken over, and not in the source, was never there.
@@ -126,7 +131,7 @@ fn refuse_a_lost_source(pair: &mut Pair<'_>, ids: &BTreeSet<String>) -> Result<(
         };
         missing += usize::from(!is_archived);
     }
-    if missing <= MISSING.max(known.len() / MISSING_PART) {
+    if !is_an_accident(missing as u64, known.len() as u64) {
         return Ok(());
     }
     Err(Error::Refused(format!(
@@ -139,7 +144,7 @@ fn refuse_a_lost_source(pair: &mut Pair<'_>, ids: &BTreeSet<String>) -> Result<(
 
 /// A source that has lost many milestones since the plan counted them is taken for one that is not there.
 pub(crate) fn refuse_a_shrunk_source(source: &dyn Store, planned: u64, found: u64) -> Result<(), Error> {
-    if found + (MISSING as u64).max(planned / MISSING_PART as u64) >= planned {
+    if !is_an_accident(planned.saturating_sub(found), planned) {
         return Ok(());
     }
     Err(Error::Refused(format!(

@@ -5,7 +5,7 @@
 //! that cannot be brought over stops only itself.
 
 mod act;
-mod batch;
+pub(crate) mod batch;
 mod candidates;
 mod failing;
 mod judged;

@@ -7,7 +7,6 @@ use std::collections::{HashMap, HashSet};
 use std::io;
 
 use milescale_core::digest::Digest;
-use milescale_core::id::Id;
 use serde::{Deserialize, Serialize};
 
 use crate::durable;
@@ -53,10 +52,13 @@ impl ArchivedBefore {
         let mut files = FileStore::new(workspace.clone(), 0);
         let active: HashSet<String> = files.ids()?.into_iter().collect();
         let mut ids = HashMap::new();
-        for (id, _) in files.archived_files()? {
-            let named = id.parse::<Id>().ok().filter(|_| active.contains(&id));
-            let archived = named.map(|id| files.archived(&id)).transpose()?.flatten();
-            ids.insert(id, archived.map(|archived| archived.digest()));
+        for (id, path) in files.archived_files()? {
+            // Of several of one id the first is the one that counts.
+            if ids.contains_key(&id) {
+                continue;
+            }
+            let archived = if active.contains(&id) { files.content(&path)? } else { None };
+            ids.insert(id, archived.map(|(text, _)| Digest::of(&text)));
         }
         let path = workspace.archived_before();
         let failed = |error: io::Error| StoreError::io(workspace.shown(&path), "it cannot be written", &error);

@@ -32,6 +32,27 @@ fn in_sqlite() -> Workspace {
     workspace
 }
 
+/// A milestone in files, and the configuration, which names a server and is not at it yet.
+fn beside(server: &Postgres) -> (Workspace, String) {
+    let workspace = workspace();
+    workspace.write("active/a.yaml", "title: a\n");
+    let text = format!("# mine\nstorage:\n  database:\n    type: sqlite\n    url: \"{}\"\n", server.url());
+    workspace.write("config/storage-config.yaml", &text);
+    (workspace, text)
+}
+
+/// A move to the server dies once the configuration names the engine, and before the marker does.
+fn die_between_configuration_and_marker(workspace: &Workspace) {
+    let mut command = workspace.command(["migrate", "database", "--engine", "postgresql", "--yes"]);
+    command.env("LD_PRELOAD", shim()).env("FAULT", "rename:1:kill").env("FAULT_PATH", "/config/storage-backend.txt");
+    assert!(!command.stdout(Stdio::null()).stderr(Stdio::null()).status().unwrap().success());
+}
+
+fn oldest_backup(workspace: &Workspace) -> String {
+    let entries = fs::read_dir(workspace.path("backups")).unwrap();
+    entries.map(|entry| entry.unwrap().file_name().into_string().unwrap()).min().unwrap()
+}
+
 fn adopted(workspace: &Workspace) -> Vec<bool> {
     let events = workspace.events_named("backend_changed");
     events.iter().map(|event| event["details"]["adopted"].as_bool().unwrap()).collect()
@@ -111,13 +132,8 @@ fn l17_an_edit_of_the_configuration_during_the_cutover_stays() {
 #[test]
 fn l17_a_dead_move_gives_the_configuration_its_engine_back() {
     let server = Postgres::start();
-    let workspace = workspace();
-    workspace.write("active/a.yaml", "title: a\n");
-    let text = format!("# mine\nstorage:\n  database:\n    type: sqlite\n    url: \"{}\"\n", server.url());
-    workspace.write("config/storage-config.yaml", &text);
-    let mut command = workspace.command(["migrate", "database", "--engine", "postgresql", "--yes"]);
-    command.env("LD_PRELOAD", shim()).env("FAULT", "rename:1:kill").env("FAULT_PATH", "/config/storage-backend.txt");
-    assert!(!command.stdout(Stdio::null()).stderr(Stdio::null()).status().unwrap().success());
+    let (workspace, text) = beside(&server);
+    die_between_configuration_and_marker(&workspace);
     assert!(workspace.read("config/storage-config.yaml").contains("type: postgresql"));
     workspace.append("config/storage-config.yaml", "# a later edit\n");
     done(&workspace, &["check"]);
@@ -129,10 +145,7 @@ fn l17_a_dead_move_gives_the_configuration_its_engine_back() {
 #[test]
 fn l17_an_edit_that_came_out_before_a_death_is_in_force_after_it() {
     let server = Postgres::start();
-    let workspace = workspace();
-    workspace.write("active/a.yaml", "title: a\n");
-    let text = format!("# mine\nstorage:\n  database:\n    type: sqlite\n    url: \"{}\"\n", server.url());
-    workspace.write("config/storage-config.yaml", &text);
+    let (workspace, text) = beside(&server);
     let mut command = workspace.command(["migrate", "database", "--engine", "postgresql", "--yes"]);
     command.env("LD_PRELOAD", shim()).env("FAULT", "rename:1:meetafter");
     command.env("FAULT_PATH", "/config/storage-config.yaml");
@@ -178,13 +191,8 @@ fn l17_a_configuration_that_came_out_and_is_not_in_force_is_named() {
 #[test]
 fn l17_what_cannot_be_recovered_is_said_and_no_success() {
     let server = Postgres::start();
-    let workspace = workspace();
-    workspace.write("active/a.yaml", "title: a\n");
-    let text = format!("storage:\n  database:\n    type: sqlite\n    url: \"{}\"\n", server.url());
-    workspace.write("config/storage-config.yaml", &text);
-    let mut command = workspace.command(["migrate", "database", "--engine", "postgresql", "--yes"]);
-    command.env("LD_PRELOAD", shim()).env("FAULT", "rename:1:kill").env("FAULT_PATH", "/config/storage-backend.txt");
-    assert!(!command.stdout(Stdio::null()).stderr(Stdio::null()).status().unwrap().success());
+    let (workspace, text) = beside(&server);
+    die_between_configuration_and_marker(&workspace);
     workspace.write("config/storage-config.yaml", "storage: {monitoring: {interval: [\n");
     let before = workspace.run(["doctor"]);
     assert!(before.code == 1 && before.out.contains("Mend config/storage-config.yaml first"), "{before:?}");
@@ -274,9 +282,7 @@ fn l16_commands_after_a_death_at_the_cutover_go_by_what_is_in_use() {
     }
 
     let workspace = killed();
-    let backup =
-        fs::read_dir(workspace.path("backups")).unwrap().map(|it| it.unwrap().file_name().into_string().unwrap());
-    let backup = backup.min().unwrap();
+    let backup = oldest_backup(&workspace);
     let said = done(&workspace, &["restore", &backup, "--yes"]);
     assert!(said.contains("restored on file"), "{said}");
     assert_eq!((in_use(&workspace), listed(&workspace).contains("later")), ("file".to_owned(), false));
@@ -291,9 +297,7 @@ fn l16_a_restore_beside_a_move_goes_by_what_is_in_use_after_it() {
     let workspace = in_sqlite();
     done(&workspace, &["rollback", "--yes"]);
     put(&workspace, "a", "title: later\nstatus: planned\n");
-    let backup =
-        fs::read_dir(workspace.path("backups")).unwrap().map(|it| it.unwrap().file_name().into_string().unwrap());
-    let backup = backup.min().unwrap();
+    let backup = oldest_backup(&workspace);
     let reached = workspace.root().join("reached");
     let mut command = workspace.command(["migrate", "database", "--yes"]);
     command.env("LD_PRELOAD", shim()).env("FAULT", "rename:1:meet").env("FAULT_PATH", "storage-backend.txt");

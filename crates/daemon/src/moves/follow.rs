@@ -1,20 +1,16 @@
 //! A store that somebody has named by hand, followed at a person's word: for the last one is gone, and proves nothing any more.
 
 use std::collections::BTreeSet;
-use std::io;
 
 use milescale_core::backend::InUse;
 use milescale_core::line::EventName;
 use milescale_storage::open::Which;
-use milescale_storage::read::{Symlinks, read_regular};
 use milescale_storage::store::Store;
 use serde_json::json;
 
 use super::Mover;
 use crate::access::in_use;
-
-/// Bytes that the list of the last ids may have.
-const LIMIT: u64 = 1 << 30;
+use crate::sources::opened::LastIds;
 
 /// A named store that nothing speaks for but a person.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -52,12 +48,8 @@ impl Mover {
 
     /// The ids that the last store held when it was read last, where that is known.
     fn last_ids(&self) -> Result<Option<Vec<String>>, String> {
-        let path = self.workspace.last_ids();
-        let failed = |error: io::Error| format!("{}: {error}", self.workspace.shown(&path));
-        match read_regular(&path, Symlinks::Refuse, LIMIT) {
-            Err(error) if error.kind() == io::ErrorKind::NotFound => Ok(None),
-            other => serde_json::from_slice(&other.map_err(failed)?.0).map(Some).map_err(|error| failed(error.into())),
-        }
+        LastIds::written_down(&self.workspace)
+            .map_err(|error| format!("{}: {error}", self.workspace.shown(&self.workspace.last_ids())))
     }
 
     /// Follows it from now on, as after a cutover; the daemon goes along at its next look.

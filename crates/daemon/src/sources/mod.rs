@@ -1,6 +1,6 @@
 //! Everything that figures come from, looked at together: marker, store, log of storage events.
 
-mod opened;
+pub(crate) mod opened;
 mod proof;
 mod stores;
 

@@ -39,9 +39,12 @@ impl Opened {
     }
 }
 
+/// Bytes that the list of ids may have.
+const LIMIT: u64 = 1 << 30;
+
 /// The ids of the last full reading, kept across restarts.
 #[derive(Debug, Default)]
-pub(super) struct LastIds {
+pub(crate) struct LastIds {
     /// What was written last, in eight bytes.
     written: Option<u64>,
 }
@@ -80,6 +83,14 @@ impl LastIds {
         Ok(())
     }
 
+    /// Those that were written down last; `None` where none were.
+    pub(crate) fn written_down(workspace: &Workspace) -> io::Result<Option<Vec<String>>> {
+        match read_regular(&workspace.last_ids(), Symlinks::Refuse, LIMIT) {
+            Err(error) if error.kind() == io::ErrorKind::NotFound => Ok(None),
+            other => Ok(Some(serde_json::from_slice(&other?.0)?)),
+        }
+    }
+
     /// Those of the last full reading: of this process, else of the file. Without either the store is asked what it holds
     /// now.
     pub(super) fn of(
@@ -95,14 +106,11 @@ impl LastIds {
         let path = workspace.last_ids();
         let unknown =
             |why: String| format!("what the last store held is not known ({}: {why})", workspace.shown(&path));
-        match read_regular(&path, Symlinks::Refuse, 1 << 30) {
-            Ok((text, _)) => serde_json::from_slice(&text).map_err(|error| unknown(error.to_string())),
-            Err(error) if error.kind() == io::ErrorKind::NotFound => {
-                let opened = Opened::open(None, workspace, in_use, config, 0);
-                opened.and_then(|mut opened| opened.store.ids()).map_err(|error| unknown(error.to_string()))
-            }
-            Err(error) => Err(unknown(error.to_string())),
+        if let Some(ids) = Self::written_down(workspace).map_err(|error| unknown(error.to_string()))? {
+            return Ok(ids);
         }
+        let opened = Opened::open(None, workspace, in_use, config, 0);
+        opened.and_then(|mut opened| opened.store.ids()).map_err(|error| unknown(error.to_string()))
     }
 }
 

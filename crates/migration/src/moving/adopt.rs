@@ -178,20 +178,17 @@ impl Moving<'_, '_> {
             let known = target.ledger()?.bases(from, std::slice::from_ref(&it.id))?;
             let written = known.get(&it.id).map(|known| known.content.text);
             let is_ours = |now: &Milestone| written == Some(now.digest()) || it.current == Some(now.digest());
-            let ours = now.filter(is_ours);
-            let comes_back = ours.is_some();
-            if let Some(now) = ours {
-                let text = conflicts::text(self.context.workspace, &it.name)
-                    .map_err(|error| Error::own(&format!(".milescale/conflicts/{}", it.name), &error))?;
-                let draft = Draft::new(id.clone(), text, self.context.now())
-                    .map_err(|flaw| Error::Refused(format!("{}: {flaw}", now.place)))?;
-                target.put(&draft, Seen::Text(now.digest()))?;
-            }
-            target.ledger()?.unset(from, id.as_str())?;
-            // Where somebody has changed the row since, its content of before is nowhere else.
-            if !comes_back {
+            let Some(now) = now.filter(is_ours) else {
+                // Somebody has changed the row since: its content of before is nowhere else, and stays a conflict.
+                target.ledger()?.unset(from, id.as_str())?;
                 continue;
-            }
+            };
+            let text = conflicts::text(self.context.workspace, &it.name)
+                .map_err(|error| Error::own(&format!(".milescale/conflicts/{}", it.name), &error))?;
+            let draft = Draft::new(id.clone(), text, self.context.now())
+                .map_err(|flaw| Error::Refused(format!("{}: {flaw}", now.place)))?;
+            target.put(&draft, Seen::Text(now.digest()))?;
+            target.ledger()?.unset(from, id.as_str())?;
             conflicts::settle(self.context.workspace, &it.name, self.context.now())
                 .map_err(|error| Error::own(".milescale/conflicts", &error))?;
         }

@@ -6,19 +6,14 @@ use milescale_storage::store::Store;
 
 use super::named;
 use crate::context::{Context, Error};
+use crate::copy::is_an_accident;
 use crate::plan::{Plan, Wish};
+use crate::sweep::batch;
 use crate::sweep::memory::Memory;
 use crate::sweep::pending::{Pending, pending};
 
 /// Obstacles that are named.
 const NAMED: usize = 20;
-
-/// So many milestones may be gone, or one in so many, before that is taken for an accident.
-const MISSING_AT_MOST: usize = 5;
-const MISSING_ONE_IN: usize = 20;
-
-/// More changes than this are a batch.
-const AT_MOST: usize = 5;
 
 pub(super) fn look(
     plan: &mut Plan,
@@ -34,7 +29,7 @@ pub(super) fn look(
         let reason = format!("{} more milestones there cannot be brought over", in_the_way.len() - NAMED);
         plan.obstacle(&target.name(), None, reason, "mend the first, and plan again");
     }
-    if !wish.restores && gone.len() > MISSING_AT_MOST.max(shared / MISSING_ONE_IN) {
+    if !wish.restores && is_an_accident(gone.len() as u64, shared as u64) {
         let reason = format!(
             "{} of {shared} milestones that stand there are gone in {} ({}), and a move would take them out",
             gone.len(),
@@ -71,7 +66,7 @@ fn brought_along(
     let memory = Memory::load(context.workspace).map_err(Error::Own)?;
     let held: Vec<String> = changes.iter().filter(|id| memory.holds(old.side, id)).cloned().collect();
     let what = format!("{} changes in {} are not brought over yet ({})", changes.len(), old.name, named(changes));
-    let is_batch = old.side == Side::Files && changes.len() > AT_MOST;
+    let is_batch = old.side == Side::Files && changes.len() > batch::AT_MOST;
     if wish.automatic && (!held.is_empty() || is_batch) {
         let do_this = "`milescale import` brings them over; or put back what stood there";
         plan.obstacle(&plan.target.clone(), None, format!("{what}, and wait for a person"), do_this);

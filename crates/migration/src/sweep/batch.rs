@@ -9,7 +9,7 @@ use milescale_core::timestamp;
 use serde::{Deserialize, Serialize};
 
 /// More changed files than this are a batch.
-const AT_MOST: usize = 5;
+pub(crate) const AT_MOST: usize = 5;
 
 /// How soon one change follows another.
 const FOLLOWS_WITHIN: Duration = Duration::from_secs(30);

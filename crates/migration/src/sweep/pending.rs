@@ -39,10 +39,11 @@ pub(crate) fn pending(
 ) -> Result<Pending, Error> {
     let differing = all_differing(store, (old.side, false), current, context)?;
     let mut ids = differing.ids;
-    ids.extend(gained(old, current)?);
+    let (mut pending, gained) = against_bases(old, store, current)?;
+    ids.extend(gained);
     let mut judging = Judging::begin(old, context.workspace, &*store, current)?;
     judging.duplicates = places(store, &differing.doubled)?;
-    let (mut pending, ids) = (gone(old, store, current)?, Vec::from_iter(ids));
+    let ids = Vec::from_iter(ids);
     for ids in ids.chunks(AT_ONCE) {
         judging.read_bases(ids, current)?;
         for id in ids {
@@ -79,16 +80,24 @@ fn is_change(verdict: Verdict) -> bool {
     }
 }
 
-/// What is gone in the store in use and stands in the old one.
-fn gone(old: &Old, store: &mut dyn Store, current: &mut dyn Store) -> Result<Pending, Error> {
+/// The ids of the store in use against those that both sides had: what is gone there and stands in the old one; and what it has
+/// and never had in common with that, where something else may stand under its id.
+fn against_bases(
+    old: &Old,
+    store: &mut dyn Store,
+    current: &mut dyn Store,
+) -> Result<(Pending, HashSet<String>), Error> {
     let (mut pending, mut after) = (Pending::default(), None::<String>);
-    let here: HashSet<String> = current.ids()?.into_iter().collect();
+    let mut here: HashSet<String> = current.ids()?.into_iter().collect();
     loop {
         let page = current.ledger()?.page(old.side, after.as_deref(), AT_ONCE)?;
-        let Some((last, _)) = page.last() else { return Ok(pending) };
+        let Some((last, _)) = page.last() else { return Ok((pending, here)) };
         after = Some(last.clone());
         pending.shared += page.len();
-        for id in page.into_iter().map(|(id, _)| id).filter(|id| !here.contains(id)) {
+        for (id, _) in page {
+            if here.remove(&id) {
+                continue;
+            }
             let Ok(named) = id.parse() else { continue };
             // What cannot be read there is named with its reason elsewhere.
             if there(store.get(&named)).is_ok_and(|there| there.is_some()) && current.held(&named)?.is_none() {
@@ -96,16 +105,6 @@ fn gone(old: &Old, store: &mut dyn Store, current: &mut dyn Store) -> Result<Pen
             }
         }
     }
-}
-
-/// What the store in use has and never had in common with the old one: something else may stand there under its id.
-fn gained(old: &Old, current: &mut dyn Store) -> Result<Vec<String>, Error> {
-    let mut gained = Vec::new();
-    for ids in current.ids()?.chunks(AT_ONCE) {
-        let known = current.ledger()?.bases(old.side, ids)?;
-        gained.extend(ids.iter().filter(|id| !known.contains_key(*id)).cloned());
-    }
-    Ok(gained)
 }
 
 /// Where ids stand that were read several times. One that was only being renamed stands in one place.

@@ -19,6 +19,7 @@ use crate::error::{Problem, StoreError};
 use crate::read::{Reader, Stamp};
 use crate::store::Extent;
 use crate::threads::in_shares;
+use crate::workspace::Workspace;
 use crate::yaml;
 
 /// What was read of a file.
@@ -89,9 +90,7 @@ impl FileStore {
             })
         })?;
         if !is_there && (!self.table.is_empty() || self.remembered != 0) {
-            let cause = "the folder is gone, and it held milestones; put it back, or make an empty one if they are meant \
-                         to be gone";
-            return Err(StoreError::new(Problem::Unavailable, self.workspace.shown(&self.active), cause));
+            return Err(lost_folder(&self.workspace));
         }
         let (changes, touched) = (&mut self.changes, &mut self.touched);
         self.table.forget_unseen(look, |path| {
@@ -170,6 +169,13 @@ impl FileStore {
     pub(super) fn fresh_paths(&self) -> Vec<PathBuf> {
         self.table.fresh().map(|path| self.active.join(path)).collect()
     }
+}
+
+/// That `active/` is gone and held milestones.
+pub fn lost_folder(workspace: &Workspace) -> StoreError {
+    let cause =
+        "the folder is gone, and it held milestones; put it back, or make an empty one if they are meant to be gone";
+    StoreError::new(Problem::Unavailable, workspace.shown(&workspace.active()), cause)
 }
 
 /// Reads those of some files that are not known to be unchanged, with as many threads as are worth it.

@@ -30,6 +30,7 @@ use table::Table;
 
 pub(crate) use columns::ColumnsHash;
 pub use displaced::{purge, review};
+pub use look::lost_folder;
 pub use moving::retire;
 pub use odd::{Odd, odd_names};
 pub use owners::files_of_others;
