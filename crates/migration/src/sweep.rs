@@ -226,7 +226,7 @@ impl Sweeper {
         let due = self.judge_each(&mut judging, current, holding, &mut failed, memory.of(old.side), context)?;
         let due = self.hold_batches(due, holding, memory.of(old.side), context);
         act::note_under_way(&due, old.side, memory, context)?;
-        let mut act = Act::new(&old, current, context);
+        let mut act = Act::new(&old, self.to, current, context);
         let ended = self.carry_out(due, &mut judging, &mut act, &mut failed, memory.of(old.side));
         // Also where the pass ends here: what was done is told.
         let told = act.finish(memory.of(old.side));

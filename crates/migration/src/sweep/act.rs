@@ -20,6 +20,8 @@ use crate::told::Told;
 /// What carries out.
 pub(super) struct Act<'a, 'b> {
     old: &'a Old,
+    /// The side of the store in use.
+    to: Side,
     current: &'a mut dyn Store,
     context: &'a mut Context<'b>,
     imported: Vec<String>,
@@ -37,9 +39,10 @@ pub(super) struct Act<'a, 'b> {
 const NOTED_AT_ONCE: usize = 50;
 
 impl<'a, 'b> Act<'a, 'b> {
-    pub(super) fn new(old: &'a Old, current: &'a mut dyn Store, context: &'a mut Context<'b>) -> Self {
+    pub(super) fn new(old: &'a Old, to: Side, current: &'a mut dyn Store, context: &'a mut Context<'b>) -> Self {
         Self {
             old,
+            to,
             current,
             context,
             imported: Vec::new(),
@@ -118,6 +121,9 @@ impl<'a, 'b> Act<'a, 'b> {
     fn import(&mut self, judged: &Judged) -> Result<bool, Error> {
         let Some(old) = &judged.old else { return Ok(true) };
         let Ok(draft) = Draft::of(old.clone(), self.context.now()) else { return self.keep(judged) };
+        if judged.is_made_anew {
+            self.keep_current(judged, old)?;
+        }
         self.remember(judged)?;
         let seen = judged.current.as_ref().map_or(Seen::Nothing, |current| Seen::Text(current.digest()));
         self.current.import(&draft, seen, self.old.side)?;
@@ -126,6 +132,25 @@ impl<'a, 'b> Act<'a, 'b> {
             self.move_to_archive(&draft)?;
         }
         Ok(true)
+    }
+
+    /// Keeps what is current and about to be replaced, and names it: who wrote the other one may not have known it.
+    fn keep_current(&mut self, judged: &Judged, old: &Milestone) -> Result<(), Error> {
+        let Some(current) = judged.current.as_ref().filter(|current| current.value != old.value) else { return Ok(()) };
+        let in_conflict = InConflict {
+            id: &judged.id,
+            text: &current.text,
+            side: self.to,
+            place: &current.place,
+            reason: "another one was made where milescale had just retired its file".to_owned(),
+            current: Some(old.digest()),
+            current_place: old.place.clone(),
+            backup: self.old.backup.clone(),
+        };
+        let (told, _) = in_conflict.keep(&mut self.keeper, self.context)?;
+        self.conflicts += 1;
+        (self.context.tell)(told);
+        Ok(())
     }
 
     /// Moves what was archived on the old side to the archive, unless another one lies there: then it stays in its place.

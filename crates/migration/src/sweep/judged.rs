@@ -60,6 +60,8 @@ pub(super) struct Judged {
     content: Option<Content>,
     /// Whether the old side's is a file that milescale has retired: who had it open may have written to it since.
     pub(super) is_retired_copy: bool,
+    /// Whether the old side's was made where milescale had taken the file away: nobody can tell if who made it knew that one.
+    pub(super) is_made_anew: bool,
     /// What its file is, where it is a file of the archive.
     pub(super) filed: Filed,
     /// Whether the current one is not in the archive of files.
@@ -80,6 +82,7 @@ impl Judged {
             current: None,
             content: None,
             is_retired_copy: false,
+            is_made_anew: false,
             filed: Filed::Elsewhere,
             in_place: false,
             is_lost: false,
@@ -297,7 +300,9 @@ impl<'a> Judging<'a> {
                 }
             }
         };
-        judged.finding = Finding::Verdict(judge(held, judged.compared_with(old.as_ref()), base));
+        let verdict = judge(held, judged.compared_with(old.as_ref()), base);
+        judged.is_made_anew = verdict == Verdict::Import && !judged.is_retired_copy && self.is_beside_retired(id)?;
+        judged.finding = Finding::Verdict(verdict);
         // A move to the archive without an edit is no change of a text.
         let is_edited = |old: &&Milestone| !is_moved || judged.base.is_none_or(|base| base.text != old.digest());
         judged.text = old.as_ref().filter(is_edited).map(Milestone::digest);
@@ -352,6 +357,12 @@ impl<'a> Judging<'a> {
             None => Retired::open(self.workspace, &self.old.epoch.to_string())?,
         };
         self.retired.insert(retired).get(id)
+    }
+
+    /// Whether milescale has just retired the file of a milestone. Once a person has retired the store, what appears there waits
+    /// for a word, and that word decides.
+    fn is_beside_retired(&mut self, id: &Id) -> Result<bool, StoreError> {
+        Ok(self.old.retired.is_none() && self.retired_one(id)?.is_some())
     }
 
     /// Whether the old side has an id that cannot be one.
