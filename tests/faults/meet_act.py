@@ -10,11 +10,17 @@ import os
 import re
 import subprocess
 import sys
+import time
 
 with open(sys.argv[1]) as file:
     SPEC = json.load(file)
 P = os.path.join(SPEC['root'], '.milestones')
 ID, TOKEN = SPEC['id'], SPEC['token']
+
+
+def journal(line):
+    with open(SPEC['journal'], 'a') as file:
+        file.write(json.dumps(line) + '\n')
 
 
 def read(path):
@@ -47,7 +53,7 @@ def in_active(id):
 
 def with_token(text):
     text = text if text.endswith('\n') or not text else text + '\n'
-    return f'{text}t{TOKEN}: 1\n'
+    return f'{text}t{SPEC["token"]}: 1\n'
 
 
 def files(act):
@@ -214,11 +220,11 @@ def lock():
     return {'kind': 'lock', 'place': 'locks', 'saw': '', 'wrote': None}
 
 
-def put():
+def put(patience=0.7):
     """Another `milescale milestone put`, which has not for ever."""
     binary = SPEC['binary']
     shown = subprocess.run([binary, 'milestone', 'show', ID, '--json'], capture_output=True, text=True,
-                           cwd=SPEC['root'], timeout=10)
+                           cwd=SPEC['root'], timeout=max(10, patience))
     if shown.returncode:
         return None
     shown = json.loads(shown.stdout)
@@ -226,7 +232,7 @@ def put():
     child = subprocess.Popen([binary, 'milestone', 'put', ID, '--if-match', shown['digest']], text=True, cwd=SPEC['root'],
                              stdin=subprocess.PIPE, stdout=subprocess.DEVNULL, stderr=subprocess.PIPE)
     try:
-        _, said = child.communicate(text, timeout=0.7)
+        _, said = child.communicate(text, timeout=patience)
     except subprocess.TimeoutExpired:
         child.kill()
         child.communicate()
@@ -234,12 +240,46 @@ def put():
     return {'kind': 'put', 'place': 'verb', 'saw': shown['text'], 'wrote': text, 'code': child.returncode, 'said': said}
 
 
+def beside(act):
+    """Other commands at the same time, which go on while the one that stands still here does."""
+    if act == 'beside-check':
+        hands = [subprocess.Popen([SPEC['binary'], 'check'], cwd=SPEC['root'], stdin=subprocess.DEVNULL, stdout=subprocess.DEVNULL,
+                                  stderr=subprocess.DEVNULL, start_new_session=True)]
+    else:
+        hands = []
+        for number in range(3 if act == 'beside3' else 1):
+            spec = f'{sys.argv[1]}.{number}'
+            with open(spec, 'w') as file:
+                json.dump({**SPEC, 'act': 'hand', 'token': SPEC['token'] * 100 + 10 * number}, file)
+            hands.append(subprocess.Popen([sys.executable, '-ISs', __file__, spec], stdin=subprocess.DEVNULL, stdout=subprocess.DEVNULL,
+                                          stderr=subprocess.DEVNULL, start_new_session=True))
+    time.sleep(0.12)
+    return {'kind': 'beside', 'place': 'verb', 'saw': '', 'wrote': None, 'hands': [hand.pid for hand in hands]}
+
+
+def hand():
+    """Puts that are each based on what is there, and tried again where that has changed. Each is a line in the journal."""
+    for number in range(2):
+        for attempt in range(3):
+            SPEC['token'] += 1
+            done = put(15)
+            if done is None:
+                return
+            journal({'act': 'hand', 'id': ID, 'named': named(), 'changed': True, **done})
+            if done['code'] == 0:
+                break
+
+
 def main():
+    if SPEC['act'] == 'hand':
+        return hand()
     act = SPEC['act']
     before = named()
     try:
         if act == 'put':
             done = put()
+        elif act.startswith('beside'):
+            done = beside(act)
         elif act == 'marker':
             done = marker()
         elif act == 'lock':
@@ -254,9 +294,7 @@ def main():
             done = files(act)
     except OSError as error:
         done = {'refused': str(error)}
-    line = json.dumps({'act': act, 'id': ID, 'named': before, 'changed': bool(done) and 'refused' not in done, **(done or {})})
-    with open(SPEC['journal'], 'a') as file:
-        file.write(line + '\n')
+    journal({'act': act, 'id': ID, 'named': before, 'changed': bool(done) and 'refused' not in done, **(done or {})})
 
 
 main()

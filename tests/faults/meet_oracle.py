@@ -154,6 +154,8 @@ class Judge:
                     self.say('gone', id, 'it is there no more')
             self.linear(id, events, there, conflicts)
             deleted = [event for event in acted if event['id'] == id and event['kind'] == 'delete' and event['who'] == 'foreign']
+            if any(SIDE.get(event['named']) == event['place'] for event in deleted):
+                deleted = []        # gone where it was in use
             if deleted and there is None and not self.again and SIDE.get(deleted[-1]['named']) != deleted[-1]['place'] and not deleted[-1].get('own'):
                 if SIDE.get(store) != deleted[-1]['place']:
                     self.say('gone', id, 'it went on a side that was not in use, and is gone in the one that is')
@@ -310,6 +312,21 @@ class Judge:
                 written = [event['text'] for event in same if event['text']]
                 if written and all(not text.lstrip().startswith('{') for text in written) and bare(texts[id]) not in map(bare, written):
                     self.say('layout', id, f'{texts[id]!r}, and what was written is {written[-1]!r}')
+
+
+def late(world):
+    """What was written on a side that was not in use while a daemon ran, and was not brought over, kept or held when that ended."""
+    current, (conflicts, _, _) = world.current(), conflicts_of(world)
+    held = sum(event['event'] == 'changes_held' for event in verify.events(world.root))
+    found = []
+    for event in world.events if not held else []:
+        side = SIDE.get(event['named'])
+        if event['who'] != 'foreign' or event['kind'] != 'write' or event['place'] == side or event['acked'] != 'yes' or event.get('earlier'):
+            continue
+        texts = [current.get(event['id'], ('',))[0], *(text for _, text in conflicts.get(event['id'], []))]
+        if not any(event['tokens'] <= tokens(text) for text in texts) and event['seq'] == max(it['seq'] for it in world.events if it['id'] == event['id']):
+            found.append(('late', event['id'], f'{sorted(event["tokens"])} was written in {event["place"]}, and the daemon that ran on did not bring it over'))
+    return found
 
 
 def not_synced(lines):
