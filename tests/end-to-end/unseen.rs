@@ -6,7 +6,7 @@ use std::process::{Child, Command, Stdio};
 
 use milescale_testkit::{Workspace, until};
 
-use super::workspace;
+use super::BINARY;
 
 /// Maps a file, writes into it once it is told to, and keeps it open: its end would be told.
 const MAPPING: &str = "
@@ -56,6 +56,14 @@ impl Drop for Mapping {
         let _ = self.child.kill();
         let _ = self.child.wait();
     }
+}
+
+/// A workspace on a disk: a file in memory that is written through a mapping keeps its times, and nobody can see it.
+fn workspace() -> Workspace {
+    let folder = tempfile::tempdir_in(env!("CARGO_TARGET_TMPDIR")).unwrap();
+    let workspace = Workspace::within(folder, BINARY);
+    assert_eq!(workspace.run(["init"]).code, 0);
+    workspace
 }
 
 /// Waits for so many more cycles: what was just written is looked at again for two seconds.

@@ -171,7 +171,7 @@ class Judge:
         if self.world.facts.get('restores') or any(event['kind'] in ('marker', 'delete') or event['acked'] == 'maybe' for event in events):
             return
         line = [event for event in events if event['acked'] == 'yes' and event['tokens'] is not None]
-        if not line or not there or any(event.get(key) for event in line for key in ('earlier', 'target', 'held', 'absent', 'retired')):
+        if not line or not there or any(event.get(key) for event in line for key in ('earlier', 'target', 'undone', 'held', 'absent', 'retired')):
             return
         for before, after in zip(line, line[1:]):
             if after['saw'] != before['tokens'] or after['tokens'] < after['saw']:

@@ -90,7 +90,11 @@ pub struct Workspace {
 impl Workspace {
     /// A folder without anything in it.
     pub fn empty(binary: impl AsRef<Path>) -> Self {
-        let folder = tempfile::tempdir().unwrap();
+        Self::within(tempfile::tempdir().unwrap(), binary)
+    }
+
+    /// A temporary folder without anything in it.
+    pub fn within(folder: tempfile::TempDir, binary: impl AsRef<Path>) -> Self {
         let root = folder.path().canonicalize().unwrap();
         Self {
             folder: Some(folder),

@@ -117,6 +117,11 @@ impl Connection {
             return Ok(false);
         }
         self.link = None;
+        if std::mem::take(&mut self.is_held) {
+            // What is read on a new one is not held still.
+            let why = "the connection that kept other writers out is lost";
+            return Err(StoreError::new(Problem::Busy, self.shown(), why));
+        }
         let tls = MakeRustlsConnect::new(tls::config(&self.address)?);
         let dialer = Dialer { address: Arc::clone(&self.address), tls };
         let others = if known { OTHERS_AT_MOST } else { self.address.connect_timeout };
