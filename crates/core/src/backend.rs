@@ -114,6 +114,12 @@ impl InUse {
         Self { backend, engine: (backend == Backend::Database).then_some(engine) }
     }
 
+    /// The command that moves the milestones there; of the store in use it writes back what names it.
+    pub fn command(self) -> String {
+        let engine = self.engine.map(|engine| format!(" --engine {}", engine.as_str())).unwrap_or_default();
+        format!("milescale migrate {}{engine}", self.backend)
+    }
+
     /// The side that holds its content: of `hybrid`, its files.
     pub fn side(self) -> Side {
         match (self.backend, self.engine) {

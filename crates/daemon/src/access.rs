@@ -4,6 +4,7 @@ use std::time::{Duration, SystemTime};
 
 use milescale_core::backend::{Backend, InUse};
 use milescale_core::base::Side;
+use milescale_storage::error::StoreError;
 use milescale_storage::marker::{self, Word};
 use milescale_storage::open::Which;
 use milescale_storage::record::Record;
@@ -55,9 +56,8 @@ impl Access {
     fn open_with(workspace: &Workspace, environment: Environment, reconnects_for: Duration) -> Result<Self, String> {
         let config = ConfigKeeper::start(workspace.clone(), environment);
         let (in_use, named, just_changed) = in_use(workspace, &config)?;
-        if in_use.side() == Side::Files && workspace.active().symlink_metadata().is_err() && held_milestones(workspace)
-        {
-            return Err(files::lost_folder(workspace).to_string());
+        if let Some(lost) = lost_files(workspace, in_use) {
+            return Err(lost.to_string());
         }
         let store = Which::of(in_use, config.config())
             .patiently(reconnects_for)
@@ -69,7 +69,8 @@ impl Access {
             let why = if just_changed { "has just been changed" } else { "was changed" };
             Some(format!(
                 "the marker or the engine {why} to {named}, which is not followed: {in_use} is in use. `milescale check` \
-                 follows it if it holds every milestone, `milescale doctor` says what to do"
+                 follows it if it holds every milestone, `{}` writes back what stood there before",
+                in_use.command()
             ))
         };
         let is_moving = record(workspace)?.intent.is_some();
@@ -77,9 +78,12 @@ impl Access {
     }
 }
 
-/// Whether the store in use held milestones when it was read last, as far as that is known.
-fn held_milestones(workspace: &Workspace) -> bool {
-    LastIds::written_down(workspace).ok().flatten().is_some_and(|ids| !ids.is_empty())
+/// That `active/` is gone though the store in use, which is its files, held milestones when it was read last, as far as that
+/// is known. Read by itself such a store would look empty.
+pub(crate) fn lost_files(workspace: &Workspace, in_use: InUse) -> Option<StoreError> {
+    let held_some = || LastIds::written_down(workspace).ok().flatten().is_some_and(|ids| !ids.is_empty());
+    let is_lost = in_use.side() == Side::Files && workspace.active().symlink_metadata().is_err() && held_some();
+    is_lost.then(|| files::lost_folder(workspace))
 }
 
 /// The store in use, the store that marker and configuration name, and whether that is very recent.

@@ -124,8 +124,10 @@ impl Follower {
     pub(crate) fn refuse(&mut self, named: InUse, why: &str, notes: &mut Vec<Note>) -> Standing {
         let Some(followed) = self.followed else { return Standing::Follows(named) };
         let reason = format!(
-            "marker or configuration were changed to {named}, and {why}; {followed} stays in use. Move the milestones \
-             there, or write back what stood there before"
+            "marker or configuration were changed to {named}, and {why}; {followed} stays in use. `{}` moves the \
+             milestones there, `{}` writes back what stood there before",
+            named.command(),
+            followed.command()
         );
         if self.refused.as_ref().is_none_or(|(refused, _)| *refused != named) {
             notes.push(Note::BackendChanged { from: followed, to: named, adopted: false, reason: reason.clone() });

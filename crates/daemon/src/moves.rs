@@ -2,6 +2,7 @@
 //! left, and says what it does in the scale events.
 
 mod follow;
+mod gone;
 mod identity;
 
 use std::time::{Duration, SystemTime};
@@ -13,8 +14,8 @@ use milescale_core::config::{Choice, Config};
 use milescale_core::line::{EventName, ScaleEvent};
 use milescale_core::migration::Adopt;
 use milescale_migration::{
-    Context, Done, Holding, Memory, Plan, Recovered, Restored, Sweeper, Swept, Told, Wish, migrate, plan, recover,
-    restore, retire, store_of, take_lock,
+    Context, Done, Holding, Memory, Plan, Recovered, Restored, Retired, Sweeper, Swept, Told, Wish, migrate, plan,
+    recover, restore, retire, store_of, take_lock,
 };
 use milescale_storage::backup::{self, Metadata};
 use milescale_storage::durable;
@@ -29,8 +30,9 @@ use milescale_storage::workspace::Workspace;
 use serde_json::Value;
 
 pub use follow::Unproven;
+pub use gone::Gone;
 
-use crate::access::{in_use, other_than_the_daemons};
+use crate::access::{in_use, lost_files, other_than_the_daemons};
 use crate::config::{ConfigKeeper, Environment};
 
 /// How long another command of milescale's is waited for.
@@ -89,6 +91,15 @@ impl Mover {
         in_use(&self.workspace, &self.keeper).map(|(in_use, ..)| in_use)
     }
 
+    /// The store that marker and configuration name, where that is not the one in use.
+    ///
+    /// # Errors
+    /// Why one of them is not known, in words.
+    pub fn named_instead(&self) -> Result<Option<InUse>, String> {
+        let (in_use, named, _) = in_use(&self.workspace, &self.keeper)?;
+        Ok(Some(named).filter(|named| *named != in_use))
+    }
+
     /// The store that a backend and an engine mean here.
     pub fn store(&self, backend: Backend, engine: Option<Engine>) -> InUse {
         InUse::new(backend, engine.unwrap_or(self.config().database.engine))
@@ -112,10 +123,10 @@ impl Mover {
 
     /// What a migration would do. Changes nothing.
     pub fn plan(&self, to: InUse, adopt: Option<Adopt>, stop: &dyn Fn() -> bool) -> Result<Plan, String> {
-        let mut silent = |_| {};
+        let (mut silent, from, record) = (|_| {}, self.in_use()?, self.record()?);
+        self.is_there(from)?;
         let mut context = self.context(stop, &mut silent);
-        let record = self.record()?;
-        plan(&self.wish(self.in_use()?, to, adopt), &record, &mut context).map_err(|error| error.to_string())
+        plan(&self.wish(from, to, adopt), &record, &mut context).map_err(|error| error.to_string())
     }
 
     /// The changes of a store that wait for `milescale import`.
@@ -227,14 +238,15 @@ impl Mover {
     /// Migrates under the migration's lock.
     fn migrate_now(&self, wish: &Wish, stop: &dyn Fn() -> bool, tell: &mut dyn FnMut(Told)) -> Result<Done, String> {
         let (from, to, record) = (wish.from, wish.to, self.record()?);
-        let (_, named, _) = in_use(&self.workspace, &self.keeper)?;
-        if named != from && named != to {
+        if let Some(named) = self.named_instead()?.filter(|named| *named != to) {
             return Err(format!(
                 "marker and configuration name {named}, and {from} is in use: other programs may write to {named}. \
-                 `milescale migrate {}` moves the milestones there, or writes back what stood there before",
-                named.backend
+                 `{}` moves the milestones there, `{}` writes back what stood there before",
+                named.command(),
+                from.command()
             ));
         }
+        self.is_there(from)?;
         let mut tell = self.saying(tell);
         let mut context = self.context(stop, &mut tell);
         let plan = plan(wish, &record, &mut context).map_err(|error| error.to_string())?;
@@ -244,18 +256,22 @@ impl Mover {
         migrate(wish, &plan, &mut context).map_err(|error| error.to_string())
     }
 
+    /// Refuses to take the files of a folder that was lost for none at all.
+    fn is_there(&self, in_use: InUse) -> Result<(), String> {
+        lost_files(&self.workspace, in_use).map_or(Ok(()), |lost| Err(lost.to_string()))
+    }
+
     /// Writes back into marker or configuration what names the store in use, where somebody has changed it.
     ///
     /// # Errors
     /// When it cannot be written.
     pub fn write_back(&self) -> Result<bool, String> {
-        let differs = |it: &Self| in_use(&it.workspace, &it.keeper).map(|(in_use, named, _)| in_use != named);
-        if !differs(self)? {
+        if self.named_instead()?.is_none() {
             return Ok(false);
         }
         let begun = self.begin(false, &mut |_| {})?;
         // A migration that was interrupted may be what named it.
-        if !differs(&begun.now)? {
+        if begun.now.named_instead()?.is_none() {
             return Ok(false);
         }
         begun.now.write_back_now().map(|()| true)
@@ -279,7 +295,8 @@ impl Mover {
         Ok(())
     }
 
-    /// Restores a backup: moves the milestones to the store that it was taken of, and makes them there what it says.
+    /// Restores a backup: moves the milestones to the store that it was taken of, and makes them there what it says. A store in
+    /// use that does not exist any more is made anew, and gets them itself.
     ///
     /// # Errors
     /// Why it was not done, in words.
@@ -290,10 +307,14 @@ impl Mover {
         tell: &mut dyn FnMut(Told),
     ) -> Result<Restored, String> {
         backup::verify(&self.workspace, metadata)?;
-        let into = store_of(&metadata.from).ok_or_else(|| format!("{}: from names no store", metadata.id))?;
+        let mut into = store_of(&metadata.from).ok_or_else(|| format!("{}: from names no store", metadata.id))?;
         let begun = self.begin_unless_stuck(tell)?;
         let mut after = begun.now;
-        if after.in_use()? != into {
+        if let Some(gone) = after.gone()? {
+            // Nothing can be moved out of it.
+            into = gone.in_use;
+            after.make_anew(into)?;
+        } else if after.in_use()? != into {
             let wish = Wish { restores: true, ..after.wish(after.in_use()?, into, None) };
             after.migrate_now(&wish, stop, tell)?;
             // The configuration may have changed with the move.
@@ -301,6 +322,18 @@ impl Mover {
         }
         let mut tell = after.saying(tell);
         restore(metadata, into, &mut after.context(stop, &mut tell)).map_err(|error| error.to_string())
+    }
+
+    /// Makes the store in use anew, which does not exist any more, with nothing in it.
+    fn make_anew(&self, in_use: InUse) -> Result<(), String> {
+        if let Some(named) = self.named_instead()? {
+            return Err(format!(
+                "{in_use} is in use and does not exist any more, and marker and configuration name {named}: `milescale doctor \
+                 --fix` follows {named} at your word, `{}` writes back what stood there before; restore then",
+                in_use.command()
+            ));
+        }
+        self.open(in_use)?.prepare().map_err(|error| error.to_string())
     }
 
     /// Brings over the changes of old stores that wait for a person, those of retired stores too. How many were, how many are
@@ -343,8 +376,8 @@ impl Mover {
         Which::of(store, self.config()).open(&self.workspace, 0).map_err(|error| error.to_string())
     }
 
-    /// Retires an old store. How many changes were brought over at the last.
-    pub fn retire(&self, side: Side, stop: &dyn Fn() -> bool, tell: &mut dyn FnMut(Told)) -> Result<u64, String> {
+    /// Retires an old store.
+    pub fn retire(&self, side: Side, stop: &dyn Fn() -> bool, tell: &mut dyn FnMut(Told)) -> Result<Retired, String> {
         let begun = self.begin(false, tell)?;
         let in_use = begun.now.in_use()?;
         let waiting = Memory::load(&self.workspace)?.held(side);

@@ -162,7 +162,7 @@ impl Sweeps {
                 // One that is retired may be gone for good.
                 Err(error) if old.retired.is_some() => tracing::debug!(%error, "a retired store is not looked at"),
                 Err(error) => {
-                    self.problems.insert(old.name, format!("it cannot be swept: {error}"));
+                    self.problems.insert(old.name.clone(), not_swept(&old, &error.to_string()));
                     again = Some(RETRY);
                 }
             }
@@ -184,12 +184,26 @@ impl Sweeps {
                 Err(Error::Stopped) => again = earlier(again, Some(AGAIN)),
                 Err(error) if is_retired => tracing::debug!(%error, "a retired store is not looked at"),
                 Err(error) => {
-                    let name = sweeper.old().name.clone();
-                    self.problems.insert(name, format!("it cannot be swept: {error}"));
+                    let is_gone = sweeper.store().exists().is_ok_and(|exists| !exists);
+                    let old = sweeper.old();
+                    let why = if is_gone { gone(old) } else { not_swept(old, &error.to_string()) };
+                    self.problems.insert(old.name.clone(), why);
                     again = earlier(again, Some(RETRY));
                 }
             }
         }
         again
     }
+}
+
+/// Why a store cannot be swept; its name stands before that already.
+fn not_swept(old: &Old, error: &str) -> String {
+    let why = error.strip_prefix(&old.name).and_then(|rest| rest.strip_prefix(": ")).unwrap_or(error);
+    format!("it cannot be swept: {why}")
+}
+
+/// That an old store does not exist any more, and what to do about that.
+fn gone(old: &Old) -> String {
+    let side = old.side;
+    format!("this old store does not exist any more; put it back, or end it with `milescale retire {side}`")
 }

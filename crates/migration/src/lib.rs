@@ -32,7 +32,7 @@ pub use moving::{Done, migrate};
 pub use plan::{Obstacle, Plan, Wish, plan};
 pub use recover::{Recovered, recover};
 pub use restore::{Restored, restore, store_of};
-pub use retire::retire;
+pub use retire::{Retired, retire};
 pub use sweep::memory::{Failing, Held, Memory, OfSide};
 pub use sweep::{Holding, Sweeper, Swept};
 pub use told::{Progress, Told};

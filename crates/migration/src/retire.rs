@@ -80,11 +80,20 @@ pub(crate) fn watch_retired(old: &Old, current: &mut dyn Store, context: &Contex
     Ok(retired.sync()?)
 }
 
-/// Retires an old store, after a last sweep. The caller holds the migration's lock. How many changes were brought over.
+/// What retiring an old store came to.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Retired {
+    /// It refuses writes; so many last changes were brought over.
+    After(u64),
+    /// There was no such store any more: nothing of it could be brought over.
+    Gone,
+}
+
+/// Retires an old store, after a last sweep. The caller holds the migration's lock.
 ///
 /// # Errors
 /// When there is no such old store, when changes of it wait for a person, or it cannot be written.
-pub fn retire(side: Side, in_use: InUse, held: u64, context: &mut Context<'_>) -> Result<u64, Error> {
+pub fn retire(side: Side, in_use: InUse, held: u64, context: &mut Context<'_>) -> Result<Retired, Error> {
     let mut record = context.record()?;
     let Some(old) = record.swept().find(|old| old.side == side).cloned() else {
         return Err(Error::Refused(format!("{side} is no old store that could be retired")));
@@ -95,8 +104,24 @@ pub fn retire(side: Side, in_use: InUse, held: u64, context: &mut Context<'_>) -
             old.name
         )));
     }
+    let mut store = context.open(old.was)?;
+    let retired = if store.exists()? { retire_existing(&old, store, in_use, context)? } else { Retired::Gone };
+    let stamp = context.stamp();
+    for it in record.old.iter_mut().filter(|it| it.side == side) {
+        it.retired = Some(stamp.clone());
+    }
+    context.save(&record)?;
+    Ok(retired)
+}
+
+fn retire_existing(
+    old: &Old,
+    store: Box<dyn Store>,
+    in_use: InUse,
+    context: &mut Context<'_>,
+) -> Result<Retired, Error> {
     let mut current = context.open(in_use)?;
-    let mut sweeper = Sweeper::new(old.clone(), context.open(old.was)?, in_use);
+    let mut sweeper = Sweeper::new(old.clone(), store, in_use);
     let swept = sweeper.until_still(&mut *current, Holding::Batches, STILL_WITHIN, context)?;
     if swept.held > 0 {
         return Err(Error::Refused(format!("{} changes in {} wait for `milescale import`", swept.held, old.name)));
@@ -111,15 +136,10 @@ pub fn retire(side: Side, in_use: InUse, held: u64, context: &mut Context<'_>) -
         return Err(Error::Refused(format!("{} is written to all the time; stop that first", old.name)));
     }
     let message = message(in_use);
-    if side == Side::Files {
-        retire_files(&old, in_use, &mut *current, &format!("{message}\n"), context)?;
+    if old.side == Side::Files {
+        retire_files(old, in_use, &mut *current, &format!("{message}\n"), context)?;
     } else {
         sweeper.store().refuse_writes(Some(&message))?;
     }
-    let stamp = context.stamp();
-    for it in record.old.iter_mut().filter(|it| it.side == side) {
-        it.retired = Some(stamp.clone());
-    }
-    context.save(&record)?;
-    Ok(swept.imported)
+    Ok(Retired::After(swept.imported))
 }

@@ -118,7 +118,8 @@ impl Sweeper {
         &self.old
     }
 
-    pub(crate) fn store(&mut self) -> &mut dyn Store {
+    /// The old store.
+    pub fn store(&mut self) -> &mut dyn Store {
         &mut *self.store
     }
 

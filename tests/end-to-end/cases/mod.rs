@@ -4,6 +4,7 @@
 mod archive;
 mod connections;
 mod death;
+mod gone;
 mod identity;
 mod locks;
 mod memory;

@@ -4,6 +4,7 @@ mod checks;
 mod identity;
 mod moves;
 mod places;
+mod stores;
 
 use std::process::ExitCode;
 
@@ -57,7 +58,9 @@ pub(crate) fn run(context: &Context, options: &DoctorOptions) -> Result<ExitCode
     let daemon = Daemon::of(engine.workspace());
     status.output_problems.clone_from(&daemon.output_problems);
     daemon.add_to(&mut status.migration);
-    let mut findings = checks::all(engine.workspace(), &status, &daemon);
+    // Where it is not known which store is in use, the sources of figures say why.
+    let gone = mover(context)?.gone().ok().flatten();
+    let mut findings = checks::all(engine.workspace(), &status, &daemon, gone.as_ref());
     findings.extend(risks(engine.workspace()));
     findings.extend(identity::finding(context));
     let wrong = findings.iter().filter(|finding| finding.level == Level::Wrong).count();

@@ -4,8 +4,9 @@ use std::io;
 use std::path::Path;
 use std::process::ExitCode;
 
-use milescale_daemon::config::DEFAULT_TEXT;
-use milescale_daemon::{Engine, Mode, Patience, take_lock};
+use milescale_core::backend::Backend;
+use milescale_daemon::config::{DEFAULT_TEXT, Environment};
+use milescale_daemon::{Engine, Mode, Mover, Patience, take_lock};
 use milescale_storage::durable;
 use milescale_storage::workspace::Workspace;
 use serde_json::json;
@@ -22,8 +23,8 @@ pub(crate) fn run(context: &Context, options: &JsonOptions) -> Result<ExitCode, 
         }
     };
     say("🔍 Initializing scale detection system...");
-    let made = make(&workspace)?;
     let environment = Context::environment();
+    let made = make(&workspace, backend_in_use(&workspace, &environment))?;
     let known = Engine::open(workspace.clone(), environment.clone(), Mode::ReadOnly, Patience::SayAtOnce);
     let first = !known.is_initialized();
     if first {
@@ -46,18 +47,24 @@ pub(crate) fn run(context: &Context, options: &JsonOptions) -> Result<ExitCode, 
     Ok(ExitCode::SUCCESS)
 }
 
+/// The backend in use: where the marker of a workspace is lost, what has moved there goes on being it.
+fn backend_in_use(workspace: &Workspace, environment: &Environment) -> Backend {
+    Mover::new(workspace.clone(), environment.clone()).in_use().map_or(Backend::File, |in_use| in_use.backend)
+}
+
 /// Makes folders, configuration, marker and `.gitignore` where they are missing. What was made, as people read it.
-fn make(workspace: &Workspace) -> Result<Vec<String>, Failure> {
+fn make(workspace: &Workspace, backend: Backend) -> Result<Vec<String>, Failure> {
     let mut made = Vec::new();
     let folders =
         [workspace.active(), workspace.completed(), workspace.config_folder(), workspace.logs(), workspace.own()];
     for path in folders {
         note(workspace, &path, durable::create_folder(&path), &mut made)?;
     }
+    let marker = format!("{backend}\n");
     let files = [
         (workspace.own_gitignore(), milescale_storage::workspace::OWN_GITIGNORE),
         (workspace.config_file(), DEFAULT_TEXT),
-        (workspace.marker(), "file\n"),
+        (workspace.marker(), &marker),
     ];
     for (path, text) in files {
         note(workspace, &path, durable::create(&path, text.as_bytes()), &mut made)?;

@@ -43,6 +43,10 @@ pub(crate) fn migrate(context: &Context, options: &MigrateOptions) -> Result<Exi
         terminal::line(&format!("the interrupted migration is finished: {to} is in use"));
         return Ok(ExitCode::SUCCESS);
     }
+    if let Some(named) = mover.named_instead().map_err(Failure::Failed)?.filter(|_| in_use == to && options.dry_run) {
+        print_write_back(to, named, options.consent.json);
+        return Ok(ExitCode::SUCCESS);
+    }
     let how = if options.source_wins { Adopt::SourceWins } else { Adopt::TargetWins };
     let adopt = options.adopt.then_some(how);
     if options.dry_run {
@@ -138,6 +142,19 @@ fn print_done(done: &Done, json: bool) {
     if let Some(later) = &done.later {
         terminal::error(&format!("the move is done; what is left is done by the daemon or `milescale check`: {later}"));
     }
+}
+
+/// What a move to the store in use comes to where marker or configuration name another one.
+fn print_write_back(to: InUse, named: InUse, json: bool) {
+    let note = format!(
+        "{to} is in use, and marker or configuration name {named}: what stood there before is written back, and no milestone \
+         is moved"
+    );
+    if json {
+        return terminal::json(&json!({ "from": to, "to": to, "obstacles": [], "notes": [note] }));
+    }
+    terminal::line(&note);
+    terminal::line("nothing stands against it");
 }
 
 pub(super) fn print_plan(plan: &Plan, json: bool) {

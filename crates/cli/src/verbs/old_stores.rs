@@ -4,7 +4,7 @@ use std::process::ExitCode;
 
 use milescale_core::line::EventName;
 use milescale_core::timestamp;
-use milescale_migration::Swept;
+use milescale_migration::{Retired, Swept};
 use milescale_storage::durable;
 use serde_json::json;
 
@@ -39,12 +39,21 @@ pub(crate) fn retire(context: &Context, options: &RetireOptions) -> Result<ExitC
     }
     let mut screen = Bar::new(options.consent.json);
     let stop = stop_on_signal(mover.workspace());
-    let imported = mover.retire(side, &stop, &mut |told| screen.tell(&told)).map_err(Failure::Failed)?;
+    let retired = mover.retire(side, &stop, &mut |told| screen.tell(&told)).map_err(Failure::Failed)?;
     if options.consent.json {
-        terminal::json(&json!({ "retired": side, "imported": imported }));
-    } else {
-        terminal::line(&format!("{side} is retired; {imported} last changes were brought over"));
+        let (imported, gone) = match retired {
+            Retired::After(imported) => (imported, false),
+            Retired::Gone => (0, true),
+        };
+        terminal::json(&json!({ "retired": side, "imported": imported, "gone": gone }));
+        return Ok(ExitCode::SUCCESS);
     }
+    terminal::line(&match retired {
+        Retired::After(imported) => format!("{side} is retired; {imported} last changes were brought over"),
+        Retired::Gone => format!(
+            "{side} is retired; it did not exist any more, and what was not brought over by then is lost with it"
+        ),
+    });
     Ok(ExitCode::SUCCESS)
 }
 

@@ -1,6 +1,7 @@
 //! Migrations in the engine: what a crash left is recovered before anything is looked at, old stores are swept, and a
 //! recommendation is carried out where the configuration says so.
 
+use std::collections::BTreeMap;
 use std::io;
 use std::time::{Duration, Instant, SystemTime};
 
@@ -145,8 +146,19 @@ impl Engine {
 
     /// What cannot be swept, in words: of an engine that only reads, as the last one that writes has found it.
     pub(crate) fn unswept(&self) -> Vec<String> {
-        let problems = if self.mode == Mode::ReadOnly { self.state.unswept.clone() } else { self.sweeps.problems() };
+        let problems = if self.mode == Mode::ReadOnly { self.last_unswept() } else { self.sweeps.problems() };
         problems.into_iter().map(|(place, reason)| format!("{place}: {reason}")).collect()
+    }
+
+    /// What the last engine that writes could not sweep, but for stores that are no old ones any more.
+    fn last_unswept(&self) -> BTreeMap<String, String> {
+        let mut problems = self.state.unswept.clone();
+        if let Ok(record) = Record::load(&self.workspace) {
+            let own =
+                [self.workspace.migration_lock(), self.workspace.record()].map(|path| self.workspace.shown(&path));
+            problems.retain(|place, _| own.contains(place) || record.swept().any(|old| old.name == *place));
+        }
+        problems
     }
 
     fn say_told(&mut self, told: &Told) {

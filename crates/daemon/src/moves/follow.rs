@@ -9,7 +9,7 @@ use milescale_storage::store::Store;
 use serde_json::json;
 
 use super::Mover;
-use crate::access::in_use;
+use crate::access::{in_use, lost_files};
 use crate::sources::opened::LastIds;
 
 /// A named store that nothing speaks for but a person.
@@ -38,8 +38,8 @@ impl Mover {
             return Ok(None);
         }
         let open = |it: InUse| Which::of(it, self.config()).open(&self.workspace, 0);
-        let asked = open(last).and_then(|mut store| store.ids());
-        let Err(why) = asked else { return Ok(None) };
+        let asked = || lost_files(&self.workspace, last).map_or_else(|| open(last)?.ids(), Err);
+        let Err(why) = asked() else { return Ok(None) };
         let there = open(named).and_then(|mut store: Box<dyn Store>| store.ids()).map_err(|error| error.to_string())?;
         let there: BTreeSet<String> = there.into_iter().collect();
         let missing = self.last_ids()?.map(|ids| ids.into_iter().filter(|id| !there.contains(id)).collect());
@@ -69,6 +69,8 @@ impl Mover {
         record.epoch += 1;
         record.in_use = Some(*named);
         record.old.retain(|old| old.side != named.side());
+        // As an old store it may have refused writes.
+        self.open(*named)?.refuse_writes(None).map_err(|error| error.to_string())?;
         record.save(&self.workspace).map_err(|error| error.to_string())?;
         self.say(
             EventName::BackendChanged,

@@ -19,6 +19,7 @@ use milescale_storage::store::{Milestone, Store};
 use milescale_storage::workspace::Workspace;
 
 use super::opened::{LastIds, Opened};
+use crate::access::lost_files;
 use crate::note::Note;
 
 /// Milestones that are named in one reason.
@@ -65,7 +66,8 @@ pub(super) fn proves(
              --fix` follows {named} at your word"
         )
     };
-    let mut last = Opened::open(None, workspace, in_use, config, 0).map_err(unreadable)?;
+    let last = || lost_files(workspace, in_use).map_or_else(|| Opened::open(None, workspace, in_use, config, 0), Err);
+    let mut last = last().map_err(unreadable)?;
     let before = contents(&mut *last.store).map_err(unreadable)?;
     let there = contents(&mut *opened.store).map_err(|error| error.to_string())?;
     let ids = expected.into_iter().chain(before.keys().cloned());

@@ -173,8 +173,8 @@ impl FileStore {
 
 /// That `active/` is gone and held milestones.
 pub fn lost_folder(workspace: &Workspace) -> StoreError {
-    let cause =
-        "the folder is gone, and it held milestones; put it back, or make an empty one if they are meant to be gone";
+    let cause = "the folder is gone, and it held milestones; put it back, make an empty one if they are meant to be gone, or \
+                 see `milescale doctor` for the ways on without it";
     StoreError::new(Problem::Unavailable, workspace.shown(&workspace.active()), cause)
 }
 

@@ -103,6 +103,9 @@ impl FileStore {
         set_modes(folder.as_ref(), &writable, |_, mode| mode & !WRITE_BITS)
             .map_err(|(inside, error)| failed(&self.active.join(inside), &error))?;
         let path = self.workspace.moved_note();
+        if folder.is_none() {
+            return Ok(());
+        }
         match durable::replace(&path, note.as_bytes()) {
             Err(error) if is_not_ours(&error) => {
                 tracing::warn!(%error, path = %self.workspace.shown(&path), "the note cannot be written");

@@ -138,7 +138,11 @@ impl Table {
         let result = if let Some(why) = not_used {
             Err(StoreError::new(Problem::Refused, format!("{shown}, table milestones"), why))
         } else if columns.is_empty() {
-            Err(wrong("there is no such table; name the database and schema where it is".to_owned()))
+            Err(wrong(
+                "there is no such table; name the database and schema where it is, or see `milescale doctor` for the ways on \
+                 without it"
+                    .to_owned(),
+            ))
         } else {
             let fits = |name: &str, types: &[&str]| {
                 columns.iter().any(|(column, type_)| column == name && types.contains(&type_.as_str()))

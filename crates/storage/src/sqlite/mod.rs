@@ -147,7 +147,9 @@ impl Sqlite {
             self.close();
             let what =
                 if self.path.exists() { "is empty, as `sqlite3` makes it when it only reads" } else { "is missing" };
-            return Err(self.error(Problem::Unavailable, format!("the database {what}; put it back")));
+            let cause =
+                format!("the database {what}; put it back, or see `milescale doctor` for the ways on without it");
+            return Err(self.error(Problem::Unavailable, cause));
         }
         let identity = || self.path.metadata().map(|metadata| (metadata.dev(), metadata.ino()));
         if self.connection.is_some() && identity().is_ok_and(|identity| identity == self.identity) {

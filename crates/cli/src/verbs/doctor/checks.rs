@@ -5,6 +5,7 @@ use std::path::Path;
 
 use milescale_core::text::harmless;
 use milescale_core::timestamp;
+use milescale_daemon::Gone;
 use milescale_daemon::status::Status;
 use milescale_migration::network_file_system;
 use milescale_storage::files::{self, Odd};
@@ -12,17 +13,17 @@ use milescale_storage::switch;
 use milescale_storage::workspace::Workspace;
 
 use super::super::status::Daemon;
-use super::{Finding, Level, moves, places};
+use super::{Finding, Level, moves, places, stores};
 
-pub(super) fn all(workspace: &Workspace, status: &Status, daemon: &Daemon) -> Vec<Finding> {
+pub(super) fn all(workspace: &Workspace, status: &Status, daemon: &Daemon, gone: Option<&Gone>) -> Vec<Finding> {
     [
-        sources(status),
+        stores::sources(status, gone),
         milestones(status),
         odd_names(workspace),
         store(status),
         config(status),
         moves::all(status),
-        marker(workspace, status),
+        stores::marker(workspace, status),
         logs(status),
         own(workspace, status),
         file_system(workspace),
@@ -49,18 +50,6 @@ pub(super) fn ok(what: impl Into<String>) -> Vec<Finding> {
 /// The findings, or one that says that all is well.
 pub(super) fn or_ok(findings: Vec<Finding>, what: &str) -> Vec<Finding> {
     if findings.is_empty() { ok(what) } else { findings }
-}
-
-fn sources(status: &Status) -> Vec<Finding> {
-    let findings = status.stale_sources.iter().map(|stale| {
-        finding(
-            Level::Wrong,
-            format!("{}: {}", stale.source, stale.reason),
-            "Its figures are the last known ones, and nothing is done on them.",
-            "Mend what the line says; milescale notices by itself.",
-        )
-    });
-    or_ok(findings.collect(), "every source of figures can be read")
 }
 
 fn milestones(status: &Status) -> Vec<Finding> {
@@ -161,32 +150,6 @@ fn config(status: &Status) -> Vec<Finding> {
         ));
     }
     or_ok(findings, "the configuration is valid")
-}
-
-fn marker(workspace: &Workspace, status: &Status) -> Vec<Finding> {
-    let path = workspace.shown(&workspace.marker());
-    match fs::metadata(workspace.marker()).and_then(|metadata| metadata.modified()) {
-        // What it is, the sources of figures say.
-        Err(_) if workspace.marker().symlink_metadata().is_ok() => Vec::new(),
-        Err(_) => vec![finding(
-            Level::Note,
-            format!("{path}: there is no marker"),
-            "The backend is file, and its age stays 0: no move is ever recommended by age.",
-            "Run `milescale init`.",
-        )],
-        Ok(modified) if modified > std::time::SystemTime::now() => vec![finding(
-            Level::Wrong,
-            format!("{path}: its modification time lies ahead"),
-            "The age of the backend is taken as 0 until then.",
-            "Set the clock right, or `touch` the file.",
-        )],
-        Ok(_) => vec![finding(
-            Level::Ok,
-            format!("{path}: the backend is in use for {} h", status.backend_age_hours.unwrap_or_default()),
-            "A checkout or `touch` of this file starts the age anew.",
-            "",
-        )],
-    }
 }
 
 fn logs(status: &Status) -> Vec<Finding> {

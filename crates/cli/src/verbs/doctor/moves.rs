@@ -88,7 +88,9 @@ pub(super) fn all(status: &Status) -> Vec<Finding> {
             "Mend what the line says; `milescale migrate BACKEND --dry-run` tells all that stands against it.",
         ));
     }
-    for old in &moves.old_stores {
+    // One that something stands against is named above.
+    let is_told = |name: &str| moves.problems.iter().any(|problem| problem.starts_with(&format!("{name}: ")));
+    for old in moves.old_stores.iter().filter(|old| !is_told(&old.name)) {
         let what = match &old.retired {
             Some(since) => format!("{} is an old store, retired since {since}", old.name),
             None => format!("{} is an old store: what is written there is brought over", old.name),

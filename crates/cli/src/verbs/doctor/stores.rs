@@ -1,0 +1,63 @@
+//! What `doctor` says of the store in use, of what names it, and of the other sources of figures.
+
+use std::fs;
+
+use milescale_daemon::Gone;
+use milescale_daemon::status::Status;
+use milescale_storage::workspace::Workspace;
+
+use super::checks::{finding, or_ok};
+use super::{Finding, Level};
+
+pub(super) fn sources(status: &Status, gone: Option<&Gone>) -> Vec<Finding> {
+    let others = status.stale_sources.iter().filter(|stale| gone.is_none_or(|gone| gone.place != stale.source));
+    let others = others.map(|stale| {
+        finding(
+            Level::Wrong,
+            format!("{}: {}", stale.source, stale.reason),
+            "Its figures are the last known ones, and nothing is done on them.",
+            "Mend what the line says; milescale notices by itself.",
+        )
+    });
+    let gone = gone.map(|Gone { in_use, place, ways }| {
+        finding(
+            Level::Wrong,
+            format!("{place}: {in_use} is in use, and does not exist any more"),
+            "Figures are the last known ones, and nothing is read, written or moved.",
+            format!("One of these: {}.", ways.join("; or ")),
+        )
+    });
+    or_ok(gone.into_iter().chain(others).collect(), "every source of figures can be read")
+}
+
+pub(super) fn marker(workspace: &Workspace, status: &Status) -> Vec<Finding> {
+    let path = workspace.shown(&workspace.marker());
+    match fs::metadata(workspace.marker()).and_then(|metadata| metadata.modified()) {
+        // What it is, the sources of figures say.
+        Err(_) if workspace.marker().symlink_metadata().is_ok() => Vec::new(),
+        Err(_) if !matches!(status.current_backend.as_str(), "" | "file") => vec![finding(
+            Level::Wrong,
+            format!("{path}: there is no marker, which means file, and {} is in use", status.current_backend),
+            "Other programs may write to the files, and milestones are not written through milescale.",
+            format!("`milescale migrate {}` writes the marker again; no milestone is moved.", status.current_backend),
+        )],
+        Err(_) => vec![finding(
+            Level::Note,
+            format!("{path}: there is no marker"),
+            "The backend is file, and its age stays 0: no move is ever recommended by age.",
+            "Run `milescale init`.",
+        )],
+        Ok(modified) if modified > std::time::SystemTime::now() => vec![finding(
+            Level::Wrong,
+            format!("{path}: its modification time lies ahead"),
+            "The age of the backend is taken as 0 until then.",
+            "Set the clock right, or `touch` the file.",
+        )],
+        Ok(_) => vec![finding(
+            Level::Ok,
+            format!("{path}: the backend is in use for {} h", status.backend_age_hours.unwrap_or_default()),
+            "A checkout or `touch` of this file starts the age anew.",
+            "",
+        )],
+    }
+}

@@ -1,0 +1,87 @@
+//! A store in use that does not exist any more, and the ways on without it.
+
+use milescale_core::backend::{Backend, InUse};
+use milescale_core::base::Side;
+use milescale_storage::backup;
+use milescale_storage::open::Which;
+
+use super::Mover;
+use crate::access::lost_files;
+
+/// A store in use that does not exist any more.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Gone {
+    /// Which one.
+    pub in_use: InUse,
+    /// Its path or table, as people read it.
+    pub place: String,
+    /// What can be done about it, a sentence each.
+    pub ways: Vec<String>,
+}
+
+impl Mover {
+    /// The store in use where its file, table or folder does not exist any more; `None`: it does, or that cannot be found out.
+    ///
+    /// # Errors
+    /// When it is not known which store is in use.
+    pub fn gone(&self) -> Result<Option<Gone>, String> {
+        let in_use = self.in_use()?;
+        let lost = match in_use.side() {
+            Side::Files => lost_files(&self.workspace, in_use),
+            Side::Sqlite | Side::Postgresql => self.open(in_use).ok().and_then(|mut store| {
+                let is_lost = store.exists().is_ok_and(|exists| !exists);
+                if is_lost { store.ids().err() } else { None }
+            }),
+        };
+        let Some(lost) = lost else { return Ok(None) };
+        let ways = self.ways_on(in_use)?;
+        Ok(Some(Gone { in_use, place: lost.place, ways }))
+    }
+
+    fn ways_on(&self, in_use: InUse) -> Result<Vec<String>, String> {
+        let mut ways = vec!["put it back from a copy of yours: milescale notices by itself".to_owned()];
+        ways.extend(self.newest_backup().map(|(id, count, taken)| {
+            format!(
+                "`milescale restore {id}` makes it anew with the {count} milestones of {taken} (`milescale backups list` \
+                 names all backups)"
+            )
+        }));
+        ways.extend(self.others(in_use)?.into_iter().filter_map(|other| self.way_to(other)));
+        Ok(ways)
+    }
+
+    /// The newest backup that holds milestones: its name, how many, and when it was taken.
+    fn newest_backup(&self) -> Option<(String, u64, String)> {
+        let backups = backup::list(&self.workspace).ok()?;
+        let whole = backups.into_iter().rev().filter_map(|(_, read)| read.ok());
+        whole
+            .filter(|it| it.milestone_count > 0)
+            .find(|it| backup::verify(&self.workspace, it).is_ok())
+            .map(|it| (it.id, it.milestone_count, it.timestamp))
+    }
+
+    /// The stores that could be in use in its place: those that were before, and the files.
+    fn others(&self, in_use: InUse) -> Result<Vec<InUse>, String> {
+        let record = self.record()?;
+        let mut others: Vec<InUse> = record.old.iter().map(|old| old.was).collect();
+        if others.iter().all(|other| other.side() != Side::Files) {
+            others.push(InUse { backend: Backend::File, engine: None });
+        }
+        others.retain(|other| other.side() != in_use.side());
+        Ok(others)
+    }
+
+    /// How to go on with another store that can be read.
+    fn way_to(&self, other: InUse) -> Option<String> {
+        let count = Which::of(other, self.config()).open(&self.workspace, 0).ok()?.ids().ok()?.len();
+        let marker = self.workspace.shown(&self.workspace.marker());
+        let engine = other.engine.filter(|engine| *engine != self.config().database.engine);
+        let engine =
+            engine.map_or_else(String::new, |engine| format!(", set storage.database.type to {}", engine.as_str()));
+        Some(format!(
+            "write {} into {marker}{engine} and run `milescale doctor --fix`: {other} is in use then, with the {count} \
+             milestones that it holds",
+            other.backend
+        ))
+    }
+}

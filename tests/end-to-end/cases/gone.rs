@@ -1,0 +1,169 @@
+//! A store, a marker or a folder that somebody has removed: what is told of it, and that there is a way on from each.
+
+use std::fs;
+use std::process::{Command, Stdio};
+
+use milescale_testkit::{Postgres, Workspace};
+
+/// A workspace whose files were looked at once, with a server where one is given.
+fn workspace(server: Option<&Postgres>) -> Workspace {
+    let workspace = crate::workspace();
+    workspace.milestones("m", 3);
+    if let Some(server) = server {
+        let text = format!("storage:\n  database:\n    type: postgresql\n    url: \"{}\"\n", server.url());
+        workspace.write("config/storage-config.yaml", text);
+    }
+    done(&workspace, "check");
+    workspace
+}
+
+fn said(workspace: &Workspace, arguments: &str) -> milescale_testkit::Said {
+    workspace.run(arguments.split(' '))
+}
+
+fn done(workspace: &Workspace, arguments: &str) -> String {
+    let said = said(workspace, arguments);
+    assert_eq!(said.code, 0, "{arguments}: {said:?}");
+    said.out
+}
+
+fn refused(workspace: &Workspace, arguments: &str) -> String {
+    let said = said(workspace, arguments);
+    assert_eq!(said.code, 1, "{arguments}: {said:?}");
+    format!("{}{}", said.out, said.err)
+}
+
+fn put(workspace: &Workspace, id: &str, text: &str) {
+    let mut child = workspace.command(["milestone", "put", id]).stdin(Stdio::piped()).spawn().unwrap();
+    std::io::Write::write_all(child.stdin.as_mut().unwrap(), text.as_bytes()).unwrap();
+    drop(child.stdin.take());
+    assert!(child.wait().unwrap().success());
+}
+
+fn newest_backup(workspace: &Workspace) -> String {
+    let found = serde_json::from_str::<serde_json::Value>(&done(workspace, "backups list --json")).unwrap();
+    found.as_array().unwrap().last().unwrap()["id"].as_str().unwrap().to_owned()
+}
+
+/// The store in use is gone: every command says so and where to look, `doctor` names the backup and the old store, and
+/// `restore` makes the store anew.
+fn is_restored(workspace: &Workspace, remove: impl Fn(), other: &str) {
+    let backup = newest_backup(workspace);
+    remove();
+    let commands =
+        ["milestone list", "milestone show m-0", "milestone export", "migrate hybrid --yes", "rollback --yes"];
+    for command in commands {
+        let text = refused(workspace, command);
+        assert!(text.contains("milescale doctor"), "{command}: {text}");
+    }
+    let told = refused(workspace, "doctor");
+    let ways = [format!("milescale restore {backup}"), format!("write {other} into .milestones/config")];
+    for part in ["does not exist any more"].into_iter().chain(ways.iter().map(String::as_str)) {
+        assert!(told.contains(part), "{part}: {told}");
+    }
+    done(workspace, &format!("restore {backup} --yes"));
+    done(workspace, "check");
+    assert_eq!(done(workspace, "milestone list").lines().count(), 3);
+    assert_eq!(done(workspace, "conflicts"), "no conflicts\n");
+    let status = workspace.status();
+    assert_eq!((&status["milestone_count"], &status["stale"]), (&3.into(), &false.into()), "{status}");
+    // What is written to the old store is brought over as before.
+    let told = said(workspace, "doctor").out;
+    assert!(!told.contains("not brought over") && !told.contains("exist any more"), "{told}");
+}
+
+#[test]
+fn a_removed_database_of_sqlite_is_restored() {
+    let workspace = workspace(None);
+    done(&workspace, "migrate database --yes");
+    is_restored(&workspace, || fs::remove_file(workspace.path("enterprise.db")).unwrap(), "file");
+    workspace.save("active/m-1.yaml", "id: m-1\ntitle: saved later\n");
+    done(&workspace, "import");
+    assert!(done(&workspace, "milestone show m-1").contains("saved later"));
+}
+
+#[test]
+fn a_removed_folder_of_files_is_restored_and_never_moved_as_empty() {
+    let workspace = workspace(None);
+    for to in ["database", "file"] {
+        done(&workspace, &format!("migrate {to} --yes"));
+    }
+    done(&workspace, "check");
+    let remove = || fs::remove_dir_all(workspace.path("active")).unwrap();
+    remove();
+    for command in ["migrate database --dry-run", "migrate database --yes", "rollback --yes"] {
+        let text = refused(&workspace, command);
+        assert!(text.contains("the folder is gone, and it held milestones"), "{command}: {text}");
+    }
+    // The last store proves nothing: the other one is followed at a person's word only.
+    workspace.write("config/storage-backend.txt", "database\n");
+    workspace.age_marker(1);
+    done(&workspace, "check");
+    assert_eq!(workspace.status()["current_backend"], "file");
+    workspace.write("config/storage-backend.txt", "file\n");
+    fs::create_dir(workspace.path("active")).unwrap();
+    is_restored(&workspace, remove, "database");
+}
+
+#[test]
+fn a_dropped_table_is_restored() {
+    let server = Postgres::start();
+    let workspace = workspace(Some(&server));
+    done(&workspace, "migrate database --yes");
+    is_restored(&workspace, || drop(server.psql("plans", "DROP TABLE milestones CASCADE")), "file");
+}
+
+#[test]
+fn another_store_is_followed_at_a_persons_word_and_takes_writes_again() {
+    let workspace = workspace(None);
+    done(&workspace, "migrate database --yes");
+    fs::remove_file(workspace.path("enterprise.db")).unwrap();
+    said(&workspace, "check");
+    workspace.write("config/storage-backend.txt", "file\n");
+    let told = done(&workspace, "doctor --fix --yes");
+    assert!(told.contains("file is in use from now on") && told.contains("\n0 wrong"), "{told}");
+    let mode = fs::metadata(workspace.path("active/m-0.yaml")).unwrap().permissions();
+    assert!(!mode.readonly() && !workspace.path("active/MOVED-TO-A-DATABASE.txt").exists());
+}
+
+#[test]
+fn a_lost_marker_is_written_back_by_the_command_that_doctor_names() {
+    let workspace = workspace(None);
+    done(&workspace, "migrate database --yes");
+    // The files do not hold it, so that they are not followed.
+    put(&workspace, "new", "id: new\n");
+    let lose = || fs::remove_file(workspace.path("config/storage-backend.txt")).unwrap();
+    lose();
+    let told = refused(&workspace, "doctor");
+    assert!(told.contains("`milescale migrate database` writes the marker again"), "{told}");
+    assert!(!told.contains("milescale init"), "{told}");
+    let plan = done(&workspace, "migrate database --dry-run");
+    assert!(plan.contains("is written back") && plan.contains("nothing stands against it"), "{plan}");
+    done(&workspace, "migrate database --yes");
+    assert_eq!(workspace.read("config/storage-backend.txt").trim(), "database");
+    lose();
+    done(&workspace, "init");
+    assert_eq!(workspace.read("config/storage-backend.txt").trim(), "database", "what is in use goes on being it");
+    done(&workspace, "milestone show new");
+}
+
+#[test]
+fn an_old_database_that_was_removed_is_ended_by_retiring_it() {
+    let workspace = workspace(None);
+    for to in ["database", "file"] {
+        done(&workspace, &format!("migrate {to} --yes"));
+    }
+    fs::remove_file(workspace.path("enterprise.db")).unwrap();
+    done(&workspace, "check");
+    let told = refused(&workspace, "doctor");
+    assert!(told.contains("`milescale retire sqlite`") && told.contains("1 wrong"), "{told}");
+    assert!(!told.contains("is an old store: what is written there is brought over"), "{told}");
+    let told = done(&workspace, "retire sqlite --yes");
+    assert!(told.contains("did not exist any more"), "{told}");
+    done(&workspace, "check");
+    done(&workspace, "doctor");
+    done(&workspace, "migrate database --yes");
+    let mut count = Command::new("sqlite3");
+    count.arg(workspace.path("enterprise.db")).arg("SELECT count(*) FROM milestones");
+    assert_eq!(count.output().unwrap().stdout, b"3\n");
+}
