@@ -204,6 +204,24 @@ fn p02_an_undo_leaves_what_the_move_did_not_make() {
     assert_eq!(show(&workspace, "n2"), "title: came between\n");
 }
 
+/// Files that somebody moves at the instant in which an undo takes them out are found where they are then.
+#[test]
+fn p02_an_undo_takes_back_files_that_are_being_moved() {
+    let workspace = moved_along(&["database"]);
+    done(&workspace, &["retire", "files", "--yes"]);
+    dies(&workspace, &["migrate", "file", "--yes"], "rename:1:kill", "storage-backend.txt");
+    let active = workspace.path("active");
+    assert!(active.join("n1.yaml").exists(), "it was written before the death");
+    let mut command = workspace.command(["check"]);
+    command.env("LD_PRELOAD", shim()).env("FAULT", "rename:1:meet").env("FAULT_PATH", ".milescale/displaced");
+    command.env("FAULT_MEET", format!("cd '{}' && mkdir sub && mv n*.yaml sub/", active.display()));
+    let said = command.output().unwrap();
+    assert!(said.status.success(), "{said:?}");
+    assert!(active.join("sub").is_dir() && fs::read_dir(active.join("sub")).unwrap().next().is_none());
+    assert!(workspace.events_named("write_conflict").is_empty());
+    done(&workspace, &["migrate", "file", "--yes"]);
+}
+
 /// A move into an old target that fails takes out of it again what it has added.
 #[test]
 fn p02_a_failed_move_adds_nothing_to_an_old_target() {

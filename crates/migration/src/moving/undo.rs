@@ -103,7 +103,11 @@ impl Moving<'_, '_> {
                 };
                 let (told, _) = in_conflict.keep(&mut keeper, self.context)?;
                 (self.context.tell)(told);
-                target.remove(&id, there.digest(), self.context.now())?;
+                match target.remove(&id, there.digest(), self.context.now()) {
+                    // Somebody moves or writes it just now: it stays there, as in any store that nobody has filled.
+                    Err(error) if matches!(error.problem, Problem::Changed | Problem::Busy) => {}
+                    other => other?,
+                }
             }
         }
         journal::discard(self.context.workspace)

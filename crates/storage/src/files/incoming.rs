@@ -13,10 +13,13 @@ use milescale_core::id::Id;
 use super::FileStore;
 use crate::budget::{Room, next_ones};
 use crate::durable;
-use crate::error::StoreError;
+use crate::error::{Problem, StoreError};
 use crate::ledger::AT_ONCE;
 use crate::move_journal::{self, Entry, MoveJournal};
 use crate::store::Packed;
+
+/// How often a file is looked for that another program moves.
+const TRIES: usize = 5;
 
 /// A file that is written and has no name of its own yet.
 struct Incoming {
@@ -139,22 +142,32 @@ impl FileStore {
         }
     }
 
-    /// Takes back one milestone; its id where its file is left.
+    /// Takes back one milestone; its id where its file is left. A file that somebody moves just now is looked for again.
     fn take_back_one(&self, id: &str, entries: &[Entry], now: Timestamp) -> Result<Option<String>, StoreError> {
         let Ok(id) = id.parse::<Id>() else { return Ok(None) };
+        for _ in 0..TRIES {
+            match self.try_to_take_back(&id, entries, now) {
+                Err(error) if matches!(error.problem, Problem::Changed | Problem::Busy) => {}
+                other => return other,
+            }
+        }
+        Ok(Some(id.to_string()))
+    }
+
+    fn try_to_take_back(&self, id: &Id, entries: &[Entry], now: Timestamp) -> Result<Option<String>, StoreError> {
         // Among the archived ones only a file that this move has made is its own.
         let archived = self.workspace.completed().join(format!("{id}.yaml"));
         if let Some((content, metadata)) = self.content(&archived)? {
             let text = Digest::of(&content);
             if entries.iter().any(|entry| is_made(entry, &metadata) && is_text(entry, text)) {
-                self.take_out(&archived, &id, text, now)?;
+                self.take_out(&archived, id, text, now)?;
             }
         }
         // The move's file has no name yet: what stands there was there before it, or came between.
-        if self.aside(&id).symlink_metadata().is_ok() {
+        if self.aside(id).symlink_metadata().is_ok() {
             return Ok(None);
         }
-        let Some(path) = self.find_one(&id)? else { return Ok(None) };
+        let Some(path) = self.find_one(id)? else { return Ok(None) };
         let Some((content, metadata)) = self.content(&path)? else { return Ok(None) };
         let text = Digest::of(&content);
         let is_ours = |entry: &Entry| match entry {
@@ -165,7 +178,7 @@ impl FileStore {
             Entry::TakeOut => false,
         };
         if entries.iter().any(is_ours) {
-            return self.take_out(&path, &id, text, now).map(|()| None);
+            return self.take_out(&path, id, text, now).map(|()| None);
         }
         Ok(Some(id.to_string()))
     }

@@ -70,8 +70,9 @@ impl FileStore {
         }
         let aside = displaced::name(&self.workspace, id, seen, None, now)
             .map_err(|error| failed("nothing can be kept in .milescale/displaced", error))?;
-        durable::sync(path).map_err(|error| failed("the old content cannot be kept", error))?;
-        let outcome = durable::rename_new(path, &aside).map_err(|error| failed("it cannot be moved aside", error))?;
+        durable::sync(path).map_err(|error| self.gone_or(path, "the old content cannot be kept", &error))?;
+        let outcome = durable::rename_new(path, &aside)
+            .map_err(|error| self.gone_or(path, "it cannot be moved aside", &error))?;
         if self.content(&aside)?.is_some_and(|(content, _)| Digest::of(&content) == seen) {
             return self.done(outcome, path, "moved aside");
         }

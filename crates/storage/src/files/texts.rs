@@ -151,7 +151,7 @@ impl FileStore {
         // Another program may have written it just now: what is kept has to be on the disk as well.
         durable::sync(path).map_err(|error| {
             let _ = durable::discard(&aside);
-            failed("the old content cannot be kept", error)
+            self.gone_or(path, "the old content cannot be kept", &error)
         })?;
         self.exchange(&aside, path, draft, seen)
     }
@@ -216,6 +216,14 @@ impl FileStore {
             self.workspace.shown(aside)
         );
         StoreError::new(Problem::Unknown, self.workspace.shown(path), cause)
+    }
+
+    /// Why a file that was there cannot be kept: one that is gone by now was moved by another program.
+    pub(super) fn gone_or(&self, path: &Path, action: &str, error: &io::Error) -> StoreError {
+        if error.kind() == io::ErrorKind::NotFound && path.symlink_metadata().is_err() {
+            return self.changed(path);
+        }
+        StoreError::io(self.workspace.shown(path), action, error)
     }
 
     pub(super) fn changed(&self, path: &Path) -> StoreError {
