@@ -2,7 +2,9 @@
 //! wrote only into the index is reported before it is overwritten.
 
 use std::collections::{BTreeMap, HashSet};
-use std::time::{Duration, SystemTime};
+use std::os::unix::fs::MetadataExt;
+use std::path::{Component, Path};
+use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
 use milescale_core::milestone::Columns;
 
@@ -29,7 +31,8 @@ pub(super) struct Standing {
 }
 
 impl HybridStore {
-    /// What has stood for ten seconds and is not being written, and when to look again for the rest.
+    /// What has stood for ten seconds and is not being written, and when to look again for the rest. Who looks for the first
+    /// time goes by when files and index were changed.
     pub(super) fn due_differences(
         &mut self,
         now: SystemTime,
@@ -48,10 +51,18 @@ impl HybridStore {
         let found = self.compare()?;
         self.compared = state;
         let before = std::mem::take(&mut self.differing);
+        let index_changed = self.index_changed();
         let mut again = None;
         for (id, (row, wanted)) in found {
             let same = before.get(&id).filter(|before| (&before.row, &before.wanted) == (&row, &wanted));
-            let since = same.map_or(now, |before| before.since);
+            let since = same.map_or_else(
+                || {
+                    let file_changed = wanted.as_ref().or(row.as_ref()).and_then(|row| self.place_changed(row));
+                    // Neither has changed since then, so that the difference has stood for as long.
+                    index_changed.zip(file_changed).map_or(now, |(index, file)| index.max(file).min(now))
+                },
+                |before| before.since,
+            );
             let stood = now.duration_since(since).unwrap_or_default();
             if stood >= STANDS_AFTER && !locks::is_held(&self.workspace, &id, now) {
                 self.due.push((id.clone(), row.clone(), wanted.clone()));
@@ -64,6 +75,28 @@ impl HybridStore {
         let shown = self.workspace.shown(&self.workspace.index_db());
         let due = self.due.iter().map(|(id, row, wanted)| difference(&shown, id, row.as_ref(), wanted.as_ref()));
         Ok((due.collect(), again))
+    }
+
+    /// When another program, or milescale, last changed the index, as its file system tells.
+    fn index_changed(&self) -> Option<SystemTime> {
+        let index = self.workspace.index_db();
+        // Of a write-ahead log or a journal the database itself may not tell.
+        let beside = ["-wal", "-journal"].map(|suffix| {
+            let mut path = index.clone().into_os_string();
+            path.push(suffix);
+            changed_at(Path::new(&path))
+        });
+        let database = changed_at(&index)?;
+        Some(beside.into_iter().flatten().fold(database, SystemTime::max))
+    }
+
+    /// When the file of a row was last changed; of one that is gone, the nearest folder that is left of its path.
+    fn place_changed(&self, row: &IndexRow) -> Option<SystemTime> {
+        let (root, active) = (self.workspace.root(), self.workspace.active());
+        let path = row.file_path.as_deref().map(Path::new)?;
+        let is_plain = path.components().all(|part| matches!(part, Component::Normal(_)));
+        let path = is_plain.then(|| root.join(path)).filter(|path| path.starts_with(&active))?;
+        path.ancestors().take_while(|path| path.starts_with(&active)).find_map(changed_at)
     }
 
     /// Mends what is due, where the row still is what it was.
@@ -125,6 +158,14 @@ impl HybridStore {
         }
         Ok(found)
     }
+}
+
+/// When a file or folder was last changed: its content, its name or its mode. No program can set that back.
+fn changed_at(path: &Path) -> Option<SystemTime> {
+    let metadata = path.symlink_metadata().ok()?;
+    let seconds = u64::try_from(metadata.ctime()).ok()?;
+    let rest = u32::try_from(metadata.ctime_nsec()).ok()?;
+    UNIX_EPOCH.checked_add(Duration::new(seconds, rest))
 }
 
 fn created_is_told(milestone: &Milestone) -> bool {

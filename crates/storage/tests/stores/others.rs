@@ -229,3 +229,32 @@ fn other_readers_of_yaml_find_the_same_values() {
         assert!(found == value, "{}\n{}\n{}", found.to_json(), value.to_json(), path.display());
     }
 }
+
+/// Whoever looks only once, as `check` does, goes by when the files and the index were last changed.
+#[test]
+fn a_difference_of_the_index_is_as_old_as_the_last_change_of_either() {
+    let bench = Bench::new(Kind::Hybrid);
+    for name in ["a", "b", "sub-0"] {
+        put(&mut *bench.store(), name, &format!("title: {name}\n"));
+    }
+    std::fs::write(bench.path("active/a.yaml"), "title: later\n").unwrap();
+    std::fs::write(bench.path("active/new.yaml"), "title: new\n").unwrap();
+    std::fs::remove_file(bench.path("active/b.yaml")).unwrap();
+    let first_look = |seconds: u64| {
+        let mut store = bench.store();
+        store.survey(&Extent::Everything, SystemTime::now()).unwrap();
+        let (due, again) = store.differing(SystemTime::now() + std::time::Duration::from_secs(seconds)).unwrap();
+        store.mend().unwrap();
+        (due.len(), again.is_some())
+    };
+    assert_eq!(first_look(5), (0, true));
+    assert_eq!(first_look(11), (3, false));
+    assert_eq!(
+        bench.sqlite3("index.db", "SELECT id, title FROM milestones ORDER BY id"),
+        "a|later\nnew|new\nsub-0|sub-0\n"
+    );
+    // The index has just been changed: what its writer does next may be the file.
+    bench.sqlite3("index.db", "DELETE FROM milestones WHERE id = 'a'");
+    assert_eq!(first_look(9), (0, true));
+    assert_eq!(first_look(20), (1, false));
+}
