@@ -247,7 +247,7 @@ impl ConfigKeeper {
 }
 
 fn defaults() -> Interpreted {
-    Interpreted { config: Config::default(), set: Vec::new(), warnings: Vec::new() }
+    Interpreted { config: Config::default(), set: Vec::new(), warnings: Vec::new(), places: Vec::new() }
 }
 
 /// A connection text without its password, in either spelling of PostgreSQL: `scheme://user:password@host` with perhaps

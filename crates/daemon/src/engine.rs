@@ -231,6 +231,11 @@ impl Engine {
         self.sweeps.is_unrecovered()
     }
 
+    /// Whether the marker says nothing by which a decision could be made.
+    pub fn is_undecidable(&self) -> bool {
+        self.sources.current().1.is_some()
+    }
+
     /// Whether a move is to be carried out.
     pub fn wants_to_migrate(&self) -> bool {
         self.wanted.is_some()

@@ -89,7 +89,7 @@ impl Follower {
             Word::Empty => {
                 (Standing::Undecidable("the marker is empty; write file, hybrid or database into it".to_owned()), None)
             }
-            Word::Unknown(unknown) => (Standing::Undecidable(format!("the marker says {unknown}")), None),
+            Word::Unknown(unknown) => (Standing::Undecidable(unknown.to_string()), None),
             Word::Missing => self.named(InUse::new(Backend::File, engine), stood, notes),
             Word::Backend(backend) => self.named(InUse::new(*backend, engine), stood, notes),
         }
@@ -99,7 +99,9 @@ impl Follower {
         let Some(followed) = self.followed else { return (Standing::Follows(named), None) };
         if named == followed {
             if let Some((refused, _)) = self.refused.take() {
-                notes.push(Note::BackendChanged { from: refused, to: named, adopted: true, reason: String::new() });
+                // Nothing was ever moved to the store that was refused.
+                let reason = format!("marker or configuration say {named} again; {refused} was never in use");
+                notes.push(Note::BackendChanged { from: named, to: named, adopted: true, reason });
             }
             return (Standing::Follows(named), None);
         }

@@ -127,6 +127,8 @@ pub struct MigrationStatus {
     pub failing_milestones: Vec<(Side, String, String)>,
     /// What keeps the recommended move from being carried out by itself, where `auto_migrate` is on.
     pub waits_because: Option<String>,
+    /// Why nothing may be written on the server of this workspace, where that was asked: it may be a copy.
+    pub in_question: Option<String>,
     /// Contents in conflict that wait for `milescale conflicts resolve`.
     pub conflicts: u64,
     /// What cannot be swept or read now, and why.
@@ -181,6 +183,12 @@ pub struct DaemonStatus {
 }
 
 impl Status {
+    /// Sources whose figures are not of now, in words, but for those that the reasons why nothing can be decided name already.
+    pub fn stale_sources_not_told(&self) -> Vec<String> {
+        let stale = self.stale_sources.iter().map(|stale| format!("{}: {}", stale.source, stale.reason));
+        stale.filter(|stale| !self.unavailable_because.contains(stale)).collect()
+    }
+
     /// The status of what an engine saw last; one that saw nothing yet has no figures.
     pub fn of(engine: &Engine) -> Self {
         let (sources, keeper) = (&engine.sources, &engine.config);
@@ -302,6 +310,7 @@ fn migration(engine: &Engine) -> MigrationStatus {
         failing: of_old().map(|(_, of)| of.failing_count()).sum(),
         failing_milestones: failing.take(LISTED).collect(),
         waits_because: engine.waits_because(),
+        in_question: None,
         conflicts,
         problems,
         failed_attempts,

@@ -1,5 +1,6 @@
 //! What a migration would do, and every reason why it could not, all at once; nothing is changed for it.
 
+use std::collections::HashSet;
 use std::ops::ControlFlow;
 use std::thread;
 use std::time::{Duration, Instant};
@@ -181,6 +182,9 @@ pub fn plan(wish: &Wish, record: &Record, context: &mut Context<'_>) -> Result<P
         plan.counted_no_more.clone_from(&archived);
     }
     preflight::look(&mut plan, wish, record, &mut *source, target, &archived, context)?;
+    // A server that cannot be reached stands against each look at it in the same words.
+    let mut told = HashSet::new();
+    plan.obstacles.retain(|it| told.insert((it.place.clone(), it.line, it.reason.clone())));
     Ok(plan)
 }
 

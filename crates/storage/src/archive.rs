@@ -140,7 +140,7 @@ impl Archive {
     }
 
     /// Brings a milestone back from the archive. Its status becomes the one that is named, else `active` where it is archived. Its
-    /// digest then; one that is not archived stays as it is.
+    /// digest then, and whether it was archived; one that was not stays as it is.
     ///
     /// # Errors
     /// When there is none, when it was changed meanwhile, or where another one of its id is in use.
@@ -151,10 +151,10 @@ impl Archive {
         status: Option<&str>,
         seen: Option<Digest>,
         now: Timestamp,
-    ) -> Result<Digest, StoreError> {
+    ) -> Result<(Digest, bool), StoreError> {
         let (there, is_row) = match self.find(store, id)? {
             Found::Nothing => return Err(nothing(store, id)),
-            Found::Active(there) => return self.settled(store, id, &there, seen, now),
+            Found::Active(there) => return Ok((self.settled(store, id, &there, seen, now)?, false)),
             Found::Row(there) => (there, true),
             Found::File(there) => (there, false),
         };
@@ -168,7 +168,7 @@ impl Archive {
         if store.archives_by_status() {
             self.leave(id, &draft, now)?;
         }
-        Ok(Digest::of(&draft.text))
+        Ok((Digest::of(&draft.text), true))
     }
 
     /// Makes a milestone what the workspace holds under its id, archived or not, in the place of what it holds now. Where

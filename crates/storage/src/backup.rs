@@ -163,7 +163,10 @@ pub fn remove_partial(workspace: &Workspace) -> io::Result<()> {
     Ok(())
 }
 
-/// Every backup, oldest first; one that cannot be read with why.
+/// The characters of a name that say in which second a backup was begun: `migration-YYYYMMDD-HHMMSS`.
+const SECOND: usize = 25;
+
+/// Every backup, oldest first; one that cannot be read with why. Those of one second are in the order in which they were written.
 pub fn list(workspace: &Workspace) -> io::Result<Vec<(String, Result<Metadata, String>)>> {
     let entries = match fs::read_dir(workspace.backups()) {
         Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(Vec::new()),
@@ -176,7 +179,10 @@ pub fn list(workspace: &Workspace) -> io::Result<Vec<(String, Result<Metadata, S
             names.push(name);
         }
     }
-    names.sort();
+    names.sort_by_cached_key(|name| {
+        let written = workspace.backups().join(name).join(METADATA).metadata().and_then(|it| it.modified()).ok();
+        (name.chars().take(SECOND).collect::<String>(), written, name.clone())
+    });
     Ok(names.into_iter().map(|name| (name.clone(), metadata(workspace, &name))).collect())
 }
 

@@ -3,9 +3,11 @@
 use std::io;
 use std::path::Path;
 
-use milescale_core::config::{Interpreted, Problem, interpret};
-use milescale_core::document::Flaw;
+use milescale_core::backend::Engine;
+use milescale_core::config::{self, ClientEnvironment, Database, Interpreted, Problem, interpret};
+use milescale_core::document::{Document, Flaw};
 
+use crate::postgres;
 use crate::read::{Symlinks, broken_link, read_regular};
 use crate::yaml;
 
@@ -36,13 +38,31 @@ fn problem(message: String) -> Problem {
 /// # Errors
 /// Everything that is wrong with it, at once.
 pub fn parse(text: &[u8]) -> Result<Interpreted, Vec<Problem>> {
+    interpret(&document(text)?)
+}
+
+fn document(text: &[u8]) -> Result<Document<'_>, Vec<Problem>> {
     if text.iter().all(u8::is_ascii_whitespace) {
         let message = "the file is empty; expected `storage:`, or no file at all for the defaults".to_owned();
         return Err(vec![problem(message)]);
     }
-    let document = yaml::parse(text)
-        .map_err(|Flaw { position, reason }| vec![Problem { position, key: None, message: reason }])?;
-    interpret(&document)
+    yaml::parse(text).map_err(|Flaw { position, reason }| vec![Problem { position, key: None, message: reason }])
+}
+
+/// All that is wrong with a configuration, and its unknown keys. The address of a server is read too, with what the environment
+/// says to its clients.
+pub fn examine(text: &[u8], client: &ClientEnvironment) -> (Vec<Problem>, Vec<Problem>) {
+    let document = match document(text) {
+        Ok(document) => document,
+        Err(problems) => return (problems, Vec::new()),
+    };
+    let (found, mut problems) = config::examine(&document);
+    let Database { engine, url, .. } = &found.config.database;
+    if *engine == Engine::Postgresql && !url.is_empty() {
+        let flaw = postgres::flaw_of_address(url, client);
+        problems.extend(flaw.map(|flaw| found.problem("storage.database.url", flaw)));
+    }
+    (problems, found.warnings)
 }
 
 #[cfg(test)]

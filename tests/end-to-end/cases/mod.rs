@@ -14,3 +14,4 @@ mod plans;
 mod sweeps;
 mod switch;
 mod values;
+mod words;

@@ -1,6 +1,6 @@
 //! The arguments of `migrate` and of the commands around it.
 
-use clap::{Args, Subcommand, ValueEnum};
+use clap::{ArgGroup, Args, Subcommand, ValueEnum};
 use milescale_core::backend::{Backend, Engine};
 use milescale_core::base::Side;
 
@@ -86,11 +86,12 @@ pub(crate) enum ConflictsCommand {
 }
 
 #[derive(Debug, Args)]
+#[command(group(ArgGroup::new("choice").args(["keep_current", "take_kept"]).required(true)))]
 pub(crate) struct ResolveOptions {
     /// The name, as `conflicts list` gives it.
     pub(crate) name: String,
     /// What is current stays.
-    #[arg(long, required_unless_present = "take_kept", conflicts_with = "take_kept")]
+    #[arg(long)]
     pub(crate) keep_current: bool,
     /// What was kept becomes current.
     #[arg(long)]

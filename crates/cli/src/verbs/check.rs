@@ -32,7 +32,10 @@ pub(crate) fn run(context: &Context, options: &JsonOptions) -> Result<ExitCode, 
     for problem in status.migration.problems.iter().chain(&status.migration.stuck) {
         terminal::error(problem);
     }
-    let failed = !status.output_problems.is_empty() || engine.is_unrecovered() || status.migration.stuck.is_some();
+    let failed = !status.output_problems.is_empty()
+        || engine.is_unrecovered()
+        || status.migration.stuck.is_some()
+        || engine.is_undecidable();
     let code = if failed { ExitCode::FAILURE } else { ExitCode::SUCCESS };
     if options.json {
         terminal::json(&status);
@@ -69,8 +72,8 @@ pub(crate) fn run(context: &Context, options: &JsonOptions) -> Result<ExitCode, 
             }
         }
     }
-    for stale in &status.stale_sources {
-        terminal::error(&format!("figures are not of now: {}: {}", stale.source, stale.reason));
+    for stale in status.stale_sources_not_told() {
+        terminal::error(&format!("figures are not of now: {stale}"));
     }
     Ok(code)
 }

@@ -25,17 +25,16 @@ pub(crate) fn check(context: &Context, options: &CheckOptions) -> Result<ExitCod
         Ok(text) => Ok(text),
         Err(problem) => Err(vec![problem]),
     };
-    let interpreted = text.and_then(|text| text.map(|text| config_file::parse(&text)).transpose());
-    let (problems, warnings, there) = match interpreted {
-        Ok(interpreted) => {
-            let there = interpreted.is_some();
-            (Vec::new(), interpreted.map(|it| it.warnings).unwrap_or_default(), there)
-        }
-        Err(problems) => (problems, Vec::new(), true),
+    let there = !matches!(text, Ok(None));
+    let (problems, warnings) = match text {
+        Ok(text) => text.map(|text| config_file::examine(&text, &Context::environment().client)).unwrap_or_default(),
+        Err(problems) => (problems, Vec::new()),
     };
+    let fails_strictly = options.strict && !warnings.is_empty();
+    let fails = !problems.is_empty() || fails_strictly;
     if options.json {
         terminal::json(&json!({
-            "file": shown, "exists": there, "valid": problems.is_empty(), "problems": problems, "warnings": warnings,
+            "file": shown, "exists": there, "valid": !fails, "problems": problems, "warnings": warnings,
         }));
     } else {
         for problem in &problems {
@@ -45,14 +44,15 @@ pub(crate) fn check(context: &Context, options: &CheckOptions) -> Result<ExitCod
             terminal::line(&located(&shown, "warning", warning));
         }
         if problems.is_empty() {
-            terminal::line(&if there {
+            terminal::line(&if fails_strictly {
+                format!("{shown}: not valid: with --strict unknown keys are errors")
+            } else if there {
                 format!("{shown}: valid")
             } else {
                 format!("{shown}: there is none; the defaults are in force")
             });
         }
     }
-    let fails = !problems.is_empty() || options.strict && !warnings.is_empty();
     Ok(if fails { ExitCode::from(2) } else { ExitCode::SUCCESS })
 }
 

@@ -36,7 +36,14 @@ pub(crate) fn run(context: &Context, command: Option<&ConflictsCommand>) -> Resu
 }
 
 fn failed(name: &str, error: &std::io::Error) -> Failure {
+    if error.kind() == std::io::ErrorKind::NotFound {
+        return none(name);
+    }
     Failure::Failed(format!("{name}: {error}; `milescale conflicts list` names them"))
+}
+
+fn none(name: &str) -> Failure {
+    Failure::Failed(format!("{name}: there is no such conflict; `milescale conflicts list` names them"))
 }
 
 fn all(workspace: &Workspace) -> Result<Vec<Conflict>, Failure> {
@@ -62,9 +69,7 @@ fn list(workspace: &Workspace, json: bool) -> Result<ExitCode, Failure> {
 fn resolve(workspace: &Workspace, options: &ResolveOptions) -> Result<ExitCode, Failure> {
     let name = &options.name;
     let conflict = all(workspace)?.into_iter().find(|it| it.name == *name);
-    let conflict = conflict.ok_or_else(|| {
-        Failure::Failed(format!("{name}: there is no such conflict; `milescale conflicts list` names them"))
-    })?;
+    let conflict = conflict.ok_or_else(|| none(name))?;
     let (what, other) = if options.take_kept {
         ("what was kept is current now", take(workspace, &conflict)?)
     } else {

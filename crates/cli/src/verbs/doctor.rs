@@ -1,5 +1,6 @@
 //! `milescale doctor`: each thing that could be wrong here, what it means, what to do.
 
+mod backups;
 mod checks;
 mod identity;
 mod moves;

@@ -10,6 +10,7 @@ use milescale_storage::lock;
 use milescale_storage::workspace::Workspace;
 use serde_json::{Value, json};
 
+use super::migrate::mover;
 use crate::args::StatusOptions;
 use crate::context::{Context, Failure};
 use crate::terminal::{self, Line, Screen, Style};
@@ -22,6 +23,10 @@ pub(crate) fn run(context: &Context, options: &StatusOptions) -> Result<ExitCode
     status.daemon = daemon.status.clone();
     status.output_problems.clone_from(&daemon.output_problems);
     daemon.add_to(&mut status.migration);
+    // A server that cannot be read cannot be asked that either.
+    if status.stale_sources.is_empty() {
+        status.migration.in_question = mover(context)?.in_question().ok().flatten();
+    }
     if options.json {
         let mut object = json!(status);
         object["daemon"]["last_look"] = json!(daemon.last_look);
@@ -139,6 +144,7 @@ impl Page<'_> {
                 rows.push(self.screen.paint(Style::Bad, &format!("{count} {what}")));
             }
         }
+        rows.extend(moves.in_question.iter().map(|why| self.screen.paint(Style::Bad, why)));
         rows.extend(moves.problems.iter().map(Line::from));
         for (number, row) in rows.into_iter().enumerate() {
             self.row(if number == 0 { "migration" } else { "" }, row);
@@ -182,10 +188,14 @@ impl Page<'_> {
 
     fn figures(&self) {
         let status = self.status;
+        // The log of events says nothing of milestones; every other source does.
+        let is_log = |source: &str| source.ends_with("storage-events.jsonl");
+        let is_stale = status.stale_sources.iter().any(|stale| !is_log(&stale.source));
+        let known = if is_stale && status.milestone_count.is_some() { "last known: " } else { "" };
         self.row(
             "milestones",
             &format!(
-                "{} ({} kiro workflows, {} dependencies), complexity {}",
+                "{known}{} ({} kiro workflows, {} dependencies), complexity {}",
                 figure(status.milestone_count),
                 figure(status.kiro_enabled_count),
                 figure(status.dependency_count),
@@ -243,8 +253,8 @@ impl Page<'_> {
     fn wrong(&self) {
         let status = self.status;
         let warn = |text: &str| self.row("", self.screen.paint(Style::Bad, text));
-        for stale in &status.stale_sources {
-            warn(&format!("not of now: {}: {}", stale.source, stale.reason));
+        for stale in status.stale_sources_not_told() {
+            warn(&format!("not of now: {stale}"));
         }
         for problem in &status.config.problems {
             warn(&format!("{}: {problem}; what was in force stays so", status.config.file));

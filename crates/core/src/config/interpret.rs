@@ -40,6 +40,16 @@ pub struct Interpreted {
     pub set: Vec<&'static str>,
     /// Unknown keys; not fatal.
     pub warnings: Vec<Problem>,
+    /// Where the values stand of the keys that the document sets.
+    pub places: Vec<(&'static str, Position)>,
+}
+
+impl Interpreted {
+    /// Something wrong with the value of a key that the document sets.
+    pub fn problem(&self, key: &str, message: String) -> Problem {
+        let place = self.places.iter().rev().find(|(path, _)| *path == key);
+        Problem { position: place.map(|&(_, position)| position), key: Some(key.to_owned()), message }
+    }
 }
 
 /// Reads a configuration off a document.
@@ -47,22 +57,26 @@ pub struct Interpreted {
 /// # Errors
 /// All values that are not what their key takes, and thresholds the wrong way round. Unknown keys are warnings.
 pub fn interpret(document: &Document<'_>) -> Result<Interpreted, Vec<Problem>> {
+    let (found, errors) = examine(document);
+    if errors.is_empty() { Ok(found) } else { Err(errors) }
+}
+
+/// The same, with what can be read and all that is wrong side by side: for whoever shows both.
+pub fn examine(document: &Document<'_>) -> (Interpreted, Vec<Problem>) {
     let mut reading = Reading {
         document,
-        found: Interpreted { config: Config::default(), set: Vec::new(), warnings: Vec::new() },
+        found: Interpreted { config: Config::default(), set: Vec::new(), warnings: Vec::new(), places: Vec::new() },
         errors: Vec::new(),
-        places: Vec::new(),
     };
     reading.mapping(document.root(), "");
     reading.thresholds();
-    if reading.errors.is_empty() { Ok(reading.found) } else { Err(reading.errors) }
+    (reading.found, reading.errors)
 }
 
 struct Reading<'a> {
     document: &'a Document<'a>,
     found: Interpreted,
     errors: Vec<Problem>,
-    places: Vec<(&'static str, Position)>,
 }
 
 impl Reading<'_> {
@@ -94,7 +108,7 @@ impl Reading<'_> {
             Ok(value) => {
                 (key.set)(&mut self.found.config, value);
                 self.found.set.push(key.path);
-                self.places.push((key.path, self.document.node(node).position));
+                self.found.places.push((key.path, self.document.node(node).position));
             }
             Err(found) => {
                 self.error(node, key.path, format!("found {found}, expected {}", key.kind.expected()));
@@ -110,7 +124,7 @@ impl Reading<'_> {
             let Steps { file_to_hybrid, hybrid_to_database } = steps;
             if file_to_hybrid >= hybrid_to_database {
                 let section = format!("storage.thresholds.{section}");
-                let place = self.places.iter().rev().find(|(path, _)| path.starts_with(&section));
+                let place = self.found.places.iter().rev().find(|(path, _)| path.starts_with(&section));
                 self.errors.push(Problem {
                     position: place.map(|&(_, position)| position),
                     key: Some(section),

@@ -6,7 +6,7 @@ mod keys;
 mod schema;
 
 pub use client::{ClientEnvironment, UrlFrom};
-pub use interpret::{Interpreted, Problem, interpret};
+pub use interpret::{Interpreted, Problem, examine, interpret};
 pub use keys::{KEYS, Key, Kind, Value, key};
 pub use schema::json_schema;
 

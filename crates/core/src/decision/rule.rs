@@ -27,7 +27,10 @@ impl Inputs {
     /// What is not known, in words.
     pub(super) fn of(observation: &Observation, trend: Trend) -> Result<Self, Vec<String>> {
         let figures = &observation.figures;
-        let mut missing: Vec<String> = observation.undecidable.iter().cloned().collect();
+        // Where a source says it too, it says where as well.
+        let is_told = |why: &&String| observation.stale.iter().any(|stale| stale.reason == **why);
+        let mut missing: Vec<String> = observation.undecidable.iter().filter(|why| !is_told(why)).cloned().collect();
+        let is_undecidable = observation.undecidable.is_some();
         let mut need = |known: bool, what: &str| {
             if !known {
                 missing.push(format!("{what} is not known"));
@@ -37,7 +40,7 @@ impl Inputs {
         need(figures.store.is_some(), "the number of milestones");
         need(figures.log.is_some(), "what the log of storage events says");
         need(figures.backend_age_seconds.is_some(), "the age of the backend");
-        if !missing.is_empty() {
+        if is_undecidable || !missing.is_empty() {
             missing.extend(observation.stale.iter().map(|stale| format!("{}: {}", stale.source, stale.reason)));
         }
         match (observation.current, figures.store, figures.log, figures.backend_age_seconds) {

@@ -103,6 +103,8 @@ fn l07_a_plain_copy_writes_nothing_until_a_person_says_what_it_is() {
     assert_eq!(plans.table(), before);
     let said = two.run(["doctor"]);
     assert!(said.code == 1 && said.out.contains("may be a copy"), "{said:?}");
+    let status = two.run(["status"]).out;
+    assert!(status.contains("may be a copy"), "{status}");
     // No option answers it.
     assert_eq!(two.run(["doctor", "--fix", "--yes"]).code, 1);
     assert_eq!(two.run(["doctor", "--fix", "identity", "--yes"]).code, 2);

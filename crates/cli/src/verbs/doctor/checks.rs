@@ -13,7 +13,7 @@ use milescale_storage::switch;
 use milescale_storage::workspace::Workspace;
 
 use super::super::status::Daemon;
-use super::{Finding, Level, moves, places, stores};
+use super::{Finding, Level, backups, moves, places, stores};
 
 pub(super) fn all(workspace: &Workspace, status: &Status, daemon: &Daemon, gone: Option<&Gone>) -> Vec<Finding> {
     [
@@ -26,6 +26,7 @@ pub(super) fn all(workspace: &Workspace, status: &Status, daemon: &Daemon, gone:
         stores::marker(workspace, status),
         logs(status),
         own(workspace, status),
+        backups::all(workspace),
         file_system(workspace),
         places::all(workspace),
         watch_limits(workspace),

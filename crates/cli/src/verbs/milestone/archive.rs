@@ -24,7 +24,9 @@ pub(super) fn unarchive(desk: &mut Desk, options: &UnarchiveOptions) -> Result<(
     let _lock = lock(desk, &options.id)?;
     let (status, now) = (options.status.as_deref(), Context::now());
     let (store, archive) = desk.writable_with_archive()?;
-    let digest = archive.unarchive(store, &options.id, status, options.if_match, now);
-    say(&options.id, digest.map_err(|error| not_written(&error))?, Done::Unarchived, options.output.json);
+    let unarchived = archive.unarchive(store, &options.id, status, options.if_match, now);
+    let (digest, was_archived) = unarchived.map_err(|error| not_written(&error))?;
+    let done = if was_archived { Done::Unarchived } else { Done::WasInUse };
+    say(&options.id, digest, done, options.output.json);
     Ok(())
 }

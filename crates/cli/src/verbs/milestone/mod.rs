@@ -205,13 +205,17 @@ fn print(found: &[Listed], json: bool) {
     let ids = width(|listed| &listed.id, 40);
     let statuses = width(|listed| listed.status.as_deref().unwrap_or("-"), 16);
     let priorities = width(|listed| &listed.priority, 10);
-    for listed in found {
+    for (number, listed) in found.iter().enumerate() {
         let status = harmless(listed.status.as_deref().unwrap_or("-"));
         let (id, priority) = (harmless(&listed.id), harmless(&listed.priority));
         let what = match &listed.flaw {
             Some(flaw) => format!("cannot be read: {}", harmless(flaw)),
             None => harmless(&listed.title),
         };
-        terminal::line(&screen.fit(&format!("{id:ids$}  {status:statuses$}  {priority:priorities$}  {what}")));
+        // One id can be in use and archived, or archived twice: the places tell them apart.
+        let same = |other: Option<&Listed>| other.is_some_and(|other| other.id == listed.id);
+        let is_twice = same(found.get(number + 1)) || number > 0 && same(found.get(number - 1));
+        let place = if is_twice { format!("  ({})", harmless(&listed.place)) } else { String::new() };
+        terminal::line(&screen.fit(&format!("{id:ids$}  {status:statuses$}  {priority:priorities$}  {what}{place}")));
     }
 }

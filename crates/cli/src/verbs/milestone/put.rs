@@ -37,6 +37,7 @@ pub(super) enum Done {
     Written,
     Archived,
     Unarchived,
+    WasInUse,
 }
 
 /// Reads what is to be written.
@@ -78,6 +79,7 @@ pub(super) fn say(id: &Id, digest: Digest, done: Done, json: bool) {
             Done::Written => "written",
             Done::Archived => "archived",
             Done::Unarchived => "unarchived",
+            Done::WasInUse => "is not archived, and stays as it is",
         };
         terminal::line(&format!("{id} {done}, digest {digest}"));
     }
