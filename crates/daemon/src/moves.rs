@@ -129,12 +129,14 @@ impl Mover {
         plan(&self.wish(from, to, adopt), &record, &mut context).map_err(|error| error.to_string())
     }
 
-    /// The changes of a store that wait for `milescale import`.
+    /// The changes of an old store that wait for `milescale import`; none of another one.
     ///
     /// # Errors
     /// When what is remembered of them cannot be read.
     pub fn held(&self, side: Side) -> Result<Vec<String>, String> {
-        Ok(Memory::load(&self.workspace)?.held_ids(side).map(str::to_owned).collect())
+        let is_old = self.record()?.old.iter().any(|old| old.side == side);
+        let memory = Memory::load(&self.workspace)?;
+        Ok(memory.held_ids(side).filter(|_| is_old).map(str::to_owned).collect())
     }
 
     fn wish(&self, from: InUse, to: InUse, adopt: Option<Adopt>) -> Wish {

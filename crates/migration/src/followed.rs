@@ -12,6 +12,7 @@ use milescale_storage::store::Store;
 use milescale_storage::workspace::Workspace;
 
 use crate::context::Error;
+use crate::sweep::memory::Memory;
 
 /// The store that was in use before.
 #[derive(Debug)]
@@ -52,11 +53,14 @@ pub fn follow(workspace: &Workspace, named: (InUse, &mut dyn Store), last: Last<
         if side == Side::Files {
             ArchivedBefore::note(workspace, epoch)?;
         }
+        // What was said of it when it was an old store before says nothing now.
+        Memory::forget(side, workspace).map_err(Error::Own)?;
         record.old.retain(|old| old.side != side && old.side != named.side());
         record.old.push(Old { side, was: last.in_use, name, epoch, backup: None, retired: None });
     }
     record.epoch += 1;
     record.in_use = Some(named);
     record.save(workspace).map_err(failed)?;
+    Memory::forget(named.side(), workspace).map_err(Error::Own)?;
     Ok(record.epoch)
 }

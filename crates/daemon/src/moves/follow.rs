@@ -4,6 +4,7 @@ use std::collections::BTreeSet;
 
 use milescale_core::backend::InUse;
 use milescale_core::line::EventName;
+use milescale_migration::Memory;
 use milescale_storage::open::Which;
 use milescale_storage::store::Store;
 use serde_json::json;
@@ -72,6 +73,7 @@ impl Mover {
         // As an old store it may have refused writes.
         self.open(*named)?.refuse_writes(None).map_err(|error| error.to_string())?;
         record.save(&self.workspace).map_err(|error| error.to_string())?;
+        Memory::forget(named.side(), &self.workspace)?;
         self.say(
             EventName::BackendChanged,
             json!({ "from": last.backend, "to": named.backend, "from_engine": last.engine, "to_engine": named.engine,

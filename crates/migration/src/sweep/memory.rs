@@ -129,7 +129,7 @@ impl Memory {
     }
 
     /// Forgets a store that is in use now: nothing of it has to be brought over. Only under the migration's lock.
-    pub(crate) fn forget(side: Side, workspace: &Workspace) -> Result<(), String> {
+    pub fn forget(side: Side, workspace: &Workspace) -> Result<(), String> {
         let mut memory = Self::load(workspace)?;
         memory.sides.remove(&side);
         memory.save(workspace)

@@ -96,3 +96,19 @@ fn l14_a_move_that_no_person_asked_for_leaves_a_batch_to_one() {
     assert!(reason.contains("9 changes in") && reason.contains("wait for a person"), "{reason}");
     assert_eq!((workspace.read("config/storage-backend.txt").trim(), rows_with(&workspace, "pulled")), ("database", 0));
 }
+
+#[test]
+fn what_waited_is_told_no_more_once_its_store_is_followed_by_hand() {
+    let workspace = moved(9);
+    edit(&workspace, 0..9, "pulled");
+    check(&workspace);
+    assert_eq!(workspace.status()["migration"]["held"], 9);
+    workspace.write("config/storage-backend.txt", "file\n");
+    workspace.age_marker(1);
+    check(&workspace);
+    let status = workspace.status();
+    assert_eq!((&status["current_backend"], &status["migration"]["held"]), (&"file".into(), &0.into()), "{status}");
+    assert!(!workspace.path(".milescale/held.json").exists());
+    let said = workspace.run(["migrate", "hybrid", "--yes"]);
+    assert!(said.code == 0 && !said.err.contains("milescale import"), "{said:?}");
+}
