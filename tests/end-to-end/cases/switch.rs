@@ -84,6 +84,23 @@ fn l16_a_store_with_contents_of_its_own_is_followed_and_the_last_one_kept() {
     assert!(done(&workspace, &["milestone", "show", "a"]).contains("by another program"));
 }
 
+/// An id that is too long for one can be neither asked for nor written, and what it holds is kept all the same.
+#[test]
+fn l16_what_has_no_proper_id_is_kept_too() {
+    let workspace = in_sqlite();
+    let id = "x".repeat(210);
+    let insert = format!("INSERT INTO milestones(id, data) VALUES ('{id}', '{{\"title\":\"of the row\"}}')");
+    sqlite3(&workspace, "enterprise.db", &insert);
+    workspace.write(format!("active/{id}.yaml"), "title: of the file\n");
+    workspace.write("config/storage-backend.txt", "file\n");
+    done(&workspace, &["check"]);
+    assert_eq!(adopted(&workspace), [true], "{:?}", workspace.events_named("backend_changed"));
+    let told = workspace.events_named("write_conflict");
+    assert_eq!((told.len(), &told[0]["details"]["id"]), (1, &id.as_str().into()), "{told:?}");
+    let kept = workspace.root().join(told[0]["details"]["kept_as"].as_str().unwrap());
+    assert_eq!(fs::read_to_string(kept).unwrap(), "title: of the row\n");
+}
+
 #[test]
 fn l16_what_cannot_be_compared_is_not_followed() {
     let workspace = in_sqlite();

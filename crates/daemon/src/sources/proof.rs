@@ -8,6 +8,7 @@ use jiff::Timestamp;
 use milescale_core::backend::InUse;
 use milescale_core::base::Content;
 use milescale_core::config::Config;
+use milescale_core::digest::Digest;
 use milescale_core::id::Id;
 use milescale_core::timestamp;
 use milescale_migration::{Last, follow};
@@ -182,31 +183,59 @@ impl Proof {
         notes: &mut Vec<Note>,
     ) -> Result<(), String> {
         let Some(last) = &mut self.last else { return Ok(()) };
+        let mut nameless = BTreeSet::new();
         for id in &self.differing {
-            let Ok(named) = id.parse::<Id>() else { continue };
+            let Ok(named) = id.parse::<Id>() else {
+                nameless.insert(id.as_str());
+                continue;
+            };
             let left = match last.store.get(&named) {
                 Ok(left) => left,
                 Err(error) if error.problem == Problem::NotThere => continue,
                 Err(error) => return Err(error.to_string()),
             };
             let current = self.opened.store.get(&named).ok().as_ref().map(Milestone::digest);
-            let conflict = Conflict {
-                name: String::new(),
-                id: id.clone(),
-                at: timestamp::to_text(now),
-                side: None,
-                place: left.place.clone(),
-                reason: REASON.to_owned(),
-                current,
-                backup: None,
-            };
-            let (path, is_new) = conflicts::keep(workspace, &conflict, &left.text, now)
-                .map_err(|error| format!("what {} holds cannot be kept: {error}", left.place))?;
-            if is_new {
-                let kept_as = workspace.shown(&path);
-                notes.push(Note::WriteConflict { id: id.clone(), kept_as, reason: REASON });
-            }
+            notes.extend(kept(workspace, &left, current, now)?);
         }
-        Ok(())
+        if nameless.is_empty() {
+            return Ok(());
+        }
+        // What has no id that could be asked for is found by reading all.
+        let mut failed = Ok(());
+        let scanned = last.store.scan(&mut |left| {
+            let is_left = nameless.contains(left.id.as_str());
+            match if is_left { kept(workspace, &left, None, now) } else { Ok(None) } {
+                Ok(note) => notes.extend(note),
+                Err(why) => {
+                    failed = Err(why);
+                    return ControlFlow::Break(());
+                }
+            }
+            ControlFlow::Continue(())
+        });
+        scanned.map_err(|error| error.to_string()).and(failed)
     }
+}
+
+/// Keeps what the last store holds of a milestone as a conflict. What is to be told of it, where it was not kept before.
+fn kept(
+    workspace: &Workspace,
+    left: &Milestone,
+    current: Option<Digest>,
+    now: Timestamp,
+) -> Result<Option<Note>, String> {
+    let conflict = Conflict {
+        name: String::new(),
+        id: left.id.clone(),
+        at: timestamp::to_text(now),
+        side: None,
+        place: left.place.clone(),
+        reason: REASON.to_owned(),
+        current,
+        backup: None,
+    };
+    let (path, is_new) = conflicts::keep(workspace, &conflict, &left.text, now)
+        .map_err(|error| format!("what {} holds cannot be kept: {error}", left.place))?;
+    let kept_as = workspace.shown(&path);
+    Ok(is_new.then(|| Note::WriteConflict { id: left.id.clone(), kept_as, reason: REASON }))
 }
