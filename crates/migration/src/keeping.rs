@@ -1,11 +1,18 @@
 //! A content that is kept as a conflict, and what is told of it.
 
+use std::io;
+use std::path::PathBuf;
+
+use jiff::Timestamp;
 use milescale_core::base::Side;
 use milescale_core::digest::Digest;
 use milescale_storage::conflicts::{Conflict, Keeper};
 
 use crate::context::{Context, Error};
 use crate::told::Told;
+
+/// How a content is kept: its path, and whether it was not kept before.
+type Keep = fn(&mut Keeper, &Conflict, &[u8], Timestamp) -> io::Result<(PathBuf, bool)>;
 
 /// A content in conflict with another one.
 #[derive(Debug)]
@@ -34,6 +41,22 @@ impl InConflict<'_> {
     /// # Errors
     /// When it cannot be kept.
     pub(crate) fn keep(self, keeper: &mut Option<Keeper>, context: &Context<'_>) -> Result<(Told, bool), Error> {
+        self.keep_by(Keeper::keep, keeper, context)
+    }
+
+    /// The same, also where the content is kept for another reason already.
+    ///
+    /// # Errors
+    /// When it cannot be kept.
+    pub(crate) fn keep_for_its_reason(
+        self,
+        keeper: &mut Option<Keeper>,
+        context: &Context<'_>,
+    ) -> Result<(Told, bool), Error> {
+        self.keep_by(Keeper::keep_for_its_reason, keeper, context)
+    }
+
+    fn keep_by(self, by: Keep, keeper: &mut Option<Keeper>, context: &Context<'_>) -> Result<(Told, bool), Error> {
         let failed = |error: std::io::Error| Error::own(".milescale/conflicts", &error);
         let opened = match keeper.take() {
             Some(opened) => opened,
@@ -51,7 +74,7 @@ impl InConflict<'_> {
             current,
             backup,
         };
-        let (path, is_new) = keeper.insert(opened).keep(&conflict, text, context.now()).map_err(failed)?;
+        let (path, is_new) = by(keeper.insert(opened), &conflict, text, context.now()).map_err(failed)?;
         let kept_as = context.workspace.shown(&path);
         Ok((Told::Conflict { id, kept_as, place, current: current_place, reason }, is_new))
     }

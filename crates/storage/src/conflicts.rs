@@ -66,12 +66,37 @@ impl Keeper {
 
     /// Keeps a content durably. The path under which it is kept, and whether it was not kept before.
     pub fn keep(&mut self, conflict: &Conflict, text: &[u8], now: Timestamp) -> io::Result<(PathBuf, bool)> {
-        let key = (digits(text), in_name(&conflict.id));
-        if let Some(there) = self.names.get(&key).map(|name| self.folder.join(name)).filter(|path| path.exists()) {
-            return Ok((there, false));
+        match self.kept(conflict, text) {
+            Some(there) => Ok((there, false)),
+            None => self.write(conflict, text, now),
         }
+    }
+
+    /// The same, also where the content is kept for another reason already: who undoes something knows it by its reason.
+    pub fn keep_for_its_reason(
+        &mut self,
+        conflict: &Conflict,
+        text: &[u8],
+        now: Timestamp,
+    ) -> io::Result<(PathBuf, bool)> {
+        let known = |path: &Path| read_about(path).is_some_and(|known| known.reason == conflict.reason);
+        match self.kept(conflict, text).filter(|path| known(path)) {
+            Some(there) => Ok((there, false)),
+            None => self.write(conflict, text, now),
+        }
+    }
+
+    /// Where a content is kept that was kept last of its milestone.
+    fn kept(&self, conflict: &Conflict, text: &[u8]) -> Option<PathBuf> {
+        let name = self.names.get(&(digits(text), in_name(&conflict.id)))?;
+        Some(self.folder.join(name)).filter(|path| path.exists())
+    }
+
+    fn write(&mut self, conflict: &Conflict, text: &[u8], now: Timestamp) -> io::Result<(PathBuf, bool)> {
+        let key = (digits(text), in_name(&conflict.id));
         let side = conflict.side.map_or("file", Side::as_str);
-        let name = format!("{}-{}-{side}-0.{}.yaml", now.strftime(STAMP), key.0, key.1);
+        let names = (0..).map(|number| format!("{}-{}-{side}-{number}.{}.yaml", now.strftime(STAMP), key.0, key.1));
+        let name = names.into_iter().find(|name| !self.folder.join(name).exists()).unwrap_or_default();
         let path = self.folder.join(&name);
         // The content last: a conflict without one would name nothing.
         let known = serde_json::to_vec_pretty(conflict)?;
@@ -109,9 +134,7 @@ pub fn count(workspace: &Workspace) -> io::Result<u64> {
 pub fn list(workspace: &Workspace) -> io::Result<Vec<Conflict>> {
     let conflict = |name: String| {
         let path = workspace.conflicts().join(&name);
-        let known = read_regular(&about(&path), Symlinks::Refuse, 1 << 20).ok();
-        let known = known.and_then(|(text, _)| serde_json::from_slice::<Conflict>(&text).ok());
-        let known = known.unwrap_or_else(|| unknown(workspace, &name, path.metadata().ok()));
+        let known = read_about(&path).unwrap_or_else(|| unknown(workspace, &name, path.metadata().ok()));
         Conflict { name, ..known }
     };
     Ok(names(workspace)?.into_iter().map(conflict).collect())
@@ -165,6 +188,12 @@ pub fn settle(workspace: &Workspace, name: &str, now: Timestamp) -> io::Result<(
         Err(error) if error.kind() == io::ErrorKind::InvalidFilename => Ok(()),
         other => other,
     }
+}
+
+/// What is known of a conflict, where something was noted.
+fn read_about(path: &Path) -> Option<Conflict> {
+    let (text, _) = read_regular(&about(path), Symlinks::Refuse, 1 << 20).ok()?;
+    serde_json::from_slice(&text).ok()
 }
 
 fn about(path: &Path) -> PathBuf {

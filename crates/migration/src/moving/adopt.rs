@@ -136,7 +136,7 @@ impl Pair<'_> {
             current_place: there.place.clone(),
             backup: None,
         };
-        let (told, is_new) = in_conflict.keep(&mut self.keeper, context)?;
+        let (told, is_new) = in_conflict.keep_for_its_reason(&mut self.keeper, context)?;
         if is_new {
             self.kept.push(told);
         }

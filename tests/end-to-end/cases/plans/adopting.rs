@@ -116,6 +116,26 @@ fn l26_a_move_that_fails_gives_back_what_it_wrote_over_twice() {
     assert_eq!(workspace.run(["conflicts", "list"]).out.matches("other").count(), 0);
 }
 
+/// What it wrote over is kept for another reason already, and comes back all the same.
+#[test]
+fn l26_a_move_that_fails_gives_back_what_was_a_conflict_before() {
+    let kept = |workspace: &Workspace| workspace.run(["conflicts", "list", "--json"]).json()[0].clone();
+    let before = filled();
+    done(&before, &["migrate", "database", "--adopt", "--source-wins", "--yes"]);
+    let name = kept(&before)["name"].as_str().unwrap().to_owned();
+    let workspace = filled();
+    let rows_before = rows(&workspace);
+    for suffix in ["", ".json"] {
+        let text = before.read(format!(".milescale/conflicts/{name}{suffix}"));
+        workspace.write(format!(".milescale/conflicts/{name}{suffix}"), text.replace("it stood in", "earlier in"));
+    }
+    let mut command = workspace.command(["migrate", "database", "--adopt", "--source-wins", "--yes"]);
+    command.env("LD_PRELOAD", shim()).env("FAULT", "rename:1:EIO").env("FAULT_PATH", "/config/storage-backend.txt");
+    assert!(!command.stdout(Stdio::null()).stderr(Stdio::null()).status().unwrap().success());
+    assert_eq!(rows(&workspace), rows_before);
+    assert_eq!(kept(&workspace)["name"], name.as_str(), "the conflict of before stays");
+}
+
 #[test]
 fn e02_a_table_that_adapters_filled_is_taken_over_without_columns() {
     let server = Postgres::start();
