@@ -294,6 +294,13 @@ impl<'a> Pair<'a> {
         Ok(self.base(id)?.is_some_and(|base| base.is_same(&found)))
     }
 
+    /// Whether a sweep has reported this text of an old target, and left it: an earlier content of the milestone.
+    fn was_reported(&mut self, id: &Id, found: Content) -> Result<bool, StoreError> {
+        let known = self.source.ledger()?.bases(self.to, &[id.to_string()])?;
+        let noted = known.get(id.as_str()).and_then(|known| known.noted.as_deref());
+        Ok(noted.is_some_and(|noted| noted == found.text.to_string()))
+    }
+
     /// What stands in an old store and is not its base was written there since it was swept: it is not overwritten.
     fn unswept(&mut self, id: &Id, found: Content) -> Result<Option<Leveled>, StoreError> {
         if !self.target_was_old {
@@ -304,7 +311,7 @@ impl<'a> Pair<'a> {
             );
         }
         let is_empty = found.text == Digest::of(b"") && self.empty.contains(id.as_str());
-        let is_swept = is_empty || self.is_base(id, found)?;
+        let is_swept = is_empty || self.is_base(id, found)? || self.was_reported(id, found)?;
         Ok((!is_swept).then(|| Leveled::NotYet(format!("{id}: it was changed in the target and is not swept yet"))))
     }
 

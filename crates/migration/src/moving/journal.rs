@@ -108,7 +108,12 @@ pub(super) fn take_out_added(
     let is_added = |entries: &[Entry]| matches!(entries.first(), Some(Entry::Add(_)));
     for (id, entries) in journal.entries.iter().filter(|(_, entries)| is_added(entries)) {
         let Ok(id) = id.parse::<Id>() else { continue };
-        let Some(there) = there(target.get(&id))? else { continue };
+        let there = match there(target.get(&id))? {
+            // Archived ones are brought to the archive.
+            None => target.archived(&id)?,
+            there => there,
+        };
+        let Some(there) = there else { continue };
         if entries.iter().any(|entry| entry.content().is_some_and(|content| content.text == there.digest())) {
             match target.remove(&id, there.digest(), now) {
                 // Somebody moves it just now: it stays, and its base with it.

@@ -40,6 +40,8 @@ impl Sweeper {
             let of = (self.side(), self.is_retired());
             let differing = all_differing(&mut *self.store, of, current, context)?;
             self.consider(differing.ids);
+            // What waits may have been put back: then it differs no more.
+            self.consider(memory.held.keys().cloned());
             self.all = false;
         }
         if self.old.watches_retired_files(context.now())

@@ -15,7 +15,7 @@ use crate::budget::{Room, next_ones};
 use crate::durable;
 use crate::error::{Problem, StoreError};
 use crate::ledger::AT_ONCE;
-use crate::move_journal::{self, Entry, MoveJournal};
+use crate::move_journal::{self, Entry, Journal, MoveJournal};
 use crate::store::Packed;
 
 /// How often a file is looked for that another program moves.
@@ -115,6 +115,7 @@ impl FileStore {
             .map_err(|error| StoreError::io(self.workspace.shown(&path), "it cannot be read", &error))?;
         let mut left = Vec::new();
         if let Some(journal) = journal {
+            self.write_down_nameless(&journal).map_err(|error| self.not_written(&path, &error))?;
             for (id, entries) in &journal.entries {
                 left.extend(self.take_back_one(id, entries, now)?);
             }
@@ -127,6 +128,18 @@ impl FileStore {
         self.own_ledger()?.forget(from)?;
         left.sort();
         Ok(left)
+    }
+
+    /// Writes down whose files have no name yet: once they are gone nothing else tells that what has their names is another's.
+    fn write_down_nameless(&self, journal: &Journal) -> io::Result<()> {
+        let ids = journal.entries.keys().filter_map(|id| id.parse::<Id>().ok());
+        let nameless: Vec<Id> = ids.filter(|id| self.aside(id).symlink_metadata().is_ok()).collect();
+        if nameless.is_empty() {
+            return Ok(());
+        }
+        let mut growing = MoveJournal::open(&self.workspace, journal.epoch, Side::Files)?;
+        nameless.iter().try_for_each(|id| growing.take_out(id))?;
+        growing.sync()
     }
 
     /// The same after a move of a version without a journal, which wrote the bases before the files.
@@ -180,7 +193,9 @@ impl FileStore {
         if entries.iter().any(is_ours) {
             return self.take_out(&path, id, text, now).map(|()| None);
         }
-        Ok(Some(id.to_string()))
+        // The move's file was taken out, or never got its name: what has it is another's, and came between.
+        let is_anothers = matches!(entries.last(), Some(Entry::TakeOut));
+        Ok((!is_anothers).then(|| id.to_string()))
     }
 }
 
