@@ -36,7 +36,10 @@ fn the_schema_takes_what_the_code_takes_and_nothing_else() {
         (json!({ "storage": { "monitoring": { "interval": 86401 } } }), false),
         (json!({ "storage": { "monitoring": { "interval": 1.5 } } }), false),
         (json!({ "storage": { "thresholds": [] } }), false),
-        (json!({ "storage": { "database": { "type": "postgresql", "url": "x", "pool_size": 3 } } }), true),
+        (
+            json!({ "storage": { "database": { "type": "postgresql", "url": "postgresql://u@h/d", "pool_size": 3 } } }),
+            true,
+        ),
         (json!({ "storage": { "database": { "url": 5 } } }), true),
     ];
     for (document, _) in &cases {
