@@ -259,7 +259,10 @@ impl Mover {
     }
 
     /// Refuses to take the files of a folder that was lost for none at all.
-    fn is_there(&self, in_use: InUse) -> Result<(), String> {
+    ///
+    /// # Errors
+    /// Where that folder is the store in use: what to do.
+    pub fn is_there(&self, in_use: InUse) -> Result<(), String> {
         lost_files(&self.workspace, in_use).map_or(Ok(()), |lost| Err(lost.to_string()))
     }
 

@@ -91,7 +91,7 @@ fn a_removed_folder_of_files_is_restored_and_never_moved_as_empty() {
     done(&workspace, "check");
     let remove = || fs::remove_dir_all(workspace.path("active")).unwrap();
     remove();
-    for command in ["migrate database --dry-run", "migrate database --yes", "rollback --yes"] {
+    for command in ["migrate database --dry-run", "migrate database --yes", "rollback --yes", "init"] {
         let text = refused(&workspace, command);
         assert!(text.contains("the folder is gone, and it held milestones"), "{command}: {text}");
     }

@@ -5,7 +5,7 @@ use std::path::Path;
 use std::process::ExitCode;
 
 use milescale_core::backend::Backend;
-use milescale_daemon::config::{DEFAULT_TEXT, Environment};
+use milescale_daemon::config::DEFAULT_TEXT;
 use milescale_daemon::{Engine, Mode, Mover, Patience, take_lock};
 use milescale_storage::durable;
 use milescale_storage::workspace::Workspace;
@@ -24,7 +24,14 @@ pub(crate) fn run(context: &Context, options: &JsonOptions) -> Result<ExitCode, 
     };
     say("🔍 Initializing scale detection system...");
     let environment = Context::environment();
-    let made = make(&workspace, backend_in_use(&workspace, &environment))?;
+    let mover = Mover::new(workspace.clone(), environment.clone());
+    // Where the marker of a workspace is lost, what has moved there goes on being it.
+    let in_use = mover.in_use().ok();
+    if let Some(in_use) = in_use {
+        // An empty folder in the place of one that was lost would be taken for it.
+        mover.is_there(in_use).map_err(Failure::Failed)?;
+    }
+    let made = make(&workspace, in_use.map_or(Backend::File, |in_use| in_use.backend))?;
     let known = Engine::open(workspace.clone(), environment.clone(), Mode::ReadOnly, Patience::SayAtOnce);
     let first = !known.is_initialized();
     if first {
@@ -45,11 +52,6 @@ pub(crate) fn run(context: &Context, options: &JsonOptions) -> Result<ExitCode, 
         terminal::json(&json!({ "workspace": workspace.root(), "made": made, "initialized": first }));
     }
     Ok(ExitCode::SUCCESS)
-}
-
-/// The backend in use: where the marker of a workspace is lost, what has moved there goes on being it.
-fn backend_in_use(workspace: &Workspace, environment: &Environment) -> Backend {
-    Mover::new(workspace.clone(), environment.clone()).in_use().map_or(Backend::File, |in_use| in_use.backend)
 }
 
 /// Makes folders, configuration, marker and `.gitignore` where they are missing. What was made, as people read it.
