@@ -30,7 +30,7 @@ use crate::level::there;
 use crate::told::Told;
 use act::Act;
 use failing::Failures;
-use judged::{Finding, Judged, Judging};
+use judged::{Finding, Judged, Judging, ToRetired};
 use memory::{Memory, OfSide};
 
 /// How long a file must have stood still before it is taken over.
@@ -365,7 +365,7 @@ impl Sweeper {
             return due;
         }
         let waits = |judged: &Judged| {
-            let is_change = judged.text.is_some() && !(is_retired && judged.is_retired_copy);
+            let is_change = judged.text.is_some() && !(is_retired && judged.retired == ToRetired::IsCopy);
             is_change && judged.finding != Finding::Verdict(Verdict::Advance)
         };
         let (held, rest): (Vec<Judged>, Vec<Judged>) = due.into_iter().partition(waits);

@@ -13,5 +13,6 @@ mod named;
 mod plans;
 mod sweeps;
 mod switch;
+mod undone;
 mod values;
 mod words;

@@ -11,7 +11,7 @@ use milescale_storage::record::Old;
 use milescale_storage::store::{Draft, Milestone, Seen, Store};
 
 use super::Swept;
-use super::judged::{Filed, Finding, Judged, noted_archived};
+use super::judged::{Filed, Finding, Judged, ToRetired, noted_archived};
 use super::memory::{Memory, OfSide};
 use crate::context::{Context, Error};
 use crate::keeping::InConflict;
@@ -121,7 +121,7 @@ impl<'a, 'b> Act<'a, 'b> {
     fn import(&mut self, judged: &Judged) -> Result<bool, Error> {
         let Some(old) = &judged.old else { return Ok(true) };
         let Ok(draft) = Draft::of(old.clone(), self.context.now()) else { return self.keep(judged) };
-        if judged.is_made_anew {
+        if judged.retired == ToRetired::Beside {
             self.keep_current(judged, old)?;
         }
         self.remember(judged)?;

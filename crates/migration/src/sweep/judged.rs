@@ -47,6 +47,17 @@ pub(super) enum Filed {
     Unclear,
 }
 
+/// What a content of the old side has to do with files that milescale has retired.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum ToRetired {
+    /// Nothing.
+    Nothing,
+    /// It is one: who had it open may have written to it since.
+    IsCopy,
+    /// It was made where one had been: nobody can tell if who made it knew that one.
+    Beside,
+}
+
 /// A milestone of an old store, judged.
 #[derive(Debug)]
 pub(super) struct Judged {
@@ -58,10 +69,8 @@ pub(super) struct Judged {
     pub(super) current: Option<Milestone>,
     /// The content of the old side.
     content: Option<Content>,
-    /// Whether the old side's is a file that milescale has retired: who had it open may have written to it since.
-    pub(super) is_retired_copy: bool,
-    /// Whether the old side's was made where milescale had taken the file away: nobody can tell if who made it knew that one.
-    pub(super) is_made_anew: bool,
+    /// What the old side's has to do with files that milescale has retired.
+    pub(super) retired: ToRetired,
     /// What its file is, where it is a file of the archive.
     pub(super) filed: Filed,
     /// Whether the current one is not in the archive of files.
@@ -81,8 +90,7 @@ impl Judged {
             old: None,
             current: None,
             content: None,
-            is_retired_copy: false,
-            is_made_anew: false,
+            retired: ToRetired::Nothing,
             filed: Filed::Elsewhere,
             in_place: false,
             is_lost: false,
@@ -301,7 +309,9 @@ impl<'a> Judging<'a> {
             }
         };
         let verdict = judge(held, judged.compared_with(old.as_ref()), base);
-        judged.is_made_anew = verdict == Verdict::Import && !judged.is_retired_copy && self.is_beside_retired(id)?;
+        if verdict == Verdict::Import && judged.retired == ToRetired::Nothing && self.is_beside_retired(id)? {
+            judged.retired = ToRetired::Beside;
+        }
         judged.finding = Finding::Verdict(verdict);
         // A move to the archive without an edit is no change of a text.
         let is_edited = |old: &&Milestone| !is_moved || judged.base.is_none_or(|base| base.text != old.digest());
@@ -314,7 +324,7 @@ impl<'a> Judging<'a> {
     /// What the old side holds of a milestone that is not in its place there.
     fn elsewhere(&mut self, judged: &mut Judged, id: &Id, store: &mut dyn Store) -> Result<Elsewhere, Error> {
         if let Some(retired) = self.retired_one(id)? {
-            judged.is_retired_copy = true;
+            judged.retired = ToRetired::IsCopy;
             return Ok(Elsewhere::Its(retired));
         }
         let Some(archived) = readable(store.archived(id))? else { return Ok(Elsewhere::Nothing) };
