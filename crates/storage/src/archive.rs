@@ -166,7 +166,14 @@ impl Archive {
             store.put(&draft, Seen::Nothing)?;
         }
         if store.archives_by_status() {
-            self.leave(id, &draft, now)?;
+            self.leave(id, &draft, now).map_err(|error| {
+                let cause = format!(
+                    "{}; {id} is written in {}, and in use. The same command again takes its file out of the archive",
+                    error.cause,
+                    store.name()
+                );
+                StoreError { cause, ..error }
+            })?;
         }
         Ok((Digest::of(&draft.text), true))
     }
