@@ -3,6 +3,7 @@
 A content is known by its tokens: keys `t17: 1` that no other write has. A write that is based on what stood there has its
 tokens too, so that an ancestor is a subset.
 """
+import contextlib
 import json
 import os
 import re
@@ -11,6 +12,7 @@ import signal
 import sqlite3
 import subprocess
 import sys
+import threading
 import time
 
 HERE = os.path.dirname(os.path.abspath(__file__))
@@ -39,6 +41,16 @@ def value(id, token, status='active'):
 
 class World:
     """One workspace, with what was written to it."""
+
+    is_over, children, lock = False, set(), threading.Lock()
+
+    @classmethod
+    def end_all(cls):
+        """Ends what runs in any workspace, and lets nothing begin there."""
+        with cls.lock:
+            cls.is_over = True
+            for child in list(cls.children):
+                child.kill()
 
     def __init__(self, binary, root, url='', schema='', shim=''):
         self.binary, self.root, self.url, self.schema, self.shim = binary, root, url, schema, shim
@@ -127,19 +139,36 @@ class World:
         self.events.append(event)
         return event
 
-    def run(self, arguments, input=None, fault=None, timeout=40):
+    @contextlib.contextmanager
+    def child(self, arguments, fault, stdin, stdout):
+        """Milescale as it runs, with a fault of the shim."""
         environment = dict(self.environment)
         if fault:
             environment.update(LD_PRELOAD=self.shim, FAULT_PATH='/.milestones/', **fault)
-        child = subprocess.Popen([self.binary, *arguments], cwd=self.root, env=environment, text=True, errors='replace',
-                                 stdin=subprocess.PIPE, stdout=subprocess.PIPE, stderr=subprocess.PIPE)
+        with World.lock:
+            if World.is_over:
+                raise RuntimeError('it is over')
+            child = subprocess.Popen([self.binary, *arguments], cwd=self.root, env=environment, text=True, errors='replace',
+                                     stdin=stdin, stdout=stdout, stderr=subprocess.PIPE)
+            World.children.add(child)
         try:
-            out, err = child.communicate(input or '', timeout=timeout)
-            code = child.returncode
+            yield child
+        finally:
+            World.children.discard(child)
+
+    @staticmethod
+    def ended(child, timeout, input=None):
+        """Exit status, or that it had to be killed, and its words."""
+        try:
+            out, err = child.communicate(input, timeout=timeout)
+            return child.returncode, out, err
         except subprocess.TimeoutExpired:
             child.kill()
-            out, err = child.communicate()
-            code = 'hangs'
+            return 'hangs', *child.communicate()
+
+    def run(self, arguments, input=None, fault=None, timeout=40):
+        with self.child(arguments, fault, subprocess.PIPE, subprocess.PIPE) as child:
+            code, out, err = self.ended(child, timeout, input or '')
         self.said.append((' '.join(arguments), code, err.strip().splitlines()[-3:]))
         return code, out, err
 
@@ -292,22 +321,12 @@ class World:
                 pass        # a connection that was left hanging has it still
 
     def daemon(self, seconds, fault=None):
-        environment = dict(self.environment)
-        if fault:
-            environment.update(LD_PRELOAD=self.shim, FAULT_PATH='/.milestones/', **fault)
-        child = subprocess.Popen([self.binary, 'run', '--interval', '1'], cwd=self.root, env=environment, text=True, errors='replace',
-                                 stdin=subprocess.DEVNULL, stdout=subprocess.DEVNULL, stderr=subprocess.PIPE)
         end = time.monotonic() + seconds
-        while time.monotonic() < end and child.poll() is None:
-            time.sleep(0.05)
-        if child.poll() is None:
-            child.send_signal(signal.SIGTERM)
-        try:
-            _, err = child.communicate(timeout=15)
-            code = child.returncode
-        except subprocess.TimeoutExpired:
-            child.kill()
-            _, err = child.communicate()
-            code = 'hangs'
+        with self.child(['run', '--interval', '1'], fault, subprocess.DEVNULL, subprocess.DEVNULL) as child:
+            while time.monotonic() < end and child.poll() is None:
+                time.sleep(0.05)
+            if child.poll() is None:
+                child.send_signal(signal.SIGTERM)
+            code, _, err = self.ended(child, 15)
         self.said.append(('run --interval 1', code, err.strip().splitlines()[-3:]))
         return code, '', err

@@ -37,7 +37,8 @@ class World:
     def __init__(self, binary, seed, url, control, seconds, lent, is_root):
         self.binary, self.seed, self.url, self.control, self.seconds, self.lent = binary, seed, url, control, seconds, lent
         self.dice = random.Random(seed)
-        self.base = tempfile.mkdtemp(prefix=f'milescale-storm-{seed}-', dir='/dev/shm' if os.access('/dev/shm', os.W_OK) else None)
+        in_memory = 'TMPDIR' not in os.environ and os.access('/dev/shm', os.W_OK)
+        self.base = tempfile.mkdtemp(prefix=f'milescale-storm-{seed}-', dir='/dev/shm' if in_memory else None)
         self.root = os.path.join(self.base, 'plans')
         self.schema = f'storm_{seed}_{os.getpid()}'
         self.began = time.monotonic()

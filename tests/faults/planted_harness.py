@@ -1,0 +1,114 @@
+"""The harnesses that look for planted faults, each ended at its first finding, within bounds of time, memory and disk."""
+import collections
+import json
+import os
+import re
+import resource
+import shutil
+import signal
+import subprocess
+import tempfile
+
+HERE = os.path.dirname(os.path.abspath(__file__))
+AS_IT_IS = 0        # in place of a mutant's number
+PATIENCE = 240      # seconds beyond its own that a harness may take
+
+
+def limit():
+    """A mutant may want all memory, or all of the disk."""
+    resource.setrlimit(resource.RLIMIT_AS, (6 << 30, 6 << 30))
+    resource.setrlimit(resource.RLIMIT_FSIZE, (1 << 30, 1 << 30))
+
+
+class Harnesses:
+    def __init__(self, options):
+        self.options = options
+        self.names = ['meet', 'storm'] + (['power'] if os.geteuid() == 0 else [])
+        # Other accounts write in the storm: they may pass.
+        self.folder = tempfile.mkdtemp(prefix='milescale-planted-', dir='/dev/shm' if os.access('/dev/shm', os.W_OK) else None)
+        os.chmod(self.folder, 0o711)
+        self.record = os.path.join(self.folder, 'record')
+
+    def close(self):
+        shutil.rmtree(self.folder, ignore_errors=True)
+
+    def command(self, name, binary):
+        options = self.options
+        jobs, seed = ['--jobs', str(options.jobs)], ['--seed', str(options.seed)]
+        psql = ['--psql', options.psql] if options.psql else []
+        return {'meet': [f'{HERE}/meet', binary, *seed, *jobs, *psql],
+                'storm': [f'{os.path.dirname(HERE)}/storm/run', binary, f'1-{options.storm}', *jobs, *psql],
+                'power': [f'{HERE}/power', binary, '--cuts', str(options.cuts), '--controls', '0', *seed, *jobs]}[name]
+
+    def find(self, name, binary, mutant=AS_IT_IS, points=(), is_alone=False):
+        """What a harness finds, each with the point of `meet` where it is: `meet` at these points first, or at these alone."""
+        command = self.command(name, binary)
+        if name == 'meet':
+            command += ['--first', '--seconds', str(self.options.seconds)]
+        if name == 'meet' and points:
+            command += ['--points', os.path.join(self.folder, 'points'), *(['--each', str(len(points))] if is_alone else [])]
+            with open(os.path.join(self.folder, 'points'), 'w', encoding='utf-8') as file:
+                file.writelines(point + '\n' for point in points)
+        code, out = self.run(command, mutant, self.options.seconds + PATIENCE)
+        if code is None:
+            return [('it does not end', '')]
+        return findings(name, out) if code else []
+
+    def calibrate(self, name, binary):
+        """What a harness finds in the source as it is, and the mutants whose functions it enters: at each point of `meet`, or in all."""
+        command = self.command(name, binary)
+        if name == 'meet':
+            command += ['--each', '6', '--seconds', str(self.options.calibrate)]
+        code, out = self.run(command, AS_IT_IS, self.options.calibrate + PATIENCE)
+        entered = collections.defaultdict(set)
+        with open(self.record, encoding='utf-8') as file:
+            for line in set(file):
+                point, _, numbers = line.rstrip('\n').rpartition('\t')
+                entered[point].update(json.loads(numbers))
+        return findings(name, out) if code != 0 else [], {point: sorted(numbers) for point, numbers in entered.items()}
+
+    def run(self, command, mutant, patience):
+        """Exit status and output of a harness, or `None`; what it leaves in processes and folders is removed."""
+        work = os.path.join(self.folder, 'work')
+        os.mkdir(work)
+        os.chmod(work, 0o711)
+        with open(self.record, 'w', encoding='utf-8'):
+            os.chmod(self.record, 0o666)
+        environment = dict(os.environ, MILESCALE_MUTANT=str(mutant), MILESCALE_MUTANT_RECORD=self.record, TMPDIR=work, MALLOC_ARENA_MAX='2')
+        child = subprocess.Popen(command, env=environment, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True, errors='replace',
+                                 start_new_session=True, preexec_fn=limit)
+        try:
+            out, _ = child.communicate(timeout=patience)
+            return child.returncode, out
+        except subprocess.TimeoutExpired:
+            return None, ''
+        finally:
+            try:
+                os.killpg(child.pid, signal.SIGKILL)
+            except ProcessLookupError:
+                pass
+            child.communicate()
+            shutil.rmtree(work, ignore_errors=True)
+
+
+def findings(name, out):
+    """What a harness says that it has found, each with the point of `meet` where it is: its last line where it says nothing."""
+    lines, found = out.splitlines(), []
+    for number, line in enumerate(lines):
+        if name == 'meet' and ' --only ' in line:
+            found.append((' '.join(lines[number + 2:number + 3]).strip(), line.split(" --only '")[1][:-1]))
+        elif name == 'storm' and line.startswith('{'):
+            result = json.loads(line)
+            wrong = {key: result[key] for key in ('lost', 'own_lost', 'altered', 'doubled', 'trouble') if result.get(key)}
+            found += [(f'seed {result["seed"]}: {wrong}', '')] if wrong else []
+        elif line.startswith(('trouble: ', 'LOST OR WRONG: ')):
+            found.append((line, ''))
+    errors = re.findall(r'^(?:\w+\.)*\w+Error\b.*', out, re.M)
+    if found and found[0][0].startswith('trouble: '):
+        found[0] = (' '.join([found[0][0], *errors[:1]]), '')
+    return found or [((errors or lines or [''])[-1], '')]
+
+
+def alike(what):
+    """A finding without what is counted, dated or drawn in it."""
+    return re.sub(r'\w*\d\w*', 'N', what)

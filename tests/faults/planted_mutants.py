@@ -1,0 +1,173 @@
+"""Mutants of cargo-mutants, all in one binary.
+
+A function that has mutants becomes a `match` over the mutant that `MILESCALE_MUTANT` names (its number), with the body of each
+and, in the last arm, the body as it is. A mutant that does not compile is found by where the compiler's errors are, and left out.
+Each process appends a line to the file that `MILESCALE_MUTANT_RECORD` names, once for each function that it enters:
+`$MEET_POINT`, a tab, and the numbers of the function's mutants. Where a mutant is chosen, only its own function does.
+"""
+import json
+import os
+import random
+import re
+import subprocess
+
+# What may hold a brace in Rust that is none, and the braces.
+TOKEN = re.compile(r'''//[^\n]*|/\*.*?\*/|\bb?r(\#*)".*?"\1|"(?:\\.|[^"\\])*"|'(?:\\(?:u\{[^}]*\}|x..|.)|[^'\\])'|[{}]''', re.S)
+CHOOSER = r'''//! Chooses a mutant of this binary (tests/faults/planted).
+use std::io::Write as _;
+use std::sync::OnceLock;
+use std::sync::atomic::{AtomicBool, Ordering};
+
+static ENTERED: [AtomicBool; COUNT] = [const { AtomicBool::new(false) }; COUNT];
+
+/// The chosen mutant if it is one of these, which are those of the function that asks; else 0.
+pub fn chosen(here: &[usize]) -> usize {
+    static MUTANT: OnceLock<usize> = OnceLock::new();
+    let mutant = *MUTANT.get_or_init(|| std::env::var("MILESCALE_MUTANT").ok().and_then(|it| it.parse().ok()).unwrap_or(0));
+    let is_here = here.contains(&mutant);
+    if (is_here || mutant == 0) && !ENTERED[here[0]].swap(true, Ordering::Relaxed) {
+        record(here);
+    }
+    if is_here { mutant } else { 0 }
+}
+
+fn record(here: &[usize]) {
+    let Some(path) = std::env::var_os("MILESCALE_MUTANT_RECORD") else { return };
+    let line = format!("{}\t{here:?}\n", std::env::var("MEET_POINT").unwrap_or_default());
+    if let Ok(mut file) = std::fs::OpenOptions::new().append(true).open(path) {
+        drop(file.write_all(line.as_bytes()));
+    }
+}
+'''
+
+
+class Mutant:
+    def __init__(self, number, listed):
+        self.number, self.name, self.file, self.diff = number, listed['name'], listed['file'], listed['diff']
+        self.span, self.replacement, self.function = listed['span'], listed['replacement'], listed['function']
+
+    def line(self):
+        """The first line that it changes, as it was."""
+        return next((line[1:].strip() for line in self.diff.splitlines()[2:] if line.startswith('-')), '')
+
+
+def drawn(tree, areas, count, seed):
+    """Mutants of the areas, drawn by the seed, numbered from 1."""
+    files = [it for area in areas for it in ('--file', area if area.endswith('.rs') else f'{area}/**/*.rs')]
+    said = subprocess.run(['cargo', 'mutants', '--list', '--json', '--diff', '--no-config', *files], cwd=tree, capture_output=True, text=True)
+    if said.returncode:
+        raise SystemExit(f'cargo mutants: {said.stderr}')
+    listed = json.loads(said.stdout)
+    random.Random(seed).shuffle(listed)
+    return [Mutant(number, it) for number, it in enumerate(listed[:count], 1)]
+
+
+class Source:
+    """A file of Rust, and places in it as lines and columns, both from 1."""
+
+    def __init__(self, text):
+        self.text, self.starts = text, [0]
+        for line in text.split('\n'):
+            self.starts.append(self.starts[-1] + len(line) + 1)
+
+    def at(self, place):
+        return self.starts[place['line'] - 1] + place['column'] - 1
+
+    def span(self, span):
+        return self.at(span['start']), self.at(span['end'])
+
+    def body(self, begin, end):
+        """Where the body of the function at begin..end begins: behind the brace that its last one closes."""
+        open_braces = []
+        for token in TOKEN.finditer(self.text, begin, end - 1):
+            if token[0] == '{':
+                open_braces.append(token.end())
+            elif token[0] == '}':
+                open_braces.pop()
+        return open_braces[0]
+
+
+class Garden:
+    """The mutants in a source tree: `left_out` has why some are not in the binary."""
+
+    def __init__(self, tree, mutants):
+        self.tree, self.left_out = tree, {}
+        self.mutants = {it.number: it for it in mutants}
+        self.sources, self.functions, self.arms = {}, {}, {}
+        for mutant in mutants:
+            source = self.sources.get(mutant.file)
+            if source is None:
+                with open(os.path.join(tree, mutant.file), encoding='utf-8') as file:
+                    source = self.sources[mutant.file] = Source(file.read())
+            if mutant.function is None:
+                self.left_out[mutant.number] = 'in no function'
+                continue
+            begin, end = source.span(mutant.function['span'])
+            body = source.body(begin, end)
+            if re.search(r'\bconst\s+(unsafe\s+)?fn\b', source.text[begin:body]):
+                self.left_out[mutant.number] = 'in a constant function'
+                continue
+            if 'impl ' in mutant.function['return_type']:
+                self.left_out[mutant.number] = 'in a function that returns a type without a name'
+                continue
+            self.functions.setdefault(mutant.file, {}).setdefault((body, end - 1), []).append(mutant)
+
+    def plant(self):
+        """Writes the files with all mutants that are not left out, and notes the lines of each: of its arm, and of its function."""
+        core = os.path.join(self.tree, 'crates/core/src')
+        with open(os.path.join(core, 'planted.rs'), 'w', encoding='utf-8') as file:
+            file.write(CHOOSER.replace('COUNT', str(len(self.mutants) + 1)))
+        for path, source in self.sources.items():
+            with open(os.path.join(self.tree, path), 'w', encoding='utf-8') as file:
+                file.write(self.planted(path, source))
+        with open(os.path.join(core, 'lib.rs'), 'r+', encoding='utf-8') as file:
+            text = file.read()
+            if 'pub mod planted;' not in text:
+                file.write('\npub mod planted;\n')
+
+    def planted(self, path, source):
+        chooser = 'crate' if path.startswith('crates/core/') else 'milescale_core'
+        text, done, self.arms[path] = '', 0, []
+        for (begin, end), mutants in sorted(self.functions.get(path, {}).items()):
+            mutants = [it for it in mutants if it.number not in self.left_out]
+            if not mutants:
+                continue
+            text += f'{source.text[done:begin]} match {chooser}::planted::chosen(&{[it.number for it in mutants]}) {{\n'
+            first, done = text.count('\n'), end
+            for mutant in mutants:
+                from_, to = source.span(mutant.span)
+                line = text.count('\n') + 1
+                text += f'{mutant.number} => {{{source.text[begin:from_]}{mutant.replacement}{source.text[to:end]}\n}}\n'
+                self.arms[path].append((line, text.count('\n'), [mutant.number]))
+            text += f'_ => {{{source.text[begin:end]}\n}}\n}}\n'
+            self.arms[path].append((first, text.count('\n'), [it.number for it in mutants]))
+        return text + source.text[done:]
+
+    def compiles(self, environment):
+        """Leaves out what the compiler does not take, until it takes the rest."""
+        while True:
+            self.plant()
+            said = subprocess.run(['cargo', 'check', '--locked', '-p', 'milescale', '--message-format=json'], cwd=self.tree, env=environment,
+                                  capture_output=True, text=True)
+            if said.returncode == 0:
+                return
+            messages = [json.loads(line).get('message') for line in said.stdout.splitlines() if line.startswith('{')]
+            errors = [it for it in messages if isinstance(it, dict) and it.get('level') == 'error' and it.get('spans')]
+            before = len(self.left_out)
+            for error in errors:
+                for number in self.blamed(error):
+                    self.left_out.setdefault(number, f'does not build: {error["message"].splitlines()[0]}')
+            if len(self.left_out) == before:
+                raise SystemExit('the mutants do not build: ' + (errors[0]['rendered'] if errors else said.stderr))
+
+    def blamed(self, error):
+        """The mutants in whose arms an error is; else those of the function that it is in."""
+        found = [[], []]
+        for span in sorted(error['spans'], key=lambda it: not it['is_primary']):
+            while span:
+                arms = [arm for arm in self.arms.get(span['file_name'], []) if arm[0] <= span['line_start'] <= arm[1]]
+                # An arm is listed before its function.
+                if arms:
+                    found[len(arms) == 1].append(arms[0][2])
+                span = (span.get('expansion') or {}).get('span')
+        return (found[0] or found[1] or [[]])[0]
