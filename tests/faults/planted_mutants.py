@@ -1,4 +1,4 @@
-"""Mutants of cargo-mutants, all in one binary.
+"""Mutants of cargo-mutants, and patches that change functions only, all in one binary.
 
 A function that has mutants becomes a `match` over the mutant that `MILESCALE_MUTANT` names (its number), with the body of each
 and, in the last arm, the body as it is. A mutant that does not compile is found by where the compiler's errors are, and left out.
@@ -18,14 +18,12 @@ use std::io::Write as _;
 use std::sync::OnceLock;
 use std::sync::atomic::{AtomicBool, Ordering};
 
-static ENTERED: [AtomicBool; COUNT] = [const { AtomicBool::new(false) }; COUNT];
-
 /// The chosen mutant if it is one of these, which are those of the function that asks; else 0.
-pub fn chosen(here: &[usize]) -> usize {
+pub fn chosen(here: &[usize], entered: &AtomicBool) -> usize {
     static MUTANT: OnceLock<usize> = OnceLock::new();
     let mutant = *MUTANT.get_or_init(|| std::env::var("MILESCALE_MUTANT").ok().and_then(|it| it.parse().ok()).unwrap_or(0));
     let is_here = here.contains(&mutant);
-    if (is_here || mutant == 0) && !ENTERED[here[0]].swap(true, Ordering::Relaxed) {
+    if (is_here || mutant == 0) && !entered.swap(true, Ordering::Relaxed) {
         record(here);
     }
     if is_here { mutant } else { 0 }
@@ -40,11 +38,18 @@ fn record(here: &[usize]) {
 }
 '''
 
+ENTERED = '{ static ENTERED: std::sync::atomic::AtomicBool = std::sync::atomic::AtomicBool::new(false); &ENTERED }'
+
 
 class Mutant:
     def __init__(self, number, listed):
         self.number, self.name, self.file, self.diff = number, listed['name'], listed['file'], listed['diff']
         self.span, self.replacement, self.function = listed['span'], listed['replacement'], listed['function']
+
+    def within(self, source, begin, end):
+        """The body of its function."""
+        from_, to = source.span(self.span)
+        return source.text[begin:from_] + self.replacement + source.text[to:end]
 
     def line(self):
         """The first line that it changes, as it was."""
@@ -62,6 +67,41 @@ def drawn(tree, areas, count, seed):
     return [Mutant(number, it) for number, it in enumerate(listed[:count], 1)]
 
 
+class Part:
+    """What a patch makes of one function: a mutant as well, of which a patch may have several, all of one number."""
+
+    def __init__(self, number, name, file, body, patched):
+        self.number, self.name, self.file, self.body, self.patched = number, name, file, body, patched
+
+    def within(self, source, begin, end):
+        return self.patched
+
+    def line(self):
+        return ''
+
+
+def parts(number, name, tree, patched):
+    """The functions that a patch changes, where `patched` is the tree with it; or why it changes something else."""
+    said = subprocess.run(['git', 'diff', '--no-index', '--name-only', tree, patched], capture_output=True, text=True, cwd='/')
+    found = []
+    for path in said.stdout.splitlines():
+        file = os.path.relpath(path if path.startswith(patched) else path.replace(tree, patched, 1), patched)
+        texts = []
+        for root in (tree, patched):
+            with open(os.path.join(root, file), encoding='utf-8') as opened:
+                texts.append(Source(opened.read()))
+        before, after = (source.functions() for source in texts)
+        if [it[0] for it in before] != [it[0] for it in after]:
+            return None, f'{file}: other functions'
+        bodies = lambda source, functions: [source.text[begin:end] for _, begin, end in functions]
+        if texts[0].outside(before) != texts[1].outside(after):
+            return None, f'{file}: something that is in no function'
+        for (_, begin, end), old, new in zip(before, bodies(texts[0], before), bodies(texts[1], after)):
+            if old != new:
+                found.append(Part(number, name, file, (begin, end), new))
+    return found, ''
+
+
 class Source:
     """A file of Rust, and places in it as lines and columns, both from 1."""
 
@@ -75,6 +115,31 @@ class Source:
 
     def span(self, span):
         return self.at(span['start']), self.at(span['end'])
+
+    def functions(self):
+        """Name and body of each function that is in no other one."""
+        found, end = [], 0
+        for head in re.finditer(r'^[ \t]*(?:pub(?:\([^)]*\))? )?(?:async )?fn (\w+)', self.text, re.M):
+            if head.start() < end:
+                continue
+            depth, begin = 0, None
+            for token in TOKEN.finditer(self.text, head.end()):
+                if token[0] == '{':
+                    begin, depth = begin or token.end(), depth + 1
+                elif token[0] == '}':
+                    depth -= 1
+                    if depth <= 0:
+                        break
+            # One without a body ends before the next.
+            if begin and not re.search(r';\s*\n', self.text[head.end():begin]):
+                end = token.start()
+                found.append((head[1], begin, end))
+        return found
+
+    def outside(self, functions):
+        """What is in none of these."""
+        ends = [0, *(place for _, begin, end in functions for place in (begin, end)), len(self.text)]
+        return [self.text[begin:end] for begin, end in zip(ends[::2], ends[1::2])]
 
     def body(self, begin, end):
         """Where the body of the function at begin..end begins: behind the brace that its last one closes."""
@@ -92,13 +157,15 @@ class Garden:
 
     def __init__(self, tree, mutants):
         self.tree, self.left_out = tree, {}
-        self.mutants = {it.number: it for it in mutants}
         self.sources, self.functions, self.arms = {}, {}, {}
         for mutant in mutants:
             source = self.sources.get(mutant.file)
             if source is None:
                 with open(os.path.join(tree, mutant.file), encoding='utf-8') as file:
                     source = self.sources[mutant.file] = Source(file.read())
+            if isinstance(mutant, Part):
+                self.functions.setdefault(mutant.file, {}).setdefault(mutant.body, []).append(mutant)
+                continue
             if mutant.function is None:
                 self.left_out[mutant.number] = 'in no function'
                 continue
@@ -116,7 +183,7 @@ class Garden:
         """Writes the files with all mutants that are not left out, and notes the lines of each: of its arm, and of its function."""
         core = os.path.join(self.tree, 'crates/core/src')
         with open(os.path.join(core, 'planted.rs'), 'w', encoding='utf-8') as file:
-            file.write(CHOOSER.replace('COUNT', str(len(self.mutants) + 1)))
+            file.write(CHOOSER)
         for path, source in self.sources.items():
             with open(os.path.join(self.tree, path), 'w', encoding='utf-8') as file:
                 file.write(self.planted(path, source))
@@ -132,12 +199,11 @@ class Garden:
             mutants = [it for it in mutants if it.number not in self.left_out]
             if not mutants:
                 continue
-            text += f'{source.text[done:begin]} match {chooser}::planted::chosen(&{[it.number for it in mutants]}) {{\n'
+            text += f'{source.text[done:begin]} match {chooser}::planted::chosen(&{[it.number for it in mutants]}, {ENTERED}) {{\n'
             first, done = text.count('\n'), end
             for mutant in mutants:
-                from_, to = source.span(mutant.span)
                 line = text.count('\n') + 1
-                text += f'{mutant.number} => {{{source.text[begin:from_]}{mutant.replacement}{source.text[to:end]}\n}}\n'
+                text += f'{mutant.number} => {{{mutant.within(source, begin, end)}\n}}\n'
                 self.arms[path].append((line, text.count('\n'), [mutant.number]))
             text += f'_ => {{{source.text[begin:end]}\n}}\n}}\n'
             self.arms[path].append((first, text.count('\n'), [it.number for it in mutants]))
