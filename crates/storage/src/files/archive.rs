@@ -238,7 +238,7 @@ impl FileStore {
         };
         durable::create_folder(to.parent().unwrap_or(&self.active)).map_err(failed)?;
         let outcome = durable::rename_new(path, to).map_err(failed)?;
-        let moved = self.content(to)?.map(|(content, _)| Digest::of(&content));
+        let moved = self.came_out(to, to, "moved there")?;
         if moved == Some(Digest::of(&draft.text)) {
             return self.done(outcome, to, "moved there");
         }

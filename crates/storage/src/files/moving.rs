@@ -73,7 +73,7 @@ impl FileStore {
         durable::sync(path).map_err(|error| self.gone_or(path, "the old content cannot be kept", &error))?;
         let outcome = durable::rename_new(path, &aside)
             .map_err(|error| self.gone_or(path, "it cannot be moved aside", &error))?;
-        if self.content(&aside)?.is_some_and(|(content, _)| Digest::of(&content) == seen) {
+        if self.came_out(&aside, path, "moved aside")? == Some(seen) {
             return self.done(outcome, path, "moved aside");
         }
         // Saved between the two: it goes back, unless something is there again; then it is looked at with the displaced.

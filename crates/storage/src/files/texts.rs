@@ -171,7 +171,8 @@ impl FileStore {
             if matches!(outcome, Outcome::Unknown(_)) {
                 return self.done(outcome, path, "written");
             }
-            let out = self.content(aside)?.map(|(content, _)| Digest::of(&content));
+            let is_in_place = if round.is_multiple_of(2) { "written" } else { "put back" };
+            let out = self.came_out(aside, path, is_in_place)?;
             if out == Some(expected) && round == 0 {
                 return self.done(outcome, path, "written");
             }
@@ -187,6 +188,21 @@ impl FileStore {
         }
         let cause = "another program writes it all the time; stop that, or try again later";
         Err(StoreError::new(Problem::Busy, self.workspace.shown(path), cause))
+    }
+
+    /// The digest of what a change has moved aside, which happened in any case.
+    pub(super) fn came_out(&self, aside: &Path, path: &Path, done: &str) -> Result<Option<Digest>, StoreError> {
+        match self.content(aside) {
+            Ok(content) => Ok(content.map(|(content, _)| Digest::of(&content))),
+            Err(error) => {
+                let cause = format!(
+                    "it is {done}, but what was moved by that cannot be read: {}. If another program saved it at that \
+                     instant, the next `milescale check` names that as a conflict",
+                    error.cause
+                );
+                Err(StoreError::new(Problem::Unknown, self.workspace.shown(path), cause))
+            }
+        }
     }
 
     /// The exchange was refused before anything changed: the content that was prepared goes.
