@@ -82,7 +82,7 @@ class Part:
 
 def parts(number, name, tree, patched):
     """The functions that a patch changes, where `patched` is the tree with it; or why it changes something else."""
-    said = subprocess.run(['git', 'diff', '--no-index', '--name-only', tree, patched], capture_output=True, text=True, cwd='/')
+    said = subprocess.run(['git', 'diff', '--no-index', '--name-only', f'{tree}/crates', f'{patched}/crates'], capture_output=True, text=True, cwd='/')
     found = []
     for path in said.stdout.splitlines():
         file = os.path.relpath(path if path.startswith(patched) else path.replace(tree, patched, 1), patched)
