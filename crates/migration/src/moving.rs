@@ -88,7 +88,9 @@ pub fn migrate(wish: &Wish, plan: &Plan, context: &mut Context<'_>) -> Result<Do
         .map_err(|error| Error::own(&context.workspace.shown(&context.workspace.identity()), &error))?;
     // Files that were retired are not in their place any more.
     let is_there = |old: &Old| old.side != Side::Files || old.retired.is_none();
-    let was_old = from.side() != to.side() && record.known(to.side(), from.side()).as_ref().is_some_and(is_there);
+    let was_old = from.side() != to.side()
+        && !plan.target_is_another
+        && record.known(to.side(), from.side()).as_ref().is_some_and(is_there);
     let (epoch, begun) = (record.epoch + 1, context.stamp());
     record.intent = Some(Intent {
         epoch,
@@ -301,7 +303,9 @@ impl Moving<'_, '_> {
 
     /// The target as an old store, where it is one.
     fn old_target(&self) -> Option<Old> {
-        self.record.known(self.to.side(), self.from.side())
+        let was_old = self.intent().is_some_and(|intent| intent.target_was_old);
+        // Files that were retired are no old target, and are swept all the same.
+        self.record.known(self.to.side(), self.from.side()).filter(|old| was_old || old.side == Side::Files)
     }
 }
 

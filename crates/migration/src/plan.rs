@@ -98,6 +98,9 @@ pub struct Plan {
     pub counted_again: Vec<String>,
     /// How source and target compare, where the target is taken over.
     pub adopting: Option<Comparison>,
+    /// The target is another store than the one that milescale knows as an old one.
+    #[serde(skip)]
+    pub target_is_another: bool,
 }
 
 /// What a plan keeps of a milestone that it has read.
@@ -157,6 +160,9 @@ pub fn plan(wish: &Wish, record: &Record, context: &mut Context<'_>) -> Result<P
     let started = Instant::now();
     let mut source = context.open(from)?;
     let mut target = context.open(to);
+    if let Ok(target) = &mut target {
+        target.may_be_another();
+    }
     let mut plan = Plan {
         from: word(from),
         to: word(to),
@@ -171,6 +177,7 @@ pub fn plan(wish: &Wish, record: &Record, context: &mut Context<'_>) -> Result<P
         counted_no_more: Vec::new(),
         counted_again: Vec::new(),
         adopting: None,
+        target_is_another: false,
     };
     let moves = from.side() != to.side();
     let has_to_try = moves && target.as_mut().is_ok_and(|target| preflight::has_to_try(&mut **target));

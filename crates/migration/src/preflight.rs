@@ -5,7 +5,7 @@ use milescale_core::base::Side;
 use milescale_core::id::Id;
 use milescale_core::migration::Phase;
 use milescale_storage::error::Problem;
-use milescale_storage::record::Record;
+use milescale_storage::record::{Old, Record};
 use milescale_storage::store::{Milestone, Part, Store};
 
 use crate::context::{Context, Error};
@@ -160,14 +160,23 @@ fn look_at_target(
     let to = wish.to.side();
     // Files that were retired are not in their place any more.
     let old = record.known(to, wish.from.side()).filter(|old| to != Side::Files || old.retired.is_none());
-    let is_old = old.is_some();
     stores::look(plan, target, Part::Target);
     target.can_be_filled()?;
+    let another = target.is_another()?;
+    plan.target_is_another = another.is_some();
+    let old = match (old, &another) {
+        (Some(old), Some(why)) => {
+            not_the_old_one(plan, wish, &old, target, why);
+            None
+        }
+        (old, _) => old,
+    };
+    let is_old = old.is_some();
     // Where there is none yet, it is made.
     let exists = target.exists()?;
     let ids = if exists { target.ids()? } else { Vec::new() };
     if !is_old && !ids.is_empty() {
-        let left_over = record.past.iter().any(|past| past.to == wish.to && past.failed.is_some());
+        let left_over = another.is_none() && record.past.iter().any(|past| past.to == wish.to && past.failed.is_some());
         let strange = strangers(target, wish.from.side(), &ids, left_over)?;
         if let Some(how) = wish.adopt.filter(|_| !strange.is_empty()) {
             stores::adopt(plan, how, (&mut *source, &mut *target), context)?;
@@ -193,6 +202,20 @@ fn look_at_target(
         archived_ones(plan, source, (target, is_old), archived)?;
     }
     Ok(())
+}
+
+/// What is written to an old store at another address would not be seen any more once another one has taken its place.
+fn not_the_old_one(plan: &mut Plan, wish: &Wish, old: &Old, target: &dyn Store, why: &str) {
+    if old.retired.is_some() || wish.adopt.is_some() {
+        return;
+    }
+    let reason = format!("the old store {} is not retired, and this is another one: {why}", old.name);
+    let do_this = format!(
+        "put back what named it, then `milescale retire {}`, then name this one again; `--adopt` goes on without that, and what \
+         is written to the old store is not brought over any more",
+        old.side
+    );
+    plan.obstacle(&target.name(), None, reason, &do_this);
 }
 
 /// Milestones of a target that an earlier attempt has not left there.

@@ -105,6 +105,9 @@ pub fn retire(side: Side, in_use: InUse, held: u64, context: &mut Context<'_>) -
         )));
     }
     let mut store = context.open(old.was)?;
+    if let Some(why) = store.is_another()? {
+        return Err(Error::Refused(format!("{}: {why}; put back what named the old store {}", store.name(), old.name)));
+    }
     let retired = if store.exists()? { retire_existing(&old, store, in_use, context)? } else { Retired::Gone };
     let stamp = context.stamp();
     for it in record.old.iter_mut().filter(|it| it.side == side) {

@@ -164,6 +164,19 @@ pub trait Store: fmt::Debug + Send {
         Ok(())
     }
 
+    /// Why this is not the store that milescale knows under this name: another table stands at its address, or it was at another
+    /// address. `None`: it is that store, or nothing tells.
+    ///
+    /// # Errors
+    /// When that cannot be found out now.
+    fn is_another(&mut self) -> Result<Option<String>, StoreError> {
+        Ok(None)
+    }
+
+    /// Says that this need not be a store that milescale knows: the target of a move, or one that a person names. Any other one
+    /// is neither read nor written where [`Store::is_another`] has a reason.
+    fn may_be_another(&mut self) {}
+
     /// Makes it this workspace's with what stands there, at a person's word: nobody else is to write it.
     fn take_over(&mut self) -> Result<(), StoreError> {
         Ok(())

@@ -102,6 +102,14 @@ impl Listed {
         there.find_map(|(chain, _)| self.chains.get(chain)?.confirmed())
     }
 
+    /// The places of all chains that are known to be on a server.
+    pub(crate) fn confirmed_places(&self) -> Vec<&str> {
+        let confirmed = self.chains.iter().filter(|(_, chain)| chain.confirmed().is_some());
+        let mut places: Vec<&str> = confirmed.filter_map(|(name, _)| Some(self.places.get(name)?.as_str())).collect();
+        places.dedup();
+        places
+    }
+
     fn pruned(&mut self) -> String {
         let mut text = format!("{HEAD}\n");
         for (name, chain) in &mut self.chains {

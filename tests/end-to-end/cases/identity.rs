@@ -1,5 +1,6 @@
 //! Whose table it is, whether a COMMIT happened, and what triggers and others make of a table.
 
+mod addresses;
 mod commits;
 mod copies;
 mod tables;

@@ -6,7 +6,6 @@ use milescale_core::backend::InUse;
 use milescale_core::line::EventName;
 use milescale_migration::Memory;
 use milescale_storage::open::Which;
-use milescale_storage::store::Store;
 use serde_json::json;
 
 use super::Mover;
@@ -39,9 +38,14 @@ impl Mover {
             return Ok(None);
         }
         let open = |it: InUse| Which::of(it, self.config()).open(&self.workspace, 0);
+        let open_named = || {
+            let mut store = open(named)?;
+            store.may_be_another();
+            store.ids()
+        };
         let asked = || lost_files(&self.workspace, last).map_or_else(|| open(last)?.ids(), Err);
         let Err(why) = asked() else { return Ok(None) };
-        let there = open(named).and_then(|mut store: Box<dyn Store>| store.ids()).map_err(|error| error.to_string())?;
+        let there = open_named().map_err(|error| error.to_string())?;
         let there: BTreeSet<String> = there.into_iter().collect();
         let missing = self.last_ids()?.map(|ids| ids.into_iter().filter(|id| !there.contains(id)).collect());
         Ok(Some(Unproven { last, why: why.to_string(), named, there: there.len() as u64, missing }))
@@ -71,7 +75,9 @@ impl Mover {
         record.in_use = Some(*named);
         record.old.retain(|old| old.side != named.side());
         // As an old store it may have refused writes.
-        self.open(*named)?.refuse_writes(None).map_err(|error| error.to_string())?;
+        let mut store = self.open(*named)?;
+        store.may_be_another();
+        store.refuse_writes(None).map_err(|error| error.to_string())?;
         record.save(&self.workspace).map_err(|error| error.to_string())?;
         Memory::forget(named.side(), &self.workspace)?;
         self.say(

@@ -30,6 +30,8 @@ impl Mover {
             Side::Files => lost_files(&self.workspace, in_use),
             Side::Sqlite | Side::Postgresql => self.open(in_use).ok().and_then(|mut store| {
                 let is_lost = store.exists().is_ok_and(|exists| !exists);
+                // One at another address may be there still.
+                let is_lost = is_lost && store.is_another().is_ok_and(|why| why.is_none());
                 if is_lost { store.ids().err() } else { None }
             }),
         };

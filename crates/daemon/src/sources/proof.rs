@@ -55,6 +55,8 @@ pub(super) fn proves(
 ) -> Result<Proof, String> {
     let expected = LastIds::of(workspace, followed, in_use, config)?;
     let mut opened = Opened::open(None, workspace, named, config, 0).map_err(|error| error.to_string())?;
+    // What it holds is the proof.
+    opened.store.may_be_another();
     if in_use.side() == named.side() {
         let there = opened.store.ids().map_err(|error| error.to_string())?;
         let mut archived = Archived::of(workspace);

@@ -68,6 +68,10 @@ impl Table {
     ) -> Result<Option<Ours>, Failed> {
         let refused = |cause: String| Failed::Store(refused(place, cause));
         let Some(meta) = self.meta(client, lock).await? else { return Ok(None) };
+        if meta.table.is_some() && !self.is_found_as(meta.table) {
+            let cause = "another table has taken its name since it was looked at; try again";
+            return Err(StoreError::new(Problem::Corrupt, place, cause).into());
+        }
         meta.is_of(identity).map_err(refused)?;
         let Meta { epoch, chain: Some(chain), last: Some(last), written, path, .. } = meta else { return Ok(None) };
         // Read once the row cannot change any more: what is on the server was drawn before.
@@ -100,8 +104,8 @@ impl Table {
 
 impl PostgresStore {
     /// What people call the table.
-    fn place(&self) -> String {
-        format!("{}, table milestones", self.connection.shown())
+    pub(super) fn place(&self) -> String {
+        format!("{}, table {}", self.connection.shown(), self.table.named("milestones"))
     }
 
     /// The workspace's identity, where it may write on servers.
@@ -243,8 +247,11 @@ impl PostgresStore {
             result = Some(work(client, table).await?);
             Ok(())
         });
-        if matches!(&done, Err(Outcome::NotDone(error)) if error.problem == Problem::Refused) {
-            self.owned = None;
+        match &done {
+            Err(Outcome::NotDone(error)) if error.problem == Problem::Refused => self.owned = None,
+            // It is looked at anew by whoever comes next.
+            Err(Outcome::NotDone(error)) if error.problem == Problem::Corrupt => self.table.forget(),
+            _ => {}
         }
         let Some(linked) = linked else { return Err(done.map_or_else(Outcome::error, |()| no_result(&place))) };
         self.ended(done, linked.link)?;

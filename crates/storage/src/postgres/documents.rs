@@ -84,6 +84,11 @@ impl Table {
         Ok(found.is_some() && self.oid(client).await? == found)
     }
 
+    /// Whether that is the number of the table that was looked at.
+    pub(super) fn is_found_as(&self, oid: Option<u32>) -> bool {
+        self.found.as_ref().is_some_and(|found| found.oid == oid)
+    }
+
     async fn oid(&self, client: &Client) -> Result<Option<u32>, Error> {
         let name = format!("{}milestones", self.prefix);
         client.query_typed_one("SELECT to_regclass($1)::oid", &[(&name, Type::TEXT)]).await?.try_get(0)
@@ -124,7 +129,10 @@ impl Table {
         );
         let own = client.query_typed_one(&select, &[]).await?;
         let oid = self.oid(client).await?;
-        let not_used = shape::not_used(client, &name).await?;
+        let not_used = match shape::not_used(client, &name).await? {
+            None => shape::torn_apart(client, &name, &self.named("milescale_meta")).await?,
+            why => why,
+        };
         let (has_meta, has_own) = (own.try_get(0)?, own.try_get(1)?);
         self.found = Some(Found { oid, columns, has_meta, has_own, not_used });
         Ok(())

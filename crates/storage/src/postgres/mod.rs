@@ -8,6 +8,7 @@ mod connection;
 mod dial;
 mod displaced;
 mod documents;
+mod expected;
 mod failure;
 mod ledger;
 mod listing;
@@ -73,6 +74,8 @@ pub struct PostgresStore {
     tokens: Tokens,
     /// What the table was when it was adopted.
     owned: Option<Owned>,
+    /// It need not be a store that milescale knows.
+    may_be_another: bool,
     /// The timeline of the server that is connected was compared.
     is_compared: bool,
     /// Up to where the log of changes was read, once somebody has asked.
@@ -159,7 +162,16 @@ impl Store for PostgresStore {
         if self.find(&identity)? { Ok(()) } else { self.is_not_emptied() }
     }
 
+    fn is_another(&mut self) -> Result<Option<String>, StoreError> {
+        self.differs_from_the_known_one()
+    }
+
+    fn may_be_another(&mut self) {
+        self.may_be_another = true;
+    }
+
     fn take_over(&mut self) -> Result<(), StoreError> {
+        self.may_be_another = true;
         self.open()?;
         let identity = self.may_write()?;
         let statements = self.table.own();

@@ -40,6 +40,7 @@ impl PostgresStore {
             statement_timeout: timeouts.statement,
             tokens: Tokens::of(workspace),
             owned: None,
+            may_be_another: false,
             is_compared: false,
             watch: None,
             flawed: std::collections::BTreeMap::new(),
@@ -52,17 +53,29 @@ impl PostgresStore {
         self.connection.connect(known)
     }
 
-    /// Connects, and on a new connection looks at the table's shape.
+    /// Connects, and on a new connection looks at the table: its shape, and whether it is the one that milescale knows.
     pub(super) fn open(&mut self) -> Result<(), StoreError> {
+        if !self.look()? {
+            return Ok(());
+        }
+        let expected = self.is_the_expected_one();
+        if expected.is_err() {
+            self.table.forget();
+        }
+        expected
+    }
+
+    /// Connects, and on a new connection looks at the table's shape. Whether it was looked at.
+    pub(super) fn look(&mut self) -> Result<bool, StoreError> {
         let is_new = self.connect()?;
         if !is_new && self.table.is_known() {
-            return Ok(());
+            return Ok(false);
         }
         self.is_compared &= !is_new;
         let mut table = self.table.clone();
         let looked = self.connection.transaction(Access::Read, Hurry::Yes, async |client| table.look(client).await);
         looked.map_err(Outcome::error)?;
         self.table = table;
-        self.table.fits(self.connection.shown())
+        self.table.fits(self.connection.shown()).map(|()| true)
     }
 }

@@ -33,6 +33,8 @@ pub(super) struct Meta {
     pub(super) last: Option<Link>,
     /// When that was written.
     pub(super) written: String,
+    /// The number of the table that is called milestones.
+    pub(super) table: Option<u32>,
 }
 
 impl Table {
@@ -88,11 +90,12 @@ impl Table {
     /// What the table says of whom it belongs to, perhaps locked.
     pub(super) async fn meta(&self, client: &Client, lock: &str) -> Result<Option<Meta>, Error> {
         let select = format!(
-            "SELECT workspace, path, epoch, format, chain, number, token, {} FROM {}milescale_meta {lock}",
+            "SELECT workspace, path, epoch, format, chain, number, token, {}, to_regclass($1)::oid FROM {}milescale_meta {lock}",
             time("(written AT TIME ZONE 'UTC')"),
             self.prefix
         );
-        let Some(row) = client.query_typed_opt(&select, &[]).await? else { return Ok(None) };
+        let name = self.named("milestones");
+        let Some(row) = client.query_typed_opt(&select, &[(&name, Type::TEXT)]).await? else { return Ok(None) };
         let token = row.try_get::<_, Option<String>>(6)?.and_then(|token| token.parse().ok());
         let number = row.try_get::<_, Option<i64>>(5)?.map(i64::unsigned_abs);
         Ok(Some(Meta {
@@ -103,6 +106,7 @@ impl Table {
             chain: row.try_get(4)?,
             last: number.zip(token).map(|(number, token)| Link { number, token }),
             written: row.try_get::<_, Option<String>>(7)?.unwrap_or_default(),
+            table: row.try_get(8)?,
         }))
     }
 

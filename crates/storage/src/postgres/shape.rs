@@ -1,6 +1,6 @@
 //! What the table is: only a plain table, whose rows are all to be seen, is one of milestones.
 
-use tokio_postgres::types::Type;
+use tokio_postgres::types::{ToSql, Type};
 use tokio_postgres::{Client, Error};
 
 /// What else may have the name.
@@ -32,4 +32,20 @@ pub(super) async fn not_used(client: &Client, name: &str) -> Result<Option<Strin
              that (ALTER ROLE … BYPASSRLS), or turn it off (ALTER TABLE … DISABLE ROW LEVEL SECURITY)"
         )
     }))
+}
+
+/// Why the table is not used where milescale's own tables, found by the same search path, are of another table of its name.
+pub(super) async fn torn_apart(client: &Client, name: &str, meta: &str) -> Result<Option<String>, Error> {
+    let select = "SELECT quote_ident(here.nspname), quote_ident(there.nspname)
+                  FROM pg_class t JOIN pg_namespace here ON here.oid = t.relnamespace,
+                       pg_class m JOIN pg_namespace there ON there.oid = m.relnamespace
+                  WHERE t.oid = to_regclass($1) AND m.oid = to_regclass($2) AND t.relnamespace <> m.relnamespace
+                  AND EXISTS (SELECT FROM pg_class WHERE relnamespace = m.relnamespace AND relname = 'milestones')";
+    let values: [(&(dyn ToSql + Sync), Type); 2] = [(&name, Type::TEXT), (&meta, Type::TEXT)];
+    let Some(row) = client.query_typed_opt(select, &values).await? else { return Ok(None) };
+    let (here, there): (String, String) = (row.try_get(0)?, row.try_get(1)?);
+    Ok(Some(format!(
+        "the search path finds the table milestones of the schema {here}, and milescale's own tables are beside that of the schema \
+         {there}; nothing was read or written. Name the schema of the two in storage.database.schema, or change the search path"
+    )))
 }
