@@ -21,14 +21,16 @@ impl Moving<'_, '_> {
     /// What is to be done once the new store is in use. May be repeated, then with a look at all of the source.
     pub(crate) fn after_switch(&mut self, left: Option<Left>) -> Result<(), Error> {
         let (from, to) = (self.from.side(), self.to.side());
+        if from != to {
+            Memory::forget(to, self.context.workspace).map_err(Error::Own)?;
+            if to == Side::Files {
+                self.context.open(self.to)?.refuse_writes(None)?;
+            }
+        }
         if from != to
             && let Some(old) = self.record.old.iter().find(|old| old.side == from).cloned()
         {
-            Memory::forget(to, self.context.workspace).map_err(Error::Own)?;
             let mut current = self.context.open(self.to)?;
-            if to == Side::Files {
-                current.refuse_writes(None)?;
-            }
             let (store, late) = match left {
                 Some(Left { store, late }) => (store, late),
                 None => (self.context.open(self.from)?, BTreeSet::new()),

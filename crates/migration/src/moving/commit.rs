@@ -1,11 +1,9 @@
 //! The one rename that makes the target the store in use: prepared, written down, done, made known.
 
 use milescale_core::backend::{Backend, Engine};
-use milescale_core::base::Side;
 use milescale_core::config::Config;
 use milescale_core::migration::Ended;
 use milescale_storage::config_file;
-use milescale_storage::error::Problem;
 use milescale_storage::record::Old;
 use milescale_storage::switch::{self, Switch};
 
@@ -91,11 +89,10 @@ impl Moving<'_, '_> {
             let mut left = self.context.open(self.from).ok();
             let name = left.as_ref().map(|store| store.name()).unwrap_or_default();
             // Another workspace's table was only read: what is written there later is none of this one's.
-            let is_anothers = from == Side::Postgresql
-                && left.as_mut().is_some_and(|it| it.standing().is_err_and(|error| error.problem == Problem::Refused));
-            let retired = is_anothers.then(|| self.context.stamp());
-            let (was, epoch, backup) = (self.from, intent.epoch, intent.backup);
-            self.record.old.push(Old { side: from, was, name, epoch, backup, retired });
+            if !left.as_mut().is_some_and(|it| it.is_another().is_ok_and(|why| why.is_some())) {
+                let (was, epoch, backup) = (self.from, intent.epoch, intent.backup);
+                self.record.old.push(Old { side: from, was, name, epoch, backup, retired: None });
+            }
         }
         if let Err(error) = self.advance(Ended::Done) {
             tracing::error!(%error, "the switch is done and cannot be written down yet");

@@ -2,7 +2,7 @@
 
 use milescale_testkit::Workspace;
 
-use super::{Plans, digest, move_to_server, put};
+use super::{Plans, digest, fix_identity, move_to_server, put};
 
 const TABLE: &str = "CREATE TABLE milestones (id TEXT PRIMARY KEY, data JSONB, created_at TIMESTAMP DEFAULT now(), \
     updated_at TIMESTAMP DEFAULT now()); ALTER TABLE milestones OWNER TO ada; INSERT INTO milestones (id, data) VALUES \
@@ -203,4 +203,20 @@ fn a_retired_store_is_no_reason_against_a_move_to_another_table() {
     assert_eq!(put(&one, "q", "title: x\n", None).code, 0);
     assert_eq!(one.run(["check"]).code, 0);
     assert_eq!(plans.server.psql("empty", "SELECT count(*) FROM milestones"), "4");
+}
+
+#[test]
+fn what_the_original_writes_is_never_brought_to_a_separate_copy() {
+    let plans = Plans::moved();
+    let (one, two) = (plans.workspace("one"), plans.copy("one", "two"));
+    fix_identity(&two, "separate");
+    assert_eq!(two.run(["migrate", "file", "--yes"]).code, 0);
+    assert_eq!(put(&one, "m1", "title: of the original\n", Some(&digest(&one, "m1"))).code, 0);
+    assert_eq!(put(&one, "n", "title: of the original\n", None).code, 0);
+    for arguments in [&["check"][..], &["import"], &["check"]] {
+        let said = two.run(arguments.iter().copied());
+        assert_eq!(said.code, 0, "{said:?}");
+    }
+    assert_eq!(two.events_named("changes_held").len(), 0);
+    assert!(two.read("active/m1.yaml").contains("title: a") && !two.path("active/n.yaml").exists());
 }
