@@ -49,6 +49,9 @@ pub fn follow(workspace: &Workspace, named: (InUse, &mut dyn Store), last: Last<
         }
         store.ledger()?.complete(side)?;
         store.refuse_writes(None)?;
+        if let Err(error) = left.leave() {
+            tracing::warn!(%error, "the store that is left gets no mark");
+        }
         let (epoch, name) = (record.epoch + 1, left.name());
         if side == Side::Files {
             ArchivedBefore::note(workspace, epoch)?;

@@ -177,6 +177,11 @@ pub trait Store: fmt::Debug + Send {
     /// is neither read nor written where [`Store::is_another`] has a reason.
     fn may_be_another(&mut self) {}
 
+    /// Leaves a mark in a store that is left: one that was copied before, and is put in its place, is known by the lack of it.
+    fn leave(&mut self) -> Result<(), StoreError> {
+        Ok(())
+    }
+
     /// Makes it this workspace's with what stands there, at a person's word: nobody else is to write it.
     fn take_over(&mut self) -> Result<(), StoreError> {
         Ok(())

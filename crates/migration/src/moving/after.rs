@@ -37,6 +37,7 @@ impl Moving<'_, '_> {
             };
             let mut sweeper = Sweeper::new(old.clone(), store, self.to).looking_at(late);
             sweeper.until_still(&mut *current, Holding::Nothing, SWEEP_AFTER, self.context)?;
+            sweeper.store().leave()?;
             if from == Side::Files {
                 self.files_after(&old, sweeper.store(), &mut *current)?;
             }

@@ -170,6 +170,11 @@ impl Store for PostgresStore {
         self.may_be_another = true;
     }
 
+    fn leave(&mut self) -> Result<(), StoreError> {
+        // The link of the transaction is the mark.
+        self.write(Hurry::Yes, async |_, _| Ok(()))
+    }
+
     fn take_over(&mut self) -> Result<(), StoreError> {
         self.may_be_another = true;
         self.open()?;

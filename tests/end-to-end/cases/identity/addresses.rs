@@ -172,6 +172,21 @@ fn a_database_that_has_moved_is_the_same_store() {
 }
 
 #[test]
+fn a_copy_of_before_the_store_was_left_is_not_the_old_store() {
+    let plans = Plans::moved();
+    let one = plans.workspace("one");
+    assert_eq!(one.run(["retire", "files", "--yes"]).code, 0);
+    assert_eq!(one.run(["check"]).code, 0);
+    plans.psql("CREATE DATABASE copied TEMPLATE plans");
+    plans.psql("UPDATE milestones SET data = data || '{\"title\": \"later\"}' WHERE id = 'm3'");
+    assert_eq!(one.run(["migrate", "file", "--yes"]).code, 0);
+    name(&plans, &one, ("sqlite", "copied", ""));
+    let said = one.run(["check"]);
+    assert!(said.err.contains("the server went back"), "{said:?}");
+    assert!(one.read("active/m3.yaml").contains("later"));
+}
+
+#[test]
 fn a_move_to_another_table_asks_what_becomes_of_the_old_store() {
     let plans = moved_back();
     let one = plans.workspace("one");
