@@ -18,6 +18,7 @@ pub mod hybrid;
 pub mod identity;
 pub mod jsonl;
 pub mod keeping;
+mod known;
 pub mod ledger;
 pub mod lock;
 pub mod locks;

@@ -78,6 +78,8 @@ impl Mover {
         let mut store = self.open(*named)?;
         store.may_be_another();
         store.refuse_writes(None).map_err(|error| error.to_string())?;
+        // It is known by milescale's own tables from then on.
+        store.adopt().map_err(|error| error.to_string())?;
         record.save(&self.workspace).map_err(|error| error.to_string())?;
         Memory::forget(named.side(), &self.workspace)?;
         self.say(

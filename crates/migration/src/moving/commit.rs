@@ -1,6 +1,7 @@
 //! The one rename that makes the target the store in use: prepared, written down, done, made known.
 
 use milescale_core::backend::{Backend, Engine};
+use milescale_core::base::Side;
 use milescale_core::config::Config;
 use milescale_core::migration::Ended;
 use milescale_storage::config_file;
@@ -89,7 +90,9 @@ impl Moving<'_, '_> {
             let mut left = self.context.open(self.from).ok();
             let name = left.as_ref().map(|store| store.name()).unwrap_or_default();
             // Another workspace's table was only read: what is written there later is none of this one's.
-            if !left.as_mut().is_some_and(|it| it.is_another().is_ok_and(|why| why.is_some())) {
+            let is_anothers = from == Side::Postgresql
+                && left.as_mut().is_some_and(|it| it.is_another().is_ok_and(|why| why.is_some()));
+            if !is_anothers {
                 let (was, epoch, backup) = (self.from, intent.epoch, intent.backup);
                 self.record.old.push(Old { side: from, was, name, epoch, backup, retired: None });
             }

@@ -8,20 +8,9 @@ use super::connection::Outcome;
 use super::owner::belongs;
 use crate::error::{Problem, StoreError};
 use crate::identity::Identity;
-use crate::record::Record;
+use crate::known::Known;
 use crate::store::Store as _;
 use crate::tokens::Listed;
-
-/// What milescale's record says of the store on the server.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-enum Known {
-    /// It is in use, as far as anybody has written down.
-    InUse,
-    /// It was in use before.
-    Old,
-    /// Nothing: or it is just being filled.
-    Not,
-}
 
 impl PostgresStore {
     /// Refuses a table that is not the one that milescale knows, before anything of it is read or written.
@@ -36,7 +25,7 @@ impl PostgresStore {
         let listed = self.tokens.read()?;
         let owner = self.found_owner()?;
         // A separate workspace reads the table of its original until it has moved.
-        if owner.is_some() && known == Known::InUse && listed.confirmed_places().is_empty() {
+        if owner.is_some() && known != Known::Old && listed.confirmed_places().is_empty() {
             return Ok(());
         }
         let Some(mut cause) = self.stranger(owner, &listed)? else { return Ok(()) };
@@ -52,7 +41,11 @@ impl PostgresStore {
         if self.exists()? {
             self.look()?;
             let owner = self.found_owner()?;
-            return self.stranger(owner, &listed);
+            let why = self.stranger(owner, &listed)?;
+            if why.is_some() {
+                self.table.forget();
+            }
+            return Ok(why);
         }
         let places = listed.confirmed_places();
         let is_elsewhere = !places.is_empty() && listed.confirmed_at(&self.place()).is_none();
@@ -62,18 +55,8 @@ impl PostgresStore {
 
     fn known(&self) -> Result<Known, StoreError> {
         let shown = self.workspace.shown(&self.workspace.record());
-        let record = Record::load(&self.workspace)
-            .map_err(|error| StoreError::io(shown, "what milescale has moved is not known", &error))?;
-        let is_filled = |it: &crate::record::Intent| it.to.side() == Side::Postgresql && !it.target_was_old;
-        Ok(if record.intent.as_ref().is_some_and(is_filled) {
-            Known::Not
-        } else if record.in_use.is_none_or(|it| it.side() == Side::Postgresql) {
-            Known::InUse
-        } else if record.old.iter().any(|old| old.side == Side::Postgresql) {
-            Known::Old
-        } else {
-            Known::Not
-        })
+        Known::of(&self.workspace, Side::Postgresql)
+            .map_err(|error| StoreError::io(shown, "what milescale has moved is not known", &error))
     }
 
     /// The number and the path of the workspace that the table which was looked at belongs to.

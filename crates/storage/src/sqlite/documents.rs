@@ -30,7 +30,10 @@ const KEYS: i64 = 500;
 /// The documents of one workspace in SQLite.
 #[derive(Debug)]
 pub struct SqliteStore {
+    pub(super) workspace: Workspace,
     pub(super) sqlite: Sqlite,
+    /// It need not be a store that milescale knows.
+    may_be_another: bool,
     pub(super) remembered: Option<Remembered>,
     /// What others have written since somebody asked, once somebody has.
     pub(super) watch: Option<Changes>,
@@ -46,7 +49,9 @@ impl SqliteStore {
         let path = workspace.enterprise_db();
         let shown = workspace.shown(&path);
         Ok(Self {
+            workspace: workspace.clone(),
             sqlite: Sqlite::new(path, shown)?,
+            may_be_another: false,
             remembered: None,
             watch: None,
             has_own: false,
@@ -54,10 +59,23 @@ impl SqliteStore {
         })
     }
 
-    /// Opens the file and looks at its shape. A new file gets the table.
+    /// Opens the file and looks at its shape, and whether it is the one that milescale knows. A new file gets the table.
     pub(super) fn open(&mut self, make: Make) -> Result<(), StoreError> {
-        if !self.sqlite.open(make)? {
+        let was_there = self.sqlite.holds_something()?;
+        if !self.look(make)? || !was_there || self.may_be_another {
             return Ok(());
+        }
+        let expected = self.is_the_expected_one();
+        if expected.is_err() {
+            self.sqlite.close();
+        }
+        expected
+    }
+
+    /// Opens the file and looks at its shape. Whether it was opened anew.
+    pub(super) fn look(&mut self, make: Make) -> Result<bool, StoreError> {
+        if !self.sqlite.open(make)? {
+            return Ok(false);
         }
         (self.remembered, self.watch, self.has_own) = (None, None, false);
         if make == Make::IfMissing {
@@ -75,7 +93,7 @@ impl SqliteStore {
                 "milestones is a {kind} and no table; milestones are kept in a table: name another workspace or make it one"
             )
         } else if missing.is_empty() {
-            return Ok(());
+            return Ok(true);
         } else {
             format!("the table milestones has no column {}; it is not one of milestones", missing.join(", "))
         };
@@ -241,6 +259,14 @@ impl Store for SqliteStore {
     fn try_out(&mut self, milestones: &mut dyn Iterator<Item = Packed>) -> Result<Vec<(String, String)>, StoreError> {
         self.open(Make::Never)?;
         self.try_all(milestones)
+    }
+
+    fn is_another(&mut self) -> Result<Option<String>, StoreError> {
+        self.differs_from_the_known_one()
+    }
+
+    fn may_be_another(&mut self) {
+        self.may_be_another = true;
     }
 
     fn nobody_else_uses_it(&mut self) {

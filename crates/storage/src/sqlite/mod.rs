@@ -7,6 +7,7 @@
 mod changes;
 mod displaced;
 mod documents;
+mod expected;
 mod facts;
 mod ledger;
 mod listing;

@@ -1,6 +1,11 @@
 //! Addresses, schemas and search paths that come to name another table than the one that milescale knows.
 
+use std::fs;
+use std::process::Command;
+
 use milescale_testkit::Workspace;
+
+use crate::BINARY;
 
 use super::{Plans, digest, fix_identity, move_to_server, put};
 
@@ -234,4 +239,64 @@ fn what_the_original_writes_is_never_brought_to_a_separate_copy() {
     }
     assert_eq!(two.events_named("changes_held").len(), 0);
     assert!(two.read("active/m1.yaml").contains("title: a") && !two.path("active/n.yaml").exists());
+}
+
+/// Puts another program's file in the place of `enterprise.db`; the one that was there lies beside it.
+fn replace_file(workspace: &Workspace, rows: &str) {
+    let path = workspace.path("enterprise.db");
+    fs::rename(&path, workspace.path("known.db")).unwrap();
+    let table = "CREATE TABLE milestones (id TEXT PRIMARY KEY, data TEXT, created_at TEXT, updated_at TEXT);";
+    assert!(Command::new("sqlite3").arg(&path).arg(format!("{table} {rows}")).status().unwrap().success());
+}
+
+fn put_file_back(workspace: &Workspace) {
+    fs::rename(workspace.path("known.db"), workspace.path("enterprise.db")).unwrap();
+}
+
+const ROWS: &str =
+    "INSERT INTO milestones (id, data) VALUES ('m1', '{\"title\": \"foreign\"}'), ('s9', '{\"title\": \"x\"}')";
+
+#[test]
+fn another_file_is_not_the_store_in_use() {
+    let one = Workspace::new(BINARY);
+    for number in 1..=3 {
+        one.write(format!("active/m{number}.yaml"), "title: a\nstatus: active\n");
+    }
+    assert_eq!(one.run(["migrate", "database", "--yes"]).code, 0);
+    assert_eq!(one.run(["check"]).code, 0);
+    for rows in ["", ROWS] {
+        replace_file(&one, rows);
+        for said in [one.run(["milestone", "list"]), put(&one, "q", "title: x\n", None), one.run(["rollback", "--yes"])]
+        {
+            assert!(said.code == 1 && said.err.contains("nothing was read or written"), "{said:?}");
+        }
+        one.run(["check"]);
+        let status: serde_json::Value = serde_json::from_str(&one.run(["status", "--json"]).out).unwrap();
+        assert_eq!((&status["milestone_count"], &status["stale"]), (&3.into(), &true.into()), "{status}");
+        put_file_back(&one);
+        assert_eq!(one.run(["check"]).code, 0);
+    }
+    assert_eq!(put(&one, "q", "title: x\n", None).code, 0);
+}
+
+#[test]
+fn another_file_is_not_the_old_store() {
+    let one = Workspace::new(BINARY);
+    one.write("active/m1.yaml", "title: a\nstatus: active\n");
+    assert_eq!(one.run(["migrate", "database", "--yes"]).code, 0);
+    assert_eq!(one.run(["rollback", "--yes"]).code, 0);
+    assert_eq!(one.run(["check"]).code, 0);
+    replace_file(&one, ROWS);
+    let before = fs::read(one.path("enterprise.db")).unwrap();
+    assert!(one.run(["check"]).err.contains("it cannot be swept"));
+    for said in [one.run(["retire", "sqlite", "--yes"]), one.run(["migrate", "database", "--yes"]), one.run(["import"])]
+    {
+        assert!(said.code == 1 && said.err.contains("nothing was read or written"), "{said:?}");
+    }
+    assert_eq!(fs::read(one.path("enterprise.db")).unwrap(), before);
+    assert!(one.read("active/m1.yaml").contains("title: a") && !one.path("active/s9.yaml").exists());
+    let said = one.run(["migrate", "database", "--adopt", "--yes"]);
+    assert_eq!(said.code, 0, "{said:?}");
+    assert!(one.run(["conflicts"]).out.contains("m1"));
+    assert!(one.run(["milestone", "list"]).out.contains("s9"));
 }
