@@ -12,13 +12,14 @@ use std::fs;
 use std::io;
 use std::path::{Path, PathBuf};
 
-use jiff::Timestamp;
+use jiff::{SignedDuration, Timestamp};
 use milescale_core::digest::{Digest, Running};
 use milescale_core::timestamp;
 use serde::{Deserialize, Serialize};
 use serde_json::json;
 
 use crate::durable::{self, Growing};
+use crate::keeping::{Counted, NewDay};
 use crate::read::{Symlinks, read_regular};
 use crate::store::Milestone;
 use crate::workspace::Workspace;
@@ -112,7 +113,7 @@ impl Writer {
         now: Timestamp,
     ) -> io::Result<Metadata> {
         self.file.finish(&milestones(&self.partial))?;
-        let keep = now.checked_add(jiff::SignedDuration::from_hours(24 * KEPT_DAYS)).unwrap_or(now);
+        let keep = now.checked_add(kept()).unwrap_or(now);
         let metadata = Metadata {
             restore_command: restore.replace("BACKUP_ID", &self.id),
             id: self.id.clone(),
@@ -184,6 +185,39 @@ pub fn list(workspace: &Workspace) -> io::Result<Vec<(String, Result<Metadata, S
         (name.chars().take(SECOND).collect::<String>(), written, name.clone())
     });
     Ok(names.into_iter().map(|name| (name.clone(), metadata(workspace, &name))).collect())
+}
+
+/// What a backup is known by where days are counted.
+fn counted_as(id: &str) -> String {
+    format!("backups/{id}")
+}
+
+/// Notes on what day each backup was first seen. Under the daemon's lock only.
+pub fn see(workspace: &Workspace, day: &mut NewDay) -> io::Result<()> {
+    for (id, _) in list(workspace)? {
+        day.see(&counted_as(&id));
+    }
+    Ok(())
+}
+
+impl Metadata {
+    /// Whether the clock says that it has been kept for long enough.
+    pub fn is_past_its_date(&self, now: Timestamp) -> bool {
+        timestamp::from_text(&self.keep_until).is_some_and(|until| until < now)
+    }
+
+    /// Whether both the clock and the days that milescale has counted itself say so.
+    pub fn is_over(&self, counted: &Counted, now: Timestamp) -> bool {
+        let until = timestamp::from_text(&self.keep_until);
+        let recorded = until.and_then(|until| until.checked_sub(kept()).ok());
+        self.is_past_its_date(now)
+            && recorded.is_some_and(|recorded| counted.is_over(&counted_as(&self.id), recorded, now))
+    }
+}
+
+/// How long a backup is kept at least.
+fn kept() -> SignedDuration {
+    SignedDuration::from_hours(24 * KEPT_DAYS)
 }
 
 /// What a backup is.

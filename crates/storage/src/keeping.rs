@@ -53,16 +53,42 @@ impl NewDay {
     /// Whether a thing may go today. `name` is what it is known by: one place, one name. `recorded` is the time in its own
     /// record. What is not asked for on a day is forgotten.
     pub fn is_over(&mut self, name: &str, recorded: Timestamp) -> bool {
-        let today = self.days.today();
-        let first = self.before.get(name).copied().unwrap_or(today);
-        self.seen.insert(name.to_owned(), first);
+        let first = self.see(name);
         self.days.have_passed(KEPT_DAYS, first, recorded, self.now)
+    }
+
+    /// The day on which something was first seen, noted. `name` as in [`NewDay::is_over`].
+    pub fn see(&mut self, name: &str) -> Day {
+        let first = self.before.get(name).copied().unwrap_or_else(|| self.days.today());
+        self.seen.insert(name.to_owned(), first);
+        first
     }
 
     /// Writes the day down, durably. Until then it was not counted.
     pub fn end(self, workspace: &Workspace) -> io::Result<()> {
         let file = File { version: VERSION, days: self.days, first_seen: self.seen };
         durable::replace(&workspace.days(), &serde_json::to_vec(&file)?)
+    }
+}
+
+/// The days that were counted by now, for what only a person removes.
+#[derive(Debug)]
+pub struct Counted(File);
+
+impl Counted {
+    /// Reads what was counted. Counts nothing itself.
+    ///
+    /// # Errors
+    /// When what is there cannot be read.
+    pub fn load(workspace: &Workspace) -> io::Result<Self> {
+        load(workspace).map(Self)
+    }
+
+    /// Whether something has been kept for long enough; one that no counted day has seen has not. The arguments are those of
+    /// [`NewDay::is_over`], and the clock.
+    pub fn is_over(&self, name: &str, recorded: Timestamp, now: Timestamp) -> bool {
+        let first = self.0.first_seen.get(name);
+        first.is_some_and(|first| self.0.days.have_passed(KEPT_DAYS, *first, recorded, now))
     }
 }
 

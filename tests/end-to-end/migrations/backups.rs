@@ -3,12 +3,25 @@
 use std::fs;
 use std::process::Command;
 
-use milescale_testkit::Postgres;
+use milescale_testkit::{Postgres, Workspace};
 
 use super::{Moved, contents, document};
 
 fn backups(moved: &Moved) -> Vec<serde_json::Value> {
     serde_json::from_value(moved.workspace.run(["backups", "list", "--json"]).json()).unwrap()
+}
+
+/// Thirty days of `check`s, after one that sees what is there.
+fn count_days(workspace: &Workspace) {
+    let edit = |counted: u64| {
+        let mut days: serde_json::Value = serde_json::from_str(&workspace.read(".milescale/days.json")).unwrap();
+        days["days"] = serde_json::json!({ "counted": counted, "at": 0 });
+        workspace.write(".milescale/days.json", days.to_string());
+    };
+    assert_eq!(workspace.run(["check"]).code, 0);
+    edit(1);
+    assert_eq!(workspace.run(["check"]).code, 0);
+    edit(40);
 }
 
 #[test]
@@ -109,6 +122,9 @@ fn only_old_backups_are_pruned_never_the_last_three_nor_one_that_a_conflict_refe
         let until = backup["keep_until"].as_str().unwrap();
         moved.workspace.write(&path, text.replace(until, "2020-01-01T00:00:00Z"));
     }
+    let removed = moved.workspace.run(["backups", "prune", "--yes", "--json"]);
+    assert!(removed.json()["removed"].as_array().unwrap().is_empty(), "thirty days were not counted: {removed:?}");
+    count_days(&moved.workspace);
     let refused = moved.workspace.run(["backups", "prune"]);
     assert_eq!(refused.code, 2, "it asks, and there is no terminal: {refused:?}");
     let removed = moved.workspace.run(["backups", "prune", "--yes", "--json"]).json();

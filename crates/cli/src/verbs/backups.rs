@@ -3,10 +3,10 @@
 use std::collections::HashSet;
 use std::process::ExitCode;
 
-use milescale_core::timestamp;
 use milescale_migration::store_of;
-use milescale_storage::backup::{self, Metadata};
+use milescale_storage::backup::{self, KEPT_DAYS, Metadata};
 use milescale_storage::conflicts;
+use milescale_storage::keeping::Counted;
 use milescale_storage::workspace::Workspace;
 use serde_json::json;
 
@@ -81,13 +81,22 @@ fn prune(workspace: &Workspace, options: &ConsentOptions) -> Result<ExitCode, Fa
     let found = all(workspace)?;
     let old = found.len().saturating_sub(ALWAYS_KEPT);
     let now = Context::now();
-    let due: Vec<String> = found
+    let counted = Counted::load(workspace)
+        .map_err(|error| Failure::Failed(format!("{}: {error}", workspace.shown(&workspace.days()))))?;
+    let past: Vec<Metadata> = found
         .into_iter()
         .take(old)
         .filter_map(|(id, it)| it.ok().filter(|_| !referred.contains(&id)))
-        .filter(|it| timestamp::from_text(&it.keep_until).is_some_and(|until| until < now))
-        .map(|it| it.id)
+        .filter(|it| it.is_past_its_date(now))
         .collect();
+    let due: Vec<String> = past.iter().filter(|it| it.is_over(&counted, now)).map(|it| it.id.clone()).collect();
+    let not_counted = past.len() - due.len();
+    if not_counted > 0 {
+        terminal::error(&format!(
+            "{not_counted} backups are past their date by the clock and stay: milescale has not counted {KEPT_DAYS} days since it \
+             first saw them. `milescale run` and `milescale check` count"
+        ));
+    }
     let question = format!("Remove {} backups ({})?", due.len(), due.join(", "));
     if !due.is_empty() && !options.yes && !terminal::asked(&question)? {
         return Err(Failure::Failed("nothing was removed".to_owned()));

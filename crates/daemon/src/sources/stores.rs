@@ -7,6 +7,7 @@ use milescale_core::backend::InUse;
 use milescale_core::config::Config;
 use milescale_migration::take_lock;
 use milescale_sensing::watch::Hints;
+use milescale_storage::backup;
 use milescale_storage::error::{Problem, StoreError};
 use milescale_storage::files;
 use milescale_storage::keeping::NewDay;
@@ -194,6 +195,7 @@ impl Sources {
         let measured = self.day_began.map(|began| moment.instant.duration_since(began));
         let Some(mut day) = NewDay::begin(&self.workspace, moment.timestamp(), measured)? else { return Ok(()) };
         files::purge(&self.workspace, moment.wall, &mut day)?;
+        backup::see(&self.workspace, &mut day)?;
         if let Some(opened) = self.store.as_mut().filter(|_| has_tables)
             && let Err(error) = opened.store.purge_kept(&mut |name, kept| day.is_over(name, kept))
         {
