@@ -120,7 +120,10 @@ fn only_old_backups_are_pruned_never_the_last_three_nor_one_that_a_conflict_refe
         let path = format!("backups/{}/backup-metadata.yaml", backup["id"].as_str().unwrap());
         let text = moved.workspace.read(&path);
         let until = backup["keep_until"].as_str().unwrap();
+        let written = fs::metadata(moved.workspace.path(&path)).unwrap().modified().unwrap();
         moved.workspace.write(&path, text.replace(until, "2020-01-01T00:00:00Z"));
+        // Those of one second are in the order in which they were written.
+        fs::File::options().write(true).open(moved.workspace.path(&path)).unwrap().set_modified(written).unwrap();
     }
     let removed = moved.workspace.run(["backups", "prune", "--yes", "--json"]);
     assert!(removed.json()["removed"].as_array().unwrap().is_empty(), "thirty days were not counted: {removed:?}");
