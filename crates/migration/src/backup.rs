@@ -7,7 +7,9 @@ use std::ops::ControlFlow;
 
 use milescale_core::id::Id;
 use milescale_core::migration::Phase;
+use milescale_storage::archive::Archive;
 use milescale_storage::backup::{Metadata, Writer};
+use milescale_storage::error::Problem;
 use milescale_storage::store::{Milestone, Store, Touched};
 
 use crate::compare::hash;
@@ -18,19 +20,21 @@ use crate::told::Told;
 /// How often what was touched meanwhile is read again at most: writers that never pause do not keep a backup from ending.
 const PASSES: usize = 5;
 
-/// Takes a backup of a store. `ways` are the words of BACKUP_ID.
+/// Takes a backup of a store, and of what lies in `completed/` under the ids that `archived` names. `ways` are the words of
+/// BACKUP_ID.
 ///
 /// # Errors
 /// When the store cannot be read, the disk does not take it, or somebody asked to stop: then nothing stays of it.
 pub(crate) fn take(
     store: &mut dyn Store,
     ways: (&str, &str),
+    archived: &mut dyn Iterator<Item = &str>,
     context: &mut Context<'_>,
     progress: &mut dyn FnMut(Phase, u64) -> Option<Told>,
 ) -> Result<Metadata, Error> {
     let failed = |error: io::Error| Error::own("the backup cannot be written", &error);
     let mut writer = Writer::begin(context.workspace, ways.0, ways.1, context.now()).map_err(failed)?;
-    match fill(store, &mut writer, context, progress) {
+    match fill(store, &mut writer, archived, context, progress) {
         Ok(count) => {
             let root = context.workspace.root().to_string_lossy().replace('\'', r"'\''");
             let restore = format!("milescale restore BACKUP_ID --workspace '{root}'");
@@ -48,6 +52,7 @@ pub(crate) fn take(
 fn fill(
     store: &mut dyn Store,
     writer: &mut Writer,
+    archived: &mut dyn Iterator<Item = &str>,
     context: &mut Context<'_>,
     progress: &mut dyn FnMut(Phase, u64) -> Option<Told>,
 ) -> Result<u64, Error> {
@@ -91,6 +96,22 @@ fn fill(
         }
         if is_still {
             break;
+        }
+    }
+    let mut archive = Archive::new(context.workspace);
+    for id in archived.filter_map(|id| id.parse::<Id>().ok()) {
+        context.go_on()?;
+        if written.contains_key(&hash(id.as_str())) {
+            continue;
+        }
+        // One that is refused is not displaced either.
+        let found = archive.archived(&id).or_else(|error| match error.problem {
+            Problem::Refused => Ok(None),
+            _ => Err(error),
+        })?;
+        if let Some(milestone) = found {
+            writer.add_archived(&milestone).map_err(failed)?;
+            written.insert(hash(id.as_str()), hash(&milestone.text));
         }
     }
     Ok(written.len() as u64)

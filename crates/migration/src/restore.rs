@@ -1,16 +1,20 @@
 //! A restore: the milestones are moved to the store that the backup was taken of, and there made what the backup says. What
-//! that displaces is kept, and backed up first.
+//! that displaces is backed up first. What another program writes after that backup is kept as a conflict, or stays.
 
 use std::collections::HashSet;
 
 use milescale_core::backend::{Backend, Engine, InUse};
+use milescale_core::document::Flaw;
 use milescale_core::id::Id;
+use milescale_storage::archive::Archive;
 use milescale_storage::backup::{Backup, Metadata};
-use milescale_storage::error::Problem;
-use milescale_storage::store::{Draft, Milestone, Seen, Store};
+use milescale_storage::conflicts::Keeper;
+use milescale_storage::error::{Problem, StoreError};
+use milescale_storage::store::{Draft, Milestone, Store};
 
 use crate::backup;
 use crate::context::{Context, Error};
+use crate::keeping::InConflict;
 use crate::level::there;
 use crate::told::word;
 
@@ -28,6 +32,10 @@ pub struct Restored {
     pub written: u64,
     /// Milestones that were taken out, for the backup has none of them.
     pub taken_out: u64,
+    /// Milestones of the backup that cannot be restored, and why.
+    pub failed: Vec<(String, String)>,
+    /// Milestones that the backup has not and that stay all the same, and why.
+    pub left: Vec<(String, String)>,
 }
 
 /// The store that a word of BACKUP_ID means.
@@ -45,64 +53,154 @@ pub fn store_of(word: &str) -> Option<InUse> {
 /// store that the backup was taken of.
 ///
 /// # Errors
-/// When the backup is damaged or holds what cannot be written: then nothing was changed. Later, some milestones are
+/// When the backup is damaged, or what is there cannot be backed up: then nothing was changed. Later, some milestones are
 /// restored and others not; it can be repeated.
 pub fn restore(metadata: &Metadata, in_use: InUse, context: &mut Context<'_>) -> Result<Restored, Error> {
     let source = Backup::open(context.workspace, metadata)?;
-    check(&source, context)?;
     let mut target = context.open(in_use)?;
-    let displaced = keep_what_is_there(&mut *target, in_use, context)?;
-    let mut restored = Restored { into: in_use, displaced, written: 0, taken_out: 0 };
-    for name in source.ids() {
-        context.go_on()?;
-        let Ok(id) = name.parse::<Id>() else { continue };
-        if write(&source.get(name)?, &id, &mut *target, context)? {
-            restored.written += 1;
-        }
-    }
-    let wanted: HashSet<&str> = source.ids().collect();
-    for id in target.ids()?.into_iter().filter(|id| !wanted.contains(id.as_str())) {
-        context.go_on()?;
-        let Ok(id) = id.parse::<Id>() else { continue };
-        if let Some(there) = there(target.get(&id))? {
-            target.remove(&id, there.digest(), context.now())?;
-            restored.taken_out += 1;
-        }
-    }
-    target.derive((context.clock)())?;
-    Ok(restored)
-}
-
-/// Refuses a backup with a milestone that cannot be written, before anything is.
-fn check(source: &Backup, context: &Context<'_>) -> Result<(), Error> {
-    for id in source.ids() {
-        let milestone = source.get(id)?;
-        let place = milestone.place.clone();
-        Draft::of(milestone, context.now())
-            .map_err(|flaw| Error::Refused(format!("{place}: {id}: {flaw}; nothing was restored")))?;
-    }
-    Ok(())
-}
-
-fn keep_what_is_there(target: &mut dyn Store, in_use: InUse, context: &mut Context<'_>) -> Result<String, Error> {
     let from = word(in_use);
-    Ok(backup::take(target, (from, from), context, &mut |_, _| None)?.id)
+    let displaced = backup::take(&mut *target, (from, from), &mut source.ids(), context, &mut |_, _| None)?;
+    let before = Backup::open(context.workspace, &displaced)?;
+    let mut run = Run {
+        is_of_rows: matches!(metadata.from.as_str(), "sqlite" | "postgresql"),
+        source,
+        before,
+        target,
+        archive: Archive::new(context.workspace),
+        keeper: None,
+        restored: Restored {
+            into: in_use,
+            displaced: displaced.id,
+            written: 0,
+            taken_out: 0,
+            failed: Vec::new(),
+            left: Vec::new(),
+        },
+    };
+    run.write_all(context)?;
+    run.take_out_others(context)?;
+    run.target.derive((context.clock)())?;
+    Ok(run.restored)
 }
 
-/// Writes one milestone, whatever stands there; what it displaces is kept by the store. Whether it was another one.
-fn write(wanted: &Milestone, id: &Id, target: &mut dyn Store, context: &Context<'_>) -> Result<bool, Error> {
-    let draft = Draft::of(wanted.clone(), context.now()).map_err(|flaw| Error::Refused(format!("{id}: {flaw}")))?;
-    let mut tries = 0;
-    loop {
-        let there = there(target.get(id))?;
-        if there.as_ref().is_some_and(|there| there.text == draft.text) {
-            return Ok(false);
+/// A restore that has backed up what is there.
+struct Run {
+    source: Backup,
+    /// Whether it was taken of a database, where the status alone says what is archived.
+    is_of_rows: bool,
+    /// What was there before.
+    before: Backup,
+    target: Box<dyn Store>,
+    archive: Archive,
+    keeper: Option<Keeper>,
+    restored: Restored,
+}
+
+impl Run {
+    fn write_all(&mut self, context: &mut Context<'_>) -> Result<(), Error> {
+        let ids: Vec<String> = self.source.ids().map(str::to_owned).collect();
+        for id in ids {
+            context.go_on()?;
+            match self.write(&id, context) {
+                Ok(true) => self.restored.written += 1,
+                Ok(false) => {}
+                Err(error) if error.is_refusal() => self.restored.failed.push((id, error.to_string())),
+                Err(error) => return Err(error),
+            }
         }
-        let seen = there.map_or(Seen::Nothing, |there| Seen::Text(there.digest()));
-        match target.put(&draft, seen) {
-            Ok(()) => return Ok(true),
-            Err(error) if matches!(error.problem, Problem::Changed | Problem::Busy) && tries < TRIES => tries += 1,
-            Err(error) => return Err(error.into()),
+        Ok(())
+    }
+
+    /// Writes one milestone, wherever it lies now. Whether it was another one.
+    fn write(&mut self, id: &str, context: &mut Context<'_>) -> Result<bool, Error> {
+        let (draft, is_archived) = self.draft(id, context)?;
+        let mut tries = 0;
+        loop {
+            let found = self.archive.find(&mut *self.target, &draft.id)?;
+            if let Some(there) = found.milestone().filter(|there| there.text != draft.text) {
+                self.keep_if_changed(there, &draft, context)?;
+            }
+            match self.archive.restore(&mut *self.target, &draft, is_archived, &found) {
+                Ok(written) => return Ok(written),
+                Err(error) if is_passing(&error) && tries < TRIES => tries += 1,
+                Err(error) => return Err(error.into()),
+            }
         }
     }
+
+    /// A milestone of the backup as it is to be written, and whether it goes to the archive.
+    fn draft(&self, id: &str, context: &Context<'_>) -> Result<(Draft, bool), Error> {
+        let (wanted, now) = (self.source.get(id)?, context.now());
+        let place = wanted.place.clone();
+        let refused = |flaw: Flaw| StoreError::new(Problem::Refused, place.clone(), flaw.to_string());
+        let keeps_any_text = !self.target.archives_by_status() && !wanted.text.is_empty();
+        let made = if keeps_any_text { Draft::as_it_is(wanted, now) } else { Draft::of(wanted, now) };
+        let mut draft = made.map_err(refused)?;
+        let is_archived = self.source.is_archived(id) || self.is_of_rows && draft.is_archived();
+        if is_archived && self.target.archives_by_status() && !draft.is_archived() {
+            draft = Draft::archived(draft.id, &draft.text, now).map_err(refused)?;
+        }
+        Ok((draft, is_archived))
+    }
+
+    /// Keeps as a conflict what is about to be displaced and was written after it was backed up.
+    fn keep_if_changed(&mut self, there: &Milestone, wanted: &Draft, context: &mut Context<'_>) -> Result<(), Error> {
+        if self.before.holds(there)? {
+            return Ok(());
+        }
+        let conflict = InConflict {
+            id: &there.id,
+            text: &there.text,
+            side: self.restored.into.side(),
+            place: &there.place,
+            reason: "it was written while a backup was restored over it".to_owned(),
+            current: Some(wanted.content().text),
+            current_place: there.place.clone(),
+            backup: Some(self.restored.displaced.clone()),
+        };
+        let (told, is_new) = conflict.keep(&mut self.keeper, context)?;
+        if is_new {
+            (context.tell)(told);
+        }
+        Ok(())
+    }
+
+    /// Takes out what the backup has none of.
+    fn take_out_others(&mut self, context: &mut Context<'_>) -> Result<(), Error> {
+        let wanted: HashSet<String> = self.source.ids().map(str::to_owned).collect();
+        for id in self.target.ids()?.into_iter().filter(|id| !wanted.contains(id)) {
+            context.go_on()?;
+            match self.take_out(&id, context) {
+                Ok(true) => self.restored.taken_out += 1,
+                Ok(false) => {}
+                Err(error) if error.is_refusal() => self.restored.left.push((id, error.to_string())),
+                Err(error) => return Err(error),
+            }
+        }
+        Ok(())
+    }
+
+    /// Takes out one milestone, unless it was written after it was backed up. Whether it was there.
+    fn take_out(&mut self, id: &str, context: &Context<'_>) -> Result<bool, Error> {
+        let refused = |cause: String| StoreError::new(Problem::Refused, self.target.name(), cause);
+        let named: Id = id.parse().map_err(|bad| refused(format!("{bad}; take it out yourself")))?;
+        let mut tries = 0;
+        loop {
+            let Some(there) = there(self.target.get(&named))? else { return Ok(false) };
+            if !self.before.holds(&there)? {
+                let cause = "it was written after what was there had been backed up".to_owned();
+                return Err(StoreError::new(Problem::Refused, there.place, cause).into());
+            }
+            match self.target.remove(&named, there.digest(), context.now()) {
+                Ok(()) => return Ok(true),
+                Err(error) if is_passing(&error) && tries < TRIES => tries += 1,
+                Err(error) => return Err(error.into()),
+            }
+        }
+    }
+}
+
+/// Whether another program has it, or has changed it, just now.
+fn is_passing(error: &StoreError) -> bool {
+    matches!(error.problem, Problem::Changed | Problem::Busy)
 }

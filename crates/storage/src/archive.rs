@@ -31,6 +31,16 @@ pub enum Found {
     File(Milestone),
 }
 
+impl Found {
+    /// The milestone, where there is one.
+    pub fn milestone(&self) -> Option<&Milestone> {
+        match self {
+            Self::Nothing => None,
+            Self::Active(there) | Self::Row(there) | Self::File(there) => Some(there),
+        }
+    }
+}
+
 /// The archive of a workspace, beside the store in use.
 #[derive(Debug)]
 pub struct Archive {
@@ -201,6 +211,52 @@ impl Archive {
             Found::File(there) => store.put(draft, Seen::Nothing).map(|()| Some(there.place)),
             Found::Nothing => store.put(draft, Seen::Nothing).map(|()| None),
         }
+    }
+
+    /// Makes a milestone what a backup says, archived or not, in the place of what was found: once, wherever it lies now. Whether
+    /// anything was written.
+    ///
+    /// # Errors
+    /// When what was found is changed meanwhile, or cannot be written.
+    pub fn restore(
+        &mut self,
+        store: &mut dyn Store,
+        draft: &Draft,
+        is_archived: bool,
+        found: &Found,
+    ) -> Result<bool, StoreError> {
+        let by_status = store.archives_by_status();
+        match found {
+            Found::Nothing if is_archived && !by_status => self.files.create_archived(draft)?,
+            Found::Nothing => store.put(draft, Seen::Nothing)?,
+            Found::Active(there) if is_archived && !by_status => store.archive(draft, there.digest())?,
+            Found::Active(there) | Found::Row(there) => {
+                let is_another = there.text != draft.text;
+                if is_another {
+                    store.put(draft, Seen::Text(there.digest()))?;
+                }
+                if by_status && !is_archived {
+                    self.leave(&draft.id, draft, draft.now)?;
+                }
+                return Ok(is_another);
+            }
+            Found::File(there) if is_archived => {
+                if there.text == draft.text || by_status && there.is_same_milestone(&draft.text, &draft.value) {
+                    return Ok(false);
+                }
+                self.files.replace_archived(draft, there.digest())?;
+            }
+            Found::File(there) if !by_status => store.unarchive(draft, there.digest())?,
+            // Equal before it is a row, so that a death in between leaves nothing twice but one milestone.
+            Found::File(there) => {
+                if there.text != draft.text {
+                    self.files.replace_archived(draft, there.digest())?;
+                }
+                store.put(draft, Seen::Nothing)?;
+                self.leave(&draft.id, draft, draft.now)?;
+            }
+        }
+        Ok(true)
     }
 
     /// A milestone that is in use already: nothing is left to do, unless another one of its id lies in the archive.

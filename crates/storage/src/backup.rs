@@ -1,7 +1,7 @@
 //! Backups: one folder each, with every milestone in `milestones.jsonl` and what it is in `backup-metadata.yaml`.
 //!
 //! A line is `{"id","place","text"}` (`bytes`, in hexadecimal digits, for a text that is not UTF-8), with `created_at` and
-//! `updated_at`, or `{"id","gone":true}`. Of several lines of one id the last counts: what changed while the backup was
+//! `updated_at`, and `"archived":true` of a file in `completed/`; or `{"id","gone":true}`. Of several lines of one id the last counts: what changed while the backup was
 //! taken is written again. The folder has its name only once it is complete.
 
 mod reader;
@@ -79,14 +79,13 @@ impl Writer {
 
     /// Writes a milestone, or writes it again.
     pub fn add(&mut self, milestone: &Milestone) -> io::Result<()> {
-        let Milestone { id, text, columns, updated_at, place, .. } = milestone;
-        let mut line = json!({ "id": id, "place": place });
-        match std::str::from_utf8(text) {
-            Ok(text) => line["text"] = json!(text),
-            Err(_) => line["bytes"] = json!(text.iter().map(|byte| format!("{byte:02x}")).collect::<String>()),
-        }
-        line["created_at"] = json!(columns.created_at);
-        line["updated_at"] = json!(updated_at);
+        self.line(&line_of(milestone))
+    }
+
+    /// Writes a milestone that lies in `completed/`.
+    pub fn add_archived(&mut self, milestone: &Milestone) -> io::Result<()> {
+        let mut line = line_of(milestone);
+        line["archived"] = json!(true);
         self.line(&line)
     }
 
@@ -135,6 +134,18 @@ impl Writer {
     pub fn abandon(self) -> io::Result<()> {
         durable::remove_folder(&self.partial)
     }
+}
+
+fn line_of(milestone: &Milestone) -> serde_json::Value {
+    let Milestone { id, text, columns, updated_at, place, .. } = milestone;
+    let mut line = json!({ "id": id, "place": place });
+    match std::str::from_utf8(text) {
+        Ok(text) => line["text"] = json!(text),
+        Err(_) => line["bytes"] = json!(text.iter().map(|byte| format!("{byte:02x}")).collect::<String>()),
+    }
+    line["created_at"] = json!(columns.created_at);
+    line["updated_at"] = json!(updated_at);
+    line
 }
 
 /// Keys with their values, each text in double quotes: a JSON scalar is a YAML scalar.

@@ -97,6 +97,15 @@ impl Draft {
         Ok(Self { id, text, value: value?, columns, now, updated })
     }
 
+    /// A milestone as it is, whatever its text says, for files only: they keep the text alone.
+    ///
+    /// # Errors
+    /// When its id is none.
+    pub fn as_it_is(milestone: Milestone, now: Timestamp) -> Result<Self, Flaw> {
+        let value = milestone.value.or(Ok(Value::Null));
+        Self::of(Milestone { value, ..milestone }, now)
+    }
+
     /// What it is compared by.
     pub fn content(&self) -> Content {
         Content { value: self.value.digest(), text: Digest::of(&self.text) }

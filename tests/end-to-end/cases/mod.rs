@@ -11,6 +11,7 @@ mod memory;
 mod moves;
 mod named;
 mod plans;
+mod restoring;
 mod sweeps;
 mod switch;
 mod undone;

@@ -3,7 +3,7 @@
 use std::collections::HashSet;
 use std::process::ExitCode;
 
-use milescale_migration::store_of;
+use milescale_migration::{Restored, store_of};
 use milescale_storage::backup::{self, KEPT_DAYS, Metadata};
 use milescale_storage::conflicts;
 use milescale_storage::keeping::Counted;
@@ -134,16 +134,29 @@ pub(crate) fn restore(context: &Context, options: &RestoreOptions) -> Result<Exi
     let restored = mover.restore(&metadata, &stop, &mut |told| screen.tell(&told));
     screen.end();
     let restored = restored.map_err(Failure::Failed)?;
-    if options.consent.json {
-        terminal::json(&json!({
+    print_restored(&restored, options.consent.json);
+    Ok(if restored.failed.is_empty() { ExitCode::SUCCESS } else { ExitCode::FAILURE })
+}
+
+fn print_restored(restored: &Restored, json: bool) {
+    let named = |milestones: &[(String, String)]| {
+        milestones.iter().map(|(id, why)| json!({ "id": id, "reason": why })).collect::<Vec<_>>()
+    };
+    if json {
+        return terminal::json(&json!({
             "into": restored.into.to_string(), "written": restored.written, "taken_out": restored.taken_out,
             "backup": restored.displaced,
+            "failed": named(&restored.failed), "left": named(&restored.left),
         }));
-    } else {
-        terminal::line(&format!(
-            "restored on {}: {} milestones written, {} taken out; what was there: {}",
-            restored.into, restored.written, restored.taken_out, restored.displaced
-        ));
     }
-    Ok(ExitCode::SUCCESS)
+    for (id, why) in &restored.failed {
+        terminal::error(&format!("{id} is not restored: {why}"));
+    }
+    for (id, why) in &restored.left {
+        terminal::error(&format!("{id} stays, though the backup has none of it: {why}"));
+    }
+    terminal::line(&format!(
+        "restored on {}: {} milestones written, {} taken out; what was there: {}",
+        restored.into, restored.written, restored.taken_out, restored.displaced
+    ));
 }

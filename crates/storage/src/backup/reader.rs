@@ -21,8 +21,16 @@ use crate::yaml;
 pub struct Backup {
     shown: String,
     file: File,
-    /// Where the line of each milestone is, and how long.
-    lines: BTreeMap<String, (u64, usize)>,
+    lines: BTreeMap<String, Place>,
+}
+
+/// Where the line of a milestone is, and how long.
+#[derive(Debug, Clone, Copy)]
+struct Place {
+    at: u64,
+    length: usize,
+    /// Whether the milestone lay in `completed/`.
+    is_archived: bool,
 }
 
 #[derive(Debug, Deserialize)]
@@ -34,6 +42,8 @@ struct Line {
     bytes: Option<String>,
     created_at: Option<String>,
     updated_at: Option<String>,
+    #[serde(default)]
+    archived: bool,
     #[serde(default)]
     gone: bool,
 }
@@ -62,14 +72,14 @@ impl Backup {
             if line.gone {
                 lines.remove(&line.id);
             } else {
-                lines.insert(line.id, (at, length));
+                lines.insert(line.id, Place { at, length, is_archived: line.archived });
             }
             at += length as u64;
         }
         Ok(Self { shown, file, lines })
     }
 
-    fn milestone(&self, at: u64, length: usize) -> Result<Milestone, StoreError> {
+    fn milestone(&self, Place { at, length, .. }: Place) -> Result<Milestone, StoreError> {
         let mut text = vec![0; length];
         self.file
             .read_exact_at(&mut text, at)
@@ -93,8 +103,21 @@ impl Backup {
     /// One milestone.
     pub fn get(&self, id: &str) -> Result<Milestone, StoreError> {
         match self.lines.get(id) {
-            Some((at, length)) => self.milestone(*at, *length),
+            Some(place) => self.milestone(*place),
             None => Err(StoreError::new(Problem::NotThere, &self.shown, format!("there is no milestone {id}"))),
+        }
+    }
+
+    /// Whether a milestone lay in `completed/`.
+    pub fn is_archived(&self, id: &str) -> bool {
+        self.lines.get(id).is_some_and(|place| place.is_archived)
+    }
+
+    /// Whether it holds this content of a milestone.
+    pub fn holds(&self, milestone: &Milestone) -> Result<bool, StoreError> {
+        match self.lines.get(&milestone.id) {
+            Some(place) => Ok(self.milestone(*place)?.text == milestone.text),
+            None => Ok(false),
         }
     }
 

@@ -183,8 +183,7 @@ impl FileStore {
     /// Moves an archived milestone back to its place with the text of a draft, never over another one.
     pub(super) fn unarchive_one(&mut self, draft: &Draft, seen: Digest) -> Result<(), StoreError> {
         let Some(path) = self.archived_path(&draft.id)? else {
-            let (place, id) = (self.workspace.shown(&self.workspace.completed()), &draft.id);
-            return Err(StoreError::new(Problem::Changed, place, format!("the milestone {id} is gone meanwhile")));
+            return Err(self.gone_from_archive(&draft.id));
         };
         if let Some(there) = self.find_one(&draft.id)? {
             return Err(self.in_the_way(&there, &path));
@@ -211,7 +210,21 @@ impl FileStore {
     /// Replaces an archived milestone where it lies.
     pub(crate) fn replace_archived(&mut self, draft: &Draft, seen: Digest) -> Result<(), StoreError> {
         let _alone = self.alone()?;
-        self.place_anew(draft, Seen::Text(seen))
+        match self.archived_path(&draft.id)? {
+            Some(path) => self.replace(&path, draft, seen),
+            None => Err(self.gone_from_archive(&draft.id)),
+        }
+    }
+
+    /// Writes a milestone into the archive, never over another one.
+    pub(crate) fn create_archived(&mut self, draft: &Draft) -> Result<(), StoreError> {
+        let _alone = self.alone()?;
+        self.create_at(&self.archive_path(&draft.id), draft)
+    }
+
+    fn gone_from_archive(&self, id: &Id) -> StoreError {
+        let place = self.workspace.shown(&self.workspace.completed());
+        StoreError::new(Problem::Changed, place, format!("the milestone {id} is gone meanwhile"))
     }
 
     /// Takes an archived milestone out of the archive, if its content is what was seen.
