@@ -5,6 +5,7 @@ mod follow;
 mod gone;
 mod identity;
 
+use std::io;
 use std::time::{Duration, SystemTime};
 
 use jiff::Timestamp;
@@ -24,6 +25,7 @@ use milescale_storage::lock::Held;
 use milescale_storage::marker::{self, Word};
 use milescale_storage::open::Which;
 use milescale_storage::record::Record;
+use milescale_storage::restoring::Restoring;
 use milescale_storage::store::Store;
 use milescale_storage::switch::Switch;
 use milescale_storage::workspace::Workspace;
@@ -318,15 +320,37 @@ impl Mover {
         if let Some(gone) = after.gone()? {
             // Nothing can be moved out of it.
             into = gone.in_use;
-            after.make_anew(into)?;
+            after.noted(&metadata.id, || after.make_anew(into))?;
         } else if after.in_use()? != into {
             let wish = Wish { restores: true, ..after.wish(after.in_use()?, into, None) };
-            after.migrate_now(&wish, stop, tell)?;
+            after.noted(&metadata.id, || after.migrate_now(&wish, stop, tell))?;
             // The configuration may have changed with the move.
             after = after.anew();
         }
         let mut tell = after.saying(tell);
-        restore(metadata, into, &mut after.context(stop, &mut tell)).map_err(|error| error.to_string())
+        restore(metadata, into, &mut after.context(stop, &mut tell)).map_err(|error| {
+            let half_done = Restoring::load(&after.workspace).ok().flatten();
+            half_done.map_or_else(|| error.to_string(), |restoring| format!("{error}\n{}", restoring.sentence()))
+        })
+    }
+
+    /// Does what comes before a restore, which a death after it would leave undone: that is written down first. What fails has
+    /// changed nothing.
+    fn noted<R>(&self, backup: &str, act: impl FnOnce() -> Result<R, String>) -> Result<R, String> {
+        let shown = self.workspace.shown(&self.workspace.restoring());
+        let failed = |error: io::Error| format!("{shown}: {error}");
+        let earlier = Restoring::load(&self.workspace).ok().flatten();
+        let now = Timestamp::try_from(SystemTime::now()).unwrap_or(Timestamp::UNIX_EPOCH);
+        Restoring::begin(backup, earlier.clone(), now).save(&self.workspace).map_err(failed)?;
+        let done = act();
+        if done.is_err() {
+            let put_back = match earlier {
+                Some(earlier) => earlier.save(&self.workspace),
+                None => Restoring::discard(&self.workspace),
+            };
+            put_back.map_err(failed)?;
+        }
+        done
     }
 
     /// Makes the store in use anew, which does not exist any more, with nothing in it.

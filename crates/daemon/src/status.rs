@@ -16,6 +16,7 @@ use milescale_storage::durable;
 use milescale_storage::lock;
 use milescale_storage::read::{Symlinks, read_regular};
 use milescale_storage::record::Record;
+use milescale_storage::restoring::Restoring;
 use milescale_storage::store::Store;
 use milescale_storage::workspace::Workspace;
 use serde::Serialize;
@@ -129,6 +130,8 @@ pub struct MigrationStatus {
     pub waits_because: Option<String>,
     /// Why nothing may be written on the server of this workspace, where that was asked: it may be a copy.
     pub in_question: Option<String>,
+    /// The restore that is not over, and the commands that end it.
+    pub unfinished_restore: Option<String>,
     /// Contents in conflict that wait for `milescale conflicts resolve`.
     pub conflicts: u64,
     /// What cannot be swept or read now, and why.
@@ -293,6 +296,10 @@ fn migration(engine: &Engine) -> MigrationStatus {
         problems.push(format!("{}: {error}", workspace.shown(&workspace.conflicts())));
         0
     });
+    let restoring = Restoring::load(workspace).unwrap_or_else(|error| {
+        problems.push(format!("{}: {error}", workspace.shown(&workspace.restoring())));
+        None
+    });
     let (failed_attempts, last_failure) = engine.failed_attempts();
     MigrationStatus {
         phase: record.intent.as_ref().map(|intent| intent.phase.as_str()),
@@ -311,6 +318,7 @@ fn migration(engine: &Engine) -> MigrationStatus {
         failing_milestones: failing.take(LISTED).collect(),
         waits_because: engine.waits_because(),
         in_question: None,
+        unfinished_restore: restoring.map(|restoring| restoring.sentence()),
         conflicts,
         problems,
         failed_attempts,

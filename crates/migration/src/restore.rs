@@ -10,6 +10,7 @@ use milescale_storage::archive::Archive;
 use milescale_storage::backup::{Backup, Metadata};
 use milescale_storage::conflicts::Keeper;
 use milescale_storage::error::{Problem, StoreError};
+use milescale_storage::restoring::Restoring;
 use milescale_storage::store::{Draft, Milestone, Store};
 
 use crate::backup;
@@ -28,6 +29,8 @@ pub struct Restored {
     pub into: InUse,
     /// The backup of what was there before.
     pub displaced: String,
+    /// The backups of what was there before earlier attempts that were interrupted, oldest first.
+    pub interrupted: Vec<String>,
     /// Milestones that were written.
     pub written: u64,
     /// Milestones that were taken out, for the backup has none of them.
@@ -54,13 +57,14 @@ pub fn store_of(word: &str) -> Option<InUse> {
 ///
 /// # Errors
 /// When the backup is damaged, or what is there cannot be backed up: then nothing was changed. Later, some milestones are
-/// restored and others not; it can be repeated.
+/// restored and others not; [`Restoring`] says so, and it can be repeated.
 pub fn restore(metadata: &Metadata, in_use: InUse, context: &mut Context<'_>) -> Result<Restored, Error> {
     let source = Backup::open(context.workspace, metadata)?;
     let mut target = context.open(in_use)?;
     let from = word(in_use);
     let displaced = backup::take(&mut *target, (from, from), &mut source.ids(), context, &mut |_, _| None)?;
     let before = Backup::open(context.workspace, &displaced)?;
+    let interrupted = note(&metadata.id, &displaced.id, context)?;
     let mut run = Run {
         is_of_rows: matches!(metadata.from.as_str(), "sqlite" | "postgresql"),
         source,
@@ -71,6 +75,7 @@ pub fn restore(metadata: &Metadata, in_use: InUse, context: &mut Context<'_>) ->
         restored: Restored {
             into: in_use,
             displaced: displaced.id,
+            interrupted,
             written: 0,
             taken_out: 0,
             failed: Vec::new(),
@@ -80,7 +85,21 @@ pub fn restore(metadata: &Metadata, in_use: InUse, context: &mut Context<'_>) ->
     run.write_all(context)?;
     run.take_out_others(context)?;
     run.target.derive((context.clock)())?;
+    let failed = |error| Error::own(&context.workspace.shown(&context.workspace.restoring()), &error);
+    Restoring::discard(context.workspace).map_err(failed)?;
     Ok(run.restored)
+}
+
+/// Writes down that a restore begins. What was there before attempts that were interrupted.
+fn note(backup: &str, displaced: &str, context: &Context<'_>) -> Result<Vec<String>, Error> {
+    let failed = |error| Error::own(&context.workspace.shown(&context.workspace.restoring()), &error);
+    // One that cannot be read is replaced: it must not keep this one from being written down.
+    let earlier = Restoring::load(context.workspace).ok().flatten();
+    let mut begun = Restoring::begin(backup, earlier, context.now());
+    let interrupted = begun.displaced.clone();
+    begun.displaced.push(displaced.to_owned());
+    begun.save(context.workspace).map_err(failed)?;
+    Ok(interrupted)
 }
 
 /// A restore that has backed up what is there.

@@ -33,6 +33,7 @@ mod process;
 mod random;
 pub mod read;
 pub mod record;
+pub mod restoring;
 mod row;
 mod runtime;
 pub mod scan;

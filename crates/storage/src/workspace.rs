@@ -112,6 +112,8 @@ paths! {
     retired = ".milescale/retired";
     /// The server of PostgreSQL that was used last, and its newest timeline.
     timeline = ".milescale/postgresql.json";
+    /// The restore under way, or what a death has left of one.
+    restoring = ".milescale/restore.json";
     /// Backups.
     backups = "backups";
     /// What stands beside milestone files that are not in use any more.

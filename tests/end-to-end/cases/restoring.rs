@@ -1,7 +1,8 @@
-//! A restore loses nothing: not what others write beside it, not what is archived, and not what cannot be parsed.
+//! A restore loses nothing: not what others write beside it, not what is archived, not what cannot be parsed, and not where it
+//! dies half way.
 
 use std::fs;
-use std::process::Command;
+use std::process::{Command, Stdio};
 
 use milescale_testkit::{Said, Workspace};
 
@@ -162,7 +163,7 @@ fn what_no_database_takes_is_named_and_the_rest_is_restored() {
     let first = backups(&workspace).remove(0);
     // The restore moves to files; what cannot go there stops it, and nothing has changed.
     let refused = workspace.run(["restore", &first, "--yes"]);
-    assert!(refused.code == 1, "{refused:?}");
+    assert!(refused.code == 1 && !workspace.path(".milescale/restore.json").exists(), "{refused:?}");
     let backup = backup_of_rows(&workspace, &first);
     let said = workspace.run(["restore", &backup, "--yes", "--json"]);
     let told = said.json();
@@ -192,4 +193,57 @@ fn backup_of_rows(workspace: &Workspace, like: &str) -> String {
     }
     workspace.write(format!("backups/{name}/backup-metadata.yaml"), metadata.to_string());
     name.to_owned()
+}
+
+/// Restores, and dies at a rename in a folder.
+fn dies(workspace: &Workspace, backup: &str, path: &str) {
+    let mut command = workspace.command(["restore", backup, "--yes"]);
+    command.env("LD_PRELOAD", shim()).env("FAULT", "rename:1:killafter").env("FAULT_PATH", path);
+    assert!(!command.stdout(Stdio::null()).stderr(Stdio::null()).status().unwrap().success());
+}
+
+/// What `status` and `doctor` say of a restore that is not over.
+fn unfinished(workspace: &Workspace) -> Option<String> {
+    let said = workspace.status()["migration"]["unfinished_restore"].as_str().map(str::to_owned);
+    let doctor = workspace.run(["doctor", "--json"]).json();
+    let findings = doctor["findings"].as_array().unwrap();
+    assert_eq!(findings.iter().any(|it| it["what"].as_str() == said.as_deref()), said.is_some(), "{doctor}");
+    said
+}
+
+#[test]
+fn a_restore_that_died_half_way_is_named_until_it_is_finished_or_taken_back() {
+    let (workspace, backup) = backed_up(&["a", "b", "c"], FILES);
+    let since = "a since planned; b since planned; c since planned";
+    let edit =
+        || ["a", "b", "c"].map(|id| workspace.write(format!("active/{id}.yaml"), "title: since\nstatus: planned\n"));
+    edit();
+    dies(&workspace, &backup, "/active/");
+    let before = backups(&workspace).into_iter().rfind(|it| it.contains("-file-to-file")).unwrap();
+    let said = unfinished(&workspace).unwrap();
+    for command in [&backup, &before].map(|it| format!("`milescale restore {it}`")) {
+        assert!(said.contains(&command), "{said}");
+    }
+    let told = restored(&workspace, &backup);
+    assert_eq!((&told["written"], &told["interrupted"]), (&2.into(), &serde_json::json!([before])), "{told}");
+    assert_eq!(unfinished(&workspace), None);
+    restored(&workspace, &before);
+    assert_eq!(titles(&workspace), since);
+    dies(&workspace, &backup, "/active/");
+    let before = backups(&workspace).into_iter().rfind(|it| it.contains("-file-to-file")).unwrap();
+    assert!(unfinished(&workspace).is_some());
+    restored(&workspace, &before);
+    assert_eq!((titles(&workspace).as_str(), unfinished(&workspace)), (since, None));
+}
+
+#[test]
+fn a_restore_that_died_after_its_move_is_named() {
+    let (workspace, backup) = backed_up(&["a"], SQLITE);
+    workspace.write("active/a.yaml", "title: since\nstatus: planned\n");
+    // The backup of what it displaces gets its name after the move.
+    dies(&workspace, &backup, "-sqlite-to-sqlite");
+    assert_eq!(workspace.status()["current_backend"], "database");
+    assert!(unfinished(&workspace).unwrap().contains(&format!("`milescale restore {backup}` finishes it")));
+    restored(&workspace, &backup);
+    assert_eq!((titles(&workspace).as_str(), unfinished(&workspace)), ("a backup planned", None));
 }

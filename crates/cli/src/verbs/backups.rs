@@ -7,6 +7,7 @@ use milescale_migration::{Restored, store_of};
 use milescale_storage::backup::{self, KEPT_DAYS, Metadata};
 use milescale_storage::conflicts;
 use milescale_storage::keeping::Counted;
+use milescale_storage::restoring::Restoring;
 use milescale_storage::workspace::Workspace;
 use serde_json::json;
 
@@ -77,7 +78,10 @@ fn show(workspace: &Workspace, id: &str, json: bool) -> Result<ExitCode, Failure
 
 fn prune(workspace: &Workspace, options: &ConsentOptions) -> Result<ExitCode, Failure> {
     let conflicts = conflicts::list(workspace).map_err(|error| Failure::Failed(error.to_string()))?;
-    let referred: HashSet<String> = conflicts.into_iter().filter_map(|conflict| conflict.backup).collect();
+    let mut referred: HashSet<String> = conflicts.into_iter().filter_map(|conflict| conflict.backup).collect();
+    let restoring = Restoring::load(workspace)
+        .map_err(|error| Failure::Failed(format!("{}: {error}", workspace.shown(&workspace.restoring()))))?;
+    referred.extend(restoring.iter().flat_map(Restoring::backups).cloned());
     let found = all(workspace)?;
     let old = found.len().saturating_sub(ALWAYS_KEPT);
     let now = Context::now();
@@ -145,7 +149,7 @@ fn print_restored(restored: &Restored, json: bool) {
     if json {
         return terminal::json(&json!({
             "into": restored.into.to_string(), "written": restored.written, "taken_out": restored.taken_out,
-            "backup": restored.displaced,
+            "backup": restored.displaced, "interrupted": restored.interrupted,
             "failed": named(&restored.failed), "left": named(&restored.left),
         }));
     }
@@ -159,4 +163,7 @@ fn print_restored(restored: &Restored, json: bool) {
         "restored on {}: {} milestones written, {} taken out; what was there: {}",
         restored.into, restored.written, restored.taken_out, restored.displaced
     ));
+    for backup in &restored.interrupted {
+        terminal::line(&format!("what was there before the restore that was interrupted: {backup}"));
+    }
 }

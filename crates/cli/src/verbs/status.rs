@@ -144,6 +144,7 @@ impl Page<'_> {
                 rows.push(self.screen.paint(Style::Bad, &format!("{count} {what}")));
             }
         }
+        rows.extend(moves.unfinished_restore.iter().map(|what| self.screen.paint(Style::Bad, what)));
         rows.extend(moves.in_question.iter().map(|why| self.screen.paint(Style::Bad, why)));
         rows.extend(moves.problems.iter().map(Line::from));
         for (number, row) in rows.into_iter().enumerate() {

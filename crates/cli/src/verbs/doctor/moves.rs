@@ -31,6 +31,14 @@ pub(super) fn all(status: &Status) -> Vec<Finding> {
             do_this,
         ));
     }
+    if let Some(what) = &moves.unfinished_restore {
+        findings.push(finding(
+            Level::Wrong,
+            what.clone(),
+            "It is under way, or was interrupted. What was there before is in the backup that it made first.",
+            "Where no `milescale restore` runs, give one of the commands that the line names.",
+        ));
+    }
     if moves.held > 0 {
         findings.push(finding(
             Level::Wrong,

@@ -1,0 +1,79 @@
+//! A restore under way: `.milescale/restore.json`, from before its first change until after its last. What a death leaves half
+//! restored is named by it.
+
+use std::io;
+
+use jiff::Timestamp;
+use milescale_core::timestamp;
+use serde::{Deserialize, Serialize};
+
+use crate::durable;
+use crate::read::{Symlinks, read_regular};
+use crate::workspace::Workspace;
+
+/// The version of the file's shape.
+const VERSION: u32 = 1;
+
+/// Bytes that the file may have.
+const LIMIT: u64 = 1 << 20;
+
+/// A restore that has begun and is not over.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Restoring {
+    version: u32,
+    /// The backup that is restored.
+    pub backup: String,
+    /// The backups of what was there before, oldest first: one for each attempt that came so far.
+    pub displaced: Vec<String>,
+    /// When the first attempt began, as RFC 3339.
+    pub began: String,
+}
+
+impl Restoring {
+    /// A restore that begins. What an earlier one has left half done goes on to be named.
+    pub fn begin(backup: &str, earlier: Option<Self>, now: Timestamp) -> Self {
+        let same = earlier.as_ref().filter(|earlier| earlier.backup == backup);
+        let began = same.map_or_else(|| timestamp::to_text(now), |earlier| earlier.began.clone());
+        let displaced = earlier.map(|earlier| earlier.displaced).unwrap_or_default();
+        Self { version: VERSION, backup: backup.to_owned(), displaced, began }
+    }
+
+    /// Reads the restore that is under way, or was interrupted.
+    ///
+    /// # Errors
+    /// When what is there cannot be read.
+    pub fn load(workspace: &Workspace) -> io::Result<Option<Self>> {
+        match read_regular(&workspace.restoring(), Symlinks::Refuse, LIMIT) {
+            Err(error) if error.kind() == io::ErrorKind::NotFound => Ok(None),
+            other => Ok(Some(serde_json::from_slice(&other?.0)?)),
+        }
+    }
+
+    /// Writes it down, durably.
+    pub fn save(&self, workspace: &Workspace) -> io::Result<()> {
+        durable::create_own_folder(workspace)?;
+        durable::replace(&workspace.restoring(), &serde_json::to_vec(self)?)
+    }
+
+    /// Forgets it: it is over.
+    pub fn discard(workspace: &Workspace) -> io::Result<()> {
+        durable::remove(&workspace.restoring())
+    }
+
+    /// The backups that it needs: none of them may go.
+    pub fn backups(&self) -> impl Iterator<Item = &String> {
+        self.displaced.iter().chain([&self.backup])
+    }
+
+    /// Describes it for display, with the commands that end it.
+    pub fn sentence(&self) -> String {
+        let Self { backup, displaced, began, .. } = self;
+        let back = displaced.first().map_or_else(String::new, |first| {
+            format!(", `milescale restore {first}` brings back what was there before")
+        });
+        format!(
+            "the restore of {backup}, begun at {began}, is not over: some milestones may be restored and others not; `milescale \
+             restore {backup}` finishes it{back}"
+        )
+    }
+}
