@@ -16,7 +16,7 @@ use milescale_core::timestamp;
 use serde::{Deserialize, Serialize};
 
 use crate::durable;
-use crate::read::{Symlinks, read_regular};
+use crate::read::{Symlinks, digest_of, read_regular};
 use crate::short::{self, in_name};
 use crate::workspace::Workspace;
 use crate::yaml;
@@ -50,8 +50,9 @@ pub struct Conflict {
 #[derive(Debug)]
 pub struct Keeper {
     folder: PathBuf,
-    /// By digits of the content's digest, and by what stands for the id.
-    names: HashMap<(String, String), String>,
+    /// By digits of a digest that may be the content's, and by what stands for the id; oldest first. What a review has moved
+    /// here bears the digest of another one.
+    names: HashMap<(String, String), Vec<String>>,
 }
 
 impl Keeper {
@@ -59,14 +60,17 @@ impl Keeper {
     pub fn open(workspace: &Workspace) -> io::Result<Self> {
         let folder = workspace.conflicts();
         durable::create_folder(&folder)?;
-        let names = names(workspace)?;
-        let names = names.into_iter().filter_map(|name| Some((key_of(&name)?, name))).collect();
-        Ok(Self { folder, names })
+        let mut by_key: HashMap<_, Vec<String>> = HashMap::new();
+        for (key, name) in names(workspace)?.into_iter().filter_map(|name| Some((key_of(&name)?, name))) {
+            by_key.entry(key).or_default().push(name);
+        }
+        Ok(Self { folder, names: by_key })
     }
 
     /// Keeps a content durably. The path under which it is kept, and whether it was not kept before.
     pub fn keep(&mut self, conflict: &Conflict, text: &[u8], now: Timestamp) -> io::Result<(PathBuf, bool)> {
-        match self.kept(conflict, text) {
+        let there = self.kept(conflict, text).next();
+        match there {
             Some(there) => Ok((there, false)),
             None => self.write(conflict, text, now),
         }
@@ -80,16 +84,18 @@ impl Keeper {
         now: Timestamp,
     ) -> io::Result<(PathBuf, bool)> {
         let known = |path: &Path| read_about(path).is_some_and(|known| known.reason == conflict.reason);
-        match self.kept(conflict, text).filter(|path| known(path)) {
+        let there = self.kept(conflict, text).find(|path| known(path));
+        match there {
             Some(there) => Ok((there, false)),
             None => self.write(conflict, text, now),
         }
     }
 
-    /// Where a content is kept that was kept last of its milestone.
-    fn kept(&self, conflict: &Conflict, text: &[u8]) -> Option<PathBuf> {
-        let name = self.names.get(&(digits(text), in_name(&conflict.id)))?;
-        Some(self.folder.join(name)).filter(|path| path.exists())
+    /// Where a content is kept by now, newest first. Programs may have written into what is there: it is read.
+    fn kept(&self, conflict: &Conflict, text: &[u8]) -> impl Iterator<Item = PathBuf> {
+        let digest = Digest::of(text);
+        let names = self.names.get(&(short::digits(digest), in_name(&conflict.id))).into_iter().flatten().rev();
+        names.map(|name| self.folder.join(name)).filter(move |path| digest_of(path).is_ok_and(|(it, _)| it == digest))
     }
 
     fn write(&mut self, conflict: &Conflict, text: &[u8], now: Timestamp) -> io::Result<(PathBuf, bool)> {
@@ -102,7 +108,7 @@ impl Keeper {
         let known = serde_json::to_vec_pretty(conflict)?;
         durable::replace(&about(&path), &known)?;
         let is_new = durable::create(&path, text)?;
-        self.names.insert(key, name);
+        self.names.entry(key).or_default().push(name);
         Ok((path, is_new))
     }
 }
@@ -163,15 +169,16 @@ pub fn text(workspace: &Workspace, name: &str) -> io::Result<Vec<u8>> {
 }
 
 /// Takes a conflict that a person has dealt with off the list. Its content is kept among what was displaced, for as long as
-/// if it had been replaced now.
-pub fn settle(workspace: &Workspace, name: &str, now: Timestamp) -> io::Result<()> {
+/// if it had been replaced now. `seen`: the content that was dealt with; where a program has written into it since, that is
+/// found there as a conflict of its own.
+pub fn settle(workspace: &Workspace, name: &str, seen: Option<Digest>, now: Timestamp) -> io::Result<()> {
     durable::create_folder(&workspace.displaced())?;
     let path = workspace.conflicts().join(name);
     // The days count from now, and its digest is that of what is kept.
-    let (text, _) = read_regular(&path, Symlinks::Refuse, yaml::SIZE_LIMIT)?;
+    let seen = seen.map_or_else(|| digest_of(&path).map(|(digest, _)| digest), Ok)?;
     let id = in_name(&key_of(name).map_or_else(|| name.to_owned(), |(_, id)| id));
     let kept = (0..).map(|number| {
-        let name = format!("{}-{}-resolved-{number}.{id}.yaml", now.strftime(STAMP), digits(&text));
+        let name = format!("{}-{}-resolved-{number}.{id}.yaml", now.strftime(STAMP), short::digits(seen));
         workspace.displaced().join(name)
     });
     for kept in kept {
@@ -212,5 +219,66 @@ fn unknown(workspace: &Workspace, name: &str, metadata: Option<fs::Metadata>) ->
         reason: "it was written to after milescale had replaced it".to_owned(),
         current: None,
         backup: None,
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::{Conflict, Keeper, count, keep};
+    use crate::files::review;
+    use crate::workspace::Workspace;
+    use jiff::Timestamp;
+    use std::fs;
+    use std::time::{Duration, SystemTime};
+
+    fn conflict() -> Conflict {
+        Conflict {
+            name: String::new(),
+            id: "x".to_owned(),
+            at: String::new(),
+            side: None,
+            place: String::new(),
+            reason: "a reason".to_owned(),
+            current: None,
+            backup: None,
+        }
+    }
+
+    #[test]
+    fn what_is_kept_is_kept_once_wherever_it_still_is_what_it_was() {
+        let folder = tempfile::tempdir().unwrap();
+        let workspace = Workspace::at(folder.path());
+        let now = Timestamp::now();
+        let mut keeper = Keeper::open(&workspace).unwrap();
+        let (first, is_new) = keeper.keep(&conflict(), b"n: 1\n", now).unwrap();
+        assert!(is_new);
+        assert_eq!(keeper.keep(&conflict(), b"n: 1\n", now).unwrap(), (first.clone(), false));
+        // A program writes into it.
+        fs::write(&first, "n: 2\n").unwrap();
+        for again in [false, true] {
+            if again {
+                keeper = Keeper::open(&workspace).unwrap();
+            }
+            let (second, _) = keeper.keep(&conflict(), b"n: 1\n", now).unwrap();
+            assert_ne!(second, first);
+            assert_eq!(fs::read(second).unwrap(), b"n: 1\n");
+        }
+        assert_eq!(count(&workspace).unwrap(), 2);
+        assert_eq!(fs::read(first).unwrap(), b"n: 2\n", "and what it wrote is there as well");
+    }
+
+    /// The name of what a review has moved here says what left its place, and the file holds something else.
+    #[test]
+    fn what_is_kept_is_not_taken_for_what_a_name_says() {
+        let folder = tempfile::tempdir().unwrap();
+        let workspace = Workspace::at(folder.path());
+        fs::create_dir_all(workspace.displaced()).unwrap();
+        let digits = super::digits(b"n: 1\n");
+        let name = format!("20260101T000000Z-{digits}-{digits}-0123456789ab.x.yaml");
+        fs::write(workspace.displaced().join(name), "n: late\n").unwrap();
+        assert_eq!(review(&workspace, SystemTime::now() + Duration::from_secs(10)).unwrap().len(), 1);
+        let (path, is_new) = keep(&workspace, &conflict(), b"n: 1\n", Timestamp::now()).unwrap();
+        assert!(is_new);
+        assert_eq!(fs::read(path).unwrap(), b"n: 1\n");
     }
 }

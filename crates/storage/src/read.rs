@@ -7,9 +7,10 @@ use std::io::{self, Read};
 use std::os::fd::AsFd;
 use std::os::unix::fs::{MetadataExt, OpenOptionsExt};
 use std::path::Path;
-use std::time::{SystemTime, UNIX_EPOCH};
+use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
 use jiff::Timestamp;
+use milescale_core::digest::{Digest, Running};
 use rustix::fs::{AtFlags, FileType, Mode, OFlags, Stat};
 use rustix::io::Errno;
 
@@ -80,6 +81,13 @@ impl Stamp {
         let since = now.duration_since(UNIX_EPOCH).unwrap_or_default();
         let now = i64::try_from(since.as_nanos()).unwrap_or(i64::MAX);
         now.saturating_sub(self.changed) < CLOCK_TICK_NANOSECONDS
+    }
+
+    /// How far from `now` its last change of content or metadata lies, before or after it.
+    pub(crate) fn age(&self, now: SystemTime) -> Duration {
+        let since = now.duration_since(UNIX_EPOCH).unwrap_or_default();
+        let now = i64::try_from(since.as_nanos()).unwrap_or(i64::MAX);
+        Duration::from_nanos(now.abs_diff(self.changed))
     }
 
     /// Nanoseconds since 1970 of the last change of content or metadata, which no program can set.
@@ -204,6 +212,20 @@ pub(crate) fn broken_link(path: &Path, error: &io::Error) -> Option<String> {
         _ => error.to_string(),
     };
     Some(format!("{what} is a symlink to {target:?}, and {why}; put the file itself there, or remove the link"))
+}
+
+/// The digest of a whole regular file of any size, with its stamp from before it was read. No symlink is followed.
+pub(crate) fn digest_of(path: &Path) -> io::Result<(Digest, Stamp)> {
+    let (mut file, metadata) = open_regular(path, Symlinks::Refuse)?;
+    let (mut running, mut buffer) = (Running::default(), vec![0; 32 << 10]);
+    loop {
+        match file.read(&mut buffer) {
+            Ok(0) => return Ok((running.finish(), Stamp::of(&metadata))),
+            Ok(count) => running.update(&buffer[..count]),
+            Err(error) if error.kind() == io::ErrorKind::Interrupted => {}
+            Err(error) => return Err(error),
+        }
+    }
 }
 
 /// Reads a whole regular file of at most `limit` bytes; a larger one is an error of kind `FileTooLarge`.

@@ -2,6 +2,7 @@
 
 use std::process::ExitCode;
 
+use milescale_core::digest::Digest;
 use milescale_core::id::Id;
 use milescale_daemon::Access;
 use milescale_storage::archive::Archive;
@@ -70,12 +71,14 @@ fn resolve(workspace: &Workspace, options: &ResolveOptions) -> Result<ExitCode, 
     let name = &options.name;
     let conflict = all(workspace)?.into_iter().find(|it| it.name == *name);
     let conflict = conflict.ok_or_else(|| none(name))?;
-    let (what, other) = if options.take_kept {
-        ("what was kept is current now", take(workspace, &conflict)?)
+    let (what, other, seen) = if options.take_kept {
+        let text = conflicts::text(workspace, name).map_err(|error| failed(name, &error))?;
+        let seen = Digest::of(&text);
+        ("what was kept is current now", take(workspace, &conflict, text)?, Some(seen))
     } else {
-        ("what is current stays", Some(DISPLACED.to_owned()))
+        ("what is current stays", Some(DISPLACED.to_owned()), None)
     };
-    conflicts::settle(workspace, name, Context::now()).map_err(|error| failed(name, &error))?;
+    conflicts::settle(workspace, name, seen, Context::now()).map_err(|error| failed(name, &error))?;
     if options.output.json {
         terminal::json(&json!({ "name": name, "id": conflict.id, "taken": options.take_kept, "other_content": other }));
     } else {
@@ -89,8 +92,7 @@ fn resolve(workspace: &Workspace, options: &ResolveOptions) -> Result<ExitCode, 
 }
 
 /// Makes what was kept current, in place of what is current now. Where that is kept, where there is something.
-fn take(workspace: &Workspace, conflict: &Conflict) -> Result<Option<String>, Failure> {
-    let text = conflicts::text(workspace, &conflict.name).map_err(|error| failed(&conflict.name, &error))?;
+fn take(workspace: &Workspace, conflict: &Conflict, text: Vec<u8>) -> Result<Option<String>, Failure> {
     let id: Id = conflict.id.parse().map_err(|bad| Failure::Failed(format!("{bad}")))?;
     let draft = Draft::new(id.clone(), text, Context::now()).map_err(|flaw| {
         Failure::Failed(format!("{}: {flaw}; mend it and use `milescale milestone put`", conflict.name))

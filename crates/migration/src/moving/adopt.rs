@@ -8,6 +8,7 @@ use std::collections::HashMap;
 use std::ops::ControlFlow;
 
 use milescale_core::base::Content;
+use milescale_core::digest::Digest;
 use milescale_core::document::Flaw;
 use milescale_core::id::Id;
 use milescale_core::migration::Adopt;
@@ -185,11 +186,12 @@ impl Moving<'_, '_> {
             };
             let text = conflicts::text(self.context.workspace, &it.name)
                 .map_err(|error| Error::own(&format!(".milescale/conflicts/{}", it.name), &error))?;
+            let seen = Digest::of(&text);
             let draft = Draft::new(id.clone(), text, self.context.now())
                 .map_err(|flaw| Error::Refused(format!("{}: {flaw}", now.place)))?;
             target.put(&draft, Seen::Text(now.digest()))?;
             target.ledger()?.unset(from, id.as_str())?;
-            conflicts::settle(self.context.workspace, &it.name, self.context.now())
+            conflicts::settle(self.context.workspace, &it.name, Some(seen), self.context.now())
                 .map_err(|error| Error::own(".milescale/conflicts", &error))?;
         }
         let left = target.clear(from, self.context.now())?;
