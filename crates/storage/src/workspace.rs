@@ -62,6 +62,8 @@ paths! {
     facts = ".milescale/facts";
     /// Contents of milestones that a write of milescale replaced, for a while.
     displaced = ".milescale/displaced";
+    /// Which of them were looked at, as they are.
+    displaced_looked = ".milescale/displaced-looked.json";
     /// Contents that are in conflict with what is current, until a person has seen them.
     conflicts = ".milescale/conflicts";
     /// The SQLite index of the hybrid backend.
@@ -110,6 +112,8 @@ paths! {
     base_db = ".milescale/base.db";
     /// Milestone files that a person, or the configuration, has retired.
     retired = ".milescale/retired";
+    /// Which of them were looked at, as they are.
+    retired_looked = ".milescale/retired-looked.json";
     /// The server of PostgreSQL that was used last, and its newest timeline.
     timeline = ".milescale/postgresql.json";
     /// The restore under way, or what a death has left of one.

@@ -4,10 +4,12 @@ mod left_overs;
 mod locks;
 mod log;
 mod put;
+mod shown;
 
 use std::fs;
+use std::os::unix::fs::MetadataExt;
 use std::path::Path;
-use std::time::{Duration, SystemTime};
+use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
 use milescale_testkit::{Workspace, until};
 
@@ -45,8 +47,11 @@ fn texts(folder: &Path) -> Vec<String> {
 fn until_still(folder: &Path) {
     until("files that stand still", || {
         let still = |name: &String| {
-            let modified = folder.join(name).metadata().unwrap().modified().unwrap();
-            SystemTime::now().duration_since(modified).is_ok_and(|age| age > Duration::from_millis(2100))
+            let metadata = folder.join(name).symlink_metadata().unwrap();
+            let changed =
+                Duration::new(metadata.ctime().try_into().unwrap(), metadata.ctime_nsec().try_into().unwrap());
+            let changed = UNIX_EPOCH + changed;
+            SystemTime::now().duration_since(changed).is_ok_and(|age| age > Duration::from_millis(2100))
         };
         names(folder).iter().all(still).then_some(())
     });

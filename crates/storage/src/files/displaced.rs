@@ -5,10 +5,10 @@
 //! and from then on the first. Whenever a process dies, it holds one of the two; anything else was written by another
 //! program, and is a conflict.
 
-use std::fs;
+use std::fs::{self, Metadata};
 use std::io;
 use std::path::{Path, PathBuf};
-use std::time::{Duration, SystemTime};
+use std::time::SystemTime;
 
 use jiff::Timestamp;
 use jiff::civil::DateTime;
@@ -16,18 +16,15 @@ use jiff::tz::TimeZone;
 use milescale_core::digest::Digest;
 use milescale_core::id::Id;
 
+use super::looked::{Looked, STILL_FOR, stands_still};
 use crate::durable;
 use crate::error::StoreError;
 use crate::keeping::NewDay;
 use crate::random;
-use crate::read::{Symlinks, read_regular};
+use crate::read::{Stamp, digest_of};
 use crate::short::{self, DIGITS, digits};
 use crate::store::Milestone;
 use crate::workspace::Workspace;
-use crate::yaml;
-
-/// How long a file must have stood still before it is judged.
-const STILL_FOR: Duration = Duration::from_secs(2);
 
 /// How a name begins: the second in which the content left its place. As texts they sort by time.
 const STAMP: &str = "%Y%m%dT%H%M%SZ";
@@ -65,9 +62,9 @@ pub(super) fn watch(
 ) -> Result<(), StoreError> {
     let Ok(id) = file.id.parse::<Id>() else { return Ok(()) };
     let failed = |error: io::Error| StoreError::io(workspace.shown(path), "it cannot be watched", &error);
-    // What was not dealt with is no content that it may have, however long it has stood there.
-    let (out, left) = if is_dealt_with { (file.digest(), now) } else { (Digest::of(b""), Timestamp::UNIX_EPOCH) };
-    let name = name(workspace, &id, out, None, left).map_err(failed)?;
+    // What was not dealt with is no content that it may have.
+    let out = if is_dealt_with { file.digest() } else { Digest::of(b"") };
+    let name = name(workspace, &id, out, None, now).map_err(failed)?;
     durable::second_name(path, &name).and_then(durable::Outcome::durably).map_err(failed)
 }
 
@@ -85,15 +82,16 @@ pub(super) fn sync(workspace: &Workspace) -> Result<(), StoreError> {
 /// Looks through what was displaced, and moves what was written to since to the conflicts. Those that were, where they are
 /// now. `now` is the wall clock. Under the daemon's lock only.
 pub fn review(workspace: &Workspace, now: SystemTime) -> io::Result<Vec<PathBuf>> {
-    let mut found = Vec::new();
+    let (mut found, mut looked) = (Vec::new(), Looked::at_displaced(workspace));
     for (path, parts) in all(workspace)? {
-        if look(&path, &parts, now)? == Content::Another {
+        if look(&path, &parts, &mut looked, now)? == Content::Another {
             durable::create_folder(&workspace.conflicts())?;
             let kept_as = workspace.conflicts().join(parts.short_name(workspace)?);
             durable::rename_new(&path, &kept_as)?.durably()?;
             found.push(kept_as);
         }
     }
+    looked.keep();
     Ok(found)
 }
 
@@ -101,7 +99,8 @@ pub fn review(workspace: &Workspace, now: SystemTime) -> io::Result<Vec<PathBuf>
 pub fn purge(workspace: &Workspace, now: SystemTime, day: &mut NewDay) -> io::Result<()> {
     for (path, parts) in all(workspace)? {
         let name = path.strip_prefix(workspace.own()).unwrap_or(&path).to_string_lossy().into_owned();
-        if day.is_over(&name, parts.left) && look(&path, &parts, now)? == Content::AsNamed {
+        // Before it goes it is read, whatever was noted of it.
+        if day.is_over(&name, parts.left) && is_still(&path, now)? && parts.judge(&path).0 == Content::AsNamed {
             durable::discard(&path)?;
         }
     }
@@ -119,22 +118,32 @@ enum Content {
     NotKnown,
 }
 
-fn look(path: &Path, parts: &Parts, now: SystemTime) -> io::Result<Content> {
-    let metadata = match path.symlink_metadata() {
-        Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(Content::NotKnown),
-        other => other?,
-    };
-    let modified = metadata.modified()?;
-    if !metadata.is_file() || !now.duration_since(modified).is_ok_and(|still| still >= STILL_FOR) {
-        return Ok(Content::NotKnown);
-    }
-    // What was not touched since it left its place is what it was: years of it cost no reading.
-    if Timestamp::try_from(modified).is_ok_and(|modified| modified < parts.left) {
+fn look(path: &Path, parts: &Parts, looked: &mut Looked, now: SystemTime) -> io::Result<Content> {
+    let Some(metadata) = regular(path)? else { return Ok(Content::NotKnown) };
+    let name = Path::new(path.file_name().unwrap_or_default());
+    if looked.is_as_before(name, Stamp::of(&metadata)) {
         return Ok(Content::AsNamed);
     }
-    let Ok((content, _)) = read_regular(path, Symlinks::Refuse, yaml::SIZE_LIMIT) else { return Ok(Content::NotKnown) };
-    let is_named = parts.contents.contains(&digits(Digest::of(&content)));
-    Ok(if is_named { Content::AsNamed } else { Content::Another })
+    if !stands_still(&metadata, now) {
+        return Ok(Content::NotKnown);
+    }
+    let (content, stamp) = parts.judge(path);
+    if let (Content::AsNamed, Some(stamp)) = (content, stamp.filter(|stamp| stamp.age(now) >= STILL_FOR)) {
+        looked.note(name, stamp);
+    }
+    Ok(content)
+}
+
+fn is_still(path: &Path, now: SystemTime) -> io::Result<bool> {
+    Ok(regular(path)?.is_some_and(|metadata| stands_still(&metadata, now)))
+}
+
+/// What is known of a regular file; `None` where there is none.
+fn regular(path: &Path) -> io::Result<Option<Metadata>> {
+    match path.symlink_metadata() {
+        Err(error) if error.kind() == io::ErrorKind::NotFound => Ok(None),
+        other => Ok(Some(other?).filter(Metadata::is_file)),
+    }
 }
 
 /// Everything that lies there under a name of this module's.
@@ -170,6 +179,13 @@ impl Parts {
         let left = TimeZone::UTC.to_timestamp(DateTime::strptime(STAMP, parts.next()?).ok()?).ok()?;
         let contents: Vec<String> = parts.take(2).filter(|part| part.len() == DIGITS).map(str::to_owned).collect();
         (!contents.is_empty()).then(|| Self { head: head.to_owned(), id: id.to_owned(), left, contents })
+    }
+
+    /// What a file holds, of whatever size it is, and the stamp that it had then.
+    fn judge(&self, path: &Path) -> (Content, Option<Stamp>) {
+        let Ok((digest, stamp)) = digest_of(path) else { return (Content::NotKnown, None) };
+        let is_named = self.contents.contains(&digits(digest));
+        (if is_named { Content::AsNamed } else { Content::Another }, Some(stamp))
     }
 
     /// The name with what stands for the id by now: older versions wrote out long ones, and names of conflicts get longer.
@@ -218,7 +234,7 @@ mod tests {
             assert_eq!(review(&workspace, later).unwrap().len(), 1);
             let found = conflicts::list(&workspace).unwrap();
             assert_eq!((found.len(), found[0].id.as_str()), (1, id.as_str()));
-            conflicts::settle(&workspace, &found[0].name, Timestamp::now()).unwrap();
+            conflicts::settle(&workspace, &found[0].name, None, Timestamp::now()).unwrap();
             assert_eq!(conflicts::count(&workspace).unwrap(), 0);
         }
     }
@@ -240,7 +256,7 @@ mod tests {
         assert_eq!(found.len(), 2);
         for conflict in found {
             assert_eq!(conflict.id, id);
-            conflicts::settle(&workspace, &conflict.name, Timestamp::now()).unwrap();
+            conflicts::settle(&workspace, &conflict.name, None, Timestamp::now()).unwrap();
         }
         assert_eq!(conflicts::count(&workspace).unwrap(), 0);
     }
