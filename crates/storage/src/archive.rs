@@ -207,8 +207,11 @@ impl Archive {
                 store.unarchive(draft, there.digest())?;
                 Ok(Some(store.displaced()))
             }
-            // An archived one stays where it is.
-            Found::File(there) => store.put(draft, Seen::Nothing).map(|()| Some(there.place)),
+            // It is a row from then on, and no file beside it.
+            Found::File(there) => {
+                self.unarchive_into(store, draft, &there)?;
+                Ok(Some(self.files.displaced()))
+            }
             Found::Nothing => store.put(draft, Seen::Nothing).map(|()| None),
         }
     }
@@ -247,16 +250,19 @@ impl Archive {
                 self.files.replace_archived(draft, there.digest())?;
             }
             Found::File(there) if !by_status => store.unarchive(draft, there.digest())?,
-            // Equal before it is a row, so that a death in between leaves nothing twice but one milestone.
-            Found::File(there) => {
-                if there.text != draft.text {
-                    self.files.replace_archived(draft, there.digest())?;
-                }
-                store.put(draft, Seen::Nothing)?;
-                self.leave(&draft.id, draft, draft.now)?;
-            }
+            Found::File(there) => self.unarchive_into(store, draft, there)?,
         }
         Ok(true)
+    }
+
+    /// Makes an archived file a row of a database, with the text of a draft. The file gets that text first, so that a death in
+    /// between leaves one milestone twice, not two.
+    fn unarchive_into(&mut self, store: &mut dyn Store, draft: &Draft, there: &Milestone) -> Result<(), StoreError> {
+        if there.text != draft.text {
+            self.files.replace_archived(draft, there.digest())?;
+        }
+        store.put(draft, Seen::Nothing)?;
+        self.leave(&draft.id, draft, draft.now)
     }
 
     /// A milestone that is in use already: nothing is left to do, unless another one of its id lies in the archive.

@@ -136,6 +136,23 @@ fn an_archived_row_is_not_made_again_where_its_file_lies_in_the_archive() {
 }
 
 #[test]
+fn what_is_taken_of_a_conflict_is_no_second_one_beside_an_archived_file() {
+    let workspace = workspace();
+    workspace.write("active/a.yaml", "title: first\nstatus: planned\n");
+    done(&workspace, &[SQLITE, &["--yes"]].concat());
+    sqlite3(&workspace, "enterprise.db", "UPDATE milestones SET data = '{\"title\":\"row\",\"status\":\"planned\"}'");
+    workspace.save("active/a.yaml", "title: kept\nstatus: planned\n");
+    done(&workspace, &["import"]);
+    done(&workspace, &["migrate", "file", "--yes"]);
+    done(&workspace, &["milestone", "archive", "a"]);
+    done(&workspace, &[SQLITE, &["--yes"]].concat());
+    assert_eq!((titles(&workspace).as_str(), archive(&workspace).len()), ("a row archived", 1));
+    let conflicts = done(&workspace, &["conflicts", "list", "--json"]).json();
+    done(&workspace, &["conflicts", "resolve", conflicts[0]["name"].as_str().unwrap(), "--take-kept"]);
+    assert_eq!((titles(&workspace).as_str(), archive(&workspace).len()), ("a kept planned", 0));
+}
+
+#[test]
 fn what_cannot_be_parsed_goes_back_byte_for_byte() {
     let (workspace, backup) = backed_up(&["a"], FILES);
     let bad = b"title: \"a week's work\n  - x: [\xff\n";
