@@ -91,6 +91,7 @@ pub fn review(workspace: &Workspace, now: SystemTime) -> io::Result<Vec<PathBuf>
             found.push(kept_as);
         }
     }
+    looked.forget_others();
     looked.keep();
     Ok(found)
 }

@@ -4,7 +4,7 @@
 //! A stamp has the time of the inode's last change, which no program can set. So a write is seen whatever it does to the
 //! times of the file, and whatever was done to the clock.
 
-use std::collections::HashMap;
+use std::collections::{HashMap, HashSet};
 use std::fs::Metadata;
 use std::path::{Path, PathBuf};
 use std::time::{Duration, SystemTime};
@@ -33,8 +33,10 @@ struct File {
 #[derive(Debug)]
 pub struct Looked {
     path: PathBuf,
-    before: HashMap<String, Stamp>,
-    now: HashMap<String, Stamp>,
+    stamps: HashMap<String, Stamp>,
+    /// Those that were asked for since the last look ended.
+    there: HashSet<String>,
+    is_changed: bool,
 }
 
 impl Looked {
@@ -54,40 +56,45 @@ impl Looked {
         let file: File = text.and_then(|(text, _)| serde_json::from_slice(&text).ok()).unwrap_or_default();
         let files = if file.version == VERSION { file.files } else { HashMap::new() };
         let stamp = |(inode, size, modified, changed)| Stamp { inode, size, modified, changed };
-        let before = files.into_iter().map(|(name, numbers)| (name, stamp(numbers))).collect();
-        Self { path, before, now: HashMap::new() }
+        let stamps = files.into_iter().map(|(name, numbers)| (name, stamp(numbers))).collect();
+        Self { path, stamps, there: HashSet::new(), is_changed: false }
     }
 
-    /// Whether a file is as it was when it was looked at. Then that stays noted.
+    /// Whether a file is as it was when it was looked at.
     pub(super) fn is_as_before(&mut self, name: &Path, stamp: Stamp) -> bool {
         let name = key(name);
-        let is_known = self.now.get(&name).or_else(|| self.before.get(&name)) == Some(&stamp);
-        if is_known {
-            self.now.insert(name, stamp);
-        }
+        let is_known = self.stamps.get(&name) == Some(&stamp);
+        self.there.insert(name);
         is_known
     }
 
     /// Notes that a file was looked at while it had this stamp.
-    pub fn note(&mut self, name: &Path, stamp: Stamp) {
-        self.now.insert(key(name), stamp);
+    pub(super) fn note(&mut self, name: &Path, stamp: Stamp) {
+        self.stamps.insert(key(name), stamp);
+        self.is_changed = true;
     }
 
-    /// Writes down what is known by now, and forgets what is gone. Where that fails, more is read the next time.
+    /// Ends a look at all of the folder: what was not asked for in it is gone, and forgotten.
+    pub(super) fn forget_others(&mut self) {
+        let before = self.stamps.len();
+        self.stamps.retain(|name, _| self.there.contains(name));
+        self.there.clear();
+        self.is_changed |= self.stamps.len() < before;
+    }
+
+    /// Writes down what is known by now. Where that fails, more is read the next time.
     pub fn keep(&mut self) {
-        let now = std::mem::take(&mut self.now);
-        if now == self.before {
+        if !std::mem::take(&mut self.is_changed) {
             return;
         }
         let numbers = |stamp: &Stamp| (stamp.inode, stamp.size, stamp.modified, stamp.changed);
-        let files = now.iter().map(|(name, stamp)| (name.clone(), numbers(stamp))).collect();
+        let files = self.stamps.iter().map(|(name, stamp)| (name.clone(), numbers(stamp))).collect();
         let written = serde_json::to_vec(&File { version: VERSION, files })
             .map_err(Into::into)
             .and_then(|text| durable::publish(&self.path, &text));
         if let Err(error) = written {
             tracing::debug!(%error, "what was looked at is not written down");
         }
-        self.before = now;
     }
 }
 

@@ -157,8 +157,8 @@ fn l19_a_clock_that_is_ahead_purges_nothing() {
     file.set_modified(SystemTime::UNIX_EPOCH + Duration::from_secs(1)).unwrap();
     assert_eq!(workspace.run(["check"]).code, 0);
     assert_eq!(workspace.read(&name), OLD, "30 days have not been counted since it was first seen");
-    // Thirty days of `check`s later; it has stood still for a while.
-    std::thread::sleep(Duration::from_millis(2100));
+    until_still(&workspace.path(".milescale/displaced"));
+    // Thirty days of `check`s later.
     let mut days: serde_json::Value = serde_json::from_str(&workspace.read(".milescale/days.json")).unwrap();
     days["days"]["counted"] = serde_json::json!(30);
     days["days"]["at"] = serde_json::json!(0);

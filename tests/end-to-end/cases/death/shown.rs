@@ -65,7 +65,7 @@ fn a_foreign_save_that_keeps_its_times_is_named_after_a_death() {
 
 #[test]
 fn what_is_written_into_a_replaced_file_is_named_whatever_its_times_say() {
-    for time in [Duration::from_hours(24), Duration::from_hours(1_000_000)] {
+    let each = |time: Duration| {
         let (workspace, digest) = with_milestone();
         let file = open(&workspace);
         put(&workspace, &digest);
@@ -77,7 +77,12 @@ fn what_is_written_into_a_replaced_file_is_named_whatever_its_times_say() {
         check(&workspace);
         assert_eq!(yaml_in(&conflicts(&workspace)).len(), 1, "{time:?}");
         assert_eq!(workspace.events_named("write_conflict").len(), 1, "{time:?}");
-    }
+    };
+    std::thread::scope(|scope| {
+        for hours in [24, 1_000_000] {
+            scope.spawn(move || each(Duration::from_hours(hours)));
+        }
+    });
 }
 
 #[test]
