@@ -129,6 +129,24 @@ pub fn judge(old: Held, current: Option<Content>, base: Base) -> Verdict {
     }
 }
 
+/// Judges a milestone file. Beside what [`judge`] says, comments and layout count where the other side was changed too: nothing
+/// but this text holds them. In a database another program may write the same values as another text at any time.
+pub fn judge_file(old: Held, current: Option<Content>, base: Base) -> Verdict {
+    let is_retouched = match (old, base) {
+        (Held::Content { content, .. } | Held::Archived { content, usable: true, .. }, Base::Known(base)) => {
+            content.value == base.value
+                && content.text != base.text
+                && current.is_none_or(|current| current.text != content.text)
+        }
+        _ => false,
+    };
+    match (judge(old, current, base), old) {
+        (Verdict::Nothing, Held::Content { .. }) if is_retouched => Verdict::Conflict,
+        (Verdict::Archive, _) if is_retouched => Verdict::KeepAndArchive,
+        (verdict, _) => verdict,
+    }
+}
+
 /// Judges a milestone in its place: the first case of contract §8 that fits counts.
 #[allow(clippy::match_same_arms, reason = "the cases stand in the order of the contract")]
 fn judge_in_place(old: Held, current: Option<Content>, base: Base) -> Verdict {
@@ -164,7 +182,7 @@ fn judge_in_place(old: Held, current: Option<Content>, base: Base) -> Verdict {
 
 #[cfg(test)]
 mod tests {
-    use super::{Base, Content, Held, Verdict, judge};
+    use super::{Base, Content, Held, Verdict, judge, judge_file};
     use crate::digest::Digest;
 
     fn content(value: u8, text: u8) -> Content {
@@ -281,5 +299,16 @@ mod tests {
         assert_eq!(judge(retouched, Some(content(1, 8)), known(1)), Verdict::Nothing);
         assert_eq!(judge(retouched, Some(plain(2)), known(1)), Verdict::Nothing);
         assert_eq!(judge(retouched, None, known(1)), Verdict::Nothing);
+        // Of a file they are kept and named else.
+        assert_eq!(judge_file(retouched, Some(plain(1)), known(1)), Verdict::Import);
+        assert_eq!(judge_file(retouched, Some(content(1, 7)), known(1)), Verdict::Nothing);
+        for current in [Some(content(1, 8)), Some(plain(2)), None] {
+            assert_eq!(judge_file(retouched, current, known(1)), Verdict::Conflict, "{current:?}");
+            assert_eq!(judge_file(there(1), current, known(1)), Verdict::Nothing, "{current:?}");
+        }
+        let archived = |content| Held::Archived { content, usable: true, earlier: false };
+        assert_eq!(judge_file(archived(content(1, 7)), Some(plain(2)), known(1)), Verdict::KeepAndArchive);
+        assert_eq!(judge_file(archived(plain(1)), Some(plain(2)), known(1)), Verdict::Archive);
+        assert_eq!(judge_file(archived(content(2, 7)), Some(plain(2)), known(1)), Verdict::Archive);
     }
 }

@@ -1,6 +1,7 @@
 //! Old sides: what was written there is current, kept or named.
 
 mod batches;
+mod comments;
 mod death;
 mod failing;
 mod retired;

@@ -2,7 +2,7 @@
 
 use std::collections::{BTreeMap, HashMap, HashSet};
 
-use milescale_core::base::{Base, Content, Held, Side, Verdict, judge};
+use milescale_core::base::{Base, Content, Held, Side, Verdict, judge, judge_file};
 use milescale_core::digest::Digest;
 use milescale_core::id::Id;
 use milescale_storage::archived_before::{ArchivedBefore, Came};
@@ -308,6 +308,7 @@ impl<'a> Judging<'a> {
                 }
             }
         };
+        let judge = if self.old.side == Side::Files { judge_file } else { judge };
         let verdict = judge(held, judged.compared_with(old.as_ref()), base);
         if verdict == Verdict::Import && judged.retired == ToRetired::Nothing && self.is_beside_retired(id)? {
             judged.retired = ToRetired::Beside;
