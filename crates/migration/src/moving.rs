@@ -186,7 +186,7 @@ impl Moving<'_, '_> {
         })?;
         pair.target.ledger()?.complete(from)?;
         pair.target.derive((self.context.clock)())?;
-        if let Some(old) = self.retired_target() {
+        if let Some(old) = self.old_target() {
             watch_retired(&old, pair.source, self.context)?;
         }
         let (paused, late) = self.switch(&mut pair)?;
@@ -233,7 +233,7 @@ impl Moving<'_, '_> {
         pace: &mut Pace,
     ) -> Result<(), Error> {
         let (from, to) = (self.from.side(), self.to.side());
-        if let Some(old) = self.retired_target() {
+        if let Some(old) = self.old_target() {
             sweep_retired(&old, self.from, source, self.context)?;
         }
         let number = self.intent().map_or(0, |intent| intent.epoch);
@@ -289,11 +289,6 @@ impl Moving<'_, '_> {
     /// Tells what is kept of a target that is taken over.
     fn tell_kept(&mut self, pair: &mut Pair<'_>) {
         pair.kept.drain(..).for_each(|told| (self.context.tell)(told));
-    }
-
-    /// The target's files that were retired so recently that some program may have one open.
-    fn retired_target(&self) -> Option<Old> {
-        self.old_target().filter(|old| old.watches_retired_files(self.context.now()))
     }
 
     /// Whether a batch of the target's waits: it does until a person says otherwise, and none has said that of a move of

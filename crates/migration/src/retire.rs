@@ -49,7 +49,11 @@ pub(crate) fn retire_files(
 }
 
 /// Whether what a retired file holds is, or was, what both sides had in common.
-fn is_dealt_with(file: &Milestone, known: Option<&Known>, current: &mut dyn Store) -> Result<bool, StoreError> {
+pub(crate) fn is_dealt_with(
+    file: &Milestone,
+    known: Option<&Known>,
+    current: &mut dyn Store,
+) -> Result<bool, StoreError> {
     let is_base = known.is_some_and(|known| known.content.text == file.digest());
     Ok(is_base || current.ledger()?.was_earlier(&file.id, file.content().value)?)
 }
@@ -61,13 +65,17 @@ pub(crate) fn sweep_retired(
     current: &mut dyn Store,
     context: &mut Context<'_>,
 ) -> Result<(), Error> {
+    if files::Retired::of(context.workspace, old)?.is_none() {
+        return Ok(());
+    }
     let mut sweeper = Sweeper::new(old.clone(), context.open(old.was)?, in_use);
     sweeper.until_still(current, Holding::Batches, STILL_WITHIN, context).map(drop)
 }
 
 /// Files are about to be in use, and the retired ones no old store any more: they are watched as what was displaced is.
 pub(crate) fn watch_retired(old: &Old, current: &mut dyn Store, context: &Context<'_>) -> Result<(), Error> {
-    let (retired, now) = (files::Retired::open(context.workspace, &old.epoch.to_string())?, context.now());
+    let Some(retired) = files::Retired::of(context.workspace, old)? else { return Ok(()) };
+    let now = context.now();
     for ids in retired.ids().chunks(AT_ONCE) {
         context.go_on()?;
         let bases = current.ledger()?.bases(Side::Files, ids)?;

@@ -21,6 +21,7 @@ use milescale_core::digest::Digest;
 use milescale_core::id::Id;
 use milescale_storage::budget::Room;
 use milescale_storage::error::StoreError;
+use milescale_storage::files::{Looked, Unlooked};
 use milescale_storage::ledger::AT_ONCE;
 use milescale_storage::record::Old;
 use milescale_storage::store::Store;
@@ -97,13 +98,31 @@ pub struct Sweeper {
     tried: Option<Instant>,
     /// Those that have stood still and are empty.
     empty: BTreeSet<String>,
+    /// When the retired files were looked through last.
+    asked_retired: Option<Instant>,
+    /// Which of them were looked at as they are, once that was asked for.
+    looked: Option<Looked>,
+    /// Those that are not dealt with.
+    looking_at: Vec<Unlooked>,
 }
 
 impl Sweeper {
     /// The sweeper of an old store, for the store in use.
     pub fn new(old: Old, store: Box<dyn Store>, in_use: InUse) -> Self {
         let to = in_use.side();
-        Self { old, store, to, all: false, open: HashMap::new(), changed: None, tried: None, empty: BTreeSet::new() }
+        Self {
+            old,
+            store,
+            to,
+            all: false,
+            open: HashMap::new(),
+            changed: None,
+            tried: None,
+            empty: BTreeSet::new(),
+            asked_retired: None,
+            looked: None,
+            looking_at: Vec::new(),
+        }
     }
 
     /// The same, which looks at these in its first pass whatever the store tells.
@@ -184,7 +203,9 @@ impl Sweeper {
             of_side.recent = batch::Recent::default();
             self.consider(of_side.held.keys().cloned());
         }
-        self.judge_open(current, holding, memory, context)
+        let swept = self.judge_open(current, holding, memory, context)?;
+        self.note_looked(memory.of(self.side()), context);
+        Ok(swept)
     }
 
     /// Looks again and again until nothing waits to have stood still, for so long at most. All passes together; `waiting` is

@@ -56,7 +56,8 @@ pub struct Old {
     pub retired: Option<String>,
 }
 
-/// For how long what programs write into files that they had open when these were retired is looked for, and a last look.
+/// For how long what programs write into files that they had open when these were retired is looked for every few seconds;
+/// later with each cycle.
 const WATCHED_FOR: SignedDuration = SignedDuration::from_mins(11);
 
 impl Old {

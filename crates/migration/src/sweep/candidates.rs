@@ -2,21 +2,23 @@
 
 use std::collections::{BTreeSet, HashSet};
 use std::ops::ControlFlow;
-use std::time::SystemTime;
+use std::time::{Duration, Instant};
 
-use jiff::SignedDuration;
 use milescale_core::base::{Content, Side};
-use milescale_storage::files::Retired;
-use milescale_storage::ledger::AT_ONCE;
+use milescale_core::id::Id;
+use milescale_storage::files::{Looked, Retired, Unlooked};
+use milescale_storage::ledger::{AT_ONCE, Known};
 use milescale_storage::store::{Store, Touched};
 
 use super::Sweeper;
 use super::memory::{NAMELESS, OfSide};
 use crate::context::{Context, Error};
+use crate::level::there;
+use crate::retire::is_dealt_with;
 use crate::told::Told;
 
-/// How long before the end of a retiring a file may have been written that its last look did not see.
-const BEFORE: SignedDuration = SignedDuration::from_mins(10);
+/// How often retired files are looked through at most.
+const ASK_RETIRED_EVERY: Duration = Duration::from_secs(5);
 
 impl Sweeper {
     /// Finds what may differ from its base. What the store tells once is kept until it was dealt with.
@@ -44,13 +46,77 @@ impl Sweeper {
             self.consider(memory.held.keys().cloned());
             self.all = false;
         }
-        if self.old.watches_retired_files(context.now())
-            && let Some(since) = self.old.retired_at().and_then(|at| SystemTime::try_from(at - BEFORE).ok())
-        {
-            let retired = Retired::open(context.workspace, &self.old.epoch.to_string())?;
-            self.consider(retired.written_since(since));
+        if self.side() == Side::Files {
+            self.find_in_retired(current, context)?;
         }
         Ok(())
+    }
+
+    /// Finds what was written into retired files, now and then: nothing tells of it.
+    fn find_in_retired(&mut self, current: &mut dyn Store, context: &Context<'_>) -> Result<(), Error> {
+        let is_soon = self.asked_retired.is_some_and(|asked| asked.elapsed() < ASK_RETIRED_EVERY);
+        let retired = if is_soon { None } else { Retired::of(context.workspace, &self.old)? };
+        // Without a base, what was retired would seem to differ.
+        let Some(retired) = retired else { return Ok(()) };
+        if !current.ledger()?.is_complete(self.side())? {
+            return Ok(());
+        }
+        self.asked_retired = Some(Instant::now());
+        let looked = self.looked.get_or_insert_with(|| Looked::at_retired(context.workspace));
+        let unlooked = retired.unlooked(looked);
+        self.looking_at.clear();
+        for found in unlooked.chunks(AT_ONCE) {
+            context.go_on()?;
+            let ids: Vec<String> = found.iter().map(|it| it.id.clone()).collect();
+            let bases = current.ledger()?.bases(Side::Files, &ids)?;
+            for found in found {
+                self.look_at_retired(&retired, found, bases.get(&found.id), current, context)?;
+            }
+        }
+        Ok(())
+    }
+
+    fn look_at_retired(
+        &mut self,
+        retired: &Retired,
+        found: &Unlooked,
+        known: Option<&Known>,
+        current: &mut dyn Store,
+        context: &Context<'_>,
+    ) -> Result<(), Error> {
+        let Ok(id) = found.id.parse::<Id>() else { return Ok(()) };
+        // What cannot be read is named when it is judged.
+        if let Ok(Some(file)) = &retired.get(&id) {
+            let is_base = known.is_some_and(|known| known.content.text == file.digest());
+            // Where another one is in its place, that one is judged, and this one is kept unless it was dealt with.
+            let is_beside = !is_base && there(self.store.get(&id))?.is_some();
+            if is_beside && !is_dealt_with(file, known, current)? {
+                retired.watch(file, false, context.now())?;
+                self.looked.iter_mut().for_each(|looked| found.note_watched(retired, looked));
+                return Ok(());
+            }
+            if is_base || is_beside {
+                self.looking_at.push(found.clone());
+                return Ok(());
+            }
+        }
+        self.consider([found.id.clone()]);
+        self.looking_at.push(found.clone());
+        Ok(())
+    }
+
+    /// Notes which retired files were dealt with, as they were when they were found.
+    pub(super) fn note_looked(&mut self, memory: &OfSide, context: &Context<'_>) {
+        let Some(looked) = self.looked.as_mut() else { return };
+        let (open, now) = (&self.open, (context.clock)());
+        self.looking_at.retain(|it| {
+            let waits = open.contains_key(&it.id) || memory.failing.contains_key(&it.id);
+            if !waits {
+                it.note(looked, now);
+            }
+            waits
+        });
+        looked.keep();
     }
 
     /// Names rows that no id can name, each state of them once.

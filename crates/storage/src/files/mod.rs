@@ -36,7 +36,7 @@ pub use looked::Looked;
 pub use moving::retire;
 pub use odd::{Odd, odd_names};
 pub use owners::files_of_others;
-pub use retired::Retired;
+pub use retired::{Retired, Unlooked};
 
 #[derive(Debug, Clone, PartialEq, Eq)]
 enum Remark {

@@ -1,6 +1,6 @@
 //! Milestone files as the target or the old side of a migration: filled at once, taken out, read-only, retired.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, HashMap};
 use std::io;
 use std::ops::Range;
 use std::os::fd::OwnedFd;
@@ -12,7 +12,7 @@ use milescale_core::id::Id;
 use rustix::fs::{AtFlags, FileType};
 
 use super::scan::Listing;
-use super::{FileStore, displaced, walk};
+use super::{FileStore, Retired, displaced, id_of, walk};
 use crate::durable;
 use crate::error::{Problem, StoreError};
 use crate::ledger::Ledger;
@@ -218,18 +218,26 @@ pub fn retire(
     let store = FileStore::new(workspace.clone(), 0);
     let failed = |path: &Path, error: &io::Error| StoreError::io(workspace.shown(path), "it cannot be retired", error);
     let mut count = 0;
+    let before = Retired::open(workspace, name)?;
+    let mut moved: HashMap<String, PathBuf> = HashMap::new();
     for path in store.files()? {
         let to = workspace.retired().join(name).join(store.inside(&path));
         let folder = to.parent().unwrap_or(Path::new("/"));
         durable::create_folder(folder).map_err(|error| failed(folder, &error))?;
-        if let Some((text, metadata)) = store.content(&to)? {
-            let earlier = store.milestone(&to, text, Stamp::of(&metadata));
-            displaced::watch(workspace, &earlier, &to, is_dealt_with(&earlier)?, now)?;
+        // Wherever it lies: of an id one counts.
+        let id = id_of(&path);
+        let lies_at = moved.get(&id).or_else(|| before.path(&id)).unwrap_or(&to);
+        if let Some((text, metadata)) = store.content(lies_at)? {
+            let earlier = store.milestone(lies_at, text, Stamp::of(&metadata));
+            displaced::watch(workspace, &earlier, lies_at, is_dealt_with(&earlier)?, now)?;
             displaced::sync(workspace)?;
-            set_aside(&to).map_err(|error| failed(&to, &error))?;
+            set_aside(lies_at).map_err(|error| failed(lies_at, &error))?;
         }
         match durable::rename_new(&path, &to).and_then(durable::Outcome::durably) {
-            Ok(()) => count += 1,
+            Ok(()) => {
+                count += 1;
+                moved.insert(id, to);
+            }
             Err(error) if error.kind() == io::ErrorKind::NotFound => {}
             Err(error) => return Err(failed(&path, &error)),
         }

@@ -7,11 +7,14 @@ use std::path::{Path, PathBuf};
 use std::time::SystemTime;
 
 use jiff::Timestamp;
+use milescale_core::base::Side;
 use milescale_core::id::Id;
 
+use super::looked::{Looked, STILL_FOR};
 use super::{FileStore, displaced, id_of, is_hidden, walk};
 use crate::error::StoreError;
 use crate::read::Stamp;
+use crate::record::Old;
 use crate::store::Milestone;
 use crate::workspace::Workspace;
 
@@ -21,6 +24,31 @@ pub struct Retired {
     workspace: Workspace,
     store: FileStore,
     files: HashMap<String, PathBuf>,
+}
+
+/// A retired file that was not looked at since it was written.
+#[derive(Debug, Clone)]
+pub struct Unlooked {
+    /// The milestone's.
+    pub id: String,
+    name: PathBuf,
+    stamp: Stamp,
+}
+
+impl Unlooked {
+    /// Notes that what is written into it is looked for elsewhere from now on.
+    pub fn note_watched(&self, retired: &Retired, looked: &mut Looked) {
+        if let Ok(metadata) = retired.workspace.retired().join(&self.name).symlink_metadata() {
+            looked.note(&self.name, Stamp::of(&metadata));
+        }
+    }
+
+    /// Notes that what it holds was dealt with, unless it may change again without a new stamp.
+    pub fn note(&self, looked: &mut Looked, now: SystemTime) {
+        if self.stamp.age(now) >= STILL_FOR {
+            looked.note(&self.name, self.stamp);
+        }
+    }
 }
 
 impl Retired {
@@ -35,13 +63,29 @@ impl Retired {
         Ok(Self { workspace: workspace.clone(), store: FileStore::new(workspace.clone(), 0), files })
     }
 
-    /// The ids of those that were written to at an instant or later.
-    pub fn written_since(&self, since: SystemTime) -> Vec<String> {
-        let is_written = |path: &Path| {
-            let modified = path.symlink_metadata().and_then(|metadata| metadata.modified());
-            modified.is_ok_and(|modified| modified >= since)
+    /// Those of an old store, where files of it were retired, also by a retiring that did not end.
+    pub fn of(workspace: &Workspace, old: &Old) -> Result<Option<Self>, StoreError> {
+        let name = old.epoch.to_string();
+        let is_there = old.side == Side::Files && workspace.retired().join(&name).is_dir();
+        is_there.then(|| Self::open(workspace, &name)).transpose()
+    }
+
+    /// Those that are not as they were when they were looked at last.
+    pub fn unlooked(&self, looked: &mut Looked) -> Vec<Unlooked> {
+        let folder = self.workspace.retired();
+        let unlooked = |(id, path): (&String, &PathBuf)| {
+            let name = path.strip_prefix(&folder).unwrap_or(path);
+            let stamp = Stamp::of(&path.symlink_metadata().ok()?);
+            (!looked.is_as_before(name, stamp)).then(|| Unlooked { id: id.clone(), name: name.to_owned(), stamp })
         };
-        self.files.iter().filter(|(_, path)| is_written(path)).map(|(id, _)| id.clone()).collect()
+        let found = self.files.iter().filter_map(unlooked).collect();
+        looked.forget_others();
+        found
+    }
+
+    /// Where the file of an id lies.
+    pub(super) fn path(&self, id: &str) -> Option<&PathBuf> {
+        self.files.get(id)
     }
 
     /// The ids of all of them.

@@ -145,6 +145,67 @@ fn what_is_written_into_a_retired_file_that_was_made_anew_is_a_conflict() {
     assert!(kept.len() == 2 && kept[0] == "title: first 1\n" && kept[1].ends_with("late: save\n"), "{kept:?}");
 }
 
+/// What is noted of the retired files says when one was looked at last, and no clock.
+#[test]
+fn what_is_written_into_a_file_that_was_retired_long_ago_is_brought_over() {
+    let workspace = moved(3);
+    let open = kept_open(&workspace, "m-1");
+    assert_eq!(workspace.run(["retire", "files", "--yes"]).code, 0);
+    check(&workspace);
+    // As if nothing had run for two days; the file is given back the time that it had.
+    let record = workspace.read(".milescale/migration.json");
+    let at = record.split("\"retired\": \"").nth(1).unwrap().split('"').next().unwrap();
+    let long_ago = (at.parse::<jiff::Timestamp>().unwrap() - jiff::SignedDuration::from_hours(48)).to_string();
+    workspace.write(".milescale/migration.json", record.replace(at, &long_ago));
+    let modified = open.metadata().unwrap().modified().unwrap();
+    let same = open.try_clone().unwrap();
+    write_into(open);
+    same.set_modified(modified).unwrap();
+    check(&workspace);
+    assert!(data(&workspace, "m-1").contains("late"), "{:?}", workspace.events());
+    assert_eq!(conflicts(&workspace), [""; 0]);
+}
+
+#[test]
+fn what_is_written_into_a_retired_file_beside_a_later_one_is_a_conflict() {
+    let workspace = moved(3);
+    let open = kept_open(&workspace, "m-1");
+    assert_eq!(workspace.run(["retire", "files", "--yes"]).code, 0);
+    workspace.save("active/m-1.yaml", "title: made anew\n");
+    assert_eq!(workspace.run(["import"]).code, 0);
+    check(&workspace);
+    assert_eq!(conflicts(&workspace), [""; 0]);
+    write_into(open);
+    for _ in 0..2 {
+        check(&workspace);
+    }
+    thread::sleep(Duration::from_millis(2100));
+    for _ in 0..2 {
+        check(&workspace);
+    }
+    let kept = conflicts(&workspace);
+    assert!(kept.len() == 1 && kept[0].ends_with("late: save\n"), "{kept:?}");
+    assert!(data(&workspace, "m-1").contains("made anew"));
+}
+
+#[test]
+fn what_is_retired_twice_in_two_folders_is_judged_each() {
+    let workspace = crate::workspace();
+    workspace.write("active/sub/m-1.yaml", "title: one\n");
+    migrate(&workspace, "database");
+    let (sub, flat) = (workspace.path("active/sub/m-1.yaml"), workspace.path("active/m-1.yaml"));
+    // Somebody saves it elsewhere as soon as it is taken out, and again before that one is taken out.
+    let mut faulty = crate::faults::with_fault(workspace.root(), "rename:1:meet+");
+    let (flat, sub) = (flat.display(), sub.display());
+    let meet = format!("if [ -e {sub} ]; then echo 'title: two' > {flat}; else echo 'title: three' > {flat}; fi");
+    faulty.environment.retain(|(name, _)| name != "FAULT_PATH");
+    let variables = [("FAULT_MEET", meet), ("FAULT_PATH", "/retired/1/".to_owned())];
+    faulty.environment.extend(variables.map(|(name, value)| (name.to_owned(), value)));
+    assert_eq!(faulty.run(["retire", "files", "--yes"]).code, 0);
+    check(&workspace);
+    assert!(data(&workspace, "m-1").contains("three"), "{:?}", workspace.events());
+}
+
 /// The texts of the conflicts that events name.
 fn conflicts(workspace: &Workspace) -> Vec<String> {
     let named = workspace.events_named("write_conflict");
