@@ -121,7 +121,7 @@ impl<'a, 'b> Act<'a, 'b> {
     fn import(&mut self, judged: &Judged) -> Result<bool, Error> {
         let Some(old) = &judged.old else { return Ok(true) };
         let Ok(draft) = Draft::of(old.clone(), self.context.now()) else { return self.keep(judged) };
-        if judged.retired == ToRetired::Beside {
+        if judged.retired == ToRetired::MadeAnew {
             self.keep_current(judged, old)?;
         }
         self.remember(judged)?;

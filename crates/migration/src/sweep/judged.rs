@@ -55,7 +55,7 @@ pub(super) enum ToRetired {
     /// It is one: who had it open may have written to it since.
     IsCopy,
     /// It was made where one had been: nobody can tell if who made it knew that one.
-    Beside,
+    MadeAnew,
 }
 
 /// A milestone of an old store, judged.
@@ -310,8 +310,8 @@ impl<'a> Judging<'a> {
         };
         let judge = if self.old.side == Side::Files { judge_file } else { judge };
         let verdict = judge(held, judged.compared_with(old.as_ref()), base);
-        if verdict == Verdict::Import && judged.retired == ToRetired::Nothing && self.is_beside_retired(id)? {
-            judged.retired = ToRetired::Beside;
+        if verdict == Verdict::Import && self.is_made_anew(id, judged.retired)? {
+            judged.retired = ToRetired::MadeAnew;
         }
         judged.finding = Finding::Verdict(verdict);
         // A move to the archive without an edit is no change of a text.
@@ -370,10 +370,15 @@ impl<'a> Judging<'a> {
         self.retired.insert(retired).get(id)
     }
 
-    /// Whether milescale has just retired the file of a milestone. Once a person has retired the store, what appears there waits
-    /// for a word, and that word decides.
-    fn is_beside_retired(&mut self, id: &Id) -> Result<bool, StoreError> {
-        Ok(self.old.retired.is_none() && self.retired_one(id)?.is_some())
+    /// Whether a file was made where milescale had just retired one. Once a person has retired the store, what appears there
+    /// waits for a word, and that word decides.
+    fn is_made_anew(&mut self, id: &Id, retired: ToRetired) -> Result<bool, StoreError> {
+        let has_another = match retired {
+            // It was retired in turn.
+            ToRetired::IsCopy => self.retired.as_ref().is_some_and(|retired| retired.has_earlier(id)),
+            _ => self.retired_one(id)?.is_some(),
+        };
+        Ok(self.old.retired.is_none() && has_another)
     }
 
     /// Whether the old side has an id that cannot be one.

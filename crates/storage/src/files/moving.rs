@@ -247,12 +247,17 @@ pub fn retire(
     Ok(count)
 }
 
+/// The name of an earlier file beside one that was retired.
+pub(super) fn beside(path: &Path, number: u32) -> PathBuf {
+    let mut name = path.as_os_str().to_owned();
+    name.push(format!(".{number}"));
+    name.into()
+}
+
 /// Gives what was retired under this name before a name that nobody takes for a milestone file.
 fn set_aside(path: &Path) -> io::Result<()> {
     for number in 1_u32.. {
-        let mut name = path.as_os_str().to_owned();
-        name.push(format!(".{number}"));
-        match durable::rename_new(path, Path::new(&name)).and_then(durable::Outcome::durably) {
+        match durable::rename_new(path, &beside(path, number)).and_then(durable::Outcome::durably) {
             Err(error) if error.kind() == io::ErrorKind::AlreadyExists => {}
             other => return other,
         }

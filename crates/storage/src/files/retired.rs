@@ -11,7 +11,7 @@ use milescale_core::base::Side;
 use milescale_core::id::Id;
 
 use super::looked::{Looked, STILL_FOR};
-use super::{FileStore, displaced, id_of, is_hidden, walk};
+use super::{FileStore, displaced, id_of, is_hidden, moving, walk};
 use crate::error::StoreError;
 use crate::read::Stamp;
 use crate::record::Old;
@@ -81,6 +81,11 @@ impl Retired {
         let found = self.files.iter().filter_map(unlooked).collect();
         looked.forget_others();
         found
+    }
+
+    /// Whether another file of an id was retired before it, and lies beside it.
+    pub fn has_earlier(&self, id: &Id) -> bool {
+        self.files.get(id.as_str()).is_some_and(|path| moving::beside(path, 1).symlink_metadata().is_ok())
     }
 
     /// Where the file of an id lies.
