@@ -18,18 +18,15 @@ use std::time::{Duration, Instant};
 use milescale_core::backend::InUse;
 use milescale_core::base::{Side, Verdict};
 use milescale_core::digest::Digest;
-use milescale_core::id::Id;
 use milescale_storage::budget::Room;
-use milescale_storage::error::StoreError;
-use milescale_storage::files::{Looked, Unlooked};
 use milescale_storage::ledger::AT_ONCE;
 use milescale_storage::record::Old;
 use milescale_storage::store::Store;
 
 use crate::context::{Context, Error};
-use crate::level::there;
 use crate::told::Told;
 use act::Act;
+use candidates::AtRetired;
 use failing::Failures;
 use judged::{Finding, Judged, Judging, ToRetired};
 use memory::{Memory, OfSide};
@@ -45,9 +42,6 @@ const AGAIN: Duration = Duration::from_millis(200);
 
 /// When a milestone that could not be brought over is tried again.
 const TRY_AGAIN_AFTER: Duration = Duration::from_secs(30);
-
-/// An id that is asked for to see whether a store answers.
-const PROBE: &str = "milescale-asks-whether-this-store-answers";
 
 /// Whether many changes at once wait for a person.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -98,12 +92,7 @@ pub struct Sweeper {
     tried: Option<Instant>,
     /// Those that have stood still and are empty.
     empty: BTreeSet<String>,
-    /// When the retired files were looked through last.
-    asked_retired: Option<Instant>,
-    /// Which of them were looked at as they are, once that was asked for.
-    looked: Option<Looked>,
-    /// Those that are not dealt with.
-    looking_at: Vec<Unlooked>,
+    retired: AtRetired,
 }
 
 impl Sweeper {
@@ -119,9 +108,7 @@ impl Sweeper {
             changed: None,
             tried: None,
             empty: BTreeSet::new(),
-            asked_retired: None,
-            looked: None,
-            looking_at: Vec::new(),
+            retired: AtRetired::default(),
         }
     }
 
@@ -408,13 +395,5 @@ impl Sweeper {
         self.open.remove(id);
         memory.held.remove(id);
         memory.failing.remove(id);
-    }
-
-    /// Whether both stores answer: then what failed is a matter of one milestone.
-    fn answer(&mut self, current: &mut dyn Store) -> bool {
-        let old = PROBE.parse::<Id>().is_ok_and(|probe| there(self.store.get(&probe)).is_ok());
-        let side = self.side();
-        let asked: Result<bool, StoreError> = current.ledger().and_then(|ledger| ledger.is_complete(side));
-        old && asked.is_ok()
     }
 }

@@ -20,6 +20,17 @@ use crate::told::Told;
 /// How often retired files are looked through at most.
 const ASK_RETIRED_EVERY: Duration = Duration::from_secs(5);
 
+/// What a sweeper knows of the files that were retired.
+#[derive(Debug, Default)]
+pub(super) struct AtRetired {
+    /// When they were looked through last.
+    asked: Option<Instant>,
+    /// Which of them were looked at as they are, once that was asked for.
+    looked: Option<Looked>,
+    /// Those that are not dealt with.
+    looking_at: Vec<Unlooked>,
+}
+
 impl Sweeper {
     /// Finds what may differ from its base. What the store tells once is kept until it was dealt with.
     pub(super) fn find_candidates(
@@ -54,17 +65,17 @@ impl Sweeper {
 
     /// Finds what was written into retired files, now and then: nothing tells of it.
     fn find_in_retired(&mut self, current: &mut dyn Store, context: &Context<'_>) -> Result<(), Error> {
-        let is_soon = self.asked_retired.is_some_and(|asked| asked.elapsed() < ASK_RETIRED_EVERY);
+        let is_soon = self.retired.asked.is_some_and(|asked| asked.elapsed() < ASK_RETIRED_EVERY);
         let retired = if is_soon { None } else { Retired::of(context.workspace, &self.old)? };
         // Without a base, what was retired would seem to differ.
         let Some(retired) = retired else { return Ok(()) };
         if !current.ledger()?.is_complete(self.side())? {
             return Ok(());
         }
-        self.asked_retired = Some(Instant::now());
-        let looked = self.looked.get_or_insert_with(|| Looked::at_retired(context.workspace));
+        self.retired.asked = Some(Instant::now());
+        let looked = self.retired.looked.get_or_insert_with(|| Looked::at_retired(context.workspace));
         let unlooked = retired.unlooked(looked);
-        self.looking_at.clear();
+        self.retired.looking_at.clear();
         for found in unlooked.chunks(AT_ONCE) {
             context.go_on()?;
             let ids: Vec<String> = found.iter().map(|it| it.id.clone()).collect();
@@ -92,24 +103,24 @@ impl Sweeper {
             let is_beside = !is_base && there(self.store.get(&id))?.is_some();
             if is_beside && !is_dealt_with(file, known, current)? {
                 retired.watch(file, false, context.now())?;
-                self.looked.iter_mut().for_each(|looked| found.note_watched(retired, looked));
+                self.retired.looked.iter_mut().for_each(|looked| found.note_watched(retired, looked));
                 return Ok(());
             }
             if is_base || is_beside {
-                self.looking_at.push(found.clone());
+                self.retired.looking_at.push(found.clone());
                 return Ok(());
             }
         }
         self.consider([found.id.clone()]);
-        self.looking_at.push(found.clone());
+        self.retired.looking_at.push(found.clone());
         Ok(())
     }
 
     /// Notes which retired files were dealt with, as they were when they were found.
     pub(super) fn note_looked(&mut self, memory: &OfSide, context: &Context<'_>) {
-        let Some(looked) = self.looked.as_mut() else { return };
+        let Some(looked) = self.retired.looked.as_mut() else { return };
         let (open, now) = (&self.open, (context.clock)());
-        self.looking_at.retain(|it| {
+        self.retired.looking_at.retain(|it| {
             let waits = open.contains_key(&it.id) || memory.failing.contains_key(&it.id);
             if !waits {
                 it.note(looked, now);

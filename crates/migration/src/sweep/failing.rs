@@ -1,13 +1,28 @@
 //! Milestones of an old store that cannot be brought over: named, and tried again by and by.
 
 use milescale_core::digest::Digest;
+use milescale_core::id::Id;
+use milescale_storage::error::StoreError;
+use milescale_storage::store::Store;
 
 use super::Sweeper;
 use super::memory::{self, OfSide};
 use crate::context::{Context, Error};
+use crate::level::there;
 use crate::told::Told;
 
+/// An id that is asked for to see whether a store answers.
+const PROBE: &str = "milescale-asks-whether-this-store-answers";
+
 impl Sweeper {
+    /// Whether both stores answer: then what failed is a matter of one milestone.
+    pub(super) fn answer(&mut self, current: &mut dyn Store) -> bool {
+        let old = PROBE.parse::<Id>().is_ok_and(|probe| there(self.store.get(&probe)).is_ok());
+        let side = self.side();
+        let asked: Result<bool, StoreError> = current.ledger().and_then(|ledger| ledger.is_complete(side));
+        old && asked.is_ok()
+    }
+
     /// Names what cannot be brought over, each content once. It is tried again by and by.
     pub(super) fn name_failing(&mut self, failed: Failures, memory: &mut OfSide, context: &mut Context<'_>) {
         let is_new = |(id, text, _): &(String, Option<Digest>, String)| {
