@@ -17,6 +17,17 @@ pub struct Known {
     pub noted: Option<String>,
 }
 
+/// What is to stand in the ledger once a milestone was written, in the same step.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Entry {
+    /// The side that it is about.
+    pub side: Side,
+    /// The base.
+    pub content: Content,
+    /// What is noted of it.
+    pub noted: Option<String>,
+}
+
 /// The base, as a store in use keeps it.
 pub trait Ledger {
     /// Whether the base of a side is there in full. Where it is not, any difference is a conflict.

@@ -17,7 +17,7 @@ use milescale_core::figures::StoreFigures;
 use milescale_core::id::Id;
 
 use crate::error::{Problem, StoreError};
-use crate::ledger::Ledger;
+use crate::ledger::{Entry, Ledger};
 pub use crate::milestone::{Draft, Milestone, Packed};
 use crate::outline::{Outline, Wanted};
 use crate::row::place;
@@ -305,6 +305,16 @@ pub trait Store: fmt::Debug + Send {
     /// Writes an archived milestone if its content is what was seen, so that it counts no more. Of files, it moves to the archive,
     /// never over another one.
     fn archive(&mut self, draft: &Draft, seen: Digest) -> Result<(), StoreError>;
+
+    /// The same because its file was moved to the archive on another side, and in the same step what is known of that side: what
+    /// comes back from the archive later is not archived for that move again.
+    fn archive_for(&mut self, draft: &Draft, seen: Digest, entry: &Entry) -> Result<(), StoreError> {
+        // Files have no archive on another side.
+        self.archive(draft, seen)?;
+        let ledger = self.ledger()?;
+        ledger.set(entry.side, &[(draft.id.to_string(), entry.content)])?;
+        entry.noted.as_ref().map_or(Ok(()), |noted| ledger.note(entry.side, draft.id.as_str(), noted))
+    }
 
     /// Writes a milestone that was archived here if its content is what was seen, so that it counts again. Of files, it moves back
     /// to its place, never over another one.

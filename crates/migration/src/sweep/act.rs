@@ -1,17 +1,18 @@
 //! Carrying out what was judged, and telling it. What is told is told before it is noted that it was: a crash in between
 //! says something twice, and never not at all.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 
 use milescale_core::base::{Content, Side, Verdict};
 use milescale_core::id::Id;
 use milescale_storage::conflicts::Keeper;
 use milescale_storage::error::Problem;
+use milescale_storage::ledger::Entry;
 use milescale_storage::record::Old;
 use milescale_storage::store::{Draft, Milestone, Seen, Store};
 
 use super::Swept;
-use super::judged::{Filed, Finding, Judged, ToRetired, noted_archived};
+use super::judged::{Filed, Finding, Judged, ToRetired, is_noted_archived, noted_archived};
 use super::memory::{Memory, OfSide};
 use crate::context::{Context, Error};
 use crate::keeping::InConflict;
@@ -78,9 +79,13 @@ impl<'a, 'b> Act<'a, 'b> {
             Verdict::Import | Verdict::Insert => self.import(judged),
             Verdict::Conflict => self.keep(judged),
             Verdict::Archive => self.advance(judged).and_then(|_| self.archive(judged, judged.current.as_ref())),
-            // Where this ends between the two, the next pass finds both sides equal, and archives.
+            // Where these end between the two, the next pass finds the old side as its base, and archives.
             Verdict::ImportAndArchive => self.import(judged).and_then(|_| self.archive(judged, judged.old.as_ref())),
-            Verdict::KeepAndArchive => self.keep(judged).and_then(|_| self.archive(judged, judged.current.as_ref())),
+            Verdict::KeepAndArchive => {
+                self.keep(judged)?;
+                self.note_kept()?;
+                self.archive(judged, judged.current.as_ref())
+            }
             Verdict::ReportGone => self.report(judged, "gone", "it is gone there; it is not deleted for that"),
             Verdict::ReportEarlier => {
                 let text = judged.text.map(|text| text.to_string()).unwrap_or_default();
@@ -166,15 +171,16 @@ impl<'a, 'b> Act<'a, 'b> {
 
     /// Archives a milestone whose file was moved to the archive, once. `current` is what the store in use holds by now.
     fn archive(&mut self, judged: &Judged, current: Option<&Milestone>) -> Result<bool, Error> {
-        let (Some(current), Ok(id)) = (current, judged.id.parse::<Id>()) else { return Ok(true) };
+        let (Some(current), Some(content)) = (current, judged.content()) else { return Ok(true) };
+        let Ok(id) = judged.id.parse::<Id>() else { return Ok(true) };
         match Draft::archived(id, &current.text, self.context.now()) {
             Ok(draft) => {
-                self.current.archive(&draft, current.digest())?;
+                let noted = Some(noted_archived(&draft.text, content.is_same(&current.content())));
+                let entry = Entry { side: self.old.side, content, noted };
+                self.current.archive_for(&draft, current.digest(), &entry)?;
                 if draft.text != current.text && !self.imported.contains(&judged.id) {
                     self.imported.push(judged.id.clone());
                 }
-                let was_equal = judged.content().is_some_and(|old| old.is_same(&current.content()));
-                self.noted.push((judged.id.clone(), noted_archived(&draft.text, was_equal)));
                 Ok(true)
             }
             Err(flaw) => {
@@ -253,6 +259,7 @@ impl<'a, 'b> Act<'a, 'b> {
             (self.context.tell)(Told::Imported(self.old.side, std::mem::take(&mut self.imported)));
         }
         memory.under_way.clear();
+        memory.archiving.clear();
         if !self.reported.is_empty() {
             (self.context.tell)(Told::Reported(self.old.side, std::mem::take(&mut self.reported)));
         }
@@ -275,10 +282,16 @@ pub(super) fn note_under_way(
     };
     let brought = due.iter().filter(is_brought).filter_map(|it| Some((it.id.clone(), it.content()?.value)));
     let brought: BTreeMap<_, _> = brought.collect();
-    if brought.is_empty() {
+    let is_archived = |judged: &&Judged| {
+        matches!(judged.finding, Finding::Verdict(Verdict::Archive | Verdict::KeepAndArchive))
+            && !judged.is_current_archived()
+    };
+    let archiving: BTreeSet<_> = due.iter().filter(is_archived).map(|it| it.id.clone()).collect();
+    if brought.is_empty() && archiving.is_empty() {
         return Ok(());
     }
-    memory.of(side).under_way = brought;
+    let memory_of = memory.of(side);
+    (memory_of.under_way, memory_of.archiving) = (brought, archiving);
     memory.save(context.workspace).map_err(Error::Own)
 }
 
@@ -289,16 +302,22 @@ pub(super) fn tell_what_was_under_way(
     memory: &mut OfSide,
     context: &mut Context<'_>,
 ) -> Result<(), Error> {
-    if memory.under_way.is_empty() {
+    if memory.under_way.is_empty() && memory.archiving.is_empty() {
         return Ok(());
     }
-    let ids: Vec<String> = memory.under_way.keys().cloned().collect();
+    let ids: Vec<String> = memory.under_way.keys().chain(&memory.archiving).cloned().collect();
     let bases = current.ledger()?.bases(side, &ids)?;
-    let is_brought = |id: &String| bases.get(id).map(|known| known.content.value) == memory.under_way.get(id).copied();
+    let is_brought = |id: &String| {
+        bases.get(id).is_some_and(|known| match memory.under_way.get(id) {
+            Some(value) => known.content.value == *value,
+            None => is_noted_archived(known.noted.as_deref()),
+        })
+    };
     let brought: Vec<String> = ids.into_iter().filter(is_brought).collect();
     if !brought.is_empty() {
         (context.tell)(Told::Imported(side, brought));
     }
     memory.under_way.clear();
+    memory.archiving.clear();
     Ok(())
 }

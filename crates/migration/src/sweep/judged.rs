@@ -25,6 +25,11 @@ pub(super) fn noted_archived(text: &[u8], was_equal: bool) -> String {
     if was_equal { format!("{NOTED_ARCHIVED} {}", Digest::of(text)) } else { NOTED_ARCHIVED.to_owned() }
 }
 
+/// Whether a note says that the move of a file to the archive was dealt with.
+pub(super) fn is_noted_archived(noted: Option<&str>) -> bool {
+    noted.is_some_and(|noted| noted.split(' ').next() == Some(NOTED_ARCHIVED))
+}
+
 /// What a milestone of an old store comes to.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(super) enum Finding {
@@ -106,7 +111,7 @@ impl Judged {
 
     /// Whether the move of its file to the archive was dealt with.
     fn was_archived(&self) -> bool {
-        self.noted.as_deref().is_some_and(|noted| noted.split(' ').next() == Some(NOTED_ARCHIVED))
+        is_noted_archived(self.noted.as_deref())
     }
 
     /// Whether the store in use still holds what the archiving has left there, both sides having been equal.
@@ -138,7 +143,8 @@ impl Judged {
         self.base.is_some() && self.current.is_some()
     }
 
-    fn is_current_archived(&self) -> bool {
+    /// Whether the store in use has it archived.
+    pub(super) fn is_current_archived(&self) -> bool {
         self.current.as_ref().is_some_and(|current| !self.in_place || current.is_archived())
     }
 

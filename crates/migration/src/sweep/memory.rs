@@ -1,7 +1,7 @@
 //! What sweeping remembers across processes: the changes that wait for a person (`.milescale/held.json`), and what cannot be
 //! brought over, what is being brought over and which changes follow each other (`.milescale/sweeps.json`).
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::io;
 use std::path::Path;
 
@@ -52,6 +52,9 @@ pub struct OfSide {
     pub nameless: Option<String>,
     /// Milestones that are being brought over, by the digest of their value: what is there was not said yet.
     pub(super) under_way: BTreeMap<String, Digest>,
+    /// Milestones that are being archived because their files were moved to the archive: that was not said yet.
+    #[serde(skip_serializing_if = "BTreeSet::is_empty")]
+    pub(super) archiving: BTreeSet<String>,
     /// Changes that follow each other.
     pub(super) recent: Recent,
 }

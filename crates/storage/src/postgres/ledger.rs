@@ -11,7 +11,7 @@ use super::PostgresStore;
 use super::connection::Hurry;
 use super::documents::Table;
 use crate::error::StoreError;
-use crate::ledger::{Known, Ledger};
+use crate::ledger::{Entry, Known, Ledger};
 
 /// Sets bases, within a transaction that the caller holds.
 pub(super) async fn set(client: &Client, table: &Table, side: Side, bases: &[(String, Content)]) -> Result<(), Error> {
@@ -33,6 +33,23 @@ pub(super) async fn set(client: &Client, table: &Table, side: Side, bases: &[(St
         (&texts, Type::BYTEA_ARRAY),
     ];
     client.execute_typed(&upsert, &values).await.map(drop)
+}
+
+/// Notes what was reported of a milestone.
+async fn note(client: &Client, table: &Table, side: Side, id: &str, noted: &str) -> Result<(), Error> {
+    let update = format!("UPDATE {}milescale_base SET noted = $3 WHERE side = $1 AND id = $2", table.prefix());
+    let values: [(&(dyn tokio_postgres::types::ToSql + Sync), Type); 3] =
+        [(&side.as_str(), Type::TEXT), (&id, Type::TEXT), (&noted, Type::TEXT)];
+    client.execute_typed(&update, &values).await.map(drop)
+}
+
+/// Sets the base of one milestone, and what is noted of it.
+pub(super) async fn enter(client: &Client, table: &Table, id: &str, entry: &Entry) -> Result<(), Error> {
+    set(client, table, entry.side, &[(id.to_owned(), entry.content)]).await?;
+    match &entry.noted {
+        Some(noted) => note(client, table, entry.side, id, noted).await,
+        None => Ok(()),
+    }
 }
 
 /// Says that the base of a side is there in full.
@@ -113,12 +130,7 @@ impl Ledger for PostgresStore {
 
     fn note(&mut self, side: Side, id: &str, noted: &str) -> Result<(), StoreError> {
         self.adopted()?;
-        self.write(Hurry::Yes, async |client, table| {
-            let update = format!("UPDATE {}milescale_base SET noted = $3 WHERE side = $1 AND id = $2", table.prefix());
-            let values: [(&(dyn tokio_postgres::types::ToSql + Sync), Type); 3] =
-                [(&side.as_str(), Type::TEXT), (&id, Type::TEXT), (&noted, Type::TEXT)];
-            Ok(client.execute_typed(&update, &values).await.map(drop)?)
-        })
+        self.write(Hurry::Yes, async |client, table| Ok(self::note(client, table, side, id, noted).await?))
     }
 
     fn earlier(&mut self, after: Option<&(String, Digest)>, limit: usize) -> Result<Vec<(String, Digest)>, StoreError> {

@@ -40,7 +40,7 @@ use tokio_postgres::types::Type;
 
 use crate::error::{Problem, StoreError};
 use crate::identity::Identity;
-use crate::ledger::Ledger;
+use crate::ledger::{Entry, Ledger};
 use crate::outline::{Outline, Wanted};
 use crate::row::{Row, place, work_on};
 use crate::store::{Against, Draft, Extent, Milestone, Packed, Part, Risk, Seen, Store, Survey, Touched};
@@ -248,6 +248,10 @@ impl Store for PostgresStore {
         if Digest::of(&draft.text) == seen { Ok(()) } else { self.put(draft, Seen::Text(seen)) }
     }
 
+    fn archive_for(&mut self, draft: &Draft, seen: Digest, entry: &Entry) -> Result<(), StoreError> {
+        self.put_with_base(draft, Seen::Text(seen), Some(entry))
+    }
+
     fn unarchive(&mut self, draft: &Draft, seen: Digest) -> Result<(), StoreError> {
         self.put(draft, Seen::Text(seen))
     }
@@ -261,7 +265,8 @@ impl Store for PostgresStore {
     }
 
     fn bring(&mut self, draft: &Draft, seen: Seen, side: Side) -> Result<(), StoreError> {
-        self.put_with_base(draft, seen, Some(side))
+        let entry = Entry { side, content: draft.content(), noted: None };
+        self.put_with_base(draft, seen, Some(&entry))
     }
 
     fn remove(&mut self, id: &Id, seen: Digest, now: Timestamp) -> Result<(), StoreError> {

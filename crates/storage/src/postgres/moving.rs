@@ -10,7 +10,7 @@ use super::connection::Hurry;
 use super::documents::Wrote;
 use super::{PostgresStore, changes, ledger};
 use crate::error::{Problem, StoreError};
-use crate::ledger::Ledger as _;
+use crate::ledger::{Entry, Ledger as _};
 use crate::row;
 use crate::store::{Draft, Packed, Seen, Touched};
 
@@ -23,7 +23,7 @@ impl PostgresStore {
     /// # Errors
     /// [`Problem::Altered`] where a trigger made something else of it: a caller's own write stays, what comes from an old
     /// side does not.
-    pub(super) fn put_with_base(&mut self, draft: &Draft, seen: Seen, from: Option<Side>) -> Result<(), StoreError> {
+    pub(super) fn put_with_base(&mut self, draft: &Draft, seen: Seen, entry: Option<&Entry>) -> Result<(), StoreError> {
         let shown = self.connection.shown().to_owned();
         let altered = self.write(Hurry::Yes, async |client, table| {
             let there = table.row(client, draft.id.as_str(), "FOR UPDATE OF m").await?.map(|row| row.milestone(&shown));
@@ -35,16 +35,18 @@ impl PostgresStore {
             if !as_seen {
                 return Err(row::changed(&shown, &draft.id, there.is_some(), seen).into());
             }
-            let altered = match table.put(client, draft, there.as_ref()).await? {
+            // What is to be noted of a text that stands there already changes nothing about it.
+            let stays = entry.is_some() && seen == Seen::Text(Digest::of(&draft.text));
+            let altered = match if stays { Wrote::All } else { table.put(client, draft, there.as_ref()).await? } {
                 Wrote::All => None,
                 // Somebody else has inserted the row between the look and the insertion.
                 Wrote::Nothing => return Err(row::changed(&shown, &draft.id, true, seen).into()),
                 Wrote::Suppressed => return Err(row::suppressed(&shown, &draft.id).into()),
-                Wrote::Altered(altered) if from.is_some() => return Err(altered.refused(&shown).into()),
+                Wrote::Altered(altered) if entry.is_some() => return Err(altered.refused(&shown).into()),
                 Wrote::Altered(altered) => Some(altered),
             };
-            if let Some(side) = from {
-                ledger::set(client, table, side, &[(draft.id.to_string(), draft.content())]).await?;
+            if let Some(entry) = entry {
+                ledger::enter(client, table, draft.id.as_str(), entry).await?;
             }
             Ok(altered)
         })?;

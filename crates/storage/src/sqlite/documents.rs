@@ -18,7 +18,7 @@ use super::schema::{DOCUMENTS, has_beside_documents, make_beside_documents, miss
 use super::shape::{Shape, is_taken};
 use super::{Make, Others, Sqlite};
 use crate::error::{Problem, StoreError};
-use crate::ledger::Ledger;
+use crate::ledger::{Entry, Ledger};
 use crate::outline::{Outline, Wanted};
 use crate::row::work_on;
 use crate::store::{Against, Draft, Extent, Milestone, Packed, Part, Seen, Store, Survey, Touched};
@@ -210,6 +210,10 @@ impl Store for SqliteStore {
         if Digest::of(&draft.text) == seen { Ok(()) } else { self.put(draft, Seen::Text(seen)) }
     }
 
+    fn archive_for(&mut self, draft: &Draft, seen: Digest, entry: &Entry) -> Result<(), StoreError> {
+        self.put_with_base(draft, Seen::Text(seen), Some(entry))
+    }
+
     fn unarchive(&mut self, draft: &Draft, seen: Digest) -> Result<(), StoreError> {
         self.put(draft, Seen::Text(seen))
     }
@@ -223,7 +227,8 @@ impl Store for SqliteStore {
     }
 
     fn bring(&mut self, draft: &Draft, seen: Seen, side: Side) -> Result<(), StoreError> {
-        self.put_with_base(draft, seen, Some(side))
+        let entry = Entry { side, content: draft.content(), noted: None };
+        self.put_with_base(draft, seen, Some(&entry))
     }
 
     fn remove(&mut self, id: &Id, seen: Digest, now: Timestamp) -> Result<(), StoreError> {

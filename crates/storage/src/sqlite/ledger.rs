@@ -9,7 +9,7 @@ use sqlx::{QueryBuilder, Row as _, Sqlite as Driver, SqliteConnection};
 
 use super::{Make, Sqlite};
 use crate::error::StoreError;
-use crate::ledger::{Known, Ledger};
+use crate::ledger::{Entry, Known, Ledger};
 use crate::workspace::Workspace;
 
 /// The tables.
@@ -41,6 +41,21 @@ pub(super) async fn set(
         insert.build().execute(&mut *connection).await?;
     }
     Ok(())
+}
+
+/// Notes what was reported of a milestone.
+async fn note(connection: &mut SqliteConnection, side: Side, id: &str, noted: &str) -> Result<(), sqlx::Error> {
+    let update = "UPDATE milescale_base SET noted = ? WHERE side = ? AND id = ?";
+    sqlx::query(update).bind(noted).bind(side.as_str()).bind(id).execute(connection).await.map(drop)
+}
+
+/// Sets the base of one milestone, and what is noted of it.
+pub(super) async fn enter(connection: &mut SqliteConnection, id: &str, entry: &Entry) -> Result<(), sqlx::Error> {
+    set(&mut *connection, entry.side, &[(id.to_owned(), entry.content)]).await?;
+    match &entry.noted {
+        Some(noted) => note(connection, entry.side, id, noted).await,
+        None => Ok(()),
+    }
 }
 
 /// Says that the base of a side is there in full.
@@ -122,11 +137,7 @@ impl<T: OnSqlite> Ledger for T {
     }
 
     fn note(&mut self, side: Side, id: &str, noted: &str) -> Result<(), StoreError> {
-        self.ready()?.write(async |connection| {
-            let update = "UPDATE milescale_base SET noted = ? WHERE side = ? AND id = ?";
-            sqlx::query(update).bind(noted).bind(side.as_str()).bind(id).execute(connection).await?;
-            Ok(())
-        })
+        self.ready()?.write(async |connection| Ok(self::note(connection, side, id, noted).await?))
     }
 
     fn earlier(&mut self, after: Option<&(String, Digest)>, limit: usize) -> Result<Vec<(String, Digest)>, StoreError> {

@@ -13,13 +13,13 @@ use super::schema::{make_log, suspend_log};
 use super::write::{delete_row, insert_many, put_row, remove_row};
 use super::{Make, Sqlite, WriteError};
 use crate::error::{Problem, StoreError};
-use crate::ledger::Ledger as _;
+use crate::ledger::{Entry, Ledger as _};
 use crate::row::changed;
 use crate::store::{Draft, Packed, Seen, Store as _, Touched};
 
 impl SqliteStore {
     /// Writes a row if it is what was seen and, where it comes from an old side, its base there in the same transaction.
-    pub(super) fn put_with_base(&mut self, draft: &Draft, seen: Seen, from: Option<Side>) -> Result<(), StoreError> {
+    pub(super) fn put_with_base(&mut self, draft: &Draft, seen: Seen, entry: Option<&Entry>) -> Result<(), StoreError> {
         self.adopt()?;
         let shown = self.sqlite.shown.clone();
         let id = draft.id.as_str().as_bytes();
@@ -31,12 +31,14 @@ impl SqliteStore {
                 (Some(there), Seen::Text(digest)) if there.digest() == digest => {}
                 (there, seen) => return Err(WriteError::Store(changed(&shown, &draft.id, there.is_some(), seen))),
             }
-            let altered = put_row(connection, draft, there.as_ref(), &shown).await?;
-            if let Some(side) = from {
+            // What is to be noted of a text that stands there already changes nothing about it.
+            let stays = entry.is_some() && seen == Seen::Text(Digest::of(&draft.text));
+            let altered = if stays { None } else { put_row(connection, draft, there.as_ref(), &shown).await? };
+            if let Some(entry) = entry {
                 if let Some(altered) = &altered {
                     return Err(WriteError::Store(altered.refused(&shown)));
                 }
-                ledger::set(connection, side, &[(draft.id.to_string(), draft.content())]).await?;
+                ledger::enter(connection, draft.id.as_str(), entry).await?;
             }
             Ok(altered)
         });

@@ -1,0 +1,62 @@
+//! Files of an old store that go to the archive and come back: many at once, with a death in between, without a base.
+
+use std::fs;
+
+use milescale_testkit::{Workspace, until};
+
+use super::super::super::faults::shim;
+use super::super::super::milestones::{put, sqlite3};
+use super::super::super::workspace;
+use super::{done, exported, listed, rename};
+
+/// A workspace with as many milestones, moved to SQLite.
+fn moved(count: usize) -> Workspace {
+    let workspace = workspace();
+    for number in 1..=count {
+        assert_eq!(put(&workspace, &[&format!("m{number}")], &format!("id: m{number}\nstatus: active\n")).code, 0);
+    }
+    done(&workspace, &["migrate", "database", "--yes"]);
+    workspace
+}
+
+fn status(workspace: &Workspace, id: &str) -> String {
+    let select = format!("SELECT json_extract(data, '$.status') FROM milestones WHERE id = '{id}'");
+    sqlite3(workspace, "enterprise.db", &select).trim().to_owned()
+}
+
+fn set(workspace: &Workspace, id: &str, key: &str, value: &str) {
+    let update = format!("UPDATE milestones SET data = json_set(data, '$.{key}', '{value}') WHERE id = '{id}'");
+    sqlite3(workspace, "enterprise.db", &update);
+}
+
+/// Moves the file of each milestone between `active/` and `completed/`.
+fn move_all(workspace: &Workspace, count: usize, from: &str, to: &str) {
+    for number in 1..=count {
+        rename(workspace, &format!("{from}/m{number}.yaml"), &format!("{to}/m{number}.yaml"));
+    }
+}
+
+#[test]
+fn l21_what_a_person_takes_out_of_the_archive_after_a_death_stays_out() {
+    let is_noted = "SELECT count(*) FROM milescale_base WHERE id = 'm1' AND side = 'files' AND noted LIKE 'archived%'";
+    for edit in ["", "lesson: learned\n"] {
+        let workspace = moved(1);
+        set(&workspace, "m1", "of", "the row");
+        rename(&workspace, "active/m1.yaml", "completed/m1.yaml");
+        workspace.append("completed/m1.yaml", edit);
+        // What is told is told before it is noted: it dies in telling, each time later, until it has archived.
+        for death in 1..10 {
+            let mut dying = workspace.command(["import"]);
+            dying.env("LD_PRELOAD", shim()).env("FAULT", format!("any:{death}:killafter"));
+            dying.env("FAULT_PATH", "scale-events.jsonl").output().unwrap();
+            if status(&workspace, "m1") == "archived" {
+                break;
+            }
+        }
+        assert_eq!(sqlite3(&workspace, "enterprise.db", is_noted).trim(), "1", "{edit:?}: both, or none");
+        done(&workspace, &["milestone", "unarchive", "m1"]);
+        done(&workspace, &["import"]);
+        assert_eq!(status(&workspace, "m1"), "active", "{edit:?}");
+        assert!(!workspace.events_named("changes_imported").is_empty(), "it is told");
+    }
+}
