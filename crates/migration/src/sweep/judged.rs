@@ -67,7 +67,7 @@ pub(super) enum ToRetired {
 #[derive(Debug)]
 pub(super) struct Judged {
     pub(super) id: String,
-    /// The digest of the old side's text; `None`: it is gone.
+    /// The digest of the old side's text, or of its move to the archive; `None`: it is gone.
     pub(super) text: Option<Digest>,
     pub(super) finding: Finding,
     pub(super) old: Option<Milestone>,
@@ -172,6 +172,11 @@ impl Judged {
     fn is_as(&self, other: &Self) -> bool {
         self.text == other.text && self.finding == other.finding && self.content == other.content
     }
+}
+
+/// Stands for a text that was moved to the archive as it was: that is a change too, and another one than an edit.
+fn moved_to_archive(old: &Milestone) -> Digest {
+    Digest::of(&[b"archived ", old.text.as_slice()].concat())
 }
 
 /// What lies in the archive, where it can be read.
@@ -320,9 +325,12 @@ impl<'a> Judging<'a> {
             judged.retired = ToRetired::MadeAnew;
         }
         judged.finding = Finding::Verdict(verdict);
-        // A move to the archive without an edit is no change of a text.
-        let is_edited = |old: &&Milestone| !is_moved || judged.base.is_none_or(|base| base.text != old.digest());
-        judged.text = old.as_ref().filter(is_edited).map(Milestone::digest);
+        judged.text = old.as_ref().and_then(|old| match is_moved && judged.is_base(old) {
+            false => Some(old.digest()),
+            // What a person has retired is gone from its place.
+            true if self.old.retired.is_some() => None,
+            true => Some(moved_to_archive(old)),
+        });
         judged.content = old.as_ref().map(Milestone::content);
         judged.old = old;
         Ok(judged)

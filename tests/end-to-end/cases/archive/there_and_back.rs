@@ -37,6 +37,28 @@ fn move_all(workspace: &Workspace, count: usize, from: &str, to: &str) {
 }
 
 #[test]
+fn e12_a_batch_of_moves_to_the_archive_waits_and_so_does_one_back() {
+    let workspace = moved(7);
+    move_all(&workspace, 7, "active", "completed/2026");
+    done(&workspace, &["check"]);
+    assert_eq!(listed(&workspace, &["list"]).len(), 7);
+    assert_eq!(workspace.events_named("changes_held").len(), 1);
+    // The other branch again: nothing waits any more.
+    move_all(&workspace, 7, "completed/2026", "active");
+    done(&workspace, &["check"]);
+    assert!(!workspace.path(".milescale/held.json").exists(), "they are as they were");
+    move_all(&workspace, 7, "active", "completed/2026");
+    done(&workspace, &["import"]);
+    assert_eq!(listed(&workspace, &["list"]).len(), 0, "a person has said so");
+    move_all(&workspace, 7, "completed/2026", "active");
+    done(&workspace, &["check"]);
+    assert_eq!(listed(&workspace, &["list"]).len(), 0);
+    done(&workspace, &["import"]);
+    assert_eq!(listed(&workspace, &["list"]).len(), 7);
+    assert!(workspace.events_named("write_conflict").is_empty());
+}
+
+#[test]
 fn l21_what_a_person_takes_out_of_the_archive_after_a_death_stays_out() {
     let is_noted = "SELECT count(*) FROM milescale_base WHERE id = 'm1' AND side = 'files' AND noted LIKE 'archived%'";
     for edit in ["", "lesson: learned\n"] {
