@@ -111,6 +111,8 @@ pub enum Verdict {
     KeepAndArchive,
     /// It is an earlier content, a checkout and no edit: reported, not imported.
     ReportEarlier,
+    /// It was moved back from the archive, and the store in use has something else archived: reported.
+    ReportBack,
 }
 
 /// Judges a milestone of an old store. One that was moved to the archive is judged with its content like any other, and

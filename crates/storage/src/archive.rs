@@ -1,6 +1,7 @@
 //! The archive, which is the same whatever store is in use: what lies in `completed/`, together with the rows of a database
 //! whose status is archived.
 
+use std::collections::HashSet;
 use std::ops::ControlFlow;
 
 use jiff::Timestamp;
@@ -95,16 +96,40 @@ impl Archive {
         self.files.scan_archive(visit)
     }
 
-    /// Hands over what a list or a search is to show of `completed/`. It is not read where archived ones are not asked for.
+    /// The ids of what lies in `completed/`.
     ///
     /// # Errors
     /// When it cannot be read.
-    pub fn list(&self, wanted: &Wanted, visit: &mut dyn FnMut(Milestone)) -> Result<(), StoreError> {
+    pub fn ids(&self) -> Result<Vec<String>, StoreError> {
+        Ok(self.files.archived_files()?.into_iter().map(|(id, _)| id).collect())
+    }
+
+    /// Whether what lies in `completed/` is what the store in use has archived under its id as a row: the same milestone.
+    pub fn is_row(store: &mut dyn Store, archived: &Milestone) -> bool {
+        let Some(row) = archived.id.parse::<Id>().ok().and_then(|id| store.get(&id).ok()) else { return false };
+        store.archives_by_status()
+            && row.is_archived()
+            && row.value.as_ref().is_ok_and(|value| archived.is_same_milestone(&row.text, value))
+    }
+
+    /// Hands over what a list or a search is to show of `completed/`, but for what a row is that it shows already: `shown` says
+    /// which. It is not read where archived ones are not asked for.
+    ///
+    /// # Errors
+    /// When it cannot be read.
+    pub fn list(
+        &self,
+        store: &mut dyn Store,
+        wanted: &Wanted,
+        shown: &HashSet<String>,
+        visit: &mut dyn FnMut(Milestone),
+    ) -> Result<(), StoreError> {
         if !wanted.asks_for_archived() {
             return Ok(());
         }
         self.scan(&mut |milestone| {
-            if wanted.takes(&milestone) {
+            let mut is_shown = |milestone: &Milestone| shown.contains(&milestone.id) && Self::is_row(store, milestone);
+            if wanted.takes(&milestone) && !is_shown(&milestone) {
                 visit(milestone);
             }
             ControlFlow::Continue(())
@@ -121,8 +146,14 @@ impl Archive {
         wanted: &Wanted,
         visit: &mut dyn FnMut(Outline),
     ) -> Result<(), StoreError> {
-        store.list(wanted, visit)?;
-        self.list(wanted, &mut |milestone| visit(Outline::of(milestone)))
+        let mut shown = HashSet::new();
+        store.list(wanted, &mut |outline| {
+            if wanted.asks_for_archived() {
+                shown.insert(outline.id.clone());
+            }
+            visit(outline);
+        })?;
+        self.list(store, wanted, &shown, &mut |milestone| visit(Outline::of(milestone)))
     }
 
     /// Archives a milestone, if its content is what was seen, where that is said. Its digest then; one that is archived already

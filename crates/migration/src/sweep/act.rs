@@ -12,7 +12,7 @@ use milescale_storage::record::Old;
 use milescale_storage::store::{Draft, Milestone, Seen, Store};
 
 use super::Swept;
-use super::judged::{Filed, Finding, Judged, ToRetired, is_noted_archived, noted_archived};
+use super::judged::{Filed, Finding, Judged, NOTED_BACK, ToRetired, is_noted_archived, noted_archived};
 use super::memory::{Memory, OfSide};
 use crate::context::{Context, Error};
 use crate::keeping::InConflict;
@@ -85,6 +85,11 @@ impl<'a, 'b> Act<'a, 'b> {
                 self.keep(judged)?;
                 self.note_kept()?;
                 self.archive(judged, judged.current.as_ref())
+            }
+            Verdict::ReportBack => {
+                let what = "it was moved back from the archive there, and was changed and archived here; \
+                            `milescale milestone unarchive` brings it back";
+                self.report(judged, NOTED_BACK, what)
             }
             Verdict::ReportGone => self.report(judged, "gone", "it is gone there; it is not deleted for that"),
             Verdict::ReportEarlier => {

@@ -11,6 +11,7 @@ use milescale_storage::ledger::{AT_ONCE, Known};
 use milescale_storage::store::{Store, Touched};
 
 use super::Sweeper;
+use super::judged::is_noted_archived;
 use super::memory::{NAMELESS, OfSide};
 use crate::context::{Context, Error};
 use crate::level::there;
@@ -164,7 +165,11 @@ pub(super) fn all_differing(
         let ids: Vec<String> = batch.iter().map(|(id, _)| id.clone()).collect();
         let known = current.ledger()?.bases(side, &ids)?;
         for (id, content) in batch.drain(..) {
-            if known.get(&id).is_none_or(|known| known.content.text != content.text) {
+            // What was archived for its file and stands in its place again was moved back.
+            let is_as_known = |known: &Known| {
+                known.content.text == content.text && !is_noted_archived(known.noted.as_deref())
+            };
+            if !known.get(&id).is_some_and(is_as_known) {
                 differing.ids.insert(id);
             }
         }

@@ -30,6 +30,9 @@ pub(super) fn is_noted_archived(noted: Option<&str>) -> bool {
     noted.is_some_and(|noted| noted.split(' ').next() == Some(NOTED_ARCHIVED))
 }
 
+/// The note of a milestone whose file was moved back from the archive: another move there is a new one.
+pub(super) const NOTED_BACK: &str = "back";
+
 /// What a milestone of an old store comes to.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(super) enum Finding {
@@ -133,6 +136,18 @@ impl Judged {
                 && old.value.as_ref().is_ok_and(|value| current.is_same_milestone(&old.text, value))
         };
         Some(old.filter(is_archived).unwrap_or(current).content())
+    }
+
+    /// What a file comes to that was moved back from the archive and is as it was: the move there is undone where the store in
+    /// use holds what the archiving has left.
+    fn moved_back(&self, old: &Milestone) -> Verdict {
+        match &self.current {
+            // Taken out of the archive there too: another move to it is a new one.
+            Some(current) if current.content().is_same(&old.content()) || !self.is_current_archived() => Verdict::Advance,
+            Some(current) if self.is_as_archived(current) => Verdict::Import,
+            Some(_) => Verdict::ReportBack,
+            None => Verdict::Nothing,
+        }
     }
 
     fn is_base(&self, old: &Milestone) -> bool {
@@ -293,6 +308,7 @@ impl<'a> Judging<'a> {
         judged.is_lost = base == Base::Lost;
         judged.base = known.as_ref().map(|known| known.content);
         judged.noted = known.and_then(|known| known.noted);
+        let is_in_place = in_place.is_some();
         let (old, is_moved) = match in_place {
             Some(old) => (Some(old), false),
             None => match self.elsewhere(&mut judged, id, store)? {
@@ -320,7 +336,10 @@ impl<'a> Judging<'a> {
             }
         };
         let judge = if self.old.side == Side::Files { judge_file } else { judge };
-        let verdict = judge(held, judged.compared_with(old.as_ref()), base);
+        let verdict = match (judge(held, judged.compared_with(old.as_ref()), base), &old) {
+            (Verdict::Nothing, Some(old)) if is_in_place && judged.was_archived() => judged.moved_back(old),
+            (verdict, _) => verdict,
+        };
         if verdict == Verdict::Import && self.is_made_anew(id, judged.retired)? {
             judged.retired = ToRetired::MadeAnew;
         }

@@ -76,7 +76,12 @@ fn is_change(verdict: Verdict) -> bool {
         Verdict::Import | Verdict::Insert | Verdict::Conflict | Verdict::ImportAndArchive | Verdict::KeepAndArchive => {
             true
         }
-        Verdict::Nothing | Verdict::Advance | Verdict::ReportGone | Verdict::Archive | Verdict::ReportEarlier => false,
+        Verdict::Nothing
+        | Verdict::Advance
+        | Verdict::ReportGone
+        | Verdict::Archive
+        | Verdict::ReportEarlier
+        | Verdict::ReportBack => false,
     }
 }
 

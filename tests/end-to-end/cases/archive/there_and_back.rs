@@ -59,6 +59,50 @@ fn e12_a_batch_of_moves_to_the_archive_waits_and_so_does_one_back() {
 }
 
 #[test]
+fn l23_what_is_moved_back_from_the_archive_is_in_use_again() {
+    let workspace = moved(3);
+    move_all(&workspace, 3, "active", "completed");
+    done(&workspace, &["check"]);
+    let all = ["m1", "m2", "m3"];
+    for arguments in [&["list", "--all"][..], &["search", "--all", "m"]] {
+        assert_eq!(listed(&workspace, arguments), all, "{arguments:?}");
+    }
+    assert_eq!(exported(&workspace, &[]).len(), 3);
+    set(&workspace, "m2", "of", "the row");
+    done(&workspace, &["milestone", "unarchive", "m3"]);
+    // It was a row again, and its file was taken out of the archive.
+    fs::remove_file(workspace.path("completed/m3.yaml")).unwrap_or_default();
+    workspace.write("active/m3.yaml", "id: m3\nstatus: active\n");
+    for id in ["m1", "m2"] {
+        rename(&workspace, &format!("completed/{id}.yaml"), &format!("active/{id}.yaml"));
+    }
+    done(&workspace, &["check"]);
+    assert_eq!(listed(&workspace, &["list"]), ["m1", "m3"]);
+    assert_eq!(status(&workspace, "m2"), "archived", "it has something else archived");
+    let reported = workspace.events_named("changes_reported");
+    assert_eq!(reported.len(), 1, "{reported:?}");
+    assert!(reported[0].to_string().contains("milestone unarchive"), "{reported:?}");
+    done(&workspace, &["check"]);
+    assert_eq!(workspace.events_named("changes_reported").len(), 1, "it is said once");
+    // Another move there is a new one.
+    move_all(&workspace, 3, "active", "completed");
+    done(&workspace, &["check"]);
+    assert!(listed(&workspace, &["list"]).is_empty());
+    assert!(workspace.events_named("write_conflict").is_empty());
+}
+
+#[test]
+fn l23_a_daemon_sees_a_file_come_back_from_the_archive() {
+    let workspace = moved(1);
+    let daemon = workspace.daemon(["--interval", "1"]);
+    rename(&workspace, "active/m1.yaml", "completed/m1.yaml");
+    until("the archiving", || (status(&workspace, "m1") == "archived").then_some(()));
+    rename(&workspace, "completed/m1.yaml", "active/m1.yaml");
+    until("the way back", || (status(&workspace, "m1") == "active").then_some(()));
+    drop(daemon);
+}
+
+#[test]
 fn l21_what_a_person_takes_out_of_the_archive_after_a_death_stays_out() {
     let is_noted = "SELECT count(*) FROM milescale_base WHERE id = 'm1' AND side = 'files' AND noted LIKE 'archived%'";
     for edit in ["", "lesson: learned\n"] {

@@ -8,6 +8,7 @@ use std::path::{Component, Path, PathBuf};
 use milescale_core::id::Id;
 use milescale_core::text::harmless;
 use milescale_core::value::Value;
+use milescale_storage::archive::Archive;
 use milescale_storage::durable;
 use milescale_storage::store::Milestone;
 use milescale_storage::workspace::Workspace;
@@ -60,14 +61,19 @@ pub(super) fn run(desk: &mut Desk, options: &ExportOptions) -> Result<(), Failur
             }
         }
     };
-    let mut is_stopped = false;
+    let (mut is_stopped, mut rows) = (false, HashSet::new());
     desk.access.store.scan(&mut |milestone| {
+        rows.insert(milestone.id.clone());
         let flow = export(milestone, false);
         is_stopped = flow.is_break();
         flow
     })?;
     if !is_stopped {
-        desk.archive.scan(&mut |milestone| export(milestone, true))?;
+        let store = &mut *desk.access.store;
+        desk.archive.scan(&mut |milestone| {
+            let is_exported = rows.contains(&milestone.id) && Archive::is_row(store, &milestone);
+            if is_exported { ControlFlow::Continue(()) } else { export(milestone, true) }
+        })?;
     }
     result?;
     if left_out > 0 {

@@ -173,7 +173,9 @@ fn collect(desk: &mut Desk, wanted: &Wanted) -> Result<Vec<Listed>, Failure> {
         found.extend(listed);
         ControlFlow::Continue(())
     })?;
-    desk.archive.list(wanted, &mut |milestone| found.push(Listed::of(milestone)))?;
+    let shown = found.iter().map(|listed| listed.id.clone()).collect();
+    let show = &mut |milestone| found.push(Listed::of(milestone));
+    desk.archive.list(&mut *desk.access.store, wanted, &shown, show)?;
     Ok(in_order(found, wanted))
 }
 
