@@ -119,8 +119,8 @@ pub enum Verdict {
 /// then archived in the store in use.
 pub fn judge(old: Held, current: Option<Content>, base: Base) -> Verdict {
     let Held::Archived { content, usable, earlier } = old else { return judge_in_place(old, current, base) };
-    // What both sides never had in common was not moved, and what is gone in the store in use needs no archiving.
-    if current.is_none() || !matches!(base, Base::Known(_)) {
+    // What both sides are known to have had never in common was not moved, and what is gone needs no archiving.
+    if current.is_none() || base == Base::None {
         return Verdict::Nothing;
     }
     let held = if usable { Held::Content { content, earlier } } else { Held::Unusable(content) };
@@ -287,7 +287,10 @@ mod tests {
             (archived(2), None, known(1), Verdict::Nothing),
             (archived(1), Some(1), Base::None, Verdict::Nothing),
             (archived(1), None, Base::None, Verdict::Nothing),
-            (archived(1), Some(2), Base::Lost, Verdict::Nothing),
+            // Base lost: any difference is a conflict.
+            (archived(1), Some(2), Base::Lost, Verdict::KeepAndArchive),
+            (archived(1), Some(1), Base::Lost, Verdict::Archive),
+            (archived(1), None, Base::Lost, Verdict::Nothing),
         ];
         for (old, current, base, verdict) in cases {
             assert_eq!(judge(*old, current.map(plain), *base), *verdict, "{old:?} {current:?} {base:?}");

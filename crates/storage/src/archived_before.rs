@@ -85,6 +85,11 @@ impl ArchivedBefore {
         Ok(if it.epoch == epoch { it } else { Self::default() })
     }
 
+    /// Whether it was noted at all what lay there.
+    pub fn is_noted(&self) -> bool {
+        self.format > 0
+    }
+
     /// What an archived text of an id is.
     pub fn judge(&self, id: &str, text: Digest) -> Came {
         match self.ids.get(id) {

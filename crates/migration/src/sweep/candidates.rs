@@ -6,6 +6,7 @@ use std::time::{Duration, Instant};
 
 use milescale_core::base::{Content, Side};
 use milescale_core::id::Id;
+use milescale_storage::archive::Archive;
 use milescale_storage::files::{Looked, Retired, Unlooked};
 use milescale_storage::ledger::{AT_ONCE, Known};
 use milescale_storage::store::{Store, Touched};
@@ -166,9 +167,8 @@ pub(super) fn all_differing(
         let known = current.ledger()?.bases(side, &ids)?;
         for (id, content) in batch.drain(..) {
             // What was archived for its file and stands in its place again was moved back.
-            let is_as_known = |known: &Known| {
-                known.content.text == content.text && !is_noted_archived(known.noted.as_deref())
-            };
+            let is_as_known =
+                |known: &Known| known.content.text == content.text && !is_noted_archived(known.noted.as_deref());
             if !known.get(&id).is_some_and(is_as_known) {
                 differing.ids.insert(id);
             }
@@ -191,6 +191,10 @@ pub(super) fn all_differing(
     // What was retired is gone from its place.
     if is_retired {
         return Ok(differing);
+    }
+    // Without a base nothing tells what went from its place to the archive.
+    if side == Side::Files && !current.ledger()?.is_complete(side)? {
+        differing.ids.extend(Archive::new(context.workspace).ids()?.into_iter().filter(|id| !there_are.contains(id)));
     }
     let mut after: Option<String> = None;
     loop {

@@ -125,15 +125,17 @@ impl Judged {
 
     /// The content of the store in use that the old side's is compared with. What archiving changes is no difference between an
     /// archived milestone and the one that lies in the archive.
-    fn compared_with(&self, old: Option<&Milestone>) -> Option<Content> {
+    fn compared_with(&self, old: Option<&Milestone>, is_filed: bool) -> Option<Content> {
         let current = self.current.as_ref()?;
         if self.is_as_archived(current) {
             return self.base;
         }
+        let are_archived = |old: &Milestone| {
+            let by_old = !self.in_place && old.is_archived();
+            if self.is_lost && is_filed { self.is_current_archived() } else { by_old }
+        };
         let is_archived = |old: &&Milestone| {
-            !self.in_place
-                && old.is_archived()
-                && old.value.as_ref().is_ok_and(|value| current.is_same_milestone(&old.text, value))
+            are_archived(old) && old.value.as_ref().is_ok_and(|value| current.is_same_milestone(&old.text, value))
         };
         Some(old.filter(is_archived).unwrap_or(current).content())
     }
@@ -143,7 +145,9 @@ impl Judged {
     fn moved_back(&self, old: &Milestone) -> Verdict {
         match &self.current {
             // Taken out of the archive there too: another move to it is a new one.
-            Some(current) if current.content().is_same(&old.content()) || !self.is_current_archived() => Verdict::Advance,
+            Some(current) if current.content().is_same(&old.content()) || !self.is_current_archived() => {
+                Verdict::Advance
+            }
             Some(current) if self.is_as_archived(current) => Verdict::Import,
             Some(_) => Verdict::ReportBack,
             None => Verdict::Nothing,
@@ -336,7 +340,8 @@ impl<'a> Judging<'a> {
             }
         };
         let judge = if self.old.side == Side::Files { judge_file } else { judge };
-        let verdict = match (judge(held, judged.compared_with(old.as_ref()), base), &old) {
+        let is_filed = is_moved || judged.filed == Filed::Unclear;
+        let verdict = match (judge(held, judged.compared_with(old.as_ref(), is_filed), base), &old) {
             (Verdict::Nothing, Some(old)) if is_in_place && judged.was_archived() => judged.moved_back(old),
             (verdict, _) => verdict,
         };
@@ -371,14 +376,17 @@ impl<'a> Judging<'a> {
             return Ok(Elsewhere::Its(archived));
         }
         // What both sides never had in common was not moved there in any case.
-        if was_archived || is_base || judged.base.is_none() || self.old.side != Side::Files {
+        let is_known = judged.base.is_some() || (judged.is_lost && judged.current.is_some());
+        if was_archived || is_base || !is_known || self.old.side != Side::Files {
             return Ok(Elsewhere::Moved(archived));
         }
         let before = match self.before.take() {
             Some(before) => before,
             None => ArchivedBefore::load(self.workspace, self.old.epoch)?,
         };
-        let came = before.judge(id.as_str(), archived.digest());
+        // Without any base only what was noted tells.
+        let is_told = judged.base.is_some() || before.is_noted();
+        let came = if is_told { before.judge(id.as_str(), archived.digest()) } else { Came::Unclear };
         self.before = Some(before);
         Ok(match came {
             Came::Since => Elsewhere::Moved(archived),

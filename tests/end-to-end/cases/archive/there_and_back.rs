@@ -102,6 +102,7 @@ fn l23_a_daemon_sees_a_file_come_back_from_the_archive() {
     drop(daemon);
 }
 
+/// A sweep dies after the commit that archives: a person's `unarchive` after it stays.
 #[test]
 fn l21_what_a_person_takes_out_of_the_archive_after_a_death_stays_out() {
     let is_noted = "SELECT count(*) FROM milescale_base WHERE id = 'm1' AND side = 'files' AND noted LIKE 'archived%'";
@@ -124,5 +125,27 @@ fn l21_what_a_person_takes_out_of_the_archive_after_a_death_stays_out() {
         done(&workspace, &["import"]);
         assert_eq!(status(&workspace, "m1"), "active", "{edit:?}");
         assert!(!workspace.events_named("changes_imported").is_empty(), "it is told");
+    }
+}
+
+#[test]
+fn l23_without_a_base_what_lies_in_the_archive_is_compared_all_the_same() {
+    for is_noted in [true, false] {
+        let workspace = moved(3);
+        sqlite3(&workspace, "enterprise.db", "DROP TABLE milescale_base; DROP TABLE milescale_sides");
+        if !is_noted {
+            fs::remove_file(workspace.path(".milescale/archived-before.json")).unwrap();
+        }
+        rename(&workspace, "active/m1.yaml", "completed/m1.yaml");
+        workspace.append("completed/m1.yaml", "lesson: learned\n");
+        rename(&workspace, "active/m2.yaml", "completed/2026/m2.yaml");
+        for _ in 0..2 {
+            done(&workspace, &["import"]);
+            let named = workspace.events_named("write_conflict");
+            assert_eq!((named.len(), &named[0]["details"]["id"]), (1, &"m1".into()), "{named:?}");
+            let archived = if is_noted { "archived" } else { "active" };
+            let found = ["m1", "m2", "m3"].map(|id| status(&workspace, id));
+            assert_eq!(found, [archived, archived, "active"], "{is_noted}");
+        }
     }
 }
