@@ -7,6 +7,7 @@
 mod act;
 pub(crate) mod batch;
 mod candidates;
+mod elsewhere;
 mod failing;
 mod judged;
 pub(crate) mod memory;

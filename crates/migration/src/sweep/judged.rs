@@ -5,14 +5,15 @@ use std::collections::{BTreeMap, HashMap, HashSet};
 use milescale_core::base::{Base, Content, Held, Side, Verdict, judge, judge_file};
 use milescale_core::digest::Digest;
 use milescale_core::id::Id;
-use milescale_storage::archived_before::{ArchivedBefore, Came};
-use milescale_storage::error::{Problem, StoreError};
+use milescale_storage::archived_before::ArchivedBefore;
+use milescale_storage::error::StoreError;
 use milescale_storage::files::Retired;
 use milescale_storage::ledger::Known;
 use milescale_storage::record::Old;
 use milescale_storage::store::{Milestone, Store};
 use milescale_storage::workspace::Workspace;
 
+use super::elsewhere::{Elsewhere, readable};
 use crate::context::Error;
 use crate::level::there;
 
@@ -113,7 +114,7 @@ impl Judged {
     }
 
     /// Whether the move of its file to the archive was dealt with.
-    fn was_archived(&self) -> bool {
+    pub(super) fn was_archived(&self) -> bool {
         is_noted_archived(self.noted.as_deref())
     }
 
@@ -154,7 +155,7 @@ impl Judged {
         }
     }
 
-    fn is_base(&self, old: &Milestone) -> bool {
+    pub(super) fn is_base(&self, old: &Milestone) -> bool {
         self.base.is_some_and(|base| base.text == old.digest())
     }
 
@@ -198,40 +199,21 @@ fn moved_to_archive(old: &Milestone) -> Digest {
     Digest::of(&[b"archived ", old.text.as_slice()].concat())
 }
 
-/// What lies in the archive, where it can be read.
-fn readable(archived: Result<Option<Milestone>, StoreError>) -> Result<Option<Milestone>, StoreError> {
-    match archived {
-        Err(error) if error.problem == Problem::Refused => Ok(None),
-        other => other,
-    }
-}
-
 /// What judging needs to know beside the milestone.
 #[derive(Debug)]
 pub(super) struct Judging<'a> {
-    old: &'a Old,
+    pub(super) old: &'a Old,
     is_complete: bool,
     bases: HashMap<String, Known>,
     /// Ids that stand several times on the old side, and where.
     pub(super) duplicates: BTreeMap<String, Vec<String>>,
     /// The ids of the old side that cannot be ids, once one was asked for.
     strange: Option<HashSet<String>>,
-    workspace: &'a Workspace,
+    pub(super) workspace: &'a Workspace,
     /// The files that milescale has retired of the old side, once one was asked for.
-    retired: Option<Retired>,
+    pub(super) retired: Option<Retired>,
     /// What lay in the archive when the files were left, once that was asked for.
-    before: Option<ArchivedBefore>,
-}
-
-/// What the old side holds of a milestone that is not in its place there.
-enum Elsewhere {
-    Nothing,
-    /// A file of the archive that was dealt with.
-    DealtWith,
-    /// A content that is judged as if it were in its place.
-    Its(Milestone),
-    /// It was moved to the archive.
-    Moved(Milestone),
+    pub(super) before: Option<ArchivedBefore>,
 }
 
 impl<'a> Judging<'a> {
@@ -358,68 +340,6 @@ impl<'a> Judging<'a> {
         judged.content = old.as_ref().map(Milestone::content);
         judged.old = old;
         Ok(judged)
-    }
-
-    /// What the old side holds of a milestone that is not in its place there.
-    fn elsewhere(&mut self, judged: &mut Judged, id: &Id, store: &mut dyn Store) -> Result<Elsewhere, Error> {
-        if let Some(retired) = self.retired_one(id)? {
-            judged.retired = ToRetired::IsCopy;
-            return Ok(Elsewhere::Its(retired));
-        }
-        let Some(archived) = readable(store.archived(id))? else { return Ok(Elsewhere::Nothing) };
-        let (was_archived, is_base) = (judged.was_archived(), judged.is_base(&archived));
-        if was_archived && is_base {
-            return Ok(Elsewhere::DealtWith);
-        }
-        if was_archived && !judged.is_current_archived() {
-            judged.filed = Filed::Back;
-            return Ok(Elsewhere::Its(archived));
-        }
-        // What both sides never had in common was not moved there in any case.
-        let is_known = judged.base.is_some() || (judged.is_lost && judged.current.is_some());
-        if was_archived || is_base || !is_known || self.old.side != Side::Files {
-            return Ok(Elsewhere::Moved(archived));
-        }
-        let before = match self.before.take() {
-            Some(before) => before,
-            None => ArchivedBefore::load(self.workspace, self.old.epoch)?,
-        };
-        // Without any base only what was noted tells.
-        let is_told = judged.base.is_some() || before.is_noted();
-        let came = if is_told { before.judge(id.as_str(), archived.digest()) } else { Came::Unclear };
-        self.before = Some(before);
-        Ok(match came {
-            Came::Since => Elsewhere::Moved(archived),
-            // An older one of the same id.
-            Came::Before => Elsewhere::Nothing,
-            Came::Unclear => {
-                judged.filed = Filed::Unclear;
-                Elsewhere::Its(archived)
-            }
-        })
-    }
-
-    /// A file that milescale itself has put among the retired ones: it is still the old side's.
-    fn retired_one(&mut self, id: &Id) -> Result<Option<Milestone>, StoreError> {
-        if self.old.side != Side::Files {
-            return Ok(None);
-        }
-        let retired = match self.retired.take() {
-            Some(retired) => retired,
-            None => Retired::open(self.workspace, &self.old.epoch.to_string())?,
-        };
-        self.retired.insert(retired).get(id)
-    }
-
-    /// Whether a file was made where milescale had just retired one. Once a person has retired the store, what appears there
-    /// waits for a word, and that word decides.
-    fn is_made_anew(&mut self, id: &Id, retired: ToRetired) -> Result<bool, StoreError> {
-        let has_another = match retired {
-            // It was retired in turn.
-            ToRetired::IsCopy => self.retired.as_ref().is_some_and(|retired| retired.has_earlier(id)),
-            _ => self.retired_one(id)?.is_some(),
-        };
-        Ok(self.old.retired.is_none() && has_another)
     }
 
     /// Whether the old side has an id that cannot be one.

@@ -1,0 +1,100 @@
+//! What an old side holds of a milestone that is not in its place: in the archive, or among the files that were retired.
+
+use milescale_core::base::Side;
+use milescale_core::id::Id;
+use milescale_storage::archived_before::{ArchivedBefore, Came};
+use milescale_storage::error::{Problem, StoreError};
+use milescale_storage::files::Retired;
+use milescale_storage::store::{Milestone, Store};
+
+use super::judged::{Filed, Judged, Judging, ToRetired};
+use crate::context::Error;
+
+/// What the old side holds of a milestone that is not in its place there.
+pub(super) enum Elsewhere {
+    /// Nothing.
+    Nothing,
+    /// A file of the archive that was dealt with.
+    DealtWith,
+    /// A content that is judged as if it were in its place.
+    Its(Milestone),
+    /// It was moved to the archive.
+    Moved(Milestone),
+}
+
+/// What lies in the archive, where it can be read.
+pub(super) fn readable(archived: Result<Option<Milestone>, StoreError>) -> Result<Option<Milestone>, StoreError> {
+    match archived {
+        Err(error) if error.problem == Problem::Refused => Ok(None),
+        other => other,
+    }
+}
+
+impl Judging<'_> {
+    /// What the old side holds of a milestone that is not in its place there.
+    pub(super) fn elsewhere(
+        &mut self,
+        judged: &mut Judged,
+        id: &Id,
+        store: &mut dyn Store,
+    ) -> Result<Elsewhere, Error> {
+        if let Some(retired) = self.retired_one(id)? {
+            judged.retired = ToRetired::IsCopy;
+            return Ok(Elsewhere::Its(retired));
+        }
+        let Some(archived) = readable(store.archived(id))? else { return Ok(Elsewhere::Nothing) };
+        let (was_archived, is_base) = (judged.was_archived(), judged.is_base(&archived));
+        if was_archived && is_base {
+            return Ok(Elsewhere::DealtWith);
+        }
+        if was_archived && !judged.is_current_archived() {
+            judged.filed = Filed::Back;
+            return Ok(Elsewhere::Its(archived));
+        }
+        // What both sides never had in common was not moved there in any case.
+        let is_known = judged.base.is_some() || (judged.is_lost && judged.current.is_some());
+        if was_archived || is_base || !is_known || self.old.side != Side::Files {
+            return Ok(Elsewhere::Moved(archived));
+        }
+        let before = match self.before.take() {
+            Some(before) => before,
+            None => ArchivedBefore::load(self.workspace, self.old.epoch)?,
+        };
+        // Without any base only what was noted tells.
+        let is_told = judged.base.is_some() || before.is_noted();
+        let came = if is_told { before.judge(id.as_str(), archived.digest()) } else { Came::Unclear };
+        self.before = Some(before);
+        Ok(match came {
+            Came::Since => Elsewhere::Moved(archived),
+            // An older one of the same id.
+            Came::Before => Elsewhere::Nothing,
+            Came::Unclear => {
+                judged.filed = Filed::Unclear;
+                Elsewhere::Its(archived)
+            }
+        })
+    }
+
+    /// A file that milescale itself has put among the retired ones: it is still the old side's.
+    fn retired_one(&mut self, id: &Id) -> Result<Option<Milestone>, StoreError> {
+        if self.old.side != Side::Files {
+            return Ok(None);
+        }
+        let retired = match self.retired.take() {
+            Some(retired) => retired,
+            None => Retired::open(self.workspace, &self.old.epoch.to_string())?,
+        };
+        self.retired.insert(retired).get(id)
+    }
+
+    /// Whether a file was made where milescale had just retired one. Once a person has retired the store, what appears there
+    /// waits for a word, and that word decides.
+    pub(super) fn is_made_anew(&mut self, id: &Id, retired: ToRetired) -> Result<bool, StoreError> {
+        let has_another = match retired {
+            // It was retired in turn.
+            ToRetired::IsCopy => self.retired.as_ref().is_some_and(|retired| retired.has_earlier(id)),
+            _ => self.retired_one(id)?.is_some(),
+        };
+        Ok(self.old.retired.is_none() && has_another)
+    }
+}
