@@ -172,6 +172,11 @@ impl<'a> Pair<'a> {
             return self.judge_archived(draft, place, target);
         }
         let seen = match &target {
+            None if self.was_moved_away(&id, context)? => {
+                return Ok(Judged::not_yet(format!(
+                    "{id}: it was moved to the archive in the target and is not swept yet"
+                )));
+            }
             // It was archived when it was brought, and is not any more.
             None => self.brought_archived(&id)?.map_or(Seen::Nothing, |there| Seen::Text(there.digest())),
             Some(there) => {

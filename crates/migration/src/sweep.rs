@@ -29,6 +29,7 @@ use crate::told::Told;
 use act::Act;
 use candidates::AtRetired;
 use failing::Failures;
+pub(crate) use judged::is_noted_archived;
 use judged::{Finding, Judged, Judging, ToRetired};
 use memory::{Memory, OfSide};
 

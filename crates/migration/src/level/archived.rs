@@ -1,14 +1,16 @@
 //! Archived milestones on a move to files: they go to the archive, and what lies there under their ids stops no move.
 
-use milescale_core::base::Content;
+use milescale_core::base::{Content, Side};
 use milescale_core::digest::Digest;
 use milescale_core::id::Id;
+use milescale_storage::archived_before::{ArchivedBefore, Came};
 use milescale_storage::error::StoreError;
 use milescale_storage::store::{Draft, Milestone, Seen};
 
 use super::{Due, Judged, Leveled, Pair};
 use crate::context::{Context, Error};
 use crate::keeping::InConflict;
+use crate::sweep::is_noted_archived;
 
 /// An archived milestone whose id another one has in the archive of the target.
 pub(super) struct Beside {
@@ -63,6 +65,24 @@ impl Pair<'_> {
         Ok(!there.is_same_milestone(&draft.text, &draft.value)
             && self.target_was_old
             && self.is_base(&draft.id, there.content())?)
+    }
+
+    /// Whether the file of a milestone was moved to the archive of an old target, and no sweep has dealt with that.
+    pub(super) fn was_moved_away(&mut self, id: &Id, context: &Context<'_>) -> Result<bool, Error> {
+        if !self.target_was_old || self.to != Side::Files {
+            return Ok(false);
+        }
+        let known = self.source.ledger()?.bases(self.to, &[id.to_string()])?.remove(id.as_str());
+        let Some(known) = known.filter(|known| !is_noted_archived(known.noted.as_deref())) else { return Ok(false) };
+        let Some(archived) = self.target.archived(id)? else { return Ok(false) };
+        let was_brought = self.was_brought(id, archived.content())?;
+        if was_brought || known.content.text == archived.digest() && archived.is_archived() {
+            return Ok(false);
+        }
+        let record = context.record()?;
+        let epoch = record.known(self.to, self.from).map_or(0, |old| old.epoch);
+        let before = ArchivedBefore::load(context.workspace, epoch)?;
+        Ok(before.judge(id.as_str(), archived.digest()) == Came::Since)
     }
 
     /// What this move has brought to the target's archive under an id.

@@ -27,7 +27,7 @@ pub(super) fn noted_archived(text: &[u8], was_equal: bool) -> String {
 }
 
 /// Whether a note says that the move of a file to the archive was dealt with.
-pub(super) fn is_noted_archived(noted: Option<&str>) -> bool {
+pub(crate) fn is_noted_archived(noted: Option<&str>) -> bool {
     noted.is_some_and(|noted| noted.split(' ').next() == Some(NOTED_ARCHIVED))
 }
 

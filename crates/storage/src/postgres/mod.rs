@@ -30,7 +30,6 @@ use std::time::{Duration, SystemTime};
 
 use jiff::Timestamp;
 use milescale_core::base::Side;
-use milescale_core::config::{ClientEnvironment, UrlFrom};
 use milescale_core::digest::Digest;
 use milescale_core::document::Flaw;
 use milescale_core::figures::StoreFigures;
@@ -46,15 +45,11 @@ use crate::row::{Row, place, work_on};
 use crate::store::{Against, Draft, Extent, Milestone, Packed, Part, Risk, Seen, Store, Survey, Touched};
 use crate::tokens::Tokens;
 use crate::workspace::Workspace;
+pub use address::flaw_of_address;
 use chain::{Claim, Owned};
 pub use connection::Timeouts;
 use connection::{Access, Connection, Failed, Hurry, Outcome};
 use documents::{Table, count, text};
-
-/// What is wrong with the address of a server as the configuration's file gives it; no part of it is shown.
-pub fn flaw_of_address(url: &str, client: &ClientEnvironment) -> Option<String> {
-    address::read(url, UrlFrom::File, client).err().map(|error| error.cause)
-}
 
 /// Rows read at once.
 const PAGE: i64 = 1000;

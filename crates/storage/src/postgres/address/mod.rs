@@ -110,6 +110,11 @@ impl Address {
     }
 }
 
+/// What is wrong with the address of a server as the configuration's file gives it; no part of it is shown.
+pub fn flaw_of_address(url: &str, client: &ClientEnvironment) -> Option<String> {
+    read(url, UrlFrom::File, client).err().map(|error| error.cause)
+}
+
 /// Reads an address. An error says which part of it is wrong, blames what the part comes from, and shows none of it.
 pub(super) fn read(url: &str, from: UrlFrom, client: &ClientEnvironment) -> Result<Address, StoreError> {
     if url.trim().is_empty() {
