@@ -11,9 +11,9 @@ use milescale_core::document::Flaw;
 use milescale_core::id::Id;
 use sqlx::{AssertSqlSafe, Row as _};
 
-use super::changes::{Changed, Changes};
+use super::changes::Changes;
 use super::facts::{NAMED, NAMELESS_ADVICE, Remembered, nameless};
-use super::reading::{Kept, one, range, several};
+use super::reading::{one, range, several};
 use super::schema::{DOCUMENTS, has_beside_documents, make_beside_documents, missing_columns, refuse};
 use super::shape::{Shape, is_taken};
 use super::{Make, Others, Sqlite};
@@ -99,35 +99,6 @@ impl SqliteStore {
         };
         self.sqlite.close();
         Err(self.sqlite.error(Problem::Corrupt, cause))
-    }
-
-    fn read_everything(&mut self) -> Result<Remembered, StoreError> {
-        let mut read = Remembered::since(Changes::begin(&mut self.sqlite)?);
-        self.rows(Kept::Without, |mut row| {
-            let adds = row.adds();
-            read.insert(std::mem::take(&mut row.id), adds);
-            ControlFlow::Continue(())
-        })?;
-        self.nameless_rows(|number, row| read.insert_nameless(number, row.adds()))?;
-        Ok(read)
-    }
-
-    /// Brings what is remembered up to date; `false` where only reading everything does.
-    fn read_changes(&mut self, read: &mut Remembered) -> Result<bool, StoreError> {
-        let changed = match read.changes.since(&mut self.sqlite)? {
-            Changed::Nothing => return Ok(true),
-            Changed::Everything => return Ok(false),
-            // Of a row whose id is no text the log does not tell which it is.
-            Changed::Rows(_) if !self.shape.keeps_texts => return Ok(false),
-            Changed::Rows(changed) => changed,
-        };
-        for id in changed {
-            match self.sqlite.run(async |connection| one(connection, Kept::Without, &id).await)? {
-                Some(row) => read.insert(id, row.adds()),
-                None => read.remove(&id),
-            }
-        }
-        Ok(true)
     }
 }
 

@@ -2,11 +2,15 @@
 
 use std::borrow::Cow;
 use std::collections::{BTreeMap, HashMap};
+use std::ops::ControlFlow;
 
 use milescale_core::document::Flaw;
 use milescale_core::figures::StoreFigures;
 
-use super::changes::Changes;
+use super::changes::{Changed, Changes};
+use super::documents::SqliteStore;
+use super::reading::{Kept, one};
+use crate::error::StoreError;
 use crate::row::{Adds, place};
 
 /// Rows without a name whose numbers are told.
@@ -77,5 +81,37 @@ impl Remembered {
             flawed.insert(format!("{table}, rows without an id"), Flaw { position: None, reason });
         }
         flawed
+    }
+}
+
+impl SqliteStore {
+    /// Reads all rows.
+    pub(super) fn read_everything(&mut self) -> Result<Remembered, StoreError> {
+        let mut read = Remembered::since(Changes::begin(&mut self.sqlite)?);
+        self.rows(Kept::Without, |mut row| {
+            let adds = row.adds();
+            read.insert(std::mem::take(&mut row.id), adds);
+            ControlFlow::Continue(())
+        })?;
+        self.nameless_rows(|number, row| read.insert_nameless(number, row.adds()))?;
+        Ok(read)
+    }
+
+    /// Brings what is remembered up to date; `false` where only reading everything does.
+    pub(super) fn read_changes(&mut self, read: &mut Remembered) -> Result<bool, StoreError> {
+        let changed = match read.changes.since(&mut self.sqlite)? {
+            Changed::Nothing => return Ok(true),
+            Changed::Everything => return Ok(false),
+            // Of a row whose id is no text the log does not tell which it is.
+            Changed::Rows(_) if !self.shape.keeps_texts => return Ok(false),
+            Changed::Rows(changed) => changed,
+        };
+        for id in changed {
+            match self.sqlite.run(async |connection| one(connection, Kept::Without, &id).await)? {
+                Some(row) => read.insert(id, row.adds()),
+                None => read.remove(&id),
+            }
+        }
+        Ok(true)
     }
 }
