@@ -133,7 +133,9 @@ class Judge:
                 self.say(kind, id, f'{event["who"]} {event["kind"]} in {event["place"]} of {sorted(event["tokens"])} is neither '
                                    f'current {sorted(now or [])} nor kept and named')
             own = [event for event in events if event['who'] == 'own' and event['acked'] == 'yes' and event['tokens'] is not None]
-            if own and there is not None and now != own[-1]['tokens']:
+            # Where it was deleted, an older one in the archive is what is left.
+            left = there is not None and there[1] and any(event['kind'] == 'delete' for event in events)
+            if own and there is not None and not left and now != own[-1]['tokens']:
                 last = own[-1]
                 by_restore = any(event['place'] == 'restore' and event['tokens'] == now for event in events) and (id, last['tokens']) in self.kept
                 if not by_restore and not any(event['tokens'] == now and event['seq'] > last['seq'] and event['acked'] != 'no' for event in events):

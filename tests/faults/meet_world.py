@@ -273,6 +273,11 @@ class World:
         self.note('foreign', 'x1', 'archive', archived, place=SIDE[store])
         if SIDE[store] != 'files':
             self.events[-1]['text'] = None      # a row has no layout
+        if 'older' in more:
+            # An older milestone of an id that is in use.
+            older = document('m2', self.token(), 'archived').replace('# a note', '# an older one: a note')
+            self.write('completed/m2.yaml', older)
+            self.note('foreign', 'm2', 'archive', older, place=SIDE[store])
         rows = {}
         for id in IDS + extra:
             token = self.token()
