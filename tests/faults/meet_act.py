@@ -294,7 +294,7 @@ def main():
             done = files(act)
     except OSError as error:
         done = {'refused': str(error)}
-    journal({'act': act, 'id': ID, 'named': before, 'changed': bool(done) and 'refused' not in done, **(done or {})})
+    journal({'act': act, 'id': ID, 'named': before, 'at': time.time(), 'changed': bool(done) and 'refused' not in done, **(done or {})})
 
 
 main()

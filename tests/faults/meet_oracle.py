@@ -325,6 +325,9 @@ def late(world):
         side = SIDE.get(event['named'])
         if event['who'] != 'foreign' or event['kind'] != 'write' or event['place'] == side or event['acked'] != 'yes' or event.get('earlier'):
             continue
+        # It has five seconds.
+        if world.facts['daemon ended'] - event.get('at', world.facts['daemon ended']) < 6:
+            continue
         texts = [current.get(event['id'], ('',))[0], *(text for _, text in conflicts.get(event['id'], []))]
         if not any(event['tokens'] <= tokens(text) for text in texts) and event['seq'] == max(it['seq'] for it in world.events if it['id'] == event['id']):
             found.append(('late', event['id'], f'{sorted(event["tokens"])} was written in {event["place"]}, and the daemon that ran on did not bring it over'))
@@ -341,7 +344,7 @@ def not_synced(lines):
         # What a plan tries holds nothing of anybody's; a notification that is withdrawn is seldom there.
         if '/.milescale-try-' in path or name == 'migration-notification.previous.yaml':
             continue
-        if op == 'rename' and not re.search(r'/(facts|status\.json|pid|timestamp)$|/locks/|\.sock$', path):
+        if op == 'rename' and not re.search(r'/(facts|status\.json|(?:displaced|retired)-looked\.json|pid|timestamp)$|/locks/|\.sock$', path):
             if ['fsync', folder] not in calls[at + 1:]:
                 found.append(f'{path} is renamed into place, and its folder never synced')
         if op == 'write' and '.milescale-' in name:
@@ -349,7 +352,7 @@ def not_synced(lines):
             if ['write', path] in rest:
                 continue
             renames = [index for index, (other, to) in enumerate(rest) if other == 'rename' and os.path.dirname(to) == folder]
-            if renames and not re.search(r'/(facts|status\.json)$', rest[renames[0]][1]) and '/locks/' not in path \
+            if renames and not re.search(r'/(facts|status\.json|(?:displaced|retired)-looked\.json)$', rest[renames[0]][1]) and '/locks/' not in path \
                     and ['fsync', path] not in rest[:renames[0]]:
                 found.append(f'{rest[renames[0]][1]} is renamed into place before its content is synced')
     return found
