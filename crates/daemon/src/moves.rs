@@ -339,7 +339,7 @@ impl Mover {
     fn noted<R>(&self, backup: &str, act: impl FnOnce() -> Result<R, String>) -> Result<R, String> {
         let shown = self.workspace.shown(&self.workspace.restoring());
         let failed = |error: io::Error| format!("{shown}: {error}");
-        let earlier = Restoring::load(&self.workspace).ok().flatten();
+        let earlier = Restoring::load(&self.workspace).map_err(failed)?;
         let now = Timestamp::try_from(SystemTime::now()).unwrap_or(Timestamp::UNIX_EPOCH);
         Restoring::begin(backup, earlier.clone(), now).save(&self.workspace).map_err(failed)?;
         let done = act();

@@ -184,8 +184,7 @@ impl Sweeps {
                 Err(Error::Stopped) => again = earlier(again, Some(AGAIN)),
                 Err(error) if is_retired => tracing::debug!(%error, "a retired store is not looked at"),
                 Err(error) => {
-                    let is_gone = sweeper.store().exists().is_ok_and(|exists| !exists);
-                    let is_gone = is_gone && sweeper.store().is_another().is_ok_and(|why| why.is_none());
+                    let is_gone = sweeper.store().is_gone();
                     let old = sweeper.old();
                     let why = if is_gone { gone(old) } else { not_swept(old, &error.to_string()) };
                     self.problems.insert(old.name.clone(), why);

@@ -9,12 +9,11 @@ use milescale_core::id::Id;
 use milescale_core::migration::Phase;
 use milescale_storage::archive::Archive;
 use milescale_storage::backup::{Metadata, Writer};
-use milescale_storage::error::Problem;
 use milescale_storage::store::{Milestone, Store, Touched};
 
 use crate::compare::hash;
 use crate::context::{Context, Error};
-use crate::level::there;
+use crate::level::{readable, there};
 use crate::told::Told;
 
 /// How often what was touched meanwhile is read again at most: writers that never pause do not keep a backup from ending.
@@ -105,11 +104,7 @@ fn fill(
             continue;
         }
         // One that is refused is not displaced either.
-        let found = archive.archived(&id).or_else(|error| match error.problem {
-            Problem::Refused => Ok(None),
-            _ => Err(error),
-        })?;
-        if let Some(milestone) = found {
+        if let Some(milestone) = readable(archive.archived(&id))? {
             writer.add_archived(&milestone).map_err(failed)?;
             written.insert(hash(id.as_str()), hash(&milestone.text));
         }

@@ -44,7 +44,7 @@ impl From<StoreError> for Error {
 impl Error {
     /// Whether the same may be done in a moment: another program had it, or has changed it.
     pub(crate) fn is_passing(&self) -> bool {
-        matches!(self, Self::Store(error) if matches!(error.problem, Problem::Changed | Problem::Busy))
+        matches!(self, Self::Store(error) if error.is_passing())
     }
 
     /// Whether a store does not do it, now or later.

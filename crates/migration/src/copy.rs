@@ -33,7 +33,7 @@ const NAMED: usize = 5;
 const MISSING_PART: u64 = 20;
 
 /// And more than this many.
-const MISSING: usize = 5;
+const MISSING: u64 = 5;
 
 /// Fills an empty target. How many milestones.
 ///
@@ -111,13 +111,13 @@ pub(crate) fn touched(pair: &mut Pair<'_>, context: &mut Context<'_>) -> Result<
 
 /// Whether so many of so many are missing that nobody is taken to have meant it: more than 5, and more than 5 %.
 pub(crate) fn is_an_accident(missing: u64, of: u64) -> bool {
-    missing > (MISSING as u64).max(of / MISSING_PART)
+    missing > MISSING.max(of / MISSING_PART)
 }
 
 /// A branch change that empties the folder is not the end of so many milestones.
 fn refuse_a_lost_source(pair: &mut Pair<'_>, ids: &BTreeSet<String>) -> Result<(), Error> {
     // What is in a target that is taken over, and not in the source, was never there.
-    if ids.len() <= MISSING || pair.take_over.is_some() {
+    if ids.len() as u64 <= MISSING || pair.take_over.is_some() {
         return Ok(());
     }
     let there: BTreeSet<String> = pair.source.ids()?.into_iter().collect();

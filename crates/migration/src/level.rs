@@ -9,9 +9,11 @@ use std::io;
 use milescale_core::base::{Content, Side};
 use milescale_core::digest::Digest;
 use milescale_core::id::Id;
+use milescale_storage::archived_before::ArchivedBefore;
 use milescale_storage::budget::Room;
 use milescale_storage::conflicts::Keeper;
 use milescale_storage::error::{Problem, StoreError};
+use milescale_storage::ledger::Known;
 use milescale_storage::move_journal::MoveJournal;
 use milescale_storage::store::{Draft, Milestone, Seen, Store};
 
@@ -62,6 +64,8 @@ pub(crate) struct Pair<'a> {
     journal: Option<MoveJournal>,
     /// What keeps contents as conflicts, once one was kept here.
     pub(crate) keeper: Option<Keeper>,
+    /// What lay in the archive of an old target when its files were left, once that was asked for.
+    before: Option<ArchivedBefore>,
 }
 
 #[allow(clippy::needless_pass_by_value, reason = "as `map_err` hands it over")]
@@ -74,8 +78,8 @@ fn journal_failed(error: io::Error) -> Error {
 struct Ahead {
     /// The source's. What is changed after it was read is told as changed, and leveled again.
     source: HashMap<String, Milestone>,
-    /// Bases of an old target.
-    bases: HashMap<String, Option<Content>>,
+    /// What is known of an old target.
+    known: HashMap<String, Option<Known>>,
 }
 
 /// Bases that are noted at once: a commit of so many takes no longer than that of one.
@@ -101,6 +105,7 @@ impl<'a> Pair<'a> {
             ahead: Ahead::default(),
             journal: None,
             keeper: None,
+            before: None,
         }
     }
 
@@ -219,7 +224,7 @@ impl<'a> Pair<'a> {
                     self.note_base(&id, content)?;
                     became(id.as_str(), Leveled::Done);
                 }
-                Err(error) if matches!(error.problem, Problem::Changed | Problem::Busy) => {
+                Err(error) if error.is_passing() => {
                     became(id.as_str(), Leveled::NotYet(error.to_string()));
                 }
                 Err(error) => return Err(error.into()),
@@ -272,8 +277,8 @@ impl<'a> Pair<'a> {
             self.ahead.source = source.map(|milestone| (milestone.id.clone(), milestone)).collect();
         }
         if self.target_was_old {
-            let known = self.source.ledger()?.bases(self.to, ids)?;
-            self.ahead.bases = ids.iter().map(|id| (id.clone(), known.get(id).map(|known| known.content))).collect();
+            let mut known = self.source.ledger()?.bases(self.to, ids)?;
+            self.ahead.known = ids.iter().map(|id| (id.clone(), known.remove(id))).collect();
         }
         Ok(())
     }
@@ -286,12 +291,16 @@ impl<'a> Pair<'a> {
         }
     }
 
-    fn base(&mut self, id: &Id) -> Result<Option<Content>, StoreError> {
-        if let Some(base) = self.ahead.bases.get(id.as_str()) {
-            return Ok(*base);
+    /// What the source's ledger says of a milestone of an old target.
+    fn known(&mut self, id: &Id) -> Result<Option<Known>, StoreError> {
+        if let Some(known) = self.ahead.known.get(id.as_str()) {
+            return Ok(known.clone());
         }
-        let mut known = self.source.ledger()?.bases(self.to, &[id.to_string()])?;
-        Ok(known.remove(id.as_str()).map(|known| known.content))
+        Ok(self.source.ledger()?.bases(self.to, &[id.to_string()])?.remove(id.as_str()))
+    }
+
+    fn base(&mut self, id: &Id) -> Result<Option<Content>, StoreError> {
+        Ok(self.known(id)?.map(|known| known.content))
     }
 
     /// Whether a content of an old target is its base.
@@ -301,8 +310,7 @@ impl<'a> Pair<'a> {
 
     /// Whether a sweep has reported this text of an old target, and left it: an earlier content of the milestone.
     fn was_reported(&mut self, id: &Id, found: Content) -> Result<bool, StoreError> {
-        let known = self.source.ledger()?.bases(self.to, &[id.to_string()])?;
-        let noted = known.get(id.as_str()).and_then(|known| known.noted.as_deref());
+        let noted = self.known(id)?.and_then(|known| known.noted);
         Ok(noted.is_some_and(|noted| noted == found.text.to_string()))
     }
 
@@ -376,6 +384,14 @@ pub(crate) fn only_read(noted: Result<(), StoreError>) -> Result<(), Error> {
             Ok(())
         }
         other => Ok(other?),
+    }
+}
+
+/// What lies in the archive, where it can be read.
+pub(crate) fn readable(archived: Result<Option<Milestone>, StoreError>) -> Result<Option<Milestone>, StoreError> {
+    match archived {
+        Err(error) if error.problem == Problem::Refused => Ok(None),
+        other => other,
     }
 }
 

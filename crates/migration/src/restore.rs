@@ -93,8 +93,7 @@ pub fn restore(metadata: &Metadata, in_use: InUse, context: &mut Context<'_>) ->
 /// Writes down that a restore begins. What was there before attempts that were interrupted.
 fn note(backup: &str, displaced: &str, context: &Context<'_>) -> Result<Vec<String>, Error> {
     let failed = |error| Error::own(&context.workspace.shown(&context.workspace.restoring()), &error);
-    // One that cannot be read is replaced: it must not keep this one from being written down.
-    let earlier = Restoring::load(context.workspace).ok().flatten();
+    let earlier = Restoring::load(context.workspace).map_err(failed)?;
     let mut begun = Restoring::begin(backup, earlier, context.now());
     let interrupted = begun.displaced.clone();
     begun.displaced.push(displaced.to_owned());
@@ -120,12 +119,8 @@ impl Run {
         let ids: Vec<String> = self.source.ids().map(str::to_owned).collect();
         for id in ids {
             context.go_on()?;
-            match self.write(&id, context) {
-                Ok(true) => self.restored.written += 1,
-                Ok(false) => {}
-                Err(error) if error.is_refusal() => self.restored.failed.push((id, error.to_string())),
-                Err(error) => return Err(error),
-            }
+            let written = self.write(&id, context);
+            tally(id, written, &mut self.restored.written, &mut self.restored.failed)?;
         }
         Ok(())
     }
@@ -141,7 +136,7 @@ impl Run {
             }
             match self.archive.restore(&mut *self.target, &draft, is_archived, &found) {
                 Ok(written) => return Ok(written),
-                Err(error) if is_passing(&error) && tries < TRIES => tries += 1,
+                Err(error) if error.is_passing() && tries < TRIES => tries += 1,
                 Err(error) => return Err(error.into()),
             }
         }
@@ -189,12 +184,8 @@ impl Run {
         let wanted: HashSet<String> = self.source.ids().map(str::to_owned).collect();
         for id in self.target.ids()?.into_iter().filter(|id| !wanted.contains(id)) {
             context.go_on()?;
-            match self.take_out(&id, context) {
-                Ok(true) => self.restored.taken_out += 1,
-                Ok(false) => {}
-                Err(error) if error.is_refusal() => self.restored.left.push((id, error.to_string())),
-                Err(error) => return Err(error),
-            }
+            let taken_out = self.take_out(&id, context);
+            tally(id, taken_out, &mut self.restored.taken_out, &mut self.restored.left)?;
         }
         Ok(())
     }
@@ -212,14 +203,24 @@ impl Run {
             }
             match self.target.remove(&named, there.digest(), context.now()) {
                 Ok(()) => return Ok(true),
-                Err(error) if is_passing(&error) && tries < TRIES => tries += 1,
+                Err(error) if error.is_passing() && tries < TRIES => tries += 1,
                 Err(error) => return Err(error.into()),
             }
         }
     }
 }
 
-/// Whether another program has it, or has changed it, just now.
-fn is_passing(error: &StoreError) -> bool {
-    matches!(error.problem, Problem::Changed | Problem::Busy)
+/// Counts what was done with a milestone, or names what refuses it; whatever else fails ends the restore.
+fn tally(
+    id: String,
+    done: Result<bool, Error>,
+    count: &mut u64,
+    refused: &mut Vec<(String, String)>,
+) -> Result<(), Error> {
+    match done {
+        Ok(done) => *count += u64::from(done),
+        Err(error) if error.is_refusal() => refused.push((id, error.to_string())),
+        Err(error) => return Err(error),
+    }
+    Ok(())
 }

@@ -12,7 +12,7 @@ use serde::{Deserialize, Serialize};
 use crate::durable;
 use crate::error::StoreError;
 use crate::files::FileStore;
-use crate::read::{Symlinks, read_regular};
+use crate::read::read_json;
 use crate::store::Store;
 use crate::workspace::Workspace;
 
@@ -73,11 +73,7 @@ impl ArchivedBefore {
     pub fn load(workspace: &Workspace, epoch: u64) -> Result<Self, StoreError> {
         let path = workspace.archived_before();
         let failed = |error: io::Error| StoreError::io(workspace.shown(&path), "it cannot be read", &error);
-        let text = match read_regular(&path, Symlinks::Refuse, LIMIT) {
-            Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(Self::default()),
-            other => other.map_err(failed)?.0,
-        };
-        let it: Self = serde_json::from_slice(&text).map_err(|error| failed(error.into()))?;
+        let it: Self = read_json(&path, LIMIT).map_err(failed)?.unwrap_or_default();
         if it.format > FORMAT {
             let message = format!("it has format {}, written by a newer milescale", it.format);
             return Err(failed(io::Error::new(io::ErrorKind::InvalidData, message)));

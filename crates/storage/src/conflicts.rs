@@ -16,7 +16,7 @@ use milescale_core::timestamp;
 use serde::{Deserialize, Serialize};
 
 use crate::durable;
-use crate::read::{Symlinks, digest_of, read_regular};
+use crate::read::{Symlinks, digest_of, read_json, read_regular};
 use crate::short::{self, in_name};
 use crate::workspace::Workspace;
 use crate::yaml;
@@ -101,8 +101,12 @@ impl Keeper {
     fn write(&mut self, conflict: &Conflict, text: &[u8], now: Timestamp) -> io::Result<(PathBuf, bool)> {
         let key = (digits(text), in_name(&conflict.id));
         let side = conflict.side.map_or("file", Side::as_str);
-        let names = (0..).map(|number| format!("{}-{}-{side}-{number}.{}.yaml", now.strftime(STAMP), key.0, key.1));
-        let name = names.into_iter().find(|name| !self.folder.join(name).exists()).unwrap_or_default();
+        let name = |number: u64| format!("{}-{}-{side}-{number}.{}.yaml", now.strftime(STAMP), key.0, key.1);
+        let mut number = 0;
+        while self.folder.join(name(number)).exists() {
+            number += 1;
+        }
+        let name = name(number);
         let path = self.folder.join(&name);
         // The content last: a conflict without one would name nothing.
         let known = serde_json::to_vec_pretty(conflict)?;
@@ -199,8 +203,7 @@ pub fn settle(workspace: &Workspace, name: &str, seen: Option<Digest>, now: Time
 
 /// What is known of a conflict, where something was noted.
 fn read_about(path: &Path) -> Option<Conflict> {
-    let (text, _) = read_regular(&about(path), Symlinks::Refuse, 1 << 20).ok()?;
-    serde_json::from_slice(&text).ok()
+    read_json(&about(path), 1 << 20).ok().flatten()
 }
 
 fn about(path: &Path) -> PathBuf {

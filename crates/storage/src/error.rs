@@ -40,6 +40,11 @@ pub struct StoreError {
 }
 
 impl StoreError {
+    /// Whether another program has it, or has changed it, just now: tried again, it may be done.
+    pub fn is_passing(&self) -> bool {
+        matches!(self.problem, Problem::Changed | Problem::Busy)
+    }
+
     /// An error at a place.
     pub fn new(problem: Problem, place: impl Into<String>, cause: impl Into<String>) -> Self {
         Self { problem, place: place.into(), cause: cause.into() }

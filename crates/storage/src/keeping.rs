@@ -12,7 +12,7 @@ use milescale_core::days::{Day, Days};
 use serde::{Deserialize, Serialize};
 
 use crate::durable;
-use crate::read::{Symlinks, read_regular};
+use crate::read::{newer, read_json};
 use crate::workspace::Workspace;
 
 /// How long everything is kept that goes by itself.
@@ -93,14 +93,8 @@ impl Counted {
 }
 
 fn load(workspace: &Workspace) -> io::Result<File> {
-    let text = match read_regular(&workspace.days(), Symlinks::Refuse, 1 << 30) {
-        Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(File::default()),
-        other => other?.0,
-    };
-    let file: File = serde_json::from_slice(&text)?;
-    if file.version > VERSION {
-        let message = format!("it is of version {}, written by a newer milescale", file.version);
-        return Err(io::Error::new(io::ErrorKind::InvalidData, message));
+    match read_json::<File>(&workspace.days(), 1 << 30)? {
+        Some(file) if file.version > VERSION => Err(newer(file.version)),
+        file => Ok(file.unwrap_or_default()),
     }
-    Ok(file)
 }

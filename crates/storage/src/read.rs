@@ -13,6 +13,7 @@ use jiff::Timestamp;
 use milescale_core::digest::{Digest, Running};
 use rustix::fs::{AtFlags, FileType, Mode, OFlags, Stat};
 use rustix::io::Errno;
+use serde::de::DeserializeOwned;
 
 /// Whether a symlink at the end of a path is followed.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -37,6 +38,12 @@ pub struct Stamp {
 
 fn nanoseconds(seconds: i64, rest: i64) -> i64 {
     seconds.saturating_mul(1_000_000_000).saturating_add(rest)
+}
+
+/// Nanoseconds since 1970 of a time.
+fn nanoseconds_of(time: SystemTime) -> i64 {
+    let since = time.duration_since(UNIX_EPOCH).unwrap_or_default();
+    i64::try_from(since.as_nanos()).unwrap_or(i64::MAX)
 }
 
 impl Stamp {
@@ -78,16 +85,12 @@ impl Stamp {
 
     /// Whether the file was changed so short a time before `now` that it may change again without a new stamp.
     pub(crate) fn is_fresh(&self, now: SystemTime) -> bool {
-        let since = now.duration_since(UNIX_EPOCH).unwrap_or_default();
-        let now = i64::try_from(since.as_nanos()).unwrap_or(i64::MAX);
-        now.saturating_sub(self.changed) < CLOCK_TICK_NANOSECONDS
+        nanoseconds_of(now).saturating_sub(self.changed) < CLOCK_TICK_NANOSECONDS
     }
 
     /// How far from `now` its last change of content or metadata lies, before or after it.
     pub(crate) fn age(&self, now: SystemTime) -> Duration {
-        let since = now.duration_since(UNIX_EPOCH).unwrap_or_default();
-        let now = i64::try_from(since.as_nanos()).unwrap_or(i64::MAX);
-        Duration::from_nanos(now.abs_diff(self.changed))
+        Duration::from_nanos(nanoseconds_of(now).abs_diff(self.changed))
     }
 
     /// Nanoseconds since 1970 of the last change of content or metadata, which no program can set.
@@ -226,6 +229,23 @@ pub(crate) fn digest_of(path: &Path) -> io::Result<(Digest, Stamp)> {
             Err(error) => return Err(error),
         }
     }
+}
+
+/// Reads a file of JSON of milescale's own, of at most `limit` bytes; `None` where there is none. No symlink is followed.
+///
+/// # Errors
+/// When it cannot be read, or holds something else.
+pub fn read_json<T: DeserializeOwned>(path: &Path, limit: u64) -> io::Result<Option<T>> {
+    match read_regular(path, Symlinks::Refuse, limit) {
+        Err(error) if error.kind() == io::ErrorKind::NotFound => Ok(None),
+        other => Ok(Some(serde_json::from_slice(&other?.0)?)),
+    }
+}
+
+/// That a file of milescale's own has a version that this one does not know.
+pub(crate) fn newer(version: u32) -> io::Error {
+    let message = format!("it is of version {version}, written by a newer milescale");
+    io::Error::new(io::ErrorKind::InvalidData, message)
 }
 
 /// Reads a whole regular file of at most `limit` bytes; a larger one is an error of kind `FileTooLarge`.

@@ -11,7 +11,7 @@ use milescale_core::timestamp;
 use serde::{Deserialize, Serialize};
 
 use crate::durable;
-use crate::read::{Symlinks, read_regular};
+use crate::read::{Symlinks, newer, read_regular};
 use crate::switch::PreparedConfig;
 use crate::workspace::Workspace;
 
@@ -180,8 +180,7 @@ impl Record {
         // A newer shape may have lost or changed any other key.
         let VersionOnly { version } = serde_json::from_slice(&content)?;
         if version > VERSION {
-            let message = format!("it is of version {version}, written by a newer milescale");
-            return Err(io::Error::new(io::ErrorKind::InvalidData, message));
+            return Err(newer(version));
         }
         Ok(serde_json::from_slice(&content)?)
     }

@@ -8,7 +8,7 @@ use milescale_core::timestamp;
 use serde::{Deserialize, Serialize};
 
 use crate::durable;
-use crate::read::{Symlinks, read_regular};
+use crate::read::{newer, read_json};
 use crate::workspace::Workspace;
 
 /// The version of the file's shape.
@@ -43,9 +43,9 @@ impl Restoring {
     /// # Errors
     /// When what is there cannot be read.
     pub fn load(workspace: &Workspace) -> io::Result<Option<Self>> {
-        match read_regular(&workspace.restoring(), Symlinks::Refuse, LIMIT) {
-            Err(error) if error.kind() == io::ErrorKind::NotFound => Ok(None),
-            other => Ok(Some(serde_json::from_slice(&other?.0)?)),
+        match read_json::<Self>(&workspace.restoring(), LIMIT)? {
+            Some(it) if it.version > VERSION => Err(newer(it.version)),
+            it => Ok(it),
         }
     }
 
@@ -75,5 +75,23 @@ impl Restoring {
             "the restore of {backup}, begun at {began}, is not over: some milestones may be restored and others not; `milescale \
              restore {backup}` finishes it{back}"
         )
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::Restoring;
+    use crate::workspace::Workspace;
+    use std::fs;
+
+    #[test]
+    fn one_of_a_newer_milescale_is_refused_by_name() {
+        let folder = tempfile::tempdir().unwrap();
+        let workspace = Workspace::at(folder.path());
+        fs::create_dir_all(workspace.own()).unwrap();
+        assert_eq!(Restoring::load(&workspace).unwrap(), None);
+        fs::write(workspace.restoring(), r#"{"version":2,"backup":"b","displaced":[],"began":""}"#).unwrap();
+        let error = Restoring::load(&workspace).unwrap_err().to_string();
+        assert_eq!(error, "it is of version 2, written by a newer milescale");
     }
 }

@@ -173,6 +173,12 @@ pub trait Store: fmt::Debug + Send {
         Ok(None)
     }
 
+    /// Whether the store that milescale knows does not exist any more: one at another address may be there still. What cannot be
+    /// found out is not gone.
+    fn is_gone(&mut self) -> bool {
+        self.exists().is_ok_and(|exists| !exists) && self.is_another().is_ok_and(|why| why.is_none())
+    }
+
     /// Says that this need not be a store that milescale knows: the target of a move, or one that a person names. Any other one
     /// is neither read nor written where [`Store::is_another`] has a reason.
     fn may_be_another(&mut self) {}

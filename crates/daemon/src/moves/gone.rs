@@ -28,12 +28,10 @@ impl Mover {
         let in_use = self.in_use()?;
         let lost = match in_use.side() {
             Side::Files => lost_files(&self.workspace, in_use),
-            Side::Sqlite | Side::Postgresql => self.open(in_use).ok().and_then(|mut store| {
-                let is_lost = store.exists().is_ok_and(|exists| !exists);
-                // One at another address may be there still.
-                let is_lost = is_lost && store.is_another().is_ok_and(|why| why.is_none());
-                if is_lost { store.ids().err() } else { None }
-            }),
+            Side::Sqlite | Side::Postgresql => {
+                let store = self.open(in_use).ok();
+                store.and_then(|mut store| if store.is_gone() { store.ids().err() } else { None })
+            }
         };
         let Some(lost) = lost else { return Ok(None) };
         let ways = self.ways_on(in_use)?;

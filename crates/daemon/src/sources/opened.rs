@@ -9,7 +9,7 @@ use milescale_core::config::Config;
 use milescale_storage::durable;
 use milescale_storage::error::StoreError;
 use milescale_storage::open::Which;
-use milescale_storage::read::{Symlinks, read_regular};
+use milescale_storage::read::read_json;
 use milescale_storage::store::Store;
 use milescale_storage::workspace::Workspace;
 
@@ -85,10 +85,7 @@ impl LastIds {
 
     /// Those that were written down last; `None` where none were.
     pub(crate) fn written_down(workspace: &Workspace) -> io::Result<Option<Vec<String>>> {
-        match read_regular(&workspace.last_ids(), Symlinks::Refuse, LIMIT) {
-            Err(error) if error.kind() == io::ErrorKind::NotFound => Ok(None),
-            other => Ok(Some(serde_json::from_slice(&other?.0)?)),
-        }
+        read_json(&workspace.last_ids(), LIMIT)
     }
 
     /// Those of the last full reading: of this process, else of the file. Without either the store is asked what it holds

@@ -72,16 +72,21 @@ impl Pair<'_> {
         if !self.target_was_old || self.to != Side::Files {
             return Ok(false);
         }
-        let known = self.source.ledger()?.bases(self.to, &[id.to_string()])?.remove(id.as_str());
-        let Some(known) = known.filter(|known| !is_noted_archived(known.noted.as_deref())) else { return Ok(false) };
+        let Some(known) = self.known(id)?.filter(|known| !is_noted_archived(known.noted.as_deref())) else {
+            return Ok(false);
+        };
         let Some(archived) = self.target.archived(id)? else { return Ok(false) };
         let was_brought = self.was_brought(id, archived.content())?;
         if was_brought || known.content.text == archived.digest() && archived.is_archived() {
             return Ok(false);
         }
-        let record = context.record()?;
-        let epoch = record.known(self.to, self.from).map_or(0, |old| old.epoch);
-        let before = ArchivedBefore::load(context.workspace, epoch)?;
+        let before = match &self.before {
+            Some(before) => before,
+            None => {
+                let epoch = context.record()?.known(self.to, self.from).map_or(0, |old| old.epoch);
+                self.before.insert(ArchivedBefore::load(context.workspace, epoch)?)
+            }
+        };
         Ok(before.judge(id.as_str(), archived.digest()) == Came::Since)
     }
 

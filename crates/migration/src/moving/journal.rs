@@ -3,7 +3,6 @@
 use jiff::Timestamp;
 use milescale_core::base::{Content, Side};
 use milescale_core::id::Id;
-use milescale_storage::error::Problem;
 use milescale_storage::ledger::AT_ONCE;
 use milescale_storage::move_journal::{self, Entry, Journal, MoveJournal};
 use milescale_storage::store::Store;
@@ -117,7 +116,7 @@ pub(super) fn take_out_added(
         if entries.iter().any(|entry| entry.content().is_some_and(|content| content.text == there.digest())) {
             match target.remove(&id, there.digest(), now) {
                 // Somebody moves it just now: it stays, and its base with it.
-                Err(error) if matches!(error.problem, Problem::Changed | Problem::Busy) => continue,
+                Err(error) if error.is_passing() => continue,
                 other => other?,
             }
             let noted = source.ledger()?.unset(to, id.as_str());

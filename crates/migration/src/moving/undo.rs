@@ -105,7 +105,7 @@ impl Moving<'_, '_> {
                 (self.context.tell)(told);
                 match target.remove(&id, there.digest(), self.context.now()) {
                     // Somebody moves or writes it just now: it stays there, as in any store that nobody has filled.
-                    Err(error) if matches!(error.problem, Problem::Changed | Problem::Busy) => {}
+                    Err(error) if error.is_passing() => {}
                     other => other?,
                 }
             }

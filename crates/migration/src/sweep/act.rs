@@ -157,6 +157,10 @@ impl<'a, 'b> Act<'a, 'b> {
             current_place: old.place.clone(),
             backup: self.old.backup.clone(),
         };
+        self.keep_and_tell(in_conflict)
+    }
+
+    fn keep_and_tell(&mut self, in_conflict: InConflict<'_>) -> Result<(), Error> {
         let (told, _) = in_conflict.keep(&mut self.keeper, self.context)?;
         self.conflicts += 1;
         (self.context.tell)(told);
@@ -218,9 +222,7 @@ impl<'a, 'b> Act<'a, 'b> {
             current_place,
             backup: self.old.backup.clone(),
         };
-        let (told, _) = in_conflict.keep(&mut self.keeper, self.context)?;
-        self.conflicts += 1;
-        (self.context.tell)(told);
+        self.keep_and_tell(in_conflict)?;
         self.kept.push((judged.id.clone(), content, judged.base));
         if self.kept.len() >= NOTED_AT_ONCE { self.note_kept().map(|()| true) } else { Ok(true) }
     }

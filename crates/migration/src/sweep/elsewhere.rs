@@ -3,12 +3,13 @@
 use milescale_core::base::Side;
 use milescale_core::id::Id;
 use milescale_storage::archived_before::{ArchivedBefore, Came};
-use milescale_storage::error::{Problem, StoreError};
+use milescale_storage::error::StoreError;
 use milescale_storage::files::Retired;
 use milescale_storage::store::{Milestone, Store};
 
 use super::judged::{Filed, Judged, Judging, ToRetired};
 use crate::context::Error;
+use crate::level::readable;
 
 /// What the old side holds of a milestone that is not in its place there.
 pub(super) enum Elsewhere {
@@ -20,14 +21,6 @@ pub(super) enum Elsewhere {
     Its(Milestone),
     /// It was moved to the archive.
     Moved(Milestone),
-}
-
-/// What lies in the archive, where it can be read.
-pub(super) fn readable(archived: Result<Option<Milestone>, StoreError>) -> Result<Option<Milestone>, StoreError> {
-    match archived {
-        Err(error) if error.problem == Problem::Refused => Ok(None),
-        other => other,
-    }
 }
 
 impl Judging<'_> {
@@ -56,14 +49,13 @@ impl Judging<'_> {
         if was_archived || is_base || !is_known || self.old.side != Side::Files {
             return Ok(Elsewhere::Moved(archived));
         }
-        let before = match self.before.take() {
+        let before = match &self.before {
             Some(before) => before,
-            None => ArchivedBefore::load(self.workspace, self.old.epoch)?,
+            None => self.before.insert(ArchivedBefore::load(self.workspace, self.old.epoch)?),
         };
         // Without any base only what was noted tells.
         let is_told = judged.base.is_some() || before.is_noted();
         let came = if is_told { before.judge(id.as_str(), archived.digest()) } else { Came::Unclear };
-        self.before = Some(before);
         Ok(match came {
             Came::Since => Elsewhere::Moved(archived),
             // An older one of the same id.

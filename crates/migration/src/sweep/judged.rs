@@ -13,9 +13,9 @@ use milescale_storage::record::Old;
 use milescale_storage::store::{Milestone, Store};
 use milescale_storage::workspace::Workspace;
 
-use super::elsewhere::{Elsewhere, readable};
+use super::elsewhere::Elsewhere;
 use crate::context::Error;
-use crate::level::there;
+use crate::level::{readable, there};
 
 /// What is noted of a milestone that was archived because its file was moved to the archive. Where both sides were equal, the
 /// digest follows of the text that the archiving has left in the store in use.

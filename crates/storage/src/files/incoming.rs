@@ -13,7 +13,7 @@ use milescale_core::id::Id;
 use super::FileStore;
 use crate::budget::{Room, next_ones};
 use crate::durable;
-use crate::error::{Problem, StoreError};
+use crate::error::StoreError;
 use crate::ledger::AT_ONCE;
 use crate::move_journal::{self, Entry, Journal, MoveJournal};
 use crate::store::Packed;
@@ -160,7 +160,7 @@ impl FileStore {
         let Ok(id) = id.parse::<Id>() else { return Ok(None) };
         for _ in 0..TRIES {
             match self.try_to_take_back(&id, entries, now) {
-                Err(error) if matches!(error.problem, Problem::Changed | Problem::Busy) => {}
+                Err(error) if error.is_passing() => {}
                 other => return other,
             }
         }

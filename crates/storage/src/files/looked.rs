@@ -12,7 +12,7 @@ use std::time::{Duration, SystemTime};
 use serde::{Deserialize, Serialize};
 
 use crate::durable;
-use crate::read::{Stamp, Symlinks, read_regular};
+use crate::read::{Stamp, read_json};
 use crate::workspace::Workspace;
 
 /// How long a file must have stood still before it is judged.
@@ -52,8 +52,7 @@ impl Looked {
 
     /// Reads it; what cannot be read is worth nothing.
     fn load(path: PathBuf) -> Self {
-        let text = read_regular(&path, Symlinks::Refuse, 1 << 30).ok();
-        let file: File = text.and_then(|(text, _)| serde_json::from_slice(&text).ok()).unwrap_or_default();
+        let file: File = read_json(&path, 1 << 30).ok().flatten().unwrap_or_default();
         let files = if file.version == VERSION { file.files } else { HashMap::new() };
         let stamp = |(inode, size, modified, changed)| Stamp { inode, size, modified, changed };
         let stamps = files.into_iter().map(|(name, numbers)| (name, stamp(numbers))).collect();

@@ -16,7 +16,7 @@ use super::{FileStore, Retired, displaced, id_of, walk};
 use crate::durable;
 use crate::error::{Problem, StoreError};
 use crate::ledger::Ledger;
-use crate::read::{Stamp, Symlinks, read_regular};
+use crate::read::{Stamp, read_json};
 use crate::sqlite::LedgerFile;
 use crate::store::{Draft, Milestone, Seen};
 use crate::threads::in_shares;
@@ -199,10 +199,7 @@ fn is_not_ours(error: &io::Error) -> bool {
 }
 
 fn modes(workspace: &Workspace) -> io::Result<BTreeMap<String, u32>> {
-    match read_regular(&workspace.modes(), Symlinks::Refuse, 1 << 30) {
-        Err(error) if error.kind() == io::ErrorKind::NotFound => Ok(BTreeMap::new()),
-        other => Ok(serde_json::from_slice(&other?.0)?),
-    }
+    Ok(read_json(&workspace.modes(), 1 << 30)?.unwrap_or_default())
 }
 
 /// Moves all milestone files that count to `.milescale/retired/NAME/`, each by a rename, and leaves the note. How many. What is

@@ -2,7 +2,6 @@
 //! wrote only into the index is reported before it is overwritten.
 
 use std::collections::{BTreeMap, HashSet};
-use std::os::unix::fs::MetadataExt;
 use std::path::{Component, Path};
 use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
@@ -162,10 +161,8 @@ impl HybridStore {
 
 /// When a file or folder was last changed: its content, its name or its mode. No program can set that back.
 fn changed_at(path: &Path) -> Option<SystemTime> {
-    let metadata = path.symlink_metadata().ok()?;
-    let seconds = u64::try_from(metadata.ctime()).ok()?;
-    let rest = u32::try_from(metadata.ctime_nsec()).ok()?;
-    UNIX_EPOCH.checked_add(Duration::new(seconds, rest))
+    let changed = Stamp::of(&path.symlink_metadata().ok()?).changed();
+    UNIX_EPOCH.checked_add(Duration::from_nanos(u64::try_from(changed).ok()?))
 }
 
 fn created_is_told(milestone: &Milestone) -> bool {

@@ -61,7 +61,8 @@ impl SqliteStore {
 
     /// Opens the file and looks at its shape, and whether it is the one that milescale knows. A new file gets the table.
     pub(super) fn open(&mut self, make: Make) -> Result<(), StoreError> {
-        let was_there = self.sqlite.holds_something()?;
+        // Where none is to be made, opening it fails.
+        let was_there = make == Make::Never || self.sqlite.holds_something()?;
         if !self.look(make)? || !was_there || self.may_be_another {
             return Ok(());
         }
