@@ -152,7 +152,7 @@ impl<'a, 'b> Act<'a, 'b> {
             text: &current.text,
             side: self.to,
             place: &current.place,
-            reason: "another one was made where milescale had just retired its file".to_owned(),
+            reason: "another one was made where milescale had retired its file".to_owned(),
             current: Some(old.digest()),
             current_place: old.place.clone(),
             backup: self.old.backup.clone(),

@@ -79,14 +79,12 @@ impl Judging<'_> {
         self.retired.insert(retired).get(id)
     }
 
-    /// Whether a file was made where milescale had just retired one. Once a person has retired the store, what appears there
-    /// waits for a word, and that word decides.
+    /// Whether a file was made where milescale had retired one: who made it may not have known that one.
     pub(super) fn is_made_anew(&mut self, id: &Id, retired: ToRetired) -> Result<bool, StoreError> {
-        let has_another = match retired {
+        Ok(match retired {
             // It was retired in turn.
             ToRetired::IsCopy => self.retired.as_ref().is_some_and(|retired| retired.has_earlier(id)),
             _ => self.retired_one(id)?.is_some(),
-        };
-        Ok(self.old.retired.is_none() && has_another)
+        })
     }
 }
