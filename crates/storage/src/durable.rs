@@ -229,7 +229,11 @@ pub fn create_own_folder(workspace: &Workspace) -> io::Result<()> {
 /// Makes the folder of a lock with its files; one that is there is an error of kind `AlreadyExists`. Not durable: a lock
 /// dies with the machine.
 pub fn create_lock_folder(path: &Path, files: &[(&str, String)]) -> io::Result<()> {
-    fs::create_dir(path)?;
+    match fs::create_dir(path) {
+        // It failed, and was made all the same: whoever makes one puts its files in at once.
+        Err(error) if error.kind() != io::ErrorKind::AlreadyExists && is_empty(path) => {}
+        other => other?,
+    }
     for (name, text) in files {
         // For people and adapters; without them the lock is as good.
         let _ = OpenOptions::new()
@@ -239,6 +243,10 @@ pub fn create_lock_folder(path: &Path, files: &[(&str, String)]) -> io::Result<(
             .and_then(|mut file| file.write_all(text.as_bytes()));
     }
     Ok(())
+}
+
+fn is_empty(folder: &Path) -> bool {
+    fs::read_dir(folder).is_ok_and(|mut entries| entries.next().is_none())
 }
 
 /// Removes the folder of a lock with the files that adapters keep in it; one that is gone is no error.

@@ -76,8 +76,9 @@ impl Pair<'_> {
             return Ok(false);
         };
         let Some(archived) = self.target.archived(id)? else { return Ok(false) };
-        let was_brought = self.was_brought(id, archived.content())?;
-        if was_brought || known.content.text == archived.digest() && archived.is_archived() {
+        // An archived text was archived here, or is as both sides had it. Any other one was brought to its place in any case.
+        let is_ours = known.content.text == archived.digest() || self.was_brought(id, archived.content())?;
+        if is_ours && archived.is_archived() {
             return Ok(false);
         }
         let before = match &self.before {

@@ -4,7 +4,7 @@ use std::fs;
 
 use milescale_testkit::{Workspace, until};
 
-use super::super::super::faults::shim;
+use super::super::super::faults::{shim, with_fault};
 use super::super::super::milestones::{put, sqlite3};
 use super::super::super::workspace;
 use super::{done, exported, listed, rename};
@@ -148,4 +148,32 @@ fn l23_without_a_base_what_lies_in_the_archive_is_compared_all_the_same() {
             assert_eq!(found, [archived, archived, "active"], "{is_noted}");
         }
     }
+}
+
+/// A file that is as its row goes to the archive of the old side, at each commit of its bases during the move back to it.
+#[test]
+fn what_is_moved_to_the_archive_during_a_move_back_stays_there() {
+    let mut moved_at = 0;
+    for call in 1..20 {
+        let workspace = moved(3);
+        let (from, to) = (workspace.path("active/m2.yaml"), workspace.path("completed/m2.yaml"));
+        let mut faulty = with_fault(workspace.root(), &format!("unlink:{call}:meet"));
+        faulty.environment.retain(|(name, _)| name != "FAULT_PATH");
+        let meet = format!("mv {} {}", from.display(), to.display());
+        let variables = [("FAULT_MEET", meet), ("FAULT_PATH", "/base.db-journal".to_owned())];
+        faulty.environment.extend(variables.map(|(name, value)| (name.to_owned(), value)));
+        // It may be refused for what it met.
+        faulty.run(["rollback", "--yes"]);
+        done(&workspace, &["import"]);
+        if listed(&workspace, &["list"]) == ["m1", "m2", "m3"] && from.exists() && !to.exists() {
+            assert!(moved_at > 0, "a move notes bases");
+            let shown = fs::read_to_string(workspace.path("config/storage-backend.txt")).unwrap();
+            assert_eq!((call - 1, shown.trim()), (moved_at, "file"), "no call was met any more");
+            return;
+        }
+        moved_at = call;
+        assert_eq!(listed(&workspace, &["list"]), ["m1", "m3"], "at {call}");
+        assert!(!from.exists(), "at {call}");
+    }
+    panic!("no move notes bases so often");
 }
