@@ -29,6 +29,11 @@ pub enum Error {
     /// It may not be done, and why.
     #[error("{0}")]
     Refused(String),
+    /// Nobody can tell now whether the switch has happened: nothing is undone, and the recovery looks again.
+    #[error(
+        "{0}; it is not known whether the other store is in use by now: `milescale check` looks again and finishes the move, or undoes it"
+    )]
+    Unknown(String),
     /// Somebody asked to stop.
     #[error("it was asked to stop")]
     Stopped,

@@ -78,7 +78,7 @@ pub(crate) struct Moving<'a, 'b> {
 /// Moves the milestones. The caller holds the migration's lock, has recovered, and a plan without obstacles.
 ///
 /// # Errors
-/// Why it was not done: then the old store is in use as before.
+/// Why it was not done: then the old store is in use as before, but where that is not known.
 pub fn migrate(wish: &Wish, plan: &Plan, context: &mut Context<'_>) -> Result<Done, Error> {
     let (from, to, automatic, milestones) = (wish.from, wish.to, wish.automatic, plan.milestones);
     // An empty target is simply filled.
@@ -125,7 +125,9 @@ pub fn migrate(wish: &Wish, plan: &Plan, context: &mut Context<'_>) -> Result<Do
             Ok(Done { from, to, backup, milestones, seconds, paused, later })
         }
         Err(error) => {
-            moving.undo(&error.to_string());
+            if !matches!(error, Error::Unknown(_)) {
+                moving.undo(&error.to_string());
+            }
             Err(error)
         }
     }

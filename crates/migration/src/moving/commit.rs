@@ -56,13 +56,13 @@ impl Moving<'_, '_> {
     pub(super) fn commit(&mut self, switch: &Switch) -> Result<(), Error> {
         let renamed = switch.commit();
         let prepared = switch.prepared().clone();
-        // Where the rename happened and only its folder could not be synced, there is no way back.
-        let happened = renamed.is_ok() || switch::has_happened(self.context.workspace, &prepared).unwrap_or(true);
-        if !happened {
-            return renamed.map_err(|error| Error::own("the switch", &error));
-        }
         if let Err(error) = &renamed {
-            tracing::error!(%error, "the switch may not be on the disk yet");
+            match switch::has_happened(self.context.workspace, &prepared) {
+                // Where the rename happened and only its folder could not be synced, there is no way back.
+                Ok(true) => tracing::error!(%error, "the switch may not be on the disk yet"),
+                Ok(false) => return Err(Error::own("the switch", error)),
+                Err(unread) => return Err(Error::Unknown(format!("the switch: {error}, and then: {unread}"))),
+            }
         }
         self.switched();
         Ok(())

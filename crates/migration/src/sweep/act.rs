@@ -12,7 +12,7 @@ use milescale_storage::record::Old;
 use milescale_storage::store::{Draft, Milestone, Seen, Store};
 
 use super::Swept;
-use super::judged::{Filed, Finding, Judged, NOTED_BACK, ToRetired, is_noted_archived, noted_archived};
+use super::judged::{Filed, Finding, Judged, NOTED_BACK, ToRetired, is_noted_archived, noted_archived, noted_unusable};
 use super::memory::{Memory, OfSide};
 use crate::context::{Context, Error};
 use crate::keeping::InConflict;
@@ -32,8 +32,18 @@ pub(super) struct Act<'a, 'b> {
     noted: Vec<(String, String)>,
     conflicts: u64,
     keeper: Option<Keeper>,
-    /// Contents that are kept and named, and are not noted as bases yet; with the bases of before.
-    kept: Vec<(String, Content, Option<Content>)>,
+    /// Contents that are kept and named, and are not noted as bases yet.
+    kept: Vec<Kept>,
+}
+
+/// A content that is kept and named.
+struct Kept {
+    id: String,
+    content: Content,
+    /// The base of before.
+    base: Option<Content>,
+    /// What is noted with it.
+    noted: Option<String>,
 }
 
 /// Bases of contents in conflict that are noted at once.
@@ -223,7 +233,9 @@ impl<'a, 'b> Act<'a, 'b> {
             backup: self.old.backup.clone(),
         };
         self.keep_and_tell(in_conflict)?;
-        self.kept.push((judged.id.clone(), content, judged.base));
+        // What cannot be taken over moves no base: what is saved in its place is an edit of the content of before.
+        let noted = (old.value.is_err() && !judged.is_lost).then(|| noted_unusable(judged.base));
+        self.kept.push(Kept { id: judged.id.clone(), content, base: judged.base, noted });
         if self.kept.len() >= NOTED_AT_ONCE { self.note_kept().map(|()| true) } else { Ok(true) }
     }
 
@@ -232,16 +244,22 @@ impl<'a, 'b> Act<'a, 'b> {
         if self.kept.is_empty() {
             return Ok(());
         }
-        let moved_on = |(id, content, base): &(String, Content, Option<Content>)| {
-            base.filter(|base| !content.is_same(base)).map(|base| (id.clone(), base.value))
+        let moved_on = |kept: &Kept| {
+            let base = kept.base.filter(|base| kept.noted.is_none() && !kept.content.is_same(base));
+            base.map(|base| (kept.id.clone(), base.value))
         };
         let earlier: Vec<_> = self.kept.iter().filter_map(moved_on).collect();
-        let bases: Vec<_> = self.kept.iter().map(|(id, content, _)| (id.clone(), *content)).collect();
+        let bases: Vec<_> = self.kept.iter().map(|kept| (kept.id.clone(), kept.content)).collect();
         let ledger = self.current.ledger()?;
         if !earlier.is_empty() {
             ledger.remember(&earlier)?;
         }
         ledger.set(self.old.side, &bases)?;
+        for kept in &self.kept {
+            if let Some(noted) = &kept.noted {
+                ledger.note(self.old.side, &kept.id, noted)?;
+            }
+        }
         self.kept.clear();
         Ok(())
     }

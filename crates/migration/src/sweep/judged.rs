@@ -31,6 +31,17 @@ pub(crate) fn is_noted_archived(noted: Option<&str>) -> bool {
     noted.is_some_and(|noted| noted.split(' ').next() == Some(NOTED_ARCHIVED))
 }
 
+/// What is noted of a milestone whose content cannot be taken over, and is kept: the base of before follows, where there was one.
+const NOTED_UNUSABLE: &str = "unusable";
+
+/// The note of a milestone whose content is kept because nobody can take it over, with the base of before.
+pub(super) fn noted_unusable(before: Option<Content>) -> String {
+    before.map_or_else(
+        || NOTED_UNUSABLE.to_owned(),
+        |before| format!("{NOTED_UNUSABLE} {} {}", before.value, before.text),
+    )
+}
+
 /// The note of a milestone whose file was moved back from the archive: another move there is a new one.
 pub(super) const NOTED_BACK: &str = "back";
 
@@ -116,6 +127,17 @@ impl Judged {
     /// Whether the move of its file to the archive was dealt with.
     pub(super) fn was_archived(&self) -> bool {
         is_noted_archived(self.noted.as_deref())
+    }
+
+    /// The base of before a content was kept that nobody can take over: what is saved in its place is compared with that one.
+    fn before_unusable(&self) -> Option<Option<Content>> {
+        let digests = self.noted.as_deref()?.strip_prefix(NOTED_UNUSABLE)?;
+        let mut digests = digests.split_whitespace().map(str::parse);
+        match (digests.next(), digests.next()) {
+            (None, _) => Some(None),
+            (Some(Ok(value)), Some(Ok(text))) => Some(Some(Content { value, text })),
+            _ => None,
+        }
     }
 
     /// Whether the store in use still holds what the archiving has left there, both sides having been equal.
@@ -304,6 +326,11 @@ impl<'a> Judging<'a> {
                 Elsewhere::Moved(old) => (Some(old), true),
             },
         };
+        let before = judged.before_unusable().filter(|_| old.as_ref().is_some_and(|old| !judged.is_base(old)));
+        if let Some(before) = before {
+            judged.base = before;
+        }
+        let base = before.map_or(base, |before| before.map_or(Base::None, Base::Known));
         let held = match &old {
             None => Held::Nothing,
             Some(old) if old.text.is_empty() && is_moved && !judged.has_both() => return Ok(judged),
@@ -325,6 +352,8 @@ impl<'a> Judging<'a> {
         let is_filed = is_moved || judged.filed == Filed::Unclear;
         let verdict = match (judge(held, judged.compared_with(old.as_ref(), is_filed), base), &old) {
             (Verdict::Nothing, Some(old)) if is_in_place && judged.was_archived() => judged.moved_back(old),
+            // It is as it was before: so is its base.
+            (Verdict::Nothing, Some(_)) if is_in_place && before.is_some() => Verdict::Advance,
             (verdict, _) => verdict,
         };
         if verdict == Verdict::Import && self.is_made_anew(id, judged.retired)? {

@@ -129,3 +129,42 @@ fn l13_status_does_not_promise_what_cannot_be_done() {
     check(&workspace);
     assert!(workspace.run(["status"]).out.contains("is brought over by"));
 }
+
+/// A slip of the pen that stood long enough to be kept: what is saved next is judged against the content of before it.
+#[test]
+fn what_is_mended_after_it_could_not_be_read_is_an_edit() {
+    let workspace = moved(4);
+    let broken = "title: \"not closed\n";
+    for id in ["m-0", "m-1", "m-2", "m-3", "new"] {
+        workspace.save(format!("active/{id}.yaml"), broken);
+    }
+    sql(&workspace, "UPDATE milestones SET data = '{\"title\":\"the row\"}' WHERE id IN ('m-2', 'm-3')");
+    let import = || assert_eq!(workspace.run(["import"]).code, 0);
+    import();
+    assert_eq!(told(&workspace, "write_conflict"), ["m-0", "m-1", "m-2", "m-3", "new"]);
+    // Another slip, that one mended, and one given up.
+    workspace.save("active/m-0.yaml", "title: [\n");
+    import();
+    edit(&workspace, [0, 2], "mended");
+    workspace.save("active/new.yaml", "title: mended\n");
+    edit(&workspace, [1], "first 1");
+    edit(&workspace, [3], "first 3");
+    import();
+    assert_eq!(
+        told(&workspace, "write_conflict"),
+        ["m-0", "m-0", "m-1", "m-2", "m-2", "m-3", "new"],
+        "both sides of m-2"
+    );
+    for id in ["m-0", "new"] {
+        assert!(data(&workspace, id).contains("mended"), "{id}");
+    }
+    assert!(data(&workspace, "m-1").contains("first 1") && data(&workspace, "m-3").contains("the row"));
+    assert!(told(&workspace, "changes_reported").is_empty());
+    // All of it is dealt with: nothing stands against a move back.
+    edit(&workspace, [1], "once more");
+    migrate(&workspace, "file");
+    assert!(
+        workspace.read("active/m-1.yaml").contains("once more")
+            && workspace.read("active/m-3.yaml").contains("the row")
+    );
+}
