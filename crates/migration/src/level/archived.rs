@@ -67,18 +67,23 @@ impl Pair<'_> {
             && self.is_base(&draft.id, there.content())?)
     }
 
-    /// Whether the file of a milestone was moved to the archive of an old target, and no sweep has dealt with that.
+    /// Whether the file of a milestone was moved to the archive of the target, and no sweep has dealt with that.
     pub(super) fn was_moved_away(&mut self, id: &Id, context: &Context<'_>) -> Result<bool, Error> {
-        if !self.target_was_old || self.to != Side::Files {
+        if self.to != Side::Files {
+            return Ok(false);
+        }
+        let Some(archived) = self.target.archived(id)? else { return Ok(false) };
+        // An archived text was archived here, or is as both sides had it. Any other one was brought to its place in any case.
+        if self.was_brought(id, archived.content())? {
+            return Ok(!archived.is_archived());
+        }
+        if !self.target_was_old {
             return Ok(false);
         }
         let Some(known) = self.known(id)?.filter(|known| !is_noted_archived(known.noted.as_deref())) else {
             return Ok(false);
         };
-        let Some(archived) = self.target.archived(id)? else { return Ok(false) };
-        // An archived text was archived here, or is as both sides had it. Any other one was brought to its place in any case.
-        let is_ours = known.content.text == archived.digest() || self.was_brought(id, archived.content())?;
-        if is_ours && archived.is_archived() {
+        if known.content.text == archived.digest() && archived.is_archived() {
             return Ok(false);
         }
         let before = match &self.before {
