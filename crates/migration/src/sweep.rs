@@ -86,6 +86,8 @@ pub struct Sweeper {
     to: Side,
     /// Only a look at all of the store tells what changed in it.
     all: bool,
+    /// When all of it was looked at last, and how long that took.
+    looked: Option<(Instant, Duration)>,
     /// Changes that are not dealt with.
     open: HashMap<String, Seen>,
     /// When the last change of a file was seen.
@@ -106,6 +108,7 @@ impl Sweeper {
             store,
             to,
             all: false,
+            looked: None,
             open: HashMap::new(),
             changed: None,
             tried: None,

@@ -19,6 +19,11 @@ use crate::level::there;
 use crate::retire::is_dealt_with;
 use crate::told::Told;
 
+/// How often all of a store on a server is looked at, at most, and how many times as long as that took lies between two looks.
+/// Its triggers tell nothing of what a session writes that has them off: one that replicates, or restores a dump.
+const LOOK_AT_ALL_EVERY: Duration = Duration::from_secs(10);
+const SHARE_OF_LOOKS: u32 = 200;
+
 /// How often retired files are looked through at most.
 const ASK_RETIRED_EVERY: Duration = Duration::from_secs(5);
 
@@ -50,7 +55,9 @@ impl Sweeper {
             Touched::Ids(ids) => self.consider(ids),
             Touched::Everything => self.all = true,
         }
-        if self.all {
+        if self.all || self.is_due_for_all() {
+            let started = Instant::now();
+            self.all = true;
             self.name_nameless(memory, context)?;
             let of = (self.side(), self.is_retired());
             let differing = all_differing(&mut *self.store, of, current, context)?;
@@ -58,11 +65,18 @@ impl Sweeper {
             // What waits may have been put back: then it differs no more.
             self.consider(memory.held.keys().cloned());
             self.all = false;
+            self.looked = Some((Instant::now(), started.elapsed()));
         }
         if self.side() == Side::Files {
             self.find_in_retired(current, context)?;
         }
         Ok(())
+    }
+
+    /// Whether nothing but a look at all of the store would tell of some changes, and it is time for one.
+    fn is_due_for_all(&self) -> bool {
+        self.side() == Side::Postgresql
+            && self.looked.is_none_or(|(at, took)| at.elapsed() >= (took * SHARE_OF_LOOKS).max(LOOK_AT_ALL_EVERY))
     }
 
     /// Finds what was written into retired files, now and then: nothing tells of it.
