@@ -55,9 +55,15 @@ impl Row {
         let id = String::from_utf8_lossy(&self.id).into_owned();
         let data = self.data.unwrap_or_default();
         let mut value = value(&data);
-        let text = match &mut value {
-            Ok(value) => text(value, &data, self.kept),
-            Err(_) => data,
+        let said = value.as_mut().ok().map(|value| text(value, &data, self.kept));
+        let text = match said {
+            Some(text) if text.len() as u64 <= yaml::SIZE_LIMIT => text,
+            // Nobody could read the file.
+            Some(_) => {
+                value = Err(yaml::too_large_to_write());
+                data
+            }
+            None => data,
         };
         let mut columns = match &value {
             Ok(value) => Columns::of(&id, value),

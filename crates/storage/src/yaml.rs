@@ -67,6 +67,11 @@ pub fn gather(text: &[u8]) -> Result<Gathered<'_>, Flaw> {
     }
 }
 
+/// That the text made of a value would be larger than what is read.
+pub(crate) fn too_large_to_write() -> Flaw {
+    flaw(None, format!("as YAML it is larger than the limit of {} MiB; split it up", SIZE_LIMIT >> 20))
+}
+
 /// The text without its byte order mark, if it is one of a size that is read.
 fn checked(text: &[u8]) -> Result<&str, Flaw> {
     if text.len() as u64 > SIZE_LIMIT {

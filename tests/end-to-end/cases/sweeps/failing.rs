@@ -194,3 +194,28 @@ fn what_is_written_to_an_old_server_with_its_triggers_off_is_brought_over() {
     }
     drop(daemon);
 }
+
+/// Deep in a document each line is long: a small row can make a file that nobody reads.
+#[test]
+fn a_row_that_is_too_large_as_a_file_replaces_none_and_stands_against_a_move() {
+    let workspace = moved(2);
+    migrate(&workspace, "file");
+    let (open, close) = ("{\"k\":".repeat(90), "}".repeat(90));
+    let list = vec!["1"; 100_000].join(",");
+    workspace.write("big.json", format!("{{\"title\":\"big\",\"b\":{open}[{list}]{close}}}"));
+    let data = format!("CAST(readfile('{}') AS TEXT)", workspace.path("big.json").display());
+    let write = format!("UPDATE milestones SET data = {data} WHERE id = 'm-0'");
+    sql(&workspace, &format!("{write}; INSERT INTO milestones (id, data) VALUES ('new', {data})"));
+    assert_eq!(workspace.run(["import"]).code, 0);
+    assert_eq!(told(&workspace, "write_conflict"), ["m-0", "new"]);
+    assert_eq!(workspace.read("active/m-0.yaml"), "title: first 0\n");
+    assert!(!workspace.path("active/new.yaml").exists());
+    // In use, it counts, is shown, and stands against a move.
+    let workspace = moved(1);
+    workspace.write("big.json", format!("{{\"title\":\"big\",\"b\":{open}[{list}]{close}}}"));
+    let data = format!("CAST(readfile('{}') AS TEXT)", workspace.path("big.json").display());
+    sql(&workspace, &format!("INSERT INTO milestones (id, data) VALUES ('new', {data})"));
+    let plan = workspace.run(["migrate", "file", "--dry-run"]);
+    assert_eq!(plan.code, 1, "{plan:?}");
+    assert!(plan.out.contains("as YAML it is larger than the limit of 16 MiB"), "{plan:?}");
+}
