@@ -5,6 +5,7 @@ mod comments;
 mod death;
 mod failing;
 mod retired;
+mod servers;
 mod time;
 
 use std::path::Path;

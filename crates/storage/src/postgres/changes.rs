@@ -79,12 +79,13 @@ pub(super) async fn begin(client: &Client, table: &Table) -> Result<Mark, Error>
 pub(super) async fn since(client: &Client, table: &Table, mark: &Mark) -> Result<(Touched, Mark), Error> {
     let newest = format!("SELECT coalesce(max(number), 0) FROM {}milescale_changes", table.prefix());
     let newest: i64 = client.query_typed_one(&newest, &[]).await?.try_get(0)?;
-    // The log was emptied, or entries were dropped that may not have been read.
-    if newest < mark.newest || pruned(client, table).await? >= mark.oldest {
-        return Ok((Touched::Everything, begin(client, table).await?));
-    }
     // Taken before the entries are read: what commits in between is read again next time.
     let oldest = oldest(client).await?;
+    // The log was emptied, or entries were dropped that may not have been read. Or another server has the address by now, with
+    // what was dumped on the one of before, and draws lower numbers for its transactions.
+    if newest < mark.newest || oldest < mark.oldest || pruned(client, table).await? >= mark.oldest {
+        return Ok((Touched::Everything, begin(client, table).await?));
+    }
     let select =
         format!("SELECT number, id, by FROM {}milescale_changes WHERE by >= $1 ORDER BY number", table.prefix());
     let rows = client.query_typed(&select, &[(&mark.oldest, Type::INT8)]).await?;

@@ -10,6 +10,7 @@ mod bench;
 mod conformance;
 mod costs;
 mod large;
+mod new_server;
 mod others;
 mod race;
 

@@ -1,8 +1,6 @@
 //! What fails is repeated, and stops nothing else.
 
 use std::fs;
-use std::thread;
-use std::time::{Duration, Instant};
 
 use milescale_testkit::{Postgres, until};
 
@@ -169,30 +167,6 @@ fn what_is_mended_after_it_could_not_be_read_is_an_edit() {
         workspace.read("active/m-1.yaml").contains("once more")
             && workspace.read("active/m-3.yaml").contains("the row")
     );
-}
-
-/// A dump that is restored, or a replica, writes with triggers off: no log tells of it.
-#[test]
-fn what_is_written_to_an_old_server_with_its_triggers_off_is_brought_over() {
-    let server = Postgres::start();
-    let workspace = crate::workspace();
-    let config = format!("storage:\n  database:\n    type: postgresql\n    url: \"{}\"\n", server.url());
-    workspace.write("config/storage-config.yaml", config);
-    workspace.milestones("m", 3);
-    migrate(&workspace, "database");
-    migrate(&workspace, "file");
-    let daemon = workspace.daemon(["--interval", "600"]);
-    let write = "BEGIN; ALTER TABLE milestones DISABLE TRIGGER USER; \
-                 UPDATE milestones SET data = jsonb_set(data, '{title}', '\"restored\"') WHERE id = 'm-1'; \
-                 ALTER TABLE milestones ENABLE TRIGGER USER; COMMIT";
-    server.psql("plans", write);
-    // All of it is looked at again after many times as long as that takes, here.
-    let end = Instant::now() + Duration::from_mins(2);
-    while !workspace.read("active/m-1.yaml").contains("restored") {
-        assert!(Instant::now() < end, "{:?}", workspace.events());
-        thread::sleep(Duration::from_millis(50));
-    }
-    drop(daemon);
 }
 
 /// Deep in a document each line is long: a small row can make a file that nobody reads.
