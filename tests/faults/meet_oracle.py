@@ -138,7 +138,9 @@ class Judge:
             if own and there is not None and not left and now != own[-1]['tokens']:
                 last = own[-1]
                 by_restore = any(event['place'] == 'restore' and event['tokens'] == now for event in events) and (id, last['tokens']) in self.kept
-                if not by_restore and not any(event['tokens'] == now and event['seq'] > last['seq'] and event['acked'] != 'no' for event in events):
+                # Where another program's milestones are taken over, what differs there wins, and this is kept.
+                by_theirs = world.facts.get('filled') and any(last['tokens'] <= tokens(text) for _, text in conflicts.get(id, []))
+                if not by_restore and not by_theirs and not any(event['tokens'] == now and event['seq'] > last['seq'] and event['acked'] != 'no' for event in events):
                     self.say('replaced', id, f'the acknowledged {last["kind"]} of {sorted(last["tokens"])} was replaced by {sorted(now)}')
             if there is not None:
                 same = [event for event in events if event['tokens'] == now]
@@ -244,8 +246,10 @@ class Judge:
             writers = [event for event in world.events if event['id'] == id and event['who'] == 'foreign'
                        and event['tokens'] == tokens(text) and event['seq'] > world.facts.get('born', 0)]
             there = current.get(id)
-            if not writers and not (not text.strip() and acted):
+            if not writers and not (not text.strip() and acted) and not world.facts.get('filled'):
                 self.say('false conflict', id, f'{name} keeps {sorted(tokens(text))}, which nobody wrote in conflict')
+            elif world.facts.get('filled'):
+                continue        # a store that is taken over has no bases: whatever differs is kept
             elif there and writers and tokens(text) and tokens(text) <= tokens(there[0]) and not any(event.get('earlier') for event in writers):
                 self.say('needless conflict', id, f'{name} keeps {sorted(tokens(text))}, an ancestor of {sorted(tokens(there[0]))}')
 

@@ -253,6 +253,9 @@ class World:
             if 'new' in more:
                 assert self.put('n5')['acked'] == 'yes'
             self.foreign('m3', SIDE[store])
+        for store in ENGINES:
+            if f'filled {store}' in more:
+                self.filled(store)
         old = SIDE[chain[-2]] if len(chain) > 1 else ''
         if 'pending' in more:
             self.foreign('m1', old)
@@ -305,6 +308,27 @@ class World:
             verify.psql(self.direct, sql)
         elif store == 'hybrid':
             self.must('migrate', 'hybrid', '--yes')
+
+    def filled(self, store):
+        """A store that another program has filled: one that is as in files, one that differs, and one that only it has."""
+        same = min(next(event['tokens'] for event in self.events if event['id'] == 'm1'))
+        rows = {'m1': value('m1', same), 'm2': value('m2', self.token()), 'n7': value('n7', self.token())}
+        for id in rows:
+            # Where it is not taken over, it stays there. Its row has no layout.
+            self.note('foreign', id, 'write', json.dumps(rows[id]), place=store, target=True)
+        self.facts['filled'] = True
+        rows = {id: json.dumps(data) for id, data in rows.items()}
+        if store == 'sqlite':
+            with contextlib.closing(sqlite3.connect(self.path('enterprise.db'))) as connection:
+                connection.execute('CREATE TABLE milestones (id TEXT PRIMARY KEY, data TEXT, created_at TEXT, updated_at TEXT)')
+                connection.executemany("INSERT INTO milestones VALUES (?, ?, datetime('now'), datetime('now'))", rows.items())
+                connection.commit()
+            return
+        sql = (f'CREATE TABLE "{self.schema}".milestones(id TEXT PRIMARY KEY, data JSONB, created_at TIMESTAMP DEFAULT now(), '
+               'updated_at TIMESTAMP DEFAULT now());')
+        for id, data in rows.items():
+            sql += f"INSERT INTO \"{self.schema}\".milestones (id, data) VALUES ('{id}', '{data}');"
+        verify.psql(self.direct, sql)
 
     def like(self, other):
         """Takes over the ledger of the workspace that it was copied from."""

@@ -44,9 +44,11 @@ class Harnesses:
         """What a harness finds, each with the point of `meet` where it is: `meet` at these points first, or at these alone."""
         command = self.command(name, binary)
         if name == 'meet':
-            command += ['--first', '--seconds', str(self.options.seconds)]
+            command += ['--first', '--seconds', str(self.options.seconds), '--surveys', self.surveys(binary)]
         if name == 'meet' and points:
-            command += ['--points', os.path.join(self.folder, 'points'), *(['--each', str(len(points))] if is_alone else [])]
+            commands = len({point.split(' | ')[0] for point in points})
+            each = len(points) if is_alone else max(16, self.options.seconds * 10 // commands)
+            command += ['--points', os.path.join(self.folder, 'points'), '--each', str(each)]
             with open(os.path.join(self.folder, 'points'), 'w', encoding='utf-8') as file:
                 file.writelines(point + '\n' for point in points)
         code, out = self.run(command, mutant, self.options.seconds + PATIENCE)
@@ -54,11 +56,15 @@ class Harnesses:
             return [('it does not end', '')]
         return findings(name, out) if code else []
 
+    def surveys(self, binary):
+        """What `meet` keeps of a binary's calls, which one fault or another hardly changes."""
+        return os.path.join(self.folder, 'surveys-' + os.path.basename(binary))
+
     def calibrate(self, name, binary):
         """What a harness finds in the source as it is, and the mutants whose functions it enters: at each point of `meet`, or in all."""
         command = self.command(name, binary)
         if name == 'meet':
-            command += ['--each', '6', '--seconds', str(self.options.calibrate)]
+            command += ['--each', '6', '--seconds', str(self.options.calibrate), '--surveys', self.surveys(binary)]
         code, out = self.run(command, AS_IT_IS, self.options.calibrate + PATIENCE)
         entered = collections.defaultdict(set)
         with open(self.record, encoding='utf-8') as file:
