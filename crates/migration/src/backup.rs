@@ -1,7 +1,7 @@
 //! The backup of a store in use: read in short pieces while others write, and consistent all the same, for what they
 //! touched meanwhile is read again until nothing more was.
 
-use std::collections::HashMap;
+use std::collections::{BTreeSet, HashMap};
 use std::io;
 use std::ops::ControlFlow;
 
@@ -19,8 +19,8 @@ use crate::told::Told;
 /// How often what was touched meanwhile is read again at most: writers that never pause do not keep a backup from ending.
 const PASSES: usize = 5;
 
-/// Takes a backup of a store, and of what lies in `completed/` under the ids that `archived` names. `ways` are the words of
-/// BACKUP_ID.
+/// Takes a backup of a store, and of what lies in `completed/` under the ids that `archived` names; of what else lies there it
+/// has the ids. `ways` are the words of BACKUP_ID.
 ///
 /// # Errors
 /// When the store cannot be read, the disk does not take it, or somebody asked to stop: then nothing stays of it.
@@ -57,6 +57,8 @@ fn fill(
 ) -> Result<u64, Error> {
     let failed = |error: io::Error| Error::own("the backup cannot be written", &error);
     store.touched((context.clock)())?;
+    let mut archive = Archive::new(context.workspace);
+    let mut in_archive = archived_ids(&archive);
     // What was written of each milestone, by short hashes: what is touched and the same is not written again.
     let (mut written, mut result): (HashMap<u64, u64>, Result<(), Error>) = (HashMap::new(), Ok(()));
     store.scan(&mut |milestone: Milestone| {
@@ -97,7 +99,8 @@ fn fill(
             break;
         }
     }
-    let mut archive = Archive::new(context.workspace);
+    // Before and after: what comes back from there meanwhile, or goes there, is in one of the two, or was read.
+    in_archive.extend(archived_ids(&archive));
     for id in archived.filter_map(|id| id.parse::<Id>().ok()) {
         context.go_on()?;
         if written.contains_key(&hash(id.as_str())) {
@@ -109,5 +112,14 @@ fn fill(
             written.insert(hash(id.as_str()), hash(&milestone.text));
         }
     }
+    for id in in_archive.iter().filter(|id| !written.contains_key(&hash(id))) {
+        writer.in_archive(id).map_err(failed)?;
+    }
     Ok(written.len() as u64)
+}
+
+/// The ids of what lies in `completed/`. Where that cannot be read, the backup is none of it: it stops no move.
+fn archived_ids(archive: &Archive) -> BTreeSet<String> {
+    let ids = archive.ids().inspect_err(|error| tracing::warn!(%error, "the backup does not say what is archived"));
+    ids.unwrap_or_default().into_iter().collect()
 }

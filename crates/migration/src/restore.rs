@@ -34,7 +34,9 @@ pub struct Restored {
     /// Milestones that were written.
     pub written: u64,
     /// Milestones that were taken out, for the backup has none of them.
-    pub taken_out: u64,
+    pub taken_out: Vec<String>,
+    /// Milestones that were moved back to the archive: the backup says that they lay there.
+    pub archived: Vec<String>,
     /// Milestones of the backup that cannot be restored, and why.
     pub failed: Vec<(String, String)>,
     /// Milestones that the backup has not and that stay all the same, and why.
@@ -77,7 +79,8 @@ pub fn restore(metadata: &Metadata, in_use: InUse, context: &mut Context<'_>) ->
             displaced: displaced.id,
             interrupted,
             written: 0,
-            taken_out: 0,
+            taken_out: Vec::new(),
+            archived: Vec::new(),
             failed: Vec::new(),
             left: Vec::new(),
         },
@@ -120,7 +123,7 @@ impl Run {
         for id in ids {
             context.go_on()?;
             let written = self.write(&id, context);
-            tally(id, written, &mut self.restored.written, &mut self.restored.failed)?;
+            self.restored.written += u64::from(unless_refused(id, written, &mut self.restored.failed)?);
         }
         Ok(())
     }
@@ -179,48 +182,68 @@ impl Run {
         Ok(())
     }
 
-    /// Takes out what the backup has none of.
+    /// Takes out what the backup has none of, and moves to the archive what lay there.
     fn take_out_others(&mut self, context: &mut Context<'_>) -> Result<(), Error> {
         let wanted: HashSet<String> = self.source.ids().map(str::to_owned).collect();
         for id in self.target.ids()?.into_iter().filter(|id| !wanted.contains(id)) {
             context.go_on()?;
-            let taken_out = self.take_out(&id, context);
-            tally(id, taken_out, &mut self.restored.taken_out, &mut self.restored.left)?;
+            let went = self.take_out(&id, context);
+            match unless_refused(id.clone(), went, &mut self.restored.left)? {
+                Went::Nowhere => {}
+                Went::Out => self.restored.taken_out.push(id),
+                Went::ToArchive => self.restored.archived.push(id),
+            }
         }
         Ok(())
     }
 
-    /// Takes out one milestone, unless it was written after it was backed up. Whether it was there.
-    fn take_out(&mut self, id: &str, context: &Context<'_>) -> Result<bool, Error> {
+    /// Takes out one milestone, or moves it to the archive, unless it was written after it was backed up.
+    fn take_out(&mut self, id: &str, context: &Context<'_>) -> Result<Went, Error> {
         let refused = |cause: String| StoreError::new(Problem::Refused, self.target.name(), cause);
         let named: Id = id.parse().map_err(|bad| refused(format!("{bad}; take it out yourself")))?;
         let mut tries = 0;
         loop {
-            let Some(there) = there(self.target.get(&named))? else { return Ok(false) };
+            let Some(there) = there(self.target.get(&named))? else { return Ok(Went::Nowhere) };
             if !self.before.holds(&there)? {
                 let cause = "it was written after what was there had been backed up".to_owned();
                 return Err(StoreError::new(Problem::Refused, there.place, cause).into());
             }
-            match self.target.remove(&named, there.digest(), context.now()) {
-                Ok(()) => return Ok(true),
+            let was_archived = self.source.was_in_archive(id) && self.archive.archived(&named)?.is_none();
+            let (seen, now) = (there.digest(), context.now());
+            let done = match was_archived {
+                true if self.target.archives_by_status() && there.is_archived() => return Ok(Went::Nowhere),
+                true => self.archive.archive(&mut *self.target, &named, Some(seen), now).map(|_| Went::ToArchive),
+                false => self.target.remove(&named, seen, now).map(|()| Went::Out),
+            };
+            match done {
                 Err(error) if error.is_passing() && tries < TRIES => tries += 1,
-                Err(error) => return Err(error.into()),
+                other => return Ok(other?),
             }
         }
     }
 }
 
-/// Counts what was done with a milestone, or names what refuses it; whatever else fails ends the restore.
-fn tally(
+/// Where a milestone went that the backup has none of.
+#[derive(Debug, Clone, Copy, Default)]
+enum Went {
+    /// It is where it was, or was gone.
+    #[default]
+    Nowhere,
+    Out,
+    ToArchive,
+}
+
+/// What was done with a milestone. What refuses it is named; whatever else fails ends the restore.
+fn unless_refused<T: Default>(
     id: String,
-    done: Result<bool, Error>,
-    count: &mut u64,
+    done: Result<T, Error>,
     refused: &mut Vec<(String, String)>,
-) -> Result<(), Error> {
+) -> Result<T, Error> {
     match done {
-        Ok(done) => *count += u64::from(done),
-        Err(error) if error.is_refusal() => refused.push((id, error.to_string())),
-        Err(error) => return Err(error),
+        Err(error) if error.is_refusal() => {
+            refused.push((id, error.to_string()));
+            Ok(T::default())
+        }
+        other => other,
     }
-    Ok(())
 }

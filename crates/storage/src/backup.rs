@@ -2,7 +2,8 @@
 //!
 //! A line is `{"id","place","text"}` (`bytes`, in hexadecimal digits, for a text that is not UTF-8), with `created_at` and
 //! `updated_at`, and `"archived":true` of a file in `completed/`; or `{"id","gone":true}`. Of several lines of one id the last counts: what changed while the backup was
-//! taken is written again. The folder has its name only once it is complete.
+//! taken is written again. `{"id","gone":true,"in_archive":true}` says that a file of that id lay in `completed/`, without its text:
+//! who knows nothing of `in_archive` reads that there is none. The folder has its name only once it is complete.
 
 mod reader;
 
@@ -92,6 +93,11 @@ impl Writer {
     /// Writes that a milestone is gone since.
     pub fn gone(&mut self, id: &str) -> io::Result<()> {
         self.line(&json!({ "id": id, "gone": true }))
+    }
+
+    /// Writes that a milestone lies in `completed/` and is none of those that are backed up.
+    pub fn in_archive(&mut self, id: &str) -> io::Result<()> {
+        self.line(&json!({ "id": id, "gone": true, "in_archive": true }))
     }
 
     fn line(&mut self, line: &serde_json::Value) -> io::Result<()> {

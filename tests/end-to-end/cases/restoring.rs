@@ -264,3 +264,47 @@ fn a_restore_that_died_after_its_move_is_named() {
     restored(&workspace, &backup);
     assert_eq!((titles(&workspace).as_str(), unfinished(&workspace)), ("a backup planned", None));
 }
+
+/// What lay in the archive when the backup was taken, and is in use since, goes back there; what is new since is taken out, and
+/// both are named.
+#[test]
+fn what_lay_in_the_archive_goes_back_there() {
+    for (to, from) in [("hybrid", "file"), ("database", "sqlite")] {
+        let workspace = workspace();
+        workspace.write("active/a.yaml", "title: a\nstatus: planned\n");
+        workspace.write("completed/2024/e.yaml", "title: e\nstatus: completed\n");
+        workspace.write("completed/f.yaml", "title: f\nstatus: archived\n");
+        done(&workspace, &["migrate", to, "--yes"]);
+        if to == "database" {
+            done(&workspace, &["migrate", "file", "--yes"]);
+            done(&workspace, &["migrate", "database", "--yes"]);
+        }
+        let backup = backups(&workspace).into_iter().find(|it| it.contains(&format!("-{from}-to-"))).unwrap();
+        done(&workspace, &["milestone", "unarchive", "e"]);
+        let fresh = "title: since\nstatus: planned\n";
+        fs::write(workspace.root().join("new.yaml"), fresh).unwrap();
+        let seen = done(&workspace, &["milestone", "show", "e", "--digest"]).out;
+        done(&workspace, &["milestone", "put", "e", "new.yaml", "--if-match", seen.trim()]);
+        done(&workspace, &["milestone", "put", "n", "new.yaml"]);
+        let said = done(&workspace, &["restore", &backup, "--yes"]).out;
+        assert!(said.contains("1 (n) taken out, 1 moved back to the archive (e)"), "{to}: {said}");
+        assert_eq!(titles(&workspace), "a a planned; e since archived; f f archived", "{to}");
+        assert_eq!(done(&workspace, &["milestone", "list"]).out.lines().count(), 1, "{to}");
+        // Once more, and nothing is left to do.
+        let said = restored(&workspace, &backup);
+        assert_eq!((&said["taken_out"], &said["archived_ids"]), (&0.into(), &serde_json::json!([])), "{to}: {said}");
+    }
+}
+
+/// One that was put in use beside an archived one of its id is new since: the archive is as it was.
+#[test]
+fn one_beside_what_lay_in_the_archive_is_taken_out() {
+    let workspace = workspace();
+    workspace.write("active/a.yaml", "title: a\nstatus: planned\n");
+    workspace.write("completed/e.yaml", "title: e\nstatus: archived\n");
+    done(&workspace, &["migrate", "hybrid", "--yes"]);
+    let backup = backups(&workspace).remove(0);
+    workspace.write("active/e.yaml", "title: since\nstatus: planned\n");
+    assert_eq!(restored(&workspace, &backup)["taken_out_ids"], serde_json::json!(["e"]));
+    assert_eq!(titles(&workspace), "a a planned; e e archived");
+}

@@ -19,6 +19,9 @@ use crate::terminal;
 /// Backups that are never removed: the newest ones.
 const ALWAYS_KEPT: usize = 3;
 
+/// Ids that are named of those that a restore takes out.
+const NAMED: usize = 20;
+
 pub(crate) fn run(context: &Context, command: &BackupsCommand) -> Result<ExitCode, Failure> {
     let workspace = context.workspace()?;
     match command {
@@ -148,7 +151,8 @@ fn print_restored(restored: &Restored, json: bool) {
     };
     if json {
         return terminal::json(&json!({
-            "into": restored.into.to_string(), "written": restored.written, "taken_out": restored.taken_out,
+            "into": restored.into.to_string(), "written": restored.written,
+            "taken_out": restored.taken_out.len(), "taken_out_ids": restored.taken_out, "archived_ids": restored.archived,
             "backup": restored.displaced, "interrupted": restored.interrupted,
             "failed": named(&restored.failed), "left": named(&restored.left),
         }));
@@ -159,11 +163,28 @@ fn print_restored(restored: &Restored, json: bool) {
     for (id, why) in &restored.left {
         terminal::error(&format!("{id} stays, though the backup has none of it: {why}"));
     }
+    let archived = match restored.archived.len() {
+        0 => String::new(),
+        count => format!(", {count} moved back to the archive ({})", some_of(&restored.archived)),
+    };
+    let taken_out = match restored.taken_out.len() {
+        0 => "0".to_owned(),
+        count => format!("{count} ({})", some_of(&restored.taken_out)),
+    };
     terminal::line(&format!(
-        "restored on {}: {} milestones written, {} taken out; what was there: {}",
-        restored.into, restored.written, restored.taken_out, restored.displaced
+        "restored on {}: {} milestones written, {taken_out} taken out{archived}; what was there: {}",
+        restored.into, restored.written, restored.displaced
     ));
     for backup in &restored.interrupted {
         terminal::line(&format!("what was there before the restore that was interrupted: {backup}"));
+    }
+}
+
+/// The first of some ids, and how many more there are.
+fn some_of(ids: &[String]) -> String {
+    let named = ids[..ids.len().min(NAMED)].join(", ");
+    match ids.len().saturating_sub(NAMED) {
+        0 => named,
+        more => format!("{named} and {more} more"),
     }
 }

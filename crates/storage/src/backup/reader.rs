@@ -1,6 +1,6 @@
 //! A backup that is read: the source of a restore.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, HashSet};
 use std::fs::File;
 use std::io::{BufRead, BufReader};
 use std::os::unix::fs::FileExt;
@@ -22,6 +22,8 @@ pub struct Backup {
     shown: String,
     file: File,
     lines: BTreeMap<String, Place>,
+    /// The ids of what lay in `completed/`, without a text.
+    archive: HashSet<String>,
 }
 
 /// Where the line of a milestone is, and how long.
@@ -46,6 +48,8 @@ struct Line {
     archived: bool,
     #[serde(default)]
     gone: bool,
+    #[serde(default)]
+    in_archive: bool,
 }
 
 impl Backup {
@@ -61,7 +65,7 @@ impl Backup {
         let failed = |error: std::io::Error| StoreError::io(&shown, "it cannot be read", &error);
         let (file, _) = open_regular(&path, Symlinks::Refuse).map_err(failed)?;
         let mut reader = BufReader::new(file.try_clone().map_err(failed)?);
-        let (mut lines, mut at, mut text) = (BTreeMap::new(), 0, Vec::new());
+        let (mut lines, mut archive, mut at, mut text) = (BTreeMap::new(), HashSet::new(), 0, Vec::new());
         loop {
             text.clear();
             let length = reader.read_until(b'\n', &mut text).map_err(failed)?;
@@ -71,12 +75,15 @@ impl Backup {
             let line: Line = serde_json::from_slice(&text).map_err(|error| corrupt(error.to_string()))?;
             if line.gone {
                 lines.remove(&line.id);
+                if line.in_archive {
+                    archive.insert(line.id);
+                }
             } else {
                 lines.insert(line.id, Place { at, length, is_archived: line.archived });
             }
             at += length as u64;
         }
-        Ok(Self { shown, file, lines })
+        Ok(Self { shown, file, lines, archive })
     }
 
     fn milestone(&self, Place { at, length, .. }: Place) -> Result<Milestone, StoreError> {
@@ -111,6 +118,11 @@ impl Backup {
     /// Whether a milestone lay in `completed/`.
     pub fn is_archived(&self, id: &str) -> bool {
         self.lines.get(id).is_some_and(|place| place.is_archived)
+    }
+
+    /// Whether a file of this id lay in `completed/` that is not in it.
+    pub fn was_in_archive(&self, id: &str) -> bool {
+        self.archive.contains(id)
     }
 
     /// Whether it holds this content of a milestone.
