@@ -181,7 +181,8 @@ impl Archive {
     }
 
     /// Brings a milestone back from the archive. Its status becomes the one that is named, else `active` where it is archived. Its
-    /// digest then, and whether it was archived; one that was not stays as it is.
+    /// digest then, and whether it was archived; one that was not stays as it is. A file in its place whose status is archived
+    /// stays there, with its new status.
     ///
     /// # Errors
     /// When there is none, when it was changed meanwhile, or where another one of its id is in use.
@@ -195,7 +196,15 @@ impl Archive {
     ) -> Result<(Digest, bool), StoreError> {
         let (there, is_row) = match self.find(store, id)? {
             Found::Nothing => return Err(nothing(store, id)),
-            Found::Active(there) => return Ok((self.settled(store, id, &there, seen, now)?, false)),
+            Found::Active(there) => {
+                let digest = self.settled(store, id, &there, seen, now)?;
+                if !there.is_archived() {
+                    return Ok((digest, false));
+                }
+                let draft = back(id, &there, status, now).map_err(|flaw| unedited(&there, &flaw))?;
+                store.put(&draft, Seen::Text(digest))?;
+                return Ok((Digest::of(&draft.text), true));
+            }
             Found::Row(there) => (there, true),
             Found::File(there) => (there, false),
         };

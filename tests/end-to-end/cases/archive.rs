@@ -1,6 +1,7 @@
 //! The archive is the same on every backend, and never in the way of a move.
 
 mod moves;
+mod one_place;
 mod there_and_back;
 mod verbs;
 
