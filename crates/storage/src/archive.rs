@@ -216,7 +216,7 @@ impl Archive {
             store.put(&draft, Seen::Nothing)?;
         }
         if store.archives_by_status() {
-            self.leave(id, &draft, now).map_err(|error| {
+            self.leave(&draft, &there).map_err(|error| {
                 let cause = format!(
                     "{}; {id} is written in {}, and in use. The same command again takes its file out of the archive",
                     error.cause,
@@ -237,7 +237,11 @@ impl Archive {
         match self.find(store, &draft.id)? {
             Found::Active(there) | Found::Row(there) => {
                 store.put(draft, Seen::Text(there.digest()))?;
-                Ok(Some(store.displaced()))
+                let displaced = store.displaced();
+                if store.archives_by_status() && !draft.is_archived() {
+                    self.leave(draft, &there)?;
+                }
+                Ok(Some(displaced))
             }
             Found::File(there) if draft.is_archived() => {
                 self.files.replace_archived(draft, there.digest())?;
@@ -279,7 +283,7 @@ impl Archive {
                     store.put(draft, Seen::Text(there.digest()))?;
                 }
                 if by_status && !is_archived {
-                    self.leave(&draft.id, draft, draft.now)?;
+                    self.leave(draft, there)?;
                 }
                 return Ok(is_another);
             }
@@ -302,7 +306,7 @@ impl Archive {
             self.files.replace_archived(draft, there.digest())?;
         }
         store.put(draft, Seen::Nothing)?;
-        self.leave(&draft.id, draft, draft.now)
+        self.leave(draft, there)
     }
 
     /// A milestone that is in use already: nothing is left to do, unless another one of its id lies in the archive.
@@ -330,14 +334,14 @@ impl Archive {
         Err(StoreError::new(Problem::Refused, there.place.clone(), cause))
     }
 
-    /// Takes the file of a milestone that is a row again out of the archive.
-    fn leave(&mut self, id: &Id, draft: &Draft, now: Timestamp) -> Result<(), StoreError> {
-        match self.files.archived(id)? {
-            Some(archived) if archived.is_same_milestone(&draft.text, &draft.value) => {
-                self.files.take_out_archived(id, archived.digest(), now)
-            }
-            _ => Ok(()),
+    /// Takes the file of a milestone that is a row again out of the archive: what it became, or what was there before.
+    fn leave(&mut self, draft: &Draft, before: &Milestone) -> Result<(), StoreError> {
+        let Some(archived) = self.files.archived(&draft.id)? else { return Ok(()) };
+        let is_before = || before.value.as_ref().is_ok_and(|value| archived.is_same_milestone(&before.text, value));
+        if archived.is_same_milestone(&draft.text, &draft.value) || is_before() {
+            self.files.take_out_archived(&draft.id, archived.digest(), draft.now)?;
         }
+        Ok(())
     }
 }
 
