@@ -104,3 +104,44 @@ fn l21_a_row_in_use_again_takes_its_file_out_of_the_archive() {
         assert_eq!((places(&workspace), conflicts(&workspace)), (vec!["active/m1.yaml".to_owned()], 0), "{to}");
     }
 }
+
+/// The archived file still says that it is active, and its row that it is archived: an edit of the row alone is an edit.
+#[test]
+fn e12_an_edit_of_the_row_of_what_lies_in_the_archive_is_no_conflict() {
+    for (key, is_checked) in [("title", false), ("title", true), ("status", true)] {
+        let workspace = archived_for_its_file();
+        done(&workspace, &["rollback", "--yes"]);
+        assert_eq!(workspace.read("completed/m1.yaml"), "id: m1\ntitle: first\nstatus: active\n");
+        if is_checked {
+            done(&workspace, &["check"]);
+        }
+        set(&workspace, key, "paused");
+        done(&workspace, &["import"]);
+        assert_eq!(conflicts(&workspace), 0, "{key} {is_checked}");
+        assert!(done(&workspace, &["milestone", "show", "m1"]).out.contains("paused"), "{key} {is_checked}");
+        assert_eq!(places(&workspace).len(), 1, "{key} {is_checked}");
+        done(&workspace, &["import"]);
+        assert_eq!(workspace.events_named("changes_imported").len(), 2, "{key} {is_checked}: the archiving, the edit");
+    }
+}
+
+/// Both sides are changed: that is a conflict as ever. So is an edit of the row of what was taken out of the archive.
+#[test]
+fn e12_an_edit_of_both_sides_of_what_lies_in_the_archive_is_a_conflict() {
+    for is_unarchived in [false, true] {
+        let workspace = archived_for_its_file();
+        done(&workspace, &["rollback", "--yes"]);
+        done(&workspace, &["check"]);
+        if is_unarchived {
+            done(&workspace, &["milestone", "unarchive", "m1"]);
+        } else {
+            workspace.append("completed/m1.yaml", "lesson: learned\n");
+        }
+        done(&workspace, &["import"]);
+        assert_eq!(conflicts(&workspace), 0, "{is_unarchived}: only one side was changed");
+        set(&workspace, "title", "of the row");
+        done(&workspace, &["import"]);
+        assert_eq!(conflicts(&workspace), 1, "{is_unarchived}");
+        assert!(done(&workspace, &["milestone", "show", "m1"]).out.contains("first"), "{is_unarchived}");
+    }
+}
