@@ -134,12 +134,12 @@ impl Judged {
     }
 
     /// The base of before a content was kept that nobody can take over: what is saved in its place is compared with that one.
-    fn before_unusable(&self) -> Option<Option<Content>> {
+    fn before_unusable(&self) -> Option<Base> {
         let digests = self.noted.as_deref()?.strip_prefix(NOTED_UNUSABLE)?;
         let mut digests = digests.split_whitespace().map(str::parse);
         match (digests.next(), digests.next()) {
-            (None, _) => Some(None),
-            (Some(Ok(value)), Some(Ok(text))) => Some(Some(Content { value, text })),
+            (None, _) => Some(Base::None),
+            (Some(Ok(value)), Some(Ok(text))) => Some(Base::Known(Content { value, text })),
             _ => None,
         }
     }
@@ -352,9 +352,9 @@ impl<'a> Judging<'a> {
         };
         let before = judged.before_unusable().filter(|_| old.as_ref().is_some_and(|old| !judged.is_base(old)));
         if let Some(before) = before {
-            judged.base = before;
+            judged.base = if let Base::Known(before) = before { Some(before) } else { None };
         }
-        let base = before.map_or(base, |before| before.map_or(Base::None, Base::Known));
+        let base = before.unwrap_or(base);
         let held = match &old {
             None => Held::Nothing,
             Some(old) if old.text.is_empty() && is_moved && !judged.has_both() => return Ok(judged),
