@@ -58,7 +58,7 @@ class Harnesses:
 
     def surveys(self, binary):
         """What `meet` keeps of a binary's calls, which one fault or another hardly changes."""
-        return os.path.join(self.folder, 'surveys-' + os.path.basename(binary))
+        return os.path.join(self.options.cache or self.folder, 'surveys-' + os.path.basename(binary))
 
     def calibrate(self, name, binary):
         """What a harness finds in the source as it is, and the mutants whose functions it enters: at each point of `meet`, or in all."""
