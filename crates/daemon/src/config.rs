@@ -136,7 +136,7 @@ impl ConfigKeeper {
         let mut interpreted = match seen {
             Err(problem) => return Err(vec![problem.clone()]),
             Ok(None) => defaults(),
-            Ok(Some(text)) => config_file::parse(text)?,
+            Ok(Some(text)) => config_file::read(text, &self.environment.client)?,
         };
         if let Some(Err(error)) = self.environment.database_type.as_deref().map(str::parse::<Engine>) {
             let message = format!("{error}; the environment's value is not used");

@@ -3,8 +3,7 @@
 use std::io;
 use std::path::Path;
 
-use milescale_core::backend::Engine;
-use milescale_core::config::{self, ClientEnvironment, Database, Interpreted, Problem, interpret};
+use milescale_core::config::{self, ClientEnvironment, Interpreted, Problem, interpret};
 use milescale_core::document::{Document, Flaw};
 
 use crate::postgres;
@@ -49,20 +48,37 @@ fn document(text: &[u8]) -> Result<Document<'_>, Vec<Problem>> {
     yaml::parse(text).map_err(|Flaw { position, reason }| vec![Problem { position, key: None, message: reason }])
 }
 
+/// Reads a configuration that is to be taken into force: with an address of a server that can be read.
+///
+/// # Errors
+/// Everything that is wrong with it, at once.
+pub fn read(text: &[u8], client: &ClientEnvironment) -> Result<Interpreted, Vec<Problem>> {
+    let (found, problems) = judged(&document(text)?, client);
+    if problems.is_empty() { Ok(found) } else { Err(problems) }
+}
+
 /// All that is wrong with a configuration, and its unknown keys. The address of a server is read too, with what the environment
 /// says to its clients.
 pub fn examine(text: &[u8], client: &ClientEnvironment) -> (Vec<Problem>, Vec<Problem>) {
-    let document = match document(text) {
-        Ok(document) => document,
-        Err(problems) => return (problems, Vec::new()),
-    };
-    let (found, mut problems) = config::examine(&document);
-    let Database { engine, url, .. } = &found.config.database;
-    if *engine == Engine::Postgresql && !url.is_empty() {
+    match document(text) {
+        Ok(document) => {
+            let (found, problems) = judged(&document, client);
+            (problems, found.warnings)
+        }
+        Err(problems) => (problems, Vec::new()),
+    }
+}
+
+/// What can be read of a document and all that is wrong with it. An address is read whatever the engine is: an old store may be
+/// there.
+fn judged(document: &Document<'_>, client: &ClientEnvironment) -> (Interpreted, Vec<Problem>) {
+    let (found, mut problems) = config::examine(document);
+    let url = &found.config.database.url;
+    if !url.is_empty() {
         let flaw = postgres::flaw_of_address(url, client);
         problems.extend(flaw.map(|flaw| found.problem("storage.database.url", flaw)));
     }
-    (problems, found.warnings)
+    (found, problems)
 }
 
 #[cfg(test)]
