@@ -318,6 +318,9 @@ impl Mover {
         let begun = self.begin_unless_stuck(tell)?;
         let mut after = begun.now;
         if let Some(gone) = after.gone()? {
+            if gone.is_in_the_way {
+                return Err(format!("{}. {}", gone.what(), gone.do_this()));
+            }
             // Nothing can be moved out of it.
             into = gone.in_use;
             after.noted(&metadata.id, || after.make_anew(into))?;

@@ -1,6 +1,7 @@
 //! What commands say of what they did not do, and that they say it once.
 
 mod address;
+mod damaged;
 
 use std::fs;
 use std::path::Path;

@@ -1,9 +1,10 @@
-//! A store in use that does not exist any more, and the ways on without it.
+//! A store in use that does not exist any more or is no database, and the ways on without it.
 
 use milescale_core::backend::{Backend, InUse};
 use milescale_core::base::Side;
 use milescale_storage::backup;
 use milescale_storage::open::Which;
+use milescale_storage::sqlite::is_no_database;
 
 use super::Mover;
 use crate::access::lost_files;
@@ -15,8 +16,28 @@ pub struct Gone {
     pub in_use: InUse,
     /// Its path or table, as people read it.
     pub place: String,
+    /// Whether something lies there that is no database, and has to be moved away first.
+    pub is_in_the_way: bool,
     /// What can be done about it, a sentence each.
     pub ways: Vec<String>,
+}
+
+impl Gone {
+    /// What is wrong, for display.
+    pub fn what(&self) -> String {
+        let what = if self.is_in_the_way { "its file is no database" } else { "does not exist any more" };
+        format!("{}: {} is in use, and {what}", self.place, self.in_use)
+    }
+
+    /// What to do about it, for display.
+    pub fn do_this(&self) -> String {
+        let first = if self.is_in_the_way {
+            format!("First move {} away, with its -wal and -journal; milescale never removes it. Then one", self.place)
+        } else {
+            "One".to_owned()
+        };
+        format!("{first} of these: {}.", self.ways.join("; or "))
+    }
 }
 
 impl Mover {
@@ -26,16 +47,20 @@ impl Mover {
     /// When it is not known which store is in use.
     pub fn gone(&self) -> Result<Option<Gone>, String> {
         let in_use = self.in_use()?;
-        let lost = match in_use.side() {
-            Side::Files => lost_files(&self.workspace, in_use),
+        let database = self.workspace.enterprise_db();
+        let is_in_the_way = in_use.side() == Side::Sqlite && is_no_database(&database);
+        let place = match in_use.side() {
+            Side::Sqlite if is_in_the_way => Some(self.workspace.shown(&database)),
+            Side::Files => lost_files(&self.workspace, in_use).map(|lost| lost.place),
             Side::Sqlite | Side::Postgresql => {
                 let store = self.open(in_use).ok();
-                store.and_then(|mut store| if store.is_gone() { store.ids().err() } else { None })
+                let lost = store.and_then(|mut store| if store.is_gone() { store.ids().err() } else { None });
+                lost.map(|lost| lost.place)
             }
         };
-        let Some(lost) = lost else { return Ok(None) };
+        let Some(place) = place else { return Ok(None) };
         let ways = self.ways_on(in_use)?;
-        Ok(Some(Gone { in_use, place: lost.place, ways }))
+        Ok(Some(Gone { in_use, place, is_in_the_way, ways }))
     }
 
     fn ways_on(&self, in_use: InUse) -> Result<Vec<String>, String> {

@@ -10,6 +10,7 @@ use sqlx::{AssertSqlSafe, QueryBuilder, Row as _, Sqlite as Driver, SqliteConnec
 
 use super::known::Known;
 use super::mend::Pair;
+use crate::durable;
 use crate::error::{Problem, StoreError};
 use crate::files::ColumnsHash;
 use crate::sqlite::{Changed, Changes, Make, Sqlite, has_table, missing_columns};
@@ -28,6 +29,12 @@ const INDEXES: &[&str] = &[
 
 /// Its columns.
 const COLUMNS: &[&str] = &["id", "title", "status", "priority", "created_at", "updated_at", "file_path"];
+
+/// How the name of one begins in `.milescale` that was no database.
+pub const SET_ASIDE: &str = "index.unreadable-";
+
+/// What to do about a damaged one.
+const DAMAGED: &str = "; remove it: the files are the truth, and the next `milescale check` builds it anew";
 
 /// Rows in one statement while it is built.
 const BUILT_AT_ONCE: usize = 500;
@@ -108,11 +115,39 @@ impl Index {
     pub(super) fn new(workspace: &Workspace) -> Result<Self, StoreError> {
         let path = workspace.index_db();
         let shown = workspace.shown(&path);
-        Ok(Self { workspace: workspace.clone(), sqlite: Sqlite::new(path, shown)?, known: None, changes: 0 })
+        Ok(Self { workspace: workspace.clone(), sqlite: Sqlite::new(path, shown, DAMAGED)?, known: None, changes: 0 })
     }
 
-    /// Opens it; `false` where there is no index: no file, an empty one, or no table.
+    /// Opens it; `false` where there is no index: no file, an empty one, one that is no database, or no table.
     pub(super) fn is_there(&mut self) -> Result<bool, StoreError> {
+        match self.opened() {
+            Err(error) if error.problem == Problem::Corrupt && self.sqlite.is_no_database() => {
+                self.sqlite.close();
+                self.known = None;
+                Ok(false)
+            }
+            other => other,
+        }
+    }
+
+    /// Sets a file aside that is no database. It is derived, so it is built anew; what it is, a person may want to see.
+    fn set_aside(&mut self) -> Result<(), StoreError> {
+        if !self.sqlite.is_no_database() {
+            return Ok(());
+        }
+        self.sqlite.close();
+        let own = self.workspace.own();
+        let free = (1..).map(|number| own.join(format!("{SET_ASIDE}{number}.db")));
+        let aside = free.into_iter().find(|path| path.symlink_metadata().is_err()).unwrap_or_default();
+        let moved = durable::create_own_folder(&self.workspace)
+            .and_then(|()| durable::rename(&self.workspace.index_db(), &aside));
+        moved.map(drop).map_err(|error| {
+            let action = "it is no database, and cannot be set aside";
+            StoreError::io(&self.sqlite.shown, action, &error)
+        })
+    }
+
+    fn opened(&mut self) -> Result<bool, StoreError> {
         if !self.sqlite.holds_something()? {
             self.sqlite.close();
             self.known = None;
@@ -130,6 +165,7 @@ impl Index {
 
     /// Makes it where it is not there, and writes these rows, all at once.
     pub(super) fn build(&mut self, rows: &[(String, IndexRow)]) -> Result<(), StoreError> {
+        self.set_aside()?;
         self.sqlite.open(Make::IfMissing)?;
         let changes = Changes::begin(&mut self.sqlite)?;
         let was_there = self.sqlite.run(async |connection| has_table(connection, "milestones").await)?;

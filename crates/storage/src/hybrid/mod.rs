@@ -23,6 +23,7 @@ use crate::outline::{Outline, Wanted};
 use crate::read::Stamp;
 use crate::store::{Difference, Draft, Extent, Milestone, Occasion, Packed, Seen, Store, Survey, Touched};
 use crate::workspace::Workspace;
+pub use index::SET_ASIDE;
 use index::{Index, IndexRow};
 
 /// The files of one workspace with their index.

@@ -43,6 +43,10 @@ pub struct SqliteStore {
     pub(super) shape: Shape,
 }
 
+/// What to do about a damaged file.
+pub(super) const DAMAGED: &str =
+    "; move it away, which milescale never does, and see `milescale doctor` for the ways on without it";
+
 impl SqliteStore {
     /// The store in `enterprise.db`. It is opened when it is first needed.
     pub fn new(workspace: &Workspace) -> Result<Self, StoreError> {
@@ -50,7 +54,7 @@ impl SqliteStore {
         let shown = workspace.shown(&path);
         Ok(Self {
             workspace: workspace.clone(),
-            sqlite: Sqlite::new(path, shown)?,
+            sqlite: Sqlite::new(path, shown, DAMAGED)?,
             may_be_another: false,
             remembered: None,
             watch: None,

@@ -202,7 +202,13 @@ impl LedgerFile {
     pub(crate) fn new(workspace: &Workspace) -> Result<Self, StoreError> {
         let path = workspace.base_db();
         let shown = workspace.shown(&path);
-        Ok(Self { sqlite: Sqlite::new(path, shown)? })
+        Ok(Self {
+            sqlite: Sqlite::new(
+                path,
+                shown,
+                "; remove it: what differs between files and an old store is a conflict then, and nothing is lost",
+            )?,
+        })
     }
 }
 

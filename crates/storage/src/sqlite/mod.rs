@@ -25,9 +25,10 @@ pub(crate) use ledger::LedgerFile;
 pub(crate) use schema::{has_table, missing_columns};
 
 use std::fmt;
-use std::io;
+use std::fs::File;
+use std::io::{self, Read};
 use std::os::unix::fs::MetadataExt;
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::pin::Pin;
 use std::task::{self, Poll};
 use std::time::{Duration, Instant};
@@ -100,6 +101,8 @@ pub(crate) struct Sqlite {
     path: PathBuf,
     /// The path as people read it.
     pub(crate) shown: String,
+    /// What to do where the file is damaged.
+    remedy: &'static str,
     connection: Option<SqliteConnection>,
     /// Device and inode of the file that is open: another one may take its name.
     identity: (u64, u64),
@@ -115,13 +118,14 @@ impl fmt::Debug for Sqlite {
 
 impl Sqlite {
     /// A file that is opened when it is first needed.
-    pub(crate) fn new(path: PathBuf, shown: String) -> Result<Self, StoreError> {
+    pub(crate) fn new(path: PathBuf, shown: String, remedy: &'static str) -> Result<Self, StoreError> {
         let runtime =
             OwnRuntime::new().map_err(|error| StoreError::io(&shown, "a runtime cannot be started", &error))?;
         Ok(Self {
             runtime,
             path,
             shown,
+            remedy,
             connection: None,
             identity: (0, 0),
             others: Others::MayWrite,
@@ -140,6 +144,11 @@ impl Sqlite {
             Err(error) if error.kind() == io::ErrorKind::NotFound => Ok(false),
             Err(error) => Err(self.error(Problem::Unavailable, error.to_string())),
         }
+    }
+
+    /// Whether the file holds something that is no database of SQLite, as one that was overwritten does.
+    pub(crate) fn is_no_database(&self) -> bool {
+        is_no_database(&self.path)
     }
 
     /// Opens the file where it is not open, or where another file has its name now. Whether it was opened anew.
@@ -307,13 +316,23 @@ impl Sqlite {
         let (problem, advice) = match code {
             Some(5 | 6) => (Problem::Busy, "; another program holds it; try again"),
             Some(8 | 3 | 23) => (Problem::Refused, "; give milescale's user the right to write it"),
-            Some(11 | 26) => (Problem::Corrupt, "; restore it from a backup"),
+            Some(11 | 26) => (Problem::Corrupt, self.remedy),
             Some(1) => (Problem::Corrupt, "; its tables are not those of milestones"),
             Some(13) => (Problem::Unavailable, "; the disk is full"),
             _ => (Problem::Unavailable, ""),
         };
         self.error(problem, format!("{message}{advice}"))
     }
+}
+
+/// How each database of SQLite begins.
+const MAGIC: &[u8] = b"SQLite format 3\0";
+
+/// Whether a file holds something that is no database of SQLite. What cannot be read may be one, and an empty file is one.
+pub fn is_no_database(path: &Path) -> bool {
+    let mut begin = Vec::new();
+    let read = File::open(path).and_then(|file| file.take(MAGIC.len() as u64).read_to_end(&mut begin));
+    read.is_ok() && !begin.is_empty() && begin != MAGIC
 }
 
 /// Work on rows that another thread sends: it looks for them now and then. To be woken for each would cost that thread, which

@@ -7,7 +7,7 @@ use sqlx::sqlite::SqliteConnectOptions;
 use sqlx::{AssertSqlSafe, ConnectOptions, Connection, Row as _, SqliteConnection};
 
 use super::Sqlite;
-use super::documents::SqliteStore;
+use super::documents::{DAMAGED, SqliteStore};
 use super::facts::{NAMED, NAMELESS_ADVICE, nameless};
 use super::schema::DOCUMENTS;
 use crate::error::StoreError;
@@ -126,7 +126,7 @@ impl SqliteStore {
         milestones: &mut dyn Iterator<Item = Packed>,
     ) -> Result<Vec<(String, String)>, StoreError> {
         let definitions = self.definitions()?;
-        let mut scratch = Sqlite::new(PathBuf::new(), self.sqlite.shown.clone())?;
+        let mut scratch = Sqlite::new(PathBuf::new(), self.sqlite.shown.clone(), DAMAGED)?;
         // Without a name: in a temporary file, where it is too large for memory.
         let options = SqliteConnectOptions::new().filename("").foreign_keys(false).disable_statement_logging();
         let opened = scratch.runtime.block_on(SqliteConnection::connect_with(&options));

@@ -19,13 +19,9 @@ pub(super) fn sources(status: &Status, gone: Option<&Gone>) -> Vec<Finding> {
             "Mend what the line says; milescale notices by itself.",
         )
     });
-    let gone = gone.map(|Gone { in_use, place, ways }| {
-        finding(
-            Level::Wrong,
-            format!("{place}: {in_use} is in use, and does not exist any more"),
-            "Figures are the last known ones, and nothing is read, written or moved.",
-            format!("One of these: {}.", ways.join("; or ")),
-        )
+    let gone = gone.map(|gone| {
+        let means = "Figures are the last known ones, and nothing is read, written or moved.";
+        finding(Level::Wrong, gone.what(), means, gone.do_this())
     });
     or_ok(gone.into_iter().chain(others).collect(), "every source of figures can be read")
 }
