@@ -71,9 +71,11 @@ pub enum Touched {
     Everything,
 }
 
-/// What a store is in a move.
+/// What a store is in a move, or without one.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Part {
+    /// The milestones are in it, and are changed there.
+    InUse,
     /// The milestones leave it.
     Source,
     /// The milestones go into it.
@@ -373,8 +375,8 @@ pub trait Store: fmt::Debug + Send {
         Ok(())
     }
 
-    /// What stands against moving the milestones out of it, or into it: its shape, the rights, what other programs have
-    /// added. Read without a lock that anybody waits for; nothing is changed.
+    /// What stands against changing the milestones in it, or moving them out of it, or into it: its shape, the rights, what other
+    /// programs have added. Read without a lock that anybody waits for; nothing is changed.
     fn against(&mut self, part: Part) -> Result<Against, StoreError> {
         let _ = part;
         Ok(Against::default())

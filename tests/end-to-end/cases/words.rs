@@ -2,6 +2,7 @@
 
 mod address;
 mod damaged;
+mod refused;
 
 use std::fs;
 use std::path::Path;

@@ -13,8 +13,6 @@ use milescale_core::text::harmless;
 use milescale_daemon::status::Status;
 use milescale_daemon::{Access, Mover, Unproven};
 use milescale_migration::Recovered;
-use milescale_storage::store::Risk;
-use milescale_storage::workspace::Workspace;
 use serde::Serialize;
 use serde_json::json;
 
@@ -60,9 +58,10 @@ pub(crate) fn run(context: &Context, options: &DoctorOptions) -> Result<ExitCode
     status.output_problems.clone_from(&daemon.output_problems);
     daemon.add_to(&mut status.migration);
     // Where it is not known which store is in use, the sources of figures say why.
-    let gone = mover(context)?.gone().ok().flatten();
-    let mut findings = checks::all(engine.workspace(), &status, &daemon, gone.as_ref());
-    findings.extend(risks(engine.workspace()));
+    let mover = mover(context)?;
+    let (in_use, gone) = (mover.in_use().ok(), mover.gone().ok().flatten());
+    let mut findings = checks::all(engine.workspace(), &status, &daemon, in_use, gone.as_ref());
+    findings.extend(stores::opened(engine.workspace()));
     findings.extend(identity::finding(context));
     let wrong = findings.iter().filter(|finding| finding.level == Level::Wrong).count();
     if options.json {
@@ -75,20 +74,6 @@ pub(crate) fn run(context: &Context, options: &DoctorOptions) -> Result<ExitCode
 
 /// Milestones that are named in a question.
 const NAMED: usize = 10;
-
-/// What the server of the store in use may lose.
-fn risks(workspace: &Workspace) -> Vec<Finding> {
-    // A store that cannot be reached is another check's matter.
-    let Ok(mut access) = Access::open_at_once(workspace, Context::environment()) else { return Vec::new() };
-    let Ok(risks) = access.store.risks() else { return Vec::new() };
-    let finding = |risk: Risk| Finding {
-        level: if risk.is_grave { Level::Wrong } else { Level::Note },
-        what: format!("{}: {}", access.store.name(), risk.what),
-        means: String::new(),
-        do_this: risk.do_this,
-    };
-    risks.into_iter().map(finding).collect()
-}
 
 /// Does what doctor can do by itself: adds to the store what only a person may ask for.
 fn fix(context: &Context, yes: bool) -> Result<(), Failure> {

@@ -16,6 +16,7 @@ use tokio_postgres_rustls::MakeRustlsConnect;
 use super::address::{Address, Host};
 use super::dial::{Dialer, Link};
 pub(super) use super::failure::Failed;
+use super::failure::grant;
 use super::tls;
 use super::waits::{Meter, Patience};
 use crate::error::{Problem, StoreError};
@@ -304,6 +305,7 @@ impl Connection {
             Failed::Server(error) => match error.as_db_error() {
                 Some(said) => {
                     let (problem, advice) = judge(said.code());
+                    let advice = grant(said).unwrap_or_else(|| advice.to_owned());
                     StoreError::new(problem, place, format!("{}{advice}", said.message()))
                 }
                 None => {
@@ -375,7 +377,7 @@ fn judge(code: &SqlState) -> (Problem, &'static str) {
     ]) {
         (Problem::Busy, "; try again")
     } else if is(&[SqlState::INSUFFICIENT_PRIVILEGE]) {
-        (Problem::Refused, "; grant it to milescale's user")
+        (Problem::Refused, "; grant it to milescale's user: `milescale doctor` names what is missing")
     } else if is(&[SqlState::READ_ONLY_SQL_TRANSACTION]) {
         (Problem::Unavailable, "; it is a standby: name the primary, or all hosts with target_session_attrs=read-write")
     } else if is(&[SqlState::UNDEFINED_TABLE, SqlState::UNDEFINED_COLUMN, SqlState::DATATYPE_MISMATCH]) {

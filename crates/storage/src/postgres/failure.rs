@@ -3,7 +3,7 @@
 use std::io;
 use std::time::Duration;
 
-use tokio_postgres::error::SqlState;
+use tokio_postgres::error::{DbError, SqlState};
 
 use crate::error::StoreError;
 
@@ -55,4 +55,14 @@ impl From<StoreError> for Failed {
     fn from(error: StoreError) -> Self {
         Self::Store(error)
     }
+}
+
+/// What to grant where the server refuses a table; which right it is that it misses, the server does not say.
+pub(super) fn grant(said: &DbError) -> Option<String> {
+    let refused = said.code() == &SqlState::INSUFFICIENT_PRIVILEGE;
+    let table = said.message().strip_prefix("permission denied for table ").filter(|_| refused)?;
+    // A move into it deletes too.
+    Some(format!(
+        "; GRANT SELECT, INSERT, UPDATE, DELETE ON {table} TO milescale's user (`milescale doctor` names what is missing)"
+    ))
 }

@@ -29,6 +29,7 @@ const OURS: &str = "('id', 'data', 'created_at', 'updated_at')";
 /// The rights that a part needs on the table.
 const fn needed(part: Part) -> &'static [&'static str] {
     match part {
+        Part::InUse => &["SELECT", "INSERT", "UPDATE"],
         // To hold its writers still takes the right to update.
         Part::Source => &["SELECT", "UPDATE"],
         Part::Target => &["SELECT", "INSERT", "UPDATE", "DELETE"],
@@ -54,7 +55,9 @@ pub(super) async fn against(client: &Client, table: &Table, part: Part, shown: &
     }
     let looked = Catalogue { client, table, place: format!("{shown}, table milestones") };
     looked.rights(part, &mut against).await?;
-    looked.relatives(part, &mut against).await?;
+    if part != Part::InUse {
+        looked.relatives(part, &mut against).await?;
+    }
     if part == Part::Source
         && let Some((reason, do_this)) = nameless(client, table).await?
     {
@@ -290,7 +293,7 @@ impl PostgresStore {
     /// Why nothing may be written into the source: this workspace may be a copy, or the server went back. What is another
     /// workspace's is only read.
     fn doubt(&mut self, part: Part) -> Result<Option<Hindrance>, StoreError> {
-        if part == Part::Target || !self.exists()? || self.is_anothers()? {
+        if part != Part::Source || !self.exists()? || self.is_anothers()? {
             return Ok(None);
         }
         match self.standing() {

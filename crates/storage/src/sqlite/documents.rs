@@ -223,13 +223,18 @@ impl Store for SqliteStore {
     }
 
     fn against(&mut self, part: Part) -> Result<Against, StoreError> {
-        if part == Part::Target && !self.exists()? {
-            return Ok(Against::default());
-        }
-        self.open(Make::Never)?;
         match part {
-            Part::Source => self.against_leaving(),
-            Part::Target => self.against_filling(),
+            // All that it takes are the rights of the file and its folder, which are tried as files.
+            Part::InUse => Ok(Against::default()),
+            Part::Source => {
+                self.open(Make::Never)?;
+                self.against_leaving()
+            }
+            Part::Target if !self.exists()? => Ok(Against::default()),
+            Part::Target => {
+                self.open(Make::Never)?;
+                self.against_filling()
+            }
         }
     }
 

@@ -3,19 +3,26 @@
 use std::fs;
 use std::path::Path;
 
+use milescale_core::backend::InUse;
 use milescale_core::text::harmless;
 use milescale_core::timestamp;
 use milescale_daemon::Gone;
 use milescale_daemon::status::Status;
 use milescale_migration::network_file_system;
 use milescale_storage::files::{self, Odd};
-use milescale_storage::switch;
 use milescale_storage::workspace::Workspace;
+use milescale_storage::{hybrid, switch};
 
 use super::super::status::Daemon;
 use super::{Finding, Level, backups, moves, places, stores};
 
-pub(super) fn all(workspace: &Workspace, status: &Status, daemon: &Daemon, gone: Option<&Gone>) -> Vec<Finding> {
+pub(super) fn all(
+    workspace: &Workspace,
+    status: &Status,
+    daemon: &Daemon,
+    in_use: Option<InUse>,
+    gone: Option<&Gone>,
+) -> Vec<Finding> {
     [
         stores::sources(status, gone),
         milestones(status),
@@ -28,7 +35,7 @@ pub(super) fn all(workspace: &Workspace, status: &Status, daemon: &Daemon, gone:
         own(workspace, status),
         backups::all(workspace),
         file_system(workspace),
-        places::all(workspace),
+        places::all(workspace, in_use),
         watch_limits(workspace),
         vec![running(status, daemon)],
     ]
@@ -218,7 +225,7 @@ fn own(workspace: &Workspace, status: &Status) -> Vec<Finding> {
             ));
         }
     }
-    or_ok(findings, "milescale can write what it has to")
+    or_ok(findings, "milescale can write its own folders")
 }
 
 /// Files that milescale could not use, and keeps for a person.
@@ -232,6 +239,13 @@ fn set_aside(workspace: &Workspace) -> Vec<Finding> {
                 Level::Wrong,
                 format!("{shown}: milescale's memory could not be read and was set aside"),
                 "Announcements may have been repeated; figures that could not be read since then have no last value.",
+                "Look at the file if you like, then remove it.",
+            ));
+        } else if name.starts_with(hybrid::SET_ASIDE) {
+            findings.push(finding(
+                Level::Note,
+                format!("{shown}: the index was no database and was set aside"),
+                "It was built anew from the files; nothing is lost.",
                 "Look at the file if you like, then remove it.",
             ));
         } else if name.starts_with(switch::CAME_OUT) {

@@ -2,12 +2,15 @@
 
 use std::fs;
 
-use milescale_daemon::Gone;
 use milescale_daemon::status::Status;
+use milescale_daemon::{Access, Gone};
+use milescale_storage::store::{Part, Risk, Store};
+use milescale_storage::trial::Hindrance;
 use milescale_storage::workspace::Workspace;
 
 use super::checks::{finding, or_ok};
 use super::{Finding, Level};
+use crate::context::Context;
 
 pub(super) fn sources(status: &Status, gone: Option<&Gone>) -> Vec<Finding> {
     let others = status.stale_sources.iter().filter(|stale| gone.is_none_or(|gone| gone.place != stale.source));
@@ -56,4 +59,37 @@ pub(super) fn marker(workspace: &Workspace, status: &Status) -> Vec<Finding> {
             "",
         )],
     }
+}
+
+/// What the store in use says of itself: what it may lose, and what keeps milescale from changing milestones in it.
+pub(super) fn opened(workspace: &Workspace) -> Vec<Finding> {
+    // A store that cannot be reached is another check's matter.
+    let Ok(Access { mut store, .. }) = Access::open_at_once(workspace, Context::environment()) else {
+        return Vec::new();
+    };
+    let mut findings = refusals(&mut *store);
+    findings.extend(risks(&mut *store));
+    findings
+}
+
+/// What the server may lose.
+fn risks(store: &mut dyn Store) -> Vec<Finding> {
+    let risks = store.risks().unwrap_or_default();
+    let finding = |risk: Risk| Finding {
+        level: if risk.is_grave { Level::Wrong } else { Level::Note },
+        what: format!("{}: {}", store.name(), risk.what),
+        means: String::new(),
+        do_this: risk.do_this,
+    };
+    risks.into_iter().map(finding).collect()
+}
+
+/// Rights that milescale lacks in it.
+fn refusals(store: &mut dyn Store) -> Vec<Finding> {
+    let against = store.against(Part::InUse).unwrap_or_default();
+    let finding = |Hindrance { place, reason, do_this }| {
+        let means = "Milestones are read; `put`, `archive` and what an old store still gets are refused.";
+        finding(Level::Wrong, format!("{place}: {reason}"), means, format!("To mend it: {do_this}."))
+    };
+    against.hindrances.into_iter().map(finding).collect()
 }
