@@ -23,6 +23,11 @@ pub fn harmless(text: &str) -> String {
     harmless
 }
 
+/// A count with what is counted, as `1 file belongs` or `2 files belong`.
+pub fn counted(count: u64, one: &str, more: &str) -> String {
+    format!("{count} {}", if count == 1 { one } else { more })
+}
+
 #[cfg(test)]
 mod tests {
     #[test]

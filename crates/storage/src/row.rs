@@ -114,10 +114,17 @@ pub(crate) fn place(table: &str, id: &str) -> String {
     format!("{table}, row {:?}", harmless(&cut))
 }
 
+/// That a milestone is there which was to be a new one, and how to replace it.
+pub(crate) fn there_already(id: &str) -> String {
+    format!(
+        "{id} is there already; to replace it, pass --if-match with the digest that `milescale milestone show {id} --digest` prints"
+    )
+}
+
 /// The error of a compare-and-set that found something else.
 pub(crate) fn changed(place: &str, id: &Id, is_there: bool, seen: Seen) -> StoreError {
     let cause = match (is_there, seen) {
-        (true, Seen::Nothing) => format!("{id} is there already; read it, and name the digest of what you have seen"),
+        (true, Seen::Nothing) => there_already(id.as_str()),
         (true, Seen::Text(_)) => {
             format!("{id} was changed meanwhile; read it again, and name the digest of what you then see")
         }

@@ -3,6 +3,7 @@
 mod address;
 mod damaged;
 mod refused;
+mod said;
 
 use std::fs;
 use std::path::Path;

@@ -79,7 +79,7 @@ fn a_row_changed_and_then_a_file_saved_from_an_old_read_is_a_conflict_that_keeps
     assert!(event["details"]["kept_as"].as_str().unwrap().ends_with(name));
     assert_eq!(moved.workspace.run(["conflicts", "show", name]).out, "title: of the file\n");
     daemon.until("/migration/conflicts", 1);
-    assert!(moved.workspace.run(["doctor"]).out.contains("1 contents are in conflict"));
+    assert!(moved.workspace.run(["doctor"]).out.contains("1 content is in conflict"));
     // Once said, it is not said again; a person decides.
     moved.workspace.run(["import"]);
     assert_eq!(moved.workspace.events_named("write_conflict").len(), 1);

@@ -5,7 +5,7 @@ use std::process::ExitCode;
 
 use milescale_core::backend::InUse;
 use milescale_core::migration::Adopt;
-use milescale_core::text::harmless;
+use milescale_core::text::{counted, harmless};
 use milescale_daemon::Mover;
 use milescale_migration::{Done, Plan, Progress, Told};
 use milescale_storage::workspace::Workspace;
@@ -176,7 +176,8 @@ pub(super) fn print_plan(plan: &Plan, json: bool) {
     if plan.is_possible() {
         terminal::line("nothing stands against it");
     } else {
-        terminal::line(&format!("{} reasons why it cannot be done:", plan.obstacles.len()));
+        let reasons = counted(plan.obstacles.len() as u64, "reason", "reasons");
+        terminal::line(&format!("{reasons} why it cannot be done:"));
         for line in plan.obstacles_text().lines() {
             terminal::line(&format!("  {line}"));
         }

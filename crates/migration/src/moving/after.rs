@@ -54,12 +54,16 @@ impl Moving<'_, '_> {
     /// What becomes of the files after a move to a database.
     fn files_after(&mut self, old: &Old, files: &mut dyn Store, current: &mut dyn Store) -> Result<(), Error> {
         let back = format!("milescale migrate {}", self.from.backend);
+        // A later move may name another database: the note is not written again then.
+        let files_are = match self.context.config.migration.files_after {
+            FilesAfter::Keep => "The files are as they were then, and read-only.",
+            FilesAfter::Retire => "The files as they were then are in .milestones/.milescale/retired.",
+        };
         let note = format!(
-            "These milestones are kept in a database since {}: {}.\n\
-             The files are as they were then, and read-only. To change a milestone: milescale milestone put ID FILE\n\
+            "These milestones are kept in a database since {}: `milescale status` names it.\n\
+             {files_are} To change a milestone: milescale milestone put ID FILE\n\
              To come back to files: {back}\n",
-            self.context.stamp(),
-            self.to
+            self.context.stamp()
         );
         match self.context.config.migration.files_after {
             FilesAfter::Keep => files.refuse_writes(Some(&note))?,

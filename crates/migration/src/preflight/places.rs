@@ -3,6 +3,7 @@
 use milescale_core::backend::Backend;
 use milescale_core::base::Side;
 use milescale_core::config::FilesAfter;
+use milescale_core::text::counted;
 use milescale_storage::files::{files_of_others, odd_names};
 use milescale_storage::trial::{Hindrance, Use, hindrances};
 
@@ -74,9 +75,8 @@ fn others(plan: &mut Plan, context: &Context<'_>) -> Result<(), Error> {
         let named = files.iter().take(NAMED).cloned().collect::<Vec<_>>().join(", ");
         let more = if files.len() > NAMED { ", …" } else { "" };
         plan.notes.push(format!(
-            "{} files belong to other users, so they cannot be made read-only: {named}{more}; what is written there is \
-             brought over as ever",
-            files.len()
+            "{} to other users, and cannot be made read-only: {named}{more}; what is written there is brought over as ever",
+            counted(files.len() as u64, "file belongs", "files belong")
         ));
     }
     Ok(())

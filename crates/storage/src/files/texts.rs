@@ -18,6 +18,7 @@ use crate::durable::{self, Outcome};
 use crate::error::{Problem, StoreError};
 use crate::lock::{self, Held, Share};
 use crate::read::{Symlinks, read_regular};
+use crate::row::there_already;
 use crate::store::{Draft, Seen};
 use crate::yaml;
 
@@ -132,7 +133,7 @@ impl FileStore {
     }
 
     pub(super) fn there_already(&self, path: &Path) -> StoreError {
-        let cause = "it is there already; read it, and name the digest of what you have seen";
+        let cause = there_already(&id_of(path));
         StoreError::new(Problem::Changed, self.workspace.shown(path), cause)
     }
 

@@ -239,14 +239,14 @@ impl PostgresStore {
             return Err(StoreError::new(Problem::Busy, place, "whose it is changes just now; try again"));
         };
         let token = self.tokens.draw(&owned.chain)?;
-        let (mut linked, mut result) = (None, None);
-        let (table, tokens) = (&self.table, &self.tokens);
+        let (table, tokens, mut linked, mut result) = (&self.table, &self.tokens, None, None);
         let done = self.connection.transaction(Access::Write, hurry, async |client| {
             let made = link(client, table, (&identity, tokens), (&owned, token), &place).await?;
             linked = Some(made);
             result = Some(work(client, table).await?);
             Ok(())
         });
+        let done = done.map_err(Outcome::saying_what_became);
         match &done {
             Err(Outcome::NotDone(error)) if error.problem == Problem::Refused => self.owned = None,
             // It is looked at anew by whoever comes next.

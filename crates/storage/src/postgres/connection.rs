@@ -346,6 +346,17 @@ pub(super) enum Outcome {
 }
 
 impl Outcome {
+    /// The same, where a connection failed before its COMMIT with the word that nothing was written.
+    pub(super) fn saying_what_became(self) -> Self {
+        match self {
+            Self::NotDone(error) if error.problem == Problem::Unavailable => {
+                let cause = format!("{}; nothing was written: try again once the server answers", error.cause);
+                Self::NotDone(StoreError { cause, ..error })
+            }
+            other => other,
+        }
+    }
+
     /// The error, for who only reads.
     pub(super) fn error(self) -> StoreError {
         match self {

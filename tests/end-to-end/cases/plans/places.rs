@@ -39,7 +39,7 @@ fn e01_files_of_another_owner_are_named_and_the_move_finishes_needs_root() {
     holds(
         &said,
         &[
-            "note: 1 files belong to other users, so they cannot be made read-only: .milestones/active/b.yaml",
+            "note: 1 file belongs to other users, and cannot be made read-only: .milestones/active/b.yaml",
             "nothing stands against it",
         ],
     );

@@ -1,7 +1,7 @@
 //! What `doctor` says of migrations.
 
 use milescale_core::base::Side;
-use milescale_core::text::harmless;
+use milescale_core::text::{counted, harmless};
 use milescale_daemon::status::Status;
 
 use super::checks::{finding, or_ok};
@@ -59,7 +59,7 @@ pub(super) fn all(status: &Status) -> Vec<Finding> {
     if moves.conflicts > 0 {
         findings.push(finding(
             Level::Wrong,
-            format!("{} contents are in conflict with what is current", moves.conflicts),
+            format!("{} in conflict with what is current", counted(moves.conflicts, "content is", "contents are")),
             "Both are kept; what is current is in the store in use.",
             "`milescale conflicts` names them, `milescale conflicts resolve` decides.",
         ));
