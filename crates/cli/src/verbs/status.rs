@@ -4,7 +4,7 @@
 use std::process::ExitCode;
 
 use milescale_core::decision::{Part, Verdict};
-use milescale_core::text::harmless;
+use milescale_core::text::{counted, harmless};
 use milescale_daemon::status::{DaemonStatus, MigrationStatus, Status, published};
 use milescale_storage::lock;
 use milescale_storage::workspace::Workspace;
@@ -14,6 +14,9 @@ use super::migrate::mover;
 use crate::args::StatusOptions;
 use crate::context::{Context, Failure};
 use crate::terminal::{self, Line, Screen, Style};
+
+/// The exit status where a source of figures cannot be read, or nothing can be decided.
+const UNAVAILABLE: u8 = 12;
 
 pub(crate) fn run(context: &Context, options: &StatusOptions) -> Result<ExitCode, Failure> {
     let mut engine = context.looked_at()?;
@@ -28,6 +31,9 @@ pub(crate) fn run(context: &Context, options: &StatusOptions) -> Result<ExitCode
         status.migration.in_question = mover(context)?.in_question().ok().flatten();
     }
     if options.json {
+        if status.unavailable_because.is_empty() {
+            status.unavailable_because = status.stale_sources_not_told();
+        }
         let mut object = json!(status);
         object["daemon"]["last_look"] = json!(daemon.last_look);
         terminal::json(&object);
@@ -36,10 +42,12 @@ pub(crate) fn run(context: &Context, options: &StatusOptions) -> Result<ExitCode
     }
     Ok(match status.status {
         _ if !options.exit_code => ExitCode::SUCCESS,
+        // A verdict on the last known figures is none on those of now.
+        _ if !status.stale_sources.is_empty() => ExitCode::from(UNAVAILABLE),
         Verdict::Optimal => ExitCode::SUCCESS,
         Verdict::Monitoring => ExitCode::from(10),
         Verdict::MigrationRecommended => ExitCode::from(11),
-        Verdict::Unavailable => ExitCode::from(12),
+        Verdict::Unavailable => ExitCode::from(UNAVAILABLE),
     })
 }
 
@@ -135,13 +143,13 @@ impl Page<'_> {
         rows.extend(moves.failing_milestones.iter().map(|(side, id, why)| {
             self.screen.paint(Style::Bad, &format!("{id} of {side} cannot be brought over: {why}"))
         }));
-        let held = format!("changes of an old store wait for `milescale import`: {}", harmless(&held.join(", ")));
-        for (count, what) in [
-            (moves.held, held.as_str()),
-            (moves.conflicts, "contents are in conflict; `milescale conflicts` names them"),
-        ] {
+        let waiting = counted(moves.held, "change of an old store waits", "changes of an old store wait");
+        let held = format!("{waiting} for `milescale import`: {}", harmless(&held.join(", ")));
+        let conflicts = counted(moves.conflicts, "content is", "contents are");
+        let conflicts = format!("{conflicts} in conflict; `milescale conflicts` names them");
+        for (count, what) in [(moves.held, held), (moves.conflicts, conflicts)] {
             if count > 0 {
-                rows.push(self.screen.paint(Style::Bad, &format!("{count} {what}")));
+                rows.push(self.screen.paint(Style::Bad, &what));
             }
         }
         rows.extend(moves.unfinished_restore.iter().map(|what| self.screen.paint(Style::Bad, what)));
