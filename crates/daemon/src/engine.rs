@@ -281,9 +281,10 @@ impl Engine {
     }
 
     fn tend(&mut self, moment: Moment) {
-        let [tables, folder] = self.sources.tend_each_cycle(moment);
+        let [tables, days, ids] = self.sources.tend_each_cycle(moment);
         self.output.note("milescale's own in the store", tables);
-        self.output.note(".milescale/last-ids.json", folder);
+        self.output.note(".milescale/days.json", days);
+        self.output.note(".milescale/last-ids.json", ids);
         self.announce_conflicts();
     }
 

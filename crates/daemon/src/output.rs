@@ -26,9 +26,12 @@ pub(crate) struct Output {
     unsynced: VecDeque<Value>,
     /// Lines of other processes count, and are perhaps not on the disk.
     distrusts: bool,
-    /// What cannot be written now, and why; each said once.
+    /// What cannot be written now, and why, in words; each said once.
     failing: BTreeMap<&'static str, String>,
 }
+
+/// What an error says of a file of milescale's own that has to be read before anything is written.
+pub const CANNOT_BE_READ: &str = " cannot be read: ";
 
 impl Output {
     pub(crate) fn new(workspace: Workspace) -> Self {
@@ -52,7 +55,7 @@ impl Output {
 
     /// What cannot be written now, in words.
     pub(crate) fn failing(&self) -> Vec<String> {
-        self.failing.iter().map(|(what, why)| format!("{what} cannot be written: {why}")).collect()
+        self.failing.values().cloned().collect()
     }
 
     /// Events that could not be written yet, to be kept with what was announced.
@@ -150,10 +153,13 @@ impl Output {
                 }
             }
             Err(error) => {
-                let error = error.to_string();
-                if self.failing.get(what) != Some(&error) {
-                    tracing::error!(file = what, %error, "cannot be written; milescale goes on and tries again");
-                    self.failing.insert(what, error);
+                let why = error.to_string();
+                // What has to be read first says so itself.
+                let says_all = why.contains(CANNOT_BE_READ);
+                let problem = if says_all { why } else { format!("{what} cannot be written: {why}") };
+                if self.failing.get(what) != Some(&problem) {
+                    tracing::error!(file = what, problem, "milescale goes on and tries again");
+                    self.failing.insert(what, problem);
                 }
             }
         }

@@ -5,6 +5,7 @@ use milescale_core::base::Side;
 use milescale_core::id::Id;
 use milescale_core::migration::Phase;
 use milescale_storage::error::Problem;
+use milescale_storage::identity::Identity;
 use milescale_storage::record::{Old, Record};
 use milescale_storage::store::{Milestone, Part, Store};
 
@@ -44,6 +45,9 @@ pub(crate) fn look(
         return Ok(());
     }
     under_way(plan, record, context);
+    if let Err(error) = Identity::of(context.workspace) {
+        plan.obstacle("this workspace", None, error.to_string(), "");
+    }
     environment(plan, wish, context)?;
     machine(plan, wish, context);
     let moves = wish.from.side() != wish.to.side();
@@ -187,10 +191,15 @@ fn look_at_target(
                 strange.len(),
                 named(&strange)
             );
+            let another = match to {
+                Side::Files => "",
+                Side::Sqlite => ", or move that file away",
+                Side::Postgresql => ", or name another database or schema",
+            };
             let do_this = format!(
-                "`milescale migrate {} --adopt` takes them over as they are (--dry-run counts what is equal, missing and \
-                 different); or take them out, or name another database or schema",
-                wish.to.backend
+                "`{} --adopt` takes them over as they are (--dry-run counts what is equal, missing and different); or take them \
+                 out{another}",
+                wish.to.command()
             );
             plan.obstacle(&target.name(), None, reason, &do_this);
         }

@@ -15,7 +15,7 @@ use serde::{Deserialize, Serialize};
 
 use crate::durable;
 use crate::random;
-use crate::read::{Symlinks, read_regular};
+use crate::read::{Symlinks, read_regular, unreadable};
 use crate::record::Record;
 use crate::tokens::Tokens;
 use crate::workspace::Workspace;
@@ -114,7 +114,10 @@ impl Identity {
     /// # Errors
     /// When what is there cannot be read: another one is not drawn for it.
     pub fn of(workspace: &Workspace) -> io::Result<Option<Self>> {
-        let found = found(workspace)?;
+        let step = "put it back from a copy of yours; or remove it, which draws another number, and where milestones are on a \
+                    server, give `milescale doctor --fix identity` then";
+        let found =
+            found(workspace).map_err(|error| unreadable(&error, &workspace.shown(&workspace.identity()), step))?;
         Ok(found.map(|Found { kept, doubt, .. }| Self::new(workspace, kept.number, doubt)))
     }
 

@@ -12,7 +12,7 @@ use milescale_core::days::{Day, Days};
 use serde::{Deserialize, Serialize};
 
 use crate::durable;
-use crate::read::{newer, read_json};
+use crate::read::{newer, read_json, unreadable};
 use crate::workspace::Workspace;
 
 /// How long everything is kept that goes by itself.
@@ -93,7 +93,10 @@ impl Counted {
 }
 
 fn load(workspace: &Workspace) -> io::Result<File> {
-    match read_json::<File>(&workspace.days(), 1 << 30)? {
+    let step = "remove it: the days are counted anew, and what is kept for 30 days is kept for longer";
+    let read = read_json::<File>(&workspace.days(), 1 << 30)
+        .map_err(|error| unreadable(&error, &workspace.shown(&workspace.days()), step))?;
+    match read {
         Some(file) if file.version > VERSION => Err(newer(file.version)),
         file => Ok(file.unwrap_or_default()),
     }

@@ -178,11 +178,16 @@ impl Record {
             other => other?.0,
         };
         // A newer shape may have lost or changed any other key.
-        let VersionOnly { version } = serde_json::from_slice(&content)?;
+        let VersionOnly { version } = serde_json::from_slice(&content).map_err(|error| damaged(&error))?;
         if version > VERSION {
             return Err(newer(version));
         }
-        Ok(serde_json::from_slice(&content)?)
+        serde_json::from_slice(&content).map_err(|error| damaged(&error))
+    }
+
+    /// Whether it says nothing: nothing was moved here, or it is lost.
+    pub fn is_blank(&self) -> bool {
+        self.epoch == 0 && self.in_use.is_none() && self.old.is_empty() && self.intent.is_none()
     }
 
     /// Whether an older milescale wrote it, which could go on with what it does not understand.
@@ -224,4 +229,12 @@ impl Record {
     pub fn in_use_after(&self, followed: Option<InUse>, seen: u64) -> Option<InUse> {
         if self.epoch > seen { self.in_use } else { followed }
     }
+}
+
+/// That it is damaged, and what to do about that.
+fn damaged(error: &serde_json::Error) -> io::Error {
+    let cause = format!(
+        "{error}; put it back from a copy of yours, or move it away and run `milescale check`, which says what is known without it"
+    );
+    io::Error::new(io::ErrorKind::InvalidData, cause)
 }

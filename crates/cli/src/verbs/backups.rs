@@ -88,8 +88,7 @@ fn prune(workspace: &Workspace, options: &ConsentOptions) -> Result<ExitCode, Fa
     let found = all(workspace)?;
     let old = found.len().saturating_sub(ALWAYS_KEPT);
     let now = Context::now();
-    let counted = Counted::load(workspace)
-        .map_err(|error| Failure::Failed(format!("{}: {error}", workspace.shown(&workspace.days()))))?;
+    let counted = Counted::load(workspace).map_err(|error| Failure::Failed(error.to_string()))?;
     let past: Vec<Metadata> = found
         .into_iter()
         .take(old)
@@ -122,9 +121,11 @@ fn prune(workspace: &Workspace, options: &ConsentOptions) -> Result<ExitCode, Fa
 pub(crate) fn restore(context: &Context, options: &RestoreOptions) -> Result<ExitCode, Failure> {
     let (mover, _) = recovered(&mover(context)?)?;
     let metadata = backup::metadata(mover.workspace(), &options.backup).map_err(Failure::Failed)?;
+    let in_use = store_of(&metadata.from).map_or_else(|| metadata.from.clone(), |into| into.to_string());
     let question = format!(
-        "Make the milestones what they were at {} ({} milestones, on {})? What is there now is backed up first.",
-        metadata.timestamp, metadata.milestone_count, metadata.from
+        "Make the milestones what they were at {} ({} milestones)? The store in use is then {in_use}. What is there now is \
+         backed up first.",
+        metadata.timestamp, metadata.milestone_count
     );
     let held = match store_of(&metadata.from) {
         Some(into) if mover.in_use().map_err(Failure::Failed)? != into => brought_along(&mover, into)?,
@@ -172,7 +173,7 @@ fn print_restored(restored: &Restored, json: bool) {
         count => format!("{count} ({})", some_of(&restored.taken_out)),
     };
     terminal::line(&format!(
-        "restored on {}: {} milestones written, {taken_out} taken out{archived}; what was there: {}",
+        "restored on {}, which is in use: {} milestones written, {taken_out} taken out{archived}; what was there: {}",
         restored.into, restored.written, restored.displaced
     ));
     for backup in &restored.interrupted {

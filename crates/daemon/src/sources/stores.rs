@@ -173,21 +173,21 @@ impl Sources {
     }
 
     /// What a cycle does beside its look: milescale's own tables are made, ids remembered, displaced contents looked at.
-    /// The first failure is that of the store's tables, the second that of milescale's own folder.
-    pub(crate) fn tend_each_cycle(&mut self, moment: Moment) -> [io::Result<()>; 2] {
+    /// The first failure is that of the store's tables, the second that of what is kept for some days, the third that of the ids.
+    pub(crate) fn tend_each_cycle(&mut self, moment: Moment) -> [io::Result<()>; 3] {
         // Those that were written to are announced with the other conflicts.
         let reviewed = files::review(&self.workspace, moment.wall).map(drop);
         let follows = self.store_is_read();
         let adopted = self.store.as_mut().filter(|_| follows).map(|opened| opened.store.adopt());
         let reviewed = reviewed.and(self.purge(moment, matches!(adopted, Some(Ok(())))));
-        let Some(opened) = self.store.as_mut().filter(|_| follows) else { return [Ok(()), reviewed] };
+        let Some(opened) = self.store.as_mut().filter(|_| follows) else { return [Ok(()), reviewed, Ok(())] };
         let adopted = match adopted {
             Some(Err(error)) if error.problem != Problem::Stopped => Err(io::Error::other(error.to_string())),
             _ => Ok(()),
         };
         let kept = self.last_ids.keep(&self.workspace, opened);
         let facts = opened.store.keep_facts(Occasion::Cycle).map_err(|error| io::Error::other(error.to_string()));
-        [adopted, reviewed.and(kept).and(facts)]
+        [adopted, reviewed, kept.and(facts)]
     }
 
     /// Counts the days, and once a day removes what has been kept for long enough; in the store too where it has its tables.

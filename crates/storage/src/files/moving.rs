@@ -16,7 +16,7 @@ use super::{FileStore, Retired, displaced, id_of, walk};
 use crate::durable;
 use crate::error::{Problem, StoreError};
 use crate::ledger::Ledger;
-use crate::read::{Stamp, read_json};
+use crate::read::{Stamp, read_json, unreadable};
 use crate::sqlite::LedgerFile;
 use crate::store::{Draft, Milestone, Seen};
 use crate::threads::in_shares;
@@ -92,7 +92,7 @@ impl FileStore {
         let failed = |path: &Path, error: &io::Error| {
             StoreError::io(self.workspace.shown(path), "it cannot be made read-only", error)
         };
-        let mut modes = modes(&self.workspace).map_err(|error| failed(&self.workspace.modes(), &error))?;
+        let mut modes = modes(&self.workspace).map_err(|error| failed(&self.active, &error))?;
         let WithModes { files, folder } = self.with_modes()?;
         let writable: Vec<_> = files.into_iter().filter(|(_, mode)| mode & WRITE_BITS != 0).collect();
         for (inside, mode) in writable.iter().filter(|(_, mode)| *mode != USUAL_MODE) {
@@ -121,7 +121,7 @@ impl FileStore {
         let failed = |path: &Path, error: &io::Error| {
             StoreError::io(self.workspace.shown(path), "it cannot be made writable", error)
         };
-        let modes = modes(&self.workspace).map_err(|error| failed(&self.workspace.modes(), &error))?;
+        let modes = modes(&self.workspace).map_err(|error| failed(&self.active, &error))?;
         let WithModes { files, folder } = self.with_modes()?;
         let read_only: Vec<_> = files.into_iter().filter(|(_, mode)| mode & WRITE_BITS == 0).collect();
         let before =
@@ -199,7 +199,10 @@ fn is_not_ours(error: &io::Error) -> bool {
 }
 
 fn modes(workspace: &Workspace) -> io::Result<BTreeMap<String, u32>> {
-    Ok(read_json(&workspace.modes(), 1 << 30)?.unwrap_or_default())
+    let step = "remove it: files get the mode 0644 when they are made writable";
+    let read = read_json(&workspace.modes(), 1 << 30);
+    let read = read.map_err(|error| unreadable(&error, &workspace.shown(&workspace.modes()), step))?;
+    Ok(read.unwrap_or_default())
 }
 
 /// Moves all milestone files that count to `.milescale/retired/NAME/`, each by a rename, and leaves the note. How many. What is

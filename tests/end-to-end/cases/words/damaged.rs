@@ -2,7 +2,7 @@
 
 use std::fs;
 
-use super::{text, with_milestones};
+use super::{said, text, with_milestones};
 
 /// Bytes that are neither a database nor JSON.
 const GARBAGE: &[u8] = &[0x5a; 20_000];
@@ -44,4 +44,68 @@ fn an_index_that_is_no_database_is_set_aside_and_built_anew() {
     assert_eq!(fs::read(workspace.path(".milescale/index.unreadable-2.db")).unwrap(), GARBAGE);
     assert_eq!(text(&workspace, 0, "milestone list").lines().count(), 2);
     assert!(text(&workspace, 0, "doctor").contains("index.unreadable-2.db: the index was no database"));
+}
+
+#[test]
+fn a_file_of_milescales_own_that_is_damaged_is_named_with_the_step_that_works() {
+    let workspace = with_milestones();
+    for to in ["database", "file", "database"] {
+        text(&workspace, 0, &format!("migrate {to} --yes"));
+    }
+    text(&workspace, 0, "check");
+    let damage = |name: &str| {
+        let path = workspace.path(".milescale").join(name);
+        let before = fs::read(&path).unwrap_or_default();
+        fs::write(&path, GARBAGE).unwrap();
+        (path, before)
+    };
+    let (days, _) = damage("days.json");
+    let told = text(&workspace, 1, "check");
+    assert!(told.contains("days.json cannot be read: ") && told.contains("remove it"), "{told}");
+    assert!(!told.contains("last-ids.json") && !told.contains("cannot be written"), "{told}");
+    fs::remove_file(days).unwrap();
+    text(&workspace, 0, "check");
+
+    let (identity, number) = damage("identity");
+    for command in ["doctor", "migrate file --dry-run"] {
+        let told = text(&workspace, 1, command);
+        assert!(told.contains("identity cannot be read: ") && told.contains("or remove it"), "{command}: {told}");
+    }
+    fs::remove_file(&identity).unwrap();
+    text(&workspace, 0, "migrate file --dry-run");
+    assert!(!said(&workspace, "doctor").out.contains("cannot be read"));
+    fs::write(identity, number).unwrap();
+
+    let (modes, _) = damage("modes.json");
+    let told = text(&workspace, 0, "migrate file --yes");
+    assert!(told.contains("modes.json cannot be read: ") && told.contains("remove it"), "{told}");
+    fs::remove_file(modes).unwrap();
+    text(&workspace, 0, "check");
+    assert!(!fs::metadata(workspace.path("active/m-0.yaml")).unwrap().permissions().readonly());
+
+    let (base, _) = damage("base.db");
+    let told = text(&workspace, 0, "check");
+    assert!(told.contains("base.db: ") && told.contains("remove it"), "{told}");
+    fs::remove_file(base).unwrap();
+    let told = text(&workspace, 0, "check");
+    assert!(!told.contains("base.db"), "{told}");
+}
+
+#[test]
+fn a_record_that_is_damaged_is_moved_away() {
+    let workspace = with_milestones();
+    text(&workspace, 0, "migrate database --yes");
+    workspace.age_marker(1);
+    let record = workspace.path(".milescale/migration.json");
+    fs::write(&record, GARBAGE).unwrap();
+    for command in ["check", "doctor", "status", "migrate file --dry-run"] {
+        let said = said(&workspace, command);
+        let told = format!("{}{}", said.out, said.err);
+        assert!(told.contains("move it away and run `milescale check`"), "{command}: {told}");
+        assert!(!told.contains("were changed") && !told.contains("`milescale migrate"), "{command}: {told}");
+    }
+    fs::rename(&record, workspace.root().join("away.json")).unwrap();
+    text(&workspace, 0, "check");
+    assert_eq!(workspace.status()["current_backend"], "database");
+    assert!(!said(&workspace, "doctor").out.contains("cannot be read"));
 }

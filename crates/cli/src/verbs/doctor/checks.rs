@@ -6,8 +6,8 @@ use std::path::Path;
 use milescale_core::backend::InUse;
 use milescale_core::text::harmless;
 use milescale_core::timestamp;
-use milescale_daemon::Gone;
 use milescale_daemon::status::Status;
+use milescale_daemon::{CANNOT_BE_READ, Gone};
 use milescale_migration::network_file_system;
 use milescale_storage::files::{self, Odd};
 use milescale_storage::workspace::Workspace;
@@ -206,12 +206,15 @@ fn own(workspace: &Workspace, status: &Status) -> Vec<Finding> {
         .output_problems
         .iter()
         .map(|problem| {
-            finding(
-                Level::Wrong,
-                problem.clone(),
-                "What milescale has to say waits in its memory and in its log.",
-                "Make room on the disk, or give milescale's user the right to write there.",
-            )
+            let (means, do_this) = if problem.contains(CANNOT_BE_READ) {
+                ("What milescale keeps by it stays as it is.", "Do what the line says.")
+            } else {
+                (
+                    "What milescale has to say waits in its memory and in its log.",
+                    "Make room on the disk, or give milescale's user the right to write there.",
+                )
+            };
+            finding(Level::Wrong, problem.clone(), means, do_this)
         })
         .collect();
     findings.extend(set_aside(workspace));

@@ -1,5 +1,7 @@
 //! `milescale doctor --fix identity`: whether a workspace that may be a copy goes on or is a separate one.
 
+use milescale_storage::identity::Identity;
+
 use super::super::migrate::mover;
 use super::checks;
 use super::{Finding, Level};
@@ -11,6 +13,10 @@ const SEPARATE: &str = "separate";
 
 /// What stands against writing on the server of this workspace.
 pub(super) fn finding(context: &Context) -> Option<Finding> {
+    if let Err(error) = Identity::of(mover(context).ok()?.workspace()) {
+        let means = "No migration can be done, and nothing is written on a server.";
+        return Some(checks::finding(Level::Wrong, error.to_string(), means, "Do what the line says."));
+    }
     // A server that cannot be asked is another check's matter.
     let why = mover(context).ok()?.in_question().ok()??;
     Some(checks::finding(
