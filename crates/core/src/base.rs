@@ -19,6 +19,9 @@ pub enum Side {
 }
 
 impl Side {
+    /// All of them.
+    pub const ALL: [Self; 3] = [Self::Files, Self::Sqlite, Self::Postgresql];
+
     /// Its word in tables and events.
     pub const fn as_str(self) -> &'static str {
         match self {

@@ -45,6 +45,8 @@ pub(crate) struct Sweeps {
     locked_out: Option<(String, String)>,
     /// Why what an interrupted migration left cannot be recovered, where that is so: its place, and why.
     unrecovered: Option<(String, String)>,
+    /// That the record of milescale's moves is gone, where that is so: the store that says so, and what that means.
+    lost_record: Option<(String, String)>,
 }
 
 impl Sweeps {
@@ -53,12 +55,22 @@ impl Sweeps {
         let mut problems = self.problems.clone();
         problems.extend(self.locked_out.clone());
         problems.extend(self.unrecovered.clone());
+        problems.extend(self.lost_record.clone());
         problems
     }
 
     /// Remembers why an interrupted migration cannot be recovered, or that nothing stands against it.
     pub(crate) fn recovered(&mut self, why_not: Option<String>, workspace: &Workspace) {
         self.unrecovered = why_not.map(|why| (workspace.shown(&workspace.record()), why));
+    }
+
+    /// Finds out whether the record of milescale's moves is gone: the store in use says itself that one has filled it.
+    pub(crate) fn look_for_record(&mut self, record: &Record, workspace: &Workspace, current: &mut dyn Store) {
+        let filled = if record.is_blank() { current.filled_from() } else { Ok(Vec::new()) };
+        match filled {
+            Ok(sides) => self.lost_record = sides.first().map(|side| lost_record(workspace, *side, &current.name())),
+            Err(error) => tracing::debug!(%error, "whether a move has filled the store in use is not known"),
+        }
     }
 
     /// Whether an interrupted migration could not be recovered.
@@ -117,8 +129,12 @@ impl Sweeps {
             self.sweepers.clear();
             self.problems.clear();
             self.due = false;
+            if hints.everything || hints.cycle || !record.is_blank() {
+                self.look_for_record(record, workspace, current);
+            }
             return None;
         }
+        self.lost_record = None;
         let server = record.swept().any(|old| old.side == Side::Postgresql);
         let ask = server && self.asked.is_none_or(|asked| asked.elapsed() >= ASK_SERVER_EVERY);
         self.due |=
@@ -206,4 +222,19 @@ fn not_swept(old: &Old, error: &str) -> String {
 fn gone(old: &Old) -> String {
     let side = old.side;
     format!("this old store does not exist any more; put it back, or end it with `milescale retire {side}`")
+}
+
+/// That the record of milescale's moves is gone, and what to do about that.
+fn lost_record(workspace: &Workspace, from: Side, store: &str) -> (String, String) {
+    let back = match from {
+        Side::Files => "file".to_owned(),
+        Side::Sqlite | Side::Postgresql => format!("database --engine {from}"),
+    };
+    let record = workspace.shown(&workspace.record());
+    let why = format!(
+        "a move has filled it from {from}, as it says, and milescale's record of its moves, {record}, is gone: what is written to {from} is \
+         not brought over any more. Put the record back from a copy of yours; or `milescale migrate {back} --adopt --dry-run` \
+         shows what differs, and without --dry-run takes that over"
+    );
+    (format!("{store}, table milescale_sides"), why)
 }

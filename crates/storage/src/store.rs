@@ -447,6 +447,11 @@ pub trait Store: fmt::Debug + Send {
     /// The base of old stores, kept with this one.
     fn ledger(&mut self) -> Result<&mut dyn Ledger, StoreError>;
 
+    /// The sides that it was filled from, as a database says itself. Nothing is made for the answer.
+    fn filled_from(&mut self) -> Result<Vec<Side>, StoreError> {
+        Ok(Vec::new())
+    }
+
     /// Makes the store, which is not in use any more, refuse what others write to it, with this message; nothing is
     /// dropped. Or lets it take writes again.
     fn refuse_writes(&mut self, message: Option<&str>) -> Result<(), StoreError>;

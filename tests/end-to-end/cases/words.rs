@@ -2,6 +2,7 @@
 
 mod address;
 mod damaged;
+mod lost;
 mod refused;
 mod said;
 

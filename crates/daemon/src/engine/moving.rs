@@ -74,6 +74,9 @@ impl Engine {
     /// Recovers where a migration was interrupted meanwhile, and sweeps old stores. When to look again.
     pub(super) fn look_after_old_stores(&mut self, hints: &Hints, record: &io::Result<Record>) -> Option<Duration> {
         if self.mode == Mode::ReadOnly {
+            if let (Ok(record), Some((_, store))) = (record, self.sources.followed_store()) {
+                self.sweeps.look_for_record(record, &self.workspace, store);
+            }
             return None;
         }
         let interrupted = record.as_ref().is_ok_and(|record| record.intent.is_some());
@@ -150,7 +153,8 @@ impl Engine {
         problems.into_iter().map(|(place, reason)| format!("{place}: {reason}")).collect()
     }
 
-    /// What the last engine that writes could not sweep, but for stores that are no old ones any more.
+    /// What the last engine that writes could not sweep, but for stores that are no old ones any more; and what this one has
+    /// found without sweeping.
     fn last_unswept(&self) -> BTreeMap<String, String> {
         let mut problems = self.state.unswept.clone();
         if let Ok(record) = Record::load(&self.workspace) {
@@ -158,6 +162,7 @@ impl Engine {
                 [self.workspace.migration_lock(), self.workspace.record()].map(|path| self.workspace.shown(&path));
             problems.retain(|place, _| own.contains(place) || record.swept().any(|old| old.name == *place));
         }
+        problems.extend(self.sweeps.problems());
         problems
     }
 

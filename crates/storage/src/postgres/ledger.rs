@@ -8,7 +8,7 @@ use tokio_postgres::types::Type;
 use tokio_postgres::{Client, Error, Row};
 
 use super::PostgresStore;
-use super::connection::Hurry;
+use super::connection::{Failed, Hurry};
 use super::documents::Table;
 use crate::error::StoreError;
 use crate::ledger::{Entry, Known, Ledger};
@@ -56,6 +56,18 @@ pub(super) async fn enter(client: &Client, table: &Table, id: &str, entry: &Entr
 pub(super) async fn complete(client: &Client, table: &Table, side: Side) -> Result<(), Error> {
     let insert = format!("INSERT INTO {}milescale_sides (side) VALUES ($1) ON CONFLICT DO NOTHING", table.prefix());
     client.execute_typed(&insert, &[(&side.as_str(), Type::TEXT)]).await.map(drop)
+}
+
+/// The sides of which the base is there in full. Makes nothing.
+pub(super) async fn filled_from(client: &Client, table: &Table) -> Result<Vec<Side>, Failed> {
+    let name = table.named("milescale_sides");
+    let exists = client.query_typed_one("SELECT to_regclass($1) IS NOT NULL", &[(&name, Type::TEXT)]).await?;
+    if !exists.try_get::<_, bool>(0)? {
+        return Ok(Vec::new());
+    }
+    let rows = client.query_typed(&format!("SELECT side FROM {name}"), &[]).await?;
+    let words = rows.iter().map(|row| row.try_get(0)).collect::<Result<Vec<String>, _>>()?;
+    Ok(Side::ALL.into_iter().filter(|side| words.iter().any(|word| word == side.as_str())).collect())
 }
 
 impl Ledger for PostgresStore {

@@ -290,6 +290,10 @@ impl Store for PostgresStore {
         self.against_part(part)
     }
 
+    fn filled_from(&mut self) -> Result<Vec<Side>, StoreError> {
+        self.read(async |client, table| ledger::filled_from(client, table).await)
+    }
+
     fn may_refuse(&mut self) -> Result<bool, StoreError> {
         self.connect()?;
         let asked = self.connection.transaction(Access::Read, Hurry::Yes, trial::may_try);

@@ -16,7 +16,7 @@ use super::facts::{NAMED, NAMELESS_ADVICE, Remembered, nameless};
 use super::reading::{one, range, several};
 use super::schema::{DOCUMENTS, has_beside_documents, make_beside_documents, missing_columns, refuse};
 use super::shape::{Shape, is_taken};
-use super::{Make, Others, Sqlite};
+use super::{Make, Others, Sqlite, has_table};
 use crate::error::{Problem, StoreError};
 use crate::ledger::{Entry, Ledger};
 use crate::outline::{Outline, Wanted};
@@ -236,6 +236,17 @@ impl Store for SqliteStore {
                 self.against_filling()
             }
         }
+    }
+
+    fn filled_from(&mut self) -> Result<Vec<Side>, StoreError> {
+        self.open(Make::Never)?;
+        let words: Vec<String> = self.sqlite.run(async |connection| {
+            if !has_table(connection, "milescale_sides").await? {
+                return Ok(Vec::new());
+            }
+            sqlx::query_scalar("SELECT side FROM milescale_sides").fetch_all(connection).await
+        })?;
+        Ok(Side::ALL.into_iter().filter(|side| words.iter().any(|word| word == side.as_str())).collect())
     }
 
     fn may_refuse(&mut self) -> Result<bool, StoreError> {

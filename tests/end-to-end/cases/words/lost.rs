@@ -1,0 +1,95 @@
+//! What milescale knew and was removed, and figures that are not of now.
+
+use std::fs;
+use std::process::Command;
+
+use milescale_testkit::{Postgres, Workspace};
+
+use super::{configure, said, text, with_milestones};
+
+/// The record of a move is gone: that is said, and the way named brings the old files' changes over.
+fn record_is_missed(workspace: &Workspace, remove: impl Fn(), way: &str) {
+    text(workspace, 0, "check");
+    remove();
+    let file = workspace.path("active/m-1.yaml");
+    fs::remove_file(&file).unwrap();
+    workspace.save("active/m-1.yaml", "id: m-1\ntitle: saved later\n");
+    for (code, command) in [(1, "doctor"), (0, "status"), (0, "check"), (1, "doctor")] {
+        let told = text(workspace, code, command);
+        assert_eq!(
+            told.matches("record of its moves, .milestones/.milescale/migration.json, is gone").count(),
+            1,
+            "{told}"
+        );
+        assert!(told.contains(&format!("`milescale {way} --adopt --dry-run`")), "{command}: {told}");
+    }
+    let plan = text(workspace, 0, &format!("{way} --adopt --dry-run"));
+    assert!(plan.contains("1 are different"), "{plan}");
+    text(workspace, 0, &format!("{way} --adopt --yes"));
+    assert!(!said(workspace, "doctor").out.contains("record of its moves"));
+    text(workspace, 0, "check");
+    assert!(text(workspace, 0, "milestone show m-1").contains("saved later"));
+}
+
+#[test]
+fn a_record_that_was_removed_is_missed_and_what_differs_is_taken_over() {
+    let workspace = with_milestones();
+    text(&workspace, 0, "migrate database --yes");
+    let remove = || fs::remove_dir_all(workspace.path(".milescale")).unwrap();
+    record_is_missed(&workspace, remove, "migrate file");
+    // Nothing of milescale's is made in a database of others.
+    let workspace = with_milestones();
+    let table = "CREATE TABLE milestones (id TEXT PRIMARY KEY, data TEXT, created_at TEXT, updated_at TEXT)";
+    let mut shell = Command::new("sqlite3");
+    assert!(shell.arg(workspace.path("enterprise.db")).arg(table).status().unwrap().success());
+    workspace.write("config/storage-backend.txt", "database\n");
+    assert!(!said(&workspace, "doctor").out.contains("record of its moves"));
+}
+
+#[test]
+fn a_record_of_a_move_to_a_server_is_missed_too() {
+    let server = Postgres::start();
+    let workspace = with_milestones();
+    configure(&workspace, &format!("storage:\n  database:\n    type: postgresql\n    url: \"{}\"\n", server.url()));
+    text(&workspace, 0, "migrate database --yes");
+    let remove = || fs::remove_file(workspace.path(".milescale/migration.json")).unwrap();
+    record_is_missed(&workspace, remove, "migrate file");
+}
+
+#[test]
+fn figures_that_are_not_of_now_are_no_verdict_of_now() {
+    let workspace = with_milestones();
+    text(&workspace, 0, "migrate database --yes");
+    text(&workspace, 0, "check");
+    let database = workspace.path("enterprise.db");
+    fs::rename(&database, workspace.root().join("away.db")).unwrap();
+    let stale = said(&workspace, "status --json --exit-code");
+    let status = stale.json();
+    assert_eq!((stale.code, &status["milestone_count"], &status["stale"]), (12, &2.into(), &true.into()), "{status}");
+    assert!(status["unavailable_because"].to_string().contains("the database is missing"), "{status}");
+    assert_eq!(said(&workspace, "status --exit-code").code, 12);
+    fs::rename(workspace.root().join("away.db"), &database).unwrap();
+    let status = said(&workspace, "status --json --exit-code");
+    assert!(status.code != 12 && status.json()["unavailable_because"] == serde_json::json!([]), "{status:?}");
+}
+
+#[test]
+fn the_way_to_take_a_store_over_names_its_engine() {
+    let server = Postgres::start();
+    let workspace = with_milestones();
+    configure(&workspace, &format!("storage:\n  database:\n    url: \"{}\"\n", server.url()));
+    text(&workspace, 0, "migrate database --yes");
+    server.psql(
+        "plans",
+        "SET ROLE ada; CREATE TABLE milestones (id TEXT PRIMARY KEY, data JSONB NOT NULL, created_at TIMESTAMPTZ DEFAULT now(),
+         updated_at TIMESTAMPTZ DEFAULT now()); INSERT INTO milestones (id, data) VALUES ('other', '{\"id\": \"other\"}')",
+    );
+    let plan = text(&workspace, 1, "migrate database --engine postgresql --dry-run");
+    assert!(plan.contains("`milescale migrate database --engine postgresql --adopt`"), "{plan}");
+    assert!(plan.contains("1 reason why it cannot be done"), "{plan}");
+    // A store that was in use before the record was lost.
+    text(&workspace, 0, "check");
+    fs::remove_file(workspace.path(".milescale/migration.json")).unwrap();
+    let plan = text(&workspace, 1, "migrate file --dry-run");
+    assert!(plan.contains("`milescale migrate file --adopt`") && !plan.contains("another database"), "{plan}");
+}
