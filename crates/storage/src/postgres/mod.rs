@@ -38,7 +38,6 @@ use tokio_postgres::Client;
 use tokio_postgres::types::Type;
 
 use crate::error::{Problem, StoreError};
-use crate::identity::Identity;
 use crate::ledger::{Entry, Ledger};
 use crate::outline::{Outline, Wanted};
 use crate::row::{Row, place, work_on};
@@ -91,11 +90,6 @@ impl PostgresStore {
             self.table.forget();
         }
         read
-    }
-
-    fn identity(&self) -> Result<Identity, StoreError> {
-        let shown = self.workspace.shown(&self.workspace.identity());
-        Identity::of_or_drawn(&self.workspace).map_err(|error| StoreError::io(shown, "no identity can be had", &error))
     }
 
     fn row(&mut self, id: &Id) -> Result<Option<Row>, StoreError> {

@@ -10,6 +10,7 @@ use super::connection::Hurry;
 use super::documents::Wrote;
 use super::{PostgresStore, changes, ledger};
 use crate::error::{Problem, StoreError};
+use crate::identity::Identity;
 use crate::ledger::{Entry, Ledger as _};
 use crate::row;
 use crate::store::{Draft, Packed, Seen, Touched};
@@ -230,6 +231,12 @@ impl PostgresStore {
         } else {
             self.ensure(Claim::AsFound)
         }
+    }
+
+    /// The workspace's identity, drawn where there is none.
+    pub(super) fn identity(&self) -> Result<Identity, StoreError> {
+        let shown = self.workspace.shown(&self.workspace.identity());
+        Identity::of_or_drawn(&self.workspace).map_err(|error| StoreError::io(shown, "no identity can be had", &error))
     }
 
     /// Lets milescale's own tables be read, those of another workspace too.
