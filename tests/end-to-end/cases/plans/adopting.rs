@@ -37,7 +37,7 @@ const COUNTS: &str = r#"{"equal":1,"missing":1,"different":1,"only_in_target":1}
 fn l26_a_database_of_others_is_taken_over_and_each_difference_is_kept() {
     let workspace = filled();
     let refused = obstacles(&plan(&workspace, &["database"]));
-    assert!(refused.contains("`milescale migrate database --adopt`"), "{refused}");
+    assert!(refused.contains("`milescale migrate database --engine sqlite --adopt`"), "{refused}");
     let before = rows(&workspace);
     let counted = plan(&workspace, &["database", "--adopt"]);
     assert_eq!((counted["adopting"].to_string().as_str(), &counted["obstacles"]), (COUNTS, &json!([])));
