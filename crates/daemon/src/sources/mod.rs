@@ -195,13 +195,6 @@ impl Sources {
                 let engine = config.database.engine;
                 let (standing, again) = self.follower.judge(&marker, engine, moment.instant, moment.wall, notes);
                 let standing = match standing {
-                    // What a move of milescale's own has named is no change by hand.
-                    Standing::Named(named) if self.is_blind => Standing::Stale {
-                        current: self.follower.followed(),
-                        reason: format!(
-                            "it names {named}; whether a move did that is not known while its record cannot be read"
-                        ),
-                    },
                     Standing::Named(named) => self.prove(named, hints, moment, config, notes),
                     standing => standing,
                 };

@@ -42,6 +42,12 @@ impl Sources {
         config: &Config,
         notes: &mut Vec<Note>,
     ) -> Standing {
+        // What a move of milescale's own has named is no change by hand.
+        if self.is_blind {
+            let reason =
+                format!("it names {named}; whether a move did that is not known while its record cannot be read");
+            return Standing::Stale { current: self.follower.followed(), reason };
+        }
         let asked = hints.everything || hints.marker || hints.config || hints.database;
         if let Some((refused, reason)) = self.follower.refused().filter(|(refused, _)| *refused == named && !asked) {
             tracing::trace!(%refused, "still not followed");

@@ -17,7 +17,7 @@ pub(crate) fn engine_of_file(context: &Context<'_>) -> Result<Engine, Error> {
     let refused = |what: String| Error::Refused(format!("{}: {what}", context.workspace.shown(&path)));
     let text = config_file::text(&path).map_err(|problem| refused(problem.to_string()))?;
     let Some(text) = text else { return Ok(Config::default().database.engine) };
-    let read = config_file::parse(&text);
+    let read = config_file::read(&text, &context.config.database.client);
     let read =
         read.map_err(|problems| refused(problems.iter().map(ToString::to_string).collect::<Vec<_>>().join("; ")))?;
     Ok(read.config.database.engine)
