@@ -185,7 +185,7 @@ class Judge:
         elif line[-1]['kind'] == 'archive' and not there[1]:
             self.say('not brought over', id, 'it was moved to the archive, and is active')
         for name, text in conflicts.get(id, []):
-            if (id, name) not in self.start['conflicts']:
+            if (id, name) not in self.start['conflicts'] and not self.world.facts.get('unsure'):
                 self.say('needless conflict', id, f'{name} keeps {sorted(tokens(text))}, and each write was based on the one before')
 
     def modes(self):
@@ -248,7 +248,7 @@ class Judge:
             there = current.get(id)
             if not writers and not (not text.strip() and acted) and not world.facts.get('filled'):
                 self.say('false conflict', id, f'{name} keeps {sorted(tokens(text))}, which nobody wrote in conflict')
-            elif world.facts.get('filled'):
+            elif world.facts.get('filled') or world.facts.get('unsure'):
                 continue        # a store that is taken over has no bases: whatever differs is kept
             elif there and writers and tokens(text) and tokens(text) <= tokens(there[0]) and not any(event.get('earlier') for event in writers):
                 self.say('needless conflict', id, f'{name} keeps {sorted(tokens(text))}, an ancestor of {sorted(tokens(there[0]))}')

@@ -218,8 +218,9 @@ pub fn discard(workspace: &Workspace, prepared: &Prepared) -> io::Result<()> {
 
 /// Removes the prepared files of migrations that are over: all but those that are named. A configuration among them may be a
 /// person's edit that came out of an exchange: it is set aside in milescale's own folder, unless it says what the one in use
-/// says.
-pub fn discard_others(workspace: &Workspace, prepared: &[&Prepared]) -> io::Result<()> {
+/// says. `under_way` is the number of a migration that has not ended: what it did not write down was never exchanged.
+pub fn discard_others(workspace: &Workspace, prepared: &[&Prepared], under_way: Option<u64>) -> io::Result<()> {
+    let unwritten = under_way.map(|epoch| format!("{PREFIX}{epoch}-"));
     for replaces in [workspace.marker(), workspace.config_file()] {
         let Ok(entries) = fs::read_dir(real(replaces).parent().unwrap_or(Path::new("/"))) else { continue };
         for entry in entries {
@@ -228,7 +229,9 @@ pub fn discard_others(workspace: &Workspace, prepared: &[&Prepared]) -> io::Resu
             if !name.starts_with(PREFIX) || prepared.iter().any(|prepared| name.starts_with(&prepared.name)) {
                 continue;
             }
-            if name.ends_with(BACKEND) || says_nothing_new(workspace, &path)? {
+            let is_ours =
+                name.ends_with(BACKEND) || unwritten.as_ref().is_some_and(|unwritten| name.starts_with(unwritten));
+            if is_ours || says_nothing_new(workspace, &path)? {
                 durable::discard(&path)?;
             } else {
                 let aside = workspace.own().join(format!("{CAME_OUT}{name}-{}.yaml", random::hexadecimal::<4>()?));
