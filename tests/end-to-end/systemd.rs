@@ -18,6 +18,7 @@ wait_for() { # what command...
     echo "waited for=$what"; journalctl --no-pager -n 20 2>/dev/null; systemctl status --no-pager "$unit"; exit 1
 }
 restarted() { [ "$(show NRestarts)" = "$1" ] && [ "$(show ActiveState)" = active ]; }
+active() { [ "$(show ActiveState)" = active ]; }
 counted() { grep -q "\"milestone_count\":$1," /srv/plans/.milestones/.milescale/status.json; }
 install -m 755 /run/box/milescale /usr/local/bin/milescale
 mkdir -p /srv/plans && milescale --workspace /srv/plans init >/dev/null
@@ -39,6 +40,7 @@ kill -STOP "$before"
 wait_for "a restart by the watchdog" restarted 2
 [ "$(show MainPID)" != "$before" ] && echo "hung=restarted"
 echo "reload=$(systemctl reload "$unit"; echo $?)"
+wait_for "the end of the reload" active
 echo "after reload=$(show ActiveState)"
 systemctl stop "$unit"
 echo "stopped=$(show ActiveState) $(show Result)"
