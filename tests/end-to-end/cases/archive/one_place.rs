@@ -16,14 +16,6 @@ fn moved() -> Workspace {
     workspace
 }
 
-/// The same, where the file of `m1` was moved to the archive, and its row is archived for it.
-fn archived_for_its_file() -> Workspace {
-    let workspace = moved();
-    rename(&workspace, "active/m1.yaml", "completed/m1.yaml");
-    done(&workspace, &["import"]);
-    workspace
-}
-
 /// Writes a value into the row of `m1`, as an adapter does.
 fn set(workspace: &Workspace, key: &str, value: &str) {
     let update = format!("UPDATE milestones SET data = json_set(data, '$.{key}', '{value}') WHERE id = 'm1'");
@@ -80,27 +72,4 @@ fn l21_what_is_taken_of_a_conflict_leaves_no_file_in_the_archive() {
     assert!(workspace.read("active/m1.yaml").contains("of the file"));
     done(&workspace, &["milestone", "archive", "m1"]);
     assert_eq!(places(&workspace), ["completed/m1.yaml"]);
-}
-
-/// An adapter sets the row in use again that was archived for its file: moved back, the file is in its place again.
-#[test]
-fn l21_a_row_in_use_again_takes_its_file_out_of_the_archive() {
-    for (to, title) in [("file", "first"), ("hybrid", "of the row")] {
-        let workspace = archived_for_its_file();
-        set(&workspace, "status", "active");
-        set(&workspace, "title", title);
-        // What fails brings it there too, and is no change.
-        let mut failing = workspace.command(["migrate", to, "--yes"]);
-        failing.env("LD_PRELOAD", super::super::super::faults::shim());
-        failing.env("FAULT", "rename:1:EIO").env("FAULT_PATH", "storage-backend.txt");
-        assert_eq!(failing.output().unwrap().status.code(), Some(1), "{to}");
-        done(&workspace, &["import"]);
-        assert_eq!(listed(&workspace, &["list"]), ["m1", "n1", "n2"], "{to}");
-        done(&workspace, &["migrate", to, "--yes"]);
-        assert_eq!(places(&workspace), ["active/m1.yaml"], "{to}");
-        assert!(workspace.read("active/m1.yaml").contains(title), "{to}");
-        done(&workspace, &["milestone", "archive", "m1"]);
-        done(&workspace, &["milestone", "unarchive", "m1"]);
-        assert_eq!((places(&workspace), conflicts(&workspace)), (vec!["active/m1.yaml".to_owned()], 0), "{to}");
-    }
 }
