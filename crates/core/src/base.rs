@@ -19,8 +19,11 @@ pub enum Side {
 }
 
 impl Side {
-    /// All of them.
-    pub const ALL: [Self; 3] = [Self::Files, Self::Sqlite, Self::Postgresql];
+    /// Those that are among words of tables; what is no side's word is left out.
+    pub fn among(words: &[String]) -> Vec<Self> {
+        let all = [Self::Files, Self::Sqlite, Self::Postgresql].into_iter();
+        all.filter(|side| words.iter().any(|word| word == side.as_str())).collect()
+    }
 
     /// Its word in tables and events.
     pub const fn as_str(self) -> &'static str {

@@ -21,7 +21,6 @@ mod sweeps;
 pub use access::Access;
 pub use engine::{Cycle, Engine, Mode, Stop, command};
 pub use moves::{Gone, Mover, Unproven};
-pub use output::CANNOT_BE_READ;
 
 pub use run::{Options, RunError, run, take_lock};
 pub use signals::stop_on_signals;

@@ -7,6 +7,7 @@ use milescale_core::config::Config;
 use milescale_core::line::{MetricsEntry, ScaleEvent};
 use milescale_storage::durable;
 use milescale_storage::jsonl::{self, Rotation};
+use milescale_storage::read::CANNOT_BE_READ;
 use milescale_storage::workspace::Workspace;
 use serde_json::Value;
 
@@ -29,9 +30,6 @@ pub(crate) struct Output {
     /// What cannot be written now, and why, in words; each said once.
     failing: BTreeMap<&'static str, String>,
 }
-
-/// What an error says of a file of milescale's own that has to be read before anything is written.
-pub const CANNOT_BE_READ: &str = " cannot be read: ";
 
 impl Output {
     pub(crate) fn new(workspace: Workspace) -> Self {

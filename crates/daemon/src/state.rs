@@ -107,10 +107,7 @@ impl State {
 
     /// Sets a memory that cannot be read aside, so that it is neither lost nor in the way. Where it is now.
     pub(crate) fn set_aside(workspace: &Workspace) -> io::Result<PathBuf> {
-        let free = (1..).map(|number| workspace.own().join(format!("state.unreadable-{number}.json")));
-        let aside = free.into_iter().find(|path| path.symlink_metadata().is_err()).unwrap_or_default();
-        durable::rename(&workspace.state(), &aside)?;
-        Ok(aside)
+        durable::set_aside(&workspace.state(), &workspace.own(), ("state.unreadable-", ".json"))
     }
 
     /// Writes the memory, durably.

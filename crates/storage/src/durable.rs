@@ -10,7 +10,7 @@ use std::fs::{self, File, Metadata, OpenOptions};
 use std::io::{self, Seek as _, Write};
 use std::os::fd::AsFd;
 use std::os::unix::fs::{MetadataExt, fchown};
-use std::path::Path;
+use std::path::{Path, PathBuf};
 use std::time::SystemTime;
 
 use rustix::fs::{AtFlags, Mode, RawMode};
@@ -201,6 +201,17 @@ pub fn discard(path: &Path) -> io::Result<()> {
         Err(error) if error.kind() != io::ErrorKind::NotFound => Err(error),
         _ => Ok(()),
     }
+}
+
+/// Moves a file aside, to `BEFORE` and the first number that is free and `AFTER` in a folder; where it is then.
+pub fn set_aside(path: &Path, folder: &Path, (before, after): (&str, &str)) -> io::Result<PathBuf> {
+    let name = |number: u64| folder.join(format!("{before}{number}{after}"));
+    let mut number = 1;
+    while name(number).symlink_metadata().is_ok() {
+        number += 1;
+    }
+    rename(path, &name(number))?;
+    Ok(name(number))
 }
 
 /// Creates a folder and its parents, durably; one that is there is no error. Whether it was made.

@@ -242,11 +242,14 @@ pub fn read_json<T: DeserializeOwned>(path: &Path, limit: u64) -> io::Result<Opt
     }
 }
 
+/// What an error says of a file of milescale's own that has to be read before anything is written.
+pub const CANNOT_BE_READ: &str = " cannot be read: ";
+
 /// An error of reading a file of milescale's own, with its place, and with what to do where it is damaged.
 pub(crate) fn unreadable(error: &io::Error, place: &str, step: &str) -> io::Error {
     let is_damaged = matches!(error.kind(), io::ErrorKind::InvalidData | io::ErrorKind::UnexpectedEof);
     let step = if is_damaged { format!("; {step}") } else { String::new() };
-    io::Error::new(error.kind(), format!("{place} cannot be read: {error}{step}"))
+    io::Error::new(error.kind(), format!("{place}{CANNOT_BE_READ}{error}{step}"))
 }
 
 /// That a file of milescale's own has a version that this one does not know.

@@ -24,6 +24,12 @@ fn moved(count: usize) -> Workspace {
     workspace
 }
 
+/// Names a server as the database to move to.
+fn name_server(workspace: &Workspace, url: &str) {
+    let config = format!("storage:\n  database:\n    type: postgresql\n    url: \"{url}\"\n");
+    workspace.write("config/storage-config.yaml", config);
+}
+
 fn migrate(workspace: &Workspace, to: &str) {
     let said = workspace.run(["migrate", to, "--yes"]);
     assert_eq!(said.code, 0, "{said:?}");

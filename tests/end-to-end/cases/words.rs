@@ -9,7 +9,7 @@ mod said;
 use std::fs;
 use std::path::Path;
 
-use milescale_testkit::{Said, Workspace};
+use milescale_testkit::{Postgres, Said, Workspace};
 
 fn said(workspace: &Workspace, arguments: &str) -> Said {
     workspace.run(arguments.split(' '))
@@ -26,6 +26,14 @@ fn with_milestones() -> Workspace {
     let workspace = crate::workspace();
     workspace.milestones("m", 2);
     workspace
+}
+
+/// The same on a server.
+fn on_server() -> (Postgres, Workspace) {
+    let (server, workspace) = (Postgres::start(), with_milestones());
+    configure(&workspace, &format!("storage:\n  database:\n    type: postgresql\n    url: \"{}\"\n", server.url()));
+    text(&workspace, 0, "migrate database --yes");
+    (server, workspace)
 }
 
 fn configure(workspace: &Workspace, text: &str) {

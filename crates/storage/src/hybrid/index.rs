@@ -136,11 +136,9 @@ impl Index {
             return Ok(());
         }
         self.sqlite.close();
-        let own = self.workspace.own();
-        let free = (1..).map(|number| own.join(format!("{SET_ASIDE}{number}.db")));
-        let aside = free.into_iter().find(|path| path.symlink_metadata().is_err()).unwrap_or_default();
+        let (index, own) = (self.workspace.index_db(), self.workspace.own());
         let moved = durable::create_own_folder(&self.workspace)
-            .and_then(|()| durable::rename(&self.workspace.index_db(), &aside));
+            .and_then(|()| durable::set_aside(&index, &own, (SET_ASIDE, ".db")));
         moved.map(drop).map_err(|error| {
             let action = "it is no database, and cannot be set aside";
             StoreError::io(&self.sqlite.shown, action, &error)

@@ -67,7 +67,7 @@ pub(super) async fn filled_from(client: &Client, table: &Table) -> Result<Vec<Si
     }
     let rows = client.query_typed(&format!("SELECT side FROM {name}"), &[]).await?;
     let words = rows.iter().map(|row| row.try_get(0)).collect::<Result<Vec<String>, _>>()?;
-    Ok(Side::ALL.into_iter().filter(|side| words.iter().any(|word| word == side.as_str())).collect())
+    Ok(Side::among(&words))
 }
 
 impl Ledger for PostgresStore {

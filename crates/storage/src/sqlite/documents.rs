@@ -246,7 +246,7 @@ impl Store for SqliteStore {
             }
             sqlx::query_scalar("SELECT side FROM milescale_sides").fetch_all(connection).await
         })?;
-        Ok(Side::ALL.into_iter().filter(|side| words.iter().any(|word| word == side.as_str())).collect())
+        Ok(Side::among(&words))
     }
 
     fn may_refuse(&mut self) -> Result<bool, StoreError> {

@@ -4,7 +4,7 @@ use std::fs;
 
 use milescale_testkit::{Postgres, until};
 
-use super::{check, data, edit, is_named, migrate, moved, rows_with, sql, told};
+use super::{check, data, edit, is_named, migrate, moved, name_server, rows_with, sql, told};
 
 #[test]
 fn l10_a_pass_that_failed_is_repeated() {
@@ -25,8 +25,7 @@ fn l10_a_pass_that_failed_is_repeated() {
 fn l11_one_milestone_that_cannot_be_brought_over_stops_only_itself() {
     let server = Postgres::start();
     let workspace = crate::workspace();
-    let config = format!("storage:\n  database:\n    type: postgresql\n    url: \"{}\"\n", server.url());
-    workspace.write("config/storage-config.yaml", config);
+    name_server(&workspace, &server.url());
     workspace.milestones("m", 8);
     migrate(&workspace, "database");
     // A rule of somebody else's refuses one of them.

@@ -5,13 +5,12 @@ use std::time::{Duration, Instant};
 
 use milescale_testkit::{Postgres, Workspace};
 
-use super::migrate;
+use super::{migrate, name_server};
 
 /// A workspace that was on this server, and is on its files.
 fn moved_back(url: &str) -> Workspace {
     let workspace = crate::workspace();
-    let config = format!("storage:\n  database:\n    type: postgresql\n    url: \"{url}\"\n");
-    workspace.write("config/storage-config.yaml", config);
+    name_server(&workspace, url);
     workspace.milestones("m", 3);
     migrate(&workspace, "database");
     migrate(&workspace, "file");

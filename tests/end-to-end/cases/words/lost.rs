@@ -5,7 +5,7 @@ use std::process::Command;
 
 use milescale_testkit::{Postgres, Workspace};
 
-use super::{configure, said, text, with_milestones};
+use super::{configure, on_server, said, text, with_milestones};
 
 /// The record of a move is gone: that is said, and the way named brings the old files' changes over.
 fn record_is_missed(workspace: &Workspace, remove: impl Fn(), way: &str) {
@@ -48,10 +48,7 @@ fn a_record_that_was_removed_is_missed_and_what_differs_is_taken_over() {
 
 #[test]
 fn a_record_of_a_move_to_a_server_is_missed_too() {
-    let server = Postgres::start();
-    let workspace = with_milestones();
-    configure(&workspace, &format!("storage:\n  database:\n    type: postgresql\n    url: \"{}\"\n", server.url()));
-    text(&workspace, 0, "migrate database --yes");
+    let (_server, workspace) = on_server();
     let remove = || fs::remove_file(workspace.path(".milescale/migration.json")).unwrap();
     record_is_missed(&workspace, remove, "migrate file");
 }

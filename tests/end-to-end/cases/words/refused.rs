@@ -4,9 +4,9 @@ use std::fs;
 use std::os::unix::fs::{PermissionsExt, chown};
 use std::process::Command;
 
-use milescale_testkit::{Postgres, Workspace};
+use milescale_testkit::Workspace;
 
-use super::{configure, said, text, with_milestones};
+use super::{on_server, said, text, with_milestones};
 
 fn put(workspace: &Workspace, id: &str) -> String {
     let file = workspace.root().join("draft.yaml");
@@ -17,10 +17,7 @@ fn put(workspace: &Workspace, id: &str) -> String {
 
 #[test]
 fn a_right_that_a_server_does_not_give_is_named_by_doctor_and_put() {
-    let server = Postgres::start();
-    let workspace = with_milestones();
-    configure(&workspace, &format!("storage:\n  database:\n    type: postgresql\n    url: \"{}\"\n", server.url()));
-    text(&workspace, 0, "migrate database --yes");
+    let (server, workspace) = on_server();
     for (right, table) in [("UPDATE", "milestones"), ("INSERT", "milescale_changes")] {
         server.psql("plans", &format!("REVOKE {right} ON {table} FROM ada"));
         let refused = put(&workspace, "m-1");

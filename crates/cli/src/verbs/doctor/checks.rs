@@ -6,10 +6,11 @@ use std::path::Path;
 use milescale_core::backend::InUse;
 use milescale_core::text::harmless;
 use milescale_core::timestamp;
+use milescale_daemon::Gone;
 use milescale_daemon::status::Status;
-use milescale_daemon::{CANNOT_BE_READ, Gone};
 use milescale_migration::network_file_system;
 use milescale_storage::files::{self, Odd};
+use milescale_storage::read::CANNOT_BE_READ;
 use milescale_storage::workspace::Workspace;
 use milescale_storage::{hybrid, switch};
 

@@ -13,12 +13,13 @@ const SEPARATE: &str = "separate";
 
 /// What stands against writing on the server of this workspace.
 pub(super) fn finding(context: &Context) -> Option<Finding> {
-    if let Err(error) = Identity::of(mover(context).ok()?.workspace()) {
+    let mover = mover(context).ok()?;
+    if let Err(error) = Identity::of(mover.workspace()) {
         let means = "No migration can be done, and nothing is written on a server.";
         return Some(checks::finding(Level::Wrong, error.to_string(), means, "Do what the line says."));
     }
     // A server that cannot be asked is another check's matter.
-    let why = mover(context).ok()?.in_question().ok()??;
+    let why = mover.in_question().ok()??;
     Some(checks::finding(
         Level::Wrong,
         why,
