@@ -256,16 +256,21 @@ def kept(root):
     return there, named
 
 
-def archive(root):
-    """The files of the archive, by id: their texts."""
+def archive_places(root):
+    """The files of the archive, by id: their paths, the nearest last."""
     found = {}
     top = os.path.join(root, '.milestones', 'completed')
-    for folder, _, names in os.walk(top):
+    for folder, _, names in os.walk(top, topdown=False):
         for name in names:
             if name.endswith('.yaml') and not name.startswith('.'):
                 id = os.path.basename(folder) if name == 'definition.yaml' else name[:-len('.yaml')]
-                found[id] = read(os.path.join(folder, name))
+                found.setdefault(id, []).append(os.path.join(folder, name))
     return found
+
+
+def archive(root):
+    """The files of the archive, by id: their texts. Of several the one that lies nearest counts."""
+    return {id: read(paths[-1]) for id, paths in archive_places(root).items()}
 
 
 def everything(root, url='', schema=''):

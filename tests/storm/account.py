@@ -30,6 +30,8 @@ class Account:
                 self.trouble.append(f'{id}: {what}')
         self.current, self.archive = self.read_current(), verify.archive(world.root)
         self.conflicts = {} if world.control else self.read_conflicts()
+        self.trouble += [f'twice in the archive: {sorted(os.path.relpath(path, world.root) for path in paths)}'
+                         for paths in verify.archive_places(world.root).values() if len(paths) > 1]
 
     def read_current(self):
         """id -> text of the store in use, as it is."""

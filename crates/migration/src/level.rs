@@ -182,8 +182,8 @@ impl<'a> Pair<'a> {
                     "{id}: it was moved to the archive in the target and is not swept yet"
                 )));
             }
-            // It was archived when it was brought, and is not any more.
-            None => self.brought_archived(&id)?.map_or(Seen::Nothing, |there| Seen::Text(there.digest())),
+            // It was archived when it was brought, or for its file, and is not any more.
+            None => self.back_from_archive(&id)?.map_or(Seen::Nothing, |there| Seen::Text(there.digest())),
             Some(there) => {
                 let found = there.content();
                 if self.is_level(&id, draft.content(), found)? {

@@ -102,6 +102,18 @@ impl Pair<'_> {
         Ok(self.was_brought(id, archived.content())?.then_some(archived))
     }
 
+    /// What lies in the target's archive under the id of a milestone that is active in the source, and goes back to its place
+    /// with it: this move has brought it there, or it is the base, and a sweep has dealt with its move there.
+    pub(super) fn back_from_archive(&mut self, id: &Id) -> Result<Option<Milestone>, StoreError> {
+        let brought = self.brought_archived(id)?;
+        if brought.is_some() || !self.target_was_old {
+            return Ok(brought);
+        }
+        let is_noted = self.known(id)?.is_some_and(|known| is_noted_archived(known.noted.as_deref()));
+        let Some(archived) = (if is_noted { self.target.archived(id)? } else { None }) else { return Ok(None) };
+        Ok(self.is_base(id, archived.content())?.then_some(archived))
+    }
+
     /// Whether this move has brought a content.
     pub(super) fn was_brought(&mut self, id: &Id, found: Content) -> Result<bool, StoreError> {
         let known = self.target.ledger()?.bases(self.from, &[id.to_string()])?.remove(id.as_str());

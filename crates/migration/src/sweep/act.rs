@@ -133,7 +133,11 @@ impl<'a, 'b> Act<'a, 'b> {
     fn advance(&mut self, judged: &Judged) -> Result<bool, Error> {
         self.remember(judged)?;
         if let Some(content) = judged.content() {
-            self.current.ledger()?.set(self.old.side, &[(judged.id.clone(), content)])?;
+            let ledger = self.current.ledger()?;
+            ledger.set(self.old.side, &[(judged.id.clone(), content)])?;
+            if let Some(noted) = judged.noted_alike() {
+                ledger.note(self.old.side, &judged.id, &noted)?;
+            }
         }
         Ok(true)
     }

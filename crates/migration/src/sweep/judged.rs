@@ -31,6 +31,10 @@ pub(crate) fn is_noted_archived(noted: Option<&str>) -> bool {
     noted.is_some_and(|noted| noted.split(' ').next() == Some(NOTED_ARCHIVED))
 }
 
+/// What is noted of a milestone that is archived on both sides and differs in nothing but what archiving changes. The digest
+/// follows of the text in the archive of the store in use: while it is there, only the old side was changed.
+const NOTED_ALIKE: &str = "alike";
+
 /// What is noted of a milestone whose content cannot be taken over, and is kept: the base of before follows, where there was one.
 const NOTED_UNUSABLE: &str = "unusable";
 
@@ -142,23 +146,43 @@ impl Judged {
 
     /// Whether the store in use still holds what the archiving has left there, both sides having been equal.
     fn is_as_archived(&self, current: &Milestone) -> bool {
-        let left = self.noted.as_deref().and_then(|noted| noted.strip_prefix(NOTED_ARCHIVED)?.strip_prefix(' '));
-        left.is_some_and(|left| left == current.digest().to_string())
+        self.is_noted_as(NOTED_ARCHIVED, current)
+    }
+
+    /// Whether a note is this word with the digest of what the store in use holds.
+    fn is_noted_as(&self, word: &str, current: &Milestone) -> bool {
+        let noted = self.noted.as_deref().and_then(|noted| noted.strip_prefix(word)?.strip_prefix(' '));
+        noted.is_some_and(|noted| noted == current.digest().to_string())
+    }
+
+    /// Whether the old side's is archived, and is the milestone that lies in the archive of the store in use.
+    fn is_alike(&self, old: &Milestone, current: &Milestone) -> bool {
+        !self.in_place
+            && old.is_archived()
+            && old.value.as_ref().is_ok_and(|value| current.is_same_milestone(&old.text, value))
+    }
+
+    /// What is noted with a base where the store in use holds another content that is the same milestone, archived.
+    pub(super) fn noted_alike(&self) -> Option<String> {
+        let (old, current) = (self.old.as_ref()?, self.current.as_ref()?);
+        let is_another = !current.content().is_same(&old.content());
+        (is_another && self.is_alike(old, current)).then(|| format!("{NOTED_ALIKE} {}", current.digest()))
     }
 
     /// The content of the store in use that the old side's is compared with. What archiving changes is no difference between an
     /// archived milestone and the one that lies in the archive.
     fn compared_with(&self, old: Option<&Milestone>, is_filed: bool) -> Option<Content> {
         let current = self.current.as_ref()?;
-        if self.is_as_archived(current) {
+        if self.is_as_archived(current) || !self.in_place && self.is_noted_as(NOTED_ALIKE, current) {
             return self.base;
         }
-        let are_archived = |old: &Milestone| {
-            let by_old = !self.in_place && old.is_archived();
-            if self.is_lost && is_filed { self.is_current_archived() } else { by_old }
-        };
         let is_archived = |old: &&Milestone| {
-            are_archived(old) && old.value.as_ref().is_ok_and(|value| current.is_same_milestone(&old.text, value))
+            if self.is_lost && is_filed {
+                let is_it = |value| current.is_same_milestone(&old.text, value);
+                self.is_current_archived() && old.value.as_ref().is_ok_and(is_it)
+            } else {
+                self.is_alike(old, current)
+            }
         };
         Some(old.filter(is_archived).unwrap_or(current).content())
     }

@@ -162,22 +162,25 @@ impl FileStore {
         declared.or_else(|| own.map(|name| name.to_string_lossy().into_owned())).unwrap_or_else(|| id_of(path))
     }
 
-    /// Moves a milestone to the archive with the text of a draft, never over another one.
-    pub(super) fn archive_one(&self, draft: &Draft, seen: Digest) -> Result<(), StoreError> {
+    /// Moves a milestone to the archive with the text of a draft, never over another one, nor beside one in another layout: one
+    /// id lies there once.
+    pub(super) fn archive_one(&mut self, draft: &Draft, seen: Digest) -> Result<(), StoreError> {
         let Some(path) = self.find_one(&draft.id)? else {
             let cause = format!("the milestone {} is gone meanwhile", draft.id);
             return Err(StoreError::new(Problem::Changed, self.workspace.shown(&self.active), cause));
         };
-        let to = self.archive_path(&draft.id);
-        match self.content(&to)? {
-            Some((text, _)) if text == draft.text => return self.take_out(&path, &draft.id, seen, draft.now),
-            Some(_) => return Err(self.in_the_way(&to, &path)),
-            None => {}
+        if let Some(there) = self.archived_path(&draft.id)?
+            && let Some((text, _)) = self.content(&there)?
+        {
+            if text == draft.text {
+                return self.take_out(&path, &draft.id, seen, draft.now);
+            }
+            return Err(self.in_the_way(&there, &path));
         }
         if Digest::of(&draft.text) != seen {
             self.replace(&path, draft, seen)?;
         }
-        self.relocate(&path, &to, draft)
+        self.relocate(&path, &self.archive_path(&draft.id), draft)
     }
 
     /// Moves an archived milestone back to its place with the text of a draft, never over another one.

@@ -16,6 +16,14 @@ fn moved() -> Workspace {
     workspace
 }
 
+/// The same, where the file of `m1` was moved to the archive, and its row is archived for it.
+fn archived_for_its_file() -> Workspace {
+    let workspace = moved();
+    rename(&workspace, "active/m1.yaml", "completed/m1.yaml");
+    done(&workspace, &["import"]);
+    workspace
+}
+
 /// Writes a value into the row of `m1`, as an adapter does.
 fn set(workspace: &Workspace, key: &str, value: &str) {
     let update = format!("UPDATE milestones SET data = json_set(data, '$.{key}', '{value}') WHERE id = 'm1'");
@@ -72,4 +80,91 @@ fn l21_what_is_taken_of_a_conflict_leaves_no_file_in_the_archive() {
     assert!(workspace.read("active/m1.yaml").contains("of the file"));
     done(&workspace, &["milestone", "archive", "m1"]);
     assert_eq!(places(&workspace), ["completed/m1.yaml"]);
+}
+
+/// An adapter sets the row in use again that was archived for its file: moved back, the file is in its place again.
+#[test]
+fn l21_a_row_in_use_again_takes_its_file_out_of_the_archive() {
+    for (to, title) in [("file", "first"), ("hybrid", "of the row")] {
+        let workspace = archived_for_its_file();
+        set(&workspace, "status", "active");
+        set(&workspace, "title", title);
+        // What fails brings it there too, and is no change.
+        let mut failing = workspace.command(["migrate", to, "--yes"]);
+        failing.env("LD_PRELOAD", super::super::super::faults::shim());
+        failing.env("FAULT", "rename:1:EIO").env("FAULT_PATH", "storage-backend.txt");
+        assert_eq!(failing.output().unwrap().status.code(), Some(1), "{to}");
+        done(&workspace, &["import"]);
+        assert_eq!(listed(&workspace, &["list"]), ["m1", "n1", "n2"], "{to}");
+        done(&workspace, &["migrate", to, "--yes"]);
+        assert_eq!(places(&workspace), ["active/m1.yaml"], "{to}");
+        assert!(workspace.read("active/m1.yaml").contains(title), "{to}");
+        done(&workspace, &["milestone", "archive", "m1"]);
+        done(&workspace, &["milestone", "unarchive", "m1"]);
+        assert_eq!((places(&workspace), conflicts(&workspace)), (vec!["active/m1.yaml".to_owned()], 0), "{to}");
+    }
+}
+
+/// The archived file still says that it is active, and its row that it is archived: an edit of the row alone is an edit.
+#[test]
+fn e12_an_edit_of_the_row_of_what_lies_in_the_archive_is_no_conflict() {
+    for (key, is_checked) in [("title", false), ("title", true), ("status", true)] {
+        let workspace = archived_for_its_file();
+        done(&workspace, &["rollback", "--yes"]);
+        assert_eq!(workspace.read("completed/m1.yaml"), "id: m1\ntitle: first\nstatus: active\n");
+        if is_checked {
+            done(&workspace, &["check"]);
+        }
+        set(&workspace, key, "paused");
+        done(&workspace, &["import"]);
+        assert_eq!(conflicts(&workspace), 0, "{key} {is_checked}");
+        assert!(done(&workspace, &["milestone", "show", "m1"]).out.contains("paused"), "{key} {is_checked}");
+        assert_eq!(places(&workspace).len(), 1, "{key} {is_checked}");
+        done(&workspace, &["import"]);
+        assert_eq!(workspace.events_named("changes_imported").len(), 2, "{key} {is_checked}: the archiving, the edit");
+    }
+}
+
+/// Both sides are changed: that is a conflict as ever. So is an edit of the row of what was taken out of the archive.
+#[test]
+fn e12_an_edit_of_both_sides_of_what_lies_in_the_archive_is_a_conflict() {
+    for is_unarchived in [false, true] {
+        let workspace = archived_for_its_file();
+        done(&workspace, &["rollback", "--yes"]);
+        done(&workspace, &["check"]);
+        if is_unarchived {
+            done(&workspace, &["milestone", "unarchive", "m1"]);
+        } else {
+            workspace.append("completed/m1.yaml", "lesson: learned\n");
+        }
+        done(&workspace, &["import"]);
+        assert_eq!(conflicts(&workspace), 0, "{is_unarchived}: only one side was changed");
+        set(&workspace, "title", "of the row");
+        done(&workspace, &["import"]);
+        assert_eq!(conflicts(&workspace), 1, "{is_unarchived}");
+        assert!(done(&workspace, &["milestone", "show", "m1"]).out.contains("first"), "{is_unarchived}");
+    }
+}
+
+/// What lies in the archive of adapters is in the way as in the archive of ours: another id's file would be the second one.
+#[test]
+fn l21_an_id_lies_in_the_archive_once_in_whatever_layout() {
+    for place in ["m1.yaml", "m1/m1.yaml", "m1/definition.yaml", "2026/m1.yaml"] {
+        let (workspace, there) = (moved(), format!("completed/{place}"));
+        workspace.write(&there, "id: m1\ntitle: earlier\n");
+        set(&workspace, "status", "archived");
+        done(&workspace, &["rollback", "--yes"]);
+        assert!(workspace.read("active/m1.yaml").contains("archived"), "{place}: it stays in its place");
+        let said = workspace.run(["milestone", "archive", "m1"]);
+        assert!(said.code != 0 && said.err.contains(&there), "{place}: {said:?}");
+        assert_eq!(workspace.read(&there), "id: m1\ntitle: earlier\n", "{place}");
+        // Changed where it is not in use: it is taken over, and stays in its place.
+        set(&workspace, "status", "active");
+        done(&workspace, &["import"]);
+        set(&workspace, "title", "of the row");
+        set(&workspace, "status", "archived");
+        done(&workspace, &["import"]);
+        assert!(workspace.read("active/m1.yaml").contains("of the row"), "{place}");
+        assert_eq!(files(&workspace.path("completed")).len(), 1, "{place}");
+    }
 }
