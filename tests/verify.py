@@ -56,6 +56,14 @@ def of_json(text):
     return json.loads(text, parse_float=decimal.Decimal, parse_int=decimal.Decimal)
 
 
+def same(text, data):
+    """Whether a document and a row are of one value."""
+    try:
+        return canonical(yaml.load(text, Loader)) == canonical(of_json(data))
+    except (yaml.YAMLError, ValueError):
+        return False
+
+
 def files(root):
     found = {}
     active = os.path.join(root, '.milestones', 'active')

@@ -16,6 +16,7 @@ with open(sys.argv[1]) as file:
     SPEC = json.load(file)
 P = os.path.join(SPEC['root'], '.milestones')
 ID, TOKEN = SPEC['id'], SPEC['token']
+LASTS = 0.4         # seconds that a transaction stays open
 
 
 def journal(line):
@@ -101,6 +102,10 @@ def files(act):
             file.write(with_token(saw))
         os.rename(path + '.new', path)
         return {'kind': 'write', 'place': 'files', 'saw': saw, 'wrote': with_token(saw)}
+    if act == 'comment':
+        with open(path, 'a') as file:
+            file.write(('' if saw.endswith('\n') else '\n') + f'# t{TOKEN}: 1\n')
+        return {'kind': 'write', 'place': 'files', 'saw': saw, 'wrote': read(path)}
     if act == 'checkout':
         if not SPEC['text'] or saw == SPEC['text']:
             return None
@@ -155,12 +160,20 @@ def sqlite(act):
         else:
             saw, data = row[0], json.dumps({**json.loads(row[0]), f't{TOKEN}': 1})
             connection.execute("UPDATE milestones SET data = ?, updated_at = datetime('now') WHERE id = ?", (data, ID))
+        if act == 'sql-open':
+            is_open()
         connection.execute('COMMIT')
     except sqlite3.Error as error:
         return {'refused': str(error)}
     finally:
         connection.close()
     return {'kind': 'delete' if act == 'sql-delete' else 'write', 'place': 'sqlite', 'saw': saw, 'wrote': data}
+
+
+def is_open():
+    """The transaction is open: the one who waits may go on. It is committed some time later."""
+    open(sys.argv[1] + '.open', 'w').close()
+    time.sleep(LASTS)
 
 
 def postgresql(act):
@@ -173,15 +186,20 @@ def postgresql(act):
     else:
         sql = (f"UPDATE {table} n SET data = n.data || '{{\"t{TOKEN}\": 1}}', updated_at = now() "
                f"FROM {table} o WHERE n.id = '{ID}' AND o.id = n.id RETURNING o.data, n.data")
-    said = subprocess.run(
-        ['psql', '-X', '-q', '-A', '-t', '-F', '\x1f', '-v', 'ON_ERROR_STOP=1', '-d', SPEC['url'],
-         '-c', "SET lock_timeout = '150ms'; SET statement_timeout = '2s'", '-c', sql],
-        capture_output=True, text=True, timeout=10)
-    if said.returncode:
-        return {'refused': said.stderr.strip()}
-    if '\x1f' not in said.stdout:
+    begin, commit = (['-c', 'BEGIN'], ['-c', f'SELECT pg_sleep({LASTS})', '-c', 'COMMIT']) if act == 'psql-open' else ([], [])
+    with subprocess.Popen(
+            ['psql', '-X', '-q', '-A', '-t', '-F', '\x1f', '-v', 'ON_ERROR_STOP=1', '-d', SPEC['url'],
+             '-c', "SET lock_timeout = '150ms'; SET statement_timeout = '2s'", *begin, '-c', sql, *commit],
+            stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True) as psql:
+        row = psql.stdout.readline()
+        if act == 'psql-open' and row:
+            is_open()
+        _, error = psql.communicate(timeout=10)
+    if psql.returncode:
+        return {'refused': error.strip()}
+    if '\x1f' not in row:
         return None
-    saw, data = said.stdout.rstrip('\n').split('\x1f')
+    saw, data = row.rstrip('\n').split('\x1f')
     return {'kind': 'delete' if act == 'psql-delete' else 'write', 'place': 'postgresql', 'saw': saw, 'wrote': data or None}
 
 
@@ -257,6 +275,19 @@ def beside(act):
     return {'kind': 'beside', 'place': 'verb', 'saw': '', 'wrote': None, 'hands': [hand.pid for hand in hands]}
 
 
+def opened(act):
+    """A transaction that goes on while the one that stands still here does: it has written, and is not committed yet."""
+    spec = sys.argv[1] + '.hand'
+    with open(spec, 'w') as file:
+        json.dump({**SPEC, 'act': act + '-hand'}, file)
+    hand = subprocess.Popen([sys.executable, '-ISs', __file__, spec], stdin=subprocess.DEVNULL, stdout=subprocess.DEVNULL,
+                            stderr=subprocess.DEVNULL, start_new_session=True)
+    end = time.monotonic() + 1
+    while not os.path.exists(spec + '.open') and hand.poll() is None and time.monotonic() < end:
+        time.sleep(0.005)
+    return {'refused': 'its hand tells', 'hands': [hand.pid]}
+
+
 def hand():
     """Puts that are each based on what is there, and tried again where that has changed. Each is a line in the journal."""
     for number in range(2):
@@ -273,8 +304,7 @@ def hand():
 def main():
     if SPEC['act'] == 'hand':
         return hand()
-    act = SPEC['act']
-    before = named()
+    act, before = SPEC['act'].removesuffix('-hand'), named()
     try:
         if act == 'put':
             done = put()
@@ -286,6 +316,8 @@ def main():
             done = lock()
         elif act.startswith('config'):
             done = config(act)
+        elif act.endswith('-open') and act == SPEC['act']:
+            done = opened(act)
         elif act.startswith('sql'):
             done = sqlite(act)
         elif act.startswith('psql'):
@@ -294,6 +326,8 @@ def main():
             done = files(act)
     except OSError as error:
         done = {'refused': str(error)}
+    if act.endswith('-open') and act != SPEC['act']:
+        before = named()
     journal({'act': act, 'id': ID, 'named': before, 'at': time.time(), 'changed': bool(done) and 'refused' not in done, **(done or {})})
 
 

@@ -53,6 +53,21 @@ def a_file_that_goes_is_reported_and_stays(world, say):
 
 
 @story('sqlite<file', 'postgresql<file')
+def an_edit_of_comments_alone_is_an_edit(world, say):
+    path = world.files()['m4']
+    saw = verify.read(path)
+    text = saw + f'# t{world.token()}: 1\n'
+    os.chmod(path, 0o644)
+    with open(path, 'w') as file:
+        file.write(text)
+    world.note('foreign', 'm4', 'write', text, saw, place='files')
+    settled(world, say, 'check')
+    settled(world, say)
+    if tokens(world.current()['m4'][0]) != tokens(text):
+        say('not brought over', 'm4', 'a comment on the old side')
+
+
+@story('sqlite<file', 'postgresql<file')
 def an_earlier_content_is_reported_and_not_brought_over(world, say):
     first = verify.read(world.files()['m4'])
     world.foreign('m4', 'files')

@@ -19,6 +19,7 @@ HERE = os.path.dirname(os.path.abspath(__file__))
 sys.path.insert(0, os.path.dirname(HERE))
 import verify  # noqa: E402
 
+COMMENTED = re.compile(r'^#.*\bt\d+: 1', re.M)
 TOKEN = re.compile(r'\bt(\d+)\b\\?["\']?\s*:\s*1\b')
 IDENTITY = re.compile(r'(?:^|[{,\n])\s*\\?["\']?id\\?["\']?\s*:\s*\\?["\']?([a-z]+\d+)', re.M)
 IDS = ['m1', 'm2', 'm3', 'm4']
@@ -26,8 +27,14 @@ ENGINES = ('sqlite', 'postgresql')
 SIDE = {'file': 'files', 'hybrid': 'files', 'sqlite': 'sqlite', 'postgresql': 'postgresql'}
 
 
+class Row(str):
+    """The value of a row, with the text that is kept of it, which has its comments and is of this value."""
+
+    kept = ''
+
+
 def tokens(text):
-    return frozenset(int(found) for found in TOKEN.findall(text or ''))
+    return frozenset(int(found) for found in TOKEN.findall((text or '') + getattr(text, 'kept', '')))
 
 
 def document(id, token, status='active'):
@@ -63,7 +70,7 @@ class World:
         self.environment = {key: text for key, text in os.environ.items()
                             if not key.startswith(('DATABASE_', 'PG', 'FAULT', 'LD_PRELOAD'))}
         self.environment.update(MILESCALE_USER='tester', GIT_CONFIG_GLOBAL='/dev/null', HOME=os.path.dirname(root),
-                                MILESCALE_TRUST=root, LC_ALL='C.UTF-8')
+                                MILESCALE_TRUST=root, MILESCALE_MUTANT_CALL=root, LC_ALL='C.UTF-8')
 
     # --- its files
 
@@ -105,12 +112,26 @@ class World:
         if store == 'sqlite':
             if not os.path.exists(self.path('enterprise.db')):
                 return {}
-            return {id: content for table, id, content in verify.in_sqlite(self.path('enterprise.db')) if table == 'milestones'}
-        try:
-            said = verify.psql(self.direct, f'SELECT json_build_array(id, data::text) FROM "{self.schema}".milestones')
-        except subprocess.CalledProcessError:
-            return {}
-        return dict(json.loads(line) for line in said.splitlines() if line)
+            found = list(verify.in_sqlite(self.path('enterprise.db')))
+        else:
+            found = self.asked()
+        rows = {id: Row(content) for table, id, content in found if table == 'milestones'}
+        for table, id, content in found:
+            # Only of comments, which no value has: where another program changed the value, they went with it.
+            if table == 'milescale_texts' and id in rows and COMMENTED.search(content) and verify.same(content, rows[id]):
+                rows[id].kept = content
+        return rows
+
+    def asked(self):
+        """(table, id, content) of the rows of PostgreSQL and of the texts that are kept of them."""
+        found = []
+        for table, column in (('milestones', 'data::text'), ('milescale_texts', "convert_from(text, 'UTF8')")):
+            try:
+                said = verify.psql(self.direct, f'SELECT json_build_array(id, {column}) FROM "{self.schema}".{table}')
+            except subprocess.CalledProcessError:
+                break       # there is none
+            found += [(table, *json.loads(line)) for line in said.splitlines()]
+        return found
 
     def current(self, store=None):
         """id -> (text, whether it is archived) in the store in use."""
@@ -144,7 +165,7 @@ class World:
         """Milescale as it runs, with a fault of the shim."""
         environment = dict(self.environment)
         if fault:
-            environment.update(LD_PRELOAD=self.shim, FAULT_PATH='/.milestones/', **fault)
+            environment.update({'LD_PRELOAD': self.shim, 'FAULT_PATH': '/.milestones/', **fault})
         with World.lock:
             if World.is_over:
                 raise RuntimeError('it is over')
@@ -266,6 +287,19 @@ class World:
         if 'batch' in more:
             for id in IDS + ['b1', 'b2', 'b3']:
                 self.foreign(id, old)
+        for word in more:
+            if word.startswith('died'):
+                self.died(*word.split(' '), ['--adopt', '--source-wins'] if self.facts.get('filled') else [])
+
+    def died(self, when, to, more):
+        """A move that dies at the switch: before it takes effect, or (`died-late`) right after it. Nobody has recovered yet."""
+        self.facts['archive'] = verify.archive(self.root)
+        switch = 'config' if {to, self.named()} == set(ENGINES) else 'backend'
+        fault = {'FAULT': f'rename:1:{"killafter" if when == "died-late" else "kill"}', 'FAULT_PATH': f'config/storage-{switch}.'}
+        code, _, err = self.run([*self.move_arguments(to), *more], fault=fault)
+        assert code == -signal.SIGKILL, (self.root, to, code, err)
+        shutil.rmtree(self.path('locks'), ignore_errors=True)
+        self.facts['died'] = SIDE[to]
 
     def born(self, store, more):
         extra = ['b1', 'b2', 'b3'] if 'batch' in more else []

@@ -11,7 +11,11 @@ import tempfile
 
 HERE = os.path.dirname(os.path.abspath(__file__))
 AS_IT_IS = 0        # in place of a mutant's number
+# All tests but those of cases, those that run the harnesses above, and those that nothing of stores and moves is in.
+SUITE = ('(package(milescale-core) + package(milescale-storage) + package(milescale-migration) + test(/^(migrations|faults|backends|milestones|unseen|'
+         'taking_over|daemon)::/)) - test(/^cases::|^migrations::(storm|meet)|with_20_000|million|yaml::|gigabyte/)')
 PATIENCE = 240      # seconds beyond its own that a harness may take
+SUITE_TAKES = 1200
 
 
 def limit():
@@ -21,9 +25,10 @@ def limit():
 
 
 class Harnesses:
-    def __init__(self, options):
-        self.options = options
-        self.names = ['meet', 'storm'] + (['power'] if os.geteuid() == 0 else [])
+    def __init__(self, options, builder):
+        self.options, self.builder = options, builder
+        # The quick ones first.
+        self.names = ['storm'] + (['power'] if os.geteuid() == 0 else []) + ['meet'] + (['suite'] if options.suite else [])
         # Other accounts write in the storm: they may pass.
         self.folder = tempfile.mkdtemp(prefix='milescale-planted-', dir='/dev/shm' if os.access('/dev/shm', os.W_OK) else None)
         os.chmod(self.folder, 0o711)
@@ -36,36 +41,40 @@ class Harnesses:
         options = self.options
         jobs, seed = ['--jobs', str(options.jobs)], ['--seed', str(options.seed)]
         psql = ['--psql', options.psql] if options.psql else []
-        return {'meet': [f'{HERE}/meet', binary, *seed, *jobs, *psql],
+        return {'suite': ['cargo', 'nextest', 'run', '--locked', '--color', 'never', '-E', SUITE, '--test-threads', str(options.jobs)],
+                'meet': [f'{HERE}/meet', binary, *seed, *jobs, *psql],
                 'storm': [f'{os.path.dirname(HERE)}/storm/run', binary, f'1-{options.storm}', *jobs, *psql],
                 'power': [f'{HERE}/power', binary, '--cuts', str(options.cuts), '--controls', '0', *seed, *jobs]}[name]
 
-    def find(self, name, binary, mutant=AS_IT_IS, points=(), is_alone=False):
-        """What a harness finds, each with the point of `meet` where it is: `meet` at these points first, or at these alone."""
+    def find(self, name, binary, mutant=AS_IT_IS, points=(), alone_at=None):
+        """What a harness finds, each with the point of `meet` where it is: `meet` at these points first, or (with the number of
+        the mutant that they are about) at these alone."""
         command = self.command(name, binary)
         if name == 'meet':
-            command += ['--first', '--seconds', str(self.options.seconds), '--surveys', self.surveys(binary)]
+            command += ['--first', '--seconds', str(self.options.seconds), '--surveys', self.surveys(binary, mutant or alone_at or 0)]
         if name == 'meet' and points:
             commands = len({point.split(' | ')[0] for point in points})
-            each = len(points) if is_alone else max(16, self.options.seconds * 10 // commands)
+            each = len(points) if alone_at else max(16, self.options.seconds * 10 // commands)
             command += ['--points', os.path.join(self.folder, 'points'), '--each', str(each)]
             with open(os.path.join(self.folder, 'points'), 'w', encoding='utf-8') as file:
                 file.writelines(point + '\n' for point in points)
-        code, out = self.run(command, mutant, self.options.seconds + PATIENCE)
+        if name == 'suite':
+            command += ['--fail-fast']
+        code, out = self.run(command, mutant, SUITE_TAKES if name == 'suite' else self.options.seconds + PATIENCE, alone_at or mutant)
         if code is None:
             return [('it does not end', '')]
         return findings(name, out) if code else []
 
-    def surveys(self, binary):
-        """What `meet` keeps of a binary's calls, which one fault or another hardly changes."""
-        return os.path.join(self.options.cache or self.folder, 'surveys-' + os.path.basename(binary))
+    def surveys(self, binary, mutant):
+        """What `meet` keeps of the calls of a binary, with those that show where a mutant's function runs."""
+        return os.path.join(self.options.cache or self.folder, f'surveys-{os.path.basename(binary)}-{mutant}')
 
     def calibrate(self, name, binary):
         """What a harness finds in the source as it is, and the mutants whose functions it enters: at each point of `meet`, or in all."""
         command = self.command(name, binary)
         if name == 'meet':
-            command += ['--each', '6', '--seconds', str(self.options.calibrate), '--surveys', self.surveys(binary)]
-        code, out = self.run(command, AS_IT_IS, self.options.calibrate + PATIENCE)
+            command += ['--each', '3', '--seconds', str(self.options.calibrate), '--surveys', self.surveys(binary, AS_IT_IS)]
+        code, out = self.run(command, AS_IT_IS, SUITE_TAKES if name == 'suite' else self.options.calibrate + PATIENCE)
         entered = collections.defaultdict(set)
         with open(self.record, encoding='utf-8') as file:
             for line in set(file):
@@ -73,15 +82,18 @@ class Harnesses:
                 entered[point].update(json.loads(numbers))
         return findings(name, out) if code != 0 else [], {point: sorted(numbers) for point, numbers in entered.items()}
 
-    def run(self, command, mutant, patience):
+    def run(self, command, mutant, patience, at=AS_IT_IS):
         """Exit status and output of a harness, or `None`; what it leaves in processes and folders is removed."""
         work = os.path.join(self.folder, 'work')
         os.mkdir(work)
         os.chmod(work, 0o711)
         with open(self.record, 'w', encoding='utf-8'):
             os.chmod(self.record, 0o666)
-        environment = dict(os.environ, MILESCALE_MUTANT=str(mutant), MILESCALE_MUTANT_RECORD=self.record, TMPDIR=work, MALLOC_ARENA_MAX='2')
-        child = subprocess.Popen(command, env=environment, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True, errors='replace',
+        environment = dict(os.environ, MILESCALE_MUTANT=str(mutant), MILESCALE_MUTANT_AT=str(at), MILESCALE_MUTANT_RECORD=self.record, TMPDIR=work, MALLOC_ARENA_MAX='2')
+        if command[0] == 'cargo':
+            environment.update(self.builder.environment)
+            environment.update(MILESCALE_MUTANT=str(mutant), MILESCALE_MUTANT_AT='0', MILESCALE_MUTANT_RECORD=self.record, TMPDIR=work)
+        child = subprocess.Popen(command, cwd=self.builder.tree, env=environment, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True, errors='replace',
                                  start_new_session=True, preexec_fn=limit)
         try:
             out, _ = child.communicate(timeout=patience)
@@ -107,6 +119,8 @@ def findings(name, out):
             result = json.loads(line)
             wrong = {key: result[key] for key in ('lost', 'own_lost', 'altered', 'doubled', 'trouble') if result.get(key)}
             found += [(f'seed {result["seed"]}: {wrong}', '')] if wrong else []
+        elif name == 'suite' and re.match(r'\s+(FAIL|TIMEOUT|SIG\w+|ABORT) ', line):
+            found.append((line.split(')')[-1].strip(), ''))
         elif line.startswith(('trouble: ', 'LOST OR WRONG: ')):
             found.append((line, ''))
     errors = re.findall(r'^(?:\w+\.)*\w+Error\b.*', out, re.M)

@@ -4,6 +4,8 @@ A function that has mutants becomes a `match` over the mutant that `MILESCALE_MU
 and, in the last arm, the body as it is. A mutant that does not compile is found by where the compiler's errors are, and left out.
 Each process appends a line to the file that `MILESCALE_MUTANT_RECORD` names, once for each function that it enters:
 `$MEET_POINT`, a tab, and the numbers of the function's mutants. Where a mutant is chosen, only its own function does.
+Each time that the function of the mutant that `MILESCALE_MUTANT_AT` names is entered, the first sixteen times, `.milestones/planted` in
+the folder that `MILESCALE_MUTANT_CALL` names is looked for: a call that the shim sees, so that `meet` knows where it runs.
 """
 import json
 import os
@@ -16,17 +18,30 @@ TOKEN = re.compile(r'''//[^\n]*|/\*.*?\*/|\bb?r(\#*)".*?"\1|"(?:\\.|[^"\\])*"|'(
 CHOOSER = r'''//! Chooses a mutant of this binary (tests/faults/planted).
 use std::io::Write as _;
 use std::sync::OnceLock;
-use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 
 /// The chosen mutant if it is one of these, which are those of the function that asks; else 0.
 pub fn chosen(here: &[usize], entered: &AtomicBool) -> usize {
     static MUTANT: OnceLock<usize> = OnceLock::new();
-    let mutant = *MUTANT.get_or_init(|| std::env::var("MILESCALE_MUTANT").ok().and_then(|it| it.parse().ok()).unwrap_or(0));
+    static AT: OnceLock<usize> = OnceLock::new();
+    let number = |name: &str| std::env::var(name).ok().and_then(|it| it.parse().ok()).unwrap_or(0);
+    let mutant = *MUTANT.get_or_init(|| number("MILESCALE_MUTANT"));
+    if here.contains(AT.get_or_init(|| number("MILESCALE_MUTANT_AT"))) {
+        call();
+    }
     let is_here = here.contains(&mutant);
     if (is_here || mutant == 0) && !entered.swap(true, Ordering::Relaxed) {
         record(here);
     }
     if is_here { mutant } else { 0 }
+}
+
+fn call() {
+    static TIMES: AtomicUsize = AtomicUsize::new(0);
+    if TIMES.fetch_add(1, Ordering::Relaxed) < 16 {
+        let Some(folder) = std::env::var_os("MILESCALE_MUTANT_CALL") else { return };
+        drop(std::fs::symlink_metadata(std::path::Path::new(&folder).join(".milestones/planted")));
+    }
 }
 
 fn record(here: &[usize]) {
