@@ -158,8 +158,9 @@ class Judge:
                     self.say('gone', id, 'it is there no more')
             self.linear(id, events, there, conflicts)
             deleted = [event for event in acted if event['id'] == id and event['kind'] == 'delete' and event['who'] == 'foreign']
-            if any(SIDE.get(event['named']) == event['place'] for event in deleted):
-                deleted = []        # gone where it was in use
+            only_there = all(event.get('target') for event in events if event['kind'] != 'delete')
+            if only_there or any(SIDE.get(event['named']) == event['place'] for event in deleted):
+                deleted = []        # gone where it was in use, or where alone it was
             if deleted and there is None and not self.again and SIDE.get(deleted[-1]['named']) != deleted[-1]['place'] and not deleted[-1].get('own'):
                 if SIDE.get(store) != deleted[-1]['place']:
                     self.say('gone', id, 'it went on a side that was not in use, and is gone in the one that is')

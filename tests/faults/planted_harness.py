@@ -46,9 +46,9 @@ class Harnesses:
                 'storm': [f'{os.path.dirname(HERE)}/storm/run', binary, f'1-{options.storm}', *jobs, *psql],
                 'power': [f'{HERE}/power', binary, '--cuts', str(options.cuts), '--controls', '0', *seed, *jobs]}[name]
 
-    def find(self, name, binary, mutant=AS_IT_IS, points=(), alone_at=None):
-        """What a harness finds, each with the point of `meet` where it is: `meet` at these points first, or (with the number of
-        the mutant that they are about) at these alone."""
+    def find(self, name, binary, mutant=AS_IT_IS, points=(), skip=(), alone_at=None):
+        """What a harness finds, each with the point of `meet` where it is: `meet` at these points first and at some not at all, or (with
+        the number of the mutant that they are about) at these alone."""
         command = self.command(name, binary)
         if name == 'meet':
             command += ['--first', '--seconds', str(self.options.seconds), '--surveys', self.surveys(binary, mutant or alone_at or 0)]
@@ -56,8 +56,10 @@ class Harnesses:
             commands = len({point.split(' | ')[0] for point in points})
             each = len(points) if alone_at else max(16, self.options.seconds * 10 // commands)
             command += ['--points', os.path.join(self.folder, 'points'), '--each', str(each)]
-            with open(os.path.join(self.folder, 'points'), 'w', encoding='utf-8') as file:
-                file.writelines(point + '\n' for point in points)
+            command += ['--skip', os.path.join(self.folder, 'skip')]
+            for some, lines in (('points', points), ('skip', skip)):
+                with open(os.path.join(self.folder, some), 'w', encoding='utf-8') as file:
+                    file.writelines(line + '\n' for line in lines)
         if name == 'suite':
             command += ['--fail-fast']
         code, out = self.run(command, mutant, SUITE_TAKES if name == 'suite' else self.options.seconds + PATIENCE, alone_at or mutant)

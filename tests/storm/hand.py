@@ -283,7 +283,9 @@ class Hand:
             written = write(active, 'archived')
         if 'finish' in what or 'back' in what:
             paths = (finished, active) if 'back' in what else (active, finished)
-            moved = what != 'finish in place' and move_over_nothing(*paths)
+            # Where it lies there already in another layout (milescale has moved it), nobody puts a second one beside it.
+            is_there = 'back' not in what and id in verify.archive_places(self.root)
+            moved = what != 'finish in place' and not is_there and move_over_nothing(*paths)
             self.note(begin, id, 0, moved, f'mv {os.path.relpath(paths[1], self.path())}')
             if moved and what.endswith(', edit'):
                 written = write(paths[1])
