@@ -137,8 +137,9 @@ pub fn judge(old: Held, current: Option<Content>, base: Base) -> Verdict {
     }
 }
 
-/// Judges a milestone file. Beside what [`judge`] says, comments and layout count where the other side was changed too: nothing
-/// but this text holds them. In a database another program may write the same values as another text at any time.
+/// Judges a milestone file. Beside what [`judge`] says, comments and layout count where the other side was changed too, be it to
+/// the same values: nothing but this text holds them. In a database another program may write the same values as another text at
+/// any time.
 pub fn judge_file(old: Held, current: Option<Content>, base: Base) -> Verdict {
     let is_retouched = match (old, base) {
         (Held::Content { content, .. } | Held::Archived { content, usable: true, .. }, Base::Known(base)) => {
@@ -148,8 +149,13 @@ pub fn judge_file(old: Held, current: Option<Content>, base: Base) -> Verdict {
         }
         _ => false,
     };
+    let is_text_of_both = |content: Content| {
+        let is_neither = |text| text != content.text && matches!(base, Base::Known(base) if text != base.text);
+        matches!(base, Base::Known(base) if content.text != base.text) && current.is_some_and(|it| is_neither(it.text))
+    };
     match (judge(old, current, base), old) {
         (Verdict::Nothing, Held::Content { .. }) if is_retouched => Verdict::Conflict,
+        (Verdict::Advance, Held::Content { content, .. }) if is_text_of_both(content) => Verdict::Conflict,
         (Verdict::Archive, _) if is_retouched => Verdict::KeepAndArchive,
         (verdict, _) => verdict,
     }
@@ -182,7 +188,8 @@ fn judge_in_place(old: Held, current: Option<Content>, base: Base) -> Verdict {
         (Some(_), Base::None) => Verdict::Conflict,
         (Some(_), Base::Known(base)) => match old {
             Held::Content { earlier: true, .. } => Verdict::ReportEarlier,
-            Held::Content { .. } if is_current(base) => Verdict::Import,
+            // Comments of the store in use would be gone, which nothing else holds.
+            Held::Content { .. } if current.is_some_and(|current| current.text == base.text) => Verdict::Import,
             _ => Verdict::Conflict,
         },
     }

@@ -6,7 +6,7 @@ use std::ops::ControlFlow;
 
 use milescale_core::base::Content;
 use milescale_core::migration::Phase;
-use milescale_storage::ledger::AT_ONCE;
+use milescale_storage::ledger::{AT_ONCE, Known};
 use milescale_storage::store::Store;
 
 use crate::context::{Context, Error};
@@ -57,14 +57,14 @@ pub(crate) fn compare(
     let mut compared = Compared::default();
     let mut stopped = Ok(());
     let (source, ledger, was_old, from) = (&mut *pair.source, &mut *pair.target, pair.target_was_old, pair.from);
-    let mut same: Vec<(String, Content)> = Vec::new();
+    let mut same: Vec<(String, Known)> = Vec::new();
     source.scan_contents(&mut |id, content| {
         compared.count += 1;
         let there = target.remove(&hash(&id));
         let here = short(&content);
         let is_same = there == Some(here);
         if was_old && there.is_some_and(|there| there[..8] == here[..8] || there[8..] == here[8..]) {
-            same.push((id.clone(), content));
+            same.push((id.clone(), content.into()));
         }
         if !is_same {
             compared.differing.insert(id);

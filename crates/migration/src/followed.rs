@@ -6,7 +6,7 @@ use std::collections::HashMap;
 use milescale_core::backend::InUse;
 use milescale_core::base::{Content, Side};
 use milescale_storage::archived_before::ArchivedBefore;
-use milescale_storage::ledger::{self, AT_ONCE};
+use milescale_storage::ledger::{self, AT_ONCE, Known};
 use milescale_storage::record::{Old, Record};
 use milescale_storage::store::Store;
 use milescale_storage::workspace::Workspace;
@@ -43,7 +43,7 @@ pub fn follow(workspace: &Workspace, named: (InUse, &mut dyn Store), last: Last<
         }
         ledger::copy_earlier(left.ledger()?, store.ledger()?)?;
         store.ledger()?.forget(side)?;
-        let contents: Vec<(String, Content)> = last.contents.iter().map(|(id, it)| (id.clone(), *it)).collect();
+        let contents: Vec<_> = last.contents.iter().map(|(id, it)| (id.clone(), Known::from(*it))).collect();
         for contents in contents.chunks(AT_ONCE) {
             store.ledger()?.set(side, contents)?;
         }

@@ -1,6 +1,6 @@
 //! One milestone of the source made the same in the target: what catching up, comparing and moving back come down to.
 
-mod archived;
+pub(crate) mod archived;
 mod due;
 
 use std::collections::{BTreeSet, HashMap};
@@ -20,6 +20,7 @@ use milescale_storage::store::{Draft, Milestone, Seen, Store};
 use crate::context::{Context, Error};
 use crate::moving::adopt::{Foreign, TakeOver};
 use crate::told::Told;
+use archived::{known_as, lies_in_archive};
 use due::{Due, Judged};
 
 /// When a file that was gone is looked for again.
@@ -57,7 +58,7 @@ pub(crate) struct Pair<'a> {
     /// What is empty in an old target, and named: nothing is lost where it is written over.
     pub(crate) empty: BTreeSet<String>,
     /// What an old target holds by now and the source's ledger does not say yet.
-    unnoted: Vec<(String, Option<Content>)>,
+    unnoted: Vec<(String, Option<Known>)>,
     /// What was read ahead, while those milestones are leveled.
     ahead: Ahead,
     /// The move's journal, once something was written into it here.
@@ -211,7 +212,7 @@ impl<'a> Pair<'a> {
     ) -> Result<(), Error> {
         self.write_down(&due, context)?;
         for it in due {
-            let (id, content) = (it.id().clone(), it.content());
+            let id = it.id().clone();
             let done = match &it {
                 Due::Write(draft, seen) => self.target.bring(draft, *seen, self.from),
                 Due::Archive(draft, seen) => self.archive(draft, *seen),
@@ -221,7 +222,7 @@ impl<'a> Pair<'a> {
             match done {
                 Ok(()) if matches!(it, Due::Keep(_)) => became(id.as_str(), Leveled::Same),
                 Ok(()) => {
-                    self.note_base(&id, content)?;
+                    self.note_base(&it)?;
                     became(id.as_str(), Leveled::Done);
                 }
                 Err(error) if error.is_passing() => {
@@ -308,6 +309,13 @@ impl<'a> Pair<'a> {
         Ok(self.base(id)?.is_some_and(|base| base.is_same(&found)))
     }
 
+    /// Whether it is the base, comments and layout of files included: in a database the same values may be another text at any
+    /// time.
+    fn is_base_as_written(&mut self, id: &Id, found: Content) -> Result<bool, StoreError> {
+        let (base, is_file) = (self.base(id)?, self.to == Side::Files);
+        Ok(base.is_some_and(|base| if is_file { base.text == found.text } else { base.is_same(&found) }))
+    }
+
     /// Whether a sweep has reported this text of an old target, and left it: an earlier content of the milestone.
     fn was_reported(&mut self, id: &Id, found: Content) -> Result<bool, StoreError> {
         let noted = self.known(id)?.and_then(|known| known.noted);
@@ -324,7 +332,7 @@ impl<'a> Pair<'a> {
             );
         }
         let is_empty = found.text == Digest::of(b"") && self.empty.contains(id.as_str());
-        let is_swept = is_empty || self.is_base(id, found)? || self.was_reported(id, found)?;
+        let is_swept = is_empty || self.is_base_as_written(id, found)? || self.was_reported(id, found)?;
         Ok((!is_swept).then(|| Leveled::NotYet(format!("{id}: it was changed in the target and is not swept yet"))))
     }
 
@@ -349,9 +357,11 @@ impl<'a> Pair<'a> {
     }
 
     /// Where the migration fails, the target is an old store as before: its base is what it holds by then.
-    fn note_base(&mut self, id: &Id, content: Option<Content>) -> Result<(), Error> {
+    fn note_base(&mut self, done: &Due) -> Result<(), Error> {
         if self.target_was_old {
-            self.unnoted.push((id.to_string(), content));
+            let is_archived = done.is_archived() && lies_in_archive(self.target, done.id())?;
+            let known = done.content().map(|content| known_as(content, is_archived));
+            self.unnoted.push((done.id().to_string(), known));
         }
         if self.unnoted.len() >= NOTED_AT_ONCE { self.note_bases() } else { Ok(()) }
     }
@@ -364,9 +374,9 @@ impl<'a> Pair<'a> {
         }
         let (to, ledger) = (self.to, self.source.ledger()?);
         let (mut there, mut gone) = (Vec::new(), Vec::new());
-        for (id, content) in self.unnoted.drain(..) {
-            match content {
-                Some(content) => there.push((id, content)),
+        for (id, known) in self.unnoted.drain(..) {
+            match known {
+                Some(known) => there.push((id, known)),
                 None => gone.push(id),
             }
         }

@@ -29,8 +29,8 @@ use crate::told::Told;
 use act::Act;
 use candidates::AtRetired;
 use failing::Failures;
-pub(crate) use judged::is_noted_archived;
 use judged::{Finding, Judged, Judging, ToRetired};
+pub(crate) use judged::{is_noted_archived, noted_archived};
 use memory::{Memory, OfSide};
 
 /// How long a file must have stood still before it is taken over.

@@ -17,15 +17,20 @@ pub struct Known {
     pub noted: Option<String>,
 }
 
+impl From<Content> for Known {
+    /// A base of which nothing was reported.
+    fn from(content: Content) -> Self {
+        Self { content, noted: None }
+    }
+}
+
 /// What is to stand in the ledger once a milestone was written, in the same step.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Entry {
     /// The side that it is about.
     pub side: Side,
-    /// The base.
-    pub content: Content,
-    /// What is noted of it.
-    pub noted: Option<String>,
+    /// The base, and what is noted of it.
+    pub known: Known,
 }
 
 /// The base, as a store in use keeps it.
@@ -45,8 +50,9 @@ pub trait Ledger {
     /// The next bases of a side in the order of ids.
     fn page(&mut self, side: Side, after: Option<&str>, limit: usize) -> Result<Vec<(String, Known)>, StoreError>;
 
-    /// Sets bases.
-    fn set(&mut self, side: Side, bases: &[(String, Content)]) -> Result<(), StoreError>;
+    /// Sets bases and what is noted of them, in one step: a note without its base says something else, and so does a base that
+    /// has lost its note.
+    fn set(&mut self, side: Side, bases: &[(String, Known)]) -> Result<(), StoreError>;
 
     /// Drops the base of one milestone.
     fn unset(&mut self, side: Side, id: &str) -> Result<(), StoreError>;
@@ -94,13 +100,7 @@ pub fn copy(from: &mut dyn Ledger, to: &mut dyn Ledger, side: Side) -> Result<()
         let page = from.page(side, after.as_deref(), AT_ONCE)?;
         let Some((last, _)) = page.last() else { break };
         after = Some(last.clone());
-        let bases: Vec<_> = page.iter().map(|(id, known)| (id.clone(), known.content)).collect();
-        to.set(side, &bases)?;
-        for (id, known) in &page {
-            if let Some(noted) = &known.noted {
-                to.note(side, id, noted)?;
-            }
-        }
+        to.set(side, &page)?;
     }
     to.complete(side)
 }

@@ -40,6 +40,11 @@ impl Milestone {
         Content { value: self.value.as_ref().map_or(text, Value::digest), text }
     }
 
+    /// Whether its text holds anything that its values do not: comments, an order, a layout.
+    pub fn has_own_text(&self) -> bool {
+        self.value.as_ref().map_or(true, |value| yaml::write::write(value).as_bytes() != self.text)
+    }
+
     /// Whether its status is archived.
     pub fn is_archived(&self) -> bool {
         self.columns.status.as_deref() == Some(ARCHIVED)

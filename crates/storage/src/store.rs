@@ -190,9 +190,10 @@ pub trait Store: fmt::Debug + Send {
         Ok(())
     }
 
-    /// Makes it this workspace's with what stands there, at a person's word: nobody else is to write it.
-    fn take_over(&mut self) -> Result<(), StoreError> {
-        Ok(())
+    /// Makes it this workspace's with what stands there, at a person's word: nobody else is to write it. Whether it had gone back:
+    /// a write that this workspace knows of is not there.
+    fn take_over(&mut self) -> Result<bool, StoreError> {
+        Ok(false)
     }
 
     /// What its server may lose of what it has acknowledged, as it is set up now.
@@ -319,9 +320,7 @@ pub trait Store: fmt::Debug + Send {
     fn archive_for(&mut self, draft: &Draft, seen: Digest, entry: &Entry) -> Result<(), StoreError> {
         // Files have no archive on another side.
         self.archive(draft, seen)?;
-        let ledger = self.ledger()?;
-        ledger.set(entry.side, &[(draft.id.to_string(), entry.content)])?;
-        entry.noted.as_ref().map_or(Ok(()), |noted| ledger.note(entry.side, draft.id.as_str(), noted))
+        self.ledger()?.set(entry.side, &[(draft.id.to_string(), entry.known.clone())])
     }
 
     /// Writes a milestone that was archived here if its content is what was seen, so that it counts again. Of files, it moves back
@@ -357,10 +356,9 @@ pub trait Store: fmt::Debug + Send {
     /// step what it is as the base of that side.
     fn bring(&mut self, draft: &Draft, seen: Seen, from: Side) -> Result<(), StoreError>;
 
-    /// The same in a store in use. If the process dies in it, whoever writes the milestone next knows whether it was written.
-    fn import(&mut self, draft: &Draft, seen: Seen, from: Side) -> Result<(), StoreError> {
-        self.bring(draft, seen, from)
-    }
+    /// The same in a store in use, with what is to be known of the other side. If the process dies in it, whoever writes the
+    /// milestone next knows whether it was written.
+    fn import(&mut self, draft: &Draft, seen: Seen, entry: &Entry) -> Result<(), StoreError>;
 
     /// Takes a milestone out, if its content is what was seen. The content is kept for a while.
     fn remove(&mut self, id: &Id, seen: Digest, now: Timestamp) -> Result<(), StoreError>;

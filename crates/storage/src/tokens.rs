@@ -198,6 +198,23 @@ impl Tokens {
         Ok(confirming)
     }
 
+    /// Forgets what chains are at a place, but for one.
+    pub(crate) fn let_go(&self, place: &str, but: &str) -> Result<(), StoreError> {
+        let _held = self.lock()?;
+        let mut listed = self.read()?;
+        let is_left = |(chain, there): (&String, &String)| there == place && chain != but;
+        let left: Vec<String> =
+            listed.places.iter().filter(|it| is_left(*it)).map(|(chain, _)| chain.clone()).collect();
+        if left.is_empty() {
+            return Ok(());
+        }
+        for chain in left {
+            listed.chains.remove(&chain);
+            listed.places.remove(&chain);
+        }
+        self.write_anew(listed, "")
+    }
+
     fn append(&self, lines: &str) -> Result<(), StoreError> {
         jsonl::append_durably(&self.workspace.tokens(), lines).map_err(|error| self.failed(&error))
     }

@@ -5,12 +5,23 @@ use milescale_core::digest::Digest;
 use milescale_core::id::Id;
 use milescale_storage::archived_before::{ArchivedBefore, Came};
 use milescale_storage::error::StoreError;
-use milescale_storage::store::{Draft, Milestone, Seen};
+use milescale_storage::ledger::Known;
+use milescale_storage::store::{Draft, Milestone, Seen, Store};
 
-use super::{Due, Judged, Leveled, Pair};
+use super::{Due, Judged, Leveled, Pair, there};
 use crate::context::{Context, Error};
 use crate::keeping::InConflict;
-use crate::sweep::is_noted_archived;
+use crate::sweep::{is_noted_archived, noted_archived};
+
+/// A base; where its milestone lies in the archive and that was dealt with, no later sweep archives it again for that.
+pub(crate) fn known_as(content: Content, is_archived: bool) -> Known {
+    Known { content, noted: is_archived.then(|| noted_archived(b"", false)) }
+}
+
+/// Whether a store holds a milestone in its archive alone.
+pub(crate) fn lies_in_archive(store: &mut dyn Store, id: &Id) -> Result<bool, StoreError> {
+    Ok(there(store.get(id))?.is_none() && store.archived(id)?.is_some())
+}
 
 /// An archived milestone whose id another one has in the archive of the target.
 pub(super) struct Beside {
@@ -64,7 +75,7 @@ impl Pair<'_> {
     fn is_superseded(&mut self, draft: &Draft, there: &Milestone) -> Result<bool, StoreError> {
         Ok(!there.is_same_milestone(&draft.text, &draft.value)
             && self.target_was_old
-            && self.is_base(&draft.id, there.content())?)
+            && self.is_base_as_written(&draft.id, there.content())?)
     }
 
     /// Whether the file of a milestone was moved to the archive of the target, and no sweep has dealt with that.
@@ -145,7 +156,7 @@ impl Pair<'_> {
         (context.tell)(told);
         let taken_out = brought.map_or(Ok(()), |brought| self.target.remove(&draft.id, brought, context.now()));
         if taken_out.is_ok() {
-            self.target.ledger()?.set(self.from, &[(draft.id.to_string(), draft.content())])?;
+            self.target.ledger()?.set(self.from, &[(draft.id.to_string(), draft.content().into())])?;
         }
         Ok(taken_out)
     }

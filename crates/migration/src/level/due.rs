@@ -51,6 +51,11 @@ impl Due {
         }
     }
 
+    /// Whether what is written is archived.
+    pub(super) fn is_archived(&self) -> bool {
+        matches!(self, Self::Write(draft, _) | Self::Archive(draft, _) if draft.is_archived())
+    }
+
     /// What it takes in memory, about.
     pub(super) fn bytes(&self) -> u64 {
         let bytes = match self {

@@ -5,11 +5,13 @@ use milescale_core::base::{Content, Side};
 use milescale_core::id::Id;
 use milescale_storage::ledger::AT_ONCE;
 use milescale_storage::move_journal::{self, Entry, Journal, MoveJournal};
-use milescale_storage::store::Store;
+use milescale_storage::store::{Milestone, Store};
 use milescale_storage::workspace::Workspace;
 
 use crate::context::Error;
+use crate::level::archived::{known_as, lies_in_archive};
 use crate::level::{only_read, there};
+use crate::sweep::is_noted_archived;
 
 #[allow(clippy::needless_pass_by_value, reason = "as `map_err` hands it over")]
 fn failed(error: std::io::Error) -> Error {
@@ -44,6 +46,7 @@ pub(super) fn discard_others(workspace: &Workspace, epoch: u64, to: Side) -> Res
 ///
 /// The base before it stays where the target still holds it: then nothing was written. It stays too where the target holds
 /// neither: somebody has changed one of the two, and nobody can tell which. The source has the other one, so that is a conflict.
+/// What the move has written into the archive, or had dealt with there, is no move of its file that a sweep has to follow.
 pub(super) fn note_bases(
     journal: &Journal,
     source: &mut dyn Store,
@@ -56,11 +59,16 @@ pub(super) fn note_bases(
         let (mut written, mut taken_out) = (Vec::new(), Vec::new());
         for id in ids {
             let Ok(named) = id.parse::<Id>() else { continue };
-            let there = target.held(&named)?.map(|there| there.content());
+            let there = target.held(&named)?;
             let before = known.get(id).map(|known| known.content);
-            match base_after(there, before, &journal.entries[id]) {
+            match base_after(there.as_ref().map(Milestone::content), before, &journal.entries[id]) {
                 After::Stays => {}
-                After::Is(content) => written.push((id.clone(), content)),
+                After::Is(content) => {
+                    let noted = known.get(id).and_then(|known| known.noted.as_deref());
+                    let is_noted = is_noted_archived(noted) || there.as_ref().is_some_and(Milestone::is_archived);
+                    let is_dealt_with = is_noted && lies_in_archive(target, &named)?;
+                    written.push((id.clone(), known_as(content, is_dealt_with)));
+                }
                 After::IsNone => taken_out.push(id.clone()),
             }
         }

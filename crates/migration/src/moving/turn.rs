@@ -55,6 +55,7 @@ impl Moving<'_, '_> {
             }
         }
         let why = why.unwrap_or_else(|| "milestones are written all the time".to_owned());
+        let why = why.trim_end_matches("; try again");
         Err(Error::Refused(format!("there was no moment for the switch: {why}; try again")))
     }
 

@@ -7,7 +7,7 @@ use milescale_core::base::{Content, Side, Verdict};
 use milescale_core::id::Id;
 use milescale_storage::conflicts::Keeper;
 use milescale_storage::error::Problem;
-use milescale_storage::ledger::Entry;
+use milescale_storage::ledger::{Entry, Known};
 use milescale_storage::record::Old;
 use milescale_storage::store::{Draft, Milestone, Seen, Store};
 
@@ -42,6 +42,8 @@ struct Kept {
     content: Content,
     /// The base of before.
     base: Option<Content>,
+    /// Whether it becomes the base for what comes later.
+    is_usable: bool,
     /// What is noted with it.
     noted: Option<String>,
 }
@@ -133,11 +135,9 @@ impl<'a, 'b> Act<'a, 'b> {
     fn advance(&mut self, judged: &Judged) -> Result<bool, Error> {
         self.remember(judged)?;
         if let Some(content) = judged.content() {
-            let ledger = self.current.ledger()?;
-            ledger.set(self.old.side, &[(judged.id.clone(), content)])?;
-            if let Some(noted) = judged.noted_alike() {
-                ledger.note(self.old.side, &judged.id, &noted)?;
-            }
+            let noted = judged.noted_alike().or_else(|| judged.noted_with(false));
+            let known = Known { content, noted };
+            self.current.ledger()?.set(self.old.side, &[(judged.id.clone(), known)])?;
         }
         Ok(true)
     }
@@ -150,10 +150,13 @@ impl<'a, 'b> Act<'a, 'b> {
         }
         self.remember(judged)?;
         let seen = judged.current.as_ref().map_or(Seen::Nothing, |current| Seen::Text(current.digest()));
-        self.current.import(&draft, seen, self.old.side)?;
+        let is_to_archive = draft.is_archived() && judged.in_place && self.to == Side::Files;
+        let known = Known { content: draft.content(), noted: judged.noted_with(is_to_archive) };
+        self.current.import(&draft, seen, &Entry { side: self.old.side, known })?;
         self.imported.push(judged.id.clone());
-        if draft.is_archived() && judged.in_place {
+        if is_to_archive {
             self.move_to_archive(&draft)?;
+            self.current.ledger()?.set(self.old.side, &[(judged.id.clone(), draft.content().into())])?;
         }
         Ok(true)
     }
@@ -199,7 +202,7 @@ impl<'a, 'b> Act<'a, 'b> {
         match Draft::archived(id, &current.text, self.context.now()) {
             Ok(draft) => {
                 let noted = Some(noted_archived(&draft.text, content.is_same(&current.content())));
-                let entry = Entry { side: self.old.side, content, noted };
+                let entry = Entry { side: self.old.side, known: Known { content, noted } };
                 self.current.archive_for(&draft, current.digest(), &entry)?;
                 if draft.text != current.text && !self.imported.contains(&judged.id) {
                     self.imported.push(judged.id.clone());
@@ -239,7 +242,9 @@ impl<'a, 'b> Act<'a, 'b> {
         self.keep_and_tell(in_conflict)?;
         // What cannot be taken over moves no base: what is saved in its place is an edit of the content of before.
         let noted = (old.value.is_err() && !judged.is_lost).then(|| noted_unusable(judged.base));
-        self.kept.push(Kept { id: judged.id.clone(), content, base: judged.base, noted });
+        let is_usable = noted.is_none();
+        let noted = noted.or_else(|| judged.noted_with(false));
+        self.kept.push(Kept { id: judged.id.clone(), content, base: judged.base, is_usable, noted });
         if self.kept.len() >= NOTED_AT_ONCE { self.note_kept().map(|()| true) } else { Ok(true) }
     }
 
@@ -249,22 +254,17 @@ impl<'a, 'b> Act<'a, 'b> {
             return Ok(());
         }
         let moved_on = |kept: &Kept| {
-            let base = kept.base.filter(|base| kept.noted.is_none() && !kept.content.is_same(base));
+            let base = kept.base.filter(|base| kept.is_usable && !kept.content.is_same(base));
             base.map(|base| (kept.id.clone(), base.value))
         };
         let earlier: Vec<_> = self.kept.iter().filter_map(moved_on).collect();
-        let bases: Vec<_> = self.kept.iter().map(|kept| (kept.id.clone(), kept.content)).collect();
         let ledger = self.current.ledger()?;
         if !earlier.is_empty() {
             ledger.remember(&earlier)?;
         }
+        let known = |kept: Kept| (kept.id, Known { content: kept.content, noted: kept.noted });
+        let bases: Vec<_> = self.kept.drain(..).map(known).collect();
         ledger.set(self.old.side, &bases)?;
-        for kept in &self.kept {
-            if let Some(noted) = &kept.noted {
-                ledger.note(self.old.side, &kept.id, noted)?;
-            }
-        }
-        self.kept.clear();
         Ok(())
     }
 

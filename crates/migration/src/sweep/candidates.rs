@@ -12,7 +12,7 @@ use milescale_storage::ledger::{AT_ONCE, Known};
 use milescale_storage::store::{Store, Touched};
 
 use super::Sweeper;
-use super::judged::is_noted_archived;
+use super::judged::is_looked_at_again;
 use super::memory::{NAMELESS, OfSide};
 use crate::context::{Context, Error};
 use crate::level::there;
@@ -180,9 +180,9 @@ pub(super) fn all_differing(
         let ids: Vec<String> = batch.iter().map(|(id, _)| id.clone()).collect();
         let known = current.ledger()?.bases(side, &ids)?;
         for (id, content) in batch.drain(..) {
-            // What was archived for its file and stands in its place again was moved back.
-            let is_as_known =
-                |known: &Known| known.content.text == content.text && !is_noted_archived(known.noted.as_deref());
+            // What was archived for its file and stands in its place again was moved back; what was on its way to the archive in use
+            // when something ended it is not there yet.
+            let is_as_known = |known: &Known| known.content.text == content.text && !is_looked_at_again(known);
             if !known.get(&id).is_some_and(is_as_known) {
                 differing.ids.insert(id);
             }

@@ -22,13 +22,21 @@ use crate::level::{readable, there};
 const NOTED_ARCHIVED: &str = "archived";
 
 /// The note of a milestone that was archived as this text, which held the same as the old side's or not.
-pub(super) fn noted_archived(text: &[u8], was_equal: bool) -> String {
+pub(crate) fn noted_archived(text: &[u8], was_equal: bool) -> String {
     if was_equal { format!("{NOTED_ARCHIVED} {}", Digest::of(text)) } else { NOTED_ARCHIVED.to_owned() }
 }
 
 /// Whether a note says that the move of a file to the archive was dealt with.
 pub(crate) fn is_noted_archived(noted: Option<&str>) -> bool {
     noted.is_some_and(|noted| noted.split(' ').next() == Some(NOTED_ARCHIVED))
+}
+
+/// What is noted of a milestone that came archived into files in use, until it has gone from its place to the archive there.
+const NOTED_TO_ARCHIVE: &str = "to archive";
+
+/// Whether there may be something to do about a milestone in its place that is as its base says.
+pub(super) fn is_looked_at_again(known: &Known) -> bool {
+    is_noted_archived(known.noted.as_deref()) || known.noted.as_deref() == Some(NOTED_TO_ARCHIVE)
 }
 
 /// What is noted of a milestone that is archived on both sides and differs in nothing but what archiving changes. The digest
@@ -169,11 +177,28 @@ impl Judged {
         (is_another && self.is_alike(old, current)).then(|| format!("{NOTED_ALIKE} {}", current.digest()))
     }
 
+    /// What is noted with a base that an import sets.
+    pub(super) fn noted_with(&self, is_to_archive: bool) -> Option<String> {
+        // The move of its file to the archive stays dealt with.
+        let filed = (self.filed != Filed::Elsewhere).then(|| noted_archived(b"", false));
+        filed.or_else(|| is_to_archive.then(|| NOTED_TO_ARCHIVE.to_owned()))
+    }
+
+    /// What an import comes to that ended between the file and its move to the archive.
+    fn on_the_way_to_archive(&self, old: &Milestone) -> Verdict {
+        let is_there = |current: &Milestone| self.in_place && current.content().is_same(&old.content());
+        if self.current.as_ref().is_some_and(is_there) { Verdict::Import } else { Verdict::Advance }
+    }
+
     /// The content of the store in use that the old side's is compared with. What archiving changes is no difference between an
     /// archived milestone and the one that lies in the archive.
     fn compared_with(&self, old: Option<&Milestone>, is_filed: bool) -> Option<Content> {
         let current = self.current.as_ref()?;
         if self.is_as_archived(current) || !self.in_place && self.is_noted_as(NOTED_ALIKE, current) {
+            return self.base;
+        }
+        // Another program has written the same values in a database: its text holds nothing of its own.
+        if self.base.is_some_and(|base| base.value == current.content().value) && !current.has_own_text() {
             return self.base;
         }
         let is_archived = |old: &&Milestone| {
@@ -376,6 +401,9 @@ impl<'a> Judging<'a> {
         let is_filed = is_moved || judged.filed == Filed::Unclear;
         let verdict = match (judge(held, judged.compared_with(old.as_ref(), is_filed), base), &old) {
             (Verdict::Nothing, Some(old)) if is_in_place && judged.was_archived() => judged.moved_back(old),
+            (Verdict::Nothing, Some(old)) if judged.noted.as_deref() == Some(NOTED_TO_ARCHIVE) => {
+                judged.on_the_way_to_archive(old)
+            }
             // It is as it was before: so is its base.
             (Verdict::Nothing, Some(_)) if is_in_place && before.is_some() => Verdict::Advance,
             (verdict, _) => verdict,

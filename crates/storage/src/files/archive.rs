@@ -77,9 +77,12 @@ impl FileStore {
         Ok(changed)
     }
 
-    /// Where milescale puts the archived milestone of an id.
+    /// Where milescale puts the archived milestone of an id: in a folder of its own where its name has something that is no file.
     fn archive_path(&self, id: &Id) -> PathBuf {
-        self.workspace.completed().join(format!("{id}.yaml"))
+        let (completed, name) = (self.workspace.completed(), format!("{id}.yaml"));
+        let (path, own) = (completed.join(&name), completed.join(id.as_str()).join(&name));
+        let is_occupied = |path: &Path| path.symlink_metadata().is_ok_and(|metadata| !metadata.is_file());
+        if is_occupied(&path) && !is_occupied(&own) { own } else { path }
     }
 
     /// The archived file of an id. Of several the one that lies nearest to `completed/`.
@@ -92,7 +95,8 @@ impl FileStore {
         }
         let is_file = |path: &Path| path.symlink_metadata().is_ok_and(|metadata| metadata.is_file());
         let own = completed.join(id.as_str());
-        let likely = [self.archive_path(id), own.join(format!("{id}.yaml")), own.join(DEFINITION)];
+        let name = format!("{id}.yaml");
+        let likely = [completed.join(&name), own.join(&name), own.join(DEFINITION)];
         if let Some(path) = likely.into_iter().find(|path| is_file(path) && self.id_in_archive(path) == id.as_str()) {
             return Ok(Some(path));
         }
@@ -147,9 +151,11 @@ impl FileStore {
         Ok(files)
     }
 
-    /// The id of an archived file: its name, or what a definition says, which has its folder's name where it says nothing.
+    /// The id of an archived file: its name, or what the definition in its folder says, which has the folder's name where it says
+    /// nothing.
     fn id_in_archive(&self, path: &Path) -> String {
-        if path.file_name().is_none_or(|name| name != DEFINITION) {
+        let is_in_no_folder = path.parent() == Some(&self.workspace.completed());
+        if is_in_no_folder || path.file_name().is_none_or(|name| name != DEFINITION) {
             return id_of(path);
         }
         let text = self.content(path).ok().flatten().map(|(text, _)| text).unwrap_or_default();

@@ -12,7 +12,7 @@ use serde::{Deserialize, Serialize};
 use super::FileStore;
 use crate::durable;
 use crate::error::StoreError;
-use crate::ledger::Ledger;
+use crate::ledger::{Entry, Known, Ledger};
 use crate::read::{Symlinks, read_regular};
 use crate::store::{Draft, Seen};
 
@@ -26,21 +26,25 @@ struct Importing {
     id: String,
     value: Digest,
     text: Digest,
+    /// What is noted with the base.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    noted: Option<String>,
 }
 
 impl FileStore {
-    /// Writes a change of an old side, and what it is as the base of that side.
-    pub(super) fn import_one(&mut self, draft: &Draft, seen: Seen, from: Side) -> Result<(), StoreError> {
+    /// Writes a change of an old side, and what is known of that side.
+    pub(super) fn import_one(&mut self, draft: &Draft, seen: Seen, entry: &Entry) -> Result<(), StoreError> {
         let alone = self.alone()?;
-        let content = draft.content();
-        let note = Importing { side: from, id: draft.id.to_string(), value: content.value, text: content.text };
+        let Entry { side, known } = entry;
+        let (Content { value, text }, noted) = (known.content, known.noted.clone());
+        let note = Importing { side: *side, id: draft.id.to_string(), value, text, noted };
         let path = self.workspace.importing();
         let failed = |error: io::Error| StoreError::io(self.workspace.shown(&path), "it cannot be written", &error);
         let note = serde_json::to_vec(&note).map_err(|error| failed(error.into()))?;
         durable::replace(&path, &note).map_err(failed)?;
         let placed = self.place_alone(draft, seen);
         if placed.is_ok() {
-            self.own_ledger()?.set(from, &[(draft.id.to_string(), content)])?;
+            self.own_ledger()?.set(*side, &[(draft.id.to_string(), known.clone())])?;
         }
         // An error may have come after the effect: then the note tells whoever writes next.
         let settled = placed.and_then(|()| durable::remove(&path).map_err(|error| self.not_removed(&error)));
@@ -57,11 +61,12 @@ impl FileStore {
             other => other.map_err(|error| StoreError::io(self.workspace.shown(&path), "it cannot be read", &error))?.0,
         };
         // What is not whole was never in force: the file was not written yet.
-        if let Ok(Importing { side, id, value, text }) = serde_json::from_slice(&note)
+        if let Ok(Importing { side, id, value, text, noted }) = serde_json::from_slice(&note)
             && let Ok(id) = id.parse::<Id>()
             && self.is_somewhere(&id, text)?
         {
-            crate::sqlite::LedgerFile::new(&self.workspace)?.set(side, &[(id.to_string(), Content { value, text })])?;
+            let known = Known { content: Content { value, text }, noted };
+            crate::sqlite::LedgerFile::new(&self.workspace)?.set(side, &[(id.to_string(), known)])?;
         }
         durable::remove(&path).map_err(|error| self.not_removed(&error))
     }

@@ -51,7 +51,7 @@ impl FileStore {
                 break;
             }
             let packed = self.without_archived(packed)?;
-            let bases: Vec<_> = packed.iter().map(|it| (it.id.to_string(), it.content)).collect();
+            let bases: Vec<_> = packed.iter().map(|it| (it.id.to_string(), it.content.into())).collect();
             self.own_ledger()?.set(from, &bases)?;
             for it in packed {
                 let written = durable::prepare_among_many(&self.aside(&it.id), &it.text)

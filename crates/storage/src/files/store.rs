@@ -15,7 +15,7 @@ use milescale_core::id::Id;
 use super::{FileStore, Remark, id_of, with_id};
 use crate::durable;
 use crate::error::{Problem, StoreError};
-use crate::ledger::Ledger;
+use crate::ledger::{Entry, Ledger};
 use crate::read::Stamp;
 use crate::store::{Draft, Extent, Milestone, Occasion, Packed, Seen, Store, Survey, Touched};
 
@@ -120,11 +120,11 @@ impl Store for FileStore {
     fn bring(&mut self, draft: &Draft, seen: Seen, from: Side) -> Result<(), StoreError> {
         self.place(draft, seen)?;
         // The files are not in use yet: what was written before a death is known by the journal of the move.
-        self.own_ledger()?.set(from, &[(draft.id.to_string(), draft.content())])
+        self.own_ledger()?.set(from, &[(draft.id.to_string(), draft.content().into())])
     }
 
-    fn import(&mut self, draft: &Draft, seen: Seen, from: Side) -> Result<(), StoreError> {
-        self.import_one(draft, seen, from)
+    fn import(&mut self, draft: &Draft, seen: Seen, entry: &Entry) -> Result<(), StoreError> {
+        self.import_one(draft, seen, entry)
     }
 
     fn clear(&mut self, from: Side, now: Timestamp) -> Result<Vec<String>, StoreError> {

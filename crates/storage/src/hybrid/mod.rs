@@ -18,7 +18,7 @@ use milescale_core::id::Id;
 
 use crate::error::StoreError;
 use crate::files::{FileStore, id_of};
-use crate::ledger::Ledger;
+use crate::ledger::{Entry, Ledger};
 use crate::outline::{Outline, Wanted};
 use crate::read::Stamp;
 use crate::store::{Difference, Draft, Extent, Milestone, Occasion, Packed, Seen, Store, Survey, Touched};
@@ -198,8 +198,8 @@ impl Store for HybridStore {
         Ok(())
     }
 
-    fn import(&mut self, draft: &Draft, seen: Seen, from: Side) -> Result<(), StoreError> {
-        self.files.import(draft, seen, from)?;
+    fn import(&mut self, draft: &Draft, seen: Seen, entry: &Entry) -> Result<(), StoreError> {
+        self.files.import(draft, seen, entry)?;
         self.index_it(&draft.id);
         Ok(())
     }

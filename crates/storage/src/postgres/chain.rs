@@ -188,6 +188,23 @@ impl PostgresStore {
         }
     }
 
+    /// Whether a write that this workspace knows of is not there any more, in a table that may be anybody's.
+    pub(super) fn went_back(&mut self) -> Result<bool, StoreError> {
+        let tokens = self.tokens.read()?;
+        let has_written = tokens.confirmed_at(&self.place()).is_some();
+        if !self.table.has_own() {
+            return Ok(has_written);
+        }
+        self.read(async |client, table| {
+            let Some(Meta { chain: Some(chain), last: Some(last), .. }) = table.meta(client, "").await? else {
+                return Ok(has_written);
+            };
+            let known = tokens.of_chain(&chain);
+            let since = table.links(client, known.confirmed().map_or(last.number, |link| link.number)).await?;
+            Ok(known.conclude(last, &since) == Conclusion::WentBack)
+        })
+    }
+
     /// Begins a chain, in one transaction with `statements`, which make what is missing.
     pub(super) fn claim(&mut self, identity: &Identity, statements: &str, claim: Claim) -> Result<(), StoreError> {
         let place = self.place();
@@ -218,7 +235,11 @@ impl PostgresStore {
         self.table.forget();
         self.open()?;
         match epoch {
-            Some(_) => self.confirm(&chain, Linked { link, before: None, checked: None }),
+            Some(_) => {
+                self.confirm(&chain, Linked { link, before: None, checked: None })?;
+                // Another table of this name with a chain of before is not the one that goes on.
+                self.tokens.let_go(&place, &chain)
+            }
             None => Ok(()),
         }
     }

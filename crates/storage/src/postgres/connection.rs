@@ -390,7 +390,11 @@ fn judge(code: &SqlState) -> (Problem, &'static str) {
     } else if is(&[SqlState::INSUFFICIENT_PRIVILEGE]) {
         (Problem::Refused, "; grant it to milescale's user: `milescale doctor` names what is missing")
     } else if is(&[SqlState::READ_ONLY_SQL_TRANSACTION]) {
-        (Problem::Unavailable, "; it is a standby: name the primary, or all hosts with target_session_attrs=read-write")
+        let means = "; it is a standby (name the primary, or all hosts with target_session_attrs=read-write), or \
+                     default_transaction_read_only is on for this user or database";
+        (Problem::Unavailable, means)
+    } else if is(&[SqlState::DISK_FULL]) {
+        (Problem::Unavailable, "; the server's disk is full: make room there, and try again")
     } else if is(&[SqlState::UNDEFINED_TABLE, SqlState::UNDEFINED_COLUMN, SqlState::DATATYPE_MISMATCH]) {
         (Problem::Corrupt, "; its tables are not those of milestones")
     } else {

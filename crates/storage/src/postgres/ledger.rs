@@ -14,23 +14,25 @@ use crate::error::StoreError;
 use crate::ledger::{Entry, Known, Ledger};
 
 /// Sets bases, within a transaction that the caller holds.
-pub(super) async fn set(client: &Client, table: &Table, side: Side, bases: &[(String, Content)]) -> Result<(), Error> {
+pub(super) async fn set(client: &Client, table: &Table, side: Side, bases: &[(String, Known)]) -> Result<(), Error> {
     let prefix = table.prefix();
     let ids: Vec<&str> = bases.iter().map(|(id, _)| id.as_str()).collect();
     let of = |content: fn(&Content) -> &Digest| -> Vec<&[u8]> {
-        bases.iter().map(|(_, it)| content(it).as_bytes().as_slice()).collect()
+        bases.iter().map(|(_, it)| content(&it.content).as_bytes().as_slice()).collect()
     };
     let (values, texts) = (of(|it| &it.value), of(|it| &it.text));
+    let noted: Vec<Option<&str>> = bases.iter().map(|(_, it)| it.noted.as_deref()).collect();
     let upsert = format!(
-        "INSERT INTO {prefix}milescale_base (side, id, value, text) \
-         SELECT $1, * FROM unnest($2::text[], $3::bytea[], $4::bytea[]) \
-         ON CONFLICT (side, id) DO UPDATE SET value = excluded.value, text = excluded.text, noted = NULL"
+        "INSERT INTO {prefix}milescale_base (side, id, value, text, noted) \
+         SELECT $1, * FROM unnest($2::text[], $3::bytea[], $4::bytea[], $5::text[]) \
+         ON CONFLICT (side, id) DO UPDATE SET value = excluded.value, text = excluded.text, noted = excluded.noted"
     );
-    let values: [(&(dyn tokio_postgres::types::ToSql + Sync), Type); 4] = [
+    let values: [(&(dyn tokio_postgres::types::ToSql + Sync), Type); 5] = [
         (&side.as_str(), Type::TEXT),
         (&ids, Type::TEXT_ARRAY),
         (&values, Type::BYTEA_ARRAY),
         (&texts, Type::BYTEA_ARRAY),
+        (&noted, Type::TEXT_ARRAY),
     ];
     client.execute_typed(&upsert, &values).await.map(drop)
 }
@@ -45,11 +47,7 @@ async fn note(client: &Client, table: &Table, side: Side, id: &str, noted: &str)
 
 /// Sets the base of one milestone, and what is noted of it.
 pub(super) async fn enter(client: &Client, table: &Table, id: &str, entry: &Entry) -> Result<(), Error> {
-    set(client, table, entry.side, &[(id.to_owned(), entry.content)]).await?;
-    match &entry.noted {
-        Some(noted) => note(client, table, entry.side, id, noted).await,
-        None => Ok(()),
-    }
+    set(client, table, entry.side, &[(id.to_owned(), entry.known.clone())]).await
 }
 
 /// Says that the base of a side is there in full.
@@ -125,7 +123,7 @@ impl Ledger for PostgresStore {
         })
     }
 
-    fn set(&mut self, side: Side, bases: &[(String, Content)]) -> Result<(), StoreError> {
+    fn set(&mut self, side: Side, bases: &[(String, Known)]) -> Result<(), StoreError> {
         self.adopted()?;
         self.write(Hurry::No, async |client, table| Ok(set(client, table, side, bases).await?))
     }

@@ -164,12 +164,14 @@ impl Store for PostgresStore {
         self.write(Hurry::Yes, async |_, _| Ok(()))
     }
 
-    fn take_over(&mut self) -> Result<(), StoreError> {
+    fn take_over(&mut self) -> Result<bool, StoreError> {
         self.may_be_another = true;
         self.open()?;
         let identity = self.may_write()?;
         let statements = self.table.own();
-        self.claim(&identity, &statements, Claim::ByWord)
+        let went_back = self.went_back()?;
+        self.claim(&identity, &statements, Claim::ByWord)?;
+        Ok(went_back)
     }
 
     fn risks(&mut self) -> Result<Vec<Risk>, StoreError> {
@@ -254,8 +256,12 @@ impl Store for PostgresStore {
     }
 
     fn bring(&mut self, draft: &Draft, seen: Seen, side: Side) -> Result<(), StoreError> {
-        let entry = Entry { side, content: draft.content(), noted: None };
+        let entry = Entry { side, known: draft.content().into() };
         self.put_with_base(draft, seen, Some(&entry))
+    }
+
+    fn import(&mut self, draft: &Draft, seen: Seen, entry: &Entry) -> Result<(), StoreError> {
+        self.put_with_base(draft, seen, Some(entry))
     }
 
     fn remove(&mut self, id: &Id, seen: Digest, now: Timestamp) -> Result<(), StoreError> {

@@ -73,6 +73,11 @@ impl Table {
                           THEN has_database_privilege(current_database(), 'CREATE')
                           ELSE has_schema_privilege($1, 'CREATE') END";
             let may: Option<bool> = client.query_typed_one(select, &[(&self.schema, Type::TEXT)]).await?.try_get(0)?;
+            if may.is_none() {
+                let cause = "no schema of its search_path is there: name one in storage.database.schema, or mend search_path \
+                             for milescale's user";
+                return refused(cause.to_owned());
+            }
             if may != Some(true) {
                 return refused("milescale's user may not make tables there: grant it CREATE on the schema".to_owned());
             }

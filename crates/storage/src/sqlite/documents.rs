@@ -203,8 +203,12 @@ impl Store for SqliteStore {
     }
 
     fn bring(&mut self, draft: &Draft, seen: Seen, side: Side) -> Result<(), StoreError> {
-        let entry = Entry { side, content: draft.content(), noted: None };
+        let entry = Entry { side, known: draft.content().into() };
         self.put_with_base(draft, seen, Some(&entry))
+    }
+
+    fn import(&mut self, draft: &Draft, seen: Seen, entry: &Entry) -> Result<(), StoreError> {
+        self.put_with_base(draft, seen, Some(entry))
     }
 
     fn remove(&mut self, id: &Id, seen: Digest, now: Timestamp) -> Result<(), StoreError> {

@@ -28,15 +28,17 @@ pub(super) const NAMES: &[&str] = &["milescale_base", "milescale_sides", "milesc
 pub(super) async fn set(
     connection: &mut SqliteConnection,
     side: Side,
-    bases: &[(String, Content)],
+    bases: &[(String, Known)],
 ) -> Result<(), sqlx::Error> {
     for bases in bases.chunks(crate::ledger::AT_ONCE) {
-        let mut insert = QueryBuilder::<Driver>::new("INSERT OR REPLACE INTO milescale_base (side, id, value, text) ");
-        insert.push_values(bases, |mut values, (id, content)| {
+        let mut insert =
+            QueryBuilder::<Driver>::new("INSERT OR REPLACE INTO milescale_base (side, id, value, text, noted) ");
+        insert.push_values(bases, |mut values, (id, Known { content, noted })| {
             values.push_bind(side.as_str());
             values.push_bind(id);
             values.push_bind(content.value.as_bytes().as_slice());
             values.push_bind(content.text.as_bytes().as_slice());
+            values.push_bind(noted.as_deref());
         });
         insert.build().execute(&mut *connection).await?;
     }
@@ -51,11 +53,7 @@ async fn note(connection: &mut SqliteConnection, side: Side, id: &str, noted: &s
 
 /// Sets the base of one milestone, and what is noted of it.
 pub(super) async fn enter(connection: &mut SqliteConnection, id: &str, entry: &Entry) -> Result<(), sqlx::Error> {
-    set(&mut *connection, entry.side, &[(id.to_owned(), entry.content)]).await?;
-    match &entry.noted {
-        Some(noted) => note(connection, entry.side, id, noted).await,
-        None => Ok(()),
-    }
+    set(connection, entry.side, &[(id.to_owned(), entry.known.clone())]).await
 }
 
 /// Says that the base of a side is there in full.
@@ -124,7 +122,7 @@ impl<T: OnSqlite> Ledger for T {
         })
     }
 
-    fn set(&mut self, side: Side, bases: &[(String, Content)]) -> Result<(), StoreError> {
+    fn set(&mut self, side: Side, bases: &[(String, Known)]) -> Result<(), StoreError> {
         self.ready()?.write(async |connection| Ok(set(connection, side, bases).await?))
     }
 

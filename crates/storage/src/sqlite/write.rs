@@ -120,7 +120,7 @@ pub(super) async fn insert_many(
             values.push_bind(&row.mark);
         });
         insert.build().execute(&mut *connection).await?;
-        let bases: Vec<_> = rows.iter().map(|row| (row.id.to_string(), row.content)).collect();
+        let bases: Vec<_> = rows.iter().map(|row| (row.id.to_string(), row.content.into())).collect();
         ledger::set(connection, from, &bases).await?;
     }
 }

@@ -168,3 +168,91 @@ fn l21_an_id_lies_in_the_archive_once_in_whatever_layout() {
         assert_eq!(files(&workspace.path("completed")).len(), 1, "{place}");
     }
 }
+
+/// A move to files that fails leaves what it has written into the archive as dealt with: nobody has moved it there.
+#[test]
+fn l22_a_row_in_use_again_after_a_move_that_failed_is_not_archived_for_its_file() {
+    // The title is changed before the move, or with the status, which a move that fails in the middle has begun to bring back.
+    for (path, fault, is_before) in [
+        ("storage-backend.txt", "rename:1:EIO", true),
+        ("storage-backend.txt", "rename:1:kill", true),
+        ("active/m1.yaml", "rename:1:EIO", false),
+        ("active/m1.yaml", "rename:1:kill", false),
+    ] {
+        let workspace = archived_for_its_file();
+        set(&workspace, "title", "of the row");
+        if !is_before {
+            set(&workspace, "status", "active");
+        }
+        let mut failing = workspace.command(["migrate", "file", "--yes"]);
+        failing.env("LD_PRELOAD", super::super::super::faults::shim()).env("FAULT", fault).env("FAULT_PATH", path);
+        assert!(!failing.output().unwrap().status.success(), "{path} {fault}");
+        if is_before {
+            if fault.ends_with("kill") {
+                done(&workspace, &["check"]);
+            }
+            set(&workspace, "status", "active");
+        }
+        done(&workspace, &["import"]);
+        assert_eq!(listed(&workspace, &["list"]), ["m1", "n1", "n2"], "{path} {fault}");
+        done(&workspace, &["migrate", "file", "--yes"]);
+        assert_eq!(places(&workspace), ["active/m1.yaml"], "{path} {fault}");
+        assert_eq!(conflicts(&workspace), 0, "{path} {fault}");
+    }
+}
+
+/// A row was archived, and the file in use goes to the archive for it, also where that dies in between.
+#[test]
+fn l20_an_import_that_dies_before_the_move_to_the_archive_is_finished() {
+    for fault in ["rename:1:kill", "rename:1:EIO"] {
+        let workspace = moved();
+        done(&workspace, &["rollback", "--yes"]);
+        set(&workspace, "title", "done");
+        set(&workspace, "status", "archived");
+        let mut dying = workspace.command(["import"]);
+        dying.env("LD_PRELOAD", super::super::super::faults::shim());
+        dying.env("FAULT", fault).env("FAULT_PATH", "completed/m1.yaml");
+        // What fails once is looked at again, by this command or the next one.
+        dying.output().unwrap();
+        assert_eq!(places(&workspace), ["active/m1.yaml"], "{fault}");
+        done(&workspace, &["import"]);
+        assert_eq!(places(&workspace), ["completed/m1.yaml"], "{fault}");
+        assert!(workspace.read("completed/m1.yaml").contains("done"), "{fault}");
+        // Taken out again by a person, it stays.
+        done(&workspace, &["milestone", "unarchive", "m1"]);
+        done(&workspace, &["import"]);
+        assert_eq!((places(&workspace), conflicts(&workspace)), (vec!["active/m1.yaml".to_owned()], 0), "{fault}");
+    }
+}
+
+/// What has its name in the archive and is no file stops neither a verb nor a move.
+#[test]
+fn l20_a_folder_in_the_place_of_an_archived_file_is_in_nobodys_way() {
+    let workspace = moved();
+    std::fs::create_dir_all(workspace.path("completed/m1.yaml")).unwrap();
+    std::os::unix::fs::symlink("/etc/hostname", workspace.path("completed/n1.yaml")).unwrap();
+    done(&workspace, &["milestone", "archive", "m1"]);
+    std::fs::remove_file(workspace.path("active/m1.yaml")).unwrap();
+    done(&workspace, &["import"]);
+    done(&workspace, &["migrate", "file", "--yes"]);
+    assert_eq!(places(&workspace), ["completed/m1/m1.yaml"]);
+    done(&workspace, &["milestone", "archive", "n1"]);
+    assert!(workspace.path("completed/n1/n1.yaml").exists() && !workspace.path("active/n1.yaml").exists());
+    assert_eq!(listed(&workspace, &["list", "--all"]), ["m1", "n1", "n2"]);
+    done(&workspace, &["milestone", "unarchive", "n1"]);
+    done(&workspace, &["migrate", "database", "--yes"]);
+    assert_eq!(listed(&workspace, &["list"]), ["n1", "n2"]);
+}
+
+/// A definition that lies in no folder of its own is a file like any other.
+#[test]
+fn l22_a_definition_in_no_folder_has_the_id_of_its_name() {
+    let workspace = moved();
+    done(&workspace, &["rollback", "--yes"]);
+    workspace.write("completed/definition.yaml", "title: foo\n");
+    assert_eq!(listed(&workspace, &["list", "--all"]), ["definition", "m1", "n1", "n2"]);
+    assert!(done(&workspace, &["milestone", "show", "definition"]).out.contains("foo"));
+    done(&workspace, &["milestone", "unarchive", "definition"]);
+    done(&workspace, &["milestone", "archive", "definition"]);
+    assert!(workspace.read("completed/definition.yaml").contains("foo"));
+}

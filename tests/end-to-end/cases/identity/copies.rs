@@ -226,6 +226,62 @@ fn l07_a_server_that_went_back_is_noticed_and_gone_on_with_at_a_persons_word() {
     assert_eq!(put(&one, "q4", "title: x\n", None).code, 0);
 }
 
+/// A table as it was at an instant, put aside and back under its name: a standby that was made primary, and the old primary.
+fn swap(plans: &Plans, to: &str, from: &str) {
+    plans.psql(&format!("ALTER SCHEMA public RENAME TO {to}; ALTER SCHEMA {from} RENAME TO public"));
+}
+
+/// Copies the schema with all that is in it.
+fn copy_schema(plans: &Plans, to: &str) {
+    let (port, folder) = (plans.server.port().to_string(), plans.server.folder());
+    let dumped = folder.join(to);
+    let mut dump = plans.server.run_as_server_user("pg_dump");
+    dump.args(["-U", "postgres", "-p", &port, "-h"]).arg(folder).args(["-n", "public", "-f"]).arg(&dumped);
+    assert!(dump.arg("plans").status().unwrap().success());
+    plans.psql(&format!("ALTER SCHEMA public RENAME TO {to}"));
+    let restored = plans.server.client("plans").arg("-f").arg(&dumped).stdout(Stdio::null()).status().unwrap();
+    assert!(restored.success());
+}
+
+#[test]
+fn l07_the_table_that_was_not_gone_on_with_is_refused_when_it_comes_back() {
+    let plans = Plans::moved();
+    let one = plans.workspace("one");
+    copy_schema(&plans, "standby");
+    assert_eq!(put(&one, "q1", "title: x\n", None).code, 0);
+    swap(&plans, "first", "standby");
+    assert!(put(&one, "q2", "title: x\n", None).err.contains("the server went back"));
+    fix_identity(&one, "on");
+    assert_eq!(put(&one, "q2", "title: x\n", None).code, 0);
+    swap(&plans, "standby", "first");
+    let before = plans.table();
+    let said = put(&one, "q3", "title: x\n", None);
+    assert!(said.code == 1 && said.err.contains("doctor --fix identity"), "{said:?}");
+    assert_eq!(plans.table(), before);
+}
+
+#[test]
+fn l07_an_old_server_that_went_back_replaces_nothing_in_the_store_in_use() {
+    let plans = Plans::moved();
+    let one = plans.workspace("one");
+    copy_schema(&plans, "standby");
+    let seen = digest(&one, "m1");
+    assert_eq!(put(&one, "m1", "title: second\n", Some(&seen)).code, 0);
+    assert_eq!(one.run(["rollback", "--yes"]).code, 0);
+    swap(&plans, "first", "standby");
+    let said = one.run(["import"]);
+    assert!(said.err.contains("the server went back"), "{said:?}");
+    fix_identity(&one, "on");
+    assert_eq!(one.run(["import"]).code, 0);
+    assert_eq!(one.read("active/m1.yaml"), "title: second\n");
+    let conflicts = one.events_named("write_conflict");
+    assert_eq!(conflicts.len(), 1, "{conflicts:?}");
+    // What is written there from now on is an edit again, once both were equal.
+    plans.psql("UPDATE milestones SET data = jsonb_set(data, '{title}', '\"third\"') WHERE id = 'm2'");
+    assert_eq!(one.run(["import"]).code, 0);
+    assert!(one.read("active/m2.yaml").contains("third"));
+}
+
 #[test]
 fn l07_an_older_milescale_refuses_the_table_by_name_and_its_own_is_taken_over_without_a_word() {
     let plans = Plans::moved();

@@ -2,7 +2,17 @@
 
 use std::fs;
 
+use milescale_testkit::Workspace;
+
+use super::super::super::milestones::put;
 use super::{check, data, moved, sql, told};
+
+/// The texts that are kept as conflicts.
+fn kept(workspace: &Workspace) -> Vec<String> {
+    let Ok(kept) = fs::read_dir(workspace.path(".milescale/conflicts")) else { return Vec::new() };
+    let texts = kept.map(|entry| entry.unwrap().path()).filter(|path| path.extension().is_some_and(|it| it == "yaml"));
+    texts.map(|path| fs::read_to_string(path).unwrap()).collect()
+}
 
 #[test]
 fn a_comment_beside_a_change_in_the_store_in_use_is_kept_and_named() {
@@ -19,7 +29,60 @@ fn a_comment_beside_a_change_in_the_store_in_use_is_kept_and_named() {
     assert_eq!(told(&workspace, "write_conflict"), ["m-1", "m-2"], "each once, and what nobody wrote is none");
     assert!(data(&workspace, "m-1").contains("of the row"));
     assert_eq!(workspace.run(["rollback", "--yes"]).code, 0);
-    let kept = fs::read_dir(workspace.path(".milescale/conflicts")).unwrap();
-    let texts = kept.map(|entry| fs::read_to_string(entry.unwrap().path()).unwrap());
-    assert_eq!(texts.filter(|text| text.ends_with("# do not ship\n")).count(), 2);
+    assert_eq!(kept(&workspace).iter().filter(|text| text.ends_with("# do not ship\n")).count(), 2);
+}
+
+/// Comments that were put into the store in use are nowhere else: an edit of the other side does not replace them.
+#[test]
+fn a_comment_in_the_store_in_use_is_not_replaced_by_an_edit_of_the_other_side() {
+    for edited in ["title: edited\n", "title: mended\n# of the file\n"] {
+        let workspace = moved(2);
+        let mended = if edited.contains("mended") { "mended" } else { "first 0" };
+        let seen = workspace.run(["milestone", "show", "m-0", "--digest"]).out;
+        let text = format!("title: {mended} # of the row\n");
+        assert_eq!(put(&workspace, &["m-0", "--if-match", seen.trim()], &text).code, 0);
+        workspace.save("active/m-0.yaml", edited);
+        // Another program writes a row anew with the same values: its text is nobody's.
+        sql(&workspace, "UPDATE milestones SET data = '{ \"title\":  \"first 1\" }' WHERE id = 'm-1'");
+        workspace.save("active/m-1.yaml", "title: edited\n");
+        check(&workspace);
+        check(&workspace);
+        assert_eq!(told(&workspace, "write_conflict"), ["m-0"], "{edited}");
+        assert!(workspace.run(["milestone", "show", "m-0"]).out.contains("# of the row"), "{edited}");
+        assert!(data(&workspace, "m-1").contains("edited"), "{edited}");
+        assert_eq!(kept(&workspace), [edited]);
+    }
+}
+
+/// The same where files are in use, which somebody comments with an editor, and the other side is a row.
+#[test]
+fn a_comment_in_a_file_in_use_is_not_replaced_by_an_edit_of_a_row() {
+    let workspace = moved(1);
+    super::migrate(&workspace, "file");
+    workspace.save("active/m-0.yaml", "title: first 0 # of the file\n");
+    check(&workspace);
+    sql(&workspace, "UPDATE milestones SET data = '{\"title\": \"of the row\"}' WHERE id = 'm-0'");
+    assert_eq!(workspace.run(["import"]).code, 0);
+    assert_eq!(told(&workspace, "write_conflict"), ["m-0"]);
+    assert_eq!(workspace.read("active/m-0.yaml"), "title: first 0 # of the file\n");
+}
+
+/// A comment that comes between the sweep of a move and its writing, beside a row that was changed.
+#[test]
+fn a_comment_that_comes_during_a_move_back_is_kept_and_named() {
+    let strikes = ["write:1:meet", "write:2:meet", "fsync:1:meet", "fsync:2:meet", "fsync:3:meet"];
+    let is_met = |strike: &str| {
+        let workspace = moved(2);
+        sql(&workspace, "UPDATE milestones SET data = '{\"title\": \"of the row\"}' WHERE id = 'm-0'");
+        let file = workspace.path("active/m-0.yaml");
+        let meet = format!("chmod u+w {0}; echo '# late' >> {0}", file.display());
+        let mut move_back = workspace.command(["migrate", "file", "--yes"]);
+        move_back.env("LD_PRELOAD", super::super::super::faults::shim());
+        move_back.env("FAULT", strike).env("FAULT_PATH", "move-journal").env("FAULT_MEET", meet);
+        assert!(move_back.status().unwrap().success(), "{strike}");
+        check(&workspace);
+        assert!(workspace.read("active/m-0.yaml").contains("of the row"), "{strike}");
+        kept(&workspace).iter().any(|text| text.contains("# late"))
+    };
+    assert!(strikes.into_iter().filter(|strike| is_met(strike)).count() > 1, "it was met, and each time it is kept");
 }

@@ -39,7 +39,7 @@ pub(super) fn fix(context: &Context, yes: bool) -> Result<(), Failure> {
     let question = format!(
         "{why}\n\
          {ON}: this workspace goes on. It keeps its number and what is on the server; every copy of it is refused there from \
-         then on.\n\
+         then on. Where another store is in use and the server went back, what differs there is kept as a conflict.\n\
          {SEPARATE}: this workspace is another one and gets a new number; {separate}.\n\
          Anything else changes nothing."
     );
