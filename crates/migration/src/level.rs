@@ -309,11 +309,14 @@ impl<'a> Pair<'a> {
         Ok(self.base(id)?.is_some_and(|base| base.is_same(&found)))
     }
 
-    /// Whether it is the base, comments and layout of files included: in a database the same values may be another text at any
-    /// time.
+    /// Whether it is the base, comments and layout of files included.
     fn is_base_as_written(&mut self, id: &Id, found: Content) -> Result<bool, StoreError> {
-        let (base, is_file) = (self.base(id)?, self.to == Side::Files);
-        Ok(base.is_some_and(|base| if is_file { base.text == found.text } else { base.is_same(&found) }))
+        Ok(self.base(id)?.is_some_and(|base| self.is_as_written(base, found)))
+    }
+
+    /// Whether the target holds what was written there. In a database the same values may be another text at any time.
+    fn is_as_written(&self, written: Content, found: Content) -> bool {
+        if self.to == Side::Files { written.text == found.text } else { written.is_same(&found) }
     }
 
     /// Whether a sweep has reported this text of an old target, and left it: an earlier content of the milestone.
@@ -326,7 +329,7 @@ impl<'a> Pair<'a> {
     fn unswept(&mut self, id: &Id, found: Content) -> Result<Option<Leveled>, StoreError> {
         if !self.target_was_old {
             // Only we write there; whatever else stands there is told by the comparison.
-            let is_ours = self.was_brought(id, found)?;
+            let is_ours = self.was_brought_as_written(id, found)?;
             return Ok(
                 (!is_ours).then(|| Leveled::NotYet(format!("{id}: another program has written it into the target")))
             );

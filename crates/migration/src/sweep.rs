@@ -180,6 +180,7 @@ impl Sweeper {
         memory: &mut Memory,
         context: &mut Context<'_>,
     ) -> Result<Swept, Error> {
+        current.finish()?;
         let of_side = memory.of(self.side());
         act::tell_what_was_under_way(self.side(), current, of_side, context)?;
         // Without a base, all that differs in a retired database would seem to have appeared there.

@@ -356,7 +356,15 @@ pub trait Store: fmt::Debug + Send {
     /// step what it is as the base of that side.
     fn bring(&mut self, draft: &Draft, seen: Seen, from: Side) -> Result<(), StoreError>;
 
-    /// The same in a store in use, with what is to be known of the other side. If the process dies in it, whoever writes the
+    /// Finishes an import that a death has ended in the middle, before anything is judged by it.
+    ///
+    /// # Errors
+    /// When another writer of milescale's keeps this one out, or what is left cannot be read or removed.
+    fn finish(&mut self) -> Result<(), StoreError> {
+        Ok(())
+    }
+
+    /// The same as [`Store::bring`] in a store in use, with what is to be known of the other side. If the process dies in it, whoever writes the
     /// milestone next knows whether it was written.
     fn import(&mut self, draft: &Draft, seen: Seen, entry: &Entry) -> Result<(), StoreError>;
 

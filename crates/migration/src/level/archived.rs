@@ -110,7 +110,7 @@ impl Pair<'_> {
     /// What this move has brought to the target's archive under an id.
     pub(super) fn brought_archived(&mut self, id: &Id) -> Result<Option<Milestone>, StoreError> {
         let Some(archived) = self.target.archived(id)? else { return Ok(None) };
-        Ok(self.was_brought(id, archived.content())?.then_some(archived))
+        Ok(self.was_brought_as_written(id, archived.content())?.then_some(archived))
     }
 
     /// What lies in the target's archive under the id of a milestone that is active in the source, and goes back to its place
@@ -125,10 +125,20 @@ impl Pair<'_> {
         Ok(self.is_base(id, archived.content())?.then_some(archived))
     }
 
-    /// Whether this move has brought a content.
+    /// Whether this move has brought a content, comments and layout of files aside.
     pub(super) fn was_brought(&mut self, id: &Id, found: Content) -> Result<bool, StoreError> {
+        Ok(self.brought(id)?.is_some_and(|brought| brought.is_same(&found)))
+    }
+
+    /// The same, and nobody has changed it since: comments and layout of files included.
+    pub(super) fn was_brought_as_written(&mut self, id: &Id, found: Content) -> Result<bool, StoreError> {
+        Ok(self.brought(id)?.is_some_and(|brought| self.is_as_written(brought, found)))
+    }
+
+    /// What this move has brought under an id.
+    fn brought(&mut self, id: &Id) -> Result<Option<Content>, StoreError> {
         let known = self.target.ledger()?.bases(self.from, &[id.to_string()])?.remove(id.as_str());
-        Ok(known.is_some_and(|known| known.content.is_same(&found)))
+        Ok(known.map(|known| known.content))
     }
 
     /// Writes an archived milestone where it stands, and moves it to the archive from there.

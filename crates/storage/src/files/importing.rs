@@ -52,6 +52,11 @@ impl FileStore {
         settled
     }
 
+    /// Deals with such a death, where there was one.
+    pub(super) fn finish_what_died(&self) -> Result<(), StoreError> {
+        if self.workspace.importing().symlink_metadata().is_err() { Ok(()) } else { self.alone().map(drop) }
+    }
+
     /// Deals with what a death in [`import_one`](Self::import_one) left. To be called before anything is written, with
     /// writers of milescale's kept out.
     pub(super) fn finish_import(&self) -> Result<(), StoreError> {

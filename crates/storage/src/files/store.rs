@@ -127,6 +127,10 @@ impl Store for FileStore {
         self.import_one(draft, seen, entry)
     }
 
+    fn finish(&mut self) -> Result<(), StoreError> {
+        self.finish_what_died()
+    }
+
     fn clear(&mut self, from: Side, now: Timestamp) -> Result<Vec<String>, StoreError> {
         self.take_back(from, now)
     }

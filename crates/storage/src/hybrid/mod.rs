@@ -204,6 +204,10 @@ impl Store for HybridStore {
         Ok(())
     }
 
+    fn finish(&mut self) -> Result<(), StoreError> {
+        self.files.finish()
+    }
+
     fn clear(&mut self, from: Side, now: Timestamp) -> Result<Vec<String>, StoreError> {
         let left = self.files.clear(from, now)?;
         if self.index.is_there()? {

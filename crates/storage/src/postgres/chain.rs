@@ -173,38 +173,6 @@ impl PostgresStore {
         Ok(self.owned.is_some())
     }
 
-    /// Refuses a table that is nobody's, where this workspace has written before.
-    pub(super) fn is_not_emptied(&self) -> Result<(), StoreError> {
-        let place = self.place();
-        match self.tokens.read()?.confirmed_at(&place) {
-            None => Ok(()),
-            Some(Link { number, .. }) => Err(refused(
-                &place,
-                format!(
-                    "the server went back: this workspace has made {number} writes here, and there is no trace of them. \
-                     Nothing was written; look at what it holds, then `milescale doctor --fix identity` goes on from that"
-                ),
-            )),
-        }
-    }
-
-    /// Whether a write that this workspace knows of is not there any more, in a table that may be anybody's.
-    pub(super) fn went_back(&mut self) -> Result<bool, StoreError> {
-        let tokens = self.tokens.read()?;
-        let has_written = tokens.confirmed_at(&self.place()).is_some();
-        if !self.table.has_own() {
-            return Ok(has_written);
-        }
-        self.read(async |client, table| {
-            let Some(Meta { chain: Some(chain), last: Some(last), .. }) = table.meta(client, "").await? else {
-                return Ok(has_written);
-            };
-            let known = tokens.of_chain(&chain);
-            let since = table.links(client, known.confirmed().map_or(last.number, |link| link.number)).await?;
-            Ok(known.conclude(last, &since) == Conclusion::WentBack)
-        })
-    }
-
     /// Begins a chain, in one transaction with `statements`, which make what is missing.
     pub(super) fn claim(&mut self, identity: &Identity, statements: &str, claim: Claim) -> Result<(), StoreError> {
         let place = self.place();
@@ -399,7 +367,7 @@ async fn link(
     Ok(Linked { link, before: Some(ours.last), checked: ours.confirmed })
 }
 
-fn refused(place: &str, cause: String) -> StoreError {
+pub(super) fn refused(place: &str, cause: String) -> StoreError {
     StoreError::new(Problem::Refused, place, cause)
 }
 

@@ -10,13 +10,13 @@ use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use tokio_postgres::Client;
-use tokio_postgres::error::{Severity, SqlState};
+use tokio_postgres::error::Severity;
 use tokio_postgres_rustls::MakeRustlsConnect;
 
 use super::address::{Address, Host};
 use super::dial::{Dialer, Link};
 pub(super) use super::failure::Failed;
-use super::failure::grant;
+use super::failure::{grant, judge};
 use super::tls;
 use super::waits::{Meter, Patience};
 use crate::error::{Problem, StoreError};
@@ -368,36 +368,4 @@ impl Outcome {
 /// Bounds work that bounds each of its waits itself.
 async fn within<R>(most: Duration, work: impl Future<Output = Result<R, Failed>>) -> Result<R, Failed> {
     tokio::time::timeout(most, work).await.unwrap_or(Err(Failed::Silent(most)))
-}
-
-/// What a caller does about an error of the server, and what a person can.
-fn judge(code: &SqlState) -> (Problem, &'static str) {
-    let is = |codes: &[SqlState]| codes.contains(code);
-    if is(&[SqlState::INVALID_PASSWORD, SqlState::INVALID_AUTHORIZATION_SPECIFICATION]) {
-        (
-            Problem::Unavailable,
-            "; check user and password in storage.database.url or DATABASE_URL, in PGPASSWORD and .pgpass",
-        )
-    } else if is(&[SqlState::QUERY_CANCELED]) {
-        (Problem::Busy, "; raise storage.performance.query_timeout, or try again")
-    } else if is(&[
-        SqlState::LOCK_NOT_AVAILABLE,
-        SqlState::T_R_SERIALIZATION_FAILURE,
-        SqlState::T_R_DEADLOCK_DETECTED,
-        SqlState::TOO_MANY_CONNECTIONS,
-    ]) {
-        (Problem::Busy, "; try again")
-    } else if is(&[SqlState::INSUFFICIENT_PRIVILEGE]) {
-        (Problem::Refused, "; grant it to milescale's user: `milescale doctor` names what is missing")
-    } else if is(&[SqlState::READ_ONLY_SQL_TRANSACTION]) {
-        let means = "; it is a standby (name the primary, or all hosts with target_session_attrs=read-write), or \
-                     default_transaction_read_only is on for this user or database";
-        (Problem::Unavailable, means)
-    } else if is(&[SqlState::DISK_FULL]) {
-        (Problem::Unavailable, "; the server's disk is full: make room there, and try again")
-    } else if is(&[SqlState::UNDEFINED_TABLE, SqlState::UNDEFINED_COLUMN, SqlState::DATATYPE_MISMATCH]) {
-        (Problem::Corrupt, "; its tables are not those of milestones")
-    } else {
-        (Problem::Unavailable, "")
-    }
 }

@@ -5,7 +5,7 @@ use std::time::Duration;
 
 use tokio_postgres::error::{DbError, SqlState};
 
-use crate::error::StoreError;
+use crate::error::{Problem, StoreError};
 
 /// Why a transaction did not come to its end.
 #[derive(Debug)]
@@ -65,4 +65,36 @@ pub(super) fn grant(said: &DbError) -> Option<String> {
     Some(format!(
         "; GRANT SELECT, INSERT, UPDATE, DELETE ON {table} TO milescale's user (`milescale doctor` names what is missing)"
     ))
+}
+
+/// What a caller does about an error of the server, and what a person can.
+pub(super) fn judge(code: &SqlState) -> (Problem, &'static str) {
+    let is = |codes: &[SqlState]| codes.contains(code);
+    if is(&[SqlState::INVALID_PASSWORD, SqlState::INVALID_AUTHORIZATION_SPECIFICATION]) {
+        (
+            Problem::Unavailable,
+            "; check user and password in storage.database.url or DATABASE_URL, in PGPASSWORD and .pgpass",
+        )
+    } else if is(&[SqlState::QUERY_CANCELED]) {
+        (Problem::Busy, "; raise storage.performance.query_timeout, or try again")
+    } else if is(&[
+        SqlState::LOCK_NOT_AVAILABLE,
+        SqlState::T_R_SERIALIZATION_FAILURE,
+        SqlState::T_R_DEADLOCK_DETECTED,
+        SqlState::TOO_MANY_CONNECTIONS,
+    ]) {
+        (Problem::Busy, "; try again")
+    } else if is(&[SqlState::INSUFFICIENT_PRIVILEGE]) {
+        (Problem::Refused, "; grant it to milescale's user: `milescale doctor` names what is missing")
+    } else if is(&[SqlState::READ_ONLY_SQL_TRANSACTION]) {
+        let means = "; it is a standby (name the primary, or all hosts with target_session_attrs=read-write), or \
+                     default_transaction_read_only is on for this user or database";
+        (Problem::Unavailable, means)
+    } else if is(&[SqlState::DISK_FULL]) {
+        (Problem::Unavailable, "; the server's disk is full: make room there, and try again")
+    } else if is(&[SqlState::UNDEFINED_TABLE, SqlState::UNDEFINED_COLUMN, SqlState::DATATYPE_MISMATCH]) {
+        (Problem::Corrupt, "; its tables are not those of milestones")
+    } else {
+        (Problem::Unavailable, "")
+    }
 }

@@ -23,6 +23,7 @@ mod timeline;
 mod tls;
 mod trial;
 mod waits;
+mod went_back;
 
 use std::collections::BTreeMap;
 use std::ops::ControlFlow;

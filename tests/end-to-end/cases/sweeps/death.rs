@@ -70,3 +70,23 @@ fn l33_a_stop_is_heard_among_many_conflicts_and_none_is_lost() {
         (kept.iter().filter(|name| name.ends_with(".yaml")).count() == COUNT).then_some(())
     });
 }
+
+/// The row is changed again after an import that died between file and base: both are edits of the same side.
+#[test]
+fn p08_an_edit_after_an_import_that_died_is_no_conflict() {
+    let workspace = moved(2);
+    migrate(&workspace, "file");
+    sql(&workspace, "UPDATE milestones SET data = '{\"title\": \"second\"}' WHERE id = 'm-0'");
+    let mut dying = workspace.command(["import"]);
+    dying.env("LD_PRELOAD", super::super::super::faults::shim());
+    dying.env("FAULT", "unlink:1:kill").env("FAULT_PATH", "importing.json");
+    assert_eq!(dying.output().unwrap().status.code(), None);
+    // As if the base were of before, too: what the note says is all that is known.
+    let base = workspace.path(".milescale/base.db");
+    let before = "UPDATE milescale_base SET value = x'00', text = x'00' WHERE id = 'm-0'";
+    assert!(Command::new("sqlite3").arg(base).arg(before).status().unwrap().success());
+    sql(&workspace, "UPDATE milestones SET data = '{\"title\": \"third\"}' WHERE id = 'm-0'");
+    check(&workspace);
+    assert_eq!(told(&workspace, "write_conflict"), [""; 0]);
+    assert!(workspace.read("active/m-0.yaml").contains("third"));
+}
