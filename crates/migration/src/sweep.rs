@@ -11,6 +11,7 @@ mod elsewhere;
 mod failing;
 mod judged;
 pub(crate) mod memory;
+pub(crate) mod noted;
 pub(crate) mod pending;
 
 use std::collections::{BTreeSet, HashMap};
@@ -30,7 +31,6 @@ use act::Act;
 use candidates::AtRetired;
 use failing::Failures;
 use judged::{Finding, Judged, Judging, ToRetired};
-pub(crate) use judged::{is_noted_archived, noted_archived};
 use memory::{Memory, OfSide};
 
 /// How long a file must have stood still before it is taken over.

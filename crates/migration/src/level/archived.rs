@@ -11,7 +11,7 @@ use milescale_storage::store::{Draft, Milestone, Seen, Store};
 use super::{Due, Judged, Leveled, Pair, there};
 use crate::context::{Context, Error};
 use crate::keeping::InConflict;
-use crate::sweep::{is_noted_archived, noted_archived};
+use crate::sweep::noted::{is_noted_archived, noted_archived};
 
 /// A base; where its milestone lies in the archive and that was dealt with, no later sweep archives it again for that.
 pub(crate) fn known_as(content: Content, is_archived: bool) -> Known {

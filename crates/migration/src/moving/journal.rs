@@ -11,7 +11,7 @@ use milescale_storage::workspace::Workspace;
 use crate::context::Error;
 use crate::level::archived::{known_as, lies_in_archive};
 use crate::level::{only_read, there};
-use crate::sweep::is_noted_archived;
+use crate::sweep::noted::is_noted_archived;
 
 #[allow(clippy::needless_pass_by_value, reason = "as `map_err` hands it over")]
 fn failed(error: std::io::Error) -> Error {

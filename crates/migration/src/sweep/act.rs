@@ -12,8 +12,9 @@ use milescale_storage::record::Old;
 use milescale_storage::store::{Draft, Milestone, Seen, Store};
 
 use super::Swept;
-use super::judged::{Filed, Finding, Judged, NOTED_BACK, ToRetired, is_noted_archived, noted_archived, noted_unusable};
+use super::judged::{Filed, Finding, Judged, ToRetired};
 use super::memory::{Memory, OfSide};
+use super::noted::{NOTED_BACK, is_noted_archived, noted_archived, noted_unusable};
 use crate::context::{Context, Error};
 use crate::keeping::InConflict;
 use crate::told::Told;

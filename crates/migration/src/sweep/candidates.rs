@@ -12,8 +12,8 @@ use milescale_storage::ledger::{AT_ONCE, Known};
 use milescale_storage::store::{Store, Touched};
 
 use super::Sweeper;
-use super::judged::is_looked_at_again;
 use super::memory::{NAMELESS, OfSide};
+use super::noted::is_looked_at_again;
 use crate::context::{Context, Error};
 use crate::level::there;
 use crate::retire::is_dealt_with;

@@ -166,13 +166,7 @@ impl Store for PostgresStore {
     }
 
     fn take_over(&mut self) -> Result<bool, StoreError> {
-        self.may_be_another = true;
-        self.open()?;
-        let identity = self.may_write()?;
-        let statements = self.table.own();
-        let went_back = self.went_back()?;
-        self.claim(&identity, &statements, Claim::ByWord)?;
-        Ok(went_back)
+        self.go_on_with_it()
     }
 
     fn risks(&mut self) -> Result<Vec<Risk>, StoreError> {

@@ -3,11 +3,22 @@
 use milescale_core::chain::{Conclusion, Link};
 
 use super::PostgresStore;
-use super::chain::refused;
+use super::chain::{Claim, refused};
 use super::owner::Meta;
 use crate::error::StoreError;
 
 impl PostgresStore {
+    /// Takes the table as it is, at a person's word. Whether it had gone back.
+    pub(super) fn go_on_with_it(&mut self) -> Result<bool, StoreError> {
+        self.may_be_another = true;
+        self.open()?;
+        let identity = self.may_write()?;
+        let statements = self.table.own();
+        let went_back = self.went_back()?;
+        self.claim(&identity, &statements, Claim::ByWord)?;
+        Ok(went_back)
+    }
+
     /// Refuses a table that is nobody's, where this workspace has written before.
     pub(super) fn is_not_emptied(&self) -> Result<(), StoreError> {
         let place = self.place();
@@ -24,7 +35,7 @@ impl PostgresStore {
     }
 
     /// Whether a write that this workspace knows of is not there any more, in a table that may be anybody's.
-    pub(super) fn went_back(&mut self) -> Result<bool, StoreError> {
+    fn went_back(&mut self) -> Result<bool, StoreError> {
         let tokens = self.tokens.read()?;
         let has_written = tokens.confirmed_at(&self.place()).is_some();
         if !self.table.has_own() {
