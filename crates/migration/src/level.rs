@@ -1,6 +1,7 @@
 //! One milestone of the source made the same in the target: what catching up, comparing and moving back come down to.
 
 pub(crate) mod archived;
+pub(crate) mod bases;
 mod due;
 
 use std::collections::{BTreeSet, HashMap};
@@ -20,7 +21,6 @@ use milescale_storage::store::{Draft, Milestone, Seen, Store};
 use crate::context::{Context, Error};
 use crate::moving::adopt::{Foreign, TakeOver};
 use crate::told::Told;
-use archived::{known_as, lies_in_archive};
 use due::{Due, Judged};
 
 /// When a file that was gone is looked for again.
@@ -82,9 +82,6 @@ struct Ahead {
     /// What is known of an old target.
     known: HashMap<String, Option<Known>>,
 }
-
-/// Bases that are noted at once: a commit of so many takes no longer than that of one.
-const NOTED_AT_ONCE: usize = 100;
 
 impl<'a> Pair<'a> {
     pub(crate) fn new(
@@ -292,39 +289,6 @@ impl<'a> Pair<'a> {
         }
     }
 
-    /// What the source's ledger says of a milestone of an old target.
-    fn known(&mut self, id: &Id) -> Result<Option<Known>, StoreError> {
-        if let Some(known) = self.ahead.known.get(id.as_str()) {
-            return Ok(known.clone());
-        }
-        Ok(self.source.ledger()?.bases(self.to, &[id.to_string()])?.remove(id.as_str()))
-    }
-
-    fn base(&mut self, id: &Id) -> Result<Option<Content>, StoreError> {
-        Ok(self.known(id)?.map(|known| known.content))
-    }
-
-    /// Whether a content of an old target is its base.
-    fn is_base(&mut self, id: &Id, found: Content) -> Result<bool, StoreError> {
-        Ok(self.base(id)?.is_some_and(|base| base.is_same(&found)))
-    }
-
-    /// Whether it is the base, comments and layout of files included.
-    fn is_base_as_written(&mut self, id: &Id, found: Content) -> Result<bool, StoreError> {
-        Ok(self.base(id)?.is_some_and(|base| self.is_as_written(base, found)))
-    }
-
-    /// Whether the target holds what was written there. In a database the same values may be another text at any time.
-    fn is_as_written(&self, written: Content, found: Content) -> bool {
-        if self.to == Side::Files { written.text == found.text } else { written.is_same(&found) }
-    }
-
-    /// Whether a sweep has reported this text of an old target, and left it: an earlier content of the milestone.
-    fn was_reported(&mut self, id: &Id, found: Content) -> Result<bool, StoreError> {
-        let noted = self.known(id)?.and_then(|known| known.noted);
-        Ok(noted.is_some_and(|noted| noted == found.text.to_string()))
-    }
-
     /// What stands in an old store and is not its base was written there since it was swept: it is not overwritten.
     fn unswept(&mut self, id: &Id, found: Content) -> Result<Option<Leveled>, StoreError> {
         if !self.target_was_old {
@@ -357,46 +321,6 @@ impl<'a> Pair<'a> {
     fn take_out(&mut self, id: &Id, seen: Digest, context: &Context<'_>) -> Result<(), StoreError> {
         self.target.remove(id, seen, context.now())?;
         self.target.ledger()?.unset(self.from, id.as_str())
-    }
-
-    /// Where the migration fails, the target is an old store as before: its base is what it holds by then.
-    fn note_base(&mut self, done: &Due) -> Result<(), Error> {
-        if self.target_was_old {
-            let is_archived = done.is_archived() && lies_in_archive(self.target, done.id())?;
-            let known = done.content().map(|content| known_as(content, is_archived));
-            self.unnoted.push((done.id().to_string(), known));
-        }
-        if self.unnoted.len() >= NOTED_AT_ONCE { self.note_bases() } else { Ok(()) }
-    }
-
-    /// Notes them, many in a commit: each keeps other writers out of the source for a moment. Where those are kept out already,
-    /// they wait.
-    pub(crate) fn note_bases(&mut self) -> Result<(), Error> {
-        if self.unnoted.is_empty() || self.is_held {
-            return Ok(());
-        }
-        let (to, ledger) = (self.to, self.source.ledger()?);
-        let (mut there, mut gone) = (Vec::new(), Vec::new());
-        for (id, known) in self.unnoted.drain(..) {
-            match known {
-                Some(known) => there.push((id, known)),
-                None => gone.push(id),
-            }
-        }
-        let noted = ledger.set(to, &there).and_then(|()| gone.iter().try_for_each(|id| ledger.unset(to, id)));
-        only_read(noted)
-    }
-}
-
-/// What noting bases in a source came to. One that is another workspace's is only read: nothing is brought into it, so its bases
-/// say nothing.
-pub(crate) fn only_read(noted: Result<(), StoreError>) -> Result<(), Error> {
-    match noted {
-        Err(error) if error.problem == Problem::Refused => {
-            tracing::debug!(%error, "the source is only read, and says nothing of the target");
-            Ok(())
-        }
-        other => Ok(other?),
     }
 }
 

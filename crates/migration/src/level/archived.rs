@@ -125,22 +125,6 @@ impl Pair<'_> {
         Ok(self.is_base(id, archived.content())?.then_some(archived))
     }
 
-    /// Whether this move has brought a content, comments and layout of files aside.
-    pub(super) fn was_brought(&mut self, id: &Id, found: Content) -> Result<bool, StoreError> {
-        Ok(self.brought(id)?.is_some_and(|brought| brought.is_same(&found)))
-    }
-
-    /// The same, and nobody has changed it since: comments and layout of files included.
-    pub(super) fn was_brought_as_written(&mut self, id: &Id, found: Content) -> Result<bool, StoreError> {
-        Ok(self.brought(id)?.is_some_and(|brought| self.is_as_written(brought, found)))
-    }
-
-    /// What this move has brought under an id.
-    fn brought(&mut self, id: &Id) -> Result<Option<Content>, StoreError> {
-        let known = self.target.ledger()?.bases(self.from, &[id.to_string()])?.remove(id.as_str());
-        Ok(known.map(|known| known.content))
-    }
-
     /// Writes an archived milestone where it stands, and moves it to the archive from there.
     pub(super) fn archive(&mut self, draft: &Draft, seen: Digest) -> Result<(), StoreError> {
         self.target.bring(draft, Seen::Text(seen), self.from)?;

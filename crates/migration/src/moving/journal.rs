@@ -10,7 +10,8 @@ use milescale_storage::workspace::Workspace;
 
 use crate::context::Error;
 use crate::level::archived::{known_as, lies_in_archive};
-use crate::level::{only_read, there};
+use crate::level::bases::only_read;
+use crate::level::there;
 use crate::sweep::noted::is_noted_archived;
 
 #[allow(clippy::needless_pass_by_value, reason = "as `map_err` hands it over")]
