@@ -149,12 +149,18 @@ pub fn judge_file(old: Held, current: Option<Content>, base: Base) -> Verdict {
         }
         _ => false,
     };
+    let is_base_text = |text| matches!(base, Base::Known(base) if text == base.text);
     let is_text_of_both = |content: Content| {
-        let is_neither = |text| text != content.text && matches!(base, Base::Known(base) if text != base.text);
-        matches!(base, Base::Known(base) if content.text != base.text) && current.is_some_and(|it| is_neither(it.text))
+        let is_neither = |text| text != content.text && !is_base_text(text);
+        !is_base_text(content.text) && current.is_some_and(|current| is_neither(current.text))
     };
+    let is_level = |content: Content| current.is_some_and(|current| current.text == content.text);
     match (judge(old, current, base), old) {
         (Verdict::Nothing, Held::Content { .. }) if is_retouched => Verdict::Conflict,
+        // Both have got the same comments.
+        (Verdict::Nothing, Held::Content { content, .. }) if is_level(content) && !is_base_text(content.text) => {
+            Verdict::Advance
+        }
         (Verdict::Advance, Held::Content { content, .. }) if is_text_of_both(content) => Verdict::Conflict,
         (Verdict::Archive, _) if is_retouched => Verdict::KeepAndArchive,
         (verdict, _) => verdict,
@@ -319,7 +325,13 @@ mod tests {
         assert_eq!(judge(retouched, None, known(1)), Verdict::Nothing);
         // Of a file they are kept and named else.
         assert_eq!(judge_file(retouched, Some(plain(1)), known(1)), Verdict::Import);
-        assert_eq!(judge_file(retouched, Some(content(1, 7)), known(1)), Verdict::Nothing);
+        assert_eq!(judge_file(retouched, Some(content(1, 7)), known(1)), Verdict::Advance);
+        // Both were changed to the same values with other comments, or are new with them.
+        let changed = Held::Content { content: content(2, 7), earlier: false };
+        for base in [known(1), Base::None, Base::Lost] {
+            assert_eq!(judge_file(changed, Some(content(2, 8)), base), Verdict::Conflict, "{base:?}");
+            assert_eq!(judge_file(changed, Some(content(2, 7)), base), Verdict::Advance, "{base:?}");
+        }
         for current in [Some(content(1, 8)), Some(plain(2)), None] {
             assert_eq!(judge_file(retouched, current, known(1)), Verdict::Conflict, "{current:?}");
             assert_eq!(judge_file(there(1), current, known(1)), Verdict::Nothing, "{current:?}");

@@ -184,7 +184,7 @@ impl<'a> Pair<'a> {
             None => self.back_from_archive(&id)?.map_or(Seen::Nothing, |there| Seen::Text(there.digest())),
             Some(there) => {
                 let found = there.content();
-                if self.is_level(&id, draft.content(), found)? {
+                if self.is_level(&draft, found)? {
                     return Ok(Judged::Is(Leveled::Same));
                 }
                 if let Some(unswept) = self.unswept(&id, found)? {
@@ -254,16 +254,20 @@ impl<'a> Pair<'a> {
         written.and_then(|()| journal.sync()).map_err(journal_failed)
     }
 
-    /// Whether two contents need nothing done. Where only comments or layout differ, those of an old store's file stay,
-    /// unless the store in use was given other ones since.
-    fn is_level(&mut self, id: &Id, wanted: Content, found: Content) -> Result<bool, StoreError> {
+    /// Whether what the target holds needs nothing done. Where only comments or layout differ, those of an old store's file stay,
+    /// unless the store in use was given other ones since. A row's text that is no more than its values was given by nobody.
+    fn is_level(&mut self, draft: &Draft, found: Content) -> Result<bool, StoreError> {
+        let wanted = draft.content();
         if !wanted.is_same(&found) {
             return Ok(false);
         }
         if wanted.text == found.text || !self.target_was_old {
             return Ok(wanted.text == found.text);
         }
-        let base = self.base(id)?;
+        if self.from != Side::Files && !draft.has_own_text() {
+            return Ok(true);
+        }
+        let base = self.base(&draft.id)?;
         Ok(base.is_none_or(|base| base.text == wanted.text))
     }
 

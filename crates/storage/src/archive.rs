@@ -322,6 +322,7 @@ impl Archive {
         let Some(archived) = self.files.archived(id)? else { return Ok(digest) };
         if store.archives_by_status()
             && there.value.as_ref().is_ok_and(|value| archived.is_same_milestone(&there.text, value))
+            && !has_more_than(&archived, &there.text, now)
         {
             // Left over by an attempt that ended between the row and the file.
             self.files.take_out_archived(id, archived.digest(), now)?;
@@ -338,11 +339,23 @@ impl Archive {
     fn leave(&mut self, draft: &Draft, before: &Milestone) -> Result<(), StoreError> {
         let Some(archived) = self.files.archived(&draft.id)? else { return Ok(()) };
         let is_before = || before.value.as_ref().is_ok_and(|value| archived.is_same_milestone(&before.text, value));
-        if archived.is_same_milestone(&draft.text, &draft.value) || is_before() {
+        let is_it =
+            archived.is_same_milestone(&draft.text, &draft.value) && !has_more_than(&archived, &draft.text, draft.now);
+        let is_before = || is_before() && !has_more_than(&archived, &before.text, draft.now);
+        if is_it || is_before() {
             self.files.take_out_archived(&draft.id, archived.digest(), draft.now)?;
         }
         Ok(())
     }
+}
+
+/// Whether a file of the archive has comments or a layout that a row of the same milestone has not: nobody else holds them.
+fn has_more_than(archived: &Milestone, row: &[u8], now: Timestamp) -> bool {
+    let as_archived = |text: &[u8]| {
+        let id = archived.id.parse().ok()?;
+        Draft::archived(id, text, now).ok().map(|draft| draft.text)
+    };
+    archived.has_own_text() && archived.text != row && as_archived(&archived.text) != as_archived(row)
 }
 
 /// The milestone as it comes back.

@@ -91,6 +91,11 @@ impl Draft {
         Ok(Self { id, text, value, columns, now, updated: now })
     }
 
+    /// Whether its text holds anything that its values do not, as [`Milestone::has_own_text`].
+    pub fn has_own_text(&self) -> bool {
+        yaml::write::write(&self.value).as_bytes() != self.text
+    }
+
     /// A milestone of another store, as it is.
     ///
     /// # Errors

@@ -69,6 +69,33 @@ fn l16_a_store_with_older_contents_is_not_followed() {
     assert!(done(&workspace, &["milestone", "show", "a"]).contains("done"));
 }
 
+/// Comments are contents too. Those of files are gone from rows that another program has written, and are nobody's edit there.
+#[test]
+fn l16_a_store_with_older_comments_is_not_followed() {
+    let workspace = in_sqlite();
+    put(&workspace, "a", "title: a\nstatus: planned\n# put\n");
+    workspace.write("config/storage-backend.txt", "file\n");
+    done(&workspace, &["check"]);
+    assert_eq!(adopted(&workspace), [false], "{:?}", workspace.events_named("backend_changed"));
+    assert!(done(&workspace, &["milestone", "show", "a"]).contains("# put"));
+
+    let workspace = self::workspace();
+    workspace.write("active/a.yaml", "# ours\ntitle: a\n");
+    done(&workspace, &["check"]);
+    let table = "CREATE TABLE milestones (id TEXT PRIMARY KEY, data TEXT, created_at TEXT, updated_at TEXT)";
+    sqlite3(
+        &workspace,
+        "enterprise.db",
+        &format!("{table}; INSERT INTO milestones VALUES ('a', '{{\"title\":\"a\"}}', '', '')"),
+    );
+    workspace.write("config/storage-backend.txt", "database\n");
+    done(&workspace, &["check"]);
+    assert_eq!(adopted(&workspace), [true], "{:?}", workspace.events_named("backend_changed"));
+    assert!(workspace.events_named("write_conflict").is_empty());
+    done(&workspace, &["migrate", "file", "--yes"]);
+    assert_eq!(workspace.read("active/a.yaml"), "# ours\ntitle: a\n");
+}
+
 #[test]
 fn l16_a_store_with_contents_of_its_own_is_followed_and_the_last_one_kept() {
     let workspace = in_sqlite();

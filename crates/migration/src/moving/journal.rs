@@ -95,7 +95,8 @@ enum After {
 fn base_after(there: Option<Content>, before: Option<Content>, entries: &[Entry]) -> After {
     match (there, entries.last()) {
         (_, None) => After::Stays,
-        (Some(there), _) if before.is_some_and(|before| before.is_same(&there)) => After::Stays,
+        // By its text: comments alone may be what the move wrote.
+        (Some(there), _) if before.is_some_and(|before| before.text == there.text) => After::Stays,
         (None, Some(Entry::TakeOut)) => After::IsNone,
         (Some(there), _) => {
             let written = |entry: &Entry| entry.content().filter(|content| content.is_same(&there));
@@ -151,6 +152,7 @@ mod tests {
     #[test]
     fn what_the_move_wrote_is_the_base_and_what_it_did_not_write_leaves_it() {
         let (old, new, newer, edited) = (content(1), content(2), content(3), content(9));
+        let retouched = Content { value: old.value, text: Digest::of(b"# a comment") };
         let cases = [
             // Not written yet.
             (Some(old), Some(old), vec![write(2)], After::Stays),
@@ -158,6 +160,8 @@ mod tests {
             // Written.
             (Some(new), Some(old), vec![write(2)], After::Is(new)),
             (Some(new), None, vec![write(2)], After::Is(new)),
+            // Written, with other comments alone.
+            (Some(retouched), Some(old), vec![Entry::Write(retouched, None)], After::Is(retouched)),
             // Written, and once more, or not any more.
             (Some(newer), Some(old), vec![write(2), write(3)], After::Is(newer)),
             (Some(new), Some(old), vec![write(2), write(3)], After::Is(new)),

@@ -152,9 +152,12 @@ impl Judged {
         if self.is_as_archived(current) || !self.in_place && self.is_noted_as(NOTED_ALIKE, current) {
             return self.base;
         }
-        // Another program has written the same values in a database: its text holds nothing of its own.
-        if self.base.is_some_and(|base| base.value == current.content().value) && !current.has_own_text() {
-            return self.base;
+        // Another program has written these values in a database: its text holds nothing of its own.
+        let is_as = |content: &Content| content.value == current.content().value && content.text != current.digest();
+        let old_content = old.map(Milestone::content);
+        let alike = self.base.iter().chain(&old_content).find(|content| is_as(content));
+        if let Some(alike) = alike.filter(|_| !current.has_own_text()) {
+            return Some(*alike);
         }
         let is_archived = |old: &&Milestone| {
             if self.is_lost && is_filed {

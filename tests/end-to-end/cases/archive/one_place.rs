@@ -256,3 +256,15 @@ fn l22_a_definition_in_no_folder_has_the_id_of_its_name() {
     done(&workspace, &["milestone", "archive", "definition"]);
     assert!(workspace.read("completed/definition.yaml").contains("foo"));
 }
+
+/// A comment in an archived file that its row has not is nowhere else: the file stays, also where the milestone is in use.
+#[test]
+fn l22_a_comment_in_an_archived_file_stays_when_its_row_is_taken_out() {
+    let workspace = archived_for_its_file();
+    workspace.append("completed/m1.yaml", "# a lesson\n");
+    done(&workspace, &["milestone", "unarchive", "m1"]);
+    assert!(workspace.read("completed/m1.yaml").contains("# a lesson"));
+    workspace.run(["milestone", "unarchive", "m1"]);
+    assert!(workspace.read("completed/m1.yaml").contains("# a lesson"));
+    assert_eq!(listed(&workspace, &["list"]), ["m1", "n1", "n2"]);
+}

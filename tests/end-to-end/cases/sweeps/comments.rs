@@ -86,3 +86,72 @@ fn a_comment_that_comes_during_a_move_back_is_kept_and_named() {
     };
     assert!(strikes.into_iter().filter(|strike| is_met(strike)).count() > 1, "it was met, and each time it is kept");
 }
+
+/// The digest of a milestone in the store in use, and a text put over it.
+fn put_over(workspace: &Workspace, id: &str, text: &str) {
+    let seen = workspace.run(["milestone", "show", id, "--digest"]).out;
+    let said = put(workspace, &[id, "--if-match", seen.trim()], text);
+    assert_eq!(said.code, 0, "{said:?}");
+}
+
+/// Another program has written the rows, or the same values on both sides: nobody wrote the row's text, and the file's stays.
+#[test]
+fn comments_of_files_stay_where_a_row_of_the_same_values_has_none() {
+    let workspace = crate::workspace();
+    workspace.write("active/m-0.yaml", "# ours\ntitle: first # keep\n");
+    workspace.write("active/m-1.yaml", "# ours\ntitle: 'first'\n");
+    let table = "CREATE TABLE milestones (id TEXT PRIMARY KEY, data TEXT, created_at TEXT, updated_at TEXT)";
+    sql(&workspace, &format!("{table}; INSERT INTO milestones (id, data) VALUES ('m-0', '{{\"title\":\"first\"}}')"));
+    assert_eq!(workspace.run(["migrate", "database", "--adopt", "--yes"]).code, 0);
+    sql(&workspace, "UPDATE milestones SET data = '{\"title\":\"done\"}' WHERE id = 'm-1'");
+    workspace.save("active/m-1.yaml", "# ours\ntitle: 'done'\n");
+    check(&workspace);
+    check(&workspace);
+    assert_eq!(told(&workspace, "write_conflict"), [""; 0]);
+    super::migrate(&workspace, "file");
+    assert_eq!(workspace.read("active/m-0.yaml"), "# ours\ntitle: first # keep\n");
+    assert_eq!(workspace.read("active/m-1.yaml"), "# ours\ntitle: 'done'\n");
+}
+
+/// The same comments on both sides are level; then only what is changed counts. New on both sides with other comments is not.
+#[test]
+fn comments_that_both_sides_have_got_are_level() {
+    let workspace = moved(2);
+    for (id, after) in [("m-0", "title: second\n"), ("m-1", "title: first 1\n")] {
+        let both = format!("# hello\n{}", workspace.read(format!("active/{id}.yaml")));
+        put_over(&workspace, id, &both);
+        workspace.save(format!("active/{id}.yaml"), &both);
+        check(&workspace);
+        check(&workspace);
+        put_over(&workspace, id, after);
+        check(&workspace);
+        assert_eq!(told(&workspace, "write_conflict"), [""; 0], "{id}");
+        assert_eq!(workspace.run(["milestone", "show", id]).out, after);
+    }
+    assert_eq!(put(&workspace, &["new"], "# of the row\ntitle: new\n").code, 0);
+    workspace.save("active/new.yaml", "# of the file\ntitle: new\n");
+    check(&workspace);
+    check(&workspace);
+    assert_eq!(told(&workspace, "write_conflict"), ["new"]);
+    assert_eq!(kept(&workspace), ["# of the file\ntitle: new\n"]);
+}
+
+/// What a move that failed has written into an old file is nobody's edit, also where only comments were new.
+#[test]
+fn comments_that_a_failed_move_has_brought_are_not_brought_back() {
+    for fault in ["rename:1:EIO", "rename:1:kill"] {
+        let workspace = moved(1);
+        put_over(&workspace, "m-0", "# hello\ntitle: first 0\n");
+        let mut failing = workspace.command(["migrate", "file", "--yes"]);
+        failing.env("LD_PRELOAD", super::super::super::faults::shim());
+        failing.env("FAULT", fault).env("FAULT_PATH", "storage-backend.txt");
+        assert!(!failing.output().unwrap().status.success(), "{fault}");
+        check(&workspace);
+        assert!(workspace.read("active/m-0.yaml").contains("# hello"), "{fault}");
+        put_over(&workspace, "m-0", "title: first 0\n");
+        check(&workspace);
+        check(&workspace);
+        assert_eq!(workspace.run(["milestone", "show", "m-0"]).out, "title: first 0\n", "{fault}");
+        assert_eq!(told(&workspace, "write_conflict"), [""; 0], "{fault}");
+    }
+}
