@@ -153,6 +153,7 @@ impl PostgresStore {
             self.watch = Some(mark);
             return Ok(Touched::Everything);
         };
+        self.is_still_ours()?;
         let told = self.read(async |client, table| {
             if !changes::is_there(client, table).await? {
                 return Ok(None);

@@ -34,6 +34,16 @@ impl PostgresStore {
         }
     }
 
+    /// Refuses a table of this workspace's that went back, or that a copy of it has written, since it was looked at last: what it
+    /// tells is nobody's edit.
+    pub(super) fn is_still_ours(&mut self) -> Result<(), StoreError> {
+        if self.owned.is_none() || self.connection.is_held() {
+            return Ok(());
+        }
+        let identity = self.identity()?;
+        self.find(&identity).map(drop)
+    }
+
     /// Whether a write that this workspace knows of is not there any more, in a table that may be anybody's.
     fn went_back(&mut self) -> Result<bool, StoreError> {
         let tokens = self.tokens.read()?;

@@ -260,6 +260,38 @@ fn l07_the_table_that_was_not_gone_on_with_is_refused_when_it_comes_back() {
     assert_eq!(plans.table(), before);
 }
 
+/// A daemon that has swept the table before looks whose it is by now before it takes anything from it.
+#[test]
+fn l07_a_daemon_takes_nothing_from_an_old_server_that_went_back_or_that_a_copy_wrote() {
+    for is_copy in [false, true] {
+        let plans = Plans::moved();
+        let one = plans.workspace("one");
+        copy_schema(&plans, "standby");
+        let seen = digest(&one, "m1");
+        assert_eq!(put(&one, "m1", "title: second\n", Some(&seen)).code, 0);
+        assert_eq!(one.run(["rollback", "--yes"]).code, 0);
+        let daemon = one.daemon(["--interval", "1"]);
+        daemon.until("milestone_count", 3);
+        plans.psql("UPDATE milestones SET data = jsonb_set(data, '{title}', '\"edited\"') WHERE id = 'm3'");
+        until("an edit", || one.read("active/m3.yaml").contains("edited").then_some(()));
+        let refused = if is_copy {
+            let copy = plans.copy("one", "copy");
+            fs::remove_file(copy.path(".milescale/daemon.lock")).unwrap();
+            fix_identity(&copy, "on");
+            plans.psql("UPDATE milestones SET data = jsonb_set(data, '{title}', '\"of the copy\"') WHERE id = 'm1'");
+            "another copy"
+        } else {
+            swap(&plans, "first", "standby");
+            "the server went back"
+        };
+        until("what is told", || one.run(["status"]).out.contains(refused).then_some(()));
+        let cycles = || one.events_named("scale_status").len();
+        let before = cycles();
+        until("the daemon's cycles", || (cycles() > before + 2).then_some(()));
+        assert_eq!(one.read("active/m1.yaml"), "title: second\n", "{refused}");
+    }
+}
+
 #[test]
 fn l07_an_old_server_that_went_back_replaces_nothing_in_the_store_in_use() {
     let plans = Plans::moved();
