@@ -42,7 +42,7 @@ impl Milestone {
 
     /// Whether its text holds anything that its values do not: comments, an order, a layout.
     pub fn has_own_text(&self) -> bool {
-        self.value.as_ref().map_or(true, |value| yaml::write::write(value).as_bytes() != self.text)
+        self.value.as_ref().map_or(true, |value| is_own(&self.text, value))
     }
 
     /// Whether its status is archived.
@@ -54,6 +54,11 @@ impl Milestone {
     pub fn is_same_milestone(&self, text: &[u8], other: &Value) -> bool {
         self.text == text || self.value.as_ref().is_ok_and(|value| is_same_milestone(value, other))
     }
+}
+
+/// Whether a text is another one than what is written of its values.
+fn is_own(text: &[u8], value: &Value) -> bool {
+    yaml::write::write(value).as_bytes() != text
 }
 
 /// A milestone to be written: checked, so that every store can keep it.
@@ -93,7 +98,7 @@ impl Draft {
 
     /// Whether its text holds anything that its values do not, as [`Milestone::has_own_text`].
     pub fn has_own_text(&self) -> bool {
-        yaml::write::write(&self.value).as_bytes() != self.text
+        is_own(&self.text, &self.value)
     }
 
     /// A milestone of another store, as it is.

@@ -260,16 +260,22 @@ fn l07_the_table_that_was_not_gone_on_with_is_refused_when_it_comes_back() {
     assert_eq!(plans.table(), before);
 }
 
+/// A workspace that is back in files, and a table of before its last write beside the old store.
+fn back_in_files() -> (Plans, Workspace) {
+    let plans = Plans::moved();
+    let one = plans.workspace("one");
+    copy_schema(&plans, "standby");
+    let seen = digest(&one, "m1");
+    assert_eq!(put(&one, "m1", "title: second\n", Some(&seen)).code, 0);
+    assert_eq!(one.run(["rollback", "--yes"]).code, 0);
+    (plans, one)
+}
+
 /// A daemon that has swept the table before looks whose it is by now before it takes anything from it.
 #[test]
 fn l07_a_daemon_takes_nothing_from_an_old_server_that_went_back_or_that_a_copy_wrote() {
     for is_copy in [false, true] {
-        let plans = Plans::moved();
-        let one = plans.workspace("one");
-        copy_schema(&plans, "standby");
-        let seen = digest(&one, "m1");
-        assert_eq!(put(&one, "m1", "title: second\n", Some(&seen)).code, 0);
-        assert_eq!(one.run(["rollback", "--yes"]).code, 0);
+        let (plans, one) = back_in_files();
         let daemon = one.daemon(["--interval", "1"]);
         daemon.until("milestone_count", 3);
         plans.psql("UPDATE milestones SET data = jsonb_set(data, '{title}', '\"edited\"') WHERE id = 'm3'");
@@ -294,12 +300,7 @@ fn l07_a_daemon_takes_nothing_from_an_old_server_that_went_back_or_that_a_copy_w
 
 #[test]
 fn l07_an_old_server_that_went_back_replaces_nothing_in_the_store_in_use() {
-    let plans = Plans::moved();
-    let one = plans.workspace("one");
-    copy_schema(&plans, "standby");
-    let seen = digest(&one, "m1");
-    assert_eq!(put(&one, "m1", "title: second\n", Some(&seen)).code, 0);
-    assert_eq!(one.run(["rollback", "--yes"]).code, 0);
+    let (plans, one) = back_in_files();
     swap(&plans, "first", "standby");
     let said = one.run(["import"]);
     assert!(said.err.contains("the server went back"), "{said:?}");
