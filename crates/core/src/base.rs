@@ -56,6 +56,13 @@ impl Content {
     pub fn is_same(&self, other: &Self) -> bool {
         self.value == other.value || self.text == other.text
     }
+
+    /// What it is compared as, where nobody has given its text: with that one of these contents which has its value, for a text
+    /// that is made of values takes no comments out.
+    #[must_use]
+    pub fn as_said(self, among: impl IntoIterator<Item = Self>) -> Self {
+        among.into_iter().find(|other| other.value == self.value).unwrap_or(self)
+    }
 }
 
 /// What is known of the base of one milestone on one side.
@@ -101,6 +108,8 @@ pub enum Verdict {
     Nothing,
     /// Both sides are equal: the base advances.
     Advance,
+    /// Both have the same values, and the old side alone a text that somebody has given: the store in use takes it.
+    TakeText,
     /// The old side's content goes into the store in use, by compare-and-set.
     Import,
     /// The milestone goes into the store in use, which has none of this id.
@@ -121,26 +130,10 @@ pub enum Verdict {
     ReportBack,
 }
 
-/// Judges a milestone of an old store. One that was moved to the archive is judged with its content like any other, and
-/// then archived in the store in use.
+/// Judges a milestone of an old store: values by the table of the contract, and beside them comments and layout where the other
+/// side was changed too, be it to the same values, for nothing but this text holds them. Texts that nobody has given, those of
+/// rows that another program wrote, are compared as [`Content::as_said`].
 pub fn judge(old: Held, current: Option<Content>, base: Base) -> Verdict {
-    let Held::Archived { content, usable, earlier } = old else { return judge_in_place(old, current, base) };
-    // What both sides are known to have had never in common was not moved, and what is gone needs no archiving.
-    if current.is_none() || base == Base::None {
-        return Verdict::Nothing;
-    }
-    let held = if usable { Held::Content { content, earlier } } else { Held::Unusable(content) };
-    match judge_in_place(held, current, base) {
-        Verdict::Import => Verdict::ImportAndArchive,
-        Verdict::Conflict => Verdict::KeepAndArchive,
-        _ => Verdict::Archive,
-    }
-}
-
-/// Judges a milestone file. Beside what [`judge`] says, comments and layout count where the other side was changed too, be it to
-/// the same values: nothing but this text holds them. In a database another program may write the same values as another text at
-/// any time.
-pub fn judge_file(old: Held, current: Option<Content>, base: Base) -> Verdict {
     let is_retouched = match (old, base) {
         (Held::Content { content, .. } | Held::Archived { content, usable: true, .. }, Base::Known(base)) => {
             content.value == base.value
@@ -155,7 +148,7 @@ pub fn judge_file(old: Held, current: Option<Content>, base: Base) -> Verdict {
         !is_base_text(content.text) && current.is_some_and(|current| is_neither(current.text))
     };
     let is_level = |content: Content| current.is_some_and(|current| current.text == content.text);
-    match (judge(old, current, base), old) {
+    match (judge_values(old, current, base), old) {
         (Verdict::Nothing, Held::Content { .. }) if is_retouched => Verdict::Conflict,
         // Both have got the same comments.
         (Verdict::Nothing, Held::Content { content, .. }) if is_level(content) && !is_base_text(content.text) => {
@@ -164,6 +157,22 @@ pub fn judge_file(old: Held, current: Option<Content>, base: Base) -> Verdict {
         (Verdict::Advance, Held::Content { content, .. }) if is_text_of_both(content) => Verdict::Conflict,
         (Verdict::Archive, _) if is_retouched => Verdict::KeepAndArchive,
         (verdict, _) => verdict,
+    }
+}
+
+/// Judges a milestone by its values. One that was moved to the archive is judged with its content like any other, and then
+/// archived in the store in use.
+fn judge_values(old: Held, current: Option<Content>, base: Base) -> Verdict {
+    let Held::Archived { content, usable, earlier } = old else { return judge_in_place(old, current, base) };
+    // What both sides are known to have had never in common was not moved, and what is gone needs no archiving.
+    if current.is_none() || base == Base::None {
+        return Verdict::Nothing;
+    }
+    let held = if usable { Held::Content { content, earlier } } else { Held::Unusable(content) };
+    match judge_in_place(held, current, base) {
+        Verdict::Import => Verdict::ImportAndArchive,
+        Verdict::Conflict => Verdict::KeepAndArchive,
+        _ => Verdict::Archive,
     }
 }
 
@@ -203,7 +212,7 @@ fn judge_in_place(old: Held, current: Option<Content>, base: Base) -> Verdict {
 
 #[cfg(test)]
 mod tests {
-    use super::{Base, Content, Held, Verdict, judge, judge_file};
+    use super::{Base, Content, Held, Verdict, judge};
     use crate::digest::Digest;
 
     fn content(value: u8, text: u8) -> Content {
@@ -320,25 +329,28 @@ mod tests {
     fn comments_alone_are_taken_over_only_where_nobody_else_touched_anything() {
         let retouched = Held::Content { content: content(1, 7), earlier: false };
         assert_eq!(judge(retouched, Some(plain(1)), known(1)), Verdict::Import);
-        assert_eq!(judge(retouched, Some(content(1, 8)), known(1)), Verdict::Nothing);
-        assert_eq!(judge(retouched, Some(plain(2)), known(1)), Verdict::Nothing);
-        assert_eq!(judge(retouched, None, known(1)), Verdict::Nothing);
-        // Of a file they are kept and named else.
-        assert_eq!(judge_file(retouched, Some(plain(1)), known(1)), Verdict::Import);
-        assert_eq!(judge_file(retouched, Some(content(1, 7)), known(1)), Verdict::Advance);
+        assert_eq!(judge(retouched, Some(content(1, 7)), known(1)), Verdict::Advance);
         // Both were changed to the same values with other comments, or are new with them.
         let changed = Held::Content { content: content(2, 7), earlier: false };
         for base in [known(1), Base::None, Base::Lost] {
-            assert_eq!(judge_file(changed, Some(content(2, 8)), base), Verdict::Conflict, "{base:?}");
-            assert_eq!(judge_file(changed, Some(content(2, 7)), base), Verdict::Advance, "{base:?}");
+            assert_eq!(judge(changed, Some(content(2, 8)), base), Verdict::Conflict, "{base:?}");
+            assert_eq!(judge(changed, Some(content(2, 7)), base), Verdict::Advance, "{base:?}");
         }
         for current in [Some(content(1, 8)), Some(plain(2)), None] {
-            assert_eq!(judge_file(retouched, current, known(1)), Verdict::Conflict, "{current:?}");
-            assert_eq!(judge_file(there(1), current, known(1)), Verdict::Nothing, "{current:?}");
+            assert_eq!(judge(retouched, current, known(1)), Verdict::Conflict, "{current:?}");
+            assert_eq!(judge(there(1), current, known(1)), Verdict::Nothing, "{current:?}");
         }
         let archived = |content| Held::Archived { content, usable: true, earlier: false };
-        assert_eq!(judge_file(archived(content(1, 7)), Some(plain(2)), known(1)), Verdict::KeepAndArchive);
-        assert_eq!(judge_file(archived(plain(1)), Some(plain(2)), known(1)), Verdict::Archive);
-        assert_eq!(judge_file(archived(content(2, 7)), Some(plain(2)), known(1)), Verdict::Archive);
+        assert_eq!(judge(archived(content(1, 7)), Some(plain(2)), known(1)), Verdict::KeepAndArchive);
+        assert_eq!(judge(archived(plain(1)), Some(plain(2)), known(1)), Verdict::Archive);
+        assert_eq!(judge(archived(content(2, 7)), Some(plain(2)), known(1)), Verdict::Archive);
+    }
+
+    #[test]
+    fn a_text_that_nobody_has_given_is_that_of_the_content_with_its_values() {
+        let (base, row) = (content(1, 7), content(1, 0));
+        assert_eq!(row.as_said([base, content(1, 8)]), base);
+        assert_eq!(row.as_said([content(2, 7)]), row);
+        assert_eq!(row.as_said([]), row);
     }
 }

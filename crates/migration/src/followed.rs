@@ -21,7 +21,7 @@ pub struct Last<'a> {
     pub in_use: InUse,
     /// The store, where its milestones are not the named one's too.
     pub store: Option<&'a mut dyn Store>,
-    /// What it holds, all of it: equal to what the named store holds, or kept.
+    /// What it holds, all of it: equal to what the named store holds, or kept; or what the two have in common.
     pub contents: &'a HashMap<String, Content>,
 }
 

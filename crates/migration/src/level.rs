@@ -188,7 +188,7 @@ impl<'a> Pair<'a> {
                     return Ok(Judged::Is(Leveled::Same));
                 }
                 if let Some(unswept) = self.unswept(&id, found)? {
-                    match self.foreign(Some(draft.content()), there, context)? {
+                    match self.foreign(Some(&draft), there, context)? {
                         Foreign::InTheWay => return Ok(Judged::Is(unswept)),
                         Foreign::Stays => return Ok(Judged::Is(Leveled::Same)),
                         Foreign::Replaced => {}
@@ -255,7 +255,7 @@ impl<'a> Pair<'a> {
     }
 
     /// Whether what the target holds needs nothing done. Where only comments or layout differ, those of an old store's file stay,
-    /// unless the store in use was given other ones since. A row's text that is no more than its values was given by nobody.
+    /// unless the store in use was given other ones since.
     fn is_level(&mut self, draft: &Draft, found: Content) -> Result<bool, StoreError> {
         let wanted = draft.content();
         if !wanted.is_same(&found) {
@@ -264,7 +264,7 @@ impl<'a> Pair<'a> {
         if wanted.text == found.text || !self.target_was_old {
             return Ok(wanted.text == found.text);
         }
-        if self.from != Side::Files && !draft.has_own_text() {
+        if !draft.is_given {
             return Ok(true);
         }
         let base = self.base(&draft.id)?;

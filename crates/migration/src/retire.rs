@@ -6,7 +6,7 @@ use milescale_core::backend::InUse;
 use milescale_core::base::Side;
 use milescale_storage::error::StoreError;
 use milescale_storage::files;
-use milescale_storage::ledger::{AT_ONCE, Known};
+use milescale_storage::ledger::{AT_ONCE, Earlier, Known, was_earlier};
 use milescale_storage::record::Old;
 use milescale_storage::store::{Milestone, Store};
 
@@ -55,7 +55,7 @@ pub(crate) fn is_dealt_with(
     current: &mut dyn Store,
 ) -> Result<bool, StoreError> {
     let is_base = known.is_some_and(|known| known.content.text == file.digest());
-    Ok(is_base || current.ledger()?.was_earlier(&file.id, file.content().value)?)
+    Ok(is_base || was_earlier(current.ledger()?, file)? == Earlier::Yes)
 }
 
 /// What was written into files that are retired is brought into the store in use before it is left.

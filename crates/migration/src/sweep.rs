@@ -347,7 +347,7 @@ impl Sweeper {
                 self.open.remove(&judged.id);
                 return None;
             }
-            if let Some(text) = judged.text.filter(|_| self.holds_batches(holding)) {
+            if let Some(text) = judged.text.filter(|_| self.holds_batches(holding) && !judged.takes_text()) {
                 memory.recent.see(&judged.id, text, &mut self.changed, context.now());
             }
         }
@@ -380,7 +380,7 @@ impl Sweeper {
         }
         let waits = |judged: &Judged| {
             let is_change = judged.text.is_some() && !(is_retired && judged.retired == ToRetired::IsCopy);
-            is_change && judged.finding != Finding::Verdict(Verdict::Advance)
+            is_change && judged.finding != Finding::Verdict(Verdict::Advance) && (is_retired || !judged.takes_text())
         };
         let (held, rest): (Vec<Judged>, Vec<Judged>) = due.into_iter().partition(waits);
         if !held.is_empty() {

@@ -143,11 +143,14 @@ impl Writer {
 }
 
 fn line_of(milestone: &Milestone) -> serde_json::Value {
-    let Milestone { id, text, columns, updated_at, place, .. } = milestone;
+    let Milestone { id, text, is_given, columns, updated_at, place, .. } = milestone;
     let mut line = json!({ "id": id, "place": place });
     match std::str::from_utf8(text) {
         Ok(text) => line["text"] = json!(text),
         Err(_) => line["bytes"] = json!(text.iter().map(|byte| format!("{byte:02x}")).collect::<String>()),
+    }
+    if !is_given {
+        line["given"] = json!(false);
     }
     line["created_at"] = json!(columns.created_at);
     line["updated_at"] = json!(updated_at);

@@ -7,6 +7,7 @@ use milescale_core::base::{Content, Side};
 use milescale_core::digest::Digest;
 
 use crate::error::StoreError;
+use crate::milestone::Milestone;
 
 /// What is kept of a milestone on one side.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -61,13 +62,81 @@ pub trait Ledger {
     fn note(&mut self, side: Side, id: &str, noted: &str) -> Result<(), StoreError>;
 
     /// The next earlier contents, of all sides, in an order of their own.
-    fn earlier(&mut self, after: Option<&(String, Digest)>, limit: usize) -> Result<Vec<(String, Digest)>, StoreError>;
+    fn earlier(&mut self, after: Option<&(String, Former)>, limit: usize) -> Result<Vec<(String, Former)>, StoreError>;
 
     /// Remembers earlier contents.
-    fn remember(&mut self, earlier: &[(String, Digest)]) -> Result<(), StoreError>;
+    fn remember(&mut self, earlier: &[(String, Former)]) -> Result<(), StoreError>;
 
-    /// Whether a milestone had this value before.
-    fn was_earlier(&mut self, id: &str, value: Digest) -> Result<bool, StoreError>;
+    /// The earlier contents of a milestone that had this value.
+    fn formers(&mut self, id: &str, value: Digest) -> Result<Vec<Former>, StoreError>;
+}
+
+/// A content that a milestone had, and has no more.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Former {
+    /// The digest of its value.
+    pub value: Digest,
+    /// The digest of its text. A milescale of before remembered values alone.
+    pub text: Option<Digest>,
+}
+
+impl From<Content> for Former {
+    fn from(Content { value, text }: Content) -> Self {
+        Self { value, text: Some(text) }
+    }
+}
+
+/// What is more, as bytes, than any digest of a text.
+const ABOVE_ANY: [u8; 33] = [0xff; 33];
+
+impl Former {
+    /// As a ledger keeps it: the value's digest, and the text's behind it.
+    pub(crate) fn to_bytes(self) -> Vec<u8> {
+        let text = self.text.iter().flat_map(Digest::as_bytes);
+        self.value.as_bytes().iter().chain(text).copied().collect()
+    }
+
+    /// What a ledger has kept; `None`: it is damaged.
+    pub(crate) fn from_bytes(bytes: &[u8]) -> Option<Self> {
+        let (value, text) = bytes.split_at_checked(size_of::<Digest>())?;
+        let text = if text.is_empty() { None } else { Some(Digest::from_bytes(text)?) };
+        Some(Self { value: Digest::from_bytes(value)?, text })
+    }
+
+    /// Between which bytes those of one value stand, both included.
+    pub(crate) fn range_of(value: Digest) -> (Vec<u8>, Vec<u8>) {
+        (value.as_bytes().to_vec(), [value.as_bytes().as_slice(), &ABOVE_ANY].concat())
+    }
+}
+
+/// Whether a content is one that a milestone had before.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Earlier {
+    /// It is none: its value is new, or the text around it is somebody's who knew that value.
+    No,
+    /// Its value is one, and of its text nothing is known.
+    Unknown,
+    /// It is one.
+    Yes,
+}
+
+/// Whether what a store holds of a milestone is a content that it had before. Comments are content: a value of before with other
+/// comments is an edit.
+///
+/// # Errors
+/// Those of the ledger.
+pub fn was_earlier(ledger: &mut dyn Ledger, milestone: &Milestone) -> Result<Earlier, StoreError> {
+    let Content { value, text } = milestone.content();
+    let formers = ledger.formers(&milestone.id, value)?;
+    Ok(if formers.is_empty() {
+        Earlier::No
+    } else if milestone.own_text().is_none() || formers.iter().any(|former| former.text == Some(text)) {
+        Earlier::Yes
+    } else if formers.iter().all(|former| former.text.is_some()) {
+        Earlier::No
+    } else {
+        Earlier::Unknown
+    })
 }
 
 /// Bases written or read at once.
@@ -75,7 +144,7 @@ pub const AT_ONCE: usize = 500;
 
 /// Copies what is known of earlier contents from one ledger into another.
 pub fn copy_earlier(from: &mut dyn Ledger, to: &mut dyn Ledger) -> Result<(), StoreError> {
-    let mut after: Option<(String, Digest)> = None;
+    let mut after: Option<(String, Former)> = None;
     loop {
         let page = from.earlier(after.as_ref(), AT_ONCE)?;
         if page.is_empty() {

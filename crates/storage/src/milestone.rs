@@ -18,6 +18,8 @@ pub struct Milestone {
     /// Its text as a file has it. Of a row: the text that was put, where that still has the row's value, else the value
     /// written as YAML; of a row that is no JSON, what stands there.
     pub text: Vec<u8>,
+    /// Whether somebody has given this text. That of a row which another program wrote is made of its values.
+    pub is_given: bool,
     /// Its value, or why no database could keep it.
     pub value: Result<Value, Flaw>,
     /// Title, status, priority, creation.
@@ -45,6 +47,21 @@ impl Milestone {
         self.value.as_ref().map_or(true, |value| is_own(&self.text, value))
     }
 
+    /// The digest of its text, where that is given and holds anything that its values do not.
+    pub fn own_text(&self) -> Option<Digest> {
+        (self.is_given && self.has_own_text()).then(|| self.digest())
+    }
+
+    /// Whether somebody has given it a text that may hold comments.
+    pub fn has_comments(&self) -> bool {
+        may_hold_comments(&self.text) && self.own_text().is_some()
+    }
+
+    /// What it is compared by where no base is known.
+    pub fn said(&self) -> Said {
+        Said { value: self.content().value, comments: self.has_comments().then(|| self.digest()) }
+    }
+
     /// Whether its status is archived.
     pub fn is_archived(&self) -> bool {
         self.columns.status.as_deref() == Some(ARCHIVED)
@@ -61,6 +78,27 @@ fn is_own(text: &[u8], value: &Value) -> bool {
     yaml::write::write(value).as_bytes() != text
 }
 
+/// Whether a text may hold comments: one without `#` holds none.
+fn may_hold_comments(text: &[u8]) -> bool {
+    text.contains(&b'#')
+}
+
+/// What a milestone is compared by where no base is known: its value, and its text where that may hold comments. Two that differ in
+/// layout alone are equal, and so are one with comments and one without: it may take them.
+#[derive(Debug, Clone, Copy)]
+pub struct Said {
+    value: Digest,
+    comments: Option<Digest>,
+}
+
+impl Said {
+    /// Whether both cannot become one without a loss.
+    pub fn differs(&self, other: &Self) -> bool {
+        let differs = |(ours, others)| ours != others;
+        self.value != other.value || self.comments.zip(other.comments).is_some_and(differs)
+    }
+}
+
 /// A milestone to be written: checked, so that every store can keep it.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Draft {
@@ -68,6 +106,8 @@ pub struct Draft {
     pub id: Id,
     /// Its text.
     pub text: Vec<u8>,
+    /// Whether somebody has given this text, as [`Milestone::is_given`].
+    pub is_given: bool,
     /// The text's value.
     pub value: Value,
     /// Title, status, priority, creation.
@@ -93,12 +133,14 @@ impl Draft {
             return Err(Flaw { position: Some(document.node(declared).position), reason });
         }
         let columns = Columns::of(id.as_str(), document.tree());
-        Ok(Self { id, text, value, columns, now, updated: now })
+        Ok(Self { id, text, is_given: true, value, columns, now, updated: now })
     }
 
-    /// Whether its text holds anything that its values do not, as [`Milestone::has_own_text`].
-    pub fn has_own_text(&self) -> bool {
-        is_own(&self.text, &self.value)
+    /// What it is compared by where no base is known, as [`Milestone::said`].
+    pub fn said(&self) -> Said {
+        let Content { value, text } = self.content();
+        let has_comments = self.is_given && may_hold_comments(&self.text) && is_own(&self.text, &self.value);
+        Said { value, comments: has_comments.then_some(text) }
     }
 
     /// A milestone of another store, as it is.
@@ -106,10 +148,10 @@ impl Draft {
     /// # Errors
     /// Why not every store could keep it.
     pub fn of(milestone: Milestone, now: Timestamp) -> Result<Self, Flaw> {
-        let Milestone { id, text, value, columns, updated_at, .. } = milestone;
+        let Milestone { id, text, is_given, value, columns, updated_at, .. } = milestone;
         let id = id.parse().map_err(|bad: BadId| Flaw { position: None, reason: bad.to_string() })?;
         let updated = updated_at.as_deref().and_then(read_instant).unwrap_or(now);
-        Ok(Self { id, text, value: value?, columns, now, updated })
+        Ok(Self { id, text, is_given, value: value?, columns, now, updated })
     }
 
     /// A milestone as it is, whatever its text says, for files only: they keep the text alone.

@@ -41,29 +41,31 @@ impl Row {
     /// The milestone that it holds. `table` is where it stands, as people read it.
     pub(crate) fn milestone(self, table: &str) -> Milestone {
         self.with_text(table, |value, data, kept| {
-            kept::said(value, data, kept).unwrap_or_else(|| yaml::write::write(value).into_bytes())
+            let given = kept::said(value, data, kept);
+            let is_given = given.is_some();
+            (given.unwrap_or_else(|| yaml::write::write(value).into_bytes()), is_given)
         })
     }
 
-    /// The same with the text that `text` makes of value, data and what was kept, and it may read the value anew; where that
-    /// cannot be read, with its data.
+    /// The same with the text that `text` makes of value, data and what was kept, with whether somebody has given it, and it may
+    /// read the value anew; where that cannot be read, with its data.
     fn with_text(
         self,
         table: &str,
-        text: impl FnOnce(&mut Value, &[u8], Option<(Vec<u8>, String)>) -> Vec<u8>,
+        text: impl FnOnce(&mut Value, &[u8], Option<(Vec<u8>, String)>) -> (Vec<u8>, bool),
     ) -> Milestone {
         let id = String::from_utf8_lossy(&self.id).into_owned();
         let data = self.data.unwrap_or_default();
         let mut value = value(&data);
         let said = value.as_mut().ok().map(|value| text(value, &data, self.kept));
-        let text = match said {
-            Some(text) if text.len() as u64 <= yaml::SIZE_LIMIT => text,
+        let (text, is_given) = match said {
+            Some((text, is_given)) if text.len() as u64 <= yaml::SIZE_LIMIT => (text, is_given),
             // Nobody could read the file.
             Some(_) => {
                 value = Err(yaml::too_large_to_write());
-                data
+                (data, true)
             }
-            None => data,
+            None => (data, true),
         };
         let mut columns = match &value {
             Ok(value) => Columns::of(&id, value),
@@ -71,14 +73,14 @@ impl Row {
         };
         columns.created_at = columns.created_at.or_else(|| self.created_at.as_deref().and_then(instant));
         let updated_at = self.updated_at.as_deref().and_then(instant);
-        Milestone { place: place(table, &id), id, text, value, columns, updated_at }
+        Milestone { place: place(table, &id), id, text, is_given, value, columns, updated_at }
     }
 
     /// Its outline, where it is taken; its text is there only where it cannot be read.
     pub(crate) fn found(self, table: &str, wanted: &Wanted) -> Option<Outline> {
         let milestone = self.with_text(table, |value, data, kept| {
-            kept::said(value, data, kept);
-            Vec::new()
+            let given = kept::said(value, data, kept);
+            (Vec::new(), given.is_some())
         });
         wanted.takes(&milestone).then(|| Outline::of(milestone))
     }

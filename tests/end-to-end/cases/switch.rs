@@ -92,8 +92,22 @@ fn l16_a_store_with_older_comments_is_not_followed() {
     done(&workspace, &["check"]);
     assert_eq!(adopted(&workspace), [true], "{:?}", workspace.events_named("backend_changed"));
     assert!(workspace.events_named("write_conflict").is_empty());
+    done(&workspace, &["check"]);
+    assert_eq!(done(&workspace, &["milestone", "show", "a"]), "# ours\ntitle: a\n", "the row takes them");
     done(&workspace, &["migrate", "file", "--yes"]);
     assert_eq!(workspace.read("active/a.yaml"), "# ours\ntitle: a\n");
+}
+
+/// A milestone that was archived since is an older content where it is in use.
+#[test]
+fn l16_a_store_where_something_is_in_use_that_was_archived_since_is_not_followed() {
+    let workspace = in_sqlite();
+    done(&workspace, &["migrate", "file", "--yes"]);
+    done(&workspace, &["milestone", "archive", "a"]);
+    workspace.write("config/storage-backend.txt", "database\n");
+    done(&workspace, &["check"]);
+    assert_eq!(adopted(&workspace), [false], "{:?}", workspace.events_named("backend_changed"));
+    assert_eq!(workspace.status()["current_backend"], "file");
 }
 
 #[test]

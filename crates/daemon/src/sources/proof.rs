@@ -1,7 +1,7 @@
 //! Whether a store that somebody has named by hand may be followed (contract §4): it holds every milestone of the last one,
 //! and none in a content that is known to be older.
 
-use std::collections::{BTreeSet, HashMap};
+use std::collections::{BTreeMap, BTreeSet, HashMap};
 use std::ops::ControlFlow;
 
 use jiff::Timestamp;
@@ -15,7 +15,7 @@ use milescale_migration::{Last, follow};
 use milescale_storage::archive::Archive;
 use milescale_storage::conflicts::{self, Conflict};
 use milescale_storage::error::{Problem, StoreError};
-use milescale_storage::ledger::AT_ONCE;
+use milescale_storage::ledger::{AT_ONCE, Former};
 use milescale_storage::store::{Milestone, Store};
 use milescale_storage::workspace::Workspace;
 
@@ -37,7 +37,7 @@ pub(super) struct Proof {
     pub(super) opened: Opened,
     /// Milestones whose content in the last store is another one, and not known to be older or newer.
     pub(super) differing: Vec<String>,
-    /// The last store, where its contents were compared, and what it holds.
+    /// The last store, where its contents were compared, and what it holds, or has in common with the named one.
     last: Option<Opened>,
     before: HashMap<String, Content>,
 }
@@ -71,45 +71,71 @@ pub(super) fn proves(
     };
     let last = || lost_files(workspace, in_use).map_or_else(|| Opened::open(None, workspace, in_use, config, 0), Err);
     let mut last = last().map_err(unreadable)?;
-    let before = contents(&mut *last.store).map_err(unreadable)?;
+    let mut before = contents(&mut *last.store).map_err(unreadable)?;
     let there = contents(&mut *opened.store).map_err(|error| error.to_string())?;
     let ids = expected.into_iter().chain(before.keys().cloned());
     let mut archived = Archived::of(workspace);
     holds_all(ids, &there.keys().cloned().collect(), &mut |id| archived.holds(id, Some(&mut *last.store)))?;
     let differs = |(id, before): &(&String, &Content)| there.get(*id).is_some_and(|there| !there.is_same(before));
     let mut differing: Vec<String> = before.iter().filter(differs).map(|(id, _)| id.clone()).collect();
-    differing.extend(retouched((&mut *last.store, &before), (&mut *opened.store, &there)).map_err(unreadable)?);
+    let retouched = retouched((&mut *last.store, &before), (&mut *opened.store, &there)).map_err(unreadable)?;
+    differing.extend(retouched.differing);
     differing.sort();
-    let older = older(&mut *last.store, named, &differing, &there).map_err(unreadable)?;
+    let mut since = differing.clone();
+    since.extend(archived_since(&mut archived, &before, &there));
+    let older = older((&mut *last.store, &before), (named, &there), &since).map_err(unreadable)?;
     if older.is_empty() {
+        // Their base is what the named store has: then the comments are an edit, which the next sweep brings over.
+        for id in retouched.lacking {
+            before.extend(there.get_key_value(&id).map(|(id, content)| (id.clone(), *content)));
+        }
         return Ok(Proof { opened, differing, last: Some(last), before });
     }
     Err(format!("{} milestones have an older content there ({})", older.len(), listed(&older)))
 }
 
-/// The milestones that differ in comments or layout alone. A row that has no text of its own was written by another program, and
-/// nobody has taken comments out of it.
+/// The milestones that the named store has and that lie in the archive where the last one is files: archived since, perhaps.
+fn archived_since(
+    archived: &mut Archived,
+    before: &HashMap<String, Content>,
+    there: &HashMap<String, Content>,
+) -> Vec<String> {
+    let lies_there = |id: &&String| !before.contains_key(*id) && archived.holds(id, None);
+    there.keys().filter(lies_there).cloned().collect()
+}
+
+/// The milestones that have the same values in both, and other comments.
+#[derive(Default)]
+struct Retouched {
+    /// Somebody has given both texts.
+    differing: Vec<String>,
+    /// The named store has none but its values: the comments of the last one are brought there.
+    lacking: Vec<String>,
+}
+
 fn retouched(
     (last, before): (&mut dyn Store, &HashMap<String, Content>),
     (named, there): (&mut dyn Store, &HashMap<String, Content>),
-) -> Result<Vec<String>, StoreError> {
+) -> Result<Retouched, StoreError> {
     let is_same = |content: &Content, there: &Content| there.value == content.value && there.text != content.text;
     let has_another = |(id, content): &(&String, &Content)| there.get(*id).is_some_and(|there| is_same(content, there));
     let ids: Vec<String> = before.iter().filter(has_another).map(|(id, _)| id.clone()).collect();
-    let mut found = Vec::new();
+    let mut found = Retouched::default();
     for ids in ids.chunks(AT_ONCE) {
-        let last = with_own_text(last, ids)?;
-        if named.archives_by_status() {
-            found.extend(last.intersection(&with_own_text(named, ids)?).cloned());
-        } else {
-            found.extend(last);
+        let (last, mut named) = (given(last, ids)?, given(named, ids)?);
+        for (id, has_comments) in last {
+            match named.remove(&id) {
+                Some(others) if has_comments || others => found.differing.push(id),
+                None if has_comments => found.lacking.push(id),
+                _ => {}
+            }
         }
     }
     Ok(found)
 }
 
-/// Those of these milestones that have a text of their own.
-fn with_own_text(store: &mut dyn Store, ids: &[String]) -> Result<BTreeSet<String>, StoreError> {
+/// Those of these milestones whose text somebody has given, and whether it has comments.
+fn given(store: &mut dyn Store, ids: &[String]) -> Result<BTreeMap<String, bool>, StoreError> {
     let mut milestones = store.get_some(ids)?;
     let got: BTreeSet<String> = milestones.iter().map(|it| it.id.clone()).collect();
     for id in ids.iter().filter(|id| !got.contains(*id)).filter_map(|id| id.parse::<Id>().ok()) {
@@ -118,7 +144,8 @@ fn with_own_text(store: &mut dyn Store, ids: &[String]) -> Result<BTreeSet<Strin
             other => milestones.push(other?),
         }
     }
-    Ok(milestones.into_iter().filter(Milestone::has_own_text).map(|it| it.id).collect())
+    let given = milestones.into_iter().filter(|it| it.is_given);
+    Ok(given.map(|it| (it.id.clone(), it.has_comments())).collect())
 }
 
 /// What each milestone is compared by.
@@ -172,18 +199,23 @@ fn listed(ids: &[String]) -> String {
 /// Of these milestones, those whose content in the named store is what the last one knows as the merge base, or as what came
 /// before it: the last store has gone on since.
 fn older(
-    last: &mut dyn Store,
-    named: InUse,
+    (last, before): (&mut dyn Store, &HashMap<String, Content>),
+    (named, there): (InUse, &HashMap<String, Content>),
     differing: &[String],
-    there: &HashMap<String, Content>,
 ) -> Result<Vec<String>, StoreError> {
     let mut older = Vec::new();
     for ids in differing.chunks(AT_ONCE) {
         let known = last.ledger()?.bases(named.side(), ids)?;
         for id in ids {
             let Some(content) = there.get(id) else { continue };
+            let formers = last.ledger()?.formers(id, content.value)?;
+            // Where only comments differ, those of before are older, and others are not.
+            let is_older = |former: &Former| {
+                before.get(id).is_none_or(|before| before.value != content.value)
+                    || former.text.is_none_or(|text| text == content.text)
+            };
             let is_base = known.get(id).is_some_and(|known| known.content.is_same(content));
-            if is_base || last.ledger()?.was_earlier(id, content.value)? {
+            if is_base || formers.iter().any(is_older) {
                 older.push(id.clone());
             }
         }

@@ -7,7 +7,6 @@
 use std::collections::HashMap;
 use std::ops::ControlFlow;
 
-use milescale_core::base::Content;
 use milescale_core::digest::Digest;
 use milescale_core::document::Flaw;
 use milescale_core::id::Id;
@@ -31,7 +30,7 @@ const NAMED: usize = 50;
 /// How the milestones of source and target compare.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Serialize)]
 pub struct Comparison {
-    /// The same on both sides.
+    /// The same on both sides; comments that the target lacks are brought over.
     pub equal: u64,
     /// In the source only: they are inserted.
     pub missing: u64,
@@ -53,15 +52,15 @@ pub(crate) fn compare(
             against.push(Obstacle { place, line, reason, do_this: do_this.to_owned() });
         }
     };
-    let of = |it: Milestone| (it.content().value, it.value.err(), it.id, it.place);
-    scan_as(target, of, &mut |(value, flaw, id, place)| {
+    let of = |it: Milestone| (it.said(), it.value.err(), it.id, it.place);
+    scan_as(target, of, &mut |(said, flaw, id, place)| {
         if let Some(Flaw { position, reason }) = flaw {
             obstacle(place.clone(), position.map(|it| it.line), reason, "mend it, or take it out");
         }
         if let Err(bad) = id.parse::<Id>() {
             obstacle(place.clone(), None, bad.to_string(), "give it another id");
         }
-        if there.insert(hash(&id), value).is_some() {
+        if there.insert(hash(&id), said).is_some() {
             obstacle(place, None, "its id stands a second time".to_owned(), "rename or remove one of the two");
         }
         stopped = context.go_on();
@@ -69,10 +68,10 @@ pub(crate) fn compare(
     })?;
     stopped?;
     let (mut comparison, mut stopped) = (Comparison::default(), Ok(()));
-    source.scan_contents(&mut |id, content| {
-        let count = match there.remove(&hash(&id)) {
-            Some(value) if value == content.value => &mut comparison.equal,
-            Some(_) => &mut comparison.different,
+    scan_as(source, |it: Milestone| (hash(&it.id), it.said()), &mut |(id, said)| {
+        let count = match there.remove(&id) {
+            Some(there) if there.differs(&said) => &mut comparison.different,
+            Some(_) => &mut comparison.equal,
             None => &mut comparison.missing,
         };
         *count += 1;
@@ -116,12 +115,12 @@ impl Pair<'_> {
     /// Judges a milestone of the target that this move has not brought; `wanted` is the source's, where it has one.
     pub(crate) fn foreign(
         &mut self,
-        wanted: Option<Content>,
+        wanted: Option<&Draft>,
         there: &Milestone,
         context: &Context<'_>,
     ) -> Result<Foreign, Error> {
         let Some(take_over) = self.take_over else { return Ok(Foreign::InTheWay) };
-        let Some(wanted) = wanted.filter(|wanted| wanted.value != there.content().value) else {
+        let Some(wanted) = wanted.filter(|wanted| wanted.said().differs(&there.said())) else {
             return Ok(Foreign::Stays);
         };
         if take_over.how == Adopt::TargetWins {
@@ -133,7 +132,7 @@ impl Pair<'_> {
             side: self.to,
             place: &there.place,
             reason: take_over.reason(),
-            current: Some(wanted.text),
+            current: Some(wanted.content().text),
             current_place: there.place.clone(),
             backup: None,
         };

@@ -7,7 +7,7 @@ use milescale_core::base::{Content, Side, Verdict};
 use milescale_core::id::Id;
 use milescale_storage::conflicts::Keeper;
 use milescale_storage::error::Problem;
-use milescale_storage::ledger::{Entry, Known};
+use milescale_storage::ledger::{Earlier, Entry, Known};
 use milescale_storage::record::Old;
 use milescale_storage::store::{Draft, Milestone, Seen, Store};
 
@@ -89,7 +89,7 @@ impl<'a, 'b> Act<'a, 'b> {
         let done = match verdict {
             Verdict::Nothing => Ok(true),
             Verdict::Advance => self.advance(judged),
-            Verdict::Import | Verdict::Insert => self.import(judged),
+            Verdict::Import | Verdict::Insert | Verdict::TakeText => self.import(judged),
             Verdict::Conflict => self.keep(judged),
             Verdict::Archive => self.advance(judged).and_then(|_| self.archive(judged, judged.current.as_ref())),
             // Where these end between the two, the next pass finds the old side as its base, and archives.
@@ -126,9 +126,9 @@ impl<'a, 'b> Act<'a, 'b> {
     /// Before its base advances: what was the base is an earlier content from then on. Only here, for what a source went
     /// through while it was in use and copied is no history of the old side's.
     fn remember(&mut self, judged: &Judged) -> Result<(), Error> {
-        let moves_on = |base: &Content| judged.content().is_some_and(|content| !content.is_same(base));
+        let moves_on = |base: &Content| judged.content().is_some_and(|content| content != *base);
         if let Some(base) = judged.base.filter(moves_on) {
-            self.current.ledger()?.remember(&[(judged.id.clone(), base.value)])?;
+            self.current.ledger()?.remember(&[(judged.id.clone(), base.into())])?;
         }
         Ok(())
     }
@@ -225,6 +225,9 @@ impl<'a, 'b> Act<'a, 'b> {
                 "it lies in the archive, where another one of this id lay when the files were left".to_owned()
             }
             (Ok(_), None) => "it was changed there, and is gone in the store in use".to_owned(),
+            (Ok(_), Some(_)) if judged.earlier == Earlier::Unknown => {
+                "its values are those of an earlier content, and whether its comments are is not known".to_owned()
+            }
             (Ok(_), Some(_)) if judged.is_lost => "it differs, and what both had in common is not known".to_owned(),
             (Ok(_), Some(_)) => "both sides were changed".to_owned(),
         };
@@ -255,8 +258,8 @@ impl<'a, 'b> Act<'a, 'b> {
             return Ok(());
         }
         let moved_on = |kept: &Kept| {
-            let base = kept.base.filter(|base| kept.is_usable && !kept.content.is_same(base));
-            base.map(|base| (kept.id.clone(), base.value))
+            let base = kept.base.filter(|base| kept.is_usable && kept.content != *base);
+            base.map(|base| (kept.id.clone(), base.into()))
         };
         let earlier: Vec<_> = self.kept.iter().filter_map(moved_on).collect();
         let ledger = self.current.ledger()?;
@@ -308,7 +311,8 @@ pub(super) fn note_under_way(
     context: &Context<'_>,
 ) -> Result<(), Error> {
     let is_brought = |judged: &&Judged| {
-        matches!(judged.finding, Finding::Verdict(Verdict::Import | Verdict::Insert | Verdict::ImportAndArchive))
+        let Finding::Verdict(verdict) = &judged.finding else { return false };
+        matches!(verdict, Verdict::Import | Verdict::Insert | Verdict::TakeText | Verdict::ImportAndArchive)
     };
     let brought = due.iter().filter(is_brought).filter_map(|it| Some((it.id.clone(), it.content()?.value)));
     let brought: BTreeMap<_, _> = brought.collect();

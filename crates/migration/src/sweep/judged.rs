@@ -2,13 +2,13 @@
 
 use std::collections::{BTreeMap, HashMap, HashSet};
 
-use milescale_core::base::{Base, Content, Held, Side, Verdict, judge, judge_file};
+use milescale_core::base::{Base, Content, Held, Verdict, judge};
 use milescale_core::digest::Digest;
 use milescale_core::id::Id;
 use milescale_storage::archived_before::ArchivedBefore;
 use milescale_storage::error::StoreError;
 use milescale_storage::files::Retired;
-use milescale_storage::ledger::Known;
+use milescale_storage::ledger::{Earlier, Known, was_earlier};
 use milescale_storage::record::Old;
 use milescale_storage::store::{Milestone, Store};
 use milescale_storage::workspace::Workspace;
@@ -70,6 +70,8 @@ pub(super) struct Judged {
     pub(super) in_place: bool,
     pub(super) is_lost: bool,
     pub(super) base: Option<Content>,
+    /// Whether the old side's is a content that the milestone had before.
+    pub(super) earlier: Earlier,
     /// What was reported of it before.
     pub(super) noted: Option<String>,
 }
@@ -88,6 +90,7 @@ impl Judged {
             in_place: false,
             is_lost: false,
             base: None,
+            earlier: Earlier::No,
             noted: None,
         }
     }
@@ -145,19 +148,29 @@ impl Judged {
         if self.current.as_ref().is_some_and(is_there) { Verdict::Import } else { Verdict::Advance }
     }
 
+    /// What the text of one side is compared as. One that nobody has given is that of the content which has its values; without a
+    /// base, so is one without comments.
+    fn as_said(&self, it: &Milestone, other: Option<Content>) -> Content {
+        let content = it.content();
+        if self.counts(it) { content } else { content.as_said(self.base.into_iter().chain(other)) }
+    }
+
+    /// Whether a text is more than its values.
+    fn counts(&self, it: &Milestone) -> bool {
+        it.is_given && (!self.is_lost || it.has_comments())
+    }
+
+    /// The content of the old side that is compared.
+    fn compared(&self, old: &Milestone) -> Content {
+        self.as_said(old, self.current.as_ref().map(Milestone::content))
+    }
+
     /// The content of the store in use that the old side's is compared with. What archiving changes is no difference between an
     /// archived milestone and the one that lies in the archive.
     fn compared_with(&self, old: Option<&Milestone>, is_filed: bool) -> Option<Content> {
         let current = self.current.as_ref()?;
         if self.is_as_archived(current) || !self.in_place && self.is_noted_as(NOTED_ALIKE, current) {
             return self.base;
-        }
-        // Another program has written these values in a database: its text holds nothing of its own.
-        let is_as = |content: &Content| content.value == current.content().value && content.text != current.digest();
-        let old_content = old.map(Milestone::content);
-        let alike = self.base.iter().chain(&old_content).find(|content| is_as(content));
-        if let Some(alike) = alike.filter(|_| !current.has_own_text()) {
-            return Some(*alike);
         }
         let is_archived = |old: &&Milestone| {
             if self.is_lost && is_filed {
@@ -167,7 +180,27 @@ impl Judged {
                 self.is_alike(old, current)
             }
         };
-        Some(old.filter(is_archived).unwrap_or(current).content())
+        if let Some(old) = old.filter(is_archived) {
+            return Some(self.compared(old));
+        }
+        Some(self.as_said(current, old.map(|old| self.compared(old))))
+    }
+
+    /// Whether the old side alone has a text of its own around the values that both have.
+    fn has_text_to_take(&self, old: &Milestone) -> bool {
+        let lacks_it = |current: &Milestone| !self.counts(current) && current.content().value == old.content().value;
+        self.in_place && old.has_comments() && self.current.as_ref().is_some_and(lacks_it)
+    }
+
+    /// Whether the store in use has moved the milestone to the archive as it was, which is a change as well.
+    fn was_moved_away(&self, old: &Milestone) -> bool {
+        let is_away = |current: &Milestone| !current.is_archived() && !self.is_noted_as(NOTED_ALIKE, current);
+        !self.in_place && !old.is_archived() && self.current.as_ref().is_some_and(is_away)
+    }
+
+    /// Whether nothing but the text around the values is brought over.
+    pub(super) fn takes_text(&self) -> bool {
+        self.finding == Finding::Verdict(Verdict::TakeText)
     }
 
     /// What a file comes to that was moved back from the archive and is as it was: the move there is undone where the store in
@@ -346,8 +379,11 @@ impl<'a> Judging<'a> {
                 return Ok(judged);
             }
             Some(old) => {
-                let (content, usable) = (old.content(), old.value.is_ok());
-                let earlier = usable && current.ledger()?.was_earlier(&judged.id, content.value)?;
+                let (content, usable) = (judged.compared(old), old.value.is_ok());
+                if usable {
+                    judged.earlier = was_earlier(current.ledger()?, old)?;
+                }
+                let earlier = judged.earlier == Earlier::Yes;
                 match (is_moved, usable && judged.filed != Filed::Unclear) {
                     (true, usable) => Held::Archived { content, usable, earlier },
                     (false, true) => Held::Content { content, earlier },
@@ -355,7 +391,6 @@ impl<'a> Judging<'a> {
                 }
             }
         };
-        let judge = if self.old.side == Side::Files { judge_file } else { judge };
         let is_filed = is_moved || judged.filed == Filed::Unclear;
         let verdict = match (judge(held, judged.compared_with(old.as_ref(), is_filed), base), &old) {
             (Verdict::Nothing, Some(old)) if is_in_place && judged.was_archived() => judged.moved_back(old),
@@ -364,6 +399,12 @@ impl<'a> Judging<'a> {
             }
             // It is as it was before: so is its base.
             (Verdict::Nothing, Some(_)) if is_in_place && before.is_some() => Verdict::Advance,
+            (Verdict::Advance | Verdict::Import, Some(old)) if is_in_place && judged.has_text_to_take(old) => {
+                Verdict::TakeText
+            }
+            (Verdict::Import, _) if judged.earlier == Earlier::Unknown => Verdict::Conflict,
+            (Verdict::Import, Some(old)) if judged.was_moved_away(old) => Verdict::Conflict,
+            (Verdict::ImportAndArchive, _) if judged.earlier == Earlier::Unknown => Verdict::KeepAndArchive,
             (verdict, _) => verdict,
         };
         if verdict == Verdict::Import && self.is_made_anew(id, judged.retired)? {

@@ -73,9 +73,12 @@ pub(crate) fn pending(
 
 fn is_change(verdict: Verdict) -> bool {
     match verdict {
-        Verdict::Import | Verdict::Insert | Verdict::Conflict | Verdict::ImportAndArchive | Verdict::KeepAndArchive => {
-            true
-        }
+        Verdict::Import
+        | Verdict::TakeText
+        | Verdict::Insert
+        | Verdict::Conflict
+        | Verdict::ImportAndArchive
+        | Verdict::KeepAndArchive => true,
         Verdict::Nothing
         | Verdict::Advance
         | Verdict::ReportGone

@@ -42,6 +42,8 @@ struct Line {
     place: String,
     text: Option<String>,
     bytes: Option<String>,
+    /// Whether somebody has given the text; a backup of before says nothing of it.
+    given: Option<bool>,
     created_at: Option<String>,
     updated_at: Option<String>,
     #[serde(default)]
@@ -104,7 +106,10 @@ impl Backup {
         };
         columns.created_at = columns.created_at.or(line.created_at);
         let place = format!("{}, {}", self.shown, line.place);
-        Ok(Milestone { id: line.id, text: bytes, value, columns, updated_at: line.updated_at, place })
+        let mut milestone =
+            Milestone { id: line.id, text: bytes, is_given: true, value, columns, updated_at: line.updated_at, place };
+        milestone.is_given = line.given.unwrap_or_else(|| milestone.has_own_text());
+        Ok(milestone)
     }
 
     /// One milestone.

@@ -125,7 +125,7 @@ impl FileStore {
                 Err(StoreError { problem: Problem::Refused, cause, .. }) => {
                     let (columns, place) = (Columns::unreadable(&id), self.workspace.shown(&path));
                     let value = Err(Flaw { position: None, reason: cause });
-                    Milestone { id, text: Vec::new(), value, columns, updated_at: None, place }
+                    Milestone { id, text: Vec::new(), is_given: true, value, columns, updated_at: None, place }
                 }
                 Err(error) => return Err(error),
             };

@@ -44,7 +44,7 @@ impl FileStore {
             Err(flaw) => (Err(flaw), Columns::unreadable(&id)),
         };
         let (columns, updated_at) = dated(columns, stamp);
-        Milestone { id, text, value, columns, updated_at, place: self.workspace.shown(path) }
+        Milestone { id, text, is_given: true, value, columns, updated_at, place: self.workspace.shown(path) }
     }
 
     /// Works on every milestone, as [`crate::store::Store::scan_batches`] does.
@@ -60,7 +60,15 @@ impl FileStore {
                 Err(flaw) => {
                     let (id, place) = (id_of(&path), self.workspace.shown(&path));
                     let columns = Columns::unreadable(&id);
-                    Milestone { id, text: Vec::new(), value: Err(flaw), columns, updated_at: None, place }
+                    Milestone {
+                        id,
+                        text: Vec::new(),
+                        is_given: true,
+                        value: Err(flaw),
+                        columns,
+                        updated_at: None,
+                        place,
+                    }
                 }
             };
             work(number, milestone);

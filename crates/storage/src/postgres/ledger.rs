@@ -11,7 +11,7 @@ use super::PostgresStore;
 use super::connection::{Failed, Hurry};
 use super::documents::Table;
 use crate::error::StoreError;
-use crate::ledger::{Entry, Known, Ledger};
+use crate::ledger::{Entry, Former, Known, Ledger};
 
 /// Sets bases, within a transaction that the caller holds.
 pub(super) async fn set(client: &Client, table: &Table, side: Side, bases: &[(String, Known)]) -> Result<(), Error> {
@@ -143,10 +143,10 @@ impl Ledger for PostgresStore {
         self.write(Hurry::Yes, async |client, table| Ok(self::note(client, table, side, id, noted).await?))
     }
 
-    fn earlier(&mut self, after: Option<&(String, Digest)>, limit: usize) -> Result<Vec<(String, Digest)>, StoreError> {
+    fn earlier(&mut self, after: Option<&(String, Former)>, limit: usize) -> Result<Vec<(String, Former)>, StoreError> {
         self.readable()?;
         let limit = i64::try_from(limit).unwrap_or(i64::MAX);
-        let (id, value) = (after.map(|(id, _)| id), after.map(|(_, value)| value.as_bytes().as_slice()));
+        let (id, value) = (after.map(|(id, _)| id), after.map(|(_, former)| former.to_bytes()));
         self.read(async |client, table| {
             let select = format!(
                 "SELECT id, value FROM {}milescale_earlier WHERE $1 IS NULL OR (id, value) > ($1, $2) \
@@ -157,19 +157,19 @@ impl Ledger for PostgresStore {
                 [(&id, Type::TEXT), (&value, Type::BYTEA), (&limit, Type::INT8)];
             let mut found = Vec::new();
             for row in client.query_typed(&select, &values).await? {
-                let value: Vec<u8> = row.try_get(1)?;
-                if let Some(value) = Digest::from_bytes(&value) {
-                    found.push((row.try_get(0)?, value));
+                let bytes: Vec<u8> = row.try_get(1)?;
+                if let Some(former) = Former::from_bytes(&bytes) {
+                    found.push((row.try_get(0)?, former));
                 }
             }
             Ok(found)
         })
     }
 
-    fn remember(&mut self, earlier: &[(String, Digest)]) -> Result<(), StoreError> {
+    fn remember(&mut self, earlier: &[(String, Former)]) -> Result<(), StoreError> {
         self.adopted()?;
         let ids: Vec<&str> = earlier.iter().map(|(id, _)| id.as_str()).collect();
-        let values: Vec<&[u8]> = earlier.iter().map(|(_, value)| value.as_bytes().as_slice()).collect();
+        let values: Vec<Vec<u8>> = earlier.iter().map(|(_, former)| former.to_bytes()).collect();
         self.write(Hurry::No, async |client, table| {
             let insert = format!(
                 "INSERT INTO {}milescale_earlier (id, value) SELECT * FROM unnest($1::text[], $2::bytea[]) \
@@ -182,13 +182,22 @@ impl Ledger for PostgresStore {
         })
     }
 
-    fn was_earlier(&mut self, id: &str, value: Digest) -> Result<bool, StoreError> {
+    fn formers(&mut self, id: &str, value: Digest) -> Result<Vec<Former>, StoreError> {
         self.readable()?;
         self.read(async |client, table| {
-            let select = format!("SELECT 1 FROM {}milescale_earlier WHERE id = $1 AND value = $2", table.prefix());
-            let values: [(&(dyn tokio_postgres::types::ToSql + Sync), Type); 2] =
-                [(&id, Type::TEXT), (&value.as_bytes().as_slice(), Type::BYTEA)];
-            Ok(client.query_typed_opt(&select, &values).await?.is_some())
+            let select = format!(
+                "SELECT value FROM {}milescale_earlier WHERE id = $1 AND value BETWEEN $2 AND $3",
+                table.prefix()
+            );
+            let (first, last) = Former::range_of(value);
+            let values: [(&(dyn tokio_postgres::types::ToSql + Sync), Type); 3] =
+                [(&id, Type::TEXT), (&first, Type::BYTEA), (&last, Type::BYTEA)];
+            let mut found = Vec::new();
+            for row in client.query_typed(&select, &values).await? {
+                let bytes: Vec<u8> = row.try_get(0)?;
+                found.extend(Former::from_bytes(&bytes));
+            }
+            Ok(found)
         })
     }
 }

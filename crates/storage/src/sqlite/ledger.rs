@@ -9,10 +9,10 @@ use sqlx::{QueryBuilder, Row as _, Sqlite as Driver, SqliteConnection};
 
 use super::{Make, Sqlite};
 use crate::error::StoreError;
-use crate::ledger::{Entry, Known, Ledger};
+use crate::ledger::{Entry, Former, Known, Ledger};
 use crate::workspace::Workspace;
 
-/// The tables.
+/// The tables. The value of an earlier content is as [`Former`] says.
 pub(super) const TABLES: &[&str] = &[
     "CREATE TABLE IF NOT EXISTS milescale_base (side TEXT NOT NULL, id TEXT NOT NULL, value BLOB NOT NULL, \
      text BLOB NOT NULL, noted TEXT, PRIMARY KEY (side, id)) WITHOUT ROWID",
@@ -138,33 +138,33 @@ impl<T: OnSqlite> Ledger for T {
         self.ready()?.write(async |connection| Ok(self::note(connection, side, id, noted).await?))
     }
 
-    fn earlier(&mut self, after: Option<&(String, Digest)>, limit: usize) -> Result<Vec<(String, Digest)>, StoreError> {
+    fn earlier(&mut self, after: Option<&(String, Former)>, limit: usize) -> Result<Vec<(String, Former)>, StoreError> {
         let limit = i64::try_from(limit).unwrap_or(i64::MAX);
         self.ready()?.run(async |connection| {
             let select = "SELECT id, value FROM milescale_earlier WHERE ?1 IS NULL OR (id, value) > (?1, ?2)
                           ORDER BY id, value LIMIT ?3";
             let query = sqlx::query(select)
                 .bind(after.map(|(id, _)| id))
-                .bind(after.map(|(_, value)| value.as_bytes().as_slice()))
+                .bind(after.map(|(_, former)| former.to_bytes()))
                 .bind(limit);
             let mut found = Vec::new();
             for row in query.fetch_all(connection).await? {
-                let value: Vec<u8> = row.try_get(1)?;
-                if let Some(value) = Digest::from_bytes(&value) {
-                    found.push((row.try_get(0)?, value));
+                let bytes: Vec<u8> = row.try_get(1)?;
+                if let Some(former) = Former::from_bytes(&bytes) {
+                    found.push((row.try_get(0)?, former));
                 }
             }
             Ok(found)
         })
     }
 
-    fn remember(&mut self, earlier: &[(String, Digest)]) -> Result<(), StoreError> {
+    fn remember(&mut self, earlier: &[(String, Former)]) -> Result<(), StoreError> {
         self.ready()?.write(async |connection| {
             for earlier in earlier.chunks(crate::ledger::AT_ONCE) {
                 let mut insert = QueryBuilder::<Driver>::new("INSERT OR IGNORE INTO milescale_earlier (id, value) ");
-                insert.push_values(earlier, |mut values, (id, value)| {
+                insert.push_values(earlier, |mut values, (id, former)| {
                     values.push_bind(id);
-                    values.push_bind(value.as_bytes().as_slice());
+                    values.push_bind(former.to_bytes());
                 });
                 insert.build().execute(&mut *connection).await?;
             }
@@ -172,11 +172,12 @@ impl<T: OnSqlite> Ledger for T {
         })
     }
 
-    fn was_earlier(&mut self, id: &str, value: Digest) -> Result<bool, StoreError> {
+    fn formers(&mut self, id: &str, value: Digest) -> Result<Vec<Former>, StoreError> {
         self.ready()?.run(async |connection| {
-            let select = "SELECT 1 FROM milescale_earlier WHERE id = ? AND value = ?";
-            let query = sqlx::query(select).bind(id).bind(value.as_bytes().as_slice());
-            Ok(query.fetch_optional(connection).await?.is_some())
+            let select = "SELECT value FROM milescale_earlier WHERE id = ? AND value BETWEEN ? AND ?";
+            let (first, last) = Former::range_of(value);
+            let found = sqlx::query_scalar(select).bind(id).bind(first).bind(last).fetch_all(connection).await?;
+            Ok(found.iter().filter_map(|bytes: &Vec<u8>| Former::from_bytes(bytes)).collect())
         })
     }
 }

@@ -268,3 +268,20 @@ fn l22_a_comment_in_an_archived_file_stays_when_its_row_is_taken_out() {
     assert!(workspace.read("completed/m1.yaml").contains("# a lesson"));
     assert_eq!(listed(&workspace, &["list"]), ["m1", "n1", "n2"]);
 }
+
+/// A file in use that was moved to the archive by hand was changed, as by the verb: an edit of the other side is a conflict.
+#[test]
+fn l21_a_file_that_was_moved_to_the_archive_by_hand_stays_there() {
+    for by_hand in [true, false] {
+        let workspace = moved();
+        done(&workspace, &["migrate", "file", "--yes"]);
+        if by_hand {
+            rename(&workspace, "active/m1.yaml", "completed/m1.yaml");
+        } else {
+            done(&workspace, &["milestone", "archive", "m1"]);
+        }
+        set(&workspace, "title", "edited");
+        done(&workspace, &["import"]);
+        assert_eq!((conflicts(&workspace), places(&workspace)), (1, vec!["completed/m1.yaml".to_owned()]), "{by_hand}");
+    }
+}

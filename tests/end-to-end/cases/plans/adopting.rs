@@ -156,3 +156,38 @@ fn e02_a_table_that_adapters_filled_is_taken_over_without_columns() {
     assert_eq!(workspace.events_named("write_conflict").len(), 1);
     assert_eq!(server.psql("plans", "SELECT data->>'title' FROM milestones WHERE id = 'other'"), "theirs");
 }
+
+/// Comments of files that a row of the same values has not are brought there, however many; a row has others, and one of the two is
+/// kept as every difference is.
+#[test]
+fn l26_comments_beside_the_same_values_are_brought_or_kept() {
+    let ids: Vec<String> = (0..8).map(|number| format!("m-{number}")).collect();
+    for (options, shown, kept) in [
+        (&["--adopt"][..], "# of the row\ntitle: both\n", "title: both # of the file\n"),
+        (&["--adopt", "--source-wins"], "title: both # of the file\n", "# of the row\ntitle: both\n"),
+    ] {
+        let workspace = with_files(&ids.iter().map(String::as_str).collect::<Vec<_>>());
+        workspace.write("active/both.yaml", "title: both # of the file\n");
+        let rows = ids.iter().map(|id| format!("('{id}', '{{\"title\":\"{id}\",\"status\":\"active\"}}'), "));
+        let tables = "CREATE TABLE milestones(id TEXT PRIMARY KEY, data TEXT, created_at TEXT, updated_at TEXT);
+                      CREATE TABLE milescale_texts(id TEXT PRIMARY KEY, text BLOB NOT NULL, data_digest TEXT NOT NULL);
+                      INSERT INTO milescale_texts VALUES('both', CAST('# of the row\ntitle: both\n' AS BLOB), '2:');";
+        let rows: String = rows.collect();
+        let insert = format!("INSERT INTO milestones(id, data) VALUES {rows} ('both', '{{\"title\":\"both\"}}')");
+        sqlite(&workspace, &format!("{tables}{insert}"));
+        let counted = plan(&workspace, &[&["database"], options].concat())["adopting"].to_string();
+        assert_eq!(counted, r#"{"equal":8,"missing":0,"different":1,"only_in_target":0}"#);
+        done(&workspace, &[&["migrate", "database", "--yes"], options].concat());
+        done(&workspace, &["check"]);
+        for id in &ids {
+            let text = format!("# of {id}\ntitle: {id}\nstatus: active\n");
+            assert_eq!(done(&workspace, &["milestone", "show", id]).out, text);
+        }
+        assert!(workspace.events_named("changes_held").is_empty());
+        assert_eq!(done(&workspace, &["milestone", "show", "both"]).out, shown);
+        let told = workspace.events_named("write_conflict");
+        assert_eq!((told.len(), &told[0]["details"]["id"]), (1, &json!("both")), "{told:?}");
+        let path = told[0]["details"]["kept_as"].as_str().unwrap().trim_start_matches(".milestones/").to_owned();
+        assert_eq!(workspace.read(path), kept);
+    }
+}

@@ -5,7 +5,7 @@ use std::fs;
 use milescale_testkit::Workspace;
 
 use super::super::super::milestones::put;
-use super::{check, data, moved, sql, told};
+use super::{check, data, edit, moved, sql, told};
 
 /// The texts that are kept as conflicts.
 fn kept(workspace: &Workspace) -> Vec<String> {
@@ -154,4 +154,61 @@ fn comments_that_a_failed_move_has_brought_are_not_brought_back() {
         assert_eq!(workspace.run(["milestone", "show", "m-0"]).out, "title: first 0\n", "{fault}");
         assert_eq!(told(&workspace, "write_conflict"), [""; 0], "{fault}");
     }
+}
+
+/// A value of before with a comment that never was there is an edit; the text of before is a checkout.
+#[test]
+fn a_value_of_before_with_comments_of_its_own_is_an_edit() {
+    let workspace = moved(3);
+    edit(&workspace, 0..3, "second");
+    check(&workspace);
+    let edited = "title: first 0 # do not ship\n";
+    workspace.save("active/m-0.yaml", edited);
+    // What the store in use got since is not replaced by it either.
+    put_over(&workspace, "m-1", "title: third\n");
+    workspace.save("active/m-1.yaml", "title: first 1 # do not ship\n");
+    workspace.save("active/m-2.yaml", "title: first 2\n");
+    check(&workspace);
+    check(&workspace);
+    assert_eq!(workspace.run(["milestone", "show", "m-0"]).out, edited);
+    assert_eq!(told(&workspace, "write_conflict"), ["m-1"]);
+    assert_eq!(kept(&workspace), ["title: first 1 # do not ship\n"]);
+    assert_eq!(workspace.run(["milestone", "show", "m-2"]).out, "title: second\n", "a checkout");
+    super::migrate(&workspace, "file");
+    assert_eq!(workspace.read("active/m-0.yaml"), edited);
+}
+
+/// A milescale of before remembered the values of earlier contents alone: nobody can tell if the comments are new.
+#[test]
+fn a_value_of_before_whose_texts_are_not_known_is_kept() {
+    let workspace = moved(2);
+    edit(&workspace, 0..2, "second");
+    check(&workspace);
+    sql(&workspace, "UPDATE milescale_earlier SET value = substr(value, 1, 32)");
+    workspace.save("active/m-0.yaml", "title: first 0 # do not ship\n");
+    workspace.save("active/m-1.yaml", "title: first 1\n");
+    check(&workspace);
+    check(&workspace);
+    assert_eq!(told(&workspace, "write_conflict"), ["m-0"]);
+    assert_eq!(kept(&workspace), ["title: first 0 # do not ship\n"]);
+    assert_eq!(workspace.run(["milestone", "show", "m-0"]).out, "title: second\n");
+}
+
+/// What was put takes comments out, also where nothing but the values is left.
+#[test]
+fn comments_that_a_put_takes_out_do_not_come_back() {
+    let workspace = crate::workspace();
+    for id in ["m-0", "m-1"] {
+        workspace.write(format!("active/{id}.yaml"), "# ours\ntitle: first\n");
+    }
+    super::migrate(&workspace, "database");
+    for id in ["m-0", "m-1"] {
+        put_over(&workspace, id, "title: first\n");
+    }
+    workspace.save("active/m-1.yaml", "title: edited\n");
+    check(&workspace);
+    check(&workspace);
+    assert_eq!(told(&workspace, "write_conflict"), ["m-1"]);
+    super::migrate(&workspace, "file");
+    assert_eq!(workspace.read("active/m-0.yaml"), "title: first\n");
 }
