@@ -4,6 +4,7 @@
     verify.py ROOT [URL [SCHEMA]]        one line a milestone, sorted: ID<tab>CANONICAL VALUE
     verify.py --serve                    the same for each line of input, a JSON array of these, with an empty line behind
     verify.py --everything ROOT [URL [SCHEMA]]     one JSON object: every content that is kept anywhere, with its place
+    verify.py --texts ROOT [URL [SCHEMA]]          one JSON object: the text of each milestone in use, comments and all
 
 Two workspaces hold the same milestones exactly where the output is the same. Reads YAML as YAML 1.2 says (PyYAML, with
 the numbers of JSON only), SQLite with Python's own module, PostgreSQL with psql. With a hybrid, the index is held against the files.
@@ -64,7 +65,14 @@ def same(text, data):
         return False
 
 
-def files(root):
+def kept_texts(contents):
+    """id -> (row, the text that is kept of it or None), from (table, id, content) of a database. A row has no comments: its text has
+    them. A text of another value is not the row's: another program has updated that, and a row of values alone is right then."""
+    rows, texts = ({id: content for table, id, content in contents if table == wanted} for wanted in ('milestones', 'milescale_texts'))
+    return {id: (data, texts[id] if id in texts and same(texts[id], data) else None) for id, data in rows.items()}
+
+
+def file_paths(root):
     found = {}
     active = os.path.join(root, '.milestones', 'active')
     for folder, folders, names in os.walk(active):
@@ -74,8 +82,15 @@ def files(root):
             if name.endswith('.yaml') and not name.startswith('.') and not os.path.islink(path):
                 id = name[:-len('.yaml')]
                 assert id not in found, f'{id} stands twice'
-                with open(path, encoding='utf-8', newline='') as file:
-                    found[id] = yaml.load(file.read(), Loader)
+                found[id] = path
+    return found
+
+
+def files(root):
+    found = {}
+    for id, path in file_paths(root).items():
+        with open(path, encoding='utf-8', newline='') as file:
+            found[id] = yaml.load(file.read(), Loader)
     return found
 
 
@@ -89,10 +104,13 @@ def index(root, found):
         assert os.path.exists(os.path.join(root, file)), f'{id}: {file} is not there'
 
 
-def rows(root, url, schema):
+def engine(root):
     with open(os.path.join(root, '.milestones', 'config', 'storage-config.yaml'), encoding='utf-8') as file:
-        engine = yaml.safe_load(file).get('storage', {}).get('database', {}).get('type', 'sqlite')
-    if engine == 'sqlite':
+        return yaml.safe_load(file).get('storage', {}).get('database', {}).get('type', 'sqlite')
+
+
+def rows(root, url, schema):
+    if engine(root) == 'sqlite':
         path = os.path.join(root, '.milestones', 'enterprise.db')
         connection = sqlite3.connect(f'file:{path}?mode=ro', uri=True)
         return {id: of_json(data) for id, data in connection.execute('SELECT id, data FROM milestones')}
@@ -101,9 +119,21 @@ def rows(root, url, schema):
     return dict(of_json(line) for line in said.splitlines() if line)
 
 
-def dump(root, url='', schema=''):
+def marker(root):
     with open(os.path.join(root, '.milestones', 'config', 'storage-backend.txt'), encoding='utf-8') as file:
-        backend = file.read().strip()
+        return file.read().strip()
+
+
+def texts(root, url='', schema=''):
+    """id -> text of each milestone in use, with what a row has of comments; for a row without a text, its values."""
+    if marker(root) == 'database':
+        in_database = in_sqlite(os.path.join(root, '.milestones', 'enterprise.db')) if engine(root) == 'sqlite' else in_postgresql(url, schema)
+        return {id: data if text is None else text for id, (data, text) in kept_texts(list(in_database)).items()}
+    return {id: read(path) for id, path in file_paths(root).items()}
+
+
+def dump(root, url='', schema=''):
+    backend = marker(root)
     if backend in ('file', 'hybrid'):
         found = files(root)
         if backend == 'hybrid':
@@ -299,6 +329,8 @@ def main():
         root = sys.argv[2]
         there, named = kept(root)
         print(json.dumps({'contents': everything(*sys.argv[2:]), 'conflicts': there, 'named': named, 'events': events(root)}))
+    elif sys.argv[1:2] == ['--texts']:
+        print(json.dumps(texts(*sys.argv[2:])))
     else:
         print(dump(*sys.argv[1:]), end='')
 

@@ -8,7 +8,7 @@ import sys
 import tempfile
 import time
 
-from hand import HABITS, ROWS, SIDE, document, where_in
+from hand import HABITS, ROWS, SIDE, Draft, where_in
 from troubles import Troubles
 
 HERE = os.path.dirname(os.path.abspath(__file__))
@@ -110,7 +110,7 @@ class World:
         self.people()
         for id in self.ids:
             with open(self.path('active', id + '.yaml'), 'w') as file:
-                file.write(document(id, []))
+                file.write(Draft().document(id))
         if 'second owner' in self.on:
             self.share()
         if shutil.which('git'):
@@ -178,7 +178,7 @@ class World:
                                 cwd='/', env=self.environment, umask=0o002 if 'second owner' in self.on else -1)
 
     def ledger(self):
-        """What the hands noted: [begin, end, id, token, whether it counts, what]."""
+        """What the hands noted: [begin, end, id, token, whether it counts, what, comment, taken out]."""
         found = []
         for name in sorted(os.listdir(self.base)):
             if name.startswith('hand-'):
