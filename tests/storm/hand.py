@@ -1,7 +1,7 @@
 #!/usr/bin/env python3
 """A process that writes: some milestones, each with its habit, from one account and one place (a container's, perhaps).
 
-    hand.py SPEC        SPEC is JSON: root, url, schema, binary, tasks, strict, first, end, pace, lulls, seed, retiring, archiving
+    hand.py SPEC        SPEC is JSON: root, url, schema, binary, tasks, strict, first, end, pace, lulls, seed, retiring, archiving, swept
 
 Prints a line a write: [begin, end, id, token, whether it counts, what, comment, taken out]. A write adds a token, a key that no other write
 has, or a comment with such a number, or both; it counts where it ended without an error. `comment` is the number of the comment, or 0. `taken out`
@@ -277,7 +277,8 @@ class Hand:
             if habit == 'late adapter':
                 time.sleep(dice.choice([0, 0.1, 0.5, 2]))
             way = HABITS[habit]
-            is_row, is_put = where in ROWS and habit != 'person', where in ROWS and habit == 'person' and dice.random() < 0.6
+            is_row = where in ROWS and habit != 'person'
+            is_put = where in ROWS and not is_row and (not self.spec['swept'] or dice.random() < 0.6)
 
             def act(after, new):
                 if is_row:
@@ -319,7 +320,7 @@ class Hand:
             where, what = self.where(), dice.choice(FINISHING)
             time.sleep(dice.choice([0, 0, 0.3, 2]))
             # Somebody goes on with the files, though they are an old store.
-            late = where in ROWS and dice.random() < 0.4
+            late = where in ROWS and self.spec['swept'] and dice.random() < 0.4
 
             def write(path, status=None):
                 way = dice.choice([in_place, mv])

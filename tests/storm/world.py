@@ -172,7 +172,8 @@ class World:
             prefix = [*CONTAINER, self.root, root, *prefix]
         spec = {'root': root, 'url': self.url, 'schema': self.schema, 'binary': self.binary, 'tasks': tasks, 'strict': self.strict,
                 'first': number * 1_000_000 + 1, 'end': self.end, 'pace': self.pace, 'lulls': self.lulls, 'seed': f'{self.seed} {name}',
-                'retiring': 'retiring' in self.on, 'archiving': 'completed' in self.on}
+                'retiring': 'retiring' in self.on, 'archiving': 'completed' in self.on,
+                'swept': not self.control}
         return subprocess.Popen([*prefix, sys.executable, os.path.join(self.lent, 'storm', 'hand.py'), json.dumps(spec)],
                                 stdout=open(os.path.join(self.base, f'hand-{number}.jsonl'), 'w'), stderr=subprocess.PIPE, text=True,
                                 cwd='/', env=self.environment, umask=0o002 if 'second owner' in self.on else -1)
