@@ -6,7 +6,7 @@ stands in what is current, or, archived, in the archive. Reads stores by `tests/
 Comments are content as well (§8: "comments and formatting survive"; an edit by comments alone is an edit). One that counted is held to the
 same rules as a value, until a later write of the same milestone took it out, or another program updated a row of it, in whichever store: a row is
 values alone, and where it goes over the text from before, that is what was written last. Later is what ended after the comment's write began. A
-comment that a verb took out stays out of what verbs alone write. What counts of a row in use is the text that is kept of it, while the row is of
+comment that a `put` took out does not come back. What counts of a row in use is the text that is kept of it, while the row is of
 that value; `milestone export` has to give the same.
 """
 import json
@@ -29,14 +29,14 @@ def comments(*texts):
 
 
 def commented(lines):
-    """The comments that counted and that nothing has taken out since, and those that a write took out that counted, from a milestone's lines."""
+    """The comments that counted and that nothing has taken out since, and those that a `put` took out that counted, from a milestone's lines."""
     owed, taken_out = set(), set()
-    for begin, _, _, _, done, _, comment, out in lines:
+    for begin, _, _, _, done, what, comment, out in lines:
         # A text that was refused may be there all the same: COMMITs without an answer, a file that its writer had removed.
         gone = any(end > begin and (other_done if it is True else comment in it) for _, end, _, _, other_done, _, _, it in lines)
         if done and comment and not gone:
             owed.add(f'c{comment}')
-        if done and out is not True:
+        if done and out is not True and 'put' in what:
             taken_out |= {f'c{number}' for number in out}
     return owed, taken_out
 
@@ -97,16 +97,16 @@ class Account:
 
     def judge(self):
         world = self.world
-        lost, own, altered, owed, returned = [], [], [], 0, []
+        lost, own, altered, returned, owed = [], [], [], [], 0
         for id, written in self.written.items():
             now, archived = self.current.get(id), self.archive.get(id)
             said, taken_out = commented([line for line in self.ledger if line[2] == id])
             owed += len(said)
             lost += [(id, comment) for comment in sorted(said - comments(now, archived, *self.conflicts.get(id, [])))]
+            there = comments(archived if now is None else now)
             if id in world.strict:
-                there = comments(archived if now is None else now)
                 own += [(id, comment) for comment in sorted(said - there)]
-                returned += [(id, comment) for comment in sorted(taken_out & there)]
+            returned += [(id, comment) for comment in sorted(taken_out & there)]
             lost += [(id, token) for token in sorted(written - tokens(now, archived, *self.conflicts.get(id, [])))]
             if id in world.strict:
                 own += [(id, token) for token in sorted(written - tokens(archived if now is None else now))]

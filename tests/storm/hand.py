@@ -287,7 +287,8 @@ class Hand:
                     return self.put(id, after.document(id))
                 return way(self, self.path('active', id + '.yaml'), after.document(id), new, dice)
             draft = self.attempt(id, f'{habit}, {"put, " * is_put}{where}', draft, edit_of(dice, is_row, way), act)
-            self.rest(dice)
+            # A person's text stands while the stores change: what is in it goes with them.
+            self.rest(dice, *((0.1, 0.8) if habit == 'person' else ()))
 
     def put(self, id, text):
         """A person's `put` in place of what is there."""

@@ -127,7 +127,7 @@ class World:
     def people(self):
         """Who writes what: each milestone has a habit, and each habit a hand."""
         dice = self.dice
-        habits = list(HABITS) + (['completed', 'completed'] if 'completed' in self.on else [])
+        habits = ['person'] * 2 + list(HABITS) + (['completed', 'completed'] if 'completed' in self.on else [])
         self.ids = {}
         for number in range(dice.randrange(9, 24)):
             habit = habits[number % len(habits)]
