@@ -106,6 +106,14 @@ def files(act):
         with open(path, 'a') as file:
             file.write(('' if saw.endswith('\n') else '\n') + f'# t{TOKEN}: 1\n')
         return {'kind': 'write', 'place': 'files', 'saw': saw, 'wrote': read(path)}
+    if act == 'recall':
+        if not SPEC['text']:
+            return None
+        text = f'{SPEC["text"]}# t{TOKEN}: 1\n'
+        with open(path + '.new', 'w') as file:
+            file.write(text)
+        os.rename(path + '.new', path)
+        return {'kind': 'write', 'place': 'files', 'saw': saw, 'wrote': text}
     if act == 'checkout':
         if not SPEC['text'] or saw == SPEC['text']:
             return None
@@ -143,8 +151,13 @@ def sqlite(act):
     if not os.path.exists(path):
         return None
     connection = sqlite3.connect(f'file:{path}?mode=rw', uri=True, timeout=0, isolation_level=None)
+    kept = ''
     try:
         connection.execute('BEGIN IMMEDIATE')
+        # What is kept of the row's text goes with it.
+        if connection.execute("SELECT 1 FROM sqlite_master WHERE name = 'milescale_texts'").fetchone():
+            kept = (connection.execute('SELECT text FROM milescale_texts WHERE id = ?', (ID,)).fetchone() or ('',))[0]
+            kept = kept.decode('utf-8', 'replace') if isinstance(kept, bytes) else kept
         row = connection.execute('SELECT data FROM milestones WHERE id = ?', (ID,)).fetchone()
         if act == 'sql-new':
             if row:
@@ -167,7 +180,7 @@ def sqlite(act):
         return {'refused': str(error)}
     finally:
         connection.close()
-    return {'kind': 'delete' if act == 'sql-delete' else 'write', 'place': 'sqlite', 'saw': saw, 'wrote': data}
+    return {'kind': 'delete' if act == 'sql-delete' else 'write', 'place': 'sqlite', 'saw': saw, 'kept': kept, 'wrote': data}
 
 
 def is_open():
@@ -177,15 +190,18 @@ def is_open():
 
 
 def postgresql(act):
-    table = '"%s".milestones' % SPEC['schema']
+    table, texts = ('"%s".%s' % (SPEC['schema'], name) for name in ('milestones', 'milescale_texts'))
+    # What is kept of the row's text goes with it; the table may not be there.
+    kept = (f"CASE WHEN to_regclass('{texts}') IS NULL THEN '' ELSE to_json(query_to_xml("
+            f"'SELECT convert_from(text, ''UTF8'') FROM {texts} WHERE id = ''{ID}''', true, true, '')::text)::text END")
     if act == 'psql-new':
         data = json.dumps(SPEC['value']).replace("'", "''")
-        sql = f"INSERT INTO {table} (id, data) VALUES ('{ID}', '{data}') RETURNING '', data"
+        sql = f"INSERT INTO {table} (id, data) VALUES ('{ID}', '{data}') RETURNING '', data, ''"
     elif act == 'psql-delete':
-        sql = f"DELETE FROM {table} WHERE id = '{ID}' RETURNING data, ''"
+        sql = f"DELETE FROM {table} WHERE id = '{ID}' RETURNING data, '', {kept}"
     else:
         sql = (f"UPDATE {table} n SET data = n.data || '{{\"t{TOKEN}\": 1}}', updated_at = now() "
-               f"FROM {table} o WHERE n.id = '{ID}' AND o.id = n.id RETURNING o.data, n.data")
+               f"FROM {table} o WHERE n.id = '{ID}' AND o.id = n.id RETURNING o.data, n.data, {kept}")
     begin, commit = (['-c', 'BEGIN'], ['-c', f'SELECT pg_sleep({LASTS})', '-c', 'COMMIT']) if act == 'psql-open' else ([], [])
     with subprocess.Popen(
             ['psql', '-X', '-q', '-A', '-t', '-F', '\x1f', '-v', 'ON_ERROR_STOP=1', '-d', SPEC['url'],
@@ -199,8 +215,9 @@ def postgresql(act):
         return {'refused': error.strip()}
     if '\x1f' not in row:
         return None
-    saw, data = row.rstrip('\n').split('\x1f')
-    return {'kind': 'delete' if act == 'psql-delete' else 'write', 'place': 'postgresql', 'saw': saw, 'wrote': data or None}
+    saw, data, kept = row.rstrip('\n').split('\x1f')
+    return {'kind': 'delete' if act == 'psql-delete' else 'write', 'place': 'postgresql', 'saw': saw, 'kept': kept and json.loads(kept),
+            'wrote': data or None}
 
 
 def config(act):

@@ -79,7 +79,9 @@ class Judge:
         self.found.append((kind, about, why))
 
     def settled_by(self, event, current, conflicts):
-        """Whether a write is current, an ancestor of it, kept and named, or was replaced by one that saw it."""
+        """Whether a write is current, an ancestor of it, kept and named, or was replaced by one that saw it. A comment with a token is held to
+        the same: who updates a row saw the text that was kept of it, and a row of values alone is right then. A text that went away without
+        a writer is none of those who go: the file's stands (`standing`), as long as its values are current."""
         id, wrote = event['id'], event['tokens']
         there = current.get(id)
         if there and wrote <= tokens(there[0]):
@@ -91,6 +93,8 @@ class Judge:
             return True
         if self.world.facts.get('restores') and (id, wrote) in self.kept:
             # What a restore displaces is kept.
+            return True
+        if event.get('standing') and event['place'] == 'files' and self.stands(event):
             return True
         for later in self.world.events:
             if later['id'] == id and later['seq'] > event['seq'] and wrote <= later['saw'] and later['acked'] != 'no':
@@ -139,8 +143,11 @@ class Judge:
                 last = own[-1]
                 by_restore = any(event['place'] == 'restore' and event['tokens'] == now for event in events) and (id, last['tokens']) in self.kept
                 # Where another program's milestones are taken over, what differs there wins, and this is kept.
-                by_theirs = world.facts.get('filled') and any(last['tokens'] <= tokens(text) for _, text in conflicts.get(id, []))
-                if not by_restore and not by_theirs and not any(event['tokens'] == now and event['seq'] > last['seq'] and event['acked'] != 'no' for event in events):
+                # So it is where another store is named by hand.
+                by_theirs = (world.facts.get('filled') or world.facts.get('followed')) and any(last['tokens'] <= tokens(text) for _, text in conflicts.get(id, []))
+                # Of an archived one file and row may have comments of their own: which of them stands now, is no matter of the verb.
+                by_archive = last['kind'] in ('archive', 'unarchive') and self.bare(id, now) == self.bare(id, last['tokens'])
+                if not by_restore and not by_theirs and not by_archive and not any(event['tokens'] == now and event['seq'] > last['seq'] and event['acked'] != 'no' for event in events):
                     self.say('replaced', id, f'the acknowledged {last["kind"]} of {sorted(last["tokens"])} was replaced by {sorted(now)}')
             if there is not None:
                 same = [event for event in events if event['tokens'] == now]
@@ -165,6 +172,10 @@ class Judge:
                 if SIDE.get(store) != deleted[-1]['place']:
                     self.say('gone', id, 'it went on a side that was not in use, and is gone in the one that is')
 
+    def bare(self, id, content):
+        """The tokens of the values of a content."""
+        return content.difference(*(event['comments'] for event in self.world.events if event['id'] == id))
+
     def stands(self, event):
         """Whether a write into what was to be a store, and has not become one, is where it was made."""
         world, id = self.world, event['id']
@@ -173,13 +184,13 @@ class Judge:
 
     def linear(self, id, events, there, conflicts):
         """Where each write was based on the one before, wherever it was made, the last one is current, and nothing is in conflict."""
-        if self.world.facts.get('restores') or any(event['kind'] in ('marker', 'delete') or event['acked'] == 'maybe' for event in events):
+        if self.world.facts.get('restores') or self.world.facts.get('followed') or any(event['kind'] in ('marker', 'delete') or event['acked'] == 'maybe' for event in events):
             return
         line = [event for event in events if event['acked'] == 'yes' and event['tokens'] is not None]
         if not line or not there or any(event.get(key) for event in line for key in ('earlier', 'target', 'undone', 'held', 'absent', 'retired')):
             return
         for before, after in zip(line, line[1:]):
-            if after['saw'] != before['tokens'] or after['tokens'] < after['saw']:
+            if after['saw'] != before['tokens'] or not after['tokens'] >= after['saw']:
                 return
         if tokens(there[0]) != line[-1]['tokens']:
             self.say('not brought over', id, f'{sorted(line[-1]["tokens"])} is based on all before it, and {sorted(tokens(there[0]))} is current')
@@ -229,8 +240,11 @@ class Judge:
         wanted = set(self.start['holdings'])
         wanted |= {(event['id'], event['tokens']) for event in acted if event['tokens'] and event['acked'] == 'yes'}
         # What another program itself overwrote or removed where it stood, or what was put and then replaced by the dead.
-        by_others = {(event['id'], event['saw']) for event in acted if event['who'] == 'foreign' and event['saw']}
+        by_others = {(event['id'], event[what]) for event in acted if event['who'] == 'foreign' for what in ('saw', 'replaced') if event[what]}
         for id, content in sorted(wanted - now - by_others, key=str):
+            # A row is in the text of its values that is kept elsewhere, comments and all.
+            if any(other == id and content < there and self.bare(id, there) == content for other, there in now):
+                continue
             self.say('destroyed', id, f'the content {sorted(content)} is nowhere any more')
 
     def conflicts(self, current, conflicts, nothing, unnamed, acted):

@@ -37,6 +37,11 @@ def tokens(text):
     return frozenset(int(found) for found in TOKEN.findall((text or '') + getattr(text, 'kept', '')))
 
 
+def with_comment(text, token):
+    """A text with a comment more, which has a token as a value has: who drops it loses what somebody wrote."""
+    return (text if text.endswith('\n') or not text else text + '\n') + f'# t{token}: 1\n'
+
+
 def document(id, token, status='active'):
     return (f'# a note on {id}, by hand\nid: {id}\ntitle:   "T {id}"   # said\nstatus: {status}\nhours: 1.50\n'
             f'tags: [one,  "two three"]\nt{token}: 1\n')
@@ -116,10 +121,10 @@ class World:
         else:
             found = self.asked()
         rows = {id: Row(content) for table, id, content in found if table == 'milestones'}
-        for table, id, content in found:
+        for id, (_, text) in verify.kept_texts(found).items():
             # Only of comments, which no value has: where another program changed the value, they went with it.
-            if table == 'milescale_texts' and id in rows and COMMENTED.search(content) and verify.same(content, rows[id]):
-                rows[id].kept = content
+            if text is not None and COMMENTED.search(text):
+                rows[id].kept = text
         return rows
 
     def asked(self):
@@ -156,7 +161,9 @@ class World:
     def note(self, who, id, kind, wrote, saw='', place='', acked='yes', **more):
         self.seq += 1
         event = {'seq': self.seq, 'who': who, 'id': id, 'kind': kind, 'place': place, 'acked': acked, 'text': wrote,
-                 'tokens': None if wrote is None or kind == 'marker' else tokens(wrote), 'saw': tokens(saw), 'named': self.named(), **more}
+                 'tokens': None if wrote is None or kind == 'marker' else tokens(wrote), 'saw': tokens(saw), 'named': self.named(),
+                 # What stood there itself: who writes a row replaces the text that is kept of it too, and that is another content.
+                 'replaced': tokens(str(saw)), 'comments': tokens('\n'.join(COMMENTED.findall(wrote or ''))), **more}
         self.events.append(event)
         return event
 
@@ -205,12 +212,22 @@ class World:
         code, out, _ = self.run(['milestone', 'show', id, '--json'])
         return json.loads(out) if code == 0 else None
 
-    def put(self, id, text=None, fault=None):
-        """`put` through the verb, in place of what `show` gives (or anew): a text, or what stands there with a token more."""
+    def text_to_put(self, how, id, shown):
+        """What is put in place of what `show` gives: its text with a token more, its text with nothing but a comment more (`note`), the
+        values of before the first move with a comment that is new (`back`), its values alone (`plain`)."""
+        if how == 'plain':
+            return json.dumps(shown['data'])
+        if how in ('note', 'back'):
+            return with_comment(self.first[id] if how == 'back' else shown['text'], self.token())
+        saw = shown['text'] if shown else ''
+        return (saw if saw.endswith('\n') else saw + '\n') + f't{self.token()}: 1\n' if shown else document(id, self.token())
+
+    def put(self, id, text=None, fault=None, how=''):
+        """`put` through the verb, in place of what `show` gives (or anew): a text, or one made of what stands there."""
         shown = self.shown(id)
         saw = shown['text'] if shown else ''
         if text is None:
-            text = (saw if saw.endswith('\n') else saw + '\n') + f't{self.token()}: 1\n' if shown else document(id, self.token())
+            text = self.text_to_put(how, id, shown)
         elif text == saw:
             return None
         match = ['--if-match', shown['digest']] if shown else []
@@ -228,20 +245,26 @@ class World:
             return 'no'
         return 'maybe'
 
-    def foreign(self, id, place, act=None):
-        """Another program's write while nothing runs."""
-        token = self.token()
+    def foreign(self, id, place, how='', token=None):
+        """Another program's write while nothing runs; `comment`: of nothing but a comment, `recall`: of what stood there before the first move
+        with a comment that is new, `both`: of a value and of a comment."""
+        token = token or self.token()
         if place == 'files':
             path = self.files()[id]
             saw = verify.read(path)
-            text = (saw if saw.endswith('\n') else saw + '\n') + f't{token}: 1\n'
+            if how in ('comment', 'recall'):
+                text = with_comment(self.first[id] if how == 'recall' else saw, token)
+            else:
+                text = (saw if saw.endswith('\n') else saw + '\n') + f't{token}: 1\n'
+            if how == 'both':
+                text = with_comment(text, self.token())
             mode = os.stat(path).st_mode
             with open(path, 'w') as file:
                 file.write(text)
             os.chmod(path, mode | 0o200)
         elif place == 'sqlite':
+            saw = self.rows('sqlite')[id]
             connection = sqlite3.connect(self.path('enterprise.db'))
-            saw = connection.execute('SELECT data FROM milestones WHERE id = ?', (id,)).fetchone()[0]
             text = json.dumps({**json.loads(saw), f't{token}': 1})
             connection.execute('UPDATE milestones SET data = ? WHERE id = ?', (text, id))
             connection.commit()
@@ -269,18 +292,24 @@ class World:
         self.born(chain[0], more)
         for store in chain[1:]:
             self.must(*self.move_arguments(store))
-            for id in ('m1', 'm2'):
+            for id in ('m1', 'm2') if 'level' not in more else ():
                 assert self.put(id)['acked'] == 'yes'
             if 'new' in more:
                 assert self.put('n5')['acked'] == 'yes'
-            self.foreign('m3', SIDE[store])
+            if 'level' not in more:
+                self.foreign('m3', SIDE[store])
+        if 'noted' in more:
+            for id in ('m1', 'm2'):
+                assert self.put(id, how='note')['acked'] == 'yes'
         for store in ENGINES:
             if f'filled {store}' in more:
                 self.filled(store)
-        old = SIDE[chain[-2]] if len(chain) > 1 else ''
+        self.left = chain[-2] if len(chain) > 1 else ''
+        old = SIDE.get(self.left, '')
         if 'pending' in more:
             self.foreign('m1', old)
             self.foreign('m4', old)
+        self.commented(more, SIDE[chain[-1]], old)
         if 'conflict' in more:
             self.foreign('m1', old)
             self.must('import')
@@ -290,6 +319,56 @@ class World:
         for word in more:
             if word.startswith('died'):
                 self.died(*word.split(' '), ['--adopt', '--source-wins'] if self.facts.get('filled') else [])
+
+    def commented(self, more, now, old):
+        """States in which comments stand alone on one side."""
+        if 'alike' in more:
+            # Both sides get the same values, and the file a comment with them.
+            token = self.token()
+            self.foreign('m4', now, token=token)
+            self.foreign('m4', old, 'both', token)
+        if 'reverted' in more:
+            # The old side has values that it had before, of one with other comments only, and comments that nobody has read.
+            self.foreign('m4', old)
+            self.foreign('m3', old, 'comment')
+            self.must('import')
+            self.foreign('m4', old, 'recall')
+            self.foreign('m3', old, 'recall')
+        if 'untexted' in more:
+            # A row as an adapter makes it: nothing is kept of its text, and the file's values are its own.
+            data = str(self.rows(now)['m4'])
+            statement = "DELETE FROM {}milescale_texts WHERE id = 'm4'"
+            if now == 'sqlite':
+                with contextlib.closing(sqlite3.connect(self.path('enterprise.db'))) as connection:
+                    connection.execute(statement.format(''))
+                    connection.commit()
+            else:
+                verify.psql(self.direct, statement.format(f'"{self.schema}".'))
+            for event in self.events:
+                if event['id'] == 'm4':
+                    event['standing'] = True
+            self.note('foreign', 'm4', 'write', data, place=now)
+        if 'archived' in more:
+            text = self.current()['m4'][0]
+            self.must('milestone', 'archive', 'm4')
+            self.note('own', 'm4', 'archive', text, text, place='verb')['text'] = None
+        if 'followed' in more:
+            self.name(self.left)
+            self.must('check')
+            assert self.followed(), self.root
+
+    def name(self, store):
+        """Another store is named by hand, some time ago."""
+        self.facts['followed'] = True
+        self.note('foreign', 'm1', 'marker', store, place='config')
+        self.write('config/storage-backend.txt', ('database' if store in ENGINES else store) + '\n')
+        before = time.time() - 10
+        os.utime(self.path('config/storage-backend.txt'), (before, before))
+
+    def followed(self):
+        """Whether milescale has followed what was named by hand last."""
+        told = [event for event in verify.events(self.root) if event['event'] == 'backend_changed']
+        return bool(told) and told[-1]['details'].get('adopted') is True
 
     def died(self, when, to, more):
         """A move that dies at the switch: before it takes effect, or (`died-late`) right after it. Nobody has recovered yet."""
@@ -304,12 +383,17 @@ class World:
     def born(self, store, more):
         extra = ['b1', 'b2', 'b3'] if 'batch' in more else []
         self.write('config/storage-backend.txt', ('database' if store in ENGINES else 'file') + '\n')
-        archived = document('x1', self.token(), 'archived').replace('# a note', '# finished long ago: a note')
+        # A comment of each text has a token too.
+        noted = (lambda text: with_comment(text, self.token())) if 'noted' in more else (lambda text: text)
+        archived = noted(document('x1', self.token(), 'archived').replace('# a note', '# finished long ago: a note'))
         if SIDE[store] == 'files' or 'both' in more:
             self.write('completed/x1.yaml', archived)
-        self.note('foreign', 'x1', 'archive', archived, place=SIDE[store])
+            self.note('foreign', 'x1', 'archive', archived, place='files')
         if SIDE[store] != 'files':
-            self.events[-1]['text'] = None      # a row has no layout
+            # A row has no layout, and no comments; nor is it asked of a file beside it that its layout stays.
+            for event in self.events:
+                event['text'] = None
+            self.note('foreign', 'x1', 'archive', json.dumps(value('x1', min(tokens(archived)), 'archived')), place=store)['text'] = None
         if 'older' in more:
             # An older milestone of an id that is in use.
             older = document('m2', self.token(), 'archived').replace('# a note', '# an older one: a note')
@@ -319,7 +403,7 @@ class World:
         for id in IDS + extra:
             token = self.token()
             if SIDE[store] == 'files':
-                self.first[id] = document(id, token)
+                self.first[id] = noted(document(id, token))
                 self.write(f'active/{id}.yaml', self.first[id])
                 self.note('foreign', id, 'write', self.first[id], place='files')
             else:
