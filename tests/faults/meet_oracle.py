@@ -143,8 +143,10 @@ class Judge:
                 last = own[-1]
                 by_restore = any(event['place'] == 'restore' and event['tokens'] == now for event in events) and (id, last['tokens']) in self.kept
                 # Where another program's milestones are taken over, what differs there wins, and this is kept.
-                # So it is where another store is named by hand.
-                by_theirs = (world.facts.get('filled') or world.facts.get('followed')) and any(last['tokens'] <= tokens(text) for _, text in conflicts.get(id, []))
+                # So it is where another store is named by hand, be it after another program replaced it.
+                ends = [last['tokens'], *(event['tokens'] for event in events if event['who'] == 'foreign' and last['tokens'] <= event['saw'])]
+                taken_over = world.facts.get('filled') or world.facts.get('followed')
+                by_theirs = taken_over and any(end and end <= tokens(text) for end in ends for _, text in conflicts.get(id, []))
                 # Of an archived one file and row may have comments of their own: which of them stands now, is no matter of the verb.
                 by_archive = last['kind'] in ('archive', 'unarchive') and self.bare(id, now) == self.bare(id, last['tokens'])
                 if not by_restore and not by_theirs and not by_archive and not any(event['tokens'] == now and event['seq'] > last['seq'] and event['acked'] != 'no' for event in events):

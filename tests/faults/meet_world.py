@@ -292,13 +292,14 @@ class World:
         self.born(chain[0], more)
         for store in chain[1:]:
             self.must(*self.move_arguments(store))
-            for id in ('m1', 'm2') if 'level' not in more else ():
+            is_level = 'level' in more or 'equal' in more
+            for id in ('m1', 'm2') if not is_level else ():
                 assert self.put(id)['acked'] == 'yes'
             if 'new' in more:
                 assert self.put('n5')['acked'] == 'yes'
-            if 'level' not in more:
+            if not is_level:
                 self.foreign('m3', SIDE[store])
-        if 'noted' in more:
+        if 'noted' in more and 'equal' not in more:
             for id in ('m1', 'm2'):
                 assert self.put(id, how='note')['acked'] == 'yes'
         for store in ENGINES:
@@ -352,6 +353,10 @@ class World:
             text = self.current()['m4'][0]
             self.must('milestone', 'archive', 'm4')
             self.note('own', 'm4', 'archive', text, text, place='verb')['text'] = None
+        if 'crossed' in more:
+            # What the other side has then, no base knows.
+            for id in ('m1', 'm2'):
+                self.foreign(id, old, 'comment' if old == 'files' else '')
         if 'followed' in more:
             self.name(self.left)
             self.must('check')
