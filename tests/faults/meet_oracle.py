@@ -115,7 +115,7 @@ class Judge:
         self.archived(acted)
         self.configuration()
         self.leftovers()
-        if not any(event['kind'] in ('marker', 'other') for event in acted):
+        if not world.facts.get('followed') and not any(event['kind'] in ('marker', 'other') for event in acted):
             self.modes()
         self.exported(current, store, acted)
         return self.found

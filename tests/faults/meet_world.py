@@ -356,7 +356,7 @@ class World:
         if 'crossed' in more:
             # What the other side has then, no base knows.
             for id in ('m1', 'm2'):
-                self.foreign(id, old, 'comment' if old == 'files' else '')
+                self.foreign(id, old, 'both')
         if 'followed' in more:
             self.name(self.left)
             self.must('check')
