@@ -80,8 +80,8 @@ class Judge:
 
     def settled_by(self, event, current, conflicts):
         """Whether a write is current, an ancestor of it, kept and named, or was replaced by one that saw it. A comment with a token is held to
-        the same: who updates a row saw the text that was kept of it, and a row of values alone is right then. A text that went away without
-        a writer is none of those who go: the file's stands (`standing`), as long as its values are current."""
+        the same: who updates a row saw the text that was kept of it, and a row of values alone is right then. Where nothing is kept of a
+        row's text, the file's stands (`standing`) until somebody writes the row anew."""
         id, wrote = event['id'], event['tokens']
         there = current.get(id)
         if there and wrote <= tokens(there[0]):
@@ -96,8 +96,9 @@ class Judge:
             return True
         if event.get('standing') and event['place'] == 'files' and self.stands(event):
             return True
+        saw = self.bare(id, wrote) if event.get('standing') else wrote
         for later in self.world.events:
-            if later['id'] == id and later['seq'] > event['seq'] and wrote <= later['saw'] and later['acked'] != 'no':
+            if later['id'] == id and later['seq'] > event['seq'] and saw <= later['saw'] and later['acked'] != 'no':
                 if later['acked'] == 'yes' or (there and tokens(there[0]) == later['tokens']):
                     return True
         return False
