@@ -325,7 +325,7 @@ class World:
         """States in which comments stand alone on one side."""
         if 'alike' in more:
             # Both sides get the same values, and the file a comment with them.
-            token = self.token()
+            token, self.facts['alike'] = self.token(), 'm4'
             self.foreign('m4', now, token=token)
             self.foreign('m4', old, 'both', token)
         if 'reverted' in more:
