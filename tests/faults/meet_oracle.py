@@ -150,9 +150,11 @@ class Judge:
                 by_theirs = taken_over and any(end and end <= tokens(text) for end in ends for _, text in conflicts.get(id, []))
                 # Of an archived one file and row may have comments of their own: which of them stands now, is no matter of the verb.
                 by_archive = last['kind'] in ('archive', 'unarchive') and self.bare(id, now) == self.bare(id, last['tokens'])
-                if not by_restore and not by_theirs and not by_archive and not any(event['tokens'] == now and event['seq'] > last['seq'] and event['acked'] != 'no' for event in events):
+                by_later = any(event['tokens'] == now and event['seq'] > last['seq'] and event['acked'] != 'no' for event in events)
+                if not (by_restore or by_theirs or by_archive or by_later):
                     self.say('replaced', id, f'the acknowledged {last["kind"]} of {sorted(last["tokens"])} was replaced by {sorted(now)}')
             if there is not None:
+                self.taken_out(id, events, now)
                 same = [event for event in events if event['tokens'] == now]
                 if not same:
                     self.say('altered', id, f'nobody wrote {sorted(now)}')
@@ -175,6 +177,16 @@ class Judge:
                 if SIDE.get(store) != deleted[-1]['place']:
                     self.say('gone', id, 'it went on a side that was not in use, and is gone in the one that is')
 
+    def taken_out(self, id, events, now):
+        """A comment that a `put` took out stays out, unless somebody writes it anew into the store in use: an old side has not seen that it went."""
+        if self.world.facts.get('restores') or self.world.facts.get('followed'):
+            return
+        for put in events:
+            gone = (put['saw'] - put['tokens']) & (put['saw'] - self.bare(id, put['saw'])) if put['place'] == 'verb' and put['kind'] == 'write' else set()
+            by_others = any(event['tokens'] == now and event['seq'] > put['seq'] and event['place'] in ('verb', SIDE.get(event['named'])) for event in events)
+            if put['acked'] == 'yes' and gone & now and not by_others:
+                self.say('replaced', id, f'the acknowledged put of {sorted(put["tokens"])} took out {sorted(gone)}, and {sorted(now)} is current')
+
     def bare(self, id, content):
         """The tokens of the values of a content."""
         return content.difference(*(event['comments'] for event in self.world.events if event['id'] == id))
@@ -187,7 +199,9 @@ class Judge:
 
     def linear(self, id, events, there, conflicts):
         """Where each write was based on the one before, wherever it was made, the last one is current, and nothing is in conflict."""
-        if self.world.facts.get('restores') or self.world.facts.get('followed') or any(event['kind'] in ('marker', 'delete') or event['acked'] == 'maybe' for event in events):
+        if self.world.facts.get('restores') or self.world.facts.get('followed'):
+            return
+        if any(event['kind'] in ('marker', 'delete') or event['acked'] == 'maybe' for event in events):
             return
         line = [event for event in events if event['acked'] == 'yes' and event['tokens'] is not None]
         if not line or not there or any(event.get(key) for event in line for key in ('earlier', 'target', 'undone', 'held', 'absent', 'retired')):

@@ -150,7 +150,8 @@ class Account:
         world = self.world
         kept = verify.everything(world.root, world.url, world.schema)
         found = [f'{token}: {sorted({place for place, _, text in kept if token in tokens(text) | comments(text)}) or "nowhere"}' for token in missing]
-        lines = [[*line[:2], f'{line[3] or ""} {line[5]}' + (f' c{line[6]}' if line[6] else '') + ('' if line[4] else ' (not)')] for line in self.ledger if line[2] == id]
+        lines = [[*line[:2], f'{line[3] or ""} {line[5]}' + (f' c{line[6]}' if line[6] else '') + ('' if line[4] else ' (not)')]
+                 for line in self.ledger if line[2] == id]
         lines += [[begin, end, f'milescale {what}: {code} {why}'] for begin, end, what, code, why in world.said]
         lines += [[*line[:2], line[2]] for line in (world.proxy.struck if world.proxy else [])]
         found += [f'{begin - world.began:8.3f} {end - world.began:8.3f}  {what}' for begin, end, what in sorted(lines)]
