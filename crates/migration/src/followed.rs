@@ -63,7 +63,14 @@ pub fn follow(workspace: &Workspace, named: (InUse, &mut dyn Store), last: Last<
     }
     record.epoch += 1;
     record.in_use = Some(named);
-    record.save(workspace).map_err(failed)?;
+    if let Err(error) = record.save(workspace) {
+        // It may be there all the same, and is what counts from then on.
+        let is_there = |there: Record| there.epoch == record.epoch && there.in_use == record.in_use;
+        if !Record::load(workspace).is_ok_and(is_there) {
+            return Err(failed(error));
+        }
+        tracing::warn!(%error, "the record of moves is written, and may not outlive a power cut");
+    }
     Memory::forget(named.side(), workspace).map_err(Error::Own)?;
     Ok(record.epoch)
 }

@@ -143,6 +143,13 @@ impl Draft {
         Said { value, comments: has_comments.then_some(text) }
     }
 
+    /// Whether it is the milestone that lies in the archive, which holds as much: its comments too, but for what archiving edits.
+    pub fn is_held_by(&self, archived: &Milestone) -> bool {
+        let as_archived = |text: &[u8]| Self::archived(self.id.clone(), text, self.now).ok().map(|draft| draft.text);
+        archived.is_same_milestone(&self.text, &self.value)
+            && (self.said().comments.is_none() || as_archived(&self.text) == as_archived(&archived.text))
+    }
+
     /// A milestone of another store, as it is.
     ///
     /// # Errors

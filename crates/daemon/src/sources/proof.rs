@@ -6,7 +6,7 @@ use std::ops::ControlFlow;
 
 use jiff::Timestamp;
 use milescale_core::backend::InUse;
-use milescale_core::base::Content;
+use milescale_core::base::{Content, Side};
 use milescale_core::config::Config;
 use milescale_core::digest::Digest;
 use milescale_core::id::Id;
@@ -15,7 +15,7 @@ use milescale_migration::{Last, follow};
 use milescale_storage::archive::Archive;
 use milescale_storage::conflicts::{self, Conflict};
 use milescale_storage::error::{Problem, StoreError};
-use milescale_storage::ledger::{AT_ONCE, Former};
+use milescale_storage::ledger::{AT_ONCE, Earlier, was_earlier};
 use milescale_storage::store::{Milestone, Store};
 use milescale_storage::workspace::Workspace;
 
@@ -83,7 +83,7 @@ pub(super) fn proves(
     differing.sort();
     let mut since = differing.clone();
     since.extend(archived_since(&mut archived, &before, &there));
-    let older = older((&mut *last.store, &before), (named, &there), &since).map_err(unreadable)?;
+    let older = older((&mut *last.store, &before), (named.side(), &mut *opened.store), &since).map_err(unreadable)?;
     if older.is_empty() {
         // Their base is what the named store has: then the comments are an edit, which the next sweep brings over.
         for id in retouched.lacking {
@@ -136,6 +136,12 @@ fn retouched(
 
 /// Those of these milestones whose text somebody has given, and whether it has comments.
 fn given(store: &mut dyn Store, ids: &[String]) -> Result<BTreeMap<String, bool>, StoreError> {
+    let given = milestones(store, ids)?.into_iter().filter(|it| it.is_given);
+    Ok(given.map(|it| (it.id.clone(), it.has_comments())).collect())
+}
+
+/// Those of these milestones that the store has, as far as they can be asked for.
+fn milestones(store: &mut dyn Store, ids: &[String]) -> Result<Vec<Milestone>, StoreError> {
     let mut milestones = store.get_some(ids)?;
     let got: BTreeSet<String> = milestones.iter().map(|it| it.id.clone()).collect();
     for id in ids.iter().filter(|id| !got.contains(*id)).filter_map(|id| id.parse::<Id>().ok()) {
@@ -144,8 +150,7 @@ fn given(store: &mut dyn Store, ids: &[String]) -> Result<BTreeMap<String, bool>
             other => milestones.push(other?),
         }
     }
-    let given = milestones.into_iter().filter(|it| it.is_given);
-    Ok(given.map(|it| (it.id.clone(), it.has_comments())).collect())
+    Ok(milestones)
 }
 
 /// What each milestone is compared by.
@@ -197,26 +202,23 @@ fn listed(ids: &[String]) -> String {
 }
 
 /// Of these milestones, those whose content in the named store is what the last one knows as the merge base, or as what came
-/// before it: the last store has gone on since.
+/// before it, or that it has archived since: the last store has gone on.
 fn older(
     (last, before): (&mut dyn Store, &HashMap<String, Content>),
-    (named, there): (InUse, &HashMap<String, Content>),
-    differing: &[String],
+    (side, named): (Side, &mut dyn Store),
+    ids: &[String],
 ) -> Result<Vec<String>, StoreError> {
     let mut older = Vec::new();
-    for ids in differing.chunks(AT_ONCE) {
-        let known = last.ledger()?.bases(named.side(), ids)?;
-        for id in ids {
-            let Some(content) = there.get(id) else { continue };
-            let formers = last.ledger()?.formers(id, content.value)?;
-            // Where only comments differ, those of before are older, and others are not.
-            let is_older = |former: &Former| {
-                before.get(id).is_none_or(|before| before.value != content.value)
-                    || former.text.is_none_or(|text| text == content.text)
-            };
-            let is_base = known.get(id).is_some_and(|known| known.content.is_same(content));
-            if is_base || formers.iter().any(is_older) {
-                older.push(id.clone());
+    for ids in ids.chunks(AT_ONCE) {
+        let known = last.ledger()?.bases(side, ids)?;
+        for there in milestones(named, ids)? {
+            let is_base = known.get(&there.id).is_some_and(|known| {
+                let is_text = known.content.text == there.digest();
+                is_text || there.own_text().is_none() && known.content.value == there.content().value
+            });
+            let is_archived_on_both = there.is_archived() && !before.contains_key(&there.id);
+            if !is_archived_on_both && (is_base || was_earlier(last.ledger()?, &there)? != Earlier::No) {
+                older.push(there.id);
             }
         }
     }

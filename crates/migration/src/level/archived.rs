@@ -62,7 +62,7 @@ impl Pair<'_> {
             // Its content is the base: it is kept already, and named.
             (Some(_), None) if self.was_brought(&draft.id, draft.content())? => return Ok(Judged::Is(Leveled::Same)),
             (Some(there), None) if self.is_superseded(&draft, &there)? => Due::Write(draft, Seen::Text(there.digest())),
-            (Some(there), brought) if !there.is_same_milestone(&draft.text, &draft.value) => {
+            (Some(there), brought) if !draft.is_held_by(&there) => {
                 Due::Keep(Box::new(Beside { draft: *draft, place, there, brought }))
             }
             (Some(_), Some(active)) => Due::TakeOut(draft.id, active),
@@ -73,9 +73,7 @@ impl Pair<'_> {
     /// Whether what lies in the archive of an old target is its base, and the source was changed since: its file was moved there,
     /// and that was dealt with. It is replaced like a base that stands in its place.
     fn is_superseded(&mut self, draft: &Draft, there: &Milestone) -> Result<bool, StoreError> {
-        Ok(!there.is_same_milestone(&draft.text, &draft.value)
-            && self.target_was_old
-            && self.is_base_as_written(&draft.id, there.content())?)
+        Ok(!draft.is_held_by(there) && self.target_was_old && self.is_base_as_written(&draft.id, there.content())?)
     }
 
     /// Whether the file of a milestone was moved to the archive of the target, and no sweep has dealt with that.

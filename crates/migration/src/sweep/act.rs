@@ -202,7 +202,9 @@ impl<'a, 'b> Act<'a, 'b> {
         let Ok(id) = judged.id.parse::<Id>() else { return Ok(true) };
         match Draft::archived(id, &current.text, self.context.now()) {
             Ok(draft) => {
-                let noted = Some(noted_archived(&draft.text, content.is_same(&current.content())));
+                // Comments that the store in use has alone are not the other side's to replace.
+                let is_level = content.text == current.digest() || !current.has_comments();
+                let noted = Some(noted_archived(&draft.text, is_level && content.is_same(&current.content())));
                 let entry = Entry { side: self.old.side, known: Known { content, noted } };
                 self.current.archive_for(&draft, current.digest(), &entry)?;
                 if draft.text != current.text && !self.imported.contains(&judged.id) {

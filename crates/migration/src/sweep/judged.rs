@@ -1,5 +1,7 @@
 //! One milestone of an old store: what it comes to.
 
+mod compared;
+
 use std::collections::{BTreeMap, HashMap, HashSet};
 
 use milescale_core::base::{Base, Content, Held, Verdict, judge};
@@ -14,7 +16,7 @@ use milescale_storage::store::{Milestone, Store};
 use milescale_storage::workspace::Workspace;
 
 use super::elsewhere::Elsewhere;
-use super::noted::{NOTED_ALIKE, NOTED_ARCHIVED, NOTED_TO_ARCHIVE, base_before, is_noted_archived, noted_archived};
+use super::noted::{NOTED_ALIKE, NOTED_TO_ARCHIVE, base_before, is_noted_archived, noted_archived};
 use crate::context::Error;
 use crate::level::{readable, there};
 
@@ -110,24 +112,6 @@ impl Judged {
         base_before(self.noted.as_deref()?)
     }
 
-    /// Whether the store in use still holds what the archiving has left there, both sides having been equal.
-    fn is_as_archived(&self, current: &Milestone) -> bool {
-        self.is_noted_as(NOTED_ARCHIVED, current)
-    }
-
-    /// Whether a note is this word with the digest of what the store in use holds.
-    fn is_noted_as(&self, word: &str, current: &Milestone) -> bool {
-        let noted = self.noted.as_deref().and_then(|noted| noted.strip_prefix(word)?.strip_prefix(' '));
-        noted.is_some_and(|noted| noted == current.digest().to_string())
-    }
-
-    /// Whether the old side's is archived, and is the milestone that lies in the archive of the store in use.
-    fn is_alike(&self, old: &Milestone, current: &Milestone) -> bool {
-        !self.in_place
-            && old.is_archived()
-            && old.value.as_ref().is_ok_and(|value| current.is_same_milestone(&old.text, value))
-    }
-
     /// What is noted with a base where the store in use holds another content that is the same milestone, archived.
     pub(super) fn noted_alike(&self) -> Option<String> {
         let (old, current) = (self.old.as_ref()?, self.current.as_ref()?);
@@ -142,79 +126,9 @@ impl Judged {
         filed.or_else(|| is_to_archive.then(|| NOTED_TO_ARCHIVE.to_owned()))
     }
 
-    /// What an import comes to that ended between the file and its move to the archive.
-    fn on_the_way_to_archive(&self, old: &Milestone) -> Verdict {
-        let is_there = |current: &Milestone| self.in_place && current.content().is_same(&old.content());
-        if self.current.as_ref().is_some_and(is_there) { Verdict::Import } else { Verdict::Advance }
-    }
-
-    /// What the text of one side is compared as. One that nobody has given is that of the content which has its values; without a
-    /// base, so is one without comments.
-    fn as_said(&self, it: &Milestone, other: Option<Content>) -> Content {
-        let content = it.content();
-        if self.counts(it) { content } else { content.as_said(self.base.into_iter().chain(other)) }
-    }
-
-    /// Whether a text is more than its values.
-    fn counts(&self, it: &Milestone) -> bool {
-        it.is_given && (!self.is_lost || it.has_comments())
-    }
-
-    /// The content of the old side that is compared.
-    fn compared(&self, old: &Milestone) -> Content {
-        self.as_said(old, self.current.as_ref().map(Milestone::content))
-    }
-
-    /// The content of the store in use that the old side's is compared with. What archiving changes is no difference between an
-    /// archived milestone and the one that lies in the archive.
-    fn compared_with(&self, old: Option<&Milestone>, is_filed: bool) -> Option<Content> {
-        let current = self.current.as_ref()?;
-        if self.is_as_archived(current) || !self.in_place && self.is_noted_as(NOTED_ALIKE, current) {
-            return self.base;
-        }
-        let is_archived = |old: &&Milestone| {
-            if self.is_lost && is_filed {
-                let is_it = |value| current.is_same_milestone(&old.text, value);
-                self.is_current_archived() && old.value.as_ref().is_ok_and(is_it)
-            } else {
-                self.is_alike(old, current)
-            }
-        };
-        if let Some(old) = old.filter(is_archived) {
-            return Some(self.compared(old));
-        }
-        Some(self.as_said(current, old.map(|old| self.compared(old))))
-    }
-
-    /// Whether the old side alone has a text of its own around the values that both have.
-    fn has_text_to_take(&self, old: &Milestone) -> bool {
-        let lacks_it = |current: &Milestone| !self.counts(current) && current.content().value == old.content().value;
-        self.in_place && old.has_comments() && self.current.as_ref().is_some_and(lacks_it)
-    }
-
-    /// Whether the store in use has moved the milestone to the archive as it was, which is a change as well.
-    fn was_moved_away(&self, old: &Milestone) -> bool {
-        let is_away = |current: &Milestone| !current.is_archived() && !self.is_noted_as(NOTED_ALIKE, current);
-        !self.in_place && !old.is_archived() && self.current.as_ref().is_some_and(is_away)
-    }
-
     /// Whether nothing but the text around the values is brought over.
     pub(super) fn takes_text(&self) -> bool {
         self.finding == Finding::Verdict(Verdict::TakeText)
-    }
-
-    /// What a file comes to that was moved back from the archive and is as it was: the move there is undone where the store in
-    /// use holds what the archiving has left.
-    fn moved_back(&self, old: &Milestone) -> Verdict {
-        match &self.current {
-            // Taken out of the archive there too: another move to it is a new one.
-            Some(current) if current.content().is_same(&old.content()) || !self.is_current_archived() => {
-                Verdict::Advance
-            }
-            Some(current) if self.is_as_archived(current) => Verdict::Import,
-            Some(_) => Verdict::ReportBack,
-            None => Verdict::Nothing,
-        }
     }
 
     pub(super) fn is_base(&self, old: &Milestone) -> bool {

@@ -285,3 +285,23 @@ fn l21_a_file_that_was_moved_to_the_archive_by_hand_stays_there() {
         assert_eq!((conflicts(&workspace), places(&workspace)), (1, vec!["completed/m1.yaml".to_owned()]), "{by_hand}");
     }
 }
+
+/// Comments that were put into a row, whose file is then moved to the archive, go there with the row; an edit of the file there is
+/// a conflict with them.
+#[test]
+fn l22_comments_of_an_archived_row_go_to_the_archive_with_it() {
+    for is_edited in [false, true] {
+        let workspace = moved();
+        let digest = done(&workspace, &["milestone", "show", "m1", "--digest"]).out;
+        let text = "id: m1\ntitle: first # ours\nstatus: active\n";
+        assert_eq!(put(&workspace, &["m1", "--if-match", digest.trim()], text).code, 0);
+        rename(&workspace, "active/m1.yaml", "completed/m1.yaml");
+        done(&workspace, &["import"]);
+        if is_edited {
+            workspace.append("completed/m1.yaml", "# theirs\n");
+        }
+        done(&workspace, &["migrate", "file", "--yes"]);
+        assert_eq!(workspace.read("completed/m1.yaml"), text.replace("active", "archived"), "{is_edited}");
+        assert_eq!(conflicts(&workspace), usize::from(is_edited));
+    }
+}
