@@ -55,6 +55,10 @@ impl Sweeper {
             Touched::Ids(ids) => self.consider(ids),
             Touched::Everything => self.all = true,
         }
+        let chain = current.chain();
+        if chain != self.chain {
+            (self.chain, self.all) = (chain, true);
+        }
         if self.all || self.is_due_for_all() {
             let started = Instant::now();
             self.all = true;

@@ -156,6 +156,11 @@ impl Store for PostgresStore {
         self.differs_from_the_known_one()
     }
 
+    fn chain(&mut self) -> Option<String> {
+        let tokens = self.tokens.read().ok()?;
+        tokens.chain_at(&self.place()).map(str::to_owned)
+    }
+
     fn may_be_another(&mut self) {
         self.may_be_another = true;
     }

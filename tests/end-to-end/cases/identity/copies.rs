@@ -298,6 +298,24 @@ fn l07_a_daemon_takes_nothing_from_an_old_server_that_went_back_or_that_a_copy_w
     }
 }
 
+/// The server in use went back, and lacks an edit of a file that was brought over: a daemon that runs brings it again.
+#[test]
+fn l07_what_a_server_in_use_that_went_back_lacks_of_old_files_is_brought_again() {
+    let plans = Plans::moved();
+    let one = plans.workspace("one");
+    copy_schema(&plans, "standby");
+    let daemon = one.daemon(["--interval", "1"]);
+    daemon.until("milestone_count", 3);
+    let title = || plans.psql("SELECT data ->> 'title' FROM milestones WHERE id = 'm1'");
+    one.save("active/m1.yaml", "title: edited\n");
+    until("an edit", || (title() == "edited").then_some(()));
+    swap(&plans, "first", "standby");
+    assert_ne!(title(), "edited");
+    until("what is told", || one.run(["status"]).out.contains("the server went back").then_some(()));
+    fix_identity(&one, "on");
+    until("the edit again", || (title() == "edited").then_some(()));
+}
+
 #[test]
 fn l07_an_old_server_that_went_back_replaces_nothing_in_the_store_in_use() {
     let (plans, one) = back_in_files();
