@@ -149,13 +149,14 @@ pub fn judge(old: Held, current: Option<Content>, base: Base) -> Verdict {
     };
     let is_level = |content: Content| current.is_some_and(|current| current.text == content.text);
     match (judge_values(old, current, base), old) {
+        (Verdict::Nothing, Held::Content { earlier: true, .. }) if is_retouched => Verdict::ReportEarlier,
         (Verdict::Nothing, Held::Content { .. }) if is_retouched => Verdict::Conflict,
         // Both have got the same comments.
         (Verdict::Nothing, Held::Content { content, .. }) if is_level(content) && !is_base_text(content.text) => {
             Verdict::Advance
         }
         (Verdict::Advance, Held::Content { content, .. }) if is_text_of_both(content) => Verdict::Conflict,
-        (Verdict::Archive, _) if is_retouched => Verdict::KeepAndArchive,
+        (Verdict::Archive, Held::Archived { earlier: false, .. }) if is_retouched => Verdict::KeepAndArchive,
         (verdict, _) => verdict,
     }
 }
@@ -190,7 +191,10 @@ fn judge_in_place(old: Held, current: Option<Content>, base: Base) -> Verdict {
         usable && old.text != base.text && current == Some(Content { value: old.value, text: base.text })
     };
     match (content, base) {
-        (Some(old), Base::Known(base)) if is_retouched(old, base) => Verdict::Import,
+        (Some(content), Base::Known(base)) if is_retouched(content, base) => match old {
+            Held::Content { earlier: true, .. } => Verdict::ReportEarlier,
+            _ => Verdict::Import,
+        },
         (Some(old), Base::Known(base)) if old.is_same(&base) => Verdict::Nothing,
         (Some(old), _) if is_current(old) => Verdict::Advance,
         (Some(_), Base::Lost) => Verdict::Conflict,
@@ -330,6 +334,11 @@ mod tests {
         let retouched = Held::Content { content: content(1, 7), earlier: false };
         assert_eq!(judge(retouched, Some(plain(1)), known(1)), Verdict::Import);
         assert_eq!(judge(retouched, Some(content(1, 7)), known(1)), Verdict::Advance);
+        // Those of before are a checkout.
+        let before = Held::Content { content: content(1, 7), earlier: true };
+        for current in [plain(1), content(1, 8), plain(2)] {
+            assert_eq!(judge(before, Some(current), known(1)), Verdict::ReportEarlier);
+        }
         // Both were changed to the same values with other comments, or are new with them.
         let changed = Held::Content { content: content(2, 7), earlier: false };
         for base in [known(1), Base::None, Base::Lost] {

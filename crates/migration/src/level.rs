@@ -268,7 +268,7 @@ impl<'a> Pair<'a> {
             return Ok(true);
         }
         let base = self.base(&draft.id)?;
-        Ok(base.is_none_or(|base| base.text == wanted.text))
+        Ok(base.is_none_or(|base| base.text == wanted.text) && !self.was_reported(&draft.id, found)?)
     }
 
     /// Reads what is leveled next, at once.

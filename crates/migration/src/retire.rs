@@ -55,7 +55,7 @@ pub(crate) fn is_dealt_with(
     current: &mut dyn Store,
 ) -> Result<bool, StoreError> {
     let is_base = known.is_some_and(|known| known.content.text == file.digest());
-    Ok(is_base || was_earlier(current.ledger()?, file)? == Earlier::Yes)
+    Ok(is_base || was_earlier(current.ledger()?, Side::Files, file)? == Earlier::Yes)
 }
 
 /// What was written into files that are retired is brought into the store in use before it is left.

@@ -86,8 +86,6 @@ pub struct Sweeper {
     to: Side,
     /// Only a look at all of the store tells what changed in it.
     all: bool,
-    /// The chain of the store in use at the last look.
-    chain: Option<String>,
     /// When all of it was looked at last, and how long that took.
     looked: Option<(Instant, Duration)>,
     /// Changes that are not dealt with.
@@ -110,7 +108,6 @@ impl Sweeper {
             store,
             to,
             all: false,
-            chain: None,
             looked: None,
             open: HashMap::new(),
             changed: None,

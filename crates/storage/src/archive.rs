@@ -12,6 +12,7 @@ use milescale_core::milestone::ARCHIVED;
 
 use crate::error::{Problem, StoreError};
 use crate::files::FileStore;
+use crate::milestone::differ_archived;
 use crate::outline::{Outline, Wanted};
 use crate::store::{Draft, Milestone, Seen, Store};
 use crate::workspace::Workspace;
@@ -288,7 +289,8 @@ impl Archive {
                 return Ok(is_another);
             }
             Found::File(there) if is_archived => {
-                if there.text == draft.text || by_status && there.is_same_milestone(&draft.text, &draft.value) {
+                let is_held = || draft.is_held_by(there) && !(draft.is_given && there.has_comments_beyond(&draft.text));
+                if there.text == draft.text || by_status && is_held() {
                     return Ok(false);
                 }
                 self.files.replace_archived(draft, there.digest())?;
@@ -322,7 +324,7 @@ impl Archive {
         let Some(archived) = self.files.archived(id)? else { return Ok(digest) };
         if store.archives_by_status()
             && there.value.as_ref().is_ok_and(|value| archived.is_same_milestone(&there.text, value))
-            && !has_more_than(&archived, &there.text, now)
+            && !has_more_than(&archived, &there.text)
         {
             // Left over by an attempt that ended between the row and the file.
             self.files.take_out_archived(id, archived.digest(), now)?;
@@ -339,9 +341,8 @@ impl Archive {
     fn leave(&mut self, draft: &Draft, before: &Milestone) -> Result<(), StoreError> {
         let Some(archived) = self.files.archived(&draft.id)? else { return Ok(()) };
         let is_before = || before.value.as_ref().is_ok_and(|value| archived.is_same_milestone(&before.text, value));
-        let is_it =
-            archived.is_same_milestone(&draft.text, &draft.value) && !has_more_than(&archived, &draft.text, draft.now);
-        let is_before = || is_before() && !has_more_than(&archived, &before.text, draft.now);
+        let is_it = archived.is_same_milestone(&draft.text, &draft.value) && !has_more_than(&archived, &draft.text);
+        let is_before = || is_before() && !has_more_than(&archived, &before.text);
         if is_it || is_before() {
             self.files.take_out_archived(&draft.id, archived.digest(), draft.now)?;
         }
@@ -350,12 +351,8 @@ impl Archive {
 }
 
 /// Whether a file of the archive has comments or a layout that a row of the same milestone has not: nobody else holds them.
-fn has_more_than(archived: &Milestone, row: &[u8], now: Timestamp) -> bool {
-    let as_archived = |text: &[u8]| {
-        let id = archived.id.parse().ok()?;
-        Draft::archived(id, text, now).ok().map(|draft| draft.text)
-    };
-    archived.has_own_text() && archived.text != row && as_archived(&archived.text) != as_archived(row)
+fn has_more_than(archived: &Milestone, row: &[u8]) -> bool {
+    archived.has_own_text() && differ_archived(&archived.id, &archived.text, row)
 }
 
 /// The milestone as it comes back.

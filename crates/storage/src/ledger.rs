@@ -71,36 +71,44 @@ pub trait Ledger {
     fn formers(&mut self, id: &str, value: Digest) -> Result<Vec<Former>, StoreError>;
 }
 
-/// A content that a milestone had, and has no more.
+/// A content that a milestone had on an old side, and has no more.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Former {
     /// The digest of its value.
     pub value: Digest,
-    /// The digest of its text. A milescale of before remembered values alone.
-    pub text: Option<Digest>,
+    /// The digest of its text, and the side. A milescale of before remembered values alone.
+    pub text: Option<(Digest, Side)>,
 }
 
-impl From<Content> for Former {
-    fn from(Content { value, text }: Content) -> Self {
-        Self { value, text: Some(text) }
-    }
-}
+/// What is more, as bytes, than any digest of a text and the side behind it.
+const ABOVE_ANY: [u8; size_of::<Digest>() + 1] = [0xff; size_of::<Digest>() + 1];
 
-/// What is more, as bytes, than any digest of a text.
-const ABOVE_ANY: [u8; 33] = [0xff; 33];
+/// The sides, as their numbers in a ledger.
+const SIDES: [Side; 3] = [Side::Files, Side::Sqlite, Side::Postgresql];
 
 impl Former {
-    /// As a ledger keeps it: the value's digest, and the text's behind it.
+    /// A content of a side.
+    pub fn of(side: Side, Content { value, text }: Content) -> Self {
+        Self { value, text: Some((text, side)) }
+    }
+
+    /// As a ledger keeps it: the value's digest, the text's behind it, and the number of the side.
     pub(crate) fn to_bytes(self) -> Vec<u8> {
-        let text = self.text.iter().flat_map(Digest::as_bytes);
-        self.value.as_bytes().iter().chain(text).copied().collect()
+        let mut bytes = self.value.as_bytes().to_vec();
+        if let Some((text, side)) = self.text {
+            bytes.extend(text.as_bytes());
+            bytes.extend((0..).zip(SIDES).filter(|(_, it)| *it == side).map(|(number, _): (u8, _)| number));
+        }
+        bytes
     }
 
     /// What a ledger has kept; `None`: it is damaged.
     pub(crate) fn from_bytes(bytes: &[u8]) -> Option<Self> {
-        let (value, text) = bytes.split_at_checked(size_of::<Digest>())?;
-        let text = if text.is_empty() { None } else { Some(Digest::from_bytes(text)?) };
-        Some(Self { value: Digest::from_bytes(value)?, text })
+        let (value, rest) = bytes.split_at_checked(size_of::<Digest>())?;
+        let value = Digest::from_bytes(value)?;
+        let Some((side, text)) = rest.split_last() else { return Some(Self { value, text: None }) };
+        let side = *SIDES.get(usize::from(*side))?;
+        Some(Self { value, text: Some((Digest::from_bytes(text)?, side)) })
     }
 
     /// Between which bytes those of one value stand, both included.
@@ -120,20 +128,24 @@ pub enum Earlier {
     Yes,
 }
 
-/// Whether what a store holds of a milestone is a content that it had before. Comments are content: a value of before with other
-/// comments is an edit.
+/// Whether what an old side holds of a milestone is a content that it had there before. Comments are content: a value of before with
+/// other comments is an edit.
 ///
 /// # Errors
 /// Those of the ledger.
-pub fn was_earlier(ledger: &mut dyn Ledger, milestone: &Milestone) -> Result<Earlier, StoreError> {
+pub fn was_earlier(ledger: &mut dyn Ledger, side: Side, milestone: &Milestone) -> Result<Earlier, StoreError> {
     let Content { value, text } = milestone.content();
-    let formers = ledger.formers(&milestone.id, value)?;
+    let mut formers = ledger.formers(&milestone.id, value)?;
+    formers.retain(|former| former.text.is_none_or(|(_, of)| of == side));
+    let is_text = |former: &Former| former.text.is_some_and(|(former, _)| former == text);
     Ok(if formers.is_empty() {
         Earlier::No
-    } else if milestone.own_text().is_none() || formers.iter().any(|former| former.text == Some(text)) {
+    } else if !milestone.is_given || formers.iter().any(is_text) {
         Earlier::Yes
     } else if formers.iter().all(|former| former.text.is_some()) {
         Earlier::No
+    } else if milestone.own_text().is_none() {
+        Earlier::Yes
     } else {
         Earlier::Unknown
     })

@@ -57,6 +57,11 @@ impl Milestone {
         may_hold_comments(&self.text) && self.own_text().is_some()
     }
 
+    /// Whether it has comments that another text of this milestone, archived or not, has not.
+    pub fn has_comments_beyond(&self, other: &[u8]) -> bool {
+        self.has_comments() && differ_archived(&self.id, &self.text, other)
+    }
+
     /// What it is compared by where no base is known.
     pub fn said(&self) -> Said {
         Said { value: self.content().value, comments: self.has_comments().then(|| self.digest()) }
@@ -76,6 +81,12 @@ impl Milestone {
 /// Whether a text is another one than what is written of its values.
 fn is_own(text: &[u8], value: &Value) -> bool {
     yaml::write::write(value).as_bytes() != text
+}
+
+/// Whether two texts of a milestone are different ones, once both are archived.
+pub(crate) fn differ_archived(id: &str, one: &[u8], other: &[u8]) -> bool {
+    let archived = |text: &[u8]| Draft::archived(id.parse().ok()?, text, Timestamp::UNIX_EPOCH).ok().map(|it| it.text);
+    one != other && archived(one) != archived(other)
 }
 
 /// Whether a text may hold comments: one without `#` holds none.
@@ -145,9 +156,19 @@ impl Draft {
 
     /// Whether it is the milestone that lies in the archive, which holds as much: its comments too, but for what archiving edits.
     pub fn is_held_by(&self, archived: &Milestone) -> bool {
-        let as_archived = |text: &[u8]| Self::archived(self.id.clone(), text, self.now).ok().map(|draft| draft.text);
-        archived.is_same_milestone(&self.text, &self.value)
-            && (self.said().comments.is_none() || as_archived(&self.text) == as_archived(&archived.text))
+        let has_more =
+            || self.said().comments.is_some() && differ_archived(self.id.as_str(), &self.text, &archived.text);
+        archived.is_same_milestone(&self.text, &self.value) && !has_more()
+    }
+
+    /// A text of a milestone as a store held it, whatever it says of its id.
+    ///
+    /// # Errors
+    /// What no store or not every store could keep, with its place.
+    pub fn kept(id: Id, text: Vec<u8>, now: Timestamp) -> Result<Self, Flaw> {
+        let document = yaml::milestone(&text)?;
+        let (value, columns) = (Value::of(&document)?, Columns::of(id.as_str(), document.tree()));
+        Ok(Self { id, text, is_given: true, value, columns, now, updated: now })
     }
 
     /// A milestone of another store, as it is.

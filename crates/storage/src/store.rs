@@ -181,12 +181,6 @@ pub trait Store: fmt::Debug + Send {
         self.exists().is_ok_and(|exists| !exists) && self.is_another().is_ok_and(|why| why.is_none())
     }
 
-    /// The chain of milescale's writes here, where there is one. Another one than before: a person has taken the store as it is, and
-    /// it may lack what was brought there.
-    fn chain(&mut self) -> Option<String> {
-        None
-    }
-
     /// Says that this need not be a store that milescale knows: the target of a move, or one that a person names. Any other one
     /// is neither read nor written where [`Store::is_another`] has a reason.
     fn may_be_another(&mut self) {}

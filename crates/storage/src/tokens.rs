@@ -96,11 +96,6 @@ impl Listed {
         self.chains.get(name).cloned().unwrap_or_default()
     }
 
-    /// The chain that is known to be at a place.
-    pub(crate) fn chain_at(&self, place: &str) -> Option<&str> {
-        self.places.iter().find(|(_, known)| *known == place).map(|(chain, _)| chain.as_str())
-    }
-
     /// The last confirmed link of a chain at this place.
     pub(crate) fn confirmed_at(&self, place: &str) -> Option<Link> {
         let mut there = self.places.iter().filter(|(_, known)| *known == place);

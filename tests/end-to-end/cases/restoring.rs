@@ -308,3 +308,21 @@ fn one_beside_what_lay_in_the_archive_is_taken_out() {
     assert_eq!(restored(&workspace, &backup)["taken_out_ids"], serde_json::json!(["e"]));
     assert_eq!(titles(&workspace), "a a planned; e e archived");
 }
+
+/// Comments are what a backup says as well, also those of an archived milestone.
+#[test]
+fn comments_of_an_archived_milestone_are_restored() {
+    let workspace = workspace();
+    workspace.write("active/a.yaml", "title: a # before\n");
+    done(&workspace, &["migrate", "database", "--engine", "sqlite", "--yes"]);
+    done(&workspace, &["milestone", "archive", "a"]);
+    fs::remove_file(workspace.path("active/a.yaml")).unwrap();
+    done(&workspace, &["migrate", "file", "--yes"]);
+    let text = workspace.read("completed/a.yaml");
+    assert!(text.contains("# before"), "{text}");
+    workspace.save("completed/a.yaml", text.replace("before", "after"));
+    done(&workspace, &["migrate", "database", "--engine", "sqlite", "--yes"]);
+    let all = backups(&workspace);
+    restored(&workspace, all.iter().find(|it| it.contains("-sqlite-to-file")).unwrap());
+    assert_eq!(done(&workspace, &["milestone", "show", "a"]).out, text);
+}

@@ -3,6 +3,7 @@
 mod batches;
 mod comments;
 mod death;
+mod earlier;
 mod failing;
 mod retired;
 mod servers;

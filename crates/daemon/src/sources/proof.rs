@@ -217,7 +217,7 @@ fn older(
                 is_text || there.own_text().is_none() && known.content.value == there.content().value
             });
             let is_archived_on_both = there.is_archived() && !before.contains_key(&there.id);
-            if !is_archived_on_both && (is_base || was_earlier(last.ledger()?, &there)? != Earlier::No) {
+            if !is_archived_on_both && (is_base || was_earlier(last.ledger()?, side, &there)? != Earlier::No) {
                 older.push(there.id);
             }
         }

@@ -186,7 +186,7 @@ impl Moving<'_, '_> {
             let text = conflicts::text(self.context.workspace, &it.name)
                 .map_err(|error| Error::own(&format!(".milescale/conflicts/{}", it.name), &error))?;
             let seen = Digest::of(&text);
-            let draft = Draft::new(id.clone(), text, self.context.now())
+            let draft = Draft::kept(id.clone(), text, self.context.now())
                 .map_err(|flaw| Error::Refused(format!("{}: {flaw}", now.place)))?;
             target.put(&draft, Seen::Text(now.digest()))?;
             target.ledger()?.unset(from, id.as_str())?;

@@ -7,7 +7,7 @@ use milescale_core::base::{Content, Side, Verdict};
 use milescale_core::id::Id;
 use milescale_storage::conflicts::Keeper;
 use milescale_storage::error::Problem;
-use milescale_storage::ledger::{Earlier, Entry, Known};
+use milescale_storage::ledger::{Earlier, Entry, Former, Known};
 use milescale_storage::record::Old;
 use milescale_storage::store::{Draft, Milestone, Seen, Store};
 
@@ -128,7 +128,7 @@ impl<'a, 'b> Act<'a, 'b> {
     fn remember(&mut self, judged: &Judged) -> Result<(), Error> {
         let moves_on = |base: &Content| judged.content().is_some_and(|content| content != *base);
         if let Some(base) = judged.base.filter(moves_on) {
-            self.current.ledger()?.remember(&[(judged.id.clone(), base.into())])?;
+            self.current.ledger()?.remember(&[(judged.id.clone(), Former::of(self.old.side, base))])?;
         }
         Ok(())
     }
@@ -203,7 +203,7 @@ impl<'a, 'b> Act<'a, 'b> {
         match Draft::archived(id, &current.text, self.context.now()) {
             Ok(draft) => {
                 // Comments that the store in use has alone are not the other side's to replace.
-                let is_level = content.text == current.digest() || !current.has_comments();
+                let is_level = content.text == current.digest() || !current.is_given;
                 let noted = Some(noted_archived(&draft.text, is_level && content.is_same(&current.content())));
                 let entry = Entry { side: self.old.side, known: Known { content, noted } };
                 self.current.archive_for(&draft, current.digest(), &entry)?;
@@ -259,9 +259,10 @@ impl<'a, 'b> Act<'a, 'b> {
         if self.kept.is_empty() {
             return Ok(());
         }
+        let side = self.old.side;
         let moved_on = |kept: &Kept| {
             let base = kept.base.filter(|base| kept.is_usable && kept.content != *base);
-            base.map(|base| (kept.id.clone(), base.into()))
+            base.map(|base| (kept.id.clone(), Former::of(side, base)))
         };
         let earlier: Vec<_> = self.kept.iter().filter_map(moved_on).collect();
         let ledger = self.current.ledger()?;

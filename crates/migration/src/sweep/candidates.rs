@@ -19,10 +19,12 @@ use crate::level::there;
 use crate::retire::is_dealt_with;
 use crate::told::Told;
 
-/// How often all of a store on a server is looked at, at most, and how many times as long as that took lies between two looks.
-/// Its triggers tell nothing of what a session writes that has them off: one that replicates, or restores a dump.
+/// How often all of an old store is looked at, at most, and how many times as long as that took lies between two looks. Nothing
+/// tells of what a store in use lacks that went back: it was restored, with its bases. And triggers on a server tell nothing of
+/// what a session writes that has them off, one that replicates, or restores a dump: so those looks are oftener.
 const LOOK_AT_ALL_EVERY: Duration = Duration::from_secs(10);
-const SHARE_OF_LOOKS: u32 = 200;
+const SHARE_OF_LOOKS: u32 = 500;
+const SHARE_OF_LOOKS_AT_SERVERS: u32 = 200;
 
 /// How often retired files are looked through at most.
 const ASK_RETIRED_EVERY: Duration = Duration::from_secs(5);
@@ -55,10 +57,6 @@ impl Sweeper {
             Touched::Ids(ids) => self.consider(ids),
             Touched::Everything => self.all = true,
         }
-        let chain = current.chain();
-        if chain != self.chain {
-            (self.chain, self.all) = (chain, true);
-        }
         if self.all || self.is_due_for_all() {
             let started = Instant::now();
             self.all = true;
@@ -79,8 +77,10 @@ impl Sweeper {
 
     /// Whether nothing but a look at all of the store would tell of some changes, and it is time for one.
     fn is_due_for_all(&self) -> bool {
-        self.side() == Side::Postgresql
-            && self.looked.is_none_or(|(at, took)| at.elapsed() >= (took * SHARE_OF_LOOKS).max(LOOK_AT_ALL_EVERY))
+        let is_server = self.side() == Side::Postgresql;
+        let share = if is_server { SHARE_OF_LOOKS_AT_SERVERS } else { SHARE_OF_LOOKS };
+        let is_asked = is_server || !self.is_retired();
+        is_asked && self.looked.is_none_or(|(at, took)| at.elapsed() >= (took * share).max(LOOK_AT_ALL_EVERY))
     }
 
     /// Finds what was written into retired files, now and then: nothing tells of it.

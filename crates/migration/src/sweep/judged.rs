@@ -115,7 +115,7 @@ impl Judged {
     /// What is noted with a base where the store in use holds another content that is the same milestone, archived.
     pub(super) fn noted_alike(&self) -> Option<String> {
         let (old, current) = (self.old.as_ref()?, self.current.as_ref()?);
-        let is_another = !current.content().is_same(&old.content());
+        let is_another = !current.content().is_same(&old.content()) && !current.has_comments_beyond(&old.text);
         (is_another && self.is_alike(old, current)).then(|| format!("{NOTED_ALIKE} {}", current.digest()))
     }
 
@@ -295,7 +295,7 @@ impl<'a> Judging<'a> {
             Some(old) => {
                 let (content, usable) = (judged.compared(old), old.value.is_ok());
                 if usable {
-                    judged.earlier = was_earlier(current.ledger()?, old)?;
+                    judged.earlier = was_earlier(current.ledger()?, self.old.side, old)?;
                 }
                 let earlier = judged.earlier == Earlier::Yes;
                 match (is_moved, usable && judged.filed != Filed::Unclear) {

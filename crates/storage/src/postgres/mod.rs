@@ -156,11 +156,6 @@ impl Store for PostgresStore {
         self.differs_from_the_known_one()
     }
 
-    fn chain(&mut self) -> Option<String> {
-        let tokens = self.tokens.read().ok()?;
-        tokens.chain_at(&self.place()).map(str::to_owned)
-    }
-
     fn may_be_another(&mut self) {
         self.may_be_another = true;
     }

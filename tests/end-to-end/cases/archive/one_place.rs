@@ -215,9 +215,12 @@ fn l20_an_import_that_dies_before_the_move_to_the_archive_is_finished() {
         // What fails once is looked at again, by this command or the next one.
         dying.output().unwrap();
         assert_eq!(places(&workspace), ["active/m1.yaml"], "{fault}");
+        // Whatever somebody adds meanwhile goes there with it.
+        workspace.append("active/m1.yaml", "# ours\n");
         done(&workspace, &["import"]);
         assert_eq!(places(&workspace), ["completed/m1.yaml"], "{fault}");
         assert!(workspace.read("completed/m1.yaml").contains("done"), "{fault}");
+        assert!(workspace.read("completed/m1.yaml").contains("# ours"), "{fault}");
         // Taken out again by a person, it stays.
         done(&workspace, &["milestone", "unarchive", "m1"]);
         done(&workspace, &["import"]);
@@ -304,4 +307,52 @@ fn l22_comments_of_an_archived_row_go_to_the_archive_with_it() {
         assert_eq!(workspace.read("completed/m1.yaml"), text.replace("active", "archived"), "{is_edited}");
         assert_eq!(conflicts(&workspace), usize::from(is_edited));
     }
+}
+
+/// Comments of either side that the other has not got are not its to replace: not by a file that goes to the archive and back, not
+/// by an edit of a row that is archived as its file is.
+#[test]
+fn l22_comments_stay_where_a_file_goes_to_the_archive_and_back() {
+    for (text, edited) in [
+        ("id: m1\ntitle: first # ours\nstatus: active\n", ""),
+        ("id: m1\ntitle: first # ours\nstatus: active\n", "title: edited\n"),
+        ("id: m1\ntitle: first\nstatus: active\n", ""),
+    ] {
+        let workspace = workspace();
+        let commented = "# old\nid: m1\ntitle: first\nstatus: active\n";
+        assert_eq!(put(&workspace, &["m1"], commented).code, 0);
+        done(&workspace, &["migrate", "database", "--yes"]);
+        let digest = done(&workspace, &["milestone", "show", "m1", "--digest"]).out;
+        assert_eq!(put(&workspace, &["m1", "--if-match", digest.trim()], text).code, 0);
+        rename(&workspace, "active/m1.yaml", "completed/m1.yaml");
+        done(&workspace, &["import"]);
+        rename(&workspace, "completed/m1.yaml", "active/m1.yaml");
+        if !edited.is_empty() {
+            workspace.save("active/m1.yaml", edited);
+        }
+        done(&workspace, &["import"]);
+        let there = done(&workspace, &["milestone", "show", "m1"]).out;
+        assert!(there.contains("# ours") == text.contains("# ours") && !there.contains("# old"), "{text} {there}");
+        assert_eq!(conflicts(&workspace), usize::from(!edited.is_empty()), "{text}");
+    }
+}
+
+#[test]
+fn l22_comments_of_an_archived_file_are_not_replaced_by_an_edit_of_its_row() {
+    let workspace = moved();
+    done(&workspace, &["migrate", "file", "--yes"]);
+    done(&workspace, &["check"]);
+    let text = workspace.read("active/m1.yaml");
+    std::fs::create_dir_all(workspace.path("completed")).unwrap();
+    workspace.write(
+        "completed/m1.yaml",
+        format!("{}# ours\n", text.replace("active", "archived\ncompleted_at: 2026-11-29")),
+    );
+    std::fs::remove_file(workspace.path("active/m1.yaml")).unwrap();
+    set(&workspace, "status", "archived");
+    done(&workspace, &["import"]);
+    set(&workspace, "title", "edited");
+    done(&workspace, &["import"]);
+    assert!(workspace.read("completed/m1.yaml").contains("# ours"));
+    assert_eq!(conflicts(&workspace), 1);
 }

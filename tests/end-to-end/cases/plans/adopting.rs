@@ -116,6 +116,18 @@ fn l26_a_move_that_fails_gives_back_what_it_wrote_over_twice() {
     assert_eq!(workspace.run(["conflicts", "list"]).out.matches("other").count(), 0);
 }
 
+/// What another program has written need not say its id; it comes back as it was.
+#[test]
+fn l26_a_move_that_fails_gives_back_a_row_that_says_another_id() {
+    let workspace = filled();
+    sqlite(&workspace, "UPDATE milestones SET data = '{\"id\":\"o-1\",\"title\":\"theirs\"}' WHERE id = 'other'");
+    let before = rows(&workspace);
+    let mut command = workspace.command(["migrate", "database", "--adopt", "--source-wins", "--yes"]);
+    command.env("LD_PRELOAD", shim()).env("FAULT", "rename:1:EIO").env("FAULT_PATH", "/config/storage-backend.txt");
+    assert!(!command.stdout(Stdio::null()).stderr(Stdio::null()).status().unwrap().success());
+    assert_eq!(rows(&workspace), before);
+}
+
 /// What it wrote over is kept for another reason already, and comes back all the same.
 #[test]
 fn l26_a_move_that_fails_gives_back_what_was_a_conflict_before() {

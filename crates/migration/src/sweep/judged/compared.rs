@@ -27,8 +27,12 @@ impl Judged {
 
     /// What an import comes to that ended between the file and its move to the archive.
     pub(super) fn on_the_way_to_archive(&self, old: &Milestone) -> Verdict {
-        let is_there = |current: &Milestone| self.in_place && current.content().is_same(&old.content());
-        if self.current.as_ref().is_some_and(is_there) { Verdict::Import } else { Verdict::Advance }
+        match &self.current {
+            Some(current) if self.in_place && current.text == old.text => Verdict::Import,
+            // Somebody has changed its comments since.
+            Some(current) if self.in_place && current.content().is_same(&old.content()) => Verdict::Archive,
+            _ => Verdict::Advance,
+        }
     }
 
     /// What the text of one side is compared as. One that nobody has given is that of the content which has its values; without a
