@@ -408,13 +408,19 @@ impl Mover {
         Which::of(store, self.config()).open(&self.workspace, 0).map_err(|error| error.to_string())
     }
 
-    /// Retires an old store.
-    pub fn retire(&self, side: Side, stop: &dyn Fn() -> bool, tell: &mut dyn FnMut(Told)) -> Result<Retired, String> {
+    /// Retires an old store, or one that is gone as a person says.
+    pub fn retire(
+        &self,
+        (side, is_gone): (Side, bool),
+        stop: &dyn Fn() -> bool,
+        tell: &mut dyn FnMut(Told),
+    ) -> Result<Retired, String> {
         let begun = self.begin(false, tell)?;
         let in_use = begun.now.in_use()?;
         let waiting = Memory::load(&self.workspace)?.held(side);
         let mut tell = begun.now.saying(tell);
-        retire(side, in_use, waiting, &mut begun.now.context(stop, &mut tell)).map_err(|error| error.to_string())
+        let mut context = begun.now.context(stop, &mut tell);
+        retire((side, is_gone), in_use, waiting, &mut context).map_err(|error| error.to_string())
     }
 
     /// Tries again what is stuck, at a person's word.

@@ -196,9 +196,15 @@ fn look_at_target(
                 Side::Sqlite => ", or move that file away",
                 Side::Postgresql => ", or name another database or schema",
             };
+            let was_retired = record.old.iter().any(|old| old.side == to && old.retired.is_some());
+            let adopt = if was_retired {
+                // What is in use is what was written since.
+                "--adopt --source-wins` writes over them what is in use, and keeps what differs"
+            } else {
+                "--adopt` takes them over as they are"
+            };
             let do_this = format!(
-                "`{} --adopt` takes them over as they are (--dry-run counts what is equal, missing and different); or take them \
-                 out{another}",
+                "`{} {adopt} (--dry-run counts what is equal, missing and different); or take them out{another}",
                 wish.to.command()
             );
             plan.obstacle(&target.name(), None, reason, &do_this);

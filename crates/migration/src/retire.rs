@@ -97,11 +97,18 @@ pub enum Retired {
     Gone,
 }
 
-/// Retires an old store, after a last sweep. The caller holds the migration's lock.
+/// Retires an old store, after a last sweep. The caller holds the migration's lock. `is_gone`: a person says that it does not exist
+/// any more; then it need not answer.
 ///
 /// # Errors
-/// When there is no such old store, when changes of it wait for a person, or it cannot be written.
-pub fn retire(side: Side, in_use: InUse, held: u64, context: &mut Context<'_>) -> Result<Retired, Error> {
+/// When there is no such old store, when changes of it wait for a person, or it cannot be written; where it is there though it is to
+/// be gone.
+pub fn retire(
+    (side, is_gone): (Side, bool),
+    in_use: InUse,
+    held: u64,
+    context: &mut Context<'_>,
+) -> Result<Retired, Error> {
     let mut record = context.record()?;
     let Some(old) = record.swept().find(|old| old.side == side).cloned() else {
         return Err(Error::Refused(format!("{side} is no old store that could be retired")));
@@ -112,17 +119,47 @@ pub fn retire(side: Side, in_use: InUse, held: u64, context: &mut Context<'_>) -
             old.name
         )));
     }
-    let mut store = context.open(old.was)?;
-    if let Some(why) = store.is_another()? {
-        return Err(Error::Refused(format!("{}: {why}; put back what named the old store {}", store.name(), old.name)));
-    }
-    let retired = if store.exists()? { retire_existing(&old, store, in_use, context)? } else { Retired::Gone };
+    let retired = if is_gone { retire_gone(&old, context)? } else { retire_known(&old, in_use, context)? };
     let stamp = context.stamp();
     for it in record.old.iter_mut().filter(|it| it.side == side) {
         it.retired = Some(stamp.clone());
     }
     context.save(&record)?;
     Ok(retired)
+}
+
+/// One that does not exist any more, as a person says. Another store that stands at its address now is none of ours.
+fn retire_gone(old: &Old, context: &Context<'_>) -> Result<Retired, Error> {
+    let is_there = context
+        .open(old.was)
+        .and_then(|mut store| Ok(store.exists()? && store.is_another()?.is_none()))
+        .unwrap_or(false);
+    if is_there {
+        let side = old.side;
+        return Err(Error::Refused(format!(
+            "{} is there, and not gone; `milescale retire {side}` retires it",
+            old.name
+        )));
+    }
+    Ok(Retired::Gone)
+}
+
+fn retire_known(old: &Old, in_use: InUse, context: &mut Context<'_>) -> Result<Retired, Error> {
+    let mut store = context.open(old.was)?;
+    let side = old.side;
+    let gone = |error: StoreError| {
+        let cause = format!("{}. Where it is gone for good, `milescale retire {side} --gone` ends it", error.cause);
+        StoreError { cause, ..error }
+    };
+    if let Some(why) = store.is_another().map_err(gone)? {
+        let name = &old.name;
+        return Err(Error::Refused(format!(
+            "{}: {why}; put back what named the old store {name}. Where that is gone for good, `milescale retire {side} --gone` \
+             ends it",
+            store.name()
+        )));
+    }
+    if store.exists().map_err(gone)? { retire_existing(old, store, in_use, context) } else { Ok(Retired::Gone) }
 }
 
 fn retire_existing(

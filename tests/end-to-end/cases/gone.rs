@@ -167,3 +167,22 @@ fn an_old_database_that_was_removed_is_ended_by_retiring_it() {
     count.arg(workspace.path("enterprise.db")).arg("SELECT count(*) FROM milestones");
     assert_eq!(count.output().unwrap().stdout, b"3\n");
 }
+
+/// A server that nobody starts again does not answer: a person says that it is gone.
+#[test]
+fn an_old_server_that_is_gone_for_good_is_ended_at_a_persons_word() {
+    let server = Postgres::start();
+    let workspace = workspace(Some(&server));
+    done(&workspace, "migrate database --engine postgresql --yes");
+    done(&workspace, "migrate file --yes");
+    let told = refused(&workspace, "retire postgresql --gone --yes");
+    assert!(told.contains("is there, and not gone"), "{told}");
+    drop(server);
+    let told = refused(&workspace, "retire postgresql --yes");
+    assert!(told.contains("`milescale retire postgresql --gone` ends it"), "{told}");
+    let told = done(&workspace, "retire postgresql --gone --yes");
+    assert!(told.contains("did not exist any more"), "{told}");
+    done(&workspace, "check");
+    let told = said(&workspace, "doctor").out;
+    assert!(told.contains("is an old store, retired since") && !told.contains("--gone"), "{told}");
+}

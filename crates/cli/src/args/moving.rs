@@ -104,6 +104,9 @@ pub(crate) struct ResolveOptions {
 pub(crate) struct RetireOptions {
     /// The old store.
     pub(crate) side: OldStore,
+    /// It is gone for good, as a server that nobody starts again: nothing is brought over any more.
+    #[arg(long)]
+    pub(crate) gone: bool,
     #[command(flatten)]
     pub(crate) consent: ConsentOptions,
 }

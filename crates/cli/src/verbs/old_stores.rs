@@ -33,13 +33,17 @@ pub(crate) fn import(context: &Context, options: &JsonOptions) -> Result<ExitCod
 pub(crate) fn retire(context: &Context, options: &RetireOptions) -> Result<ExitCode, Failure> {
     let mover = mover(context)?;
     let side = options.side.side();
-    let question = format!("Retire {side}? It refuses writes from then on; nothing of it is dropped.");
+    let question = if options.gone {
+        format!("Retire {side}, which is gone? What was not brought over from it is lost with it.")
+    } else {
+        format!("Retire {side}? It refuses writes from then on; nothing of it is dropped.")
+    };
     if !options.consent.yes && !terminal::asked(&question)? {
         return Err(Failure::Failed("nothing was changed".to_owned()));
     }
     let mut screen = Bar::new(options.consent.json);
     let stop = stop_on_signal(mover.workspace());
-    let retired = mover.retire(side, &stop, &mut |told| screen.tell(&told)).map_err(Failure::Failed)?;
+    let retired = mover.retire((side, options.gone), &stop, &mut |told| screen.tell(&told)).map_err(Failure::Failed)?;
     if options.consent.json {
         let (imported, gone) = match retired {
             Retired::After(imported) => (imported, false),

@@ -6,6 +6,7 @@
 
 use std::fmt;
 use std::future::Future;
+use std::io;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
@@ -301,7 +302,9 @@ impl Connection {
             Failed::Silent(silence) => {
                 unavailable(format!("the server has not answered for {:.0} s", silence.as_secs_f64()))
             }
-            Failed::Unreachable(error) => unavailable(format!("it cannot be connected to: {error}")),
+            Failed::Unreachable(error) => {
+                unavailable(format!("it cannot be connected to: {error}{}", advice_unreachable(&error)))
+            }
             Failed::Server(error) => match error.as_db_error() {
                 Some(said) => {
                     let (problem, advice) = judge(said.code());
@@ -324,6 +327,16 @@ impl Connection {
 /// Lets the server wait for its own disk where it was told not to: what milescale has written is not lost with its power.
 const WAIT_FOR_THE_DISK: &str = "SELECT set_config('synchronous_commit', 'local', true) \
      WHERE current_setting('synchronous_commit') = 'off'";
+
+/// What a person can do where nobody answers at an address.
+fn advice_unreachable(error: &io::Error) -> &'static str {
+    match error.kind() {
+        io::ErrorKind::NotFound | io::ErrorKind::ConnectionRefused => {
+            "; no server listens there: start it, or correct host and port in storage.database.url or DATABASE_URL"
+        }
+        _ => "",
+    }
+}
 
 /// What a person can do about an error that has no code.
 fn advice_without_code(cause: &str) -> &'static str {

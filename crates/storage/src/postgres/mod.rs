@@ -149,6 +149,7 @@ impl Store for PostgresStore {
 
     fn standing(&mut self) -> Result<(), StoreError> {
         let identity = self.may_write()?;
+        self.compare_timeline()?;
         if self.find(&identity)? { Ok(()) } else { self.is_not_emptied() }
     }
 

@@ -13,6 +13,8 @@ impl PostgresStore {
         self.may_be_another = true;
         self.open()?;
         let identity = self.may_write()?;
+        // At no word: another server has taken over from it.
+        self.compare_timeline()?;
         let statements = self.table.own();
         let went_back = self.went_back()?;
         self.claim(&identity, &statements, Claim::ByWord)?;

@@ -209,6 +209,8 @@ fn own(workspace: &Workspace, status: &Status) -> Vec<Finding> {
         .map(|problem| {
             let (means, do_this) = if problem.contains(CANNOT_BE_READ) {
                 ("What milescale keeps by it stays as it is.", "Do what the line says.")
+            } else if problem.contains("--fix identity") || problem.contains("never written to") {
+                ("Nothing is written there until that is decided.", "Do what the line says.")
             } else {
                 (
                     "What milescale has to say waits in its memory and in its log.",
