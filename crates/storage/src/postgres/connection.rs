@@ -362,10 +362,7 @@ impl Outcome {
     /// The same, where a connection failed before its COMMIT with the word that nothing was written.
     pub(super) fn saying_what_became(self) -> Self {
         match self {
-            Self::NotDone(error) if error.problem == Problem::Unavailable => {
-                let cause = format!("{}; nothing was written: try again once the server answers", error.cause);
-                Self::NotDone(StoreError { cause, ..error })
-            }
+            Self::NotDone(error) => Self::NotDone(saying_what_became(error)),
             other => other,
         }
     }
@@ -376,6 +373,16 @@ impl Outcome {
             Self::NotDone(error) | Self::Unknown(error) => error,
         }
     }
+}
+
+/// An error of a write that was not done, where the server could not be reached, with the word that nothing was written.
+pub(super) fn saying_what_became(error: StoreError) -> StoreError {
+    if error.problem != Problem::Unavailable || error.cause.contains("written") {
+        return error;
+    }
+    let again = if error.cause.contains("try again") { "" } else { ": try again once the server answers" };
+    let cause = format!("{}; nothing was written{again}", error.cause);
+    StoreError { cause, ..error }
 }
 
 /// Bounds work that bounds each of its waits itself.

@@ -48,7 +48,7 @@ use crate::workspace::Workspace;
 pub use address::flaw_of_address;
 use chain::{Claim, Owned};
 pub use connection::Timeouts;
-use connection::{Access, Connection, Failed, Hurry, Outcome};
+use connection::{Access, Connection, Failed, Hurry, Outcome, saying_what_became};
 use documents::{Table, count, text};
 
 /// Rows read at once.
@@ -227,7 +227,8 @@ impl Store for PostgresStore {
     }
 
     fn put(&mut self, draft: &Draft, seen: Seen) -> Result<(), StoreError> {
-        self.put_with_base(draft, seen, None)
+        // It is read before it is written; a COMMIT that got no answer is another error.
+        self.put_with_base(draft, seen, None).map_err(saying_what_became)
     }
 
     fn archive(&mut self, draft: &Draft, seen: Digest) -> Result<(), StoreError> {
