@@ -222,6 +222,14 @@ def postgresql(act):
 
 def config(act):
     path = os.path.join(P, 'config/storage-config.yaml')
+    if act == 'config-new':
+        text = f'# made by hand\nstorage:\n  monitoring: {{interval: 200}}\n# edit {TOKEN}\n'
+        try:
+            with open(path, 'x') as file:
+                file.write(text)
+        except FileExistsError:
+            return None
+        return {'kind': 'config', 'place': 'config', 'saw': '', 'wrote': text}
     text = read(path)
     text = text + f'# edit {TOKEN}\n'
     if act == 'config':

@@ -295,7 +295,7 @@ class Judge:
     def configuration(self):
         world = self.world
         text = world.read('config/storage-config.yaml') or ''
-        want = [line for line in self.start['config'].splitlines() if not re.match(r'^\s*(type|url):', line)]
+        want = [line for line in (self.start['config'] or '').splitlines() if not re.match(r'^\s*(type|url):', line)]
         want += [f'# edit {token}' for token in world.facts.get('config edits', [])]
         there = text.splitlines()
         for line in want:

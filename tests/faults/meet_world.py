@@ -24,6 +24,8 @@ TOKEN = re.compile(r'\bt(\d+)\b\\?["\']?\s*:\s*1\b')
 IDENTITY = re.compile(r'(?:^|[{,\n])\s*\\?["\']?id\\?["\']?\s*:\s*\\?["\']?([a-z]+\d+)', re.M)
 IDS = ['m1', 'm2', 'm3', 'm4']
 ENGINES = ('sqlite', 'postgresql')
+# Where a milestone lies in completed/: as milescale puts it there, and as adapters do.
+LAYOUTS = {'': '{0}.yaml', 'folder': '{0}/{0}.yaml', 'definition': '{0}/definition.yaml', 'year': '2025/{0}.yaml'}
 SIDE = {'file': 'files', 'hybrid': 'files', 'sqlite': 'sqlite', 'postgresql': 'postgresql'}
 
 
@@ -92,9 +94,16 @@ class World:
             file.write(text)
 
     def configure(self, engine, more=''):
+        if self.facts.get('unconfigured'):
+            return
         self.write('config/storage-config.yaml',
                    f'# kept by hand\nstorage:\n  database:\n    type: {engine}  # the engine\n    url: "{self.url}"\n'
                    f'    schema: "{self.schema}"\n{more}')
+
+    def addressed(self):
+        """Where there is no configuration, the environment says where the server is."""
+        if self.facts.get('unconfigured') and self.url:
+            self.environment['DATABASE_URL'] = f'{self.url}?options=-csearch_path%3D{self.schema}'
 
     def named(self):
         word = (self.read('config/storage-backend.txt') or 'file').strip()
@@ -281,6 +290,8 @@ class World:
         """`STORE[<OLD[<OLDER]][+WORD…]`: born in the last of the stores, then moved from store to store."""
         chain, *more = state.split('+')
         chain = chain.split('<')[::-1]
+        self.facts['unconfigured'] = 'unconfigured' in more
+        self.addressed()
         os.makedirs(self.path('active'))
         for folder in ('config', 'completed', 'logs', 'locks'):
             os.makedirs(self.path(folder))
@@ -302,6 +313,10 @@ class World:
         if 'noted' in more and 'equal' not in more:
             for id in ('m1', 'm2'):
                 assert self.put(id, how='note')['acked'] == 'yes'
+        if 'lost' in more:
+            # What a store of an earlier time holds is there still, its bases too, and nobody knows any more that it was one.
+            for name in ('migration.json', 'base.db'):
+                os.unlink(self.path('.milescale', name))
         for store in ENGINES:
             if f'filled {store}' in more:
                 self.filled(store)
@@ -390,20 +405,28 @@ class World:
         self.write('config/storage-backend.txt', ('database' if store in ENGINES else 'file') + '\n')
         # A comment of each text has a token too.
         noted = (lambda text: with_comment(text, self.token())) if 'noted' in more else (lambda text: text)
+        laid, older = ([word.partition(' ')[2] for word in more if word.split(' ')[0] == wanted] for wanted in ('laid', 'older'))
         archived = noted(document('x1', self.token(), 'archived').replace('# a note', '# finished long ago: a note'))
         if SIDE[store] == 'files' or 'both' in more:
-            self.write('completed/x1.yaml', archived)
+            self.write(f'completed/{LAYOUTS[laid[0] if laid else ""].format("x1")}', archived)
             self.note('foreign', 'x1', 'archive', archived, place='files')
         if SIDE[store] != 'files':
             # A row has no layout, and no comments; nor is it asked of a file beside it that its layout stays.
             for event in self.events:
                 event['text'] = None
             self.note('foreign', 'x1', 'archive', json.dumps(value('x1', min(tokens(archived)), 'archived')), place=store)['text'] = None
-        if 'older' in more:
+        if older:
             # An older milestone of an id that is in use.
-            older = document('m2', self.token(), 'archived').replace('# a note', '# an older one: a note')
-            self.write('completed/m2.yaml', older)
-            self.note('foreign', 'm2', 'archive', older, place=SIDE[store])
+            text = document('m2', self.token(), 'archived').replace('# a note', '# an older one: a note')
+            self.write(f'completed/{LAYOUTS[older[0]].format("m2")}', text)
+            self.note('foreign', 'm2', 'archive', text, place=SIDE[store])
+            self.facts['older'] = 'm2'
+        if 'beside' in more:
+            # Another milestone of an id whose row is archived.
+            self.facts['beside'] = 'x1'
+            text = document('x1', self.token(), 'archived').replace('T x1', 'another x1')
+            self.write(f'completed/{LAYOUTS[laid[0] if laid else ""].format("x1")}', text)
+            self.note('foreign', 'x1', 'archive', text, place='files')
         rows = {}
         for id in IDS + extra:
             token = self.token()
@@ -433,24 +456,36 @@ class World:
             self.must('migrate', 'hybrid', '--yes')
 
     def filled(self, store):
-        """A store that another program has filled: one that is as in files, one that differs, and one that only it has."""
-        same = min(next(event['tokens'] for event in self.events if event['id'] == 'm1'))
-        rows = {'m1': value('m1', same), 'm2': value('m2', self.token()), 'n7': value('n7', self.token())}
+        """A store that another program has filled: one that is as in files, one that differs, and one that only it has. Or (`lost`) one that
+        was a store of this workspace at an earlier time."""
+        was = self.rows(store)
+        if was:
+            # It was a store of this workspace: what it had then is there, or is written over.
+            rows = {'m2': {**json.loads(was['m2']), f't{self.token()}': 1}, 'n7': value('n7', self.token())}
+            for event in self.events:
+                if event['place'] == store:
+                    event['target'] = True
+        else:
+            same = min(next(event['tokens'] for event in self.events if event['id'] == 'm1'))
+            rows = {'m1': value('m1', same), 'm2': value('m2', self.token()), 'n7': value('n7', self.token())}
         for id in rows:
             # Where it is not taken over, it stays there. Its row has no layout.
-            self.note('foreign', id, 'write', json.dumps(rows[id]), place=store, target=True)
+            self.note('foreign', id, 'write', json.dumps(rows[id]), was.get(id, ''), place=store, target=True)
         self.facts['filled'] = True
         rows = {id: json.dumps(data) for id, data in rows.items()}
         if store == 'sqlite':
             with contextlib.closing(sqlite3.connect(self.path('enterprise.db'))) as connection:
-                connection.execute('CREATE TABLE milestones (id TEXT PRIMARY KEY, data TEXT, created_at TEXT, updated_at TEXT)')
-                connection.executemany("INSERT INTO milestones VALUES (?, ?, datetime('now'), datetime('now'))", rows.items())
+                if not was:
+                    connection.execute('CREATE TABLE milestones (id TEXT PRIMARY KEY, data TEXT, created_at TEXT, updated_at TEXT)')
+                connection.executemany("INSERT INTO milestones VALUES (?, ?, datetime('now'), datetime('now')) "
+                                       'ON CONFLICT (id) DO UPDATE SET data = excluded.data', rows.items())
                 connection.commit()
             return
-        sql = (f'CREATE TABLE "{self.schema}".milestones(id TEXT PRIMARY KEY, data JSONB, created_at TIMESTAMP DEFAULT now(), '
-               'updated_at TIMESTAMP DEFAULT now());')
+        sql = '' if was else (f'CREATE TABLE "{self.schema}".milestones(id TEXT PRIMARY KEY, data JSONB, created_at TIMESTAMP DEFAULT now(), '
+                              'updated_at TIMESTAMP DEFAULT now());')
         for id, data in rows.items():
-            sql += f"INSERT INTO \"{self.schema}\".milestones (id, data) VALUES ('{id}', '{data}');"
+            sql += (f"INSERT INTO \"{self.schema}\".milestones (id, data) VALUES ('{id}', '{data}') "
+                    'ON CONFLICT (id) DO UPDATE SET data = excluded.data;')
         verify.psql(self.direct, sql)
 
     def like(self, other):
