@@ -15,12 +15,16 @@ from meet_world import IDENTITY, IDS, SIDE, tokens, verify
 LOSSES = ('lost', 'replaced', 'destroyed', 'altered', 'gone', 'archive', 'configuration', 'silent', 'marker')
 
 
-def holdings(world):
-    """(id, tokens) of every content that is kept anywhere."""
+# Places whose contents something names: a person finds them by a command that lists them.
+NAMED = ('backups/', 'completed/', '.milescale/conflicts/')
+
+
+def holdings(world, places=('',)):
+    """(id, tokens) of every content that is kept anywhere, or in these places."""
     found = set()
     url = world.direct if world.facts.get('postgresql') else ''
     for place, id, content in verify.everything(world.root, url, world.schema):
-        if place.startswith('config/') or '.txt' in place:
+        if place.startswith('config/') or '.txt' in place or not place.startswith(tuple(places)):
             continue
         if id is None:
             known = IDENTITY.search(content)
@@ -86,12 +90,12 @@ class Judge:
         there = current.get(id)
         if there and wrote <= tokens(there[0]):
             return True
-        if any(wrote <= tokens(text) for _, text in conflicts.get(id, [])):
+        if any(wrote <= tokens(text) for _, text in conflicts.get(id, [])) and not self.has_to_stand(event):
             return True
         if event['kind'] == 'archive' and wrote <= tokens(self.archived_now.get(id)):
             # An active one beside it is the one that is current.
             return True
-        if self.world.facts.get('restores') and (id, wrote) in self.kept:
+        if self.world.facts.get('restores') and (id, wrote) in self.kept_and_named:
             # What a restore displaces is kept.
             return True
         if event.get('standing') and event['place'] == 'files' and self.stands(event):
@@ -99,9 +103,14 @@ class Judge:
         saw = self.bare(id, wrote) if event.get('standing') else wrote
         for later in self.world.events:
             if later['id'] == id and later['seq'] > event['seq'] and saw <= later['saw'] and later['acked'] != 'no':
-                if later['acked'] == 'yes' or (there and tokens(there[0]) == later['tokens']):
+                if later['acked'] == 'yes' or (there and tokens(there[0]) == later['tokens']) or self.was_seen(later):
                     return True
         return False
+
+    def was_seen(self, event):
+        """Whether somebody found in the store in use what perhaps was written."""
+        return bool(event['tokens']) and any(event['tokens'] <= it['saw'] and it['seq'] > event['seq'] and it['id'] == event['id'] and it['place'] == SIDE.get(it['named'])
+                                             for it in self.world.events)
 
     def judge(self, again=False):
         world, self.again = self.world, again
@@ -110,9 +119,13 @@ class Judge:
         conflicts, nothing, unnamed = conflicts_of(world)
         acted = [event for event in world.events if event['seq'] > self.start['seq']]
         self.kept, self.archived_now = holdings(world), verify.archive(world.root)
+        # What a command has said lies among what was displaced is named too.
+        places = [*NAMED, *(('.milescale/displaced/', 'enterprise.db:milescale_displaced', 'postgresql:milescale_displaced') if 'displaced' in world.facts.get('told', '') else ())]
+        self.kept_and_named = holdings(world, places)
         self.ids(current, conflicts, acted, store)
         self.contents(acted)
         self.conflicts(current, conflicts, nothing, unnamed, acted)
+        self.resolved(current)
         self.archived(acted)
         self.configuration()
         self.leftovers()
@@ -142,7 +155,7 @@ class Judge:
             left = there is not None and there[1] and any(event['kind'] == 'delete' for event in events)
             if own and there is not None and not left and now != own[-1]['tokens']:
                 last = own[-1]
-                by_restore = any(event['place'] == 'restore' and event['tokens'] == now for event in events) and (id, last['tokens']) in self.kept
+                by_restore = any(event['place'] == 'restore' and event['tokens'] == now for event in events) and (id, last['tokens']) in self.kept_and_named
                 # Where another program's milestones are taken over, what differs there wins, and this is kept.
                 # So it is where another store is named by hand, be it after another program replaced it.
                 ends = [last['tokens'], *(event['tokens'] for event in events if event['who'] == 'foreign' and last['tokens'] <= event['saw'])]
@@ -166,7 +179,7 @@ class Judge:
                     self.say('silent', id, 'archive answered 0, and it is not archived')
             elif not any(event['kind'] == 'delete' for event in events):
                 counted = [event for event in events if event['acked'] == 'yes' and event['tokens'] is not None and not event.get('target')]
-                if counted and not (world.facts.get('restores') and all((id, event['tokens']) in self.kept for event in counted)):
+                if counted and not (world.facts.get('restores') and all((id, event['tokens']) in self.kept_and_named for event in counted)):
                     self.say('gone', id, 'it is there no more')
             self.linear(id, events, there, conflicts)
             deleted = [event for event in acted if event['id'] == id and event['kind'] == 'delete' and event['who'] == 'foreign']
@@ -190,6 +203,11 @@ class Judge:
     def bare(self, id, content):
         """The tokens of the values of a content."""
         return content.difference(*(event['comments'] for event in self.world.events if event['id'] == id))
+
+    def has_to_stand(self, event):
+        """Whether something was made anew in what was to be a store, by a move that failed: an undo touches only what its move brought. An edit of
+        that may go with it, and is kept."""
+        return event['who'] == 'foreign' and event['kind'] == 'write' and event.get('target') and event.get('undone') and not event['saw'] and not self.again
 
     def stands(self, event):
         """Whether a write into what was to be a store, and has not become one, is where it was made."""
@@ -285,6 +303,15 @@ class Judge:
             elif there and writers and tokens(text) and tokens(text) <= tokens(there[0]) and not any(event.get('earlier') for event in writers):
                 self.say('needless conflict', id, f'{name} keeps {sorted(tokens(text))}, an ancestor of {sorted(tokens(there[0]))}')
 
+    def resolved(self, current):
+        """Where a conflict was to be resolved by what was kept, and that failed, it is listed still or its content is current, or was."""
+        id, wanted, at = self.world.facts.get('resolving') or (None, None, 0)
+        if id is None or id in current and wanted <= tokens(current[id][0]):
+            return
+        listed = (text for name, text in verify.kept(self.world.root)[0].items())
+        if not any(wanted <= tokens(text) for text in listed) and not any(event['id'] == id and event['seq'] > at and wanted <= event['saw'] for event in self.world.events):
+            self.say('lost', id, f'the conflict of {sorted(wanted)} was not resolved, and is listed no more')
+
     def archived(self, acted):
         touched = {event['id'] for event in acted if event['kind'] in ('archive', 'unarchive', 'delete')}
         now = self.archived_now
@@ -353,7 +380,7 @@ class Judge:
 
 
 def late(world):
-    """What was written on a side that was not in use while a daemon ran, and was not brought over, kept or held when that ended."""
+    """What was written on a side that was not in use while a daemon ran, or before, and was not brought over, kept or held when that ended."""
     current, (conflicts, _, _) = world.current(), conflicts_of(world)
     held = sum(event['event'] == 'changes_held' for event in verify.events(world.root))
     found = []
@@ -362,7 +389,7 @@ def late(world):
         if event['who'] != 'foreign' or event['kind'] != 'write' or event['place'] == side or event['acked'] != 'yes' or event.get('earlier'):
             continue
         # It has five seconds.
-        if world.facts['daemon ended'] - event.get('at', world.facts['daemon ended']) < 6:
+        if world.facts['daemon ended'] - event.get('at', 0) < 6:
             continue
         texts = [current.get(event['id'], ('',))[0], *(text for _, text in conflicts.get(event['id'], []))]
         if not any(event['tokens'] <= tokens(text) for text in texts) and event['seq'] == max(it['seq'] for it in world.events if it['id'] == event['id']):

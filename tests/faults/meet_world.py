@@ -507,11 +507,16 @@ class World:
             except (OSError, subprocess.CalledProcessError):
                 pass        # a connection that was left hanging has it still
 
-    def daemon(self, seconds, fault=None):
-        end = time.monotonic() + seconds
+    def daemon(self, seconds, fault=None, waits=None):
+        """Runs it for some seconds, and for as many more as something is waited for."""
+        end, last = (time.monotonic() + seconds * times for times in (1, 2))
         with self.child(['run', '--interval', '1'], fault, subprocess.DEVNULL, subprocess.DEVNULL) as child:
-            while time.monotonic() < end and child.poll() is None:
+            while time.monotonic() < last and child.poll() is None:
                 time.sleep(0.05)
+                if time.monotonic() >= end:
+                    if not waits or not waits():
+                        break
+                    end += 1
             if child.poll() is None:
                 child.send_signal(signal.SIGTERM)
             code, _, err = self.ended(child, 15)
