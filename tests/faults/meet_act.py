@@ -16,7 +16,7 @@ with open(sys.argv[1]) as file:
     SPEC = json.load(file)
 P = os.path.join(SPEC['root'], '.milestones')
 ID, TOKEN = SPEC['id'], SPEC['token']
-LASTS = 0.4         # seconds that a transaction stays open
+LASTS = SPEC.get('lasts', 0.4)      # seconds that a transaction stays open
 
 
 def journal(line):
@@ -272,6 +272,8 @@ def put(patience=0.7):
         return None
     shown = json.loads(shown.stdout)
     text = with_token(shown['text'])
+    if SPEC['act'] == 'put-note':
+        text = text.removesuffix(f't{SPEC["token"]}: 1\n') + f'# t{SPEC["token"]}: 1\n'
     child = subprocess.Popen([binary, 'milestone', 'put', ID, '--if-match', shown['digest']], text=True, cwd=SPEC['root'],
                              stdin=subprocess.PIPE, stdout=subprocess.DEVNULL, stderr=subprocess.PIPE)
     try:
@@ -281,6 +283,19 @@ def put(patience=0.7):
         child.communicate()
         said = 'killed'
     return {'kind': 'put', 'place': 'verb', 'saw': shown['text'], 'wrote': text, 'code': child.returncode, 'said': said}
+
+
+def move(patience=3):
+    """A whole move, if it is let; where it has to wait, it is given up."""
+    word = SPEC['word'] if SPEC['word'] != named() else 'file'
+    child = subprocess.Popen([SPEC['binary'], 'migrate', word, '--yes'], cwd=SPEC['root'], stdin=subprocess.DEVNULL, stdout=subprocess.DEVNULL,
+                             stderr=subprocess.DEVNULL)
+    try:
+        child.communicate(timeout=patience)
+    except subprocess.TimeoutExpired:
+        child.kill()
+        child.communicate()
+    return {'kind': 'beside', 'place': 'verb', 'saw': '', 'wrote': None, 'code': child.returncode}
 
 
 def beside(act):
@@ -301,16 +316,21 @@ def beside(act):
 
 
 def opened(act):
-    """A transaction that goes on while the one that stands still here does: it has written, and is not committed yet."""
-    spec = sys.argv[1] + '.hand'
+    """A transaction that goes on while the one that stands still here does: it has written, and is not committed yet. `psql-two`: and then
+    another program writes another milestone and commits, long before."""
+    global ID, TOKEN
+    spec, is_two = sys.argv[1] + '.hand', act.endswith('-two')
     with open(spec, 'w') as file:
-        json.dump({**SPEC, 'act': act + '-hand'}, file)
+        json.dump({**SPEC, **({'act': 'psql-open-hand', 'lasts': 1.6} if is_two else {'act': act + '-hand'})}, file)
     hand = subprocess.Popen([sys.executable, '-ISs', __file__, spec], stdin=subprocess.DEVNULL, stdout=subprocess.DEVNULL,
                             stderr=subprocess.DEVNULL, start_new_session=True)
     end = time.monotonic() + 1
     while not os.path.exists(spec + '.open') and hand.poll() is None and time.monotonic() < end:
         time.sleep(0.005)
-    return {'refused': 'its hand tells', 'hands': [hand.pid]}
+    if not is_two:
+        return {'refused': 'its hand tells', 'hands': [hand.pid]}
+    ID, TOKEN = SPEC['other'], TOKEN * 100 + 1
+    return {'id': ID, **(postgresql('psql') or {'refused': 'it matched no row'}), 'hands': [hand.pid]}
 
 
 def hand():
@@ -331,8 +351,10 @@ def main():
         return hand()
     act, before = SPEC['act'].removesuffix('-hand'), named()
     try:
-        if act == 'put':
+        if act in ('put', 'put-note'):
             done = put()
+        elif act == 'move':
+            done = move()
         elif act.startswith('beside'):
             done = beside(act)
         elif act == 'marker':
@@ -341,7 +363,7 @@ def main():
             done = lock()
         elif act.startswith('config'):
             done = config(act)
-        elif act.endswith('-open') and act == SPEC['act']:
+        elif act.endswith(('-open', '-two')) and act == SPEC['act']:
             done = opened(act)
         elif act.startswith('sql'):
             done = sqlite(act)

@@ -273,11 +273,10 @@ class World:
             os.chmod(path, mode | 0o200)
         elif place == 'sqlite':
             saw = self.rows('sqlite')[id]
-            connection = sqlite3.connect(self.path('enterprise.db'))
             text = json.dumps({**json.loads(saw), f't{token}': 1})
-            connection.execute('UPDATE milestones SET data = ? WHERE id = ?', (text, id))
-            connection.commit()
-            connection.close()
+            with contextlib.closing(sqlite3.connect(self.path('enterprise.db'))) as connection:
+                connection.execute('UPDATE milestones SET data = ? WHERE id = ?', (text, id))
+                connection.commit()
         else:
             saw = self.rows('postgresql')[id]
             text = json.dumps({**json.loads(saw), f't{token}': 1})
@@ -498,7 +497,7 @@ class World:
         shutil.rmtree(self.root, ignore_errors=True)
         if self.facts.get('proxy'):
             self.facts['proxy'].close()
-        for name in (self.journal, self.root + '.ops', self.root + '.spec'):
+        for name in (self.journal, self.root + '.ops', self.root + '.spec', self.root + '.spec2'):
             if os.path.exists(name):
                 os.unlink(name)
         if self.url and self.schema:
