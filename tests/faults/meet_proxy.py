@@ -46,13 +46,14 @@ class Proxy:
         self.url = re.sub(r'@[^/]*/', f'@127.0.0.1:{port}/', url, count=1)
         self.lock = threading.Lock()
         self.log, self.number, self.at, self.what, self.command = [], 0, 0, '', ''
-        self.struck = None
+        self.struck, self.beside = None, ''
         self.ended = threading.Event()
         threading.Thread(target=self.accept, daemon=True).start()
 
-    def arm(self, at, what, command=''):
-        """From now on messages are counted anew."""
+    def arm(self, at, what, command='', beside=''):
+        """From now on messages are counted anew; with each, the lines that a log of the shim has by then."""
         with self.lock:
+            self.beside = beside
             self.log, self.number, self.at, self.what, self.command, self.struck = [], 0, at, what, command, None
         self.ended.clear()
 
@@ -152,11 +153,18 @@ class Proxy:
     def choose(self, name):
         """What is to be done with a message."""
         self.number += 1
-        self.log.append((self.number, name))
+        self.log.append((self.number, name, self.calls()))
         what = self.what if self.number == self.at else ''
         if what:
             self.struck = name
         return what
+
+    def calls(self):
+        try:
+            with open(self.beside, 'rb') as file:
+                return file.read().count(b'\n')
+        except OSError:
+            return 0
 
     def before(self, what):
         """What comes before a message is passed on."""
