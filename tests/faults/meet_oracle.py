@@ -108,14 +108,17 @@ class Judge:
         return False
 
     def was_seen(self, event):
-        """Whether somebody found in the store in use what perhaps was written."""
-        return bool(event['tokens']) and any(event['tokens'] <= it['saw'] and it['seq'] > event['seq'] and it['id'] == event['id'] and it['place'] == SIDE.get(it['named'])
-                                             for it in self.world.events)
+        """Whether somebody found in the store in use what perhaps was written; of what a person has decided, be it in the old one."""
+        return bool(event['tokens']) and any(
+            event['tokens'] <= it['saw'] and it['seq'] > event['seq'] and it['id'] == event['id']
+            and (it['place'] == SIDE.get(it['named']) or event['place'] == 'restore' and tokens(self.now.get(it['id'])) >= it['tokens'])
+            for it in self.world.events if it['tokens'] is not None)
 
     def judge(self, again=False):
         world, self.again = self.world, again
         store = world.facts.get('in use') or world.named()
         current = world.current(store)
+        self.now = {id: text for id, (text, _) in current.items()}
         conflicts, nothing, unnamed = conflicts_of(world)
         acted = [event for event in world.events if event['seq'] > self.start['seq']]
         self.kept, self.archived_now = holdings(world), verify.archive(world.root)
