@@ -224,6 +224,8 @@ class World:
     def text_to_put(self, how, id, shown):
         """What is put in place of what `show` gives: its text with a token more, its text with nothing but a comment more (`note`), the
         values of before the first move with a comment that is new (`back`), its values alone (`plain`)."""
+        if not shown and how in ('plain', 'note'):
+            return document(id, self.token())       # the question was not answered
         if how == 'plain':
             return json.dumps(shown['data'])
         if how in ('note', 'back'):
