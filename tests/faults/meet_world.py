@@ -101,8 +101,9 @@ class World:
                    f'    schema: "{self.schema}"\n{more}')
 
     def addressed(self):
-        """Where there is no configuration, the environment says where the server is."""
+        """Where there is no configuration, the environment says where the server is, and a schema is there."""
         if self.facts.get('unconfigured') and self.url:
+            verify.psql(self.direct, f'CREATE SCHEMA IF NOT EXISTS "{self.schema}"')
             self.environment['DATABASE_URL'] = f'{self.url}?options=-csearch_path%3D{self.schema}'
 
     def named(self):
