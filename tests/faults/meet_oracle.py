@@ -163,7 +163,9 @@ class Judge:
                 # So it is where another store is named by hand, be it after another program replaced it.
                 ends = [last['tokens'], *(event['tokens'] for event in events if event['who'] == 'foreign' and last['tokens'] <= event['saw'])]
                 taken_over = world.facts.get('filled') or world.facts.get('followed')
-                by_theirs = taken_over and any(end and end <= tokens(text) for end in ends for _, text in conflicts.get(id, []))
+                # Where one was taken away where it was in use, nothing of it is left to be kept.
+                is_deleted = any(event['kind'] == 'delete' and event['place'] == SIDE.get(event['named']) and last['tokens'] <= event['saw'] for event in events)
+                by_theirs = taken_over and (is_deleted or any(end and end <= tokens(text) for end in ends for _, text in conflicts.get(id, [])))
                 # Of an archived one file and row may have comments of their own: which of them stands now, is no matter of the verb.
                 by_archive = last['kind'] in ('archive', 'unarchive') and self.bare(id, now) == self.bare(id, last['tokens'])
                 by_later = any(event['tokens'] == now and event['seq'] > last['seq'] and event['acked'] != 'no' for event in events)
