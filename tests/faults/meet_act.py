@@ -38,7 +38,7 @@ def named():
     if word != 'database':
         return word
     try:
-        found = re.search(r'^\s*type:\s*(\w+)', read(os.path.join(P, 'config/storage-config.yaml')), re.M)
+        found = re.search(r'(?:^|\{)\s*type:\s*(\w+)', read(os.path.join(P, 'config/storage-config.yaml')), re.M)
     except OSError:
         found = None
     return found.group(1) if found else 'sqlite'

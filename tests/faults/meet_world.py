@@ -110,7 +110,7 @@ class World:
         word = (self.read('config/storage-backend.txt') or 'file').strip()
         if word != 'database':
             return word or 'file'
-        found = re.search(r'^\s*type:\s*"?(\w+)', self.read('config/storage-config.yaml') or '', re.M)
+        found = re.search(r'(?:^|\{)\s*type:\s*"?(\w+)', self.read('config/storage-config.yaml') or '', re.M)
         return found.group(1) if found else 'sqlite'
 
     def files(self):
