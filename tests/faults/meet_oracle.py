@@ -92,8 +92,8 @@ class Judge:
             return True
         if any(wrote <= tokens(text) for _, text in conflicts.get(id, [])) and not self.has_to_stand(event):
             return True
-        if event['kind'] == 'archive' and wrote <= tokens(self.archived_now.get(id)):
-            # An active one beside it is the one that is current.
+        if event['kind'] == 'archive' and any(wrote <= tokens(verify.read(path)) for path in self.archive_places.get(id, ())):
+            # An active one beside it is the one that is current, and one that lies nearer the one that is shown.
             return True
         if self.world.facts.get('restores') and (id, wrote) in self.kept_and_named:
             # What a restore displaces is kept.
@@ -121,7 +121,7 @@ class Judge:
         self.now = {id: text for id, (text, _) in current.items()}
         conflicts, nothing, unnamed = conflicts_of(world)
         acted = [event for event in world.events if event['seq'] > self.start['seq']]
-        self.kept, self.archived_now = holdings(world), verify.archive(world.root)
+        self.kept, self.archived_now, self.archive_places = holdings(world), verify.archive(world.root), verify.archive_places(world.root)
         # What a command has said lies among what was displaced is named too.
         places = [*NAMED, *(('.milescale/displaced/', 'enterprise.db:milescale_displaced', 'postgresql:milescale_displaced') if 'displaced' in world.facts.get('told', '') else ())]
         self.kept_and_named = holdings(world, places)
