@@ -204,6 +204,11 @@ pub fn has_happened(workspace: &Workspace, prepared: &Prepared) -> io::Result<bo
     }
 }
 
+/// Whether a prepared switch is one to this engine. Where there was no configuration, it is not known.
+pub fn names(prepared: &Prepared, engine: Engine) -> bool {
+    prepared.config.is_some_and(|config| config.engine == engine)
+}
+
 /// Deals with what came out where a switch has happened, and death came before that was done.
 pub fn settle(workspace: &Workspace, prepared: &Prepared) -> io::Result<()> {
     let Some(PreparedConfig { content, replaces, engine }) = prepared.config else { return Ok(()) };

@@ -218,6 +218,28 @@ fn l17_an_edit_that_came_out_before_a_death_is_in_force_after_it() {
     assert!(done(&workspace, &["doctor", "--json"]).contains("\"wrong\": 0"), "nothing came out that is not in force");
 }
 
+/// The same on the way back: somebody saves the configuration while it is to name the engine of before, and death comes some calls
+/// later.
+#[test]
+fn l17_an_edit_that_comes_out_on_the_way_back_is_in_force_after_a_death() {
+    for later in 1..=3 {
+        let server = Postgres::start();
+        let (workspace, text) = beside(&server);
+        die_between_configuration_and_marker(&workspace);
+        let mut command = workspace.command(["check"]);
+        command
+            .env("LD_PRELOAD", shim())
+            .env("FAULT", "rename:1:meet")
+            .env("FAULT_PATH", "/config/storage-config.yaml");
+        let (config, edited) = (workspace.path("config/storage-config.yaml"), workspace.root().join("edited"));
+        let act = format!("(cat {0}; echo '# a last edit') > {1}; mv {1} {0}", config.display(), edited.display());
+        command.env("FAULT_MEET", act).env("FAULT_THEN", format!("{later}:kill"));
+        command.stdout(Stdio::null()).stderr(Stdio::null()).status().unwrap();
+        done(&workspace, &["check"]);
+        assert_eq!(workspace.read("config/storage-config.yaml"), format!("{text}# a last edit\n"), "{later}");
+    }
+}
+
 /// There was no configuration, and somebody makes one in the instant of the cutover.
 #[test]
 fn l17_a_configuration_that_is_made_meanwhile_is_not_written_over() {

@@ -70,15 +70,27 @@ impl Moving<'_, '_> {
         Ok(is_filled && keep)
     }
 
-    /// Lets the configuration name the engine that it named before this move; an edit since then stays.
-    fn engine_back(&self, engine: Engine, prepared: &Prepared, epoch: u64) -> Result<(), Error> {
+    /// Lets the configuration name the engine of before. The way back is written down as the way there was: what comes out of an
+    /// exchange may be a person's edit, and a death must not leave it to nobody.
+    fn engine_back(&mut self, engine: Engine, prepared: &Prepared, epoch: u64) -> Result<(), Error> {
         let workspace = self.context.workspace;
         let failed = |error: std::io::Error| Error::own("config/storage-config.yaml", &error);
-        if switch::has_happened(workspace, prepared).map_err(failed)? {
+        let is_back = switch::names(prepared, engine);
+        let has_happened = switch::has_happened(workspace, prepared).map_err(failed)?;
+        if has_happened {
             switch::settle(workspace, prepared).map_err(failed)?;
-            return switch::Switch::to_engine(workspace, engine, epoch)?.commit().map_err(failed);
+        } else {
+            switch::discard(workspace, prepared).map_err(failed)?;
         }
-        switch::discard(workspace, prepared).map_err(failed)
+        if has_happened == is_back {
+            return Ok(());
+        }
+        let back = switch::Switch::to_engine(workspace, engine, epoch)?;
+        if let Some(intent) = &mut self.record.intent {
+            intent.engine_before = Some((engine, back.prepared().clone()));
+        }
+        self.context.save(&self.record)?;
+        back.commit().map_err(failed)
     }
 
     /// Takes out of a new target what this move has brought. What somebody has changed there is kept as a conflict first: it was
