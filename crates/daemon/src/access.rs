@@ -65,6 +65,8 @@ impl Access {
             .map_err(|error| error.to_string())?;
         let only_read = if in_use == named {
             other_than_the_daemons(workspace, &*store)
+        } else if let Some(why) = config.contradicted(in_use) {
+            Some(why)
         } else {
             let why = if just_changed { "has just been changed" } else { "was changed" };
             Some(format!(

@@ -2,7 +2,7 @@
 
 use std::time::Duration;
 
-use milescale_core::backend::Engine;
+use milescale_core::backend::{Engine, InUse};
 use milescale_core::config::{ClientEnvironment, Config, Interpreted, KEYS, Problem, UrlFrom, Value};
 use milescale_storage::config_file;
 use milescale_storage::durable;
@@ -174,6 +174,18 @@ impl ConfigKeeper {
             Ok((kept, _)) if kept == *text => Ok(()),
             _ => durable::replace(&path, text),
         }
+    }
+
+    /// That the environment alone names another store than the one in use, where that is so, and what to do about it.
+    pub(crate) fn contradicted(&self, in_use: InUse) -> Option<String> {
+        let word = self.environment.database_type.as_deref()?;
+        let engine = word.parse::<Engine>().ok()?;
+        in_use.engine.is_some_and(|in_use| in_use != engine).then(|| {
+            format!(
+                "DATABASE_TYPE in this environment says {word}, and {in_use} is in use: unset it, or set it as the programs \
+                 have it that write here"
+            )
+        })
     }
 
     /// What the environment says.

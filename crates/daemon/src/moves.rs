@@ -286,6 +286,9 @@ impl Mover {
 
     fn write_back_now(&self) -> Result<(), String> {
         let (in_use, epoch) = (self.in_use()?, self.record()?.epoch);
+        if let Some(why) = self.keeper.contradicted(in_use) {
+            return Err(why);
+        }
         let marker = marker::read(&self.workspace.marker()).map_err(|error| error.to_string())?;
         let commit = |switch: Result<Switch, _>| -> Result<(), String> {
             switch

@@ -181,6 +181,15 @@ fn an_environment_that_says_something_else_is_no_ground_for_a_move() {
     let said = String::from_utf8_lossy(&said.stderr).into_owned();
     assert!(said.contains("nothing was moved"), "{said}");
     assert_eq!(moved.named(), "sqlite");
+    drop(daemon);
+    // Neither is it for words about a marker that nobody has changed.
+    for arguments in [&["milestone", "archive", "m-0"][..], &["migrate", "database", "--engine", "sqlite", "--yes"]] {
+        let mut command = moved.workspace.command(arguments);
+        let said = command.env("DATABASE_TYPE", "postgresql").output().unwrap();
+        let told = String::from_utf8_lossy(&said.stderr).into_owned();
+        let why = "DATABASE_TYPE in this environment says postgresql, and database on sqlite is in use: unset it";
+        assert!(!said.status.success() && told.contains(why), "{told}");
+    }
 }
 
 #[test]
