@@ -1,6 +1,7 @@
 //! Migrations and what belongs to them, for the commands: each takes the migration's lock, recovers first what a crash has
 //! left, and says what it does in the scale events.
 
+mod back;
 mod follow;
 mod gone;
 mod identity;
@@ -22,12 +23,10 @@ use milescale_storage::backup::{self, Metadata};
 use milescale_storage::durable;
 use milescale_storage::jsonl::{self, Rotation};
 use milescale_storage::lock::Held;
-use milescale_storage::marker::{self, Word};
 use milescale_storage::open::Which;
 use milescale_storage::record::Record;
 use milescale_storage::restoring::Restoring;
 use milescale_storage::store::Store;
-use milescale_storage::switch::Switch;
 use milescale_storage::workspace::Workspace;
 use serde_json::Value;
 
@@ -266,43 +265,6 @@ impl Mover {
     /// Where that folder is the store in use: what to do.
     pub fn is_there(&self, in_use: InUse) -> Result<(), String> {
         lost_files(&self.workspace, in_use).map_or(Ok(()), |lost| Err(lost.to_string()))
-    }
-
-    /// Writes back into marker or configuration what names the store in use, where somebody has changed it.
-    ///
-    /// # Errors
-    /// When it cannot be written.
-    pub fn write_back(&self) -> Result<bool, String> {
-        if self.named_instead()?.is_none() {
-            return Ok(false);
-        }
-        let begun = self.begin(false, &mut |_| {})?;
-        // A migration that was interrupted may be what named it.
-        if begun.now.named_instead()?.is_none() {
-            return Ok(false);
-        }
-        begun.now.write_back_now().map(|()| true)
-    }
-
-    fn write_back_now(&self) -> Result<(), String> {
-        let (in_use, epoch) = (self.in_use()?, self.record()?.epoch);
-        if let Some(why) = self.keeper.contradicted(in_use) {
-            return Err(why);
-        }
-        let marker = marker::read(&self.workspace.marker()).map_err(|error| error.to_string())?;
-        let commit = |switch: Result<Switch, _>| -> Result<(), String> {
-            switch
-                .map_err(|error: milescale_storage::error::StoreError| error.to_string())?
-                .commit()
-                .map_err(|error| error.to_string())
-        };
-        if let Some(engine) = in_use.engine.filter(|engine| *engine != self.config().database.engine) {
-            commit(Switch::to_engine(&self.workspace, engine, epoch))?;
-        }
-        if marker.word != Word::Backend(in_use.backend) {
-            commit(Switch::to_backend(&self.workspace, in_use.backend, epoch))?;
-        }
-        Ok(())
     }
 
     /// Restores a backup: moves the milestones to the store that it was taken of, and makes them there what it says. A store in

@@ -172,7 +172,7 @@ impl<'a> Pair<'a> {
             && self.to == Side::Files
             && !((self.target_was_old || self.take_over.is_some()) && target.is_some())
         {
-            return self.judge_archived(draft, place, target);
+            return self.judge_archived(draft, place, target, context);
         }
         let seen = match &target {
             None if self.was_moved_away(&id, context)? => {

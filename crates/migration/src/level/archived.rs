@@ -42,6 +42,7 @@ impl Pair<'_> {
         draft: Draft,
         place: String,
         active: Option<Milestone>,
+        context: &Context<'_>,
     ) -> Result<Judged, Error> {
         let active = match active {
             Some(active) => match self.unswept(&draft.id, active.content())? {
@@ -61,7 +62,9 @@ impl Pair<'_> {
             }
             // Its content is the base: it is kept already, and named.
             (Some(_), None) if self.was_brought(&draft.id, draft.content())? => return Ok(Judged::Is(Leveled::Same)),
-            (Some(there), None) if self.is_superseded(&draft, &there)? => Due::Write(draft, Seen::Text(there.digest())),
+            (Some(there), None) if self.is_superseded(&draft, &there, context)? => {
+                Due::Write(draft, Seen::Text(there.digest()))
+            }
             (Some(there), brought) if !draft.is_held_by(&there) => {
                 Due::Keep(Box::new(Beside { draft: *draft, place, there, brought }))
             }
@@ -72,8 +75,11 @@ impl Pair<'_> {
 
     /// Whether what lies in the archive of an old target is its base, and the source was changed since: its file was moved there,
     /// and that was dealt with. It is replaced like a base that stands in its place.
-    fn is_superseded(&mut self, draft: &Draft, there: &Milestone) -> Result<bool, StoreError> {
-        Ok(!draft.is_held_by(there) && self.target_was_old && self.is_base_as_written(&draft.id, there.content())?)
+    fn is_superseded(&mut self, draft: &Draft, there: &Milestone, context: &Context<'_>) -> Result<bool, Error> {
+        Ok(!draft.is_held_by(there)
+            && self.target_was_old
+            && self.is_base_as_written(&draft.id, there.content())?
+            && self.came(&draft.id, there.digest(), context)? == Came::Since)
     }
 
     /// Whether the file of a milestone was moved to the archive of the target, and no sweep has dealt with that.
@@ -95,6 +101,11 @@ impl Pair<'_> {
         if known.content.text == archived.digest() && archived.is_archived() {
             return Ok(false);
         }
+        Ok(self.came(id, archived.digest(), context)? == Came::Since)
+    }
+
+    /// What a text in the archive of an old target is: it came there since its files were left, or lay there.
+    fn came(&mut self, id: &Id, text: Digest, context: &Context<'_>) -> Result<Came, Error> {
         let before = match &self.before {
             Some(before) => before,
             None => {
@@ -102,7 +113,7 @@ impl Pair<'_> {
                 self.before.insert(ArchivedBefore::load(context.workspace, epoch)?)
             }
         };
-        Ok(before.judge(id.as_str(), archived.digest()) == Came::Since)
+        Ok(before.judge(id.as_str(), text))
     }
 
     /// What this move has brought to the target's archive under an id.

@@ -363,7 +363,7 @@ impl Outcome {
     pub(super) fn saying_what_became(self) -> Self {
         match self {
             Self::NotDone(error) => Self::NotDone(saying_what_became(error)),
-            other => other,
+            unknown @ Self::Unknown(_) => unknown,
         }
     }
 

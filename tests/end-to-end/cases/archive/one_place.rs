@@ -356,3 +356,27 @@ fn l22_comments_of_an_archived_file_are_not_replaced_by_an_edit_of_its_row() {
     assert!(workspace.read("completed/m1.yaml").contains("# ours"));
     assert_eq!(conflicts(&workspace), 1);
 }
+
+/// What lay in the archive before the files were left stays there, and the other milestone of its id is kept.
+#[test]
+fn l22_what_lay_in_the_archive_before_is_not_replaced() {
+    for is_checked in [false, true] {
+        let workspace = workspace();
+        assert_eq!(put(&workspace, &["m2"], "title: m2\n").code, 0);
+        workspace.write("completed/m1.yaml", "# old\nid: m1\ntitle: old\n");
+        done(&workspace, &["migrate", "database", "--yes"]);
+        workspace.save("active/m1.yaml", "id: m1\ntitle: new\n");
+        done(&workspace, &["check"]);
+        done(&workspace, &["milestone", "archive", "m1"]);
+        std::fs::remove_file(workspace.path("active/m1.yaml")).unwrap();
+        if is_checked {
+            done(&workspace, &["check"]);
+        }
+        done(&workspace, &["migrate", "file", "--yes"]);
+        assert_eq!(workspace.read("completed/m1.yaml"), "# old\nid: m1\ntitle: old\n", "{is_checked}");
+        let kept = workspace.events_named("write_conflict");
+        let kept = kept.last().unwrap()["details"]["kept_as"].as_str().unwrap();
+        let kept = workspace.read(kept.trim_start_matches(".milestones/"));
+        assert!(kept.contains("title: new"), "{is_checked}: {kept}");
+    }
+}
