@@ -8,7 +8,7 @@ use milescale_storage::error::StoreError;
 use milescale_storage::ledger::Known;
 use milescale_storage::store::{Draft, Milestone, Seen, Store};
 
-use super::{Due, Judged, Leveled, Pair, there};
+use super::{Due, Judged, Leveled, Pair, readable, there};
 use crate::context::{Context, Error};
 use crate::keeping::InConflict;
 use crate::sweep::noted::{is_noted_archived, noted_archived};
@@ -102,6 +102,34 @@ impl Pair<'_> {
             return Ok(false);
         }
         Ok(self.came(id, archived.digest(), context)? == Came::Since)
+    }
+
+    /// Keeps what somebody has edited and moved to the archive of a new target, of what this move has brought there: it is brought
+    /// again, and the edit is named.
+    pub(super) fn keep_moved_away(&mut self, draft: &Draft, context: &Context<'_>) -> Result<(), Error> {
+        if self.to != Side::Files || self.target_was_old {
+            return Ok(());
+        }
+        let Some(brought) = self.brought(&draft.id)? else { return Ok(()) };
+        let Some(archived) = readable(self.target.archived(&draft.id))? else { return Ok(()) };
+        if archived.digest() == brought.text || archived.digest() == draft.content().text {
+            return Ok(());
+        }
+        let in_conflict = InConflict {
+            id: &archived.id,
+            text: &archived.text,
+            side: self.to,
+            place: &archived.place,
+            reason: "it was edited and moved to the archive while the milestones were moved there".to_owned(),
+            current: Some(draft.content().text),
+            current_place: archived.place.clone(),
+            backup: None,
+        };
+        let (told, is_new) = in_conflict.keep_for_its_reason(&mut self.keeper, context)?;
+        if is_new {
+            self.kept.push(told);
+        }
+        Ok(())
     }
 
     /// What a text in the archive of an old target is: it came there since its files were left, or lay there.

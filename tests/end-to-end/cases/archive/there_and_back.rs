@@ -187,3 +187,33 @@ fn what_is_moved_to_the_archive_during_a_move_to_files_stays_there() {
         assert!(!moved_at.is_empty(), "{is_new}: no call was met");
     }
 }
+
+/// What is edited in new files and moved to the archive during the move there is brought again, and the edit is named.
+#[test]
+fn what_is_edited_and_moved_to_the_archive_during_a_move_to_files_is_kept() {
+    let mut kept_at = Vec::new();
+    for call in 1.. {
+        let workspace = moved(3);
+        done(&workspace, &["retire", "files", "--yes"]);
+        let mut faulty = with_fault(workspace.root(), &format!("unlink:{call}:meet"));
+        faulty.environment.retain(|(name, _)| name != "FAULT_PATH");
+        let [from, to] = ["active", "completed"].map(|folder| workspace.path(format!("{folder}/m2.yaml")));
+        let (met, moved) = (workspace.root().join("met"), workspace.root().join("moved"));
+        let [from, to, ran, done_so] = [&from, &to, &met, &moved].map(|path| path.to_str().unwrap());
+        let meet = format!("touch {ran}; echo 'late: edit' >> {from} && mv {from} {to} && touch {done_so}");
+        let variables = [("FAULT_MEET", meet), ("FAULT_PATH", "/base.db-journal".to_owned())];
+        faulty.environment.extend(variables.map(|(name, value)| (name.to_owned(), value)));
+        let code = faulty.run(["migrate", "file", "--yes"]).code;
+        if !met.exists() {
+            break;
+        }
+        if moved.exists() && code == 0 {
+            kept_at.push(call);
+            let kept = workspace.events_named("write_conflict");
+            assert_eq!(kept.len(), 1, "at {call}: {kept:?}");
+            let kept = kept[0]["details"]["kept_as"].as_str().unwrap().trim_start_matches(".milestones/").to_owned();
+            assert!(workspace.read(kept).ends_with("late: edit\n"), "at {call}");
+        }
+    }
+    assert!(!kept_at.is_empty(), "no call was met");
+}
