@@ -200,7 +200,8 @@ fn what_is_edited_and_moved_to_the_archive_during_a_move_to_files_is_kept() {
         let [from, to] = ["active", "completed"].map(|folder| workspace.path(format!("{folder}/m2.yaml")));
         let (met, moved) = (workspace.root().join("met"), workspace.root().join("moved"));
         let [from, to, ran, done_so] = [&from, &to, &met, &moved].map(|path| path.to_str().unwrap());
-        let meet = format!("touch {ran}; echo 'late: edit' >> {from} && mv {from} {to} && touch {done_so}");
+        let meet =
+            format!("touch {ran}; test -e {from} && echo 'late: edit' >> {from} && mv {from} {to} && touch {done_so}");
         let variables = [("FAULT_MEET", meet), ("FAULT_PATH", "/base.db-journal".to_owned())];
         faulty.environment.extend(variables.map(|(name, value)| (name.to_owned(), value)));
         let code = faulty.run(["migrate", "file", "--yes"]).code;
