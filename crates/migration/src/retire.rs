@@ -146,18 +146,11 @@ fn retire_gone(old: &Old, context: &Context<'_>) -> Result<Retired, Error> {
 
 fn retire_known(old: &Old, in_use: InUse, context: &mut Context<'_>) -> Result<Retired, Error> {
     let mut store = context.open(old.was)?;
-    let side = old.side;
-    let gone = |error: StoreError| {
-        let cause = format!("{}. Where it is gone for good, `milescale retire {side} --gone` ends it", error.cause);
-        StoreError { cause, ..error }
-    };
+    let end = format!("Where it is gone for good, `milescale retire {} --gone` ends it", old.side);
+    let gone = |error: StoreError| StoreError { cause: format!("{}. {end}", error.cause), ..error };
     if let Some(why) = store.is_another().map_err(gone)? {
-        let name = &old.name;
-        return Err(Error::Refused(format!(
-            "{}: {why}; put back what named the old store {name}. Where that is gone for good, `milescale retire {side} --gone` \
-             ends it",
-            store.name()
-        )));
+        let (place, name) = (store.name(), &old.name);
+        return Err(Error::Refused(format!("{place}: {why}; put back what named the old store {name}. {end}")));
     }
     if store.exists().map_err(gone)? { retire_existing(old, store, in_use, context) } else { Ok(Retired::Gone) }
 }

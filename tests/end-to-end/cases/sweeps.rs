@@ -15,6 +15,8 @@ use std::process::Command;
 use milescale_testkit::Workspace;
 use serde_json::Value;
 
+use super::super::milestones::put;
+
 /// So many milestones, moved from files to SQLite; the files can be written.
 fn moved(count: usize) -> Workspace {
     let workspace = crate::workspace();
@@ -40,6 +42,13 @@ fn edit(workspace: &Workspace, ids: impl IntoIterator<Item = usize>, title: &str
     for number in ids {
         workspace.save(format!("active/m-{number}.yaml"), format!("title: {title}\n"));
     }
+}
+
+/// Puts a text over what the store in use holds.
+fn put_over(workspace: &Workspace, id: &str, text: &str) {
+    let seen = workspace.run(["milestone", "show", id, "--digest"]).out;
+    let said = put(workspace, &[id, "--if-match", seen.trim()], text);
+    assert_eq!(said.code, 0, "{said:?}");
 }
 
 /// A statement in the `sqlite3` shell, as an adapter runs it.

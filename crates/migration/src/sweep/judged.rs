@@ -285,15 +285,16 @@ impl<'a> Judging<'a> {
             judged.base = if let Base::Known(before) = before { Some(before) } else { None };
         }
         let base = before.unwrap_or(base);
-        let held = match &old {
+        let compared = old.as_ref().map(|old| (old, judged.compared(old)));
+        let held = match compared {
             None => Held::Nothing,
-            Some(old) if old.text.is_empty() && is_moved && !judged.has_both() => return Ok(judged),
-            Some(old) if old.text.is_empty() && !judged.is_base(old) => {
+            Some((old, _)) if old.text.is_empty() && is_moved && !judged.has_both() => return Ok(judged),
+            Some((old, _)) if old.text.is_empty() && !judged.is_base(old) => {
                 (judged.text, judged.finding) = (Some(old.digest()), Finding::Empty(old.place.clone()));
                 return Ok(judged);
             }
-            Some(old) => {
-                let (content, usable) = (judged.compared(old), old.value.is_ok());
+            Some((old, content)) => {
+                let usable = old.value.is_ok();
                 if usable {
                     judged.earlier = was_earlier(current.ledger()?, self.old.side, old)?;
                 }
@@ -306,7 +307,7 @@ impl<'a> Judging<'a> {
             }
         };
         let is_filed = is_moved || judged.filed == Filed::Unclear;
-        let verdict = match (judge(held, judged.compared_with(old.as_ref(), is_filed), base), &old) {
+        let verdict = match (judge(held, judged.compared_with(compared, is_filed), base), &old) {
             (Verdict::Nothing, Some(old)) if is_in_place && judged.was_archived() => judged.moved_back(old),
             (Verdict::Nothing, Some(old)) if judged.noted.as_deref() == Some(NOTED_TO_ARCHIVE) => {
                 judged.on_the_way_to_archive(old)

@@ -150,6 +150,22 @@ fn l23_without_a_base_what_lies_in_the_archive_is_compared_all_the_same() {
     }
 }
 
+/// Moves to files, where the file of `m2` is moved to the archive at the `call`-th commit of the bases, after `first` was run in its
+/// folder. The exit status, and whether there was such a file; `None`: there are not so many commits.
+fn archived_during_a_move(workspace: &Workspace, call: usize, first: &str) -> Option<(i32, bool)> {
+    let mut faulty = with_fault(workspace.root(), &format!("unlink:{call}:meet"));
+    faulty.environment.retain(|(name, _)| name != "FAULT_PATH");
+    let [from, to] = ["active", "completed"].map(|folder| workspace.path(format!("{folder}/m2.yaml")));
+    let (met, moved) = (workspace.root().join("met"), workspace.root().join("moved"));
+    let [active, from, to, ran, done_so] =
+        [from.parent().unwrap(), &from, &to, &met, &moved].map(|path| path.to_str().unwrap());
+    let meet = format!("touch {ran}; cd {active}; test -e {from} && {first} && mv {from} {to} && touch {done_so}");
+    let variables = [("FAULT_MEET", meet), ("FAULT_PATH", "/base.db-journal".to_owned())];
+    faulty.environment.extend(variables.map(|(name, value)| (name.to_owned(), value)));
+    let code = faulty.run(["migrate", "file", "--yes"]).code;
+    met.exists().then(|| (code, moved.exists()))
+}
+
 /// A file that is as its row goes to the archive, at each commit of the bases during a move to files, old ones and new ones.
 #[test]
 fn what_is_moved_to_the_archive_during_a_move_to_files_stays_there() {
@@ -160,22 +176,11 @@ fn what_is_moved_to_the_archive_during_a_move_to_files_stays_there() {
             if is_new {
                 done(&workspace, &["retire", "files", "--yes"]);
             }
-            let mut faulty = with_fault(workspace.root(), &format!("unlink:{call}:meet"));
-            faulty.environment.retain(|(name, _)| name != "FAULT_PATH");
-            let [from, to] = ["active", "completed"].map(|folder| workspace.path(format!("{folder}/m2.yaml")));
-            let (met, moved) = (workspace.root().join("met"), workspace.root().join("moved"));
-            let [from, to, ran, done_so] = [&from, &to, &met, &moved].map(|path| path.to_str().unwrap());
-            let meet = format!("touch {ran}; mv {from} {to} && touch {done_so}");
-            let variables = [("FAULT_MEET", meet), ("FAULT_PATH", "/base.db-journal".to_owned())];
-            faulty.environment.extend(variables.map(|(name, value)| (name.to_owned(), value)));
             // It may be refused for what it met.
-            faulty.run(["migrate", "file", "--yes"]);
-            if !met.exists() {
-                break;
-            }
+            let Some((_, is_moved)) = archived_during_a_move(&workspace, call, "true") else { break };
             done(&workspace, &["check"]);
             done(&workspace, &["import"]);
-            if moved.exists() {
+            if is_moved {
                 moved_at.push(call);
                 let in_files = workspace.read("config/storage-backend.txt").trim() == "file";
                 // What a move that was undone had brought is gone with it.
@@ -195,20 +200,9 @@ fn what_is_edited_and_moved_to_the_archive_during_a_move_to_files_is_kept() {
     for call in 1.. {
         let workspace = moved(3);
         done(&workspace, &["retire", "files", "--yes"]);
-        let mut faulty = with_fault(workspace.root(), &format!("unlink:{call}:meet"));
-        faulty.environment.retain(|(name, _)| name != "FAULT_PATH");
-        let [from, to] = ["active", "completed"].map(|folder| workspace.path(format!("{folder}/m2.yaml")));
-        let (met, moved) = (workspace.root().join("met"), workspace.root().join("moved"));
-        let [from, to, ran, done_so] = [&from, &to, &met, &moved].map(|path| path.to_str().unwrap());
-        let meet =
-            format!("touch {ran}; test -e {from} && echo 'late: edit' >> {from} && mv {from} {to} && touch {done_so}");
-        let variables = [("FAULT_MEET", meet), ("FAULT_PATH", "/base.db-journal".to_owned())];
-        faulty.environment.extend(variables.map(|(name, value)| (name.to_owned(), value)));
-        let code = faulty.run(["migrate", "file", "--yes"]).code;
-        if !met.exists() {
-            break;
-        }
-        if moved.exists() && code == 0 {
+        let edit = "echo 'late: edit' >> m2.yaml";
+        let Some((code, is_moved)) = archived_during_a_move(&workspace, call, edit) else { break };
+        if is_moved && code == 0 {
             kept_at.push(call);
             let kept = workspace.events_named("write_conflict");
             assert_eq!(kept.len(), 1, "at {call}: {kept:?}");

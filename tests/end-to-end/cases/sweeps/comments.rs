@@ -5,7 +5,7 @@ use std::fs;
 use milescale_testkit::Workspace;
 
 use super::super::super::milestones::put;
-use super::{check, data, edit, moved, sql, told};
+use super::{check, data, edit, moved, put_over, sql, told};
 
 /// The texts that are kept as conflicts.
 fn kept(workspace: &Workspace) -> Vec<String> {
@@ -85,13 +85,6 @@ fn a_comment_that_comes_during_a_move_back_is_kept_and_named() {
         kept(&workspace).iter().any(|text| text.contains("# late"))
     };
     assert!(strikes.into_iter().filter(|strike| is_met(strike)).count() > 1, "it was met, and each time it is kept");
-}
-
-/// The digest of a milestone in the store in use, and a text put over it.
-fn put_over(workspace: &Workspace, id: &str, text: &str) {
-    let seen = workspace.run(["milestone", "show", id, "--digest"]).out;
-    let said = put(workspace, &[id, "--if-match", seen.trim()], text);
-    assert_eq!(said.code, 0, "{said:?}");
 }
 
 /// Another program has written the rows, or the same values on both sides: nobody wrote the row's text, and the file's stays.

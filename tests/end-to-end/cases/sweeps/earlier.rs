@@ -2,16 +2,9 @@
 
 use std::fs;
 
-use milescale_testkit::{Workspace, until};
+use milescale_testkit::until;
 
-use super::super::super::milestones::put;
-use super::{check, data, edit, migrate, moved, sql, told};
-
-fn put_over(workspace: &Workspace, id: &str, text: &str) {
-    let seen = workspace.run(["milestone", "show", id, "--digest"]).out;
-    let said = put(workspace, &[id, "--if-match", seen.trim()], text);
-    assert_eq!(said.code, 0, "{said:?}");
-}
+use super::{check, data, edit, migrate, moved, put_over, sql, told};
 
 /// What stood in files alone, in conflict or imported, was never in the row: there it is an edit.
 #[test]

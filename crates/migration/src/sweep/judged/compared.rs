@@ -8,12 +8,12 @@ use super::Judged;
 
 impl Judged {
     /// Whether the store in use still holds what the archiving has left there, both sides having been equal.
-    pub(super) fn is_as_archived(&self, current: &Milestone) -> bool {
+    fn is_as_archived(&self, current: &Milestone) -> bool {
         self.is_noted_as(NOTED_ARCHIVED, current)
     }
 
     /// Whether a note is this word with the digest of what the store in use holds.
-    pub(super) fn is_noted_as(&self, word: &str, current: &Milestone) -> bool {
+    fn is_noted_as(&self, word: &str, current: &Milestone) -> bool {
         let noted = self.noted.as_deref().and_then(|noted| noted.strip_prefix(word)?.strip_prefix(' '));
         noted.is_some_and(|noted| noted == current.digest().to_string())
     }
@@ -36,30 +36,31 @@ impl Judged {
     }
 
     /// What the text of one side is compared as. One that nobody has given is that of the content which has its values; without a
-    /// base, so is one without comments.
-    pub(super) fn as_said(&self, it: &Milestone, other: Option<Content>) -> Content {
+    /// base, so is one without comments. `other` is the other side's, which is only asked for then.
+    fn as_said(&self, it: &Milestone, other: impl FnOnce() -> Option<Content>) -> Content {
         let content = it.content();
-        if self.counts(it) { content } else { content.as_said(self.base.into_iter().chain(other)) }
+        if self.counts(it) { content } else { content.as_said(self.base.into_iter().chain(other())) }
     }
 
     /// Whether a text is more than its values.
-    pub(super) fn counts(&self, it: &Milestone) -> bool {
+    fn counts(&self, it: &Milestone) -> bool {
         it.is_given && (!self.is_lost || it.has_comments())
     }
 
     /// The content of the old side that is compared.
     pub(super) fn compared(&self, old: &Milestone) -> Content {
-        self.as_said(old, self.current.as_ref().map(Milestone::content))
+        self.as_said(old, || self.current.as_ref().map(Milestone::content))
     }
 
-    /// The content of the store in use that the old side's is compared with. What archiving changes is no difference between an
-    /// archived milestone and the one that lies in the archive.
-    pub(super) fn compared_with(&self, old: Option<&Milestone>, is_filed: bool) -> Option<Content> {
+    /// The content of the store in use that the old side's is compared with; `old` is that one, and as what it is
+    /// [compared](Self::compared). What archiving changes is no difference between an archived milestone and the one that lies in the
+    /// archive.
+    pub(super) fn compared_with(&self, old: Option<(&Milestone, Content)>, is_filed: bool) -> Option<Content> {
         let current = self.current.as_ref()?;
         if self.is_as_archived(current) || !self.in_place && self.is_noted_as(NOTED_ALIKE, current) {
             return self.base;
         }
-        let is_archived = |old: &&Milestone| {
+        let is_archived = |old: &Milestone| {
             if self.is_lost && is_filed {
                 let is_it = |value| current.is_same_milestone(&old.text, value);
                 self.is_current_archived() && old.value.as_ref().is_ok_and(is_it)
@@ -67,10 +68,11 @@ impl Judged {
                 self.is_alike(old, current)
             }
         };
-        if let Some(old) = old.filter(is_archived) {
-            return Some(self.compared(old));
+        let compared = old.map(|(_, compared)| compared);
+        match old {
+            Some((old, _)) if is_archived(old) => compared,
+            _ => Some(self.as_said(current, || compared)),
         }
-        Some(self.as_said(current, old.map(|old| self.compared(old))))
     }
 
     /// Whether the old side alone has a text of its own around the values that both have.
