@@ -390,3 +390,25 @@ fn l16_a_restore_beside_a_move_goes_by_what_is_in_use_after_it() {
     assert_eq!(workspace.status()["current_backend"], "file");
     assert!(!done(&workspace, &["milestone", "show", "a"]).contains("later"));
 }
+
+/// A move that died before its switch says where it began, though no cycle has ever read that store.
+#[test]
+fn l16_a_store_that_is_named_by_hand_while_a_move_is_undone_is_not_followed() {
+    let workspace = workspace();
+    workspace.write("active/a.yaml", "title: a\n");
+    put(&workspace, "a", "title: acknowledged\n");
+    fs::remove_file(workspace.path(".milescale/state.json")).unwrap();
+    let shimmed = |arguments: &[&str], fault: &str, path: &str, meet: &str| {
+        let mut command = workspace.command(arguments);
+        command.env("LD_PRELOAD", shim()).env("FAULT", fault).env("FAULT_PATH", path).env("FAULT_MEET", meet);
+        command.stdout(Stdio::null()).stderr(Stdio::null()).status().unwrap().success()
+    };
+    let marker = workspace.path("config/storage-backend.txt");
+    assert!(!shimmed(&["migrate", "database", "--yes"], "rename:1:kill", "storage-backend.txt", ""));
+    let name_it = format!("echo database > {0}; touch -d '1 hour ago' {0}", marker.display());
+    shimmed(&["check"], "rename:2:meetafter", "/migration.json", &name_it);
+    assert_eq!(fs::read_to_string(&marker).unwrap(), "database\n");
+    done(&workspace, &["check"]);
+    assert_eq!(workspace.status()["current_backend"], "file");
+    assert!(done(&workspace, &["milestone", "show", "a"]).contains("acknowledged"));
+}

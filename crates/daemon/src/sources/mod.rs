@@ -174,6 +174,11 @@ impl Sources {
                 self.follower.switched(*in_use);
                 (self.store, self.surveyed, self.store_failed, self.store_missed) = (None, None, None, true);
             }
+            Ok(record) if self.follower.followed().is_none() => {
+                if let Some(in_use) = record.before_the_first_switch() {
+                    self.follower.switched(in_use);
+                }
+            }
             Ok(_) => {}
             Err(error) => {
                 let place = self.shown(&self.workspace.record());

@@ -5,6 +5,7 @@ use std::time::{Duration, SystemTime};
 
 use milescale_core::digest::Digest;
 
+use super::texts::are_several;
 use super::walk::{ByName, by_name};
 use super::{FileStore, purge, review};
 use crate::keeping::NewDay;
@@ -380,4 +381,23 @@ fn an_id_is_found_by_its_name_where_no_other_file_can_have_it() {
     assert_eq!(by_name("B"), ByName::Unclear, "there is a folder");
     assert_eq!(listed("a"), [bench.path("a.yaml"), bench.path("sub/a.yaml")]);
     assert_eq!((listed("d"), listed("B")), (vec![bench.path("sub/deep/d.yaml")], vec![bench.path("B.yaml")]));
+}
+
+/// Folders that are listed while a file is renamed between them both have it; a link makes two of it.
+#[test]
+fn a_file_that_is_listed_twice_is_one() {
+    let folder = tempfile::tempdir().unwrap();
+    let [here, gone, link] = ["here.yaml", "gone.yaml", "link.yaml"].map(|name| folder.path().join(name));
+    std::fs::write(&here, "a: 1\n").unwrap();
+    let mut found = vec![gone.clone(), here.clone()];
+    assert!(are_several(&mut found));
+    assert_eq!(found, [here.clone()]);
+    assert!(
+        !are_several(&mut vec![here.clone(), here.clone()]),
+        "it was renamed between two looks: to be listed again"
+    );
+    assert!(!are_several(&mut vec![gone]), "neither is there any more: to be listed again");
+    std::fs::hard_link(&here, &link).unwrap();
+    let mut found = vec![here, link];
+    assert!(are_several(&mut found) && found.len() == 2);
 }

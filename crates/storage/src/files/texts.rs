@@ -4,8 +4,10 @@
 //! compared with what was to be replaced, and where it is something else it is put back: at every instant each content is
 //! there under some name.
 
+use std::collections::HashSet;
 use std::fs::Metadata;
 use std::io;
+use std::os::unix::fs::MetadataExt;
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
@@ -28,6 +30,9 @@ const PATIENCE: Duration = Duration::from_secs(10);
 /// How often a foreign write may come between before a replacement gives up.
 const TRIES: usize = 16;
 
+/// How often folders are listed for an id whose file other programs rename meanwhile.
+const LOOKS: usize = 8;
+
 impl FileStore {
     /// The files of an id: their paths, sorted.
     ///
@@ -39,10 +44,15 @@ impl FileStore {
             ByName::Nothing => return Ok(Vec::new()),
             ByName::Unclear => {}
         }
-        let files = walk::milestone_files(&self.workspace)?.unwrap_or_default();
-        let mut found: Vec<_> =
-            files.iter().filter(|path| id_of(path) == id.as_str()).map(|path| self.active.join(path)).collect();
-        found.sort();
+        let mut found = Vec::new();
+        for _ in 0..LOOKS {
+            let files = walk::milestone_files(&self.workspace)?.unwrap_or_default();
+            found = files.iter().filter(|path| id_of(path) == id.as_str()).map(|path| self.active.join(path)).collect();
+            found.sort();
+            if found.len() < 2 || are_several(&mut found) {
+                break;
+            }
+        }
         Ok(found)
     }
 
@@ -247,4 +257,17 @@ impl FileStore {
         let cause = "it was changed meanwhile; read it again, and name the digest of what you then see";
         StoreError::new(Problem::Changed, self.workspace.shown(path), cause)
     }
+}
+
+/// Whether the files of an id are several: one that is renamed while folders are listed is in the lists of two. Leaves those
+/// that are there.
+pub(super) fn are_several(found: &mut Vec<PathBuf>) -> bool {
+    let mut inodes = HashSet::new();
+    let mut is_listed_twice = false;
+    found.retain(|path| {
+        let Ok(file) = path.symlink_metadata() else { return false };
+        is_listed_twice |= !inodes.insert((file.dev(), file.ino())) && file.nlink() == 1;
+        true
+    });
+    !found.is_empty() && !is_listed_twice
 }
