@@ -391,7 +391,7 @@ fn a_file_that_is_listed_twice_is_one() {
     std::fs::write(&here, "a: 1\n").unwrap();
     let mut found = vec![gone.clone(), here.clone()];
     assert!(are_several(&mut found));
-    assert_eq!(found, [here.clone()]);
+    assert!(found.len() == 1 && found[0] == here);
     assert!(
         !are_several(&mut vec![here.clone(), here.clone()]),
         "it was renamed between two looks: to be listed again"
