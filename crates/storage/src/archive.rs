@@ -105,12 +105,13 @@ impl Archive {
         Ok(self.files.archived_files()?.into_iter().map(|(id, _)| id).collect())
     }
 
-    /// Whether what lies in `completed/` is what the store in use has archived under its id as a row: the same milestone.
-    pub fn is_row(store: &mut dyn Store, archived: &Milestone) -> bool {
-        let Some(row) = archived.id.parse::<Id>().ok().and_then(|id| store.get(&id).ok()) else { return false };
-        store.archives_by_status()
+    /// What the store in use has archived as a row, where that is what lies in `completed/` under its id: the same milestone.
+    pub fn row_of(store: &mut dyn Store, archived: &Milestone) -> Option<Milestone> {
+        let row = store.get(&archived.id.parse().ok()?).ok()?;
+        let is_it = store.archives_by_status()
             && row.is_archived()
-            && row.value.as_ref().is_ok_and(|value| archived.is_same_milestone(&row.text, value))
+            && row.value.as_ref().is_ok_and(|value| archived.is_same_milestone(&row.text, value));
+        is_it.then_some(row)
     }
 
     /// Hands over what a list or a search is to show of `completed/`, but for what a row is that it shows already: `shown` says
@@ -129,7 +130,8 @@ impl Archive {
             return Ok(());
         }
         self.scan(&mut |milestone| {
-            let mut is_shown = |milestone: &Milestone| shown.contains(&milestone.id) && Self::is_row(store, milestone);
+            let mut is_shown =
+                |milestone: &Milestone| shown.contains(&milestone.id) && Self::row_of(store, milestone).is_some();
             if wanted.takes(&milestone) && !is_shown(&milestone) {
                 visit(milestone);
             }

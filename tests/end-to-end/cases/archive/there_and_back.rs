@@ -91,6 +91,20 @@ fn l23_what_is_moved_back_from_the_archive_is_in_use_again() {
     assert!(workspace.events_named("write_conflict").is_empty());
 }
 
+/// A row that an adapter has archived has no comments: those of its file are exported beside it.
+#[test]
+fn l23_an_export_has_the_comments_of_an_archived_file() {
+    let workspace = moved(1);
+    rename(&workspace, "active/m1.yaml", "completed/m1.yaml");
+    done(&workspace, &["check"]);
+    workspace.write("completed/m1.yaml", "# why: it was done\nid: m1\nstatus: archived\n");
+    done(&workspace, &["milestone", "export", "--dir", "copy"]);
+    let beside = fs::read_to_string(workspace.root().join("copy/completed/m1.yaml")).unwrap();
+    assert!(beside.contains("# why") && workspace.root().join("copy/m1.yaml").exists());
+    assert_eq!(exported(&workspace, &[]).len(), 1, "values are the same");
+    assert_eq!(listed(&workspace, &["list", "--all"]), ["m1"]);
+}
+
 #[test]
 fn l23_a_daemon_sees_a_file_come_back_from_the_archive() {
     let workspace = moved(1);

@@ -71,7 +71,9 @@ pub(super) fn run(desk: &mut Desk, options: &ExportOptions) -> Result<(), Failur
     if !is_stopped {
         let store = &mut *desk.access.store;
         desk.archive.scan(&mut |milestone| {
-            let is_exported = rows.contains(&milestone.id) && Archive::is_row(store, &milestone);
+            let row = rows.contains(&milestone.id).then(|| Archive::row_of(store, &milestone)).flatten();
+            // Only a text has comments.
+            let is_exported = row.is_some_and(|row| options.dir.is_none() || !milestone.has_comments_beyond(&row.text));
             if is_exported { ControlFlow::Continue(()) } else { export(milestone, true) }
         })?;
     }
