@@ -75,6 +75,11 @@ def bare(text):
     return re.sub(r'^(status|updated_at|completed_at):.*\n', '', text, flags=re.M)
 
 
+def is_no_write(event):
+    """Whether somebody has only archived what there was, or brought it back: whoever wrote that is asked for, and has seen what was before."""
+    return event['kind'] in ('archive', 'unarchive') and event['tokens'] == event['saw']
+
+
 class Judge:
     def __init__(self, world, start):
         self.world, self.start, self.found = world, start, []
@@ -102,6 +107,8 @@ class Judge:
             return True
         saw = self.bare(id, wrote) if event.get('standing') else wrote
         for later in self.world.events:
+            if is_no_write(later):
+                continue
             if later['id'] == id and later['seq'] > event['seq'] and saw <= later['saw'] and later['acked'] != 'no':
                 if later['acked'] == 'yes' or (there and tokens(there[0]) == later['tokens']) or self.was_seen(later):
                     return True
@@ -148,12 +155,14 @@ class Judge:
             for event in events:
                 if event['tokens'] is None or event['acked'] != 'yes' or event.get('earlier') or event['kind'] == 'other':
                     continue
+                if is_no_write(event):
+                    continue
                 if self.settled_by(event, current, conflicts) or event.get('target') and self.stands(event):
                     continue
                 kind = 'gone' if there is None else 'lost'
                 self.say(kind, id, f'{event["who"]} {event["kind"]} in {event["place"]} of {sorted(event["tokens"])} is neither '
                                    f'current {sorted(now or [])} nor kept and named')
-            own = [event for event in events if event['who'] == 'own' and event['acked'] == 'yes' and event['tokens'] is not None]
+            own = [event for event in events if event['who'] == 'own' and event['acked'] == 'yes' and event['tokens'] is not None and not is_no_write(event)]
             # Where it was deleted, an older one in the archive is what is left.
             left = there is not None and there[1] and any(event['kind'] == 'delete' for event in events)
             if own and there is not None and not left and now != own[-1]['tokens']:
@@ -166,10 +175,8 @@ class Judge:
                 # Where one was taken away where it was in use, nothing of it is left to be kept.
                 is_deleted = any(event['kind'] == 'delete' and event['place'] == SIDE.get(event['named']) and last['tokens'] <= event['saw'] for event in events)
                 by_theirs = taken_over and (is_deleted or any(end and end <= tokens(text) for end in ends for _, text in conflicts.get(id, [])))
-                # Of an archived one file and row may have comments of their own: which of them stands now, is no matter of the verb.
-                by_archive = last['kind'] in ('archive', 'unarchive') and self.bare(id, now) == self.bare(id, last['tokens'])
                 by_later = any(event['tokens'] == now and event['seq'] > last['seq'] and event['acked'] != 'no' for event in events)
-                if not (by_restore or by_theirs or by_archive or by_later):
+                if not (by_restore or by_theirs or by_later):
                     self.say('replaced', id, f'the acknowledged {last["kind"]} of {sorted(last["tokens"])} was replaced by {sorted(now)}')
             if there is not None:
                 self.taken_out(id, events, now)
@@ -180,7 +187,8 @@ class Judge:
                     self.say('false error', id, f'{sorted(now)} was answered with "not written", and is current')
                 self.value(id, there[0], same)
                 last = [event for event in events if event['acked'] == 'yes' and event['kind'] in ('archive', 'unarchive', 'write')]
-                if last and last[-1]['who'] == 'own' and last[-1]['kind'] == 'archive' and not there[1]:
+                perhaps = last and any(event['kind'] == 'unarchive' and event['seq'] > last[-1]['seq'] and event['acked'] == 'maybe' for event in events)
+                if last and last[-1]['who'] == 'own' and last[-1]['kind'] == 'archive' and not there[1] and not perhaps:
                     self.say('silent', id, 'archive answered 0, and it is not archived')
             elif not any(event['kind'] == 'delete' for event in events):
                 counted = [event for event in events if event['acked'] == 'yes' and event['tokens'] is not None and not event.get('target')]

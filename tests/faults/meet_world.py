@@ -39,6 +39,11 @@ def tokens(text):
     return frozenset(int(found) for found in TOKEN.findall((text or '') + getattr(text, 'kept', '')))
 
 
+def whole(text):
+    """A content, with the text that is kept of it where it is a row's."""
+    return str(text) + '\n' + getattr(text, 'kept', '')
+
+
 def with_comment(text, token):
     """A text with a comment more, which has a token as a value has: who drops it loses what somebody wrote."""
     return (text if text.endswith('\n') or not text else text + '\n') + f'# t{token}: 1\n'

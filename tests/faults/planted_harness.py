@@ -13,7 +13,7 @@ HERE = os.path.dirname(os.path.abspath(__file__))
 AS_IT_IS = 0        # in place of a mutant's number
 # All tests but those of cases, those that run the harnesses above, and those that nothing of stores and moves is in.
 SUITE = ('(package(milescale-core) + package(milescale-storage) + package(milescale-migration) + test(/^(migrations|faults|backends|milestones|unseen|'
-         'taking_over|daemon)::/)) - test(/^cases::|^migrations::(storm|meet)|with_20_000|million|yaml::|gigabyte/)')
+         'taking_over|daemon)::/)) - test(/^cases::|^migrations::(storm|meet|walk)|with_20_000|million|yaml::|gigabyte/)')
 PATIENCE = 240      # seconds beyond its own that a harness may take
 SUITE_TAKES = 1200
 
@@ -28,7 +28,7 @@ class Harnesses:
     def __init__(self, options, builder):
         self.options, self.builder = options, builder
         # The quick ones first.
-        self.names = ['storm'] + (['power'] if os.geteuid() == 0 else []) + ['meet'] + (['suite'] if options.suite else [])
+        self.names = ['storm'] + (['power'] if os.geteuid() == 0 else []) + ['walk', 'meet'] + (['suite'] if options.suite else [])
         # Other accounts write in the storm: they may pass.
         self.folder = tempfile.mkdtemp(prefix='milescale-planted-', dir='/dev/shm' if os.access('/dev/shm', os.W_OK) else None)
         os.chmod(self.folder, 0o711)
@@ -43,6 +43,7 @@ class Harnesses:
         psql = ['--psql', options.psql] if options.psql else []
         return {'suite': ['cargo', 'nextest', 'run', '--locked', '--color', 'never', '-E', SUITE, '--test-threads', str(options.jobs)],
                 'meet': [f'{HERE}/meet', binary, *seed, *jobs, *psql],
+                'walk': [f'{HERE}/walk', binary, '--first', '--seconds', str(options.walks), *seed, *jobs, *psql],
                 'storm': [f'{os.path.dirname(HERE)}/storm/run', binary, f'1-{options.storm}', *jobs, *psql],
                 'power': [f'{HERE}/power', binary, '--cuts', str(options.cuts), '--controls', '0', *seed, *jobs]}[name]
 
@@ -121,6 +122,8 @@ def findings(name, out):
             result = json.loads(line)
             wrong = {key: result[key] for key in ('lost', 'own_lost', 'altered', 'doubled', 'trouble') if result.get(key)}
             found += [(f'seed {result["seed"]}: {wrong}', '')] if wrong else []
+        elif name == 'walk' and re.match('    [A-Z ]+: ', line):
+            found.append((line.strip(), ''))
         elif name == 'suite' and re.match(r'\s+(FAIL|TIMEOUT|SIG\w+|ABORT) ', line):
             found.append((line.split(')')[-1].strip(), ''))
         elif line.startswith(('trouble: ', 'LOST OR WRONG: ')):

@@ -69,6 +69,8 @@ pub fn hindrances(workspace: &Workspace, uses: &[Use]) -> Vec<Hindrance> {
         trial.failed(&own, "it cannot be made", &error);
         return trial.found;
     }
+    // One that died has perhaps tried what this one does not.
+    clear_leftovers(workspace);
     // For the next start, which looks through the folders only where it is there. Where it cannot be made, the trial says so.
     let _ = durable::create(&workspace.trying(), b"");
     // Shared by those who try; who has it alone may clear what a crash has left.
@@ -89,10 +91,12 @@ pub fn hindrances(workspace: &Workspace, uses: &[Use]) -> Vec<Hindrance> {
             Use::Backup => trial.folder(&workspace.backups(), false),
         }
     }
-    drop(lock);
-    if !trial.left.get() {
+    // Where others try as well, one of them may die: who comes next looks.
+    let is_alone = lock.as_ref().is_ok_and(|lock| lock.try_lock().is_ok());
+    if is_alone && !trial.left.get() {
         let _ = durable::remove(&workspace.trying());
     }
+    drop(lock);
     let mut seen = Vec::new();
     trial.found.retain(|it| {
         !seen.contains(it) && {

@@ -8,6 +8,7 @@ mod meet;
 mod plans;
 mod storm;
 mod sweeps;
+mod walk;
 mod ways;
 
 use std::fs;

@@ -158,6 +158,21 @@ fn scratch_folders(workspace: &Workspace) -> String {
     String::from_utf8(found.stdout).unwrap()
 }
 
+/// One that dies while it tries the archive leaves that to the next one, which has nothing to try there.
+#[test]
+fn what_a_trial_that_died_has_left_goes_with_any_next_one() {
+    let workspace = with_files(&["a"]);
+    assert_eq!(workspace.run(["migrate", "database", "--yes"]).code, 0);
+    let mut dying = workspace.command(["migrate", "file", "--yes"]);
+    dying.env("LD_PRELOAD", shim()).env("FAULT", "any:1:killafter").env("FAULT_PATH", "completed/.milescale-try-");
+    assert!(!dying.output().unwrap().status.success());
+    assert_ne!(scratch_folders(&workspace), "");
+    // There is no server, but that is not what is looked for.
+    let refused = workspace.run(["migrate", "database", "--engine", "postgresql", "--dry-run"]);
+    assert_eq!(refused.code, 1, "{refused:?}");
+    assert_eq!(scratch_folders(&workspace), "");
+}
+
 /// What a trial could not remove goes with the next start.
 #[test]
 fn what_a_trial_cannot_remove_goes_later() {
