@@ -76,8 +76,10 @@ def bare(text):
 
 
 def is_no_write(event):
-    """Whether somebody has only archived what there was, or brought it back: whoever wrote that is asked for, and has seen what was before."""
-    return event['kind'] in ('archive', 'unarchive') and event['tokens'] == event['saw']
+    """Whether somebody has only archived what there was, brought it back, or put it in another layout: whoever wrote that is asked for, and has
+    seen what was before."""
+    is_layout = event['kind'] == 'write' and event['place'] == 'verb'
+    return event['tokens'] == event['saw'] and (is_layout or event['kind'] in ('archive', 'unarchive'))
 
 
 class Judge:
@@ -209,7 +211,8 @@ class Judge:
             return
         for put in events:
             gone = (put['saw'] - put['tokens']) & (put['saw'] - self.bare(id, put['saw'])) if put['place'] == 'verb' and put['kind'] == 'write' else set()
-            by_others = any(event['tokens'] == now and event['seq'] > put['seq'] and event['place'] in ('verb', SIDE.get(event['named'])) for event in events)
+            by_others = any(event['tokens'] == now and event['seq'] > put['seq'] and (event['place'] in ('verb', SIDE.get(event['named'])) or not gone & event['saw'])
+                            for event in events)
             if put['acked'] == 'yes' and gone & now and not by_others:
                 self.say('replaced', id, f'the acknowledged put of {sorted(put["tokens"])} took out {sorted(gone)}, and {sorted(now)} is current')
 
