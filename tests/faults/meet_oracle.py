@@ -178,7 +178,9 @@ class Judge:
                 is_deleted = any(event['kind'] == 'delete' and event['place'] == SIDE.get(event['named']) and last['tokens'] <= event['saw'] for event in events)
                 by_theirs = taken_over and (is_deleted or any(end and end <= tokens(text) for end in ends for _, text in conflicts.get(id, [])))
                 by_later = any(event['tokens'] == now and event['seq'] > last['seq'] and event['acked'] != 'no' for event in events)
-                if not (by_restore or by_theirs or by_later):
+                # What was written on an old side just before a restore, upon the content that it gave back, comes after it.
+                by_pending = last['place'] == 'restore' and last['tokens'] <= now
+                if not (by_restore or by_theirs or by_later or by_pending):
                     self.say('replaced', id, f'the acknowledged {last["kind"]} of {sorted(last["tokens"])} was replaced by {sorted(now)}')
             if there is not None:
                 self.taken_out(id, events, now)
