@@ -99,7 +99,8 @@ class Judge:
             return True
         if any(wrote <= tokens(text) for _, text in conflicts.get(id, [])) and not self.has_to_stand(event):
             return True
-        if event['kind'] == 'archive' and any(wrote <= tokens(verify.read(path)) for path in self.archive_places.get(id, ())):
+        is_archived = any(it['kind'] == 'archive' and it['id'] == id and it['acked'] != 'no' and wrote <= (it['tokens'] or set()) for it in self.world.events)
+        if is_archived and any(wrote <= tokens(verify.read(path)) for path in self.archive_places.get(id, ())):
             # An active one beside it is the one that is current, and one that lies nearer the one that is shown.
             return True
         if self.world.facts.get('restores') and (id, wrote) in self.kept_and_named:

@@ -92,8 +92,7 @@ pub fn hindrances(workspace: &Workspace, uses: &[Use]) -> Vec<Hindrance> {
         }
     }
     // Where others try as well, one of them may die: who comes next looks.
-    let is_alone = lock.as_ref().is_ok_and(|lock| lock.try_lock().is_ok());
-    if is_alone && !trial.left.get() {
+    if !trial.left.get() && lock.as_ref().is_ok_and(|lock| lock.try_lock().is_ok()) {
         let _ = durable::remove(&workspace.trying());
     }
     drop(lock);

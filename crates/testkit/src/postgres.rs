@@ -219,7 +219,7 @@ fn spawn(folder: &Path, port: u16) -> Child {
         .arg(folder.join("data"))
         .args(["-c", "fsync=off", "-c", "listen_addresses=127.0.0.1", "-c", &format!("port={port}")])
         .args(["-c", &format!("unix_socket_directories={}", folder.display())])
-        .args(["-c", "shared_buffers=16MB", "-c", "max_connections=20", "-c", "timezone=Asia/Tokyo"])
+        .args(["-c", "shared_buffers=16MB", "-c", "max_connections=60", "-c", "timezone=Asia/Tokyo"])
         .stderr(fs::File::options().append(true).create(true).open(folder.join("log")).unwrap())
         .spawn()
         .unwrap()

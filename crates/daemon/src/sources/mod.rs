@@ -166,27 +166,6 @@ impl Sources {
         self.epoch
     }
 
-    /// Goes along with a switch of milescale's own, whichever process has made it.
-    fn follow_the_switch(&mut self, record: &io::Result<Record>) {
-        match record {
-            Ok(Record { epoch, in_use: Some(in_use), .. }) if *epoch > self.epoch => {
-                self.epoch = *epoch;
-                self.follower.switched(*in_use);
-                (self.store, self.surveyed, self.store_failed, self.store_missed) = (None, None, None, true);
-            }
-            Ok(record) if self.follower.followed().is_none() => {
-                if let Some(in_use) = record.before_the_first_switch() {
-                    self.follower.switched(in_use);
-                }
-            }
-            Ok(_) => {}
-            Err(error) => {
-                let place = self.shown(&self.workspace.record());
-                self.unavailable.insert(place, format!("it cannot be read: {error}"));
-            }
-        }
-    }
-
     fn look_at_marker(
         &mut self,
         hints: &Hints,

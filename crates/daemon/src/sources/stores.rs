@@ -11,6 +11,7 @@ use milescale_storage::backup;
 use milescale_storage::error::{Problem, StoreError};
 use milescale_storage::files;
 use milescale_storage::keeping::NewDay;
+use milescale_storage::record::Record;
 use milescale_storage::store::{Extent, Occasion, Survey};
 
 use super::opened::Opened;
@@ -79,6 +80,27 @@ impl Sources {
                 Standing::Stale { current: self.follower.followed(), reason }
             }
             Err(why) => self.follower.refuse(named, &why, notes),
+        }
+    }
+
+    /// Goes along with a switch of milescale's own, whichever process has made it.
+    pub(super) fn follow_the_switch(&mut self, record: &io::Result<Record>) {
+        match record {
+            Ok(Record { epoch, in_use: Some(in_use), .. }) if *epoch > self.epoch => {
+                self.epoch = *epoch;
+                self.follower.switched(*in_use);
+                (self.store, self.surveyed, self.store_failed, self.store_missed) = (None, None, None, true);
+            }
+            Ok(record) if self.follower.followed().is_none() => {
+                if let Some(in_use) = record.before_the_first_switch() {
+                    self.follower.switched(in_use);
+                }
+            }
+            Ok(_) => {}
+            Err(error) => {
+                let place = self.shown(&self.workspace.record());
+                self.unavailable.insert(place, format!("it cannot be read: {error}"));
+            }
         }
     }
 
