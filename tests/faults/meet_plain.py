@@ -5,7 +5,6 @@ Each is a function of a world in a starting state and of `say(kind, about, why)`
 import json
 import os
 import re
-import sqlite3
 import time
 
 import meet_oracle as oracle
@@ -202,11 +201,8 @@ def a_new_milestone_of_the_old_side_is_brought_over(world, say):
         world.note('foreign', 'n9', 'write', document('n9', token), place='files')
     else:
         data = json.dumps(value('n9', token))
-        connection = sqlite3.connect(world.path('enterprise.db'))
-        connection.execute("INSERT INTO milestones VALUES ('n9', ?, datetime('now'), datetime('now'))", (data,))
+        world.write_row('sqlite', 'n9', data, is_new=True)
         world.note('foreign', 'n9', 'write', data, place='sqlite')
-        connection.commit()
-        connection.close()
     settled(world, say)
     if tokens(world.current().get('n9', ('',))[0]) != {token}:
         say('lost', 'n9', 'a new milestone of the old side is not there')

@@ -253,6 +253,25 @@ class World:
         event['acked'] = self.answer(code, err)
         return event
 
+    def archive(self, id, word='archive', fault=None):
+        """`archive` or `unarchive` through the verb. What it answered."""
+        text = self.current().get(id, ('', False))[0]
+        event = self.note('own', id, word, text, text, place='verb', acked='maybe')
+        event['text'] = None
+        answer = self.run(['milestone', word, id], fault=fault)
+        event['acked'] = self.answer(answer[0], answer[2])
+        return answer
+
+    def resolve(self, name, id, how, fault=None):
+        """A person decides a conflict, who has seen both contents. What was answered, and the write that it is."""
+        before, kept = self.current().get(id, ('', False))[0], verify.kept(self.root)[0][name]
+        taken = kept if how == '--take-kept' else before
+        event = self.note('own', id, 'write', taken, whole(before) + kept, place='restore', acked='maybe')
+        event['text'] = None
+        answer = self.run(['conflicts', 'resolve', name, how], fault=fault)
+        event['acked'] = 'yes' if answer[0] == 0 else 'maybe'
+        return answer, event
+
     @staticmethod
     def answer(code, err):
         """What an exit status promises."""
@@ -279,17 +298,24 @@ class World:
             with open(path, 'w') as file:
                 file.write(text)
             os.chmod(path, mode | 0o200)
-        elif place == 'sqlite':
-            saw = self.rows('sqlite')[id]
-            text = json.dumps({**json.loads(saw), f't{token}': 1})
-            with contextlib.closing(sqlite3.connect(self.path('enterprise.db'))) as connection:
-                connection.execute('UPDATE milestones SET data = ? WHERE id = ?', (text, id))
-                connection.commit()
         else:
-            saw = self.rows('postgresql')[id]
+            saw = self.rows(place)[id]
             text = json.dumps({**json.loads(saw), f't{token}': 1})
-            verify.psql(self.direct, f"UPDATE \"{self.schema}\".milestones SET data = '{text}' WHERE id = '{id}'")
+            self.write_row(place, id, text)
         self.note('foreign', id, 'write', text, saw, place=place)
+
+    def write_row(self, store, id, data, is_new=False):
+        """A row as an adapter writes it, which may be refused: sqlite3.Error, CalledProcessError."""
+        if store == 'sqlite':
+            statement = ("INSERT INTO milestones (data, id, created_at, updated_at) VALUES (?, ?, datetime('now'), datetime('now'))" if is_new else
+                         'UPDATE milestones SET data = ? WHERE id = ?')
+            with contextlib.closing(sqlite3.connect(self.path('enterprise.db'))) as connection:
+                connection.execute(statement, (data, id))
+                connection.commit()
+            return
+        table = f'"{self.schema}".milestones'
+        verify.psql(self.direct, f"INSERT INTO {table} (id, data) VALUES ('{id}', '{data}')" if is_new else
+                    f"UPDATE {table} SET data = '{data}' WHERE id = '{id}'")
 
     # --- starting states
 

@@ -227,12 +227,12 @@ impl Record {
     /// The store in use: what was followed last, unless milescale itself has switched since. `seen` is the number of the
     /// last switch that whoever followed has seen.
     pub fn in_use_after(&self, followed: Option<InUse>, seen: u64) -> Option<InUse> {
-        if self.epoch > seen { self.in_use } else { followed.or_else(|| self.before_the_first_switch()) }
+        if self.epoch > seen { self.in_use } else { followed.or_else(|| self.last_known()) }
     }
 
-    /// The store that was in use when the last move began, where none has switched yet. A marker that is changed by hand before
-    /// anybody has followed one has this store before it.
-    pub fn before_the_first_switch(&self) -> Option<InUse> {
+    /// The store in use as far as this record alone tells: the last switch's, else the one in which the last move began. A marker
+    /// that is changed by hand before anybody has followed one has this store before it.
+    pub fn last_known(&self) -> Option<InUse> {
         let begun = || self.intent.as_ref().map(|intent| intent.from);
         let undone = || self.past.last().map(|past| past.from);
         self.in_use.or_else(begun).or_else(undone)

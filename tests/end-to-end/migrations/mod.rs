@@ -14,7 +14,7 @@ mod ways;
 use std::fs;
 use std::io::{BufRead, BufReader, Write};
 use std::path::Path;
-use std::process::{ChildStdin, ChildStdout, Command, Stdio};
+use std::process::{ChildStdin, ChildStdout, Command, Output, Stdio};
 use std::sync::{Mutex, OnceLock};
 
 use milescale_testkit::{Postgres, Said, Workspace};
@@ -26,6 +26,17 @@ type Way = &'static str;
 
 /// The four of them.
 const STORES: [Way; 4] = ["file", "hybrid", "sqlite", "postgresql"];
+
+/// Runs a harness below `tests/` on the binary, beside a server of its own. What it says, which is printed too.
+fn harness(path: &str, arguments: &[&str]) -> (String, Output) {
+    let server = Postgres::start();
+    let mut command = Command::new("python3");
+    command.arg(repository().join("tests").join(path)).arg(BINARY).args(arguments).args(["--psql", &server.url()]);
+    let said = command.output().unwrap();
+    let out = String::from_utf8_lossy(&said.stdout).into_owned();
+    println!("{out}");
+    (out, said)
+}
 
 /// A workspace whose milestones are moved.
 struct Moved {

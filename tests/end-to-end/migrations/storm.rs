@@ -1,23 +1,14 @@
 //! Writers of many habits that never pause (`tests/storm/run`), a few seeds of it; and disks that are full or fail.
 
-use std::process::Command;
-
-use milescale_testkit::Postgres;
-
 use super::super::faults::shim;
-use super::{BINARY, Moved, repository};
+use super::{Moved, harness};
 
 /// A few seeds; 500 longer ones in the long form.
 #[test]
 fn writers_that_never_pause_lose_nothing() {
     let is_long = std::env::var_os("MILESCALE_LONG").is_some();
     let (seeds, seconds, jobs, count) = if is_long { ("1-500", "9", "8", 500) } else { ("1-8", "6", "4", 8) };
-    let server = Postgres::start();
-    let mut command = Command::new("python3");
-    command.arg(repository().join("tests/storm/run")).args([BINARY, seeds, "--seconds", seconds, "--jobs", jobs]);
-    let said = command.args(["--psql", &server.url()]).output().unwrap();
-    let out = String::from_utf8_lossy(&said.stdout);
-    println!("{out}");
+    let (out, said) = harness("storm/run", &[seeds, "--seconds", seconds, "--jobs", jobs]);
     assert!(said.status.success(), "{out}{}", String::from_utf8_lossy(&said.stderr));
     assert_eq!(out.lines().count(), count);
 }

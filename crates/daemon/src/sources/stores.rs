@@ -92,7 +92,7 @@ impl Sources {
                 (self.store, self.surveyed, self.store_failed, self.store_missed) = (None, None, None, true);
             }
             Ok(record) if self.follower.followed().is_none() => {
-                if let Some(in_use) = record.before_the_first_switch() {
+                if let Some(in_use) = record.last_known() {
                     self.follower.switched(in_use);
                 }
             }

@@ -401,3 +401,27 @@ fn a_file_that_is_listed_twice_is_one() {
     let mut found = vec![here, link];
     assert!(are_several(&mut found) && found.len() == 2);
 }
+
+/// Whoever looks for an id while another program renames its file to and fro finds it once, or not at all.
+#[test]
+fn a_file_that_is_renamed_all_the_time_never_stands_several_times() {
+    let bench = Bench::new();
+    bench.write("sub/m.yaml", "a: 1\n");
+    for other in 0..200 {
+        bench.write(&format!("o{other}.yaml"), "");
+    }
+    let (stop, id) = (std::sync::atomic::AtomicBool::new(false), "m".parse().unwrap());
+    let [here, there] = [bench.path("m.yaml"), bench.path("sub/m.yaml")];
+    let refused = std::thread::scope(|scope| {
+        scope.spawn(|| {
+            while !stop.load(std::sync::atomic::Ordering::Relaxed) {
+                fs::rename(&there, &here).unwrap();
+                fs::rename(&here, &there).unwrap();
+            }
+        });
+        let refused = (0..2000).filter(|_| bench.store.find_one(&id).is_err()).count();
+        stop.store(true, std::sync::atomic::Ordering::Relaxed);
+        refused
+    });
+    assert_eq!(refused, 0);
+}
