@@ -246,6 +246,9 @@ class Judge:
         for before, after in zip(line, line[1:]):
             if after['saw'] != before['tokens'] or not after['tokens'] >= after['saw']:
                 return
+            # To archive is a change as well, which who writes on an old side has not seen: it is active there.
+            if before['kind'] == 'archive' and after['who'] == 'foreign' and after['place'] != SIDE.get(after.get('named')):
+                return
         if tokens(there[0]) != line[-1]['tokens']:
             self.say('not brought over', id, f'{sorted(line[-1]["tokens"])} is based on all before it, and {sorted(tokens(there[0]))} is current')
         elif line[-1]['kind'] == 'archive' and not there[1]:
