@@ -213,13 +213,13 @@ impl Sweeps {
 }
 
 /// Why a store cannot be swept; its name stands before that already.
-fn not_swept(old: &Old, error: &str) -> String {
+pub(crate) fn not_swept(old: &Old, error: &str) -> String {
     let why = error.strip_prefix(&old.name).and_then(|rest| rest.strip_prefix(": ")).unwrap_or(error);
     format!("it cannot be swept: {why}")
 }
 
 /// That an old store does not exist any more, and what to do about that.
-fn gone(old: &Old) -> String {
+pub(crate) fn gone(old: &Old) -> String {
     let side = old.side;
     format!("this old store does not exist any more; put it back, or end it with `milescale retire {side}`")
 }

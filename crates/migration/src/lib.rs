@@ -25,7 +25,7 @@ mod sweep;
 mod told;
 
 pub use context::{Context, Error, take_lock};
-pub use followed::{Last, follow};
+pub use followed::{Last, follow, follow_unread};
 pub use machine::network_file_system;
 pub use moving::adopt::Comparison;
 pub use moving::{Done, migrate};

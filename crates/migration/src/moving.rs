@@ -18,7 +18,7 @@ use milescale_storage::switch;
 use crate::context::{Context, Error};
 use crate::level::Pair;
 use crate::plan::{Plan, Wish};
-use crate::retire::{sweep_retired, watch_retired};
+use crate::retire::{dealt_with, sweep_retired, watch_retired};
 use crate::sweep::{Holding, Sweeper};
 use crate::told::{Told, word};
 use crate::{backup, compare, copy};
@@ -189,7 +189,11 @@ impl Moving<'_, '_> {
         pair.target.ledger()?.complete(from)?;
         pair.target.derive((self.context.clock)())?;
         if let Some(old) = self.old_target() {
-            watch_retired(&old, pair.source, self.context)?;
+            let context = &*self.context;
+            watch_retired(&old, context.workspace, context.now(), &mut |files| {
+                context.go_on()?;
+                dealt_with(files, pair.source)
+            })?;
         }
         let (paused, late) = self.switch(&mut pair)?;
         // In a new target each milestone has its base. In an old one those that were the same may have none.

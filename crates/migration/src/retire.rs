@@ -1,7 +1,9 @@
 //! Retiring an old store: it refuses writes with a message, is not swept any more, and nothing of it is dropped.
 
+use std::collections::HashSet;
 use std::time::Duration;
 
+use jiff::Timestamp;
 use milescale_core::backend::InUse;
 use milescale_core::base::Side;
 use milescale_storage::error::StoreError;
@@ -9,6 +11,7 @@ use milescale_storage::files;
 use milescale_storage::ledger::{AT_ONCE, Earlier, Known, was_earlier};
 use milescale_storage::record::Old;
 use milescale_storage::store::{Milestone, Store};
+use milescale_storage::workspace::Workspace;
 
 use crate::context::{Context, Error};
 use crate::sweep::{Holding, Sweeper};
@@ -73,19 +76,38 @@ pub(crate) fn sweep_retired(
 }
 
 /// Files are about to be in use, and the retired ones no old store any more: they are watched as what was displaced is.
-pub(crate) fn watch_retired(old: &Old, current: &mut dyn Store, context: &Context<'_>) -> Result<(), Error> {
-    let Some(retired) = files::Retired::of(context.workspace, old)? else { return Ok(()) };
-    let now = context.now();
+/// `is_dealt_with`: the ids of those whose content is known elsewhere.
+pub(crate) fn watch_retired(
+    old: &Old,
+    workspace: &Workspace,
+    now: Timestamp,
+    is_dealt_with: &mut dyn FnMut(&[Milestone]) -> Result<HashSet<String>, Error>,
+) -> Result<(), Error> {
+    let Some(retired) = files::Retired::of(workspace, old)? else { return Ok(()) };
     for ids in retired.ids().chunks(AT_ONCE) {
-        context.go_on()?;
-        let bases = current.ledger()?.bases(Side::Files, ids)?;
-        for id in ids {
-            let Some(file) = id.parse().ok().map(|id| retired.get(&id)).transpose()?.flatten() else { continue };
-            let is_dealt_with = is_dealt_with(&file, bases.get(id), current)?;
-            retired.watch(&file, is_dealt_with, now)?;
+        let mut there = Vec::new();
+        for id in ids.iter().filter_map(|id| id.parse().ok()) {
+            there.extend(retired.get(&id)?);
+        }
+        let dealt_with = is_dealt_with(&there)?;
+        for file in &there {
+            retired.watch(file, dealt_with.contains(&file.id), now)?;
         }
     }
     Ok(retired.sync()?)
+}
+
+/// Those of these retired files that the store in use has dealt with, as its bases say.
+pub(crate) fn dealt_with(files: &[Milestone], current: &mut dyn Store) -> Result<HashSet<String>, Error> {
+    let ids: Vec<String> = files.iter().map(|file| file.id.clone()).collect();
+    let bases = current.ledger()?.bases(Side::Files, &ids)?;
+    let mut found = HashSet::new();
+    for file in files {
+        if is_dealt_with(file, bases.get(&file.id), current)? {
+            found.insert(file.id.clone());
+        }
+    }
+    Ok(found)
 }
 
 /// What retiring an old store came to.

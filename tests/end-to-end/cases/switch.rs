@@ -1,7 +1,11 @@
 //! What names the store in use: the marker that somebody changes by hand, the configuration that somebody saves meanwhile.
 
 use std::fs;
+use std::io::Write;
+use std::os::unix::fs::PermissionsExt;
 use std::process::Stdio;
+use std::thread;
+use std::time::Duration;
 
 use milescale_testkit::{Postgres, Workspace, until};
 
@@ -303,6 +307,68 @@ fn l16_a_person_may_follow_a_store_that_nothing_proves() {
     assert_eq!(workspace.status()["current_backend"], "file");
     assert_eq!(workspace.status()["stale"], false);
     assert!(done(&workspace, &["milestone", "list"]).contains("only here"));
+}
+
+/// The last store was only away: whatever it holds otherwise is kept once it is back, for nothing is known of it. What was put
+/// since it was read last is named before, and what is written to it later is swept like that of any old store.
+#[test]
+fn l16_what_the_last_store_holds_is_kept_once_it_is_back() {
+    let workspace = in_sqlite();
+    done(&workspace, &["check"]);
+    put(&workspace, "a", "title: since the last look\nstatus: planned\n");
+    let (database, away) = (workspace.path("enterprise.db"), workspace.path("away.db"));
+    fs::rename(&database, &away).unwrap();
+    workspace.write("config/storage-backend.txt", "file\n");
+    done(&workspace, &["check"]);
+    let said = workspace.run(["doctor", "--fix", "--yes"]).out;
+    assert!(said.contains("what its milestones said last, is not known") && said.contains("retire sqlite --gone"), "{said}");
+    let away_now = workspace.run(["doctor"]).out;
+    assert!(away_now.contains(".milestones/enterprise.db: this old store does not exist any more"), "{away_now}");
+    fs::rename(&away, &database).unwrap();
+    done(&workspace, &["check"]);
+    assert!(kept(&workspace).contains("since the last look"), "{}", kept(&workspace));
+    assert!(done(&workspace, &["milestone", "show", "a"]).contains("title: a\n"), "the store in use stays as it is");
+    sqlite3(&workspace, "enterprise.db", "UPDATE milestones SET data = json_set(data, '$.title', 'later') WHERE id = 'b'");
+    done(&workspace, &["check"]);
+    assert!(done(&workspace, &["milestone", "show", "b"]).contains("later"));
+}
+
+/// A store that is followed may have had files retired: who has one open still is heard, as after any move.
+#[test]
+fn l16_retired_files_are_watched_where_files_are_followed() {
+    for is_away in [false, true] {
+        let workspace = in_sqlite();
+        let path = workspace.path("active/a.yaml");
+        fs::set_permissions(&path, fs::Permissions::from_mode(0o644)).unwrap();
+        let mut held = fs::OpenOptions::new().append(true).open(path).unwrap();
+        done(&workspace, &["retire", "files", "--yes"]);
+        for id in ["a", "b"] {
+            workspace.write(format!("active/{id}.yaml"), format!("title: {id}\nstatus: planned\n"));
+        }
+        if is_away {
+            fs::rename(workspace.path("enterprise.db"), workspace.path("away.db")).unwrap();
+        }
+        workspace.write("config/storage-backend.txt", "file\n");
+        done(&workspace, &["check"]);
+        if is_away {
+            workspace.run(["doctor", "--fix", "--yes"]);
+        }
+        done(&workspace, &["check"]);
+        assert_eq!(workspace.status()["current_backend"], "file");
+        assert_eq!(kept(&workspace), "", "{is_away}");
+        held.write_all(b"late: 1\n").unwrap();
+        drop(held);
+        // A file has to stand still for a while before it is judged.
+        thread::sleep(Duration::from_millis(2100));
+        done(&workspace, &["check"]);
+        assert!(kept(&workspace).contains("late: 1"), "{is_away}: {}", kept(&workspace));
+    }
+}
+
+/// What is kept as conflicts, one after the other.
+fn kept(workspace: &Workspace) -> String {
+    let Ok(files) = fs::read_dir(workspace.path(".milescale/conflicts")) else { return String::new() };
+    files.map(|file| fs::read_to_string(file.unwrap().path()).unwrap_or_default()).collect()
 }
 
 /// A store that was named by hand is in use like any other: what is written to the last one later is brought over, and files

@@ -60,6 +60,13 @@ pub(crate) fn run(context: &Context, options: &DoctorOptions) -> Result<ExitCode
     // Where it is not known which store is in use, the sources of figures say why.
     let mover = mover(context)?;
     let (in_use, gone) = (mover.in_use().ok(), mover.gone().ok().flatten());
+    // The status is of the last look; an old store may have gone away since.
+    for (name, why) in mover.away().unwrap_or_default() {
+        let place = format!("{name}: ");
+        if !status.migration.problems.iter().any(|problem| problem.starts_with(&place)) {
+            status.migration.problems.push(format!("{place}{why}"));
+        }
+    }
     let mut findings = checks::all(engine.workspace(), &status, &daemon, in_use, gone.as_ref());
     findings.extend(stores::opened(engine.workspace()));
     findings.extend(identity::finding(context));
@@ -111,7 +118,9 @@ fn follow(mover: &Mover, unproven: &Unproven, yes: bool) -> Result<(), Failure> 
     let Unproven { last, why, named, there, missing } = unproven;
     let lost = match missing.as_deref() {
         None => "what it held is not known".to_owned(),
-        Some([]) => "each milestone that it held is there; what they said last is not proven".to_owned(),
+        Some([]) => "no id is missing of those that it held when it was read last; what was written to it since, and what its \
+                     milestones said last, is not known"
+            .to_owned(),
         Some(missing) => {
             let first: Vec<&str> = missing.iter().take(NAMED).map(String::as_str).collect();
             let more = missing.len() - first.len();
@@ -128,6 +137,13 @@ fn follow(mover: &Mover, unproven: &Unproven, yes: bool) -> Result<(), Failure> 
     }
     mover.follow(unproven).map_err(Failure::Failed)?;
     terminal::line(&format!("{named} is in use from now on; {lost}"));
+    if last.side() != named.side() {
+        let side = last.side();
+        terminal::line(&format!(
+            "{last} is an old store now: once it can be read again, what it holds otherwise is kept as a conflict. Where it is gone \
+             for good, `milescale retire {side} --gone` ends that"
+        ));
+    }
     Ok(())
 }
 

@@ -1,10 +1,12 @@
 //! A store that somebody has named by hand, followed at a person's word: for the last one is gone, and proves nothing any more.
 
 use std::collections::BTreeSet;
+use std::time::SystemTime;
 
+use jiff::Timestamp;
 use milescale_core::backend::InUse;
 use milescale_core::line::EventName;
-use milescale_migration::Memory;
+use milescale_migration::follow_unread;
 use milescale_storage::open::Which;
 use serde_json::json;
 
@@ -64,24 +66,15 @@ impl Mover {
     pub fn follow(&self, unproven: &Unproven) -> Result<(), String> {
         let Unproven { last, named, .. } = unproven;
         let begun = self.begin(false, &mut |_| {})?;
-        let mut record = self.record()?;
         if begun.now.unproven()?.as_ref() != Some(unproven) {
             return Err("what is in use has changed meanwhile; look at it anew".to_owned());
         }
-        if record.intent.is_some() {
-            return Err("a migration is under way; try again once it has ended".to_owned());
-        }
-        record.epoch += 1;
-        record.in_use = Some(*named);
-        record.old.retain(|old| old.side != named.side());
-        // As an old store it may have refused writes.
+        // Where it was, nothing need say any more.
+        let name = self.open(*last).map_or_else(|_| last.to_string(), |store| store.name());
         let mut store = self.open(*named)?;
         store.may_be_another();
-        store.refuse_writes(None).map_err(|error| error.to_string())?;
-        // It is known by milescale's own tables from then on.
-        store.adopt().map_err(|error| error.to_string())?;
-        record.save(&self.workspace).map_err(|error| error.to_string())?;
-        Memory::forget(named.side(), &self.workspace)?;
+        let now = Timestamp::try_from(SystemTime::now()).unwrap_or(Timestamp::UNIX_EPOCH);
+        follow_unread(&self.workspace, (*named, &mut *store), (*last, name), now).map_err(|error| error.to_string())?;
         self.say(
             EventName::BackendChanged,
             json!({ "from": last.backend, "to": named.backend, "from_engine": last.engine, "to_engine": named.engine,

@@ -3,11 +3,14 @@
 use milescale_core::backend::{Backend, InUse};
 use milescale_core::base::Side;
 use milescale_storage::backup;
+use milescale_storage::error::StoreError;
 use milescale_storage::open::Which;
+use milescale_storage::record::Old;
 use milescale_storage::sqlite::is_no_database;
 
 use super::Mover;
 use crate::access::lost_files;
+use crate::sweeps::{gone, not_swept};
 
 /// A store in use that does not exist any more.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -61,6 +64,23 @@ impl Mover {
         let Some(place) = place else { return Ok(None) };
         let ways = self.ways_on(in_use)?;
         Ok(Some(Gone { in_use, place, is_in_the_way, ways }))
+    }
+
+    /// The old stores that cannot be swept now: the name of each, and why. They are asked anew.
+    ///
+    /// # Errors
+    /// When the record of moves cannot be read.
+    pub fn away(&self) -> Result<Vec<(String, String)>, String> {
+        let record = self.record()?;
+        let is_gone = |old: &Old| -> Result<bool, StoreError> {
+            let mut store = Which::of(old.was, self.config()).open(&self.workspace, 0)?;
+            Ok(!store.exists()? && store.is_another()?.is_none())
+        };
+        let why = |old: &Old| match is_gone(old) {
+            Ok(is_gone) => is_gone.then(|| gone(old)),
+            Err(error) => Some(not_swept(old, &error.to_string())),
+        };
+        Ok(record.swept().filter_map(|old| Some((old.name.clone(), why(old)?))).collect())
     }
 
     fn ways_on(&self, in_use: InUse) -> Result<Vec<String>, String> {

@@ -240,7 +240,7 @@ impl Proof {
         self.keep_what_is_left(workspace, now, notes)?;
         let store = self.last.as_mut().map(|last| &mut *last.store as &mut dyn Store);
         let last = Last { in_use, store, contents: &self.before };
-        follow(workspace, (named, &mut *self.opened.store), last).map_err(|error| error.to_string())
+        follow(workspace, (named, &mut *self.opened.store), last, now).map_err(|error| error.to_string())
     }
 
     /// Keeps what the last store holds of the milestones that differ, each as a conflict, so that nothing is lost by following.
