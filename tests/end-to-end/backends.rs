@@ -240,7 +240,9 @@ fn a_marker_is_followed_once_the_store_that_it_names_holds_everything() {
     // Their contents cannot be compared any more, so that only a person can say it.
     let said = workspace.run(["doctor", "--fix", "--yes"]);
     assert!(
-        said.out.contains("database on sqlite is in use from now on; no id is missing of those that it held when it was read last"),
+        said.out.contains(
+            "database on sqlite is in use from now on; no id is missing of those that it held when it was read last"
+        ),
         "{said:?}"
     );
     let event = workspace.until_event("backend_changed", 2);

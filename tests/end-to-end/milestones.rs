@@ -253,3 +253,30 @@ fn a_folder_that_held_milestones_and_is_gone_is_not_made_anew() {
     std::fs::create_dir(workspace.path("active")).unwrap();
     assert_eq!(put(&workspace, &["b"], "title: b\n").code, 0);
 }
+
+/// Another program's `UPDATE` hides the comments of what was put: the text goes to what is kept before the row is written anew.
+#[test]
+fn comments_that_another_program_has_hidden_are_kept() {
+    let commented = "title: one # mine\nstatus: active\n";
+    for Bench { workspace, backend, server } in benches().into_iter().filter(|bench| bench.backend.contains("sql")) {
+        let sql = |statement: &str| match &server {
+            Some(server) => server.psql("plans", statement),
+            None => sqlite3(&workspace, "enterprise.db", statement),
+        };
+        for id in ["a", "b", "c"] {
+            assert_eq!(put(&workspace, &[id], commented).code, 0);
+        }
+        sql("UPDATE milestones SET data = '{\"title\":\"theirs\"}' WHERE id IN ('a', 'b')");
+        sql("DELETE FROM milestones WHERE id = 'c'");
+        let digest = workspace.run(["milestone", "show", "a", "--digest"]).out;
+        assert_eq!(put(&workspace, &["a", "--if-match", digest.trim()], "title: later\n").code, 0);
+        assert_eq!(workspace.run(["milestone", "archive", "b"]).code, 0);
+        assert_eq!(put(&workspace, &["c"], "title: new\n").code, 0);
+        let text = if server.is_some() { "convert_from(text, 'UTF8')" } else { "CAST(text AS TEXT)" };
+        let kept = |id: &str| sql(&format!("SELECT {text} FROM milescale_displaced WHERE id = '{id}' ORDER BY number"));
+        for id in ["a", "b", "c"] {
+            assert_eq!(kept(id).matches("# mine").count(), 1, "{backend} {id}: {}", kept(id));
+        }
+        assert!(kept("a").contains("theirs"), "{backend}");
+    }
+}

@@ -118,12 +118,7 @@ fn record(workspace: &Workspace) -> Result<Record, Error> {
 }
 
 /// The last store is an old one from now on, and the named one is none any more.
-fn leave(
-    record: &mut Record,
-    workspace: &Workspace,
-    (was, name): (InUse, String),
-    named: InUse,
-) -> Result<(), Error> {
+fn leave(record: &mut Record, workspace: &Workspace, (was, name): (InUse, String), named: InUse) -> Result<(), Error> {
     let side = was.side();
     // What was said of it when it was an old store before says nothing now.
     Memory::forget(side, workspace).map_err(Error::Own)?;

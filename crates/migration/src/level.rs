@@ -332,9 +332,9 @@ impl<'a> Pair<'a> {
 }
 
 /// What lies in the archive, where it can be read.
-pub(crate) fn readable(archived: Result<Option<Milestone>, StoreError>) -> Result<Option<Milestone>, StoreError> {
+pub(crate) fn readable<T: Default>(archived: Result<T, StoreError>) -> Result<T, StoreError> {
     match archived {
-        Err(error) if error.problem == Problem::Refused => Ok(None),
+        Err(error) if error.problem == Problem::Refused => Ok(T::default()),
         other => other,
     }
 }

@@ -3,6 +3,7 @@
 //! A milestone whose file is gone from `active/` and that lies in the archive was moved there, unless it lay there before: an
 //! older one of the same id.
 
+use std::collections::hash_map::Entry;
 use std::collections::{HashMap, HashSet};
 use std::io;
 
@@ -30,6 +31,9 @@ pub struct ArchivedBefore {
     epoch: u64,
     /// Per id the digest of the archived text, where a file of that id stood in `active/` too.
     ids: HashMap<String, Option<Digest>>,
+    /// Per such id the digests of what else lay there, in other folders; `None`: a version before this one did not note that.
+    #[serde(default)]
+    further: Option<HashMap<String, Vec<Digest>>>,
 }
 
 /// What an archived file is, by what lay there before.
@@ -51,18 +55,20 @@ impl ArchivedBefore {
     pub fn note(workspace: &Workspace, epoch: u64) -> Result<(), StoreError> {
         let mut files = FileStore::new(workspace.clone(), 0);
         let active: HashSet<String> = files.ids()?.into_iter().collect();
-        let mut ids = HashMap::new();
+        let (mut ids, mut further) = (HashMap::new(), HashMap::<String, Vec<Digest>>::new());
         for (id, path) in files.archived_files()? {
-            // Of several of one id the first is the one that counts.
-            if ids.contains_key(&id) {
-                continue;
-            }
             let archived = if active.contains(&id) { files.content(&path)? } else { None };
-            ids.insert(id, archived.map(|(text, _)| Digest::of(&text)));
+            let archived = archived.map(|(text, _)| Digest::of(&text));
+            match ids.entry(id) {
+                Entry::Vacant(first) => drop(first.insert(archived)),
+                // Of several of one id the first is the one that counts.
+                Entry::Occupied(first) => further.entry(first.key().clone()).or_default().extend(archived),
+            }
         }
         let path = workspace.archived_before();
         let failed = |error: io::Error| StoreError::io(workspace.shown(&path), "it cannot be written", &error);
-        let text = serde_json::to_vec(&Self { format: FORMAT, epoch, ids }).map_err(|error| failed(error.into()))?;
+        let text = serde_json::to_vec(&Self { format: FORMAT, epoch, ids, further: Some(further) })
+            .map_err(|error| failed(error.into()))?;
         durable::replace(&path, &text).map_err(failed)
     }
 
@@ -84,6 +90,15 @@ impl ArchivedBefore {
     /// Whether it was noted at all what lay there.
     pub fn is_noted(&self) -> bool {
         self.format > 0
+    }
+
+    /// Where several texts lie there under an id, and all that lay there before are among them: the first that is none of those.
+    pub fn came_beside(&self, id: &str, texts: &[Digest]) -> Option<usize> {
+        let first = (*self.ids.get(id)?)?;
+        let further = self.further.as_ref()?.get(id).map_or(&[][..], Vec::as_slice);
+        let before: Vec<Digest> = std::iter::once(first).chain(further.iter().copied()).collect();
+        let is_whole = before.iter().all(|before| texts.contains(before));
+        if is_whole { texts.iter().position(|text| !before.contains(text)) } else { None }
     }
 
     /// What an archived text of an id is.

@@ -83,10 +83,10 @@ fn is_own(text: &[u8], value: &Value) -> bool {
     yaml::write::write(value).as_bytes() != text
 }
 
-/// Whether two texts of a milestone are different ones, once both are archived.
+/// Whether two texts of a milestone are different ones, once both are archived. Where one cannot be archived, they are.
 pub(crate) fn differ_archived(id: &str, one: &[u8], other: &[u8]) -> bool {
     let archived = |text: &[u8]| Draft::archived(id.parse().ok()?, text, Timestamp::UNIX_EPOCH).ok().map(|it| it.text);
-    one != other && archived(one) != archived(other)
+    one != other && archived(one).is_none_or(|one| archived(other) != Some(one))
 }
 
 /// Whether a text may hold comments: one without `#` holds none.

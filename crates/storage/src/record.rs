@@ -10,6 +10,7 @@ use milescale_core::migration::{Adopt, Phase};
 use milescale_core::timestamp;
 use serde::{Deserialize, Serialize};
 
+use crate::conflicts::Conflict;
 use crate::durable;
 use crate::read::{Symlinks, newer, read_regular};
 use crate::switch::PreparedConfig;
@@ -133,6 +134,16 @@ impl Intent {
     pub fn all_prepared(&self) -> impl Iterator<Item = &Prepared> {
         self.engine_before.iter().map(|(_, prepared)| prepared).chain(&self.prepared)
     }
+
+    /// Whether an undo of this move gives back what a conflict keeps: it is what the move has written over.
+    pub fn gives_back(&self, conflict: &Conflict) -> bool {
+        self.adopt.is_some() && conflict.side == Some(self.to.side()) && conflict.reason == taken_over_by(self.epoch)
+    }
+}
+
+/// Why a content of the target was kept that a move has written over, by the number of its switch.
+pub fn taken_over_by(epoch: u64) -> String {
+    format!("it stood in the target of move {epoch}, which was taken over with --source-wins")
 }
 
 /// A target that another program has filled, being taken over.

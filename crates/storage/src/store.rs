@@ -343,6 +343,11 @@ pub trait Store: fmt::Debug + Send {
         Ok(None)
     }
 
+    /// The same with whatever else lies in `completed/` under the id, in other folders; the one that counts first.
+    fn archived_all(&mut self, id: &Id) -> Result<Vec<Milestone>, StoreError> {
+        Ok(self.archived(id)?.into_iter().collect())
+    }
+
     /// What the store holds of a milestone, in its place or archived.
     fn held(&mut self, id: &Id) -> Result<Option<Milestone>, StoreError> {
         match self.get(id) {

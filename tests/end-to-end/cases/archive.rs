@@ -1,5 +1,6 @@
 //! The archive is the same on every backend, and never in the way of a move.
 
+mod layouts;
 mod moves;
 mod one_place;
 mod there_and_back;

@@ -321,14 +321,21 @@ fn l16_what_the_last_store_holds_is_kept_once_it_is_back() {
     workspace.write("config/storage-backend.txt", "file\n");
     done(&workspace, &["check"]);
     let said = workspace.run(["doctor", "--fix", "--yes"]).out;
-    assert!(said.contains("what its milestones said last, is not known") && said.contains("retire sqlite --gone"), "{said}");
+    assert!(
+        said.contains("what its milestones said last, is not known") && said.contains("retire sqlite --gone"),
+        "{said}"
+    );
     let away_now = workspace.run(["doctor"]).out;
     assert!(away_now.contains(".milestones/enterprise.db: this old store does not exist any more"), "{away_now}");
     fs::rename(&away, &database).unwrap();
     done(&workspace, &["check"]);
     assert!(kept(&workspace).contains("since the last look"), "{}", kept(&workspace));
     assert!(done(&workspace, &["milestone", "show", "a"]).contains("title: a\n"), "the store in use stays as it is");
-    sqlite3(&workspace, "enterprise.db", "UPDATE milestones SET data = json_set(data, '$.title', 'later') WHERE id = 'b'");
+    sqlite3(
+        &workspace,
+        "enterprise.db",
+        "UPDATE milestones SET data = json_set(data, '$.title', 'later') WHERE id = 'b'",
+    );
     done(&workspace, &["check"]);
     assert!(done(&workspace, &["milestone", "show", "b"]).contains("later"));
 }

@@ -7,6 +7,7 @@ use milescale_core::id::Id;
 use milescale_daemon::Access;
 use milescale_storage::archive::Archive;
 use milescale_storage::conflicts::{self, Conflict};
+use milescale_storage::record::Record;
 use milescale_storage::store::Draft;
 use milescale_storage::switch;
 use milescale_storage::workspace::Workspace;
@@ -71,6 +72,7 @@ fn resolve(workspace: &Workspace, options: &ResolveOptions) -> Result<ExitCode, 
     let name = &options.name;
     let conflict = all(workspace)?.into_iter().find(|it| it.name == *name);
     let conflict = conflict.ok_or_else(|| none(name))?;
+    is_to_stay(workspace, &conflict)?;
     let (what, other, seen) = if options.take_kept {
         let text = conflicts::text(workspace, name).map_err(|error| failed(name, &error))?;
         let seen = Digest::of(&text);
@@ -89,6 +91,18 @@ fn resolve(workspace: &Workspace, options: &ResolveOptions) -> Result<ExitCode, 
         terminal::line(&format!("{}: {what}; {other}", conflict.id));
     }
     Ok(ExitCode::SUCCESS)
+}
+
+/// Refuses what a move has kept that is not over: its undo goes by what is listed.
+fn is_to_stay(workspace: &Workspace, conflict: &Conflict) -> Result<(), Failure> {
+    let shown = workspace.shown(&workspace.record());
+    let record = Record::load(workspace).map_err(|error| Failure::Failed(format!("{shown}: {error}")))?;
+    if record.intent.is_some_and(|intent| intent.gives_back(conflict)) {
+        let why = "the move that has kept it is not over, and gives it back where it fails; nothing was changed. Try again once it \
+                   has ended: `milescale check` finishes or undoes one that was interrupted";
+        return Err(Failure::Failed(format!("{}: {why}", conflict.name)));
+    }
+    Ok(())
 }
 
 /// Makes what was kept current, in place of what is current now. Where that is kept, where there is something.

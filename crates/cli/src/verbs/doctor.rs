@@ -118,9 +118,11 @@ fn follow(mover: &Mover, unproven: &Unproven, yes: bool) -> Result<(), Failure> 
     let Unproven { last, why, named, there, missing } = unproven;
     let lost = match missing.as_deref() {
         None => "what it held is not known".to_owned(),
-        Some([]) => "no id is missing of those that it held when it was read last; what was written to it since, and what its \
+        Some([]) => {
+            "no id is missing of those that it held when it was read last; what was written to it since, and what its \
                      milestones said last, is not known"
-            .to_owned(),
+                .to_owned()
+        }
         Some(missing) => {
             let first: Vec<&str> = missing.iter().take(NAMED).map(String::as_str).collect();
             let more = missing.len() - first.len();

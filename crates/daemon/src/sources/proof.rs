@@ -80,6 +80,7 @@ pub(super) fn proves(
     let mut differing: Vec<String> = before.iter().filter(differs).map(|(id, _)| id.clone()).collect();
     let retouched = retouched((&mut *last.store, &before), (&mut *opened.store, &there)).map_err(unreadable)?;
     differing.extend(retouched.differing);
+    differing.extend(archived.retouched(&mut *last.store, &before, &there).map_err(unreadable)?);
     differing.sort();
     let mut since = differing.clone();
     since.extend(archived_since(&mut archived, &before, &there));
@@ -180,6 +181,27 @@ impl Archived {
             Some(Ok(left)) => left.value.as_ref().is_ok_and(|value| archived.is_same_milestone(&left.text, value)),
             Some(Err(error)) => error.problem == Problem::NotThere,
         }
+    }
+
+    /// The milestones that the named store has in the archive alone, and that have comments in the last one which are not there.
+    fn retouched(
+        &mut self,
+        last: &mut dyn Store,
+        before: &HashMap<String, Content>,
+        there: &HashMap<String, Content>,
+    ) -> Result<Vec<String>, StoreError> {
+        let ids: Vec<String> = before.keys().filter(|id| !there.contains_key(*id)).cloned().collect();
+        let mut found = Vec::new();
+        for ids in ids.chunks(AT_ONCE) {
+            for left in milestones(last, ids)? {
+                let Ok(id) = left.id.parse::<Id>() else { continue };
+                let Some(archived) = self.0.archived(&id)? else { continue };
+                if left.has_comments_beyond(&archived.text) {
+                    found.push(left.id);
+                }
+            }
+        }
+        Ok(found)
     }
 }
 

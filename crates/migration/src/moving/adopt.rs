@@ -12,7 +12,7 @@ use milescale_core::document::Flaw;
 use milescale_core::id::Id;
 use milescale_core::migration::Adopt;
 use milescale_storage::conflicts;
-use milescale_storage::record::{Adopting, Intent};
+use milescale_storage::record::{Adopting, Intent, taken_over_by};
 use milescale_storage::scan::scan_as;
 use milescale_storage::store::{Draft, Milestone, Seen, Store};
 use serde::Serialize;
@@ -103,12 +103,8 @@ pub(crate) struct TakeOver {
 impl TakeOver {
     /// Why a content of the target was kept: by this an undo knows it.
     fn reason(self) -> String {
-        reason(self.epoch)
+        taken_over_by(self.epoch)
     }
-}
-
-fn reason(epoch: u64) -> String {
-    format!("it stood in the target of move {epoch}, which was taken over with --source-wins")
 }
 
 impl Pair<'_> {
@@ -165,12 +161,12 @@ impl Moving<'_, '_> {
         if !adopting.begun {
             return Ok(());
         }
-        let (from, to) = (self.from.side(), self.to.side());
+        let from = self.from.side();
         let mut target = self.context.open(self.to)?;
         let kept = conflicts::list(self.context.workspace)
             .map_err(|error| Error::own(".milescale/conflicts", &error))?
             .into_iter()
-            .filter(|it| it.side == Some(to) && it.reason == reason(intent.epoch));
+            .filter(|it| intent.gives_back(it));
         for it in kept {
             let Ok(id) = it.id.parse::<Id>() else { continue };
             let now = there(target.get(&id))?;

@@ -164,7 +164,8 @@ impl<'a, 'b> Act<'a, 'b> {
 
     /// Keeps what is current and about to be replaced, and names it: who wrote the other one may not have known it.
     fn keep_current(&mut self, judged: &Judged, old: &Milestone) -> Result<(), Error> {
-        let Some(current) = judged.current.as_ref().filter(|current| current.value != old.value) else { return Ok(()) };
+        let is_replaced = |current: &&Milestone| current.value != old.value || current.has_comments_beyond(&old.text);
+        let Some(current) = judged.current.as_ref().filter(is_replaced) else { return Ok(()) };
         let in_conflict = InConflict {
             id: &judged.id,
             text: &current.text,

@@ -1,6 +1,7 @@
 //! What an old side holds of a milestone that is not in its place: in the archive, or among the files that were retired.
 
 use milescale_core::base::Side;
+use milescale_core::digest::Digest;
 use milescale_core::id::Id;
 use milescale_storage::archived_before::{ArchivedBefore, Came};
 use milescale_storage::error::StoreError;
@@ -35,7 +36,7 @@ impl Judging<'_> {
             judged.retired = ToRetired::IsCopy;
             return Ok(Elsewhere::Its(retired));
         }
-        let Some(archived) = readable(store.archived(id))? else { return Ok(Elsewhere::Nothing) };
+        let Some((archived, has_come)) = self.in_archive(judged, id, store)? else { return Ok(Elsewhere::Nothing) };
         let (was_archived, is_base) = (judged.was_archived(), judged.is_base(&archived));
         if was_archived && is_base {
             return Ok(Elsewhere::DealtWith);
@@ -49,13 +50,14 @@ impl Judging<'_> {
         if was_archived || is_base || !is_known || self.old.side != Side::Files {
             return Ok(Elsewhere::Moved(archived));
         }
-        let before = match &self.before {
-            Some(before) => before,
-            None => self.before.insert(ArchivedBefore::load(self.workspace, self.old.epoch)?),
-        };
+        let before = self.before()?;
         // Without any base only what was noted tells.
         let is_told = judged.base.is_some() || before.is_noted();
-        let came = if is_told { before.judge(id.as_str(), archived.digest()) } else { Came::Unclear };
+        let came = match (has_come, is_told) {
+            (true, _) => Came::Since,
+            (false, true) => before.judge(id.as_str(), archived.digest()),
+            (false, false) => Came::Unclear,
+        };
         Ok(match came {
             Came::Since => Elsewhere::Moved(archived),
             // An older one of the same id.
@@ -64,6 +66,34 @@ impl Judging<'_> {
                 judged.filed = Filed::Unclear;
                 Elsewhere::Its(archived)
             }
+        })
+    }
+
+    /// What lies in the archive under an id: of several what both sides had in common, else what has come beside those that lay there
+    /// before (then with `true`), else the one that counts.
+    fn in_archive(
+        &mut self,
+        judged: &Judged,
+        id: &Id,
+        store: &mut dyn Store,
+    ) -> Result<Option<(Milestone, bool)>, Error> {
+        let mut all = readable(store.archived_all(id))?;
+        let base = all.iter().position(|it| judged.is_base(it));
+        let come = if base.is_some() || all.len() < 2 || self.old.side != Side::Files {
+            None
+        } else {
+            let texts: Vec<Digest> = all.iter().map(Milestone::digest).collect();
+            self.before()?.came_beside(id.as_str(), &texts)
+        };
+        let at = base.or(come).unwrap_or_default();
+        Ok((at < all.len()).then(|| (all.swap_remove(at), come.is_some())))
+    }
+
+    /// What lay in the archive when the files were left.
+    fn before(&mut self) -> Result<&ArchivedBefore, StoreError> {
+        Ok(match &mut self.before {
+            Some(before) => before,
+            before @ None => before.insert(ArchivedBefore::load(self.workspace, self.old.epoch)?),
         })
     }
 

@@ -34,7 +34,8 @@ const LISTED_FOR: Duration = Duration::from_secs(1);
 #[derive(Debug)]
 pub(super) struct Nested {
     since: Instant,
-    paths: HashMap<String, PathBuf>,
+    /// Of an id the one that lies nearest to `completed/` first.
+    paths: HashMap<String, Vec<PathBuf>>,
 }
 
 /// How many times as long as a look for changes takes the next one waits.
@@ -100,13 +101,40 @@ impl FileStore {
         if let Some(path) = likely.into_iter().find(|path| is_file(path) && self.id_in_archive(path) == id.as_str()) {
             return Ok(Some(path));
         }
+        Ok(self.listed_paths(id)?.first().cloned())
+    }
+
+    /// Where the archived files of an id lie, as they were listed a moment ago.
+    fn listed_paths(&mut self, id: &Id) -> Result<&[PathBuf], StoreError> {
         if self.nested.as_ref().is_none_or(|nested| nested.since.elapsed() > LISTED_FOR) {
-            let since = Instant::now();
-            // The first one of an id stays.
-            let paths = self.archived_files()?.into_iter().rev().collect();
+            let (since, mut paths) = (Instant::now(), HashMap::<String, Vec<PathBuf>>::new());
+            for (id, path) in self.archived_files()? {
+                paths.entry(id).or_default().push(path);
+            }
             self.nested = Some(Nested { since, paths });
         }
-        Ok(self.nested.as_ref().and_then(|nested| nested.paths.get(id.as_str())).cloned())
+        Ok(self.nested.as_ref().and_then(|nested| nested.paths.get(id.as_str())).map_or(&[], Vec::as_slice))
+    }
+
+    /// Every archived milestone of an id, the one that lies nearest to `completed/` first.
+    pub(super) fn archived_all_of(&mut self, id: &Id) -> Result<Vec<Milestone>, StoreError> {
+        let first = self.archived_path(id)?;
+        let paths = match walk::by_name(&self.workspace.completed(), id.as_str()) {
+            ByName::Unclear => self.listed_paths(id)?.to_vec(),
+            ByName::File(_) | ByName::Nothing => Vec::new(),
+        };
+        let mut found = Vec::new();
+        for path in first.iter().chain(paths.iter().filter(|path| Some(*path) != first.as_ref())) {
+            match self.content(path) {
+                Ok(Some((text, metadata))) => {
+                    found.push(self.milestone_of(id.to_string(), path, text, Stamp::of(&metadata)));
+                }
+                // The one that counts can be read.
+                Err(error) if error.problem == Problem::Refused && !found.is_empty() => {}
+                other => drop(other?),
+            }
+        }
+        Ok(found)
     }
 
     /// The archived milestone of an id.

@@ -117,6 +117,10 @@ impl Store for FileStore {
         self.archived_one(id)
     }
 
+    fn archived_all(&mut self, id: &Id) -> Result<Vec<Milestone>, StoreError> {
+        self.archived_all_of(id)
+    }
+
     fn bring(&mut self, draft: &Draft, seen: Seen, from: Side) -> Result<(), StoreError> {
         self.place(draft, seen)?;
         // The files are not in use yet: what was written before a death is known by the journal of the move.

@@ -192,6 +192,10 @@ impl Store for HybridStore {
         self.files.archived(id)
     }
 
+    fn archived_all(&mut self, id: &Id) -> Result<Vec<Milestone>, StoreError> {
+        self.files.archived_all(id)
+    }
+
     fn bring(&mut self, draft: &Draft, seen: Seen, from: Side) -> Result<(), StoreError> {
         self.files.bring(draft, seen, from)?;
         self.index_it(&draft.id);

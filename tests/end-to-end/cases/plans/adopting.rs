@@ -128,6 +128,24 @@ fn l26_a_move_that_fails_gives_back_a_row_that_says_another_id() {
     assert_eq!(rows(&workspace), before);
 }
 
+/// What it wrote over is listed until the move is over: an undo goes by that.
+#[test]
+fn l26_what_a_move_wrote_over_is_not_resolved_before_it_is_over() {
+    let workspace = filled();
+    let before = rows(&workspace);
+    let mut command = workspace.command(["migrate", "database", "--adopt", "--source-wins", "--yes"]);
+    command.env("LD_PRELOAD", shim()).env("FAULT", "rename:1:kill").env("FAULT_PATH", "/config/storage-backend.txt");
+    assert!(!command.stdout(Stdio::null()).stderr(Stdio::null()).status().unwrap().success());
+    let listed = workspace.run(["conflicts", "list", "--json"]).json();
+    let name = listed[0]["name"].as_str().unwrap();
+    for how in ["--take-kept", "--keep-current"] {
+        let said = workspace.run(["conflicts", "resolve", name, how]);
+        assert!(said.code == 1 && said.err.contains("`milescale check` finishes or undoes"), "{said:?}");
+    }
+    workspace.run(["check"]);
+    assert_eq!(rows(&workspace), before);
+}
+
 /// What it wrote over is kept for another reason already, and comes back all the same.
 #[test]
 fn l26_a_move_that_fails_gives_back_what_was_a_conflict_before() {

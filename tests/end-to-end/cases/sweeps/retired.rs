@@ -210,6 +210,19 @@ fn what_is_retired_twice_in_two_folders_is_judged_each() {
     assert!(data(&workspace, "m-1").contains("three"), "{:?}", workspace.events());
 }
 
+/// Who makes a file anew where one was retired has not seen the comments that stand for it now.
+#[test]
+fn comments_are_kept_where_a_retired_file_is_made_anew_with_the_same_values() {
+    let workspace = crate::workspace();
+    workspace.write("active/m-1.yaml", "title: first 1 # ours\n");
+    migrate(&workspace, "database");
+    assert_eq!(workspace.run(["retire", "files", "--yes"]).code, 0);
+    workspace.write("active/m-1.yaml", "title: first 1 # theirs\n");
+    assert_eq!(workspace.run(["import"]).code, 0);
+    assert!(workspace.run(["milestone", "show", "m-1"]).out.contains("# theirs"));
+    assert_eq!(conflicts(&workspace), ["title: first 1 # ours\n"]);
+}
+
 /// The texts of the conflicts that events name.
 fn conflicts(workspace: &Workspace) -> Vec<String> {
     let named = workspace.events_named("write_conflict");

@@ -1,0 +1,91 @@
+//! Several of one id in the archive, and what a comparison of archived texts cannot read.
+
+use std::fs;
+
+use milescale_testkit::Workspace;
+
+use super::super::super::milestones::{put, sqlite3};
+use super::super::super::workspace;
+use super::{done, rename};
+
+fn data(workspace: &Workspace, id: &str) -> String {
+    sqlite3(workspace, "enterprise.db", &format!("SELECT data FROM milestones WHERE id = '{id}'"))
+}
+
+/// The contents that are kept as conflicts, one after the other.
+fn kept(workspace: &Workspace) -> String {
+    let Ok(files) = fs::read_dir(workspace.path(".milescale/conflicts")) else { return String::new() };
+    let files = files.map(|file| file.unwrap().path()).filter(|path| path.extension().is_some_and(|it| it == "yaml"));
+    files.map(|path| fs::read_to_string(path).unwrap()).collect()
+}
+
+/// An older one lies there in another folder: what comes beside it was moved there, with its edit or without.
+#[test]
+fn l23_what_is_archived_beside_an_older_one_is_judged() {
+    for edit in ["", "lesson: learned\n"] {
+        let workspace = workspace();
+        workspace.write("active/a.yaml", "id: a\ntitle: newer\n");
+        workspace.write("completed/2025/a.yaml", "id: a\ntitle: older\nstatus: archived\n");
+        workspace.write("completed/2024/a.yaml", "id: a\ntitle: oldest\nstatus: archived\n");
+        done(&workspace, &["migrate", "database", "--yes"]);
+        rename(&workspace, "active/a.yaml", "completed/2026/a.yaml");
+        workspace.write("completed/2026/a.yaml", format!("id: a\ntitle: newer\n{edit}"));
+        for _ in 0..2 {
+            done(&workspace, &["import"]);
+            let data = data(&workspace, "a");
+            assert!(data.contains("newer") && data.contains("archived"), "{edit}: {data}");
+            assert_eq!(data.contains("learned"), !edit.is_empty(), "{data}");
+        }
+        // An edit where it lies is one of it, and not of the older ones.
+        workspace.append("completed/2026/a.yaml", "more: true\n");
+        for _ in 0..2 {
+            done(&workspace, &["import"]);
+            assert!(data(&workspace, "a").contains("more") && data(&workspace, "a").contains("newer"), "{edit}");
+        }
+        assert!(workspace.events_named("write_conflict").is_empty() && kept(&workspace).is_empty());
+        assert!(
+            workspace.events_named("changes_reported").is_empty(),
+            "{:?}",
+            workspace.events_named("changes_reported")
+        );
+        for (year, title) in [("2025", "older"), ("2024", "oldest")] {
+            assert!(workspace.read(format!("completed/{year}/a.yaml")).contains(title));
+        }
+    }
+}
+
+/// The comments of a row that is archived are nowhere else where its file in the archive has others: they are kept when the files
+/// are followed.
+#[test]
+fn l16_comments_of_an_archived_row_are_kept_where_files_are_followed() {
+    let workspace = workspace();
+    assert_eq!(put(&workspace, &["a"], "id: a\ntitle: one\nstatus: active\n").code, 0);
+    assert_eq!(put(&workspace, &["b"], "id: b\n").code, 0);
+    done(&workspace, &["migrate", "database", "--yes"]);
+    let text = "# of the row\nid: a\ntitle: one\nstatus: active\n";
+    let digest = done(&workspace, &["milestone", "show", "a", "--digest"]).out;
+    assert_eq!(put(&workspace, &["a", "--if-match", digest.trim()], text).code, 0);
+    rename(&workspace, "active/a.yaml", "completed/a.yaml");
+    done(&workspace, &["import"]);
+    done(&workspace, &["check"]);
+    workspace.write("config/storage-backend.txt", "file\n");
+    done(&workspace, &["check"]);
+    assert_eq!(workspace.status()["current_backend"], "file", "{:?}", workspace.events());
+    assert!(kept(&workspace).contains("# of the row"), "{:?}", workspace.events());
+    assert_eq!(workspace.events_named("write_conflict").len(), 1);
+}
+
+/// A milestone that says another id cannot be written archived, so that nothing shows that two of its texts are the same.
+#[test]
+fn l22_texts_that_say_another_id_are_not_taken_for_the_same() {
+    let workspace = workspace();
+    workspace.write("active/a.yaml", "id: other\ntitle: one # ours\nstatus: archived\n");
+    workspace.write("active/b.yaml", "id: b\n");
+    done(&workspace, &["migrate", "database", "--yes"]);
+    done(&workspace, &["retire", "files", "--yes"]);
+    workspace.write("completed/a.yaml", "id: other\ntitle: one\nstatus: archived\n");
+    done(&workspace, &["rollback", "--yes"]);
+    let files = ["active/a.yaml", "completed/a.yaml"].map(|path| fs::read_to_string(workspace.path(path)));
+    let held: String = files.into_iter().flatten().chain([kept(&workspace)]).collect();
+    assert!(held.contains("# ours"), "{held:?} {:?}", workspace.events());
+}
