@@ -75,13 +75,15 @@ pub(crate) fn sweep_retired(
     sweeper.until_still(current, Holding::Batches, STILL_WITHIN, context).map(drop)
 }
 
+/// The ids of those of some retired files whose content is known elsewhere.
+pub(crate) type DealtWith<'a> = dyn FnMut(&[Milestone]) -> Result<HashSet<String>, Error> + 'a;
+
 /// Files are about to be in use, and the retired ones no old store any more: they are watched as what was displaced is.
-/// `is_dealt_with`: the ids of those whose content is known elsewhere.
 pub(crate) fn watch_retired(
     old: &Old,
     workspace: &Workspace,
     now: Timestamp,
-    is_dealt_with: &mut dyn FnMut(&[Milestone]) -> Result<HashSet<String>, Error>,
+    is_dealt_with: &mut DealtWith<'_>,
 ) -> Result<(), Error> {
     let Some(retired) = files::Retired::of(workspace, old)? else { return Ok(()) };
     for ids in retired.ids().chunks(AT_ONCE) {
