@@ -193,10 +193,13 @@ class Judge:
                 self.value(id, there[0], same)
                 last = [event for event in events if event['acked'] == 'yes' and event['kind'] in ('archive', 'unarchive', 'write')]
                 perhaps = last and any(event['kind'] == 'unarchive' and event['seq'] > last[-1]['seq'] and event['acked'] == 'maybe' for event in events)
-                if last and last[-1]['who'] == 'own' and last[-1]['kind'] == 'archive' and not there[1] and not perhaps:
+                if last and last[-1]['who'] == 'own' and last[-1]['kind'] == 'archive' and not there[1] and not perhaps and not world.facts.get('unread'):
                     self.say('silent', id, 'archive answered 0, and it is not archived')
             elif not any(event['kind'] == 'delete' for event in events):
                 counted = [event for event in events if event['acked'] == 'yes' and event['tokens'] is not None and not event.get('target')]
+                if world.facts.get('unread'):
+                    # Nothing is known of a store that was left unread: what it alone holds is kept.
+                    counted = [event for event in counted if not any(event['tokens'] <= tokens(text) for _, text in conflicts.get(id, []))]
                 if counted and not (world.facts.get('restores') and all((id, event['tokens']) in self.kept_and_named for event in counted)):
                     self.say('gone', id, 'it is there no more')
             self.linear(id, events, there, conflicts)

@@ -13,6 +13,7 @@ use milescale_storage::store::{Milestone, Store};
 use milescale_storage::workspace::Workspace;
 
 use crate::context::Error;
+use crate::level::archived::known_as;
 use crate::retire::{dealt_with, watch_retired};
 use crate::sweep::memory::Memory;
 
@@ -25,6 +26,8 @@ pub struct Last<'a> {
     pub store: Option<&'a mut dyn Store>,
     /// What it holds, all of it: equal to what the named store holds, or kept; or what the two have in common.
     pub contents: &'a HashMap<String, Content>,
+    /// What lies in the archive for rows that the named store has archived: it was dealt with.
+    pub archived: &'a [(String, Content)],
 }
 
 /// Writes it down. The number that it has among the cutovers. The caller holds the migration's lock, and has recovered.
@@ -46,7 +49,8 @@ pub fn follow(
         }
         ledger::copy_earlier(left.ledger()?, store.ledger()?)?;
         store.ledger()?.forget(side)?;
-        let contents: Vec<_> = last.contents.iter().map(|(id, it)| (id.clone(), Known::from(*it))).collect();
+        let mut contents: Vec<_> = last.contents.iter().map(|(id, it)| (id.clone(), Known::from(*it))).collect();
+        contents.extend(last.archived.iter().map(|(id, it)| (id.clone(), known_as(*it, true))));
         for contents in contents.chunks(AT_ONCE) {
             store.ledger()?.set(side, contents)?;
         }
@@ -59,7 +63,8 @@ pub fn follow(
             tracing::warn!(%error, "the store that is left gets no mark");
         }
         if side == Side::Files {
-            ArchivedBefore::note(workspace, record.epoch + 1)?;
+            let same = last.archived.iter().map(|(id, _)| id.as_str()).collect();
+            ArchivedBefore::note(workspace, record.epoch + 1, &same)?;
         }
         leave(&mut record, workspace, (last.in_use, left.name()), named)?;
     }

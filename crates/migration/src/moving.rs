@@ -2,6 +2,7 @@
 //! the target, and after the switch there is only forward.
 
 use std::collections::BTreeSet;
+use std::collections::HashSet;
 use std::iter;
 use std::time::{Duration, Instant};
 
@@ -163,7 +164,7 @@ impl Moving<'_, '_> {
         drop(turn);
         if from == Side::Files && to != Side::Files {
             let epoch = self.intent().map_or(0, |intent| intent.epoch);
-            ArchivedBefore::note(self.context.workspace, epoch)?;
+            ArchivedBefore::note(self.context.workspace, epoch, &HashSet::new())?;
         }
         cleared.map_err(|error| Error::own(".milescale/dirty.jsonl", &error))?;
         if self.context.config.migration.backup_before_migration {

@@ -48,15 +48,16 @@ pub enum Came {
 }
 
 impl ArchivedBefore {
-    /// Notes what lies there now, durably, for the cutover of this number. To be called before the files are read.
+    /// Notes what lies there now, durably, for the cutover of this number, but for `ids` whose milestone it is that is archived
+    /// on the other side: nothing older lies there. To be called before the files are read.
     ///
     /// # Errors
     /// When it cannot be read or written.
-    pub fn note(workspace: &Workspace, epoch: u64) -> Result<(), StoreError> {
+    pub fn note(workspace: &Workspace, epoch: u64, same: &HashSet<&str>) -> Result<(), StoreError> {
         let mut files = FileStore::new(workspace.clone(), 0);
         let active: HashSet<String> = files.ids()?.into_iter().collect();
         let (mut ids, mut further) = (HashMap::new(), HashMap::<String, Vec<Digest>>::new());
-        for (id, path) in files.archived_files()? {
+        for (id, path) in files.archived_files()?.into_iter().filter(|(id, _)| !same.contains(id.as_str())) {
             let archived = if active.contains(&id) { files.content(&path)? } else { None };
             let archived = archived.map(|(text, _)| Digest::of(&text));
             match ids.entry(id) {

@@ -40,6 +40,8 @@ pub(super) struct Proof {
     /// The last store, where its contents were compared, and what it holds, or has in common with the named one.
     last: Option<Opened>,
     before: HashMap<String, Content>,
+    /// Archived milestones that the named store has as rows, and what lies in the archive for each: the same.
+    archived: Vec<(String, Content)>,
 }
 
 /// Compares the named store with the last one that was followed, read again now. `followed` is that one as it was read last.
@@ -61,7 +63,8 @@ pub(super) fn proves(
         let there = opened.store.ids().map_err(|error| error.to_string())?;
         let mut archived = Archived::of(workspace);
         holds_all(expected.into_iter(), &there.into_iter().collect(), &mut |id| archived.holds(id, None))?;
-        return Ok(Proof { opened, differing: Vec::new(), last: None, before: HashMap::new() });
+        let (before, archived) = (HashMap::new(), Vec::new());
+        return Ok(Proof { opened, differing: Vec::new(), last: None, before, archived });
     }
     let unreadable = |error: StoreError| {
         format!(
@@ -90,7 +93,11 @@ pub(super) fn proves(
         for id in retouched.lacking {
             before.extend(there.get_key_value(&id).map(|(id, content)| (id.clone(), *content)));
         }
-        return Ok(Proof { opened, differing, last: Some(last), before });
+        let archived = match in_use.side() {
+            Side::Files => archived.rows(&mut *opened.store, &before, &there).map_err(|error| error.to_string())?,
+            Side::Sqlite | Side::Postgresql => Vec::new(),
+        };
+        return Ok(Proof { opened, differing, last: Some(last), before, archived });
     }
     Err(format!("{} milestones have an older content there ({})", older.len(), listed(&older)))
 }
@@ -183,6 +190,24 @@ impl Archived {
         }
     }
 
+    /// The archived rows of the named store that are what lies in the archive under their ids, with that content.
+    fn rows(
+        &mut self,
+        named: &mut dyn Store,
+        before: &HashMap<String, Content>,
+        there: &HashMap<String, Content>,
+    ) -> Result<Vec<(String, Content)>, StoreError> {
+        let mut found = Vec::new();
+        for id in there.keys().filter(|id| !before.contains_key(*id)).filter_map(|id| id.parse::<Id>().ok()) {
+            if let Some(archived) = self.0.archived(&id)?
+                && Archive::row_of(named, &archived).is_some()
+            {
+                found.push((archived.id.clone(), archived.content()));
+            }
+        }
+        Ok(found)
+    }
+
     /// The milestones that the named store has in the archive alone, and that have comments in the last one which are not there.
     fn retouched(
         &mut self,
@@ -261,7 +286,7 @@ impl Proof {
     ) -> Result<u64, String> {
         self.keep_what_is_left(workspace, now, notes)?;
         let store = self.last.as_mut().map(|last| &mut *last.store as &mut dyn Store);
-        let last = Last { in_use, store, contents: &self.before };
+        let last = Last { in_use, store, contents: &self.before, archived: &self.archived };
         follow(workspace, (named, &mut *self.opened.store), last, now).map_err(|error| error.to_string())
     }
 

@@ -89,3 +89,21 @@ fn l22_texts_that_say_another_id_are_not_taken_for_the_same() {
     let held: String = files.into_iter().flatten().chain([kept(&workspace)]).collect();
     assert!(held.contains("# ours"), "{held:?} {:?}", workspace.events());
 }
+
+/// The rows that are archived are in the archive of the files too: followed by hand, they are the same, and an edit is one of them.
+#[test]
+fn l22_an_edit_of_an_archived_row_of_a_followed_store_is_no_conflict() {
+    let workspace = workspace();
+    assert_eq!(put(&workspace, &["b"], "id: b\n").code, 0);
+    done(&workspace, &["migrate", "database", "--yes"]);
+    assert_eq!(put(&workspace, &["a"], "id: a\nstatus: archived\n").code, 0);
+    done(&workspace, &["migrate", "file", "--yes"]);
+    workspace.write("config/storage-backend.txt", "database\n");
+    workspace.age_marker(1);
+    done(&workspace, &["check"]);
+    assert_eq!(workspace.status()["current_backend"], "database", "{:?}", workspace.events());
+    sqlite3(&workspace, "enterprise.db", "UPDATE milestones SET data = json_set(data, '$.more', 1) WHERE id = 'a'");
+    done(&workspace, &["migrate", "file", "--yes"]);
+    assert!(workspace.read("completed/a.yaml").contains("more: 1"));
+    assert!(kept(&workspace).is_empty(), "{:?}", workspace.events());
+}
