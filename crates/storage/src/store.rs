@@ -376,10 +376,8 @@ pub trait Store: fmt::Debug + Send {
     /// Takes a milestone out, if its content is what was seen. The content is kept for a while.
     fn remove(&mut self, id: &Id, seen: Digest, now: Timestamp) -> Result<(), StoreError>;
 
-    /// Whether there is such a store: its file or its table.
-    fn exists(&mut self) -> Result<bool, StoreError> {
-        Ok(true)
-    }
+    /// Whether there is such a store: its folder, its file or its table.
+    fn exists(&mut self) -> Result<bool, StoreError>;
 
     /// Looks whether it could be filled: the server's version, its role, the rights; nothing is changed.
     fn can_be_filled(&mut self) -> Result<(), StoreError> {

@@ -189,3 +189,22 @@ fn an_old_server_that_is_gone_for_good_is_ended_at_a_persons_word() {
     let told = said(&workspace, "doctor").out;
     assert!(told.contains("is an old store, retired since") && !told.contains("--gone"), "{told}");
 }
+
+/// The folder of an old store goes away: it is named, and nothing that it held is taken for removed; it ends at a person's word.
+#[test]
+fn an_old_store_whose_folder_is_gone_is_named_and_can_be_ended() {
+    let workspace = workspace(None);
+    done(&workspace, "migrate database --yes");
+    let away = workspace.root().join("away");
+    fs::rename(workspace.path("active"), &away).unwrap();
+    let told = refused(&workspace, "doctor");
+    assert!(told.contains("active: this old store does not exist any more") && told.contains("retire files"), "{told}");
+    fs::rename(&away, workspace.path("active")).unwrap();
+    assert!(done(&workspace, "doctor").contains("\n0 wrong"));
+    fs::remove_dir_all(workspace.path("active")).unwrap();
+    let told = done(&workspace, "retire files --gone --yes");
+    assert!(!told.contains("is there, and not gone"), "{told}");
+    assert!(done(&workspace, "doctor").contains("\n0 wrong"));
+    done(&workspace, "migrate file --yes");
+    assert!(workspace.path("active/m-0.yaml").exists());
+}

@@ -1,6 +1,7 @@
 //! What becomes of a migration that failed before its switch: its target is cleared, and where that fails, it is stuck.
 
 use milescale_core::backend::Engine;
+use milescale_core::base::Side;
 use milescale_core::id::Id;
 use milescale_core::migration::{Ended, Phase};
 use milescale_storage::error::Problem;
@@ -98,7 +99,9 @@ impl Moving<'_, '_> {
     fn clear_target(&mut self, intent: &Intent) -> Result<(), Error> {
         let mut target = self.context.open(self.to)?;
         journal::discard_others(self.context.workspace, intent.epoch, self.to.side())?;
-        let left = if target.exists()? { target.clear(self.from.side(), self.context.now())? } else { Vec::new() };
+        // Where the folder is gone, what was brought to the archive is there still.
+        let is_there = self.to.side() == Side::Files || target.exists()?;
+        let left = if is_there { target.clear(self.from.side(), self.context.now())? } else { Vec::new() };
         let mut keeper = None;
         for id in left {
             let Ok(id) = id.parse::<Id>() else { continue };

@@ -7,6 +7,7 @@ use milescale_storage::store::Store;
 use super::named;
 use crate::context::{Context, Error};
 use crate::copy::is_an_accident;
+use crate::level::there;
 use crate::plan::{Plan, Wish};
 use crate::sweep::batch;
 use crate::sweep::memory::Memory;
@@ -49,7 +50,26 @@ pub(super) fn look(
             source.name()
         ));
     }
-    brought_along(plan, wish, &old, &changes, context)
+    brought_along(plan, wish, &old, (&changes, target), context)
+}
+
+/// Changes at which the move would fail, as the last sweep did: they are as they were then.
+fn refused(
+    plan: &mut Plan,
+    old: &Old,
+    (changes, target): (&[String], &mut dyn Store),
+    memory: &Memory,
+) -> Result<(), Error> {
+    let failing = memory.failing(old.side).filter(|(id, _)| changes.iter().any(|change| change == id));
+    for (id, failing) in failing.take(NAMED) {
+        let now = id.parse().ok().map(|id| there(target.get(&id))).transpose()?.flatten();
+        if now.map(|now| now.digest()) == failing.text {
+            let reason = format!("what {id} has there cannot be brought over: {}", failing.why);
+            let do_this = format!("mend that, or put back in {} what it had before", old.name);
+            plan.obstacle(&old.name, None, reason, &do_this);
+        }
+    }
+    Ok(())
 }
 
 /// Changes that the move brings over: whoever asks for it is told before.
@@ -57,13 +77,14 @@ fn brought_along(
     plan: &mut Plan,
     wish: &Wish,
     old: &Old,
-    changes: &[String],
+    (changes, target): (&[String], &mut dyn Store),
     context: &Context<'_>,
 ) -> Result<(), Error> {
     if changes.is_empty() {
         return Ok(());
     }
     let memory = Memory::load(context.workspace).map_err(Error::Own)?;
+    refused(plan, old, (changes, target), &memory)?;
     let held: Vec<String> = changes.iter().filter(|id| memory.holds(old.side, id)).cloned().collect();
     let what = format!("{} changes in {} are not brought over yet ({})", changes.len(), old.name, named(changes));
     let is_batch = old.side == Side::Files && changes.len() > batch::AT_MOST;

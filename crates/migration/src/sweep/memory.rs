@@ -85,6 +85,11 @@ pub struct Failing {
 }
 
 impl Memory {
+    /// The milestones of an old store that could not be brought over when that was tried last.
+    pub(crate) fn failing(&self, side: Side) -> impl Iterator<Item = (&str, &Failing)> {
+        self.sides.get(&side).into_iter().flat_map(|it| &it.failing).map(|(id, failing)| (id.as_str(), failing))
+    }
+
     /// Reads it; without files there is nothing to remember.
     ///
     /// # Errors

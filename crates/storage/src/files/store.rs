@@ -113,6 +113,10 @@ impl Store for FileStore {
         self.unarchive_one(draft, seen)
     }
 
+    fn exists(&mut self) -> Result<bool, StoreError> {
+        Ok(self.active.symlink_metadata().is_ok())
+    }
+
     fn archived(&mut self, id: &Id) -> Result<Option<Milestone>, StoreError> {
         self.archived_one(id)
     }

@@ -188,6 +188,10 @@ impl Store for HybridStore {
         Ok(())
     }
 
+    fn exists(&mut self) -> Result<bool, StoreError> {
+        self.files.exists()
+    }
+
     fn archived(&mut self, id: &Id) -> Result<Option<Milestone>, StoreError> {
         self.files.archived(id)
     }

@@ -192,3 +192,22 @@ fn a_row_that_is_too_large_as_a_file_replaces_none_and_stands_against_a_move() {
     assert_eq!(plan.code, 1, "{plan:?}");
     assert!(plan.out.contains("as YAML it is larger than the limit of 16 MiB"), "{plan:?}");
 }
+
+/// A change that the store in use refuses stands against a move to where it was made, and the plan says so.
+#[test]
+fn what_the_store_in_use_refuses_stands_against_a_move() {
+    let workspace = moved(2);
+    let refuse = "CREATE TRIGGER careful BEFORE UPDATE ON milestones WHEN json_extract(new.data, '$.title') = 'refused' \
+                  BEGIN SELECT raise(ABORT, 'not that title'); END";
+    sql(&workspace, refuse);
+    workspace.save("active/m-1.yaml", "title: refused\n");
+    check(&workspace);
+    let plan = workspace.run(["migrate", "file", "--dry-run"]);
+    assert!(
+        plan.code == 1 && plan.out.contains("not that title") && plan.out.contains("what m-1 has there"),
+        "{plan:?}"
+    );
+    workspace.save("active/m-1.yaml", "title: mended\n");
+    assert_eq!(workspace.run(["migrate", "file", "--yes"]).code, 0);
+    assert_eq!(workspace.read("active/m-1.yaml"), "title: mended\n");
+}
