@@ -10,7 +10,7 @@ import re
 import sqlite3
 import subprocess
 
-from meet_world import IDENTITY, IDS, SIDE, tokens, verify
+from meet_world import ENGINES, IDENTITY, IDS, SIDE, tokens, verify
 
 LOSSES = ('lost', 'replaced', 'destroyed', 'altered', 'gone', 'archive', 'configuration', 'silent', 'marker')
 
@@ -307,6 +307,11 @@ class Judge:
             if any(other == id and content < there and self.bare(id, there) == content for other, there in now):
                 continue
             self.say('destroyed', id, f'the content {sorted(content)} is nowhere any more')
+        # Who updates a row hides the comments of its text, which milescale keeps when it writes the row.
+        for event in world.events:
+            if event['who'] == 'foreign' and event['place'] in ENGINES and event['hidden'] and event['acked'] == 'yes':
+                if not any(id == event['id'] and event['hidden'] <= content for id, content in now):
+                    self.say('destroyed', event['id'], f'the text {sorted(event["hidden"])}, which another program has hidden, is nowhere any more')
 
     def conflicts(self, current, conflicts, nothing, unnamed, acted):
         world = self.world

@@ -178,7 +178,7 @@ class World:
         event = {'seq': self.seq, 'who': who, 'id': id, 'kind': kind, 'place': place, 'acked': acked, 'text': wrote,
                  'tokens': None if wrote is None or kind == 'marker' else tokens(wrote), 'saw': tokens(saw), 'named': self.named(),
                  # What stood there itself: who writes a row replaces the text that is kept of it too, and that is another content.
-                 'replaced': tokens(str(saw)), 'comments': tokens('\n'.join(COMMENTED.findall(wrote or ''))), **more}
+                 'replaced': tokens(str(saw)), 'hidden': tokens(getattr(saw, 'kept', '')), 'comments': tokens('\n'.join(COMMENTED.findall(wrote or ''))), **more}
         self.events.append(event)
         return event
 
