@@ -61,7 +61,9 @@ impl Pair<'_> {
                 Due::Write(draft, Seen::Text(there.digest()))
             }
             // Its content is the base: it is kept already, and named.
-            (Some(_), None) if self.was_brought(&draft.id, draft.content())? => return Ok(Judged::Is(Leveled::Same)),
+            (Some(_), None) if self.was_brought_as_written(&draft.id, draft.content())? => {
+                return Ok(Judged::Is(Leveled::Same));
+            }
             (Some(there), None) if self.is_superseded(&draft, &there, context)? => {
                 Due::Write(draft, Seen::Text(there.digest()))
             }
@@ -159,7 +161,7 @@ impl Pair<'_> {
         }
         let is_noted = self.known(id)?.is_some_and(|known| is_noted_archived(known.noted.as_deref()));
         let Some(archived) = (if is_noted { self.target.archived(id)? } else { None }) else { return Ok(None) };
-        Ok(self.is_base(id, archived.content())?.then_some(archived))
+        Ok(self.is_base_as_written(id, archived.content())?.then_some(archived))
     }
 
     /// Writes an archived milestone where it stands, and moves it to the archive from there.

@@ -26,11 +26,6 @@ impl Pair<'_> {
         Ok(self.known(id)?.map(|known| known.content))
     }
 
-    /// Whether a content of an old target is its base.
-    pub(super) fn is_base(&mut self, id: &Id, found: Content) -> Result<bool, StoreError> {
-        Ok(self.base(id)?.is_some_and(|base| base.is_same(&found)))
-    }
-
     /// Whether it is the base, comments and layout of files included.
     pub(super) fn is_base_as_written(&mut self, id: &Id, found: Content) -> Result<bool, StoreError> {
         Ok(self.base(id)?.is_some_and(|base| self.is_as_written(base, found)))

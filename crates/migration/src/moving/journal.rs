@@ -62,7 +62,8 @@ pub(super) fn note_bases(
             let Ok(named) = id.parse::<Id>() else { continue };
             let there = target.held(&named)?;
             let before = known.get(id).map(|known| known.content);
-            match base_after(there.as_ref().map(Milestone::content), before, &journal.entries[id]) {
+            let held = there.as_ref().map(|there| (there.content(), there.is_given));
+            match base_after(held, before, &journal.entries[id]) {
                 After::Stays => {}
                 After::Is(content) => {
                     let noted = known.get(id).and_then(|known| known.noted.as_deref());
@@ -92,14 +93,17 @@ enum After {
 }
 
 #[allow(clippy::match_same_arms, reason = "one arm a case")]
-fn base_after(there: Option<Content>, before: Option<Content>, entries: &[Entry]) -> After {
+/// `there`: what the target holds, and whether somebody has given its text.
+fn base_after(there: Option<(Content, bool)>, before: Option<Content>, entries: &[Entry]) -> After {
     match (there, entries.last()) {
         (_, None) => After::Stays,
         // By its text: comments alone may be what the move wrote.
-        (Some(there), _) if before.is_some_and(|before| before.text == there.text) => After::Stays,
+        (Some((there, _)), _) if before.is_some_and(|before| before.text == there.text) => After::Stays,
         (None, Some(Entry::TakeOut)) => After::IsNone,
-        (Some(there), _) => {
-            let written = |entry: &Entry| entry.content().filter(|content| content.is_same(&there));
+        (Some((there, is_given)), _) => {
+            // A text that somebody has given is what the move wrote only where it is that text: comments alone may be an edit.
+            let is_it = |content: &Content| content.text == there.text || !is_given && content.value == there.value;
+            let written = |entry: &Entry| entry.content().filter(is_it);
             entries.iter().rev().find_map(written).map_or(After::Stays, After::Is)
         }
         // It was written, and somebody has taken it out since; or it was never there.
@@ -152,6 +156,7 @@ mod tests {
     #[test]
     fn what_the_move_wrote_is_the_base_and_what_it_did_not_write_leaves_it() {
         let (old, new, newer, edited) = (content(1), content(2), content(3), content(9));
+        let commented = Content { value: new.value, text: Digest::of(b"# theirs") };
         let retouched = Content { value: old.value, text: Digest::of(b"# a comment") };
         let cases = [
             // Not written yet.
@@ -165,15 +170,19 @@ mod tests {
             // Written, and once more, or not any more.
             (Some(newer), Some(old), vec![write(2), write(3)], After::Is(newer)),
             (Some(new), Some(old), vec![write(2), write(3)], After::Is(new)),
-            // Somebody has changed it since.
+            // Somebody has changed it since, be it by comments alone.
             (Some(edited), Some(old), vec![write(2)], After::Stays),
+            (Some(commented), Some(old), vec![write(2)], After::Stays),
             // Taken out, or not yet, or by somebody else.
             (None, Some(old), vec![Entry::TakeOut], After::IsNone),
             (Some(old), Some(old), vec![Entry::TakeOut], After::Stays),
             (None, Some(old), vec![write(2)], After::Stays),
         ];
         for (there, before, entries, after) in cases {
+            let there = there.map(|there| (there, true));
             assert_eq!(base_after(there, before, &entries), after, "{there:?} {before:?} {entries:?}");
         }
+        // A row that another program wrote has no text of its own.
+        assert_eq!(base_after(Some((commented, false)), Some(old), &[write(2)]), After::Is(new));
     }
 }
