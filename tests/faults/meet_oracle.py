@@ -193,7 +193,9 @@ class Judge:
                     self.say('false error', id, f'{sorted(now)} was answered with "not written", and is current')
                 self.value(id, there[0], same)
                 last = [event for event in events if event['acked'] == 'yes' and event['kind'] in ('archive', 'unarchive', 'write')]
-                perhaps = last and any(event['kind'] == 'unarchive' and event['seq'] > last[-1]['seq'] and event['acked'] == 'maybe' for event in events)
+                # Or somebody has deleted what was archived.
+                perhaps = last and any(event['seq'] > last[-1]['seq'] and (event['kind'] == 'unarchive' and event['acked'] == 'maybe' or event['kind'] == 'delete')
+                                       for event in events)
                 if last and last[-1]['who'] == 'own' and last[-1]['kind'] == 'archive' and not there[1] and not perhaps and not world.facts.get('unread'):
                     self.say('silent', id, 'archive answered 0, and it is not archived')
             elif not any(event['kind'] == 'delete' for event in events):

@@ -64,7 +64,7 @@ pub fn follow(
         }
         if side == Side::Files {
             let same = last.archived.iter().map(|(id, _)| id.as_str()).collect();
-            ArchivedBefore::note(workspace, record.epoch + 1, &same)?;
+            ArchivedBefore::note(workspace, record.epoch + 1, &same, last.contents)?;
         }
         leave(&mut record, workspace, (last.in_use, left.name()), named)?;
     }
@@ -95,6 +95,9 @@ pub fn follow_unread(
         if let Some(old) = record.old.iter().find(|old| old.side == named.side()) {
             // Whatever stands there otherwise was not dealt with, as far as anybody knows.
             watch_retired(old, workspace, now, &mut |files| Ok(standing(files, store)))?;
+        }
+        if side == Side::Files {
+            ArchivedBefore::note_all(workspace, record.epoch + 1)?;
         }
         leave(&mut record, workspace, last, named)?;
     }

@@ -183,7 +183,7 @@ impl<'a> Pair<'a> {
             // It was archived when it was brought, or for its file, and is not any more.
             None => {
                 self.keep_moved_away(&draft, context)?;
-                self.back_from_archive(&id)?.map_or(Seen::Nothing, |there| Seen::Text(there.digest()))
+                self.back_from_archive(&id, context)?.map_or(Seen::Nothing, |there| Seen::Text(there.digest()))
             }
             Some(there) => {
                 let found = there.content();

@@ -14,6 +14,7 @@ use milescale_storage::store::{Milestone, Store};
 use milescale_storage::workspace::Workspace;
 
 use crate::context::{Context, Error};
+use crate::level::there;
 use crate::sweep::{Holding, Sweeper};
 
 /// How long what was written last is waited for.
@@ -105,7 +106,11 @@ pub(crate) fn dealt_with(files: &[Milestone], current: &mut dyn Store) -> Result
     let bases = current.ledger()?.bases(Side::Files, &ids)?;
     let mut found = HashSet::new();
     for file in files {
-        if is_dealt_with(file, bases.get(&file.id), current)? {
+        let is_current = |current: &mut dyn Store| -> Result<bool, StoreError> {
+            let there = file.id.parse().ok().map(|id| there(current.get(&id))).transpose()?.flatten();
+            Ok(there.is_some_and(|there| there.text == file.text))
+        };
+        if is_dealt_with(file, bases.get(&file.id), current)? || is_current(current)? {
             found.insert(file.id.clone());
         }
     }

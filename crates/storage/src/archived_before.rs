@@ -7,6 +7,7 @@ use std::collections::hash_map::Entry;
 use std::collections::{HashMap, HashSet};
 use std::io;
 
+use milescale_core::base::Content;
 use milescale_core::digest::Digest;
 use serde::{Deserialize, Serialize};
 
@@ -49,17 +50,50 @@ pub enum Came {
 
 impl ArchivedBefore {
     /// Notes what lies there now, durably, for the cutover of this number, but for `ids` whose milestone it is that is archived
-    /// on the other side: nothing older lies there. To be called before the files are read.
+    /// on the other side: nothing older lies there; nor of what the files held when they were read, and has gone there since. To be
+    /// called before the files are read, or with what was read.
     ///
     /// # Errors
     /// When it cannot be read or written.
-    pub fn note(workspace: &Workspace, epoch: u64, same: &HashSet<&str>) -> Result<(), StoreError> {
+    pub fn note(
+        workspace: &Workspace,
+        epoch: u64,
+        same: &HashSet<&str>,
+        read: &HashMap<String, Content>,
+    ) -> Result<(), StoreError> {
         let mut files = FileStore::new(workspace.clone(), 0);
         let active: HashSet<String> = files.ids()?.into_iter().collect();
+        let is_same = |id: &str, text: Option<Digest>| {
+            let was_read = !active.contains(id) && read.get(id).is_some_and(|read| Some(read.text) == text);
+            same.contains(id) || was_read
+        };
+        let is_asked = |id: &str| active.contains(id) || read.contains_key(id);
+        Self::note_of(&files, workspace, epoch, &is_asked, &is_same)
+    }
+
+    /// The same where nobody can read what stood in `active/`: of each id.
+    ///
+    /// # Errors
+    /// When it cannot be read or written.
+    pub fn note_all(workspace: &Workspace, epoch: u64) -> Result<(), StoreError> {
+        let files = FileStore::new(workspace.clone(), 0);
+        Self::note_of(&files, workspace, epoch, &|_| true, &|_, _| false)
+    }
+
+    fn note_of(
+        files: &FileStore,
+        workspace: &Workspace,
+        epoch: u64,
+        is_asked: &dyn Fn(&str) -> bool,
+        is_same: &dyn Fn(&str, Option<Digest>) -> bool,
+    ) -> Result<(), StoreError> {
         let (mut ids, mut further) = (HashMap::new(), HashMap::<String, Vec<Digest>>::new());
-        for (id, path) in files.archived_files()?.into_iter().filter(|(id, _)| !same.contains(id.as_str())) {
-            let archived = if active.contains(&id) { files.content(&path)? } else { None };
+        for (id, path) in files.archived_files()? {
+            let archived = if is_asked(&id) { files.content(&path)? } else { None };
             let archived = archived.map(|(text, _)| Digest::of(&text));
+            if is_same(&id, archived) {
+                continue;
+            }
             match ids.entry(id) {
                 Entry::Vacant(first) => drop(first.insert(archived)),
                 // Of several of one id the first is the one that counts.
@@ -93,6 +127,10 @@ impl ArchivedBefore {
         self.format > 0
     }
 
+    fn is_further(&self, id: &str, text: Digest) -> bool {
+        self.further.as_ref().and_then(|further| further.get(id)).is_some_and(|texts| texts.contains(&text))
+    }
+
     /// Where several texts lie there under an id, and all that lay there before are among them: the first that is none of those.
     pub fn came_beside(&self, id: &str, texts: &[Digest]) -> Option<usize> {
         let first = (*self.ids.get(id)?)?;
@@ -102,11 +140,12 @@ impl ArchivedBefore {
         if is_whole { texts.iter().position(|text| !before.contains(text)) } else { None }
     }
 
-    /// What an archived text of an id is.
+    /// What an archived text of an id is; where nothing was noted, nobody can tell.
     pub fn judge(&self, id: &str, text: Digest) -> Came {
         match self.ids.get(id) {
+            None if !self.is_noted() => Came::Unclear,
             None => Came::Since,
-            Some(Some(before)) if *before == text => Came::Before,
+            Some(Some(before)) if *before == text || self.is_further(id, text) => Came::Before,
             Some(_) => Came::Unclear,
         }
     }

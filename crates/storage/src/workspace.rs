@@ -126,6 +126,8 @@ paths! {
     modes = ".milescale/modes.json";
     /// Held by milescale while it replaces a milestone file.
     write_lock = ".milescale/write.lock";
+    /// Held while a person decides a conflict.
+    resolving_lock = ".milescale/resolving.lock";
     /// What must outlive a restart.
     state = ".milescale/state.json";
     /// What the daemon knows now.

@@ -7,6 +7,7 @@ use milescale_core::id::Id;
 use milescale_daemon::Access;
 use milescale_storage::archive::Archive;
 use milescale_storage::conflicts::{self, Conflict};
+use milescale_storage::lock;
 use milescale_storage::record::Record;
 use milescale_storage::store::Draft;
 use milescale_storage::switch;
@@ -70,6 +71,8 @@ fn list(workspace: &Workspace, json: bool) -> Result<ExitCode, Failure> {
 
 fn resolve(workspace: &Workspace, options: &ResolveOptions) -> Result<ExitCode, Failure> {
     let name = &options.name;
+    // Two who decide the same one at once: the second finds it decided.
+    let _alone = alone(workspace)?;
     let conflict = all(workspace)?.into_iter().find(|it| it.name == *name);
     let conflict = conflict.ok_or_else(|| none(name))?;
     is_to_stay(workspace, &conflict)?;
@@ -91,6 +94,15 @@ fn resolve(workspace: &Workspace, options: &ResolveOptions) -> Result<ExitCode, 
         terminal::line(&format!("{}: {what}; {other}", conflict.id));
     }
     Ok(ExitCode::SUCCESS)
+}
+
+/// The lock of those who decide conflicts.
+fn alone(workspace: &Workspace) -> Result<lock::Held, Failure> {
+    let path = workspace.resolving_lock();
+    let locked = lock::wait_for(&path, lock::Share::Alone, PATIENCE, workspace.stop());
+    let locked = locked.map_err(|error| Failure::Failed(format!("{}: {error}", workspace.shown(&path))))?;
+    let busy = || "another `milescale conflicts resolve` is at work; try again once it has ended".to_owned();
+    locked.ok_or_else(|| Failure::Failed(busy()))
 }
 
 /// Refuses what a move has kept that is not over: its undo goes by what is listed.

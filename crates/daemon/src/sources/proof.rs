@@ -307,11 +307,8 @@ impl Proof {
                 nameless.insert(id.as_str());
                 continue;
             };
-            let left = match last.store.get(&named) {
-                Ok(left) => left,
-                Err(error) if error.problem == Problem::NotThere => continue,
-                Err(error) => return Err(error.to_string()),
-            };
+            // Also where somebody has moved it to the archive since.
+            let Some(left) = last.store.held(&named).map_err(|error| error.to_string())? else { continue };
             let current = self.opened.store.get(&named).ok().as_ref().map(Milestone::digest);
             notes.extend(kept(workspace, &left, current, now)?);
         }

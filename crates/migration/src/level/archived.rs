@@ -154,14 +154,17 @@ impl Pair<'_> {
 
     /// What lies in the target's archive under the id of a milestone that is active in the source, and goes back to its place
     /// with it: this move has brought it there, or it is the base, and a sweep has dealt with its move there.
-    pub(super) fn back_from_archive(&mut self, id: &Id) -> Result<Option<Milestone>, StoreError> {
+    pub(super) fn back_from_archive(&mut self, id: &Id, context: &Context<'_>) -> Result<Option<Milestone>, Error> {
         let brought = self.brought_archived(id)?;
         if brought.is_some() || !self.target_was_old {
             return Ok(brought);
         }
         let is_noted = self.known(id)?.is_some_and(|known| is_noted_archived(known.noted.as_deref()));
         let Some(archived) = (if is_noted { self.target.archived(id)? } else { None }) else { return Ok(None) };
-        Ok(self.is_base_as_written(id, archived.content())?.then_some(archived))
+        // An older one of the same id lay there, and stays.
+        let is_its = self.is_base_as_written(id, archived.content())?
+            && self.came(id, archived.digest(), context)? == Came::Since;
+        Ok(is_its.then_some(archived))
     }
 
     /// Writes an archived milestone where it stands, and moves it to the archive from there.

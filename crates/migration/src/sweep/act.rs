@@ -14,7 +14,7 @@ use milescale_storage::store::{Draft, Milestone, Seen, Store};
 use super::Swept;
 use super::judged::{Filed, Finding, Judged, ToRetired};
 use super::memory::{Memory, OfSide};
-use super::noted::{NOTED_BACK, is_noted_archived, noted_archived, noted_unusable};
+use super::noted::{NOTED_ARCHIVED_GONE, NOTED_BACK, is_noted_archived, noted_archived, noted_unusable};
 use crate::context::{Context, Error};
 use crate::keeping::InConflict;
 use crate::told::Told;
@@ -104,7 +104,10 @@ impl<'a, 'b> Act<'a, 'b> {
                             `milescale milestone unarchive` brings it back";
                 self.report(judged, NOTED_BACK, what)
             }
-            Verdict::ReportGone => self.report(judged, "gone", "it is gone there; it is not deleted for that"),
+            Verdict::ReportGone => {
+                let noted = if judged.was_archived() { NOTED_ARCHIVED_GONE } else { "gone" };
+                self.report(judged, noted, "it is gone there; it is not deleted for that")
+            }
             Verdict::ReportEarlier => {
                 let text = judged.text.map(|text| text.to_string()).unwrap_or_default();
                 self.report(judged, &text, "it has an earlier content there; that is not taken over")

@@ -24,6 +24,18 @@ pub(super) enum Elsewhere {
     Moved(Milestone),
 }
 
+impl Judged {
+    /// What lies in the archive and was moved there. Where that was dealt with before, and the store in use has taken the milestone
+    /// out again, it is judged where it lies.
+    fn moved(&mut self, archived: Milestone) -> Elsewhere {
+        if self.was_archived() && !self.is_current_archived() {
+            self.filed = Filed::Back;
+            return Elsewhere::Its(archived);
+        }
+        Elsewhere::Moved(archived)
+    }
+}
+
 impl Judging<'_> {
     /// What the old side holds of a milestone that is not in its place there.
     pub(super) fn elsewhere(
@@ -41,25 +53,16 @@ impl Judging<'_> {
         if was_archived && is_base {
             return Ok(Elsewhere::DealtWith);
         }
-        if was_archived && !judged.is_current_archived() {
-            judged.filed = Filed::Back;
-            return Ok(Elsewhere::Its(archived));
-        }
         // What both sides never had in common was not moved there in any case.
         let is_known = judged.base.is_some() || (judged.is_lost && judged.current.is_some());
-        if was_archived || is_base || !is_known || self.old.side != Side::Files {
-            return Ok(Elsewhere::Moved(archived));
+        if is_base || !is_known || self.old.side != Side::Files {
+            return Ok(judged.moved(archived));
         }
         let before = self.before()?;
         // Without any base only what was noted tells.
-        let is_told = judged.base.is_some() || before.is_noted();
-        let came = match (has_come, is_told) {
-            (true, _) => Came::Since,
-            (false, true) => before.judge(id.as_str(), archived.digest()),
-            (false, false) => Came::Unclear,
-        };
+        let came = if has_come { Came::Since } else { before.judge(id.as_str(), archived.digest()) };
         Ok(match came {
-            Came::Since => Elsewhere::Moved(archived),
+            Came::Since => judged.moved(archived),
             // An older one of the same id.
             Came::Before => Elsewhere::Nothing,
             Came::Unclear => {

@@ -318,6 +318,8 @@ impl<'a> Judging<'a> {
                 Verdict::TakeText
             }
             (Verdict::Import, _) if judged.earlier == Earlier::Unknown => Verdict::Conflict,
+            // What lies in the archive has not seen that the milestone was taken out of it.
+            (Verdict::Import | Verdict::TakeText, _) if judged.filed == Filed::Back => Verdict::Conflict,
             (Verdict::Import, Some(old)) if judged.was_moved_away(old) => Verdict::Conflict,
             (Verdict::ImportAndArchive, _) if judged.earlier == Earlier::Unknown => Verdict::KeepAndArchive,
             (verdict, _) => verdict,

@@ -8,6 +8,10 @@ use milescale_storage::ledger::Known;
 /// digest follows of the text that the archiving has left in the store in use.
 pub(super) const NOTED_ARCHIVED: &str = "archived";
 
+/// What is noted of a milestone that was archived for its file, which is gone since. What comes under its id into the archive later
+/// is not that file.
+pub(super) const NOTED_ARCHIVED_GONE: &str = "archived gone";
+
 /// The note of a milestone that was archived as this text, which held the same as the old side's or not.
 pub(crate) fn noted_archived(text: &[u8], was_equal: bool) -> String {
     if was_equal { format!("{NOTED_ARCHIVED} {}", Digest::of(text)) } else { NOTED_ARCHIVED.to_owned() }

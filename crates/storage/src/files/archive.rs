@@ -1,7 +1,7 @@
 //! The archive of milestone files: what lies in `completed/`, also in the layouts of adapters.
 //!
 //! `ID.yaml`, `ID/ID.yaml`, `ID/definition.yaml`, and each of these in subfolders. A `definition.yaml` says its id itself. What
-//! else lies in a milestone's own folder is no milestone.
+//! else lies in a milestone's own folder is no milestone, unless it says itself that its name is its id.
 
 use std::collections::{BTreeSet, HashMap};
 use std::ffi::OsStr;
@@ -59,7 +59,7 @@ impl FileStore {
         let before = self.archive.as_ref().map(|watched| &watched.stamps);
         let (completed, mut stamps, mut changed) = (self.workspace.completed(), HashMap::new(), BTreeSet::new());
         walk::walk_below(&self.workspace, &completed, &mut |batch| {
-            for inside in documents(batch) {
+            for inside in self.documents(batch) {
                 let path = completed.join(&inside);
                 let Ok(metadata) = path.symlink_metadata() else { continue };
                 let stamp = Stamp::of(&metadata);
@@ -168,7 +168,7 @@ impl FileStore {
     pub(crate) fn archived_files(&self) -> Result<Vec<(String, PathBuf)>, StoreError> {
         let (completed, mut paths) = (self.workspace.completed(), Vec::new());
         walk::walk_below(&self.workspace, &completed, &mut |batch| {
-            paths.extend(documents(batch).into_iter().map(|inside| completed.join(inside)));
+            paths.extend(self.documents(batch).into_iter().map(|inside| completed.join(inside)));
             Ok(())
         })?;
         let mut files: Vec<_> = paths.into_iter().map(|path| (self.id_in_archive(&path), path)).collect();
@@ -179,6 +179,27 @@ impl FileStore {
         Ok(files)
     }
 
+    /// The documents of milestones among the files of one folder, by their paths in the archive.
+    fn documents(&self, batch: &Batch<'_>) -> Vec<PathBuf> {
+        let mut scratch = PathBuf::new();
+        let all: Vec<PathBuf> = (0..batch.len()).map(|number| batch.path(number, &mut scratch).to_owned()).collect();
+        let folder = batch.inside.file_name().filter(|folder| !is_year(folder));
+        let is_own = |path: &PathBuf| {
+            folder.is_some() && (path.file_name().is_some_and(|name| name == DEFINITION) || path.file_stem() == folder)
+        };
+        if !all.iter().any(is_own) {
+            return all;
+        }
+        all.into_iter().filter(|path| is_own(path) || self.says_its_name(path)).collect()
+    }
+
+    /// Whether a file beside a milestone's own document is a milestone too: its name is the id that it says.
+    fn says_its_name(&self, inside: &Path) -> bool {
+        let path = self.workspace.completed().join(inside);
+        let text = self.content(&path).ok().flatten().map(|(text, _)| text).unwrap_or_default();
+        declared_id(&text).is_some_and(|id| id == id_of(&path))
+    }
+
     /// The id of an archived file: its name, or what the definition in its folder says, which has the folder's name where it says
     /// nothing.
     fn id_in_archive(&self, path: &Path) -> String {
@@ -187,10 +208,7 @@ impl FileStore {
             return id_of(path);
         }
         let text = self.content(path).ok().flatten().map(|(text, _)| text).unwrap_or_default();
-        let declared = yaml::parse(&text).ok().and_then(|document| {
-            let id = document.get(document.root(), "id")?;
-            document.scalar(id).map(str::to_owned)
-        });
+        let declared = declared_id(&text);
         let parent = path.parent().filter(|parent| *parent != self.workspace.completed());
         let own = parent.and_then(Path::file_name).filter(|folder| !is_year(folder));
         declared.or_else(|| own.map(|name| name.to_string_lossy().into_owned())).unwrap_or_else(|| id_of(path))
@@ -306,18 +324,14 @@ impl FileStore {
     }
 }
 
+/// The id that a text says.
+fn declared_id(text: &[u8]) -> Option<String> {
+    let document = yaml::parse(text).ok()?;
+    let id = document.get(document.root(), "id")?;
+    document.scalar(id).map(str::to_owned)
+}
+
 /// Whether a folder is that of a year: then it is no milestone's own.
 fn is_year(folder: &OsStr) -> bool {
     folder.len() == 4 && folder.as_encoded_bytes().iter().all(u8::is_ascii_digit)
-}
-
-/// The documents of milestones among the files of one folder, by their paths in the archive.
-fn documents(batch: &Batch<'_>) -> Vec<PathBuf> {
-    let mut scratch = PathBuf::new();
-    let all: Vec<PathBuf> = (0..batch.len()).map(|number| batch.path(number, &mut scratch).to_owned()).collect();
-    let folder = batch.inside.file_name().filter(|folder| !is_year(folder));
-    let is_own = |path: &PathBuf| {
-        folder.is_some() && (path.file_name().is_some_and(|name| name == DEFINITION) || path.file_stem() == folder)
-    };
-    if all.iter().any(is_own) { all.into_iter().filter(is_own).collect() } else { all }
 }

@@ -107,3 +107,69 @@ fn l22_an_edit_of_an_archived_row_of_a_followed_store_is_no_conflict() {
     assert!(workspace.read("completed/a.yaml").contains("more: 1"));
     assert!(kept(&workspace).is_empty(), "{:?}", workspace.events());
 }
+
+/// An older one lay in the archive when the files were left. What milescale itself takes out of the archive, or a person, lets that one
+/// come to nobody's sight: it is not the milestone's own, whatever was archived for its file before.
+#[test]
+fn l21_an_older_one_is_not_taken_for_a_milestone_that_left_the_archive() {
+    for way in ["unarchive", "remove", "restore", "rollback", "pull", "edit"] {
+        let workspace = workspace();
+        workspace.write("active/a.yaml", "id: a\ntitle: newer # ours\n");
+        workspace.write("active/b.yaml", "id: b\n");
+        if way != "pull" {
+            workspace.write("completed/2025/a.yaml", "id: a\ntitle: older\nstatus: archived\n");
+        }
+        done(&workspace, &["migrate", "database", "--yes"]);
+        rename(&workspace, "active/a.yaml", "completed/a.yaml");
+        done(&workspace, &["import"]);
+        assert!(data(&workspace, "a").contains("archived"), "{way}");
+        if way == "remove" {
+            fs::remove_file(workspace.path("completed/a.yaml")).unwrap();
+        } else if way == "restore" {
+            let backup = done(&workspace, &["backups", "list", "--json"]).json()[0]["id"].as_str().unwrap().to_owned();
+            done(&workspace, &["restore", &backup, "--yes"]);
+        } else {
+            done(&workspace, &["milestone", "unarchive", "a"]);
+        }
+        if way == "rollback" {
+            done(&workspace, &["rollback", "--yes"]);
+        }
+        for _ in 0..2 {
+            done(&workspace, &["import"]);
+        }
+        if way == "pull" || way == "edit" {
+            workspace.write("completed/2025/a.yaml", "id: a\ntitle: pulled\nstatus: archived\n");
+            for _ in 0..2 {
+                done(&workspace, &["import"]);
+            }
+            assert!(kept(&workspace).contains("pulled"), "{way}: it is named");
+        }
+        let there = done(&workspace, &["milestone", "show", "a"]).out;
+        assert!(there.contains("newer # ours") && !there.contains("older"), "{way}: {there}");
+        done(&workspace, &["migrate", "file", "--force", "--yes"]);
+        assert!(workspace.path("completed/2025/a.yaml").exists(), "{way}: it stays where it lay");
+        assert!(
+            kept(&workspace).is_empty() || ["remove", "pull", "edit"].contains(&way),
+            "{way}: {}",
+            kept(&workspace)
+        );
+    }
+}
+
+/// A milestone that lies in the folder of another one is one, where it says its id.
+#[test]
+fn l23_a_milestone_in_the_folder_of_another_one_is_archived() {
+    let workspace = workspace();
+    for id in ["a", "b"] {
+        workspace.write(format!("active/{id}.yaml"), format!("id: {id}\ntitle: {id}\n"));
+    }
+    workspace.write("completed/a/a.yaml", "id: a\n");
+    workspace.write("completed/a/notes.yaml", "no: milestone\n");
+    done(&workspace, &["migrate", "database", "--yes"]);
+    rename(&workspace, "active/b.yaml", "completed/a/b.yaml");
+    workspace.append("completed/a/b.yaml", "lesson: learned\n");
+    done(&workspace, &["import"]);
+    assert!(data(&workspace, "b").contains("learned") && data(&workspace, "b").contains("archived"));
+    let listed = done(&workspace, &["milestone", "list", "--all"]).out;
+    assert!(!listed.contains("notes"), "{listed}");
+}
