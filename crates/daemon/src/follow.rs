@@ -219,6 +219,21 @@ mod tests {
         assert_eq!(see(2000), Standing::Named(sqlite));
     }
 
+    /// A process that has just begun knows of an earlier one what was refused: it is judged again, and not said to be new.
+    #[test]
+    fn what_was_refused_before_has_stood() {
+        let [sqlite, postgresql] =
+            [Engine::Sqlite, Engine::Postgresql].map(|engine| InUse::new(Backend::Database, engine));
+        let refused = Some((postgresql, "two are missing there".to_owned()));
+        let mut bench = Bench(Follower::new(Some(sqlite), refused), Instant::now());
+        let word = || Word::Backend(Backend::Database);
+        assert_eq!(bench.see_with(word(), Engine::Postgresql, 0).0, Standing::Named(postgresql));
+        assert!(matches!(
+            bench.see_with(Word::Backend(Backend::File), Engine::Postgresql, 10).0,
+            Standing::Stale { .. }
+        ));
+    }
+
     #[test]
     fn an_empty_marker_is_read_again_and_then_decides_nothing() {
         let mut bench = Bench(Follower::new(Some(FILE), None), Instant::now());

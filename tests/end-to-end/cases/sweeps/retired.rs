@@ -223,6 +223,28 @@ fn comments_are_kept_where_a_retired_file_is_made_anew_with_the_same_values() {
     assert_eq!(conflicts(&workspace), ["title: first 1 # ours\n"]);
 }
 
+/// What a retired file holds is current, whatever its base became meanwhile: nobody has written to it.
+#[test]
+fn a_retired_file_that_holds_what_is_current_is_no_conflict() {
+    let workspace = moved(1);
+    assert_eq!(workspace.run(["retire", "files", "--yes"]).code, 0);
+    workspace.write("active/m-0.yaml", "# nothing but a comment\n");
+    assert_eq!(workspace.run(["import"]).code, 0);
+    fs::remove_file(workspace.path("active/m-0.yaml")).unwrap();
+    check(&workspace);
+    let kept = conflicts(&workspace);
+    assert_eq!(kept, ["# nothing but a comment\n"]);
+    let name = workspace.run(["conflicts", "list", "--json"]).json()[0]["name"].as_str().unwrap().to_owned();
+    assert_eq!(workspace.run(["conflicts", "resolve", &name, "--keep-current"]).code, 0);
+    assert_eq!(workspace.run(["migrate", "file", "--adopt", "--source-wins", "--yes"]).code, 0);
+    thread::sleep(Duration::from_millis(2100));
+    check(&workspace);
+    assert_eq!(workspace.read("active/m-0.yaml"), "title: first 0\n");
+    let said: Vec<_> =
+        workspace.events_named("write_conflict").iter().map(|it| it["details"]["reason"].clone()).collect();
+    assert!(!said.iter().any(|why| why.as_str().unwrap().contains("after milescale had replaced it")), "{said:?}");
+}
+
 /// The texts of the conflicts that events name.
 fn conflicts(workspace: &Workspace) -> Vec<String> {
     let named = workspace.events_named("write_conflict");
