@@ -182,7 +182,9 @@ class Judge:
                 by_later = any(event['tokens'] == now and event['seq'] > last['seq'] and event['acked'] != 'no' for event in events)
                 # What was written on an old side just before a restore, upon the content that it gave back, comes after it.
                 by_pending = last['place'] == 'restore' and last['tokens'] <= now
-                if not (by_restore or by_theirs or by_later or by_pending):
+                # Somebody has moved it to the archive, where an older one lies nearer.
+                is_beside = there[1] and any(last['tokens'] <= tokens(verify.read(path)) for path in self.archive_places.get(id, ()))
+                if not (by_restore or by_theirs or by_later or by_pending or is_beside):
                     self.say('replaced', id, f'the acknowledged {last["kind"]} of {sorted(last["tokens"])} was replaced by {sorted(now)}')
             if there is not None:
                 self.taken_out(id, events, now)
