@@ -352,3 +352,22 @@ fn l03_what_is_written_into_a_retired_file_is_current() {
     assert!(show(&workspace, "n2").contains("written: late"));
     assert!(workspace.events_named("write_conflict").is_empty() && workspace.events_named("changes_held").is_empty());
 }
+
+/// The note beside files is milescale's as long as nobody has written to it.
+#[test]
+fn a_note_that_a_person_has_written_stays() {
+    for is_before in [true, false] {
+        let workspace = workspace();
+        workspace.write("active/a.yaml", "title: a\n");
+        let (note, mine) = ("active/MOVED-TO-A-DATABASE.txt", "mine: ask first\n");
+        if is_before {
+            workspace.write(note, mine);
+        }
+        assert_eq!(workspace.run(["migrate", "database", "--yes"]).code, 0);
+        if !is_before {
+            workspace.append(note, mine);
+        }
+        assert_eq!(workspace.run(["rollback", "--yes"]).code, 0);
+        assert!(workspace.read(note).ends_with(mine), "{is_before}");
+    }
+}

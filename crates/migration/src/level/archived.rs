@@ -11,7 +11,7 @@ use milescale_storage::store::{Draft, Milestone, Seen, Store};
 use super::{Due, Judged, Leveled, Pair, readable, there};
 use crate::context::{Context, Error};
 use crate::keeping::InConflict;
-use crate::sweep::noted::{is_noted_archived, noted_archived};
+use crate::sweep::noted::{NOTED_ARCHIVED_KEPT, is_noted_archived, noted_archived};
 
 /// A base; where its milestone lies in the archive and that was dealt with, no later sweep archives it again for that.
 pub(crate) fn known_as(content: Content, is_archived: bool) -> Known {
@@ -159,7 +159,8 @@ impl Pair<'_> {
         if brought.is_some() || !self.target_was_old {
             return Ok(brought);
         }
-        let is_noted = self.known(id)?.is_some_and(|known| is_noted_archived(known.noted.as_deref()));
+        let noted = self.known(id)?.and_then(|known| known.noted);
+        let is_noted = is_noted_archived(noted.as_deref()) && noted.as_deref() != Some(NOTED_ARCHIVED_KEPT);
         let Some(archived) = (if is_noted { self.target.archived(id)? } else { None }) else { return Ok(None) };
         // An older one of the same id lay there, and stays.
         let is_its = self.is_base_as_written(id, archived.content())?

@@ -14,7 +14,9 @@ use milescale_storage::store::{Draft, Milestone, Seen, Store};
 use super::Swept;
 use super::judged::{Filed, Finding, Judged, ToRetired};
 use super::memory::{Memory, OfSide};
-use super::noted::{NOTED_ARCHIVED_GONE, NOTED_BACK, is_noted_archived, noted_archived, noted_unusable};
+use super::noted::{
+    NOTED_ARCHIVED_GONE, NOTED_ARCHIVED_KEPT, NOTED_BACK, is_noted_archived, noted_archived, noted_unusable,
+};
 use crate::context::{Context, Error};
 use crate::keeping::InConflict;
 use crate::told::Told;
@@ -115,7 +117,11 @@ impl<'a, 'b> Act<'a, 'b> {
         };
         if judged.filed != Filed::Elsewhere {
             // A new base has no note.
-            self.noted.push((judged.id.clone(), noted_archived(b"", false)));
+            let noted = match verdict {
+                Verdict::Conflict => NOTED_ARCHIVED_KEPT.to_owned(),
+                _ => noted_archived(b"", false),
+            };
+            self.noted.push((judged.id.clone(), noted));
         }
         match done {
             Err(error) if error.is_passing() => {

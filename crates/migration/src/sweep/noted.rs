@@ -12,6 +12,9 @@ pub(super) const NOTED_ARCHIVED: &str = "archived";
 /// is not that file.
 pub(super) const NOTED_ARCHIVED_GONE: &str = "archived gone";
 
+/// What is noted of one whose file in the archive is in conflict with what is current: it is kept and named, and stays there.
+pub(crate) const NOTED_ARCHIVED_KEPT: &str = "archived kept";
+
 /// The note of a milestone that was archived as this text, which held the same as the old side's or not.
 pub(crate) fn noted_archived(text: &[u8], was_equal: bool) -> String {
     if was_equal { format!("{NOTED_ARCHIVED} {}", Digest::of(text)) } else { NOTED_ARCHIVED.to_owned() }

@@ -1,6 +1,7 @@
 //! Milestone files as the target or the old side of a migration: filled at once, taken out, read-only, retired.
 
 use std::collections::{BTreeMap, HashMap};
+use std::fs;
 use std::io;
 use std::ops::Range;
 use std::os::fd::OwnedFd;
@@ -107,7 +108,7 @@ impl FileStore {
         if folder.is_none() {
             return Ok(());
         }
-        match durable::replace(&path, note.as_bytes()) {
+        match write_note(&self.workspace, note) {
             Err(error) if is_not_ours(&error) => {
                 tracing::warn!(%error, path = %self.workspace.shown(&path), "the note cannot be written");
                 Ok(())
@@ -128,7 +129,7 @@ impl FileStore {
             |inside: &Path, mode: u32| modes.get(&*inside.to_string_lossy()).copied().unwrap_or(USUAL_MODE | mode);
         set_modes(folder.as_ref(), &read_only, before)
             .map_err(|(inside, error)| failed(&self.active.join(inside), &error))?;
-        match durable::remove(&self.workspace.moved_note()) {
+        match remove_note(&self.workspace) {
             Err(error) if is_not_ours(&error) => tracing::warn!(%error, "the note in active/ cannot be removed"),
             other => other.map_err(|error| failed(&self.workspace.moved_note(), &error))?,
         }
@@ -242,9 +243,35 @@ pub fn retire(
             Err(error) => return Err(failed(&path, &error)),
         }
     }
-    let path = workspace.moved_note();
-    durable::replace(&path, note.as_bytes()).map_err(|error| failed(&path, &error))?;
+    write_note(workspace, note).map_err(|error| failed(&workspace.moved_note(), &error))?;
     Ok(count)
+}
+
+/// How the notes begin that milescale writes, and how many lines each has.
+const NOTES: [(&str, usize); 2] =
+    [("These milestones are kept in a database since ", 3), ("milescale: these milestones were moved to ", 1)];
+
+/// Whether nobody else has written the note, or to it.
+fn is_own_note(path: &Path) -> io::Result<bool> {
+    match fs::read(path) {
+        Err(error) if error.kind() == io::ErrorKind::NotFound => Ok(true),
+        other => {
+            let text = String::from_utf8(other?).unwrap_or_default();
+            Ok(NOTES.iter().any(|(head, lines)| text.starts_with(head) && text.lines().count() == *lines))
+        }
+    }
+}
+
+/// Writes the note that stands beside files; one that somebody has written stays.
+fn write_note(workspace: &Workspace, note: &str) -> io::Result<()> {
+    let path = workspace.moved_note();
+    if is_own_note(&path)? { durable::replace(&path, note.as_bytes()) } else { Ok(()) }
+}
+
+/// Removes it, unless somebody has written to it.
+fn remove_note(workspace: &Workspace) -> io::Result<()> {
+    let path = workspace.moved_note();
+    if is_own_note(&path)? { durable::remove(&path) } else { Ok(()) }
 }
 
 /// The name of an earlier file beside one that was retired.
