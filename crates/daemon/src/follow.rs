@@ -80,15 +80,7 @@ impl Follower {
         let is_engine = self.followed.is_some_and(|it| it.engine.is_some() && it.engine != Some(engine));
         let by_file = marker.modified.filter(|_| !is_engine).and_then(|modified| now.duration_since(modified).ok());
         let by_file = by_file.unwrap_or_default();
-        // What was refused before, by an earlier process too, has stood since then.
-        let was_refused = |named: InUse| self.refused.as_ref().is_some_and(|(refused, _)| *refused == named);
-        let named = match &marker.word {
-            Word::Missing => Some(InUse::new(Backend::File, engine)),
-            Word::Backend(backend) => Some(InUse::new(*backend, engine)),
-            Word::Empty | Word::Unknown(_) => None,
-        };
-        let by_refusal = if named.is_some_and(was_refused) { STANDS_AFTER } else { Duration::ZERO };
-        let stood = instant.duration_since(since).max(by_file).max(by_refusal);
+        let stood = instant.duration_since(since).max(by_file);
         match &marker.word {
             Word::Empty if stood < EMPTY_FOR => {
                 let reason = "the marker is empty; perhaps it is being written".to_owned();
@@ -113,7 +105,9 @@ impl Follower {
             }
             return (Standing::Follows(named), None);
         }
-        if stood < STANDS_AFTER {
+        // What was refused before, by an earlier process too, has stood since then.
+        let was_refused = self.refused.as_ref().is_some_and(|(refused, _)| *refused == named);
+        if stood < STANDS_AFTER && !was_refused {
             let reason = format!("the marker has just been changed to {named}");
             let again = STANDS_AFTER.saturating_sub(stood);
             return (Standing::Stale { current: Some(followed), reason }, Some(again));

@@ -42,6 +42,11 @@ const PATIENCE: Duration = Duration::from_secs(10);
 /// How long changes are waited for that have not stood still for long enough.
 const STILL_WITHIN: Duration = Duration::from_secs(30);
 
+/// The wall clock.
+fn now() -> Timestamp {
+    Timestamp::try_from(SystemTime::now()).unwrap_or(Timestamp::UNIX_EPOCH)
+}
+
 /// Who carries out commands on a workspace.
 #[derive(Debug)]
 pub struct Mover {
@@ -208,9 +213,8 @@ impl Mover {
 
     /// Writes a scale event. The daemon rotates the log.
     pub fn say(&self, event: EventName, details: Value) {
-        let now = Timestamp::try_from(SystemTime::now()).unwrap_or(Timestamp::UNIX_EPOCH);
         let current = self.in_use().ok().map(|in_use| in_use.backend);
-        let line = ScaleEvent::new(now, event, current, None, details);
+        let line = ScaleEvent::new(now(), event, current, None, details);
         let path = self.workspace.scale_events();
         // The daemon and `check` announce again what is lost of conflicts; how far a migration is needs not last.
         let must_last = !matches!(event, EventName::WriteConflict | EventName::MigrationProgress);
@@ -308,8 +312,7 @@ impl Mover {
         let shown = self.workspace.shown(&self.workspace.restoring());
         let failed = |error: io::Error| format!("{shown}: {error}");
         let earlier = Restoring::load(&self.workspace).map_err(failed)?;
-        let now = Timestamp::try_from(SystemTime::now()).unwrap_or(Timestamp::UNIX_EPOCH);
-        Restoring::begin(backup, earlier.clone(), now).save(&self.workspace).map_err(failed)?;
+        Restoring::begin(backup, earlier.clone(), now()).save(&self.workspace).map_err(failed)?;
         let done = act();
         if done.is_err() {
             let put_back = match earlier {

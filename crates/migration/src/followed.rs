@@ -14,6 +14,7 @@ use milescale_storage::workspace::Workspace;
 
 use crate::context::Error;
 use crate::level::archived::known_as;
+use crate::level::there_as;
 use crate::retire::{dealt_with, watch_retired};
 use crate::sweep::memory::Memory;
 
@@ -64,7 +65,7 @@ pub fn follow(
         }
         if side == Side::Files {
             let same = last.archived.iter().map(|(id, _)| id.as_str()).collect();
-            ArchivedBefore::note(workspace, record.epoch + 1, &same, last.contents)?;
+            ArchivedBefore::note_read(workspace, record.epoch + 1, &same, last.contents)?;
         }
         leave(&mut record, workspace, (last.in_use, left.name()), named)?;
     }
@@ -107,8 +108,8 @@ pub fn follow_unread(
 /// Those of these contents that the store holds.
 fn standing(files: &[Milestone], store: &mut dyn Store) -> HashSet<String> {
     let stands = |file: &&Milestone| {
-        let there = file.id.parse().ok().and_then(|id| store.get(&id).ok());
-        there.is_some_and(|there| there.digest() == file.digest())
+        let there = there_as(store, &file.id).ok().flatten();
+        there.is_some_and(|there| there.text == file.text)
     };
     files.iter().filter(stands).map(|file| file.id.clone()).collect()
 }

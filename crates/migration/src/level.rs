@@ -339,6 +339,11 @@ pub(crate) fn readable<T: Default>(archived: Result<T, StoreError>) -> Result<T,
     }
 }
 
+/// What a store has in the place of an id, be it one that cannot be an id: then it has nothing.
+pub(crate) fn there_as(store: &mut dyn Store, id: &str) -> Result<Option<Milestone>, StoreError> {
+    id.parse().map_or(Ok(None), |id| there(store.get(&id)))
+}
+
 /// A milestone, or that there is none.
 pub(crate) fn there(got: Result<Milestone, StoreError>) -> Result<Option<Milestone>, StoreError> {
     match got {

@@ -1,7 +1,7 @@
 //! A migration from its first step to its last: each is written down before it begins, a failure before the switch clears
 //! the target, and after the switch there is only forward.
 
-use std::collections::{BTreeSet, HashMap, HashSet};
+use std::collections::BTreeSet;
 use std::iter;
 use std::time::{Duration, Instant};
 
@@ -163,7 +163,7 @@ impl Moving<'_, '_> {
         drop(turn);
         if from == Side::Files && to != Side::Files {
             let epoch = self.intent().map_or(0, |intent| intent.epoch);
-            ArchivedBefore::note(self.context.workspace, epoch, &HashSet::new(), &HashMap::new())?;
+            ArchivedBefore::note(self.context.workspace, epoch)?;
         }
         cleared.map_err(|error| Error::own(".milescale/dirty.jsonl", &error))?;
         if self.context.config.migration.backup_before_migration {

@@ -14,7 +14,7 @@ use milescale_storage::store::{Milestone, Store};
 use milescale_storage::workspace::Workspace;
 
 use crate::context::{Context, Error};
-use crate::level::there;
+use crate::level::there_as;
 use crate::sweep::{Holding, Sweeper};
 
 /// How long what was written last is waited for.
@@ -25,7 +25,7 @@ const ROUNDS: usize = 5;
 
 /// What a retired store says to who writes to it.
 pub(crate) fn message(in_use: InUse) -> String {
-    format!("milescale: these milestones were moved to {in_use}; this store is retired")
+    format!("{}{in_use}; this store is retired", files::NOTE_OF_RETIRING)
 }
 
 /// Moves the files of an old store to the retired ones. Each is judged with the content that was moved, and so is what is saved
@@ -84,7 +84,7 @@ pub(crate) fn watch_retired(
     old: &Old,
     workspace: &Workspace,
     now: Timestamp,
-    is_dealt_with: &mut DealtWith<'_>,
+    dealt_with: &mut DealtWith<'_>,
 ) -> Result<(), Error> {
     let Some(retired) = files::Retired::of(workspace, old)? else { return Ok(()) };
     for ids in retired.ids().chunks(AT_ONCE) {
@@ -92,7 +92,7 @@ pub(crate) fn watch_retired(
         for id in ids.iter().filter_map(|id| id.parse().ok()) {
             there.extend(retired.get(&id)?);
         }
-        let dealt_with = is_dealt_with(&there)?;
+        let dealt_with = dealt_with(&there)?;
         for file in &there {
             retired.watch(file, dealt_with.contains(&file.id), now)?;
         }
@@ -106,11 +106,8 @@ pub(crate) fn dealt_with(files: &[Milestone], current: &mut dyn Store) -> Result
     let bases = current.ledger()?.bases(Side::Files, &ids)?;
     let mut found = HashSet::new();
     for file in files {
-        let is_current = |current: &mut dyn Store| -> Result<bool, StoreError> {
-            let there = file.id.parse().ok().map(|id| there(current.get(&id))).transpose()?.flatten();
-            Ok(there.is_some_and(|there| there.text == file.text))
-        };
-        if is_dealt_with(file, bases.get(&file.id), current)? || is_current(current)? {
+        let is_known = is_dealt_with(file, bases.get(&file.id), current)?;
+        if is_known || there_as(current, &file.id)?.is_some_and(|there| there.text == file.text) {
             found.insert(file.id.clone());
         }
     }

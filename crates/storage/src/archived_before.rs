@@ -49,13 +49,20 @@ pub enum Came {
 }
 
 impl ArchivedBefore {
-    /// Notes what lies there now, durably, for the cutover of this number, but for `ids` whose milestone it is that is archived
-    /// on the other side: nothing older lies there; nor of what the files held when they were read, and has gone there since. To be
-    /// called before the files are read, or with what was read.
+    /// Notes what lies there now, durably, for the cutover of this number. To be called before the files are read.
     ///
     /// # Errors
     /// When it cannot be read or written.
-    pub fn note(
+    pub fn note(workspace: &Workspace, epoch: u64) -> Result<(), StoreError> {
+        Self::note_read(workspace, epoch, &HashSet::new(), &HashMap::new())
+    }
+
+    /// The same once the files were read: but for the ids of `same`, whose milestone is archived on the other side, so that
+    /// nothing older lies there, and for what the files held when they were `read` and has gone there since.
+    ///
+    /// # Errors
+    /// When it cannot be read or written.
+    pub fn note_read(
         workspace: &Workspace,
         epoch: u64,
         same: &HashSet<&str>,
@@ -123,7 +130,7 @@ impl ArchivedBefore {
     }
 
     /// Whether it was noted at all what lay there.
-    pub fn is_noted(&self) -> bool {
+    fn is_noted(&self) -> bool {
         self.format > 0
     }
 

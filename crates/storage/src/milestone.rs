@@ -52,6 +52,11 @@ impl Milestone {
         (self.is_given && self.has_own_text()).then(|| self.digest())
     }
 
+    /// Whether its text is the one that somebody has given, and is of its values: for a row, the one that is kept of it.
+    pub(crate) fn says_its_text(&self) -> bool {
+        self.is_given && self.value.is_ok()
+    }
+
     /// Whether somebody has given it a text that may hold comments.
     pub fn has_comments(&self) -> bool {
         may_hold_comments(&self.text) && self.own_text().is_some()

@@ -17,3 +17,14 @@ mod switch;
 mod undone;
 mod values;
 mod words;
+
+use std::fs;
+
+use milescale_testkit::Workspace;
+
+/// The texts that are kept as conflicts.
+fn kept(workspace: &Workspace) -> Vec<String> {
+    let Ok(kept) = fs::read_dir(workspace.path(".milescale/conflicts")) else { return Vec::new() };
+    let texts = kept.map(|entry| entry.unwrap().path()).filter(|path| path.extension().is_some_and(|it| it == "yaml"));
+    texts.map(|path| fs::read_to_string(path).unwrap()).collect()
+}

@@ -371,3 +371,16 @@ fn a_note_that_a_person_has_written_stays() {
         assert!(workspace.read(note).ends_with(mine), "{is_before}");
     }
 }
+
+/// Something that is no file stands where the note would: it is not read, which could wait for ever, and stays.
+#[test]
+fn a_fifo_in_the_place_of_the_note_holds_nobody_up() {
+    let workspace = workspace();
+    workspace.write("active/a.yaml", "title: a\n");
+    let note = workspace.path("active/MOVED-TO-A-DATABASE.txt");
+    assert!(std::process::Command::new("mkfifo").arg(&note).status().unwrap().success());
+    for arguments in [["migrate", "database", "--yes"].as_slice(), &["rollback", "--yes"]] {
+        assert_eq!(workspace.run(arguments).code, 0, "{arguments:?}");
+    }
+    assert!(note.exists());
+}

@@ -12,6 +12,7 @@ use milescale_testkit::{Postgres, Workspace, until};
 use super::super::faults::shim;
 use super::super::milestones::sqlite3;
 use super::super::workspace;
+use super::kept;
 
 fn done(workspace: &Workspace, arguments: &[&str]) -> String {
     let said = workspace.run(arguments);
@@ -329,7 +330,7 @@ fn l16_what_the_last_store_holds_is_kept_once_it_is_back() {
     assert!(away_now.contains(".milestones/enterprise.db: this old store does not exist any more"), "{away_now}");
     fs::rename(&away, &database).unwrap();
     done(&workspace, &["check"]);
-    assert!(kept(&workspace).contains("since the last look"), "{}", kept(&workspace));
+    assert!(kept(&workspace).concat().contains("since the last look"), "{}", kept(&workspace).concat());
     assert!(done(&workspace, &["milestone", "show", "a"]).contains("title: a\n"), "the store in use stays as it is");
     sqlite3(
         &workspace,
@@ -362,20 +363,14 @@ fn l16_retired_files_are_watched_where_files_are_followed() {
         }
         done(&workspace, &["check"]);
         assert_eq!(workspace.status()["current_backend"], "file");
-        assert_eq!(kept(&workspace), "", "{is_away}");
+        assert_eq!(kept(&workspace).concat(), "", "{is_away}");
         held.write_all(b"late: 1\n").unwrap();
         drop(held);
         // A file has to stand still for a while before it is judged.
         thread::sleep(Duration::from_millis(2100));
         done(&workspace, &["check"]);
-        assert!(kept(&workspace).contains("late: 1"), "{is_away}: {}", kept(&workspace));
+        assert!(kept(&workspace).concat().contains("late: 1"), "{is_away}: {}", kept(&workspace).concat());
     }
-}
-
-/// What is kept as conflicts, one after the other.
-fn kept(workspace: &Workspace) -> String {
-    let Ok(files) = fs::read_dir(workspace.path(".milescale/conflicts")) else { return String::new() };
-    files.map(|file| fs::read_to_string(file.unwrap().path()).unwrap_or_default()).collect()
 }
 
 /// A store that was named by hand is in use like any other: what is written to the last one later is brought over, and files

@@ -101,8 +101,8 @@ fn alone(workspace: &Workspace) -> Result<lock::Held, Failure> {
     let path = workspace.resolving_lock();
     let locked = lock::wait_for(&path, lock::Share::Alone, PATIENCE, workspace.stop());
     let locked = locked.map_err(|error| Failure::Failed(format!("{}: {error}", workspace.shown(&path))))?;
-    let busy = || "another `milescale conflicts resolve` is at work; try again once it has ended".to_owned();
-    locked.ok_or_else(|| Failure::Failed(busy()))
+    let busy = "another `milescale conflicts resolve` is at work; try again once it has ended";
+    locked.ok_or_else(|| Failure::Failed(busy.to_owned()))
 }
 
 /// Refuses what a move has kept that is not over: its undo goes by what is listed.

@@ -1,16 +1,14 @@
 //! A store that somebody has named by hand, followed at a person's word: for the last one is gone, and proves nothing any more.
 
 use std::collections::BTreeSet;
-use std::time::SystemTime;
 
-use jiff::Timestamp;
 use milescale_core::backend::InUse;
 use milescale_core::line::EventName;
 use milescale_migration::follow_unread;
 use milescale_storage::open::Which;
 use serde_json::json;
 
-use super::Mover;
+use super::{Mover, now};
 use crate::access::{in_use, lost_files};
 use crate::sources::opened::LastIds;
 
@@ -73,8 +71,8 @@ impl Mover {
         let name = self.open(*last).map_or_else(|_| last.to_string(), |store| store.name());
         let mut store = self.open(*named)?;
         store.may_be_another();
-        let now = Timestamp::try_from(SystemTime::now()).unwrap_or(Timestamp::UNIX_EPOCH);
-        follow_unread(&self.workspace, (*named, &mut *store), (*last, name), now).map_err(|error| error.to_string())?;
+        follow_unread(&self.workspace, (*named, &mut *store), (*last, name), now())
+            .map_err(|error| error.to_string())?;
         self.say(
             EventName::BackendChanged,
             json!({ "from": last.backend, "to": named.backend, "from_engine": last.engine, "to_engine": named.engine,

@@ -86,7 +86,8 @@ pub(super) fn proves(
     differing.extend(archived.retouched(&mut *last.store, &before, &there).map_err(unreadable)?);
     differing.sort();
     let mut since = differing.clone();
-    since.extend(archived_since(&mut archived, &before, &there));
+    let lying = archived_since(&mut archived, &before, &there);
+    since.extend(lying.iter().cloned());
     let older = older((&mut *last.store, &before), (named.side(), &mut *opened.store), &since).map_err(unreadable)?;
     if older.is_empty() {
         // Their base is what the named store has: then the comments are an edit, which the next sweep brings over.
@@ -94,7 +95,7 @@ pub(super) fn proves(
             before.extend(there.get_key_value(&id).map(|(id, content)| (id.clone(), *content)));
         }
         let archived = match in_use.side() {
-            Side::Files => archived.rows(&mut *opened.store, &before, &there).map_err(|error| error.to_string())?,
+            Side::Files => archived.rows(&mut *opened.store, &lying).map_err(|error| error.to_string())?,
             Side::Sqlite | Side::Postgresql => Vec::new(),
         };
         return Ok(Proof { opened, differing, last: Some(last), before, archived });
@@ -190,15 +191,10 @@ impl Archived {
         }
     }
 
-    /// The archived rows of the named store that are what lies in the archive under their ids, with that content.
-    fn rows(
-        &mut self,
-        named: &mut dyn Store,
-        before: &HashMap<String, Content>,
-        there: &HashMap<String, Content>,
-    ) -> Result<Vec<(String, Content)>, StoreError> {
+    /// Of these ids, which lie in the archive, the archived rows of the named store that are what lies there, with that content.
+    fn rows(&mut self, named: &mut dyn Store, ids: &[String]) -> Result<Vec<(String, Content)>, StoreError> {
         let mut found = Vec::new();
-        for id in there.keys().filter(|id| !before.contains_key(*id)).filter_map(|id| id.parse::<Id>().ok()) {
+        for id in ids.iter().filter_map(|id| id.parse::<Id>().ok()) {
             if let Some(archived) = self.0.archived(&id)?
                 && Archive::row_of(named, &archived).is_some()
             {

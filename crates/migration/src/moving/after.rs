@@ -5,6 +5,7 @@ use std::time::Duration;
 
 use milescale_core::base::Side;
 use milescale_core::config::FilesAfter;
+use milescale_storage::files::NOTE_OF_MOVE;
 use milescale_storage::record::{Intent, Old, Past};
 use milescale_storage::store::Store;
 
@@ -60,7 +61,7 @@ impl Moving<'_, '_> {
             FilesAfter::Retire => "The files as they were then are in .milestones/.milescale/retired.",
         };
         let note = format!(
-            "These milestones are kept in a database since {}: `milescale status` names it.\n\
+            "{NOTE_OF_MOVE}{}: `milescale status` names it.\n\
              {files_are} To change a milestone: milescale milestone put ID FILE\n\
              To come back to files: {back}\n",
             self.context.stamp()

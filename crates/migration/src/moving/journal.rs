@@ -92,8 +92,8 @@ enum After {
     IsNone,
 }
 
-#[allow(clippy::match_same_arms, reason = "one arm a case")]
 /// `there`: what the target holds, and whether somebody has given its text.
+#[allow(clippy::match_same_arms, reason = "one arm a case")]
 fn base_after(there: Option<(Content, bool)>, before: Option<Content>, entries: &[Entry]) -> After {
     match (there, entries.last()) {
         (_, None) => After::Stays,

@@ -7,7 +7,7 @@ use milescale_storage::store::Store;
 use super::named;
 use crate::context::{Context, Error};
 use crate::copy::is_an_accident;
-use crate::level::there;
+use crate::level::there_as;
 use crate::plan::{Plan, Wish};
 use crate::sweep::batch;
 use crate::sweep::memory::Memory;
@@ -62,7 +62,7 @@ fn refused(
 ) -> Result<(), Error> {
     let failing = memory.failing(old.side).filter(|(id, _)| changes.iter().any(|change| change == id));
     for (id, failing) in failing.take(NAMED) {
-        let now = id.parse().ok().map(|id| there(target.get(&id))).transpose()?.flatten();
+        let now = there_as(target, id)?;
         if now.map(|now| now.digest()) == failing.text {
             let reason = format!("what {id} has there cannot be brought over: {}", failing.why);
             let do_this = format!("mend that, or put back in {} what it had before", old.name);

@@ -59,7 +59,6 @@ impl Judging<'_> {
             return Ok(judged.moved(archived));
         }
         let before = self.before()?;
-        // Without any base only what was noted tells.
         let came = if has_come { Came::Since } else { before.judge(id.as_str(), archived.digest()) };
         Ok(match came {
             Came::Since => judged.moved(archived),

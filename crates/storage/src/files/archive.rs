@@ -88,12 +88,16 @@ impl FileStore {
 
     /// The archived file of an id. Of several the one that lies nearest to `completed/`.
     pub(super) fn archived_path(&mut self, id: &Id) -> Result<Option<PathBuf>, StoreError> {
-        let completed = self.workspace.completed();
-        match walk::by_name(&completed, id.as_str()) {
-            ByName::File(path) => return Ok(Some(path)),
-            ByName::Nothing => return Ok(None),
-            ByName::Unclear => {}
+        match walk::by_name(&self.workspace.completed(), id.as_str()) {
+            ByName::File(path) => Ok(Some(path)),
+            ByName::Nothing => Ok(None),
+            ByName::Unclear => self.nested_path(id),
         }
+    }
+
+    /// The same where the name alone does not tell.
+    fn nested_path(&mut self, id: &Id) -> Result<Option<PathBuf>, StoreError> {
+        let completed = self.workspace.completed();
         let is_file = |path: &Path| path.symlink_metadata().is_ok_and(|metadata| metadata.is_file());
         let own = completed.join(id.as_str());
         let name = format!("{id}.yaml");
@@ -118,16 +122,17 @@ impl FileStore {
 
     /// Every archived milestone of an id, the one that lies nearest to `completed/` first.
     pub(super) fn archived_all_of(&mut self, id: &Id) -> Result<Vec<Milestone>, StoreError> {
-        let first = self.archived_path(id)?;
-        let paths = match walk::by_name(&self.workspace.completed(), id.as_str()) {
-            ByName::Unclear => self.listed_paths(id)?.to_vec(),
-            ByName::File(_) | ByName::Nothing => Vec::new(),
+        let (first, others) = match walk::by_name(&self.workspace.completed(), id.as_str()) {
+            ByName::File(path) => (Some(path), Vec::new()),
+            ByName::Nothing => (None, Vec::new()),
+            ByName::Unclear => (self.nested_path(id)?, self.listed_paths(id)?.to_vec()),
         };
+        let others: Vec<_> = others.into_iter().filter(|path| Some(path) != first.as_ref()).collect();
         let mut found = Vec::new();
-        for path in first.iter().chain(paths.iter().filter(|path| Some(*path) != first.as_ref())) {
-            match self.content(path) {
+        for path in first.into_iter().chain(others) {
+            match self.content(&path) {
                 Ok(Some((text, metadata))) => {
-                    found.push(self.milestone_of(id.to_string(), path, text, Stamp::of(&metadata)));
+                    found.push(self.milestone_of(id.to_string(), &path, text, Stamp::of(&metadata)));
                 }
                 // The one that counts can be read.
                 Err(error) if error.problem == Problem::Refused && !found.is_empty() => {}

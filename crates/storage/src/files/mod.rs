@@ -33,7 +33,7 @@ pub(crate) use columns::ColumnsHash;
 pub use displaced::{purge, review};
 pub use look::lost_folder;
 pub use looked::Looked;
-pub use moving::retire;
+pub use moving::{NOTE_OF_MOVE, NOTE_OF_RETIRING, retire};
 pub use odd::{Odd, odd_names};
 pub use owners::files_of_others;
 pub use retired::{Retired, Unlooked};

@@ -1,7 +1,6 @@
 //! Milestone files as the target or the old side of a migration: filled at once, taken out, read-only, retired.
 
 use std::collections::{BTreeMap, HashMap};
-use std::fs;
 use std::io;
 use std::ops::Range;
 use std::os::fd::OwnedFd;
@@ -17,7 +16,7 @@ use super::{FileStore, Retired, displaced, id_of, walk};
 use crate::durable;
 use crate::error::{Problem, StoreError};
 use crate::ledger::Ledger;
-use crate::read::{Stamp, read_json, unreadable};
+use crate::read::{Stamp, Symlinks, read_json, read_regular, unreadable};
 use crate::sqlite::LedgerFile;
 use crate::store::{Draft, Milestone, Seen};
 use crate::threads::in_shares;
@@ -247,17 +246,25 @@ pub fn retire(
     Ok(count)
 }
 
-/// How the notes begin that milescale writes, and how many lines each has.
-const NOTES: [(&str, usize); 2] =
-    [("These milestones are kept in a database since ", 3), ("milescale: these milestones were moved to ", 1)];
+/// How the note begins that a move to a database leaves beside the files; it has three lines.
+pub const NOTE_OF_MOVE: &str = "These milestones are kept in a database since ";
+
+/// How the note begins that a retiring leaves; it has one line.
+pub const NOTE_OF_RETIRING: &str = "milescale: these milestones were moved to ";
+
+/// Bytes that a note of milescale's may have.
+const NOTE_LIMIT: u64 = 16 << 10;
 
 /// Whether nobody else has written the note, or to it.
 fn is_own_note(path: &Path) -> io::Result<bool> {
-    match fs::read(path) {
+    match read_regular(path, Symlinks::Refuse, NOTE_LIMIT) {
         Err(error) if error.kind() == io::ErrorKind::NotFound => Ok(true),
+        // It is no file of milescale's, or a larger one than that writes.
+        Err(error) if matches!(error.kind(), io::ErrorKind::InvalidInput | io::ErrorKind::FileTooLarge) => Ok(false),
         other => {
-            let text = String::from_utf8(other?).unwrap_or_default();
-            Ok(NOTES.iter().any(|(head, lines)| text.starts_with(head) && text.lines().count() == *lines))
+            let text = String::from_utf8_lossy(&other?.0).into_owned();
+            let is_one = |(head, lines): &(&str, usize)| text.starts_with(head) && text.lines().count() == *lines;
+            Ok([(NOTE_OF_MOVE, 3), (NOTE_OF_RETIRING, 1)].iter().any(is_one))
         }
     }
 }

@@ -274,7 +274,7 @@ impl Table {
             self.keep(client, before, draft.now).await?;
         }
         let spelled = there.try_get::<_, Option<String>>(0)?.unwrap_or_default();
-        self.keep_hidden(client, id, [before.map(|it| &*it.text), Some(&draft.text)], draft.now).await?;
+        self.keep_hidden(client, id, before, Some(&draft.text), draft.now).await?;
         if let Some(altered) = Altered::of(draft, spelled.as_bytes()) {
             let delete = format!("DELETE FROM {}milescale_texts WHERE id = $1", self.prefix);
             client.execute_typed(&delete, &[(&id, Type::TEXT)]).await?;
@@ -302,29 +302,33 @@ impl Table {
     }
 
     /// Keeps the text of a row that another program has written since: its values are gone with that, and its comments stand
-    /// nowhere else. `said` are texts that are kept in any case.
+    /// nowhere else. `before` is the row as it was, and `after` its new text.
     async fn keep_hidden(
         &self,
         client: &Client,
         id: &str,
-        [before, after]: [Option<&[u8]>; 2],
+        before: Option<&Milestone>,
+        after: Option<&[u8]>,
         now: Timestamp,
     ) -> Result<(), Error> {
+        if before.is_some_and(Milestone::says_its_text) {
+            return Ok(());
+        }
         let keep = format!(
             "INSERT INTO {0}milescale_displaced (id, at, text) SELECT id, $2::text::timestamp, text FROM {0}milescale_texts \
              WHERE id = $1 AND position('\\x23'::bytea IN text) > 0 AND text IS DISTINCT FROM $3 AND text IS DISTINCT FROM $4",
             self.prefix
         );
-        let at = timestamp::to_text(now);
+        let (at, text) = (timestamp::to_text(now), before.map(|before| &*before.text));
         let values: [(&(dyn ToSql + Sync), Type); 4] =
-            [(&id, Type::TEXT), (&at, Type::TEXT), (&before, Type::BYTEA), (&after, Type::BYTEA)];
+            [(&id, Type::TEXT), (&at, Type::TEXT), (&text, Type::BYTEA), (&after, Type::BYTEA)];
         client.execute_typed(&keep, &values).await.map(drop)
     }
 
     /// Removes a row, and keeps what it was.
     pub(super) async fn remove(&self, client: &Client, before: &Milestone, now: Timestamp) -> Result<(), Error> {
         self.keep(client, before, now).await?;
-        self.keep_hidden(client, &before.id, [Some(&before.text), None], now).await?;
+        self.keep_hidden(client, &before.id, Some(before), None, now).await?;
         self.delete(client, &before.id).await
     }
 

@@ -54,7 +54,7 @@ pub(super) async fn put_row(
     let Some(there): Option<Option<Vec<u8>>> = there.filter(|_| written.rows_affected() > 0) else {
         return Err(WriteError::Store(suppressed(place, &draft.id)));
     };
-    keep_hidden(connection, id, [before.map(|it| &*it.text), Some(&draft.text)], draft.now).await?;
+    keep_hidden(connection, id, before, Some(&draft.text), draft.now).await?;
     if let Some(altered) = Altered::of(draft, &there.unwrap_or_default()) {
         sqlx::query("DELETE FROM milescale_texts WHERE id = ?").bind(id).execute(&mut *connection).await?;
         return Ok(Some(altered));
@@ -69,17 +69,21 @@ pub(super) async fn put_row(
 }
 
 /// Keeps the text of a row that another program has written since: its values are gone with that, and its comments stand nowhere
-/// else. `said` are texts that are kept in any case.
+/// else. `before` is the row as it was, and `after` its new text.
 async fn keep_hidden(
     connection: &mut SqliteConnection,
     id: &str,
-    said: [Option<&[u8]>; 2],
+    before: Option<&Milestone>,
+    after: Option<&[u8]>,
     now: Timestamp,
 ) -> Result<(), sqlx::Error> {
+    if before.is_some_and(Milestone::says_its_text) {
+        return Ok(());
+    }
     let keep = "INSERT INTO milescale_displaced (id, at, text) SELECT id, ?, text FROM milescale_texts \
                 WHERE id = ? AND instr(text, x'23') > 0 AND text IS NOT ? AND text IS NOT ?";
-    let [before, after] = said;
-    let keep = sqlx::query(keep).bind(timestamp::to_text(now)).bind(id).bind(before).bind(after);
+    let text = before.map(|before| &*before.text);
+    let keep = sqlx::query(keep).bind(timestamp::to_text(now)).bind(id).bind(text).bind(after);
     keep.execute(&mut *connection).await.map(drop)
 }
 
@@ -95,7 +99,7 @@ pub(super) async fn remove_row(
         .bind(&before.text)
         .execute(&mut *connection)
         .await?;
-    keep_hidden(connection, &before.id, [Some(&before.text), None], now).await?;
+    keep_hidden(connection, &before.id, Some(before), None, now).await?;
     Ok(delete_row(connection, &before.id).await?)
 }
 

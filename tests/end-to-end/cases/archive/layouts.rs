@@ -6,17 +6,11 @@ use milescale_testkit::Workspace;
 
 use super::super::super::milestones::{put, sqlite3};
 use super::super::super::workspace;
+use super::super::kept;
 use super::{done, rename};
 
 fn data(workspace: &Workspace, id: &str) -> String {
     sqlite3(workspace, "enterprise.db", &format!("SELECT data FROM milestones WHERE id = '{id}'"))
-}
-
-/// The contents that are kept as conflicts, one after the other.
-fn kept(workspace: &Workspace) -> String {
-    let Ok(files) = fs::read_dir(workspace.path(".milescale/conflicts")) else { return String::new() };
-    let files = files.map(|file| file.unwrap().path()).filter(|path| path.extension().is_some_and(|it| it == "yaml"));
-    files.map(|path| fs::read_to_string(path).unwrap()).collect()
 }
 
 /// An older one lies there in another folder: what comes beside it was moved there, with its edit or without.
@@ -42,7 +36,7 @@ fn l23_what_is_archived_beside_an_older_one_is_judged() {
             done(&workspace, &["import"]);
             assert!(data(&workspace, "a").contains("more") && data(&workspace, "a").contains("newer"), "{edit}");
         }
-        assert!(workspace.events_named("write_conflict").is_empty() && kept(&workspace).is_empty());
+        assert!(workspace.events_named("write_conflict").is_empty() && kept(&workspace).concat().is_empty());
         assert!(
             workspace.events_named("changes_reported").is_empty(),
             "{:?}",
@@ -71,7 +65,7 @@ fn l16_comments_of_an_archived_row_are_kept_where_files_are_followed() {
     workspace.write("config/storage-backend.txt", "file\n");
     done(&workspace, &["check"]);
     assert_eq!(workspace.status()["current_backend"], "file", "{:?}", workspace.events());
-    assert!(kept(&workspace).contains("# of the row"), "{:?}", workspace.events());
+    assert!(kept(&workspace).concat().contains("# of the row"), "{:?}", workspace.events());
     assert_eq!(workspace.events_named("write_conflict").len(), 1);
 }
 
@@ -86,7 +80,7 @@ fn l22_texts_that_say_another_id_are_not_taken_for_the_same() {
     workspace.write("completed/a.yaml", "id: other\ntitle: one\nstatus: archived\n");
     done(&workspace, &["rollback", "--yes"]);
     let files = ["active/a.yaml", "completed/a.yaml"].map(|path| fs::read_to_string(workspace.path(path)));
-    let held: String = files.into_iter().flatten().chain([kept(&workspace)]).collect();
+    let held: String = files.into_iter().flatten().chain([kept(&workspace).concat()]).collect();
     assert!(held.contains("# ours"), "{held:?} {:?}", workspace.events());
 }
 
@@ -105,7 +99,7 @@ fn l22_an_edit_of_an_archived_row_of_a_followed_store_is_no_conflict() {
     sqlite3(&workspace, "enterprise.db", "UPDATE milestones SET data = json_set(data, '$.more', 1) WHERE id = 'a'");
     done(&workspace, &["migrate", "file", "--yes"]);
     assert!(workspace.read("completed/a.yaml").contains("more: 1"));
-    assert!(kept(&workspace).is_empty(), "{:?}", workspace.events());
+    assert!(kept(&workspace).concat().is_empty(), "{:?}", workspace.events());
 }
 
 /// An older one lay in the archive when the files were left. What milescale itself takes out of the archive, or a person, lets that one
@@ -142,7 +136,7 @@ fn l21_an_older_one_is_not_taken_for_a_milestone_that_left_the_archive() {
             for _ in 0..2 {
                 done(&workspace, &["import"]);
             }
-            assert!(kept(&workspace).contains("pulled"), "{way}: it is named");
+            assert!(kept(&workspace).concat().contains("pulled"), "{way}: it is named");
         }
         let there = done(&workspace, &["milestone", "show", "a"]).out;
         assert!(there.contains("newer # ours") && !there.contains("older"), "{way}: {there}");
@@ -151,9 +145,9 @@ fn l21_an_older_one_is_not_taken_for_a_milestone_that_left_the_archive() {
         }
         assert!(workspace.path("completed/2025/a.yaml").exists(), "{way}: it stays where it lay");
         assert!(
-            kept(&workspace).is_empty() || ["remove", "pull", "edit"].contains(&way),
+            kept(&workspace).concat().is_empty() || ["remove", "pull", "edit"].contains(&way),
             "{way}: {}",
-            kept(&workspace)
+            kept(&workspace).concat()
         );
     }
 }

@@ -27,6 +27,14 @@ fn filled() -> Workspace {
     workspace
 }
 
+/// A move that takes the database over, with the source's contents, and fails as it renames the marker: by an error, or a kill.
+fn fails_at_the_switch(workspace: &Workspace, how: &str) {
+    let mut command = workspace.command(["migrate", "database", "--adopt", "--source-wins", "--yes"]);
+    command.env("LD_PRELOAD", shim()).env("FAULT", format!("rename:1:{how}"));
+    command.env("FAULT_PATH", "/config/storage-backend.txt").stdout(Stdio::null()).stderr(Stdio::null());
+    assert!(!command.status().unwrap().success());
+}
+
 fn rows(workspace: &Workspace) -> String {
     sqlite(workspace, "SELECT id || ' ' || data FROM milestones ORDER BY id")
 }
@@ -122,9 +130,7 @@ fn l26_a_move_that_fails_gives_back_a_row_that_says_another_id() {
     let workspace = filled();
     sqlite(&workspace, "UPDATE milestones SET data = '{\"id\":\"o-1\",\"title\":\"theirs\"}' WHERE id = 'other'");
     let before = rows(&workspace);
-    let mut command = workspace.command(["migrate", "database", "--adopt", "--source-wins", "--yes"]);
-    command.env("LD_PRELOAD", shim()).env("FAULT", "rename:1:EIO").env("FAULT_PATH", "/config/storage-backend.txt");
-    assert!(!command.stdout(Stdio::null()).stderr(Stdio::null()).status().unwrap().success());
+    fails_at_the_switch(&workspace, "EIO");
     assert_eq!(rows(&workspace), before);
 }
 
@@ -133,9 +139,7 @@ fn l26_a_move_that_fails_gives_back_a_row_that_says_another_id() {
 fn l26_what_a_move_wrote_over_is_not_resolved_before_it_is_over() {
     let workspace = filled();
     let before = rows(&workspace);
-    let mut command = workspace.command(["migrate", "database", "--adopt", "--source-wins", "--yes"]);
-    command.env("LD_PRELOAD", shim()).env("FAULT", "rename:1:kill").env("FAULT_PATH", "/config/storage-backend.txt");
-    assert!(!command.stdout(Stdio::null()).stderr(Stdio::null()).status().unwrap().success());
+    fails_at_the_switch(&workspace, "kill");
     let listed = workspace.run(["conflicts", "list", "--json"]).json();
     let name = listed[0]["name"].as_str().unwrap();
     for how in ["--take-kept", "--keep-current"] {
@@ -159,9 +163,7 @@ fn l26_a_move_that_fails_gives_back_what_was_a_conflict_before() {
         let text = before.read(format!(".milescale/conflicts/{name}{suffix}"));
         workspace.write(format!(".milescale/conflicts/{name}{suffix}"), text.replace("it stood in", "earlier in"));
     }
-    let mut command = workspace.command(["migrate", "database", "--adopt", "--source-wins", "--yes"]);
-    command.env("LD_PRELOAD", shim()).env("FAULT", "rename:1:EIO").env("FAULT_PATH", "/config/storage-backend.txt");
-    assert!(!command.stdout(Stdio::null()).stderr(Stdio::null()).status().unwrap().success());
+    fails_at_the_switch(&workspace, "EIO");
     assert_eq!(rows(&workspace), rows_before);
     assert_eq!(kept(&workspace)["name"], name.as_str(), "the conflict of before stays");
 }

@@ -1,18 +1,8 @@
 //! Comments in old files: writes like any other.
 
-use std::fs;
-
-use milescale_testkit::Workspace;
-
 use super::super::super::milestones::put;
+use super::super::kept;
 use super::{check, data, edit, moved, put_over, sql, told};
-
-/// The texts that are kept as conflicts.
-fn kept(workspace: &Workspace) -> Vec<String> {
-    let Ok(kept) = fs::read_dir(workspace.path(".milescale/conflicts")) else { return Vec::new() };
-    let texts = kept.map(|entry| entry.unwrap().path()).filter(|path| path.extension().is_some_and(|it| it == "yaml"));
-    texts.map(|path| fs::read_to_string(path).unwrap()).collect()
-}
 
 #[test]
 fn a_comment_beside_a_change_in_the_store_in_use_is_kept_and_named() {
