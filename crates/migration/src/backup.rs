@@ -5,10 +5,11 @@ use std::collections::{BTreeSet, HashMap};
 use std::io;
 use std::ops::ControlFlow;
 
+use milescale_core::digest::Digest;
 use milescale_core::id::Id;
 use milescale_core::migration::Phase;
 use milescale_storage::archive::Archive;
-use milescale_storage::backup::{Metadata, Writer};
+use milescale_storage::backup::{Backup, Metadata, Writer};
 use milescale_storage::store::{Milestone, Store, Touched};
 
 use crate::compare::hash;
@@ -19,21 +20,21 @@ use crate::told::Told;
 /// How often what was touched meanwhile is read again at most: writers that never pause do not keep a backup from ending.
 const PASSES: usize = 5;
 
-/// Takes a backup of a store, and of what lies in `completed/` under the ids that `archived` names; of what else lies there it
-/// has the ids. `ways` are the words of BACKUP_ID.
+/// Takes a backup of a store, and of those milestones that lie in `completed/` and are in the backup that is to be `restored`; of
+/// what else lies there it has the ids. `ways` are the words of BACKUP_ID.
 ///
 /// # Errors
 /// When the store cannot be read, the disk does not take it, or somebody asked to stop: then nothing stays of it.
 pub(crate) fn take(
     store: &mut dyn Store,
     ways: (&str, &str),
-    archived: &mut dyn Iterator<Item = &str>,
+    restored: Option<&Backup>,
     context: &mut Context<'_>,
     progress: &mut dyn FnMut(Phase, u64) -> Option<Told>,
 ) -> Result<Metadata, Error> {
     let failed = |error: io::Error| Error::own("the backup cannot be written", &error);
     let mut writer = Writer::begin(context.workspace, ways.0, ways.1, context.now()).map_err(failed)?;
-    match fill(store, &mut writer, archived, context, progress) {
+    match fill(store, &mut writer, restored, context, progress) {
         Ok(count) => {
             let root = context.workspace.root().to_string_lossy().replace('\'', r"'\''");
             let restore = format!("milescale restore BACKUP_ID --workspace '{root}'");
@@ -51,7 +52,7 @@ pub(crate) fn take(
 fn fill(
     store: &mut dyn Store,
     writer: &mut Writer,
-    archived: &mut dyn Iterator<Item = &str>,
+    restored: Option<&Backup>,
     context: &mut Context<'_>,
     progress: &mut dyn FnMut(Phase, u64) -> Option<Told>,
 ) -> Result<u64, Error> {
@@ -62,7 +63,8 @@ fn fill(
     // What was written of each milestone, by short hashes: what is touched and the same is not written again.
     let (mut written, mut result): (HashMap<u64, u64>, Result<(), Error>) = (HashMap::new(), Ok(()));
     store.scan(&mut |milestone: Milestone| {
-        result = context.go_on().and_then(|()| writer.add(&milestone).map_err(failed));
+        let others = others(&mut archive, &in_archive, &milestone);
+        result = context.go_on().and_then(|()| writer.add(&milestone, &others).map_err(failed));
         written.insert(hash(&milestone.id), hash(&milestone.text));
         if let Some(told) = progress(Phase::BackingUp, written.len() as u64) {
             (context.tell)(told);
@@ -83,7 +85,8 @@ fn fill(
                 Some(milestone) => {
                     let content = hash(&milestone.text);
                     if written.insert(hash(&id), content) != Some(content) {
-                        writer.add(&milestone).map_err(failed)?;
+                        let others = others(&mut archive, &in_archive, &milestone);
+                        writer.add(&milestone, &others).map_err(failed)?;
                         is_still = false;
                     }
                 }
@@ -101,14 +104,16 @@ fn fill(
     }
     // Before and after: what comes back from there meanwhile, or goes there, is in one of the two, or was read.
     in_archive.extend(archived_ids(&archive));
-    for id in archived.filter_map(|id| id.parse::<Id>().ok()) {
+    let restored = restored.into_iter().flat_map(|restored| restored.ids().map(|id| (id, restored.others(id))));
+    for (id, others_then) in restored.filter_map(|(id, others)| Some((id.parse::<Id>().ok()?, others))) {
         context.go_on()?;
         if written.contains_key(&hash(id.as_str())) {
             continue;
         }
         // One that is refused is not displaced either.
-        if let Some(milestone) = readable(archive.archived(&id))? {
-            writer.add_archived(&milestone).map_err(failed)?;
+        if let Some(milestone) = readable(archive.archived_but(&id, others_then))? {
+            let others = others(&mut archive, &in_archive, &milestone);
+            writer.add_archived(&milestone, &others).map_err(failed)?;
             written.insert(hash(id.as_str()), hash(&milestone.text));
         }
     }
@@ -116,6 +121,16 @@ fn fill(
         writer.in_archive(id).map_err(failed)?;
     }
     Ok(written.len() as u64)
+}
+
+/// The digests of what lies in `completed/` under the id of a milestone and is another document.
+fn others(archive: &mut Archive, in_archive: &BTreeSet<String>, milestone: &Milestone) -> Vec<Digest> {
+    let Some(id) = in_archive.get(&milestone.id).and_then(|id| id.parse::<Id>().ok()) else { return Vec::new() };
+    let is_it = |it: &Milestone| {
+        it.text == milestone.text
+            || milestone.value.as_ref().is_ok_and(|value| it.is_same_milestone(&milestone.text, value))
+    };
+    archive.others(&id, &is_it).unwrap_or_default()
 }
 
 /// The ids of what lies in `completed/`. Where that cannot be read, the backup is none of it: it stops no move.

@@ -73,6 +73,7 @@ impl InConflict<'_> {
             reason: reason.clone(),
             current,
             backup,
+            others: None,
         };
         let (path, is_new) = by(keeper.insert(opened), &conflict, text, context.now()).map_err(failed)?;
         let kept_as = context.workspace.shown(&path);

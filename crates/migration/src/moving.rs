@@ -2,7 +2,6 @@
 //! the target, and after the switch there is only forward.
 
 use std::collections::BTreeSet;
-use std::iter;
 use std::time::{Duration, Instant};
 
 use milescale_core::backend::InUse;
@@ -204,8 +203,7 @@ impl Moving<'_, '_> {
 
     fn back_up(&mut self, source: &mut dyn Store, pace: &mut Pace) -> Result<(), Error> {
         let ways = (word(self.from), word(self.to));
-        let metadata =
-            backup::take(source, ways, &mut iter::empty(), self.context, &mut |phase, done| pace.told(phase, done))?;
+        let metadata = backup::take(source, ways, None, self.context, &mut |phase, done| pace.told(phase, done))?;
         if let Some(intent) = &mut self.record.intent {
             intent.backup = Some(metadata.id);
         }

@@ -64,7 +64,7 @@ pub fn restore(metadata: &Metadata, in_use: InUse, context: &mut Context<'_>) ->
     let source = Backup::open(context.workspace, metadata)?;
     let mut target = context.open(in_use)?;
     let from = word(in_use);
-    let displaced = backup::take(&mut *target, (from, from), &mut source.ids(), context, &mut |_, _| None)?;
+    let displaced = backup::take(&mut *target, (from, from), Some(&source), context, &mut |_, _| None)?;
     let before = Backup::open(context.workspace, &displaced)?;
     let interrupted = note(&metadata.id, &displaced.id, context)?;
     let mut run = Run {
@@ -133,7 +133,7 @@ impl Run {
         let (draft, is_archived) = self.draft(id, context)?;
         let mut tries = 0;
         loop {
-            let found = self.archive.find(&mut *self.target, &draft.id)?;
+            let found = self.archive.find_but(&mut *self.target, &draft.id, self.source.others(id))?;
             if let Some(there) = found.milestone().filter(|there| there.text != draft.text) {
                 self.keep_if_changed(there, &draft, context)?;
             }

@@ -60,14 +60,48 @@ impl Archive {
     /// # Errors
     /// When the store or the archive cannot be read.
     pub fn find(&mut self, store: &mut dyn Store, id: &Id) -> Result<Found, StoreError> {
+        self.find_but(store, id, &[])
+    }
+
+    /// The same, where of `completed/` the documents of these digests are known to be others of its id, and none that has left
+    /// its place.
+    ///
+    /// # Errors
+    /// When the store or the archive cannot be read.
+    pub fn find_but(&mut self, store: &mut dyn Store, id: &Id, others: &[Digest]) -> Result<Found, StoreError> {
         match store.get(id) {
             Ok(milestone) if store.archives_by_status() && milestone.is_archived() => Ok(Found::Row(milestone)),
             Ok(milestone) => Ok(Found::Active(milestone)),
             Err(error) if error.problem == Problem::NotThere => {
-                Ok(self.files.archived(id)?.map_or(Found::Nothing, Found::File))
+                Ok(self.archived_but(id, others)?.map_or(Found::Nothing, Found::File))
             }
             Err(error) => Err(error),
         }
+    }
+
+    /// What lies in `completed/` under an id and is none of the documents of these digests. Where one of them was changed, or is
+    /// gone, nobody can tell what it is, and it counts as one of them.
+    ///
+    /// # Errors
+    /// When it cannot be read.
+    pub fn archived_but(&mut self, id: &Id, others: &[Digest]) -> Result<Option<Milestone>, StoreError> {
+        if others.is_empty() {
+            return self.files.archived(id);
+        }
+        let all = self.files.archived_all(id)?;
+        let lies = |digest: &Digest| all.iter().any(|it| it.digest() == *digest);
+        if !others.iter().all(lies) {
+            return Ok(None);
+        }
+        Ok(all.into_iter().find(|it| !others.contains(&it.digest())))
+    }
+
+    /// The digests of what lies in `completed/` under an id, but for what `is_it` takes for the milestone itself. None where it
+    /// cannot be read.
+    pub fn others(&mut self, id: &Id, is_it: &dyn Fn(&Milestone) -> bool) -> Option<Vec<Digest>> {
+        let all = self.files.archived_all(id);
+        let all = all.inspect_err(|error| tracing::warn!(%error, "what lies in the archive is not noted")).ok()?;
+        Some(all.iter().filter(|it| !is_it(it)).map(Milestone::digest).collect())
     }
 
     /// One milestone, archived or not.
@@ -231,13 +265,19 @@ impl Archive {
         Ok((Digest::of(&draft.text), true))
     }
 
-    /// Makes a milestone what the workspace holds under its id, archived or not, in the place of what it holds now. Where
-    /// that is kept, as people read it; `None` where there was nothing.
+    /// Makes a milestone what the workspace holds under its id, archived or not, in the place of what it holds now, but for the
+    /// documents of `completed/` that are known to be `others`. Where that is kept, as people read it; `None` where there was
+    /// nothing.
     ///
     /// # Errors
     /// When that is changed meanwhile, or cannot be read or written.
-    pub fn replace(&mut self, store: &mut dyn Store, draft: &Draft) -> Result<Option<String>, StoreError> {
-        match self.find(store, &draft.id)? {
+    pub fn replace(
+        &mut self,
+        store: &mut dyn Store,
+        draft: &Draft,
+        others: &[Digest],
+    ) -> Result<Option<String>, StoreError> {
+        match self.find_but(store, &draft.id, others)? {
             Found::Active(there) | Found::Row(there) => {
                 store.put(draft, Seen::Text(there.digest()))?;
                 let displaced = store.displaced();

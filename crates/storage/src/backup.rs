@@ -2,7 +2,7 @@
 //!
 //! A line is `{"id","place","text"}` (`bytes`, in hexadecimal digits, for a text that is not UTF-8), with `created_at` and
 //! `updated_at`, and `"archived":true` of a file in `completed/`; or `{"id","gone":true}`. Of several lines of one id the last counts: what changed while the backup was
-//! taken is written again. `{"id","gone":true,"in_archive":true}` says that a file of that id lay in `completed/`, without its text:
+//! taken is written again. `"others"` are the digests of what lay in `completed/` under the same id and is another document. `{"id","gone":true,"in_archive":true}` says that a file of that id lay in `completed/`, without its text:
 //! who knows nothing of `in_archive` reads that there is none. The folder has its name only once it is complete.
 
 mod reader;
@@ -78,14 +78,14 @@ impl Writer {
         Ok(Self { workspace: workspace.clone(), id, partial, file, running: Running::default(), bytes: 0 })
     }
 
-    /// Writes a milestone, or writes it again.
-    pub fn add(&mut self, milestone: &Milestone) -> io::Result<()> {
-        self.line(&line_of(milestone))
+    /// Writes a milestone, or writes it again. `others`: the digests of other documents of its id that lie in `completed/`.
+    pub fn add(&mut self, milestone: &Milestone, others: &[Digest]) -> io::Result<()> {
+        self.line(&line_of(milestone, others))
     }
 
     /// Writes a milestone that lies in `completed/`.
-    pub fn add_archived(&mut self, milestone: &Milestone) -> io::Result<()> {
-        let mut line = line_of(milestone);
+    pub fn add_archived(&mut self, milestone: &Milestone, others: &[Digest]) -> io::Result<()> {
+        let mut line = line_of(milestone, others);
         line["archived"] = json!(true);
         self.line(&line)
     }
@@ -142,7 +142,7 @@ impl Writer {
     }
 }
 
-fn line_of(milestone: &Milestone) -> serde_json::Value {
+fn line_of(milestone: &Milestone, others: &[Digest]) -> serde_json::Value {
     let Milestone { id, text, is_given, columns, updated_at, place, .. } = milestone;
     let mut line = json!({ "id": id, "place": place });
     match std::str::from_utf8(text) {
@@ -154,6 +154,9 @@ fn line_of(milestone: &Milestone) -> serde_json::Value {
     }
     line["created_at"] = json!(columns.created_at);
     line["updated_at"] = json!(updated_at);
+    if !others.is_empty() {
+        line["others"] = json!(others);
+    }
     line
 }
 

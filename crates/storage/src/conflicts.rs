@@ -15,9 +15,11 @@ use milescale_core::digest::Digest;
 use milescale_core::timestamp;
 use serde::{Deserialize, Serialize};
 
+use crate::archive::Archive;
 use crate::durable;
 use crate::read::{Symlinks, digest_of, read_json, read_regular};
 use crate::short::{self, in_name};
+use crate::store::Milestone;
 use crate::workspace::Workspace;
 use crate::yaml;
 
@@ -44,12 +46,17 @@ pub struct Conflict {
     pub current: Option<Digest>,
     /// The backup of the migration that left this side.
     pub backup: Option<String>,
+    /// The digests of what lay in `completed/` under its id, and is another document than those two; `None` where nobody noted
+    /// that.
+    #[serde(default)]
+    pub others: Option<Vec<Digest>>,
 }
 
 /// What keeps contents. It reads the names of those that are kept once, so that keeping many costs what each costs.
 #[derive(Debug)]
 pub struct Keeper {
     folder: PathBuf,
+    archive: Archive,
     /// By digits of a digest that may be the content's, and by what stands for the id; oldest first. What a review has moved
     /// here bears the digest of another one.
     names: HashMap<(String, String), Vec<String>>,
@@ -64,7 +71,7 @@ impl Keeper {
         for (key, name) in names(workspace)?.into_iter().filter_map(|name| Some((key_of(&name)?, name))) {
             by_key.entry(key).or_default().push(name);
         }
-        Ok(Self { folder, names: by_key })
+        Ok(Self { folder, archive: Archive::new(workspace), names: by_key })
     }
 
     /// Keeps a content durably. The path under which it is kept, and whether it was not kept before.
@@ -109,11 +116,18 @@ impl Keeper {
         let name = name(number);
         let path = self.folder.join(&name);
         // The content last: a conflict without one would name nothing.
-        let known = serde_json::to_vec_pretty(conflict)?;
+        let known = serde_json::to_vec_pretty(&Conflict { others: self.others(conflict, text), ..conflict.clone() })?;
         durable::replace(&about(&path), &known)?;
         let is_new = durable::create(&path, text)?;
         self.names.entry(key).or_default().push(name);
         Ok((path, is_new))
+    }
+
+    /// What lies in `completed/` beside the two that are in conflict.
+    fn others(&mut self, conflict: &Conflict, text: &[u8]) -> Option<Vec<Digest>> {
+        let kept = Digest::of(text);
+        let is_it = |it: &Milestone| it.digest() == kept || Some(it.digest()) == conflict.current;
+        self.archive.others(&conflict.id.parse().ok()?, &is_it)
     }
 }
 
@@ -222,6 +236,7 @@ fn unknown(workspace: &Workspace, name: &str, metadata: Option<fs::Metadata>) ->
         reason: "it was written to after milescale had replaced it".to_owned(),
         current: None,
         backup: None,
+        others: None,
     }
 }
 
@@ -244,6 +259,7 @@ mod tests {
             reason: "a reason".to_owned(),
             current: None,
             backup: None,
+            others: None,
         }
     }
 

@@ -1,6 +1,8 @@
 //! A restore loses nothing: not what others write beside it, not what is archived, not what cannot be parsed, and not where it
 //! dies half way.
 
+mod older;
+
 use std::fs;
 use std::process::{Command, Stdio};
 

@@ -131,5 +131,9 @@ fn take(workspace: &Workspace, conflict: &Conflict, text: Vec<u8>) -> Result<Opt
     if access.is_moving {
         switch::note_dirty(workspace, &id).map_err(|error| failed(".milescale/dirty.jsonl", &error))?;
     }
-    Ok(Archive::new(workspace).replace(&mut *access.store, &draft)?)
+    let mut archive = Archive::new(workspace);
+    // Where nobody noted what lay in the archive, it stays there, unless it is what was current.
+    let noted = conflict.others.clone();
+    let others = noted.or_else(|| archive.others(&id, &|it| Some(it.digest()) == conflict.current));
+    Ok(archive.replace(&mut *access.store, &draft, &others.unwrap_or_default())?)
 }

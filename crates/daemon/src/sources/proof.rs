@@ -344,6 +344,7 @@ fn kept(
         reason: REASON.to_owned(),
         current,
         backup: None,
+        others: None,
     };
     let (path, is_new) = conflicts::keep(workspace, &conflict, &left.text, now)
         .map_err(|error| format!("what {} holds cannot be kept: {error}", left.place))?;

@@ -1,10 +1,11 @@
 //! A backup that is read: the source of a restore.
 
-use std::collections::{BTreeMap, HashSet};
+use std::collections::{BTreeMap, HashMap, HashSet};
 use std::fs::File;
 use std::io::{BufRead, BufReader};
 use std::os::unix::fs::FileExt;
 
+use milescale_core::digest::Digest;
 use milescale_core::milestone::Columns;
 use milescale_core::value::Value;
 use serde::Deserialize;
@@ -24,6 +25,8 @@ pub struct Backup {
     lines: BTreeMap<String, Place>,
     /// The ids of what lay in `completed/`, without a text.
     archive: HashSet<String>,
+    /// By id the digests of other documents that lay in `completed/`.
+    others: HashMap<String, Vec<Digest>>,
 }
 
 /// Where the line of a milestone is, and how long.
@@ -52,6 +55,8 @@ struct Line {
     gone: bool,
     #[serde(default)]
     in_archive: bool,
+    #[serde(default)]
+    others: Vec<Digest>,
 }
 
 impl Backup {
@@ -67,7 +72,8 @@ impl Backup {
         let failed = |error: std::io::Error| StoreError::io(&shown, "it cannot be read", &error);
         let (file, _) = open_regular(&path, Symlinks::Refuse).map_err(failed)?;
         let mut reader = BufReader::new(file.try_clone().map_err(failed)?);
-        let (mut lines, mut archive, mut at, mut text) = (BTreeMap::new(), HashSet::new(), 0, Vec::new());
+        let (mut lines, mut archive, mut others) = (BTreeMap::new(), HashSet::new(), HashMap::new());
+        let (mut at, mut text) = (0, Vec::new());
         loop {
             text.clear();
             let length = reader.read_until(b'\n', &mut text).map_err(failed)?;
@@ -81,11 +87,15 @@ impl Backup {
                     archive.insert(line.id);
                 }
             } else {
+                others.remove(&line.id);
+                if !line.others.is_empty() {
+                    others.insert(line.id.clone(), line.others);
+                }
                 lines.insert(line.id, Place { at, length, is_archived: line.archived });
             }
             at += length as u64;
         }
-        Ok(Self { shown, file, lines, archive })
+        Ok(Self { shown, file, lines, archive, others })
     }
 
     fn milestone(&self, Place { at, length, .. }: Place) -> Result<Milestone, StoreError> {
@@ -128,6 +138,11 @@ impl Backup {
     /// Whether a file of this id lay in `completed/` that is not in it.
     pub fn was_in_archive(&self, id: &str) -> bool {
         self.archive.contains(id)
+    }
+
+    /// The digests of what lay in `completed/` under an id, and was another document than the milestone.
+    pub fn others(&self, id: &str) -> &[Digest] {
+        self.others.get(id).map_or(&[], Vec::as_slice)
     }
 
     /// Whether it holds this content of a milestone.

@@ -120,16 +120,30 @@ impl FileStore {
         Ok(self.nested.as_ref().and_then(|nested| nested.paths.get(id.as_str())).map_or(&[], Vec::as_slice))
     }
 
-    /// Every archived milestone of an id, the one that lies nearest to `completed/` first.
-    pub(super) fn archived_all_of(&mut self, id: &Id) -> Result<Vec<Milestone>, StoreError> {
+    /// Where the archived files of an id lie, the one that lies nearest to `completed/` first.
+    fn archived_paths(&mut self, id: &Id) -> Result<Vec<PathBuf>, StoreError> {
         let (first, others) = match walk::by_name(&self.workspace.completed(), id.as_str()) {
             ByName::File(path) => (Some(path), Vec::new()),
             ByName::Nothing => (None, Vec::new()),
             ByName::Unclear => (self.nested_path(id)?, self.listed_paths(id)?.to_vec()),
         };
         let others: Vec<_> = others.into_iter().filter(|path| Some(path) != first.as_ref()).collect();
+        Ok(first.into_iter().chain(others).collect())
+    }
+
+    /// The archived file of an id that holds what was seen; where none does, the one that lies nearest to `completed/`.
+    fn archived_path_of(&mut self, id: &Id, seen: Digest) -> Result<Option<PathBuf>, StoreError> {
+        let mut paths = self.archived_paths(id)?;
+        let is_it =
+            |path: &PathBuf| self.content(path).is_ok_and(|it| it.is_some_and(|(text, _)| Digest::of(&text) == seen));
+        let number = if paths.len() > 1 { paths.iter().position(is_it) } else { None };
+        Ok((!paths.is_empty()).then(|| paths.swap_remove(number.unwrap_or_default())))
+    }
+
+    /// Every archived milestone of an id, the one that lies nearest to `completed/` first.
+    pub(super) fn archived_all_of(&mut self, id: &Id) -> Result<Vec<Milestone>, StoreError> {
         let mut found = Vec::new();
-        for path in first.into_iter().chain(others) {
+        for path in self.archived_paths(id)? {
             match self.content(&path) {
                 Ok(Some((text, metadata))) => {
                     found.push(self.milestone_of(id.to_string(), &path, text, Stamp::of(&metadata)));
@@ -242,7 +256,7 @@ impl FileStore {
 
     /// Moves an archived milestone back to its place with the text of a draft, never over another one.
     pub(super) fn unarchive_one(&mut self, draft: &Draft, seen: Digest) -> Result<(), StoreError> {
-        let Some(path) = self.archived_path(&draft.id)? else {
+        let Some(path) = self.archived_path_of(&draft.id, seen)? else {
             return Err(self.gone_from_archive(&draft.id));
         };
         if let Some(there) = self.find_one(&draft.id)? {
@@ -270,7 +284,7 @@ impl FileStore {
     /// Replaces an archived milestone where it lies.
     pub(crate) fn replace_archived(&mut self, draft: &Draft, seen: Digest) -> Result<(), StoreError> {
         let _alone = self.alone()?;
-        match self.archived_path(&draft.id)? {
+        match self.archived_path_of(&draft.id, seen)? {
             Some(path) => self.replace(&path, draft, seen),
             None => Err(self.gone_from_archive(&draft.id)),
         }
@@ -290,7 +304,7 @@ impl FileStore {
     /// Takes an archived milestone out of the archive, if its content is what was seen.
     pub(crate) fn take_out_archived(&mut self, id: &Id, seen: Digest, now: Timestamp) -> Result<(), StoreError> {
         let _alone = self.alone()?;
-        match self.archived_path(id)? {
+        match self.archived_path_of(id, seen)? {
             Some(path) => self.take_out(&path, id, seen, now),
             None => Err(StoreError::new(Problem::Changed, self.shown(Path::new("")), format!("{id} is gone"))),
         }
