@@ -4,18 +4,20 @@
 use std::fs;
 use std::io;
 use std::path::{Path, PathBuf};
-use std::time::{Duration, Instant};
+use std::time::{Duration, Instant, SystemTime};
 
 use milescale_core::backend::Engine;
 use milescale_core::digest::Digest;
 
+use crate::files::{STILL_FOR, stands_still, watch_configuration};
 use crate::read::{Symlinks, read_regular};
+use crate::workspace::Workspace;
 use crate::{config_file, durable, yaml};
 
-/// How long an edit that cannot be read is waited for: it may be just being written.
-const STILL_WITHIN: Duration = Duration::from_secs(2);
+/// How long an edit is waited for that may be just being written; the tests' own is written at once.
+const STILL_WITHIN: Duration = if cfg!(test) { READ_EVERY } else { STILL_FOR };
 
-/// How often it is read meanwhile.
+/// How often an edit that may be just being written is read meanwhile.
 const READ_EVERY: Duration = Duration::from_millis(50);
 
 /// How often edits may come between before it is given up.
@@ -42,37 +44,40 @@ pub(crate) fn with_engine(text: Vec<u8>, engine: Engine) -> Result<Vec<u8>, Stri
 /// # Errors
 /// After one, `prepared` tells whether the exchange has happened: it holds something else than `content` then.
 pub(crate) fn exchange(
+    workspace: &Workspace,
     prepared: &Path,
     path: &Path,
     (content, replaces): (Digest, Digest),
     engine: Engine,
 ) -> io::Result<()> {
     let on_disk = durable::exchange(prepared, path)?.seen()?;
-    settle(prepared, path, (content, replaces), engine)?;
+    settle(workspace, prepared, path, (content, replaces), engine)?;
     on_disk
 }
 
-/// Deals with what has come out: what was to be replaced goes; an edit is given the engine and exchanged in turn.
+/// Deals with what has come out: what was to be replaced goes; an edit is given the engine and exchanged in turn. A program may
+/// have each of them open: they are watched from then on.
 pub(crate) fn settle(
+    workspace: &Workspace,
     prepared: &Path,
     path: &Path,
     (content, replaces): (Digest, Digest),
     engine: Engine,
 ) -> io::Result<()> {
     let first = Exchanged { file: prepared.to_owned(), number: 0, put_in: content, replaces };
-    let mut last = last_of(first)?;
+    let mut last = last_of(workspace, first, engine)?;
     for _ in 0..TRIES {
         let Some(out) = text_of(&last.file)? else { return Ok(()) };
         // An edit of what was put in that came to the same is none.
         if [last.replaces, last.put_in].contains(&Digest::of(&out)) {
-            return durable::remove(&last.file);
+            return watch_configuration(workspace, &last.file, Digest::of(&out));
         }
-        let edited = edit_with_engine(&last.file, out, engine)?;
+        let (out, edited) = edit_with_engine(&last.file, out, engine)?;
         let next = last.next(prepared, Digest::of(&edited));
         durable::prepare(&next.file, &edited, path.metadata().ok().as_ref())?;
         let on_disk = durable::exchange(&next.file, path)?.seen()?;
         // The edit is in force now, or in what came out of that by whoever saved it later.
-        durable::remove(&last.file)?;
+        watch_configuration(workspace, &last.file, Digest::of(&out))?;
         on_disk?;
         last = next;
     }
@@ -112,9 +117,9 @@ impl Exchanged {
     }
 }
 
-/// The last file that was exchanged, where a death may have left several. The others go: of those before it the edits are in
-/// it or in force, and those after it were not exchanged yet.
-fn last_of(first: Exchanged) -> io::Result<Exchanged> {
+/// The last file that was exchanged, where a death may have left several. Those before it are watched, for their edits are in it
+/// or in force; those after it were not exchanged yet, and go.
+fn last_of(workspace: &Workspace, first: Exchanged, engine: Engine) -> io::Result<Exchanged> {
     let (folder, name) = (first.file.parent().unwrap_or(Path::new("/")), name_of(&first.file));
     let mut later = Vec::new();
     for entry in fs::read_dir(folder)? {
@@ -124,8 +129,17 @@ fn last_of(first: Exchanged) -> io::Result<Exchanged> {
     let mut last = first;
     for it in later {
         let was_exchanged = text_of(&it.file)?.is_some_and(|text| Digest::of(&text) != it.put_in);
-        let gone = if was_exchanged { std::mem::replace(&mut last, it) } else { it };
-        durable::remove(&gone.file)?;
+        if !was_exchanged {
+            durable::remove(&it.file)?;
+            continue;
+        }
+        let before = std::mem::replace(&mut last, it);
+        if let Some(out) = text_of(&before.file)? {
+            // What was put in after it is what it held then.
+            let digest = Digest::of(&out);
+            let is_in = with_engine(out, engine).is_ok_and(|edited| Digest::of(&edited) == last.put_in);
+            watch_configuration(workspace, &before.file, if is_in { digest } else { Digest::of(b"") })?;
+        }
     }
     Ok(last)
 }
@@ -134,13 +148,14 @@ fn name_of(path: &Path) -> String {
     path.file_name().unwrap_or_default().to_string_lossy().into_owned()
 }
 
-/// An edit with the engine set; one that cannot be read yet is waited for.
-fn edit_with_engine(prepared: &Path, mut out: Vec<u8>, engine: Engine) -> io::Result<Vec<u8>> {
+/// An edit, and the same with the engine set; one that cannot be read yet, or was written to a moment ago, is waited for.
+fn edit_with_engine(prepared: &Path, mut out: Vec<u8>, engine: Engine) -> io::Result<(Vec<u8>, Vec<u8>)> {
     let end = Instant::now() + STILL_WITHIN;
     loop {
-        let is_whole = config_file::parse(&out).is_ok() && !out.is_empty();
-        match with_engine(out, engine) {
-            Ok(edited) if is_whole || Instant::now() >= end => return Ok(edited),
+        let is_still = prepared.symlink_metadata().is_ok_and(|metadata| stands_still(&metadata, SystemTime::now()));
+        let is_whole = is_still && config_file::parse(&out).is_ok() && !out.is_empty();
+        match with_engine(out.clone(), engine) {
+            Ok(edited) if is_whole || Instant::now() >= end => return Ok((out, edited)),
             Err(why) if Instant::now() >= end => {
                 let message = format!("an edit was saved meanwhile, and the engine cannot be set in it: {why}");
                 return Err(io::Error::new(io::ErrorKind::InvalidData, message));
@@ -162,7 +177,9 @@ pub(crate) fn text_of(path: &Path) -> io::Result<Option<Vec<u8>>> {
 #[cfg(test)]
 mod tests {
     use super::{Digest, Engine, exchange, settle, with_engine};
+    use crate::workspace::Workspace;
     use std::fs;
+    use std::path::Path;
 
     const BEFORE: &str = "storage:\n  database:\n    type: sqlite\n";
     /// What is in use, what lies beside it, what is in use in the end.
@@ -176,6 +193,11 @@ mod tests {
         (content, digests)
     }
 
+    /// How many files lie in a folder, but for what is watched.
+    fn files(folder: &Path) -> usize {
+        fs::read_dir(folder).unwrap().filter(|entry| entry.as_ref().unwrap().path().is_file()).count()
+    }
+
     #[test]
     fn an_edit_in_between_is_kept_and_names_the_engine_too() {
         let folder = tempfile::tempdir().unwrap();
@@ -186,7 +208,7 @@ mod tests {
         {
             fs::write(&prepared, &content).unwrap();
             fs::write(&path, there).unwrap();
-            exchange(&prepared, &path, digests, Engine::Postgresql).unwrap();
+            exchange(&Workspace::at(folder.path()), &prepared, &path, digests, Engine::Postgresql).unwrap();
             assert_eq!(fs::read_to_string(&path).unwrap(), expected);
             assert!(!prepared.exists());
         }
@@ -199,11 +221,11 @@ mod tests {
         let (content, digests) = digests();
         fs::write(&path, &content).unwrap();
         fs::write(&prepared, EDIT).unwrap();
-        settle(&prepared, &path, digests, Engine::Postgresql).unwrap();
+        settle(&Workspace::at(folder.path()), &prepared, &path, digests, Engine::Postgresql).unwrap();
         assert_eq!(fs::read_to_string(&path).unwrap(), EDIT.replace("sqlite", "postgresql"));
-        assert_eq!(fs::read_dir(folder.path()).unwrap().count(), 1);
+        assert_eq!(files(folder.path()), 1);
         // And once more: nothing is left to be done.
-        settle(&prepared, &path, digests, Engine::Postgresql).unwrap();
+        settle(&Workspace::at(folder.path()), &prepared, &path, digests, Engine::Postgresql).unwrap();
     }
 
     /// An edit came out, was given the engine and exchanged, and a second one came out of that: a death at each step.
@@ -240,9 +262,10 @@ mod tests {
             for (name, text) in *lie_there {
                 fs::write(folder.path().join(name), text).unwrap();
             }
-            settle(&folder.path().join(".prepared"), &path, digests, Engine::Postgresql).unwrap();
+            settle(&Workspace::at(folder.path()), &folder.path().join(".prepared"), &path, digests, Engine::Postgresql)
+                .unwrap();
             assert_eq!(fs::read_to_string(&path).unwrap(), *expected, "{case:?}");
-            assert_eq!(fs::read_dir(folder.path()).unwrap().count(), 1, "{case:?}");
+            assert_eq!(files(folder.path()), 1, "{case:?}");
         }
     }
 }

@@ -18,7 +18,7 @@ use crate::lock::{self, Held, Share};
 use crate::read::{Symlinks, read_regular};
 use crate::record::Prepared;
 use crate::workspace::Workspace;
-use crate::{config_exchange, config_file, durable, random};
+use crate::{config_exchange, config_file, durable, files};
 
 /// The lock is held by this process until this is dropped.
 #[derive(Debug)]
@@ -95,6 +95,7 @@ enum Target {
 /// A switch that is prepared: its file lies beside the one that it replaces.
 #[derive(Debug)]
 pub struct Switch {
+    workspace: Workspace,
     prepared: Prepared,
     from: PathBuf,
     to: PathBuf,
@@ -144,7 +145,7 @@ impl Switch {
         let like = to.metadata().ok();
         durable::prepare(&from, &content, like.as_ref()).map_err(failed)?;
         let inode = from.symlink_metadata().map_err(failed)?.ino();
-        Ok(Self { prepared: Prepared { name, inode, config }, from, to })
+        Ok(Self { workspace: workspace.clone(), prepared: Prepared { name, inode, config }, from, to })
     }
 
     /// What to write down before [`Switch::commit`].
@@ -158,7 +159,7 @@ impl Switch {
     /// After one, [`has_happened`] tells.
     pub fn commit(&self) -> io::Result<()> {
         if let Some(PreparedConfig { content, replaces, engine }) = self.prepared.config {
-            return config_exchange::exchange(&self.from, &self.to, (content, replaces), engine);
+            return config_exchange::exchange(&self.workspace, &self.from, &self.to, (content, replaces), engine);
         }
         if self.prepared.name.ends_with(ENGINE) {
             // There was no configuration: one that a person makes now is not written over.
@@ -213,7 +214,7 @@ pub fn names(prepared: &Prepared, engine: Engine) -> bool {
 pub fn settle(workspace: &Workspace, prepared: &Prepared) -> io::Result<()> {
     let Some(PreparedConfig { content, replaces, engine }) = prepared.config else { return Ok(()) };
     let place = place(workspace, prepared);
-    config_exchange::settle(&place, &real(workspace.config_file()), (content, replaces), engine)
+    config_exchange::settle(workspace, &place, &real(workspace.config_file()), (content, replaces), engine)
 }
 
 /// Removes a prepared file that will not be used.
@@ -236,27 +237,26 @@ pub fn discard_others(workspace: &Workspace, prepared: &[&Prepared], under_way: 
             }
             let is_ours =
                 name.ends_with(BACKEND) || unwritten.as_ref().is_some_and(|unwritten| name.starts_with(unwritten));
-            if is_ours || says_nothing_new(workspace, &path)? {
+            if is_ours {
                 durable::discard(&path)?;
+            } else if let Some(known) = says_nothing_new(workspace, &path)? {
+                files::watch_configuration(workspace, &path, known)?;
             } else {
-                let aside = workspace.own().join(format!("{CAME_OUT}{name}-{}.yaml", random::hexadecimal::<4>()?));
-                durable::rename_new(&path, &aside)?.durably()?;
-                tracing::warn!(
-                    path = workspace.shown(&aside),
-                    "a configuration that came out of a switch lies there; compare it with the one in use"
-                );
+                files::came_out(workspace, &path, &name)?;
             }
         }
     }
     Ok(())
 }
 
-/// Whether a prepared configuration differs from the one in use by its engine at most.
-fn says_nothing_new(workspace: &Workspace, path: &Path) -> io::Result<bool> {
+/// The digest of a prepared configuration that differs from the one in use by its engine at most, or is gone.
+fn says_nothing_new(workspace: &Workspace, path: &Path) -> io::Result<Option<Digest>> {
     let current = config_exchange::text_of(&real(workspace.config_file()))?.unwrap_or_default();
-    let Some(there) = config_exchange::text_of(path)? else { return Ok(true) };
+    let there = config_exchange::text_of(path)?.unwrap_or_default();
     let as_current = |engine| config_exchange::with_engine(current.clone(), engine).is_ok_and(|text| text == there);
-    Ok(there == current || [Engine::Sqlite, Engine::Postgresql].into_iter().any(as_current))
+    let says_nothing =
+        there.is_empty() || there == current || [Engine::Sqlite, Engine::Postgresql].into_iter().any(as_current);
+    Ok(says_nothing.then(|| Digest::of(&there)))
 }
 
 /// A person may keep the file elsewhere, behind a symlink: that stays one.

@@ -1,5 +1,7 @@
 //! What names the store in use: the marker that somebody changes by hand, the configuration that somebody saves meanwhile.
 
+mod configuration;
+
 use std::fs;
 use std::io::Write;
 use std::os::unix::fs::PermissionsExt;
@@ -156,139 +158,6 @@ fn l16_what_cannot_be_compared_is_not_followed() {
     assert_eq!(adopted(&workspace), [false]);
     let reason = workspace.events_named("backend_changed")[0]["details"]["reason"].to_string();
     assert!(reason.contains("cannot be read any more") && reason.contains("doctor --fix"), "{reason}");
-}
-
-/// The configuration is saved in the instant of a cutover between engines, and once more while what came out goes back in.
-#[test]
-fn l17_an_edit_of_the_configuration_during_the_cutover_stays() {
-    let server = Postgres::start();
-    let edit =
-        "sed 's/interval: 300/interval: 77/;s/^# mine$/# mine, edited/' CONFIG > CONFIG.new; mv CONFIG.new CONFIG";
-    for (what, number, engine) in [("meet", 1, "postgresql"), ("meet", 1, "sqlite"), ("meetafter", 1, "postgresql")] {
-        let workspace = in_sqlite();
-        let schema = format!("{what} {engine}");
-        let text = format!(
-            "# mine\nstorage:\n  database:\n    type: sqlite\n    url: \"{}\"\n    schema: {schema:?}\n  monitoring:\n    interval: 300\n",
-            server.url()
-        );
-        workspace.write("config/storage-config.yaml", text);
-        if engine == "sqlite" {
-            done(&workspace, &["migrate", "database", "--engine", "postgresql", "--yes"]);
-        }
-        let config = workspace.path("config/storage-config.yaml");
-        let mut command = workspace.command(["migrate", "database", "--engine", engine, "--yes"]);
-        command.env("LD_PRELOAD", shim()).env("FAULT", format!("rename:{number}:{what}"));
-        command.env("FAULT_PATH", "/config/storage-config.yaml");
-        command.env("FAULT_MEET", edit.replace("CONFIG", config.to_str().unwrap()));
-        let said = command.stdout(Stdio::null()).stderr(Stdio::piped()).spawn().unwrap().wait_with_output().unwrap();
-        assert!(said.status.success(), "{what} {engine}: {}", String::from_utf8_lossy(&said.stderr));
-        let text = workspace.read("config/storage-config.yaml");
-        assert!(text.contains("interval: 77") && text.contains("# mine, edited"), "{what} {engine}: {text}");
-        assert!(text.contains(&format!("type: {engine}")), "{what} {engine}: {text}");
-        let beside = fs::read_dir(workspace.path("config")).unwrap().count();
-        assert_eq!(beside, 2, "{what} {engine}: nothing is left beside marker and configuration");
-        assert!(done(&workspace, &["milestone", "list"]).contains('b'));
-    }
-}
-
-/// A move that dies between the configuration's engine and the marker leaves the configuration as it was, an edit included.
-#[test]
-fn l17_a_dead_move_gives_the_configuration_its_engine_back() {
-    let server = Postgres::start();
-    let (workspace, text) = beside(&server);
-    die_between_configuration_and_marker(&workspace);
-    assert!(workspace.read("config/storage-config.yaml").contains("type: postgresql"));
-    workspace.append("config/storage-config.yaml", "# a later edit\n");
-    done(&workspace, &["check"]);
-    assert_eq!(workspace.read("config/storage-config.yaml"), format!("{text}# a later edit\n"));
-    assert_eq!(fs::read_dir(workspace.path("config")).unwrap().count(), 2);
-}
-
-/// An editor that had the configuration open writes into what came out of the exchange; death comes before the marker.
-#[test]
-fn l17_an_edit_that_came_out_before_a_death_is_in_force_after_it() {
-    let server = Postgres::start();
-    let (workspace, text) = beside(&server);
-    let mut command = workspace.command(["migrate", "database", "--engine", "postgresql", "--yes"]);
-    command.env("LD_PRELOAD", shim()).env("FAULT", "rename:1:meetafter");
-    command.env("FAULT_PATH", "/config/storage-config.yaml");
-    let config = workspace.path("config");
-    let act = format!("echo '# a last edit' >> {}/.milescale-switch-1-engine; kill -9 $PPID", config.display());
-    command.env("FAULT_MEET", act);
-    assert!(!command.stdout(Stdio::null()).stderr(Stdio::null()).status().unwrap().success());
-    assert_eq!(fs::read_dir(workspace.path("config")).unwrap().count(), 3, "what came out lies there");
-    done(&workspace, &["check"]);
-    assert_eq!(workspace.read("config/storage-config.yaml"), format!("{text}# a last edit\n"));
-    assert_eq!(fs::read_dir(workspace.path("config")).unwrap().count(), 2);
-    assert!(done(&workspace, &["doctor", "--json"]).contains("\"wrong\": 0"), "nothing came out that is not in force");
-}
-
-/// The same on the way back: somebody saves the configuration while it is to name the engine of before, and death comes some calls
-/// later.
-#[test]
-fn l17_an_edit_that_comes_out_on_the_way_back_is_in_force_after_a_death() {
-    for later in 1..=3 {
-        let server = Postgres::start();
-        let (workspace, text) = beside(&server);
-        die_between_configuration_and_marker(&workspace);
-        let mut command = workspace.command(["check"]);
-        command
-            .env("LD_PRELOAD", shim())
-            .env("FAULT", "rename:1:meet")
-            .env("FAULT_PATH", "/config/storage-config.yaml");
-        let (config, edited) = (workspace.path("config/storage-config.yaml"), workspace.root().join("edited"));
-        let act = format!("(cat {0}; echo '# a last edit') > {1}; mv {1} {0}", config.display(), edited.display());
-        command.env("FAULT_MEET", act).env("FAULT_THEN", format!("{later}:kill"));
-        command.stdout(Stdio::null()).stderr(Stdio::null()).status().unwrap();
-        done(&workspace, &["check"]);
-        assert_eq!(workspace.read("config/storage-config.yaml"), format!("{text}# a last edit\n"), "{later}");
-    }
-}
-
-/// There was no configuration, and somebody makes one in the instant of the cutover.
-#[test]
-fn l17_a_configuration_that_is_made_meanwhile_is_not_written_over() {
-    let server = Postgres::start();
-    let workspace = in_sqlite();
-    fs::remove_file(workspace.path("config/storage-config.yaml")).unwrap_or_default();
-    let mut command = workspace.command(["migrate", "database", "--engine", "postgresql", "--yes"]);
-    command.env("DATABASE_URL", server.url());
-    command.env("LD_PRELOAD", shim()).env("FAULT", "rename:1:meet").env("FAULT_PATH", "/config/storage-config.yaml");
-    let config = workspace.path("config/storage-config.yaml");
-    command.env("FAULT_MEET", format!("echo 'storage: {{monitoring: {{interval: 77}}}}' > {}", config.display()));
-    let said = command.stdout(Stdio::null()).stderr(Stdio::piped()).output().unwrap();
-    let err = String::from_utf8_lossy(&said.stderr);
-    assert!(!said.status.success() && err.contains("made meanwhile"), "{err}");
-    assert_eq!(workspace.read("config/storage-config.yaml"), "storage: {monitoring: {interval: 77}}\n");
-    assert_eq!(workspace.status()["current_backend"], "database");
-}
-
-#[test]
-fn l17_a_configuration_that_came_out_and_is_not_in_force_is_named() {
-    let workspace = in_sqlite();
-    workspace.write("config/.milescale-switch-1-engine", "storage: {monitoring: {interval: 77}}\n");
-    done(&workspace, &["check"]);
-    let said = workspace.run(["doctor"]);
-    assert!(said.code == 1 && said.out.contains("came-out") && said.out.contains("is not in force"), "{said:?}");
-}
-
-/// A migration that died cannot be undone while nobody knows where its target is: that is said, and done once it is known.
-#[test]
-fn l17_what_cannot_be_recovered_is_said_and_no_success() {
-    let server = Postgres::start();
-    let (workspace, text) = beside(&server);
-    die_between_configuration_and_marker(&workspace);
-    workspace.write("config/storage-config.yaml", "storage: {monitoring: {interval: [\n");
-    let before = workspace.run(["doctor"]);
-    assert!(before.code == 1 && before.out.contains("Mend config/storage-config.yaml first"), "{before:?}");
-    let said = workspace.run(["check"]);
-    assert_eq!(said.code, 1, "{said:?}");
-    assert!(said.err.contains("cannot be recovered") && said.err.contains("storage.database.url"), "{said:?}");
-    assert!(workspace.run(["doctor"]).out.contains("cannot be recovered"));
-    workspace.write("config/storage-config.yaml", &text);
-    done(&workspace, &["check"]);
-    assert_eq!(workspace.read("config/storage-config.yaml"), text);
-    assert!(workspace.run(["doctor"]).out.contains("no migration is under way"));
 }
 
 #[test]

@@ -24,10 +24,14 @@ use crate::random;
 use crate::read::{Stamp, digest_of};
 use crate::short::{self, DIGITS, digits};
 use crate::store::Milestone;
+use crate::switch::CAME_OUT;
 use crate::workspace::Workspace;
 
 /// How a name begins: the second in which the content left its place. As texts they sort by time.
 const STAMP: &str = "%Y%m%dT%H%M%SZ";
+
+/// How the name of a configuration ends. Milestones end in their id and `.yaml`.
+const CONFIGURATION: &str = ".storage-config";
 
 /// Random bytes in a name; their digits are fewer than those of a digest.
 const RANDOM_BYTES: usize = 6;
@@ -68,6 +72,21 @@ pub(super) fn watch(
     durable::second_name(path, &name).and_then(durable::Outcome::durably).map_err(failed)
 }
 
+/// Takes a configuration that an exchange put out of its place here, so that what is written into it from now on is found.
+/// `dealt_with`: the content that was; where it holds another by now, that is found as well.
+pub(crate) fn watch_configuration(workspace: &Workspace, path: &Path, dealt_with: Digest) -> io::Result<()> {
+    let folder = workspace.displaced();
+    durable::create_folder(&folder)?;
+    let (now, digits) = (Timestamp::now(), digits(dealt_with));
+    let name = format!("{}-{digits}-{}{CONFIGURATION}", now.strftime(STAMP), random::hexadecimal::<RANDOM_BYTES>()?);
+    match durable::rename_new(path, &folder.join(name)) {
+        Err(error) if error.kind() == io::ErrorKind::NotFound => Ok(()),
+        // It lies behind a link, on a file system of its own, where nothing of milescale's stays.
+        Err(error) if error.kind() == io::ErrorKind::CrossesDevices => durable::remove(path),
+        renamed => renamed?.durably(),
+    }
+}
+
 /// Syncs the names of what is watched.
 pub(super) fn sync(workspace: &Workspace) -> Result<(), StoreError> {
     let folder = workspace.displaced();
@@ -84,16 +103,32 @@ pub(super) fn sync(workspace: &Workspace) -> Result<(), StoreError> {
 pub fn review(workspace: &Workspace, now: SystemTime) -> io::Result<Vec<PathBuf>> {
     let (mut found, mut looked) = (Vec::new(), Looked::at_displaced(workspace));
     for (path, parts) in all(workspace)? {
-        if look(&path, &parts, &mut looked, now)? == Content::Another {
-            durable::create_folder(&workspace.conflicts())?;
-            let kept_as = workspace.conflicts().join(parts.short_name(workspace)?);
-            durable::rename_new(&path, &kept_as)?.durably()?;
-            found.push(kept_as);
+        if look(&path, &parts, &mut looked, now)? != Content::Another {
+            continue;
         }
+        if parts.id.is_none() {
+            came_out(workspace, &path, &parts.head)?;
+            continue;
+        }
+        durable::create_folder(&workspace.conflicts())?;
+        let kept_as = workspace.conflicts().join(parts.short_name(workspace)?);
+        durable::rename_new(&path, &kept_as)?.durably()?;
+        found.push(kept_as);
     }
     looked.forget_others();
     looked.keep();
     Ok(found)
+}
+
+/// Sets a configuration aside that is not in force, for a person. `doctor` names it.
+pub(crate) fn came_out(workspace: &Workspace, path: &Path, name: &str) -> io::Result<()> {
+    let aside = workspace.own().join(format!("{CAME_OUT}{name}-{}.yaml", random::hexadecimal::<4>()?));
+    durable::rename_new(path, &aside)?.durably()?;
+    tracing::warn!(
+        path = workspace.shown(&aside),
+        "a configuration that came out of a switch lies there; compare it with the one in use"
+    );
+    Ok(())
 }
 
 /// Removes what has been kept for long enough. `now` is the wall clock. Under the daemon's lock only.
@@ -165,8 +200,8 @@ fn all(workspace: &Workspace) -> io::Result<Vec<(PathBuf, Parts)>> {
 struct Parts {
     /// What stands before the id.
     head: String,
-    /// What stands for the id.
-    id: String,
+    /// What stands for the id; a configuration has none.
+    id: Option<String>,
     /// When the content left its place, to the second.
     left: Timestamp,
     /// The beginnings of the digests that the content may have.
@@ -175,11 +210,15 @@ struct Parts {
 
 impl Parts {
     fn of(path: &Path) -> Option<Self> {
-        let (head, id) = path.file_name()?.to_str()?.strip_suffix(".yaml")?.split_once('.')?;
+        let name = path.file_name()?.to_str()?;
+        let (head, id) = match name.strip_suffix(CONFIGURATION) {
+            Some(head) => (head, None),
+            None => name.strip_suffix(".yaml")?.split_once('.').map(|(head, id)| (head, Some(id.to_owned())))?,
+        };
         let mut parts = head.split('-');
         let left = TimeZone::UTC.to_timestamp(DateTime::strptime(STAMP, parts.next()?).ok()?).ok()?;
         let contents: Vec<String> = parts.take(2).filter(|part| part.len() == DIGITS).map(str::to_owned).collect();
-        (!contents.is_empty()).then(|| Self { head: head.to_owned(), id: id.to_owned(), left, contents })
+        (!contents.is_empty()).then(|| Self { head: head.to_owned(), id, left, contents })
     }
 
     /// What a file holds, of whatever size it is, and the stamp that it had then.
@@ -191,7 +230,8 @@ impl Parts {
 
     /// The name with what stands for the id by now: older versions wrote out long ones, and names of conflicts get longer.
     fn short_name(&self, workspace: &Workspace) -> io::Result<String> {
-        Ok(format!("{}.{}.yaml", self.head, short::noted_name(workspace, &self.id)?))
+        let id = self.id.as_deref().unwrap_or_default();
+        Ok(format!("{}.{}.yaml", self.head, short::noted_name(workspace, id)?))
     }
 }
 

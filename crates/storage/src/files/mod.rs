@@ -30,9 +30,11 @@ use crate::workspace::Workspace;
 use table::Table;
 
 pub(crate) use columns::ColumnsHash;
+pub(crate) use displaced::{came_out, watch_configuration};
 pub use displaced::{purge, review};
 pub use look::lost_folder;
 pub use looked::Looked;
+pub(crate) use looked::{STILL_FOR, stands_still};
 pub use moving::{NOTE_OF_MOVE, NOTE_OF_RETIRING, retire};
 pub use odd::{Odd, odd_names};
 pub use owners::files_of_others;

@@ -258,7 +258,8 @@ fn set_aside(workspace: &Workspace) -> Vec<Finding> {
             findings.push(finding(
                 Level::Wrong,
                 format!("{shown}: a configuration that somebody saved during a migration is not in force"),
-                "It came out of the switch of a migration that died, and the one in use says something else.",
+                "It came out of the switch of a migration that died, or a program that had it open wrote into it afterwards; the one in use \
+                 says something else.",
                 "Compare it with config/storage-config.yaml, take over what you want, then remove it.",
             ));
         }
