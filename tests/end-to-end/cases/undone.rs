@@ -2,6 +2,7 @@
 
 use std::fs;
 use std::process::{Command, Stdio};
+use std::time::{Duration, SystemTime};
 
 use milescale_testkit::Workspace;
 
@@ -97,7 +98,7 @@ fn files_that_were_put_back_wait_for_nobody() {
         for id in ids {
             workspace.save(format!("active/{id}.yaml"), text(id, title));
         }
-        std::thread::sleep(std::time::Duration::from_millis(2100));
+        std::thread::sleep(Duration::from_millis(2100));
         done(&workspace, &["check"]);
     };
     each("another");
@@ -126,4 +127,52 @@ fn an_edit_that_was_taken_back_stands_against_no_move() {
     }
     done(&workspace, &["migrate", "database", "--yes"]);
     assert!(workspace.run(["milestone", "show", "m2"]).out.contains("in the database"));
+}
+
+/// Whatever somebody has written into a new target of a move that died is named once: what was changed there, what came there, and
+/// what lies in the archive since, which no undo touches.
+#[test]
+fn what_others_have_written_into_a_new_target_is_named() {
+    let workspace = moved(&["x", "y", "z"]);
+    done(&workspace, &["milestone", "archive", "z"]);
+    done(&workspace, &["retire", "files", "--yes"]);
+    workspace.write("completed/2020/y.yaml", text("y", "of another year"));
+    let long_ago = SystemTime::now() - Duration::from_secs(86_400);
+    fs::File::options()
+        .append(true)
+        .open(workspace.path("completed/2020/y.yaml"))
+        .unwrap()
+        .set_modified(long_ago)
+        .unwrap();
+    let variables = [("FAULT", "any:1:kill"), ("FAULT_PATH", ".milescale-switch-")];
+    assert_eq!(struck(&workspace, &["migrate", "file", "--yes"], &variables), None);
+    fs::remove_file(workspace.path("active/x.yaml")).unwrap();
+    for (path, title) in [("completed/x.yaml", "moved"), ("completed/z.yaml", "archived"), ("active/n.yaml", "new")] {
+        workspace.save(path, format!("title: {title}\n"));
+    }
+    workspace.save("active/y.yaml", "title: changed\n");
+    for _ in 0..2 {
+        done(&workspace, &["check"]);
+        let kept: Vec<_> =
+            workspace.events_named("write_conflict").iter().map(|it| it["details"]["id"].clone()).collect();
+        assert_eq!(kept, ["x", "z", "y", "n"]);
+    }
+    assert_eq!(workspace.read("completed/2020/y.yaml"), text("y", "of another year"));
+    for (path, title) in [("completed/x.yaml", "moved"), ("completed/z.yaml", "archived"), ("active/n.yaml", "new")] {
+        assert_eq!(workspace.read(path), format!("title: {title}\n"));
+    }
+    assert!(!workspace.path("active/y.yaml").exists(), "it was brought, and is kept");
+}
+
+/// The same of rows.
+#[test]
+fn a_row_that_came_into_a_new_target_is_named() {
+    let workspace = workspace();
+    workspace.write("active/x.yaml", text("x", "base"));
+    let variables = [("FAULT", "any:1:kill"), ("FAULT_PATH", ".milescale-switch-")];
+    assert_eq!(struck(&workspace, &["migrate", "database", "--yes"], &variables), None);
+    sqlite(&workspace, "INSERT INTO milestones(id, data) VALUES ('n', '{\"title\": \"new\"}')");
+    done(&workspace, &["check"]);
+    let conflicts = workspace.events_named("write_conflict");
+    assert_eq!(conflicts.iter().map(|it| it["details"]["id"].clone()).collect::<Vec<_>>(), ["n"]);
 }

@@ -1,17 +1,25 @@
 //! What becomes of a migration that failed before its switch: its target is cleared, and where that fails, it is stuck.
 
+use std::ops::ControlFlow;
+
 use milescale_core::backend::Engine;
 use milescale_core::base::Side;
 use milescale_core::id::Id;
 use milescale_core::migration::{Ended, Phase};
+use milescale_core::timestamp;
+use milescale_storage::archive::Archive;
+use milescale_storage::conflicts::Keeper;
 use milescale_storage::error::Problem;
+use milescale_storage::move_journal::{Entry, Journal};
 use milescale_storage::record::{Intent, Past, Prepared};
+use milescale_storage::store::Milestone;
 use milescale_storage::switch;
+use milescale_storage::workspace::Workspace;
 
 use super::{Moving, journal};
 use crate::context::Error;
 use crate::keeping::InConflict;
-use crate::level::there;
+use crate::level::{readable, there};
 use crate::retire;
 use crate::told::Told;
 
@@ -94,30 +102,34 @@ impl Moving<'_, '_> {
         back.commit().map_err(failed)
     }
 
-    /// Takes out of a new target what this move has brought. What somebody has changed there is kept as a conflict first: it was
-    /// written into a store that is not in use.
+    /// Takes out of a new target what this move has brought. What somebody has written there is kept as a conflict: it was written
+    /// into a store that is not in use. What was changed goes then; what came, or lies in the archive, stays.
     fn clear_target(&mut self, intent: &Intent) -> Result<(), Error> {
         let mut target = self.context.open(self.to)?;
-        journal::discard_others(self.context.workspace, intent.epoch, self.to.side())?;
+        let journal = journal::of_move(self.context.workspace, intent.epoch, self.to.side())?;
+        let mut keeper = None;
+        if let Some(journal) = journal.filter(|_| self.to.side() == Side::Files) {
+            for there in written_into_archive(self.context.workspace, &journal, intent) {
+                self.keep_left(
+                    &there,
+                    "it was written into the archive during a move that was undone, and lies there",
+                    intent,
+                    &mut keeper,
+                )?;
+            }
+        }
         // Where the folder is gone, what was brought to the archive is there still.
         let is_there = self.to.side() == Side::Files || target.exists()?;
         let left = if is_there { target.clear(self.from.side(), self.context.now())? } else { Vec::new() };
-        let mut keeper = None;
         for id in left {
             let Ok(id) = id.parse::<Id>() else { continue };
             if let Some(there) = there(target.get(&id))? {
-                let in_conflict = InConflict {
-                    id: &there.id,
-                    text: &there.text,
-                    side: self.to.side(),
-                    place: &there.place,
-                    reason: "it was written into the target of a move that was undone".to_owned(),
-                    current: None,
-                    current_place: self.from.to_string(),
-                    backup: intent.backup.clone(),
-                };
-                let (told, _) = in_conflict.keep(&mut keeper, self.context)?;
-                (self.context.tell)(told);
+                self.keep_left(
+                    &there,
+                    "it was written into the target of a move that was undone",
+                    intent,
+                    &mut keeper,
+                )?;
                 match target.remove(&id, there.digest(), self.context.now()) {
                     // Somebody moves or writes it just now: it stays there, as in any store that nobody has filled.
                     Err(error) if error.is_passing() => {}
@@ -125,7 +137,37 @@ impl Moving<'_, '_> {
                 }
             }
         }
+        for id in if is_there { target.ids()? } else { Vec::new() } {
+            let Ok(id) = id.parse::<Id>() else { continue };
+            if let Some(there) = readable(there(target.get(&id)))? {
+                let reason = "it was written into the target of a move that was undone, and stands there";
+                self.keep_left(&there, reason, intent, &mut keeper)?;
+            }
+        }
         journal::discard(self.context.workspace)
+    }
+
+    /// Keeps what somebody has written into a new target, and tells it.
+    fn keep_left(
+        &mut self,
+        there: &Milestone,
+        reason: &str,
+        intent: &Intent,
+        keeper: &mut Option<Keeper>,
+    ) -> Result<(), Error> {
+        let in_conflict = InConflict {
+            id: &there.id,
+            text: &there.text,
+            side: self.to.side(),
+            place: &there.place,
+            reason: reason.to_owned(),
+            current: None,
+            current_place: self.from.to_string(),
+            backup: intent.backup.clone(),
+        };
+        let (told, _) = in_conflict.keep(keeper, self.context)?;
+        (self.context.tell)(told);
+        Ok(())
     }
 
     /// Leaves an old target as an old store: what this move has written there is its base from now on.
@@ -163,4 +205,27 @@ impl Moving<'_, '_> {
         }
         (self.context.tell)(Told::Stuck { from: self.from, to: self.to, reason });
     }
+}
+
+/// What was written into the archive since a move to files began, of the milestones that it was to bring, and is none of what it
+/// wrote itself.
+fn written_into_archive(workspace: &Workspace, journal: &Journal, intent: &Intent) -> Vec<Milestone> {
+    let (began, mut found) = (timestamp::from_text(&intent.started), Vec::new());
+    let is_since = |it: &Milestone| {
+        let written = it.updated_at.as_deref().and_then(timestamp::from_text);
+        written.is_none_or(|written| began.is_none_or(|began| written >= began))
+    };
+    let scanned = Archive::new(workspace).scan(&mut |it| {
+        let entries = journal.entries.get(&it.id).filter(|_| is_since(&it));
+        let is_written = |entry: &Entry| entry.content().is_some_and(|content| content.text == it.digest());
+        if !it.text.is_empty() && entries.is_some_and(|entries| !entries.iter().any(is_written)) {
+            found.push(it);
+        }
+        ControlFlow::Continue(())
+    });
+    if let Err(error) = scanned {
+        // It stops no undo, which leaves the archive as it is.
+        tracing::warn!(%error, "what was written into the archive during the move is not named");
+    }
+    found
 }
