@@ -84,9 +84,12 @@ pub(crate) enum Command {
     )]
     Restore(RestoreOptions),
     /// Contents that are in conflict with what is current: list, show, resolve.
+    #[command(args_conflicts_with_subcommands = true)]
     Conflicts {
         #[command(subcommand)]
         command: Option<ConflictsCommand>,
+        #[command(flatten)]
+        options: JsonOptions,
     },
     /// Bring over the changes of old stores that wait for a person.
     #[command(

@@ -35,7 +35,7 @@ fn dispatch(arguments: Arguments) -> Result<ExitCode, Failure> {
         Command::Rollback(options) => verbs::migrate::rollback(&context, &options),
         Command::Backups { command } => verbs::backups::run(&context, &command),
         Command::Restore(options) => verbs::backups::restore(&context, &options),
-        Command::Conflicts { command } => verbs::conflicts::run(&context, command.as_ref()),
+        Command::Conflicts { command, options } => verbs::conflicts::run(&context, command.as_ref(), &options),
         Command::Import(options) => verbs::old_stores::import(&context, &options),
         Command::Retire(options) => verbs::old_stores::retire(&context, &options),
         Command::Pause => verbs::old_stores::pause(&context),

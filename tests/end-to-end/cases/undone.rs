@@ -137,7 +137,7 @@ fn what_others_have_written_into_a_new_target_is_named() {
     done(&workspace, &["milestone", "archive", "z"]);
     done(&workspace, &["retire", "files", "--yes"]);
     workspace.write("completed/2020/y.yaml", text("y", "of another year"));
-    let long_ago = SystemTime::now() - Duration::from_secs(86_400);
+    let long_ago = SystemTime::now() - Duration::from_hours(24);
     fs::File::options()
         .append(true)
         .open(workspace.path("completed/2020/y.yaml"))

@@ -14,7 +14,7 @@ use milescale_storage::switch;
 use milescale_storage::workspace::Workspace;
 use serde_json::json;
 
-use crate::args::{ConflictsCommand, ResolveOptions};
+use crate::args::{ConflictsCommand, JsonOptions, ResolveOptions};
 use crate::context::{Context, Failure};
 use crate::terminal;
 
@@ -24,10 +24,14 @@ const PATIENCE: std::time::Duration = std::time::Duration::from_secs(30);
 /// Where a content is kept that is taken off the list.
 const DISPLACED: &str = ".milescale/displaced for 30 days";
 
-pub(crate) fn run(context: &Context, command: Option<&ConflictsCommand>) -> Result<ExitCode, Failure> {
+pub(crate) fn run(
+    context: &Context,
+    command: Option<&ConflictsCommand>,
+    options: &JsonOptions,
+) -> Result<ExitCode, Failure> {
     let workspace = context.workspace()?;
     match command {
-        None => list(&workspace, false),
+        None => list(&workspace, options.json),
         Some(ConflictsCommand::List(options)) => list(&workspace, options.json),
         Some(ConflictsCommand::Show { name }) => {
             let text = conflicts::text(&workspace, name).map_err(|error| failed(name, &error))?;
