@@ -75,6 +75,10 @@ pub(super) fn judge(code: &SqlState) -> (Problem, &'static str) {
             Problem::Unavailable,
             "; check user and password in storage.database.url or DATABASE_URL, in PGPASSWORD and .pgpass",
         )
+    } else if is(&[SqlState::INVALID_CATALOG_NAME]) {
+        let means = "; correct its name in storage.database.url or DATABASE_URL, or make it (createdb) and put its table back: \
+                     where that is gone, `milescale doctor` names the ways on then";
+        (Problem::Unavailable, means)
     } else if is(&[SqlState::QUERY_CANCELED]) {
         (Problem::Busy, "; raise storage.performance.query_timeout, or try again")
     } else if is(&[

@@ -89,9 +89,7 @@ impl SqliteStore {
                 Ok(())
             })?;
         }
-        let missing = self
-            .sqlite
-            .run(async |connection| missing_columns(connection, &["id", "data", "created_at", "updated_at"]).await)?;
+        let missing = self.sqlite.run(async |connection| missing_columns(connection, COLUMNS).await)?;
         self.shape = self.sqlite.run(async |connection| Shape::of(connection).await)?;
         let cause = if let Some(kind) = &self.shape.is_no_table {
             format!(
@@ -99,6 +97,10 @@ impl SqliteStore {
             )
         } else if missing.is_empty() {
             return Ok(true);
+        } else if missing.len() == COLUMNS.len() {
+            "it has no table milestones: put the file back from a copy of yours; or move it away, with its -wal and \
+             -journal, and `milescale doctor` names the ways on without it"
+                .to_owned()
         } else {
             format!("the table milestones has no column {}; it is not one of milestones", missing.join(", "))
         };
@@ -106,6 +108,9 @@ impl SqliteStore {
         Err(self.sqlite.error(Problem::Corrupt, cause))
     }
 }
+
+/// The columns that a table of milestones has at least.
+const COLUMNS: &[&str] = &["id", "data", "created_at", "updated_at"];
 
 impl Store for SqliteStore {
     fn name(&self) -> String {
