@@ -230,7 +230,7 @@ class Judge:
             return
         for put in events:
             gone = (put['saw'] - put['tokens']) & (put['saw'] - self.bare(id, put['saw'])) if put['place'] == 'verb' and put['kind'] == 'write' else set()
-            by_others = any(event['tokens'] == now and event['seq'] > put['seq'] and (event['place'] in ('verb', SIDE.get(event['named'])) or not gone & event['saw'])
+            by_others = any(event['tokens'] == now and event['seq'] > put['seq'] and (event['place'] in ('verb', 'restore', SIDE.get(event['named'])) or not gone & event['saw'])
                             for event in events)
             if put['acked'] == 'yes' and gone & now and not by_others:
                 self.say('replaced', id, f'the acknowledged put of {sorted(put["tokens"])} took out {sorted(gone)}, and {sorted(now)} is current')
