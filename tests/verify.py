@@ -190,7 +190,7 @@ def texts_below(root):
         folders[:] = [name for name in folders if os.path.join(folder, name) != os.path.join(top, 'logs')]
         for name in names:
             path = os.path.join(folder, name)
-            if os.path.islink(path) or not os.path.isfile(path) or os.path.getsize(path) > 1 << 20:
+            if os.path.islink(path) or not os.path.isfile(path) or os.path.getsize(path) > 1 << (26 if name == 'milestones.jsonl' else 20):
                 continue
             place = os.path.relpath(path, top)
             if name == 'milestones.jsonl':

@@ -75,6 +75,14 @@ def bare(text):
     return re.sub(r'^(status|updated_at|completed_at):.*\n', '', text, flags=re.M)
 
 
+LONG = re.compile(r'(?:and so on, ){9,}')
+
+
+def source_of(events):
+    """The text that one of these events wrote."""
+    return next((event['text'] for event in events if event['text']), None)
+
+
 def is_no_write(event):
     """Whether somebody has only archived what there was, brought it back, or put it in another layout: whoever wrote that is asked for, and has
     seen what was before."""
@@ -222,7 +230,7 @@ class Judge:
             return
         for put in events:
             gone = (put['saw'] - put['tokens']) & (put['saw'] - self.bare(id, put['saw'])) if put['place'] == 'verb' and put['kind'] == 'write' else set()
-            by_others = any(event['tokens'] == now and event['seq'] > put['seq'] and (event['place'] in ('verb', SIDE.get(event['named'])) or not gone & event['saw'])
+            by_others = any(event['tokens'] == now and event['seq'] > put['seq'] and (event['place'] in ('verb', 'restore', SIDE.get(event['named'])) or not gone & event['saw'])
                             for event in events)
             if put['acked'] == 'yes' and gone & now and not by_others:
                 self.say('replaced', id, f'the acknowledged put of {sorted(put["tokens"])} took out {sorted(gone)}, and {sorted(now)} is current')
@@ -288,8 +296,12 @@ class Judge:
 
     def value(self, id, text, same):
         try:
+            # What makes it large is read in a moment where it is the same.
+            both = text, source_of(same) or ''
+            if len(text) > 10_000 and not any('and so on' in LONG.sub('', it) for it in both) and len({sum(map(len, LONG.findall(it))) for it in both}) == 1:
+                text, same = LONG.sub('', text), [{'text': LONG.sub('', both[1])}]
             data = verify.of_json(text) if text.lstrip().startswith('{') else verify.yaml.load(text, verify.Loader)
-            source = next((event['text'] for event in same if event['text']), None)
+            source = source_of(same)
             if source is None:
                 return
             other = verify.of_json(source) if source.lstrip().startswith('{') else verify.yaml.load(source, verify.Loader)
@@ -305,7 +317,9 @@ class Judge:
         wanted = set(self.start['holdings'])
         wanted |= {(event['id'], event['tokens']) for event in acted if event['tokens'] and event['acked'] == 'yes'}
         # What another program itself overwrote or removed where it stood, or what was put and then replaced by the dead.
-        by_others = {(event['id'], event[what]) for event in acted if event['who'] == 'foreign' for what in ('saw', 'replaced') if event[what]}
+        # The text that is kept of a row goes at the next write, whenever it was hidden.
+        by_others = {(event['id'], event[what]) for event in world.events if event['who'] == 'foreign' and (event in acted or event['place'] in ENGINES)
+                     for what in ('saw', 'replaced') if event[what]}
         for id, content in sorted(wanted - now - by_others, key=str):
             # A row is in the text of its values that is kept elsewhere, comments and all.
             if any(other == id and content < there and self.bare(id, there) == content for other, there in now):

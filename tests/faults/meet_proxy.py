@@ -32,7 +32,11 @@ def words(kind, body):
     if kind in ('Query', 'Parse'):
         text = body.split(b'\0')[1 if kind == 'Parse' else 0].decode('utf-8', 'replace')
         found = re.findall(r'[A-Za-z_]+', text)
-        return ' ' + '_'.join(found[:2]).upper() if found else ''
+        # Who writes is told by the table as well.
+        table = re.search(r'\b(INSERT INTO|UPDATE|DELETE FROM) (?:"[^"]*"\.|\w+\.)?"?(mil\w+)', text)
+        if re.search(r'\bFOR (NO KEY )?UPDATE\b', text):
+            return ' SELECT_LOCKED'
+        return ' ' + ('_'.join(found[:2]).upper() if not table else f'{table.group(1).split(" ")[0]}_{table.group(2)}') if found else ''
     if kind == 'CommandComplete':
         return ' ' + re.sub(r'[ \d]+$', '', body.rstrip(b'\0').decode('utf-8', 'replace')).replace(' ', '_')
     return ''

@@ -21,8 +21,16 @@ import verify  # noqa: E402
 
 COMMENTED = re.compile(r'^#.*\bt\d+: 1', re.M)
 TOKEN = re.compile(r'\bt(\d+)\b\\?["\']?\s*:\s*1\b')
-IDENTITY = re.compile(r'(?:^|[{,\n])\s*\\?["\']?id\\?["\']?\s*:\s*\\?["\']?([a-z]+\d+)', re.M)
+IDENTITY = re.compile(r'(?:^|[{,\n\ufeff])\s*\\?["\']?id\\?["\']?\s*:\s*\\?["\']?([A-Za-z][A-Za-z_.-]*\d+)', re.M)
 IDS = ['m1', 'm2', 'm3', 'm4']
+# Large ones in front of them, of which a dozen is more than a page of SQLite has room for.
+LARGE = [f'k{number}' for number in range(10, 22)]
+# More than a page of small ones, whose order depends on who sorts.
+MANY = [f'{"kK"[number % 2]}{"-_."[number % 3]}a{number}' for number in range(10, 70)]
+# Texts that are easily tidied up: line ends, a mark at the beginning, no end of the last line, numbers, a block, signs.
+ODD = {'o1': lambda text: text.replace('\n', '\r\n'), 'o2': lambda text: '\ufeff' + text, 'o3': lambda text: text.rstrip('\n'),
+       'o4': lambda text: text + 'big: 123456789012345678901234567890\nsmall: 1.0\nzero: -0.0\nword: "no"\nempty:\n',
+       'o5': lambda text: text + 'block: |+\n  one\n\n  two \n\nsigns: "\U0001f600 \u00e9 e\u0301 \\u0007"\n', 'o6': lambda text: '---\n' + text + '...\n'}
 ENGINES = ('sqlite', 'postgresql')
 # Where a milestone lies in completed/: as milescale puts it there, and as adapters do.
 LAYOUTS = {'': '{0}.yaml', 'folder': '{0}/{0}.yaml', 'definition': '{0}/definition.yaml', 'year': '2025/{0}.yaml'}
@@ -49,13 +57,15 @@ def with_comment(text, token):
     return (text if text.endswith('\n') or not text else text + '\n') + f'# t{token}: 1\n'
 
 
-def document(id, token, status='active'):
+def document(id, token, status='active', pad=0):
+    more = f'plan: "{"and so on, " * (pad // 11)}"\n' if pad else ''
     return (f'# a note on {id}, by hand\nid: {id}\ntitle:   "T {id}"   # said\nstatus: {status}\nhours: 1.50\n'
-            f'tags: [one,  "two three"]\nt{token}: 1\n')
+            f'tags: [one,  "two three"]\n{more}t{token}: 1\n')
 
 
-def value(id, token, status='active'):
-    return {'id': id, 'title': f'T {id}', 'status': status, 'hours': 1.5, 'tags': ['one', 'two three'], f't{token}': 1}
+def value(id, token, status='active', pad=0):
+    more = {'plan': 'and so on, ' * (pad // 11)} if pad else {}
+    return {'id': id, 'title': f'T {id}', 'status': status, 'hours': 1.5, 'tags': ['one', 'two three'], **more, f't{token}': 1}
 
 
 class World:
@@ -343,6 +353,8 @@ class World:
                 assert self.put('n5')['acked'] == 'yes'
             if not is_level:
                 self.foreign('m3', SIDE[store])
+            if 'meanwhile' in more and store != chain[-1]:
+                self.meanwhile(SIDE[chain[0]])
         if 'noted' in more and 'equal' not in more:
             for id in ('m1', 'm2'):
                 assert self.put(id, how='note')['acked'] == 'yes'
@@ -355,6 +367,7 @@ class World:
                 self.filled(store)
         self.left = chain[-2] if len(chain) > 1 else ''
         old = SIDE.get(self.left, '')
+        self.since(more, chain[-1], old)
         if 'pending' in more:
             self.foreign('m1', old)
             self.foreign('m4', old)
@@ -368,6 +381,63 @@ class World:
         for word in more:
             if word.startswith('died'):
                 self.died(*word.split(' '), ['--adopt', '--source-wins'] if self.facts.get('filled') else [])
+
+    def meanwhile(self, side):
+        """The store that was the first is edited, and that is brought over; one of these goes on in the store in use."""
+        for id in ('m2', 'm4'):
+            self.foreign(id, side)
+        self.must('import')
+        assert self.put('m4')['acked'] == 'yes'
+
+    def since(self, more, now, old):
+        """States in which something is there on one side alone, or in a place of its own."""
+        if 'taken back' in more:
+            # What was edited is in a file as it was before the first move: an earlier content, and no edit.
+            text = self.first['m4']
+            path = self.files()['m4']
+            os.chmod(path, 0o644)
+            self.note('foreign', 'm4', 'write', text, verify.read(path), place='files', earlier=True)
+            with open(path, 'w') as file:
+                file.write(text)
+        if 'lacking' in more:
+            # The old side has one no more, and an older one of the same id may lie in the archive. The store in use has it: nobody deleted that.
+            os.unlink(self.files()['m2']) if old == 'files' else self.remove_row(old, 'm2')
+        if 'fresh' in more:
+            # The old side has one that is new.
+            token = self.token()
+            text = document('n8', token) if old == 'files' else json.dumps(value('n8', token))
+            self.write('active/n8.yaml', text) if old == 'files' else self.write_row(old, 'n8', text, is_new=True)
+            self.note('foreign', 'n8', 'write', text, place=old)
+        if 'gone' in more:
+            # What a backup has, and the store in use no more.
+            text = self.current()['m2'][0]
+            os.unlink(self.files()['m2']) if SIDE[now] == 'files' else self.remove_row(now, 'm2')
+            self.note('foreign', 'm2', 'delete', None, text, place=SIDE[now])
+        if 'retired' in more:
+            self.must('retire', old, '--yes')
+            self.facts['retires'] = True
+        if 'late' in more:
+            # Programs that had them open write on: into one in whose place another is, and into one that is gone.
+            for id in ('m4', 'm1'):
+                path = next(os.path.join(where, name) for where, _, names in os.walk(self.path('.milescale', 'retired')) for name in names if name == f'{id}.yaml')
+                saw = verify.read(path)
+                text = saw + f't{self.token()}: 1\n'
+                os.chmod(path, 0o644)
+                with open(path, 'w') as file:
+                    file.write(text)
+                self.note('foreign', id, 'write', text, saw, place='files', held=True)
+        if 'again' in more:
+            token = self.token()
+            self.write('active/m4.yaml', document('m4', token))
+            self.note('foreign', 'm4', 'write', document('m4', token), place='files', absent=True)
+
+    def remove_row(self, store, id):
+        if store == 'postgresql':
+            verify.psql(self.direct, f"DELETE FROM \"{self.schema}\".milestones WHERE id = '{id}'")
+            return
+        with contextlib.closing(sqlite3.connect(self.path('enterprise.db'))) as connection:
+            connection.execute('DELETE FROM milestones WHERE id = ?', (id,))
+            connection.commit()
 
     def commented(self, more, now, old):
         """States in which comments stand alone on one side."""
@@ -435,6 +505,7 @@ class World:
 
     def born(self, store, more):
         extra = ['b1', 'b2', 'b3'] if 'batch' in more else []
+        extra += (LARGE if 'large' in more else []) + (MANY if 'many' in more else []) + (list(ODD) if 'odd' in more else [])
         self.write('config/storage-backend.txt', ('database' if store in ENGINES else 'file') + '\n')
         # A comment of each text has a token too.
         noted = (lambda text: with_comment(text, self.token())) if 'noted' in more else (lambda text: text)
@@ -464,11 +535,11 @@ class World:
         for id in IDS + extra:
             token = self.token()
             if SIDE[store] == 'files':
-                self.first[id] = noted(document(id, token))
+                self.first[id] = ODD.get(id, lambda text: text)(noted(document(id, token, pad=100_000 * (id in LARGE))))
                 self.write(f'active/{id}.yaml', self.first[id])
                 self.note('foreign', id, 'write', self.first[id], place='files')
             else:
-                rows[id] = json.dumps(value(id, token))
+                rows[id] = json.dumps(value(id, token, pad=100_000 * (id in LARGE)))
                 self.note('foreign', id, 'write', rows[id], place=store)
                 self.first[id] = rows[id]
         if rows:
