@@ -179,10 +179,11 @@ class Judge:
             left = there is not None and there[1] and any(event['kind'] == 'delete' for event in events)
             if own and there is not None and not left and now != own[-1]['tokens']:
                 last = own[-1]
-                by_restore = any(event['place'] == 'restore' and event['tokens'] == now for event in events) and (id, last['tokens']) in self.kept_and_named
+                # What another program wrote upon it stands for it.
+                ends = [last['tokens'], *(event['tokens'] for event in events if event['who'] == 'foreign' and event['tokens'] and last['tokens'] <= event['saw'])]
+                by_restore = any(event['place'] == 'restore' and event['tokens'] == now for event in events) and any((id, end) in self.kept_and_named for end in ends)
                 # Where another program's milestones are taken over, what differs there wins, and this is kept.
                 # So it is where another store is named by hand, be it after another program replaced it.
-                ends = [last['tokens'], *(event['tokens'] for event in events if event['who'] == 'foreign' and last['tokens'] <= event['saw'])]
                 taken_over = world.facts.get('filled') or world.facts.get('followed')
                 # Where one was taken away where it was in use, nothing of it is left to be kept.
                 is_deleted = any(event['kind'] == 'delete' and event['place'] == SIDE.get(event['named']) and last['tokens'] <= event['saw'] for event in events)

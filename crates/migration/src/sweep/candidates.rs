@@ -123,6 +123,8 @@ impl Sweeper {
             let is_beside = !is_base && there(self.store.get(&id))?.is_some();
             if is_beside && !is_dealt_with(file, known, current)? {
                 retired.watch(file, false, context.now())?;
+                // Before it is noted, which may outlive a power cut.
+                retired.sync()?;
                 self.retired.looked.iter_mut().for_each(|looked| found.note_watched(retired, looked));
                 return Ok(());
             }
