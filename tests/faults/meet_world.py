@@ -30,7 +30,7 @@ MANY = [f'{"kK"[number % 2]}{"-_."[number % 3]}a{number}' for number in range(10
 # Texts that are easily tidied up: line ends, a mark at the beginning, no end of the last line, numbers, a block, signs.
 ODD = {'o1': lambda text: text.replace('\n', '\r\n'), 'o2': lambda text: '\ufeff' + text, 'o3': lambda text: text.rstrip('\n'),
        'o4': lambda text: text + 'big: 123456789012345678901234567890\nsmall: 1.0\nzero: -0.0\nword: "no"\nempty:\n',
-       'o5': lambda text: text + 'block: |+\n  one\n\n  two \n\nsigns: "\U0001f600 \u00e9 e\u0301 \\u0007"\n', 'o6': lambda text: '---\n' + text + '...\n'}
+       'o5': lambda text: text + 'block: |+\n  one\n\n  two \n\nsigns: "\U0001f600 \u00e9 e\u0301 \\u0007"\n', 'o6': lambda text: '---\n' + text}
 ENGINES = ('sqlite', 'postgresql')
 # Where a milestone lies in completed/: as milescale puts it there, and as adapters do.
 LAYOUTS = {'': '{0}.yaml', 'folder': '{0}/{0}.yaml', 'definition': '{0}/definition.yaml', 'year': '2025/{0}.yaml'}

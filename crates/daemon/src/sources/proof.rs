@@ -191,14 +191,16 @@ impl Archived {
         }
     }
 
-    /// Of these ids, which lie in the archive, the archived rows of the named store that are what lies there, with that content.
+    /// Of these ids, which lie in the archive, the archived rows of the named store that are what lies there, with that content. Where
+    /// what lies there has comments that the row has not, it is the row's: then they are an edit, which the next sweep brings over.
     fn rows(&mut self, named: &mut dyn Store, ids: &[String]) -> Result<Vec<(String, Content)>, StoreError> {
         let mut found = Vec::new();
         for id in ids.iter().filter_map(|id| id.parse::<Id>().ok()) {
             if let Some(archived) = self.0.archived(&id)?
-                && Archive::row_of(named, &archived).is_some()
+                && let Some(row) = Archive::row_of(named, &archived)
             {
-                found.push((archived.id.clone(), archived.content()));
+                let lacks = archived.has_comments_beyond(&row.text);
+                found.push((archived.id.clone(), if lacks { row.content() } else { archived.content() }));
             }
         }
         Ok(found)

@@ -69,6 +69,25 @@ fn l16_comments_of_an_archived_row_are_kept_where_files_are_followed() {
     assert_eq!(workspace.events_named("write_conflict").len(), 1);
 }
 
+/// The same the other way: what the file of an archived row says in comments alone is an edit of it, and is brought over.
+#[test]
+fn l16_comments_of_an_archived_file_are_brought_over_where_a_database_is_followed() {
+    let workspace = workspace();
+    done(&workspace, &["migrate", "database", "--yes"]);
+    assert_eq!(put(&workspace, &["a"], "id: a\ntitle: one\nstatus: archived\n").code, 0);
+    assert_eq!(put(&workspace, &["b"], "id: b\n").code, 0);
+    // As another program leaves it.
+    sqlite3(&workspace, "enterprise.db", "DELETE FROM milescale_texts");
+    done(&workspace, &["migrate", "hybrid", "--yes"]);
+    workspace.save("completed/a.yaml", workspace.read("completed/a.yaml") + "# of the file\n");
+    workspace.write("config/storage-backend.txt", "database\n");
+    done(&workspace, &["check"]);
+    assert_eq!(workspace.status()["current_backend"], "database", "{:?}", workspace.events());
+    done(&workspace, &["milestone", "unarchive", "a"]);
+    done(&workspace, &["migrate", "file", "--yes"]);
+    assert!(workspace.read("active/a.yaml").contains("# of the file"), "{:?}", workspace.events());
+}
+
 /// A milestone that says another id cannot be written archived, so that nothing shows that two of its texts are the same.
 #[test]
 fn l22_texts_that_say_another_id_are_not_taken_for_the_same() {
