@@ -155,8 +155,9 @@ fn what_others_have_written_into_a_new_target_is_named() {
         done(&workspace, &["check"]);
         let kept: Vec<_> =
             workspace.events_named("write_conflict").iter().map(|it| it["details"]["id"].clone()).collect();
-        assert_eq!(kept, ["x", "z", "y", "n"]);
+        assert_eq!(kept, ["x", "z", "y"]);
     }
+    assert!(workspace.run(["status"]).out.contains("1 changes of files wait"), "a new file where files are retired");
     assert_eq!(workspace.read("completed/2020/y.yaml"), text("y", "of another year"));
     for (path, title) in [("completed/x.yaml", "moved"), ("completed/z.yaml", "archived"), ("active/n.yaml", "new")] {
         assert_eq!(workspace.read(path), format!("title: {title}\n"));

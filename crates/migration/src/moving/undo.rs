@@ -137,7 +137,9 @@ impl Moving<'_, '_> {
                 }
             }
         }
-        for id in if is_there { target.ids()? } else { Vec::new() } {
+        // What comes into a retired store is looked for as before.
+        let is_looked_at = self.record.old.iter().any(|old| old.side == self.to.side());
+        for id in if is_there && !is_looked_at { target.ids()? } else { Vec::new() } {
             let Ok(id) = id.parse::<Id>() else { continue };
             if let Some(there) = readable(there(target.get(&id)))? {
                 let reason = "it was written into the target of a move that was undone, and stands there";

@@ -15,7 +15,7 @@ use super::Sweeper;
 use super::memory::{NAMELESS, OfSide};
 use super::noted::is_looked_at_again;
 use crate::context::{Context, Error};
-use crate::level::there;
+use crate::level::{there, there_as};
 use crate::retire::is_dealt_with;
 use crate::told::Told;
 
@@ -37,7 +37,16 @@ pub(super) struct AtRetired {
     /// Which of them were looked at as they are, once that was asked for.
     looked: Option<Looked>,
     /// Those that are not dealt with.
-    looking_at: Vec<Unlooked>,
+    looking_at: Vec<(Unlooked, Due)>,
+}
+
+/// What is to be done about a retired file that was looked at.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Due {
+    /// It is dealt with as it is.
+    Nothing,
+    /// It is judged, if no other one comes into its place before that.
+    Judging,
 }
 
 impl Sweeper {
@@ -129,27 +138,30 @@ impl Sweeper {
                 return Ok(());
             }
             if is_base || is_beside {
-                self.retired.looking_at.push(found.clone());
+                self.retired.looking_at.push((found.clone(), Due::Nothing));
                 return Ok(());
             }
         }
         self.consider([found.id.clone()]);
-        self.retired.looking_at.push(found.clone());
+        self.retired.looking_at.push((found.clone(), Due::Judging));
         Ok(())
     }
 
     /// Notes which retired files were dealt with, as they were when they were found.
     pub(super) fn note_looked(&mut self, memory: &OfSide, context: &Context<'_>) {
-        let Some(looked) = self.retired.looked.as_mut() else { return };
-        let (open, now) = (&self.open, (context.clock)());
-        self.retired.looking_at.retain(|it| {
-            let waits = open.contains_key(&it.id) || memory.failing.contains_key(&it.id);
-            if !waits {
-                it.note(looked, now);
+        let Some(mut looked) = self.retired.looked.take() else { return };
+        let mut looking_at = std::mem::take(&mut self.retired.looking_at);
+        looking_at.retain(|(it, due)| {
+            let waits = self.open.contains_key(&it.id) || memory.failing.contains_key(&it.id);
+            // Where another one is in its place by now, that one may have been judged: this one is looked at once more.
+            if !waits && (*due == Due::Nothing || matches!(there_as(&mut *self.store, &it.id), Ok(None))) {
+                it.note(&mut looked, (context.clock)());
             }
             waits
         });
+        self.retired.looking_at = looking_at;
         looked.keep();
+        self.retired.looked = Some(looked);
     }
 
     /// Names rows that no id can name, each state of them once.
