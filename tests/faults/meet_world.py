@@ -427,6 +427,8 @@ class World:
                     file.write(text)
                 self.note('foreign', id, 'write', text, saw, place='files', held=True)
         if 'again' in more:
+            # Two files of one milestone, of one side: which of them another one is based on, nobody can tell.
+            self.facts['unsure'] = True
             token = self.token()
             self.write('active/m4.yaml', document('m4', token))
             self.note('foreign', 'm4', 'write', document('m4', token), place='files', absent=True)

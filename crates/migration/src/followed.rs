@@ -69,6 +69,7 @@ pub fn follow(
         }
         leave(&mut record, workspace, (last.in_use, left.name()), named)?;
     }
+    store.become_used()?;
     write_down(record, workspace, named)
 }
 
@@ -102,6 +103,7 @@ pub fn follow_unread(
         }
         leave(&mut record, workspace, last, named)?;
     }
+    store.become_used()?;
     write_down(record, workspace, named)
 }
 

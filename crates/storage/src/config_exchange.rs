@@ -9,13 +9,16 @@ use std::time::{Duration, Instant, SystemTime};
 use milescale_core::backend::Engine;
 use milescale_core::digest::Digest;
 
-use crate::files::{STILL_FOR, stands_still, watch_configuration};
+use crate::files::{came_out, stands_still_for, watch_configuration};
 use crate::read::{Symlinks, read_regular};
 use crate::workspace::Workspace;
 use crate::{config_file, durable, yaml};
 
-/// How long an edit is waited for that may be just being written; the tests' own is written at once.
-const STILL_WITHIN: Duration = if cfg!(test) { READ_EVERY } else { STILL_FOR };
+/// How long an edit has to stand still that can be read. Verbs wait meanwhile, and what is written later is found, and named.
+const STILL_FOR: Duration = Duration::from_millis(500);
+
+/// How long one is waited for that cannot; the tests' own is written at once.
+const STILL_WITHIN: Duration = if cfg!(test) { READ_EVERY } else { Duration::from_secs(2) };
 
 /// How often an edit that may be just being written is read meanwhile.
 const READ_EVERY: Duration = Duration::from_millis(50);
@@ -72,16 +75,32 @@ pub(crate) fn settle(
         if [last.replaces, last.put_in].contains(&Digest::of(&out)) {
             return watch_configuration(workspace, &last.file, Digest::of(&out));
         }
-        let (out, edited) = edit_with_engine(&last.file, out, engine)?;
+        let (out, edited) = match edit_with_engine(&last.file, out, engine) {
+            // It could not be in force either; a person looks at it.
+            Err(error) if error.kind() == io::ErrorKind::InvalidData => {
+                tracing::warn!(%error, "it is not in force");
+                return came_out(workspace, &last.file, &name_of(&last.file));
+            }
+            other => other?,
+        };
         let next = last.next(prepared, Digest::of(&edited));
         durable::prepare(&next.file, &edited, path.metadata().ok().as_ref())?;
         let on_disk = durable::exchange(&next.file, path)?.seen()?;
-        // The edit is in force now, or in what came out of that by whoever saved it later.
-        watch_configuration(workspace, &last.file, Digest::of(&out))?;
+        settled(workspace, &last, &next, &out)?;
         on_disk?;
         last = next;
     }
     Err(io::Error::other("the configuration is saved all the time; what was saved last lies beside it"))
+}
+
+/// What becomes of an edit that has come out, once `next` was exchanged, which has it: it is in force, unless somebody has saved
+/// another one meanwhile, over what stood there without it. Then a person looks at it.
+fn settled(workspace: &Workspace, last: &Exchanged, next: &Exchanged, edit: &[u8]) -> io::Result<()> {
+    let came_next = text_of(&next.file)?.map(|text| Digest::of(&text));
+    if came_next.is_none_or(|came| [next.replaces, next.put_in].contains(&came)) {
+        return watch_configuration(workspace, &last.file, Digest::of(edit));
+    }
+    came_out(workspace, &last.file, &name_of(&last.file))
 }
 
 /// A file that was exchanged for the configuration, or is about to be: it holds what came out, or still what is to go in.
@@ -136,9 +155,8 @@ fn last_of(workspace: &Workspace, first: Exchanged, engine: Engine) -> io::Resul
         let before = std::mem::replace(&mut last, it);
         if let Some(out) = text_of(&before.file)? {
             // What was put in after it is what it held then.
-            let digest = Digest::of(&out);
-            let is_in = with_engine(out, engine).is_ok_and(|edited| Digest::of(&edited) == last.put_in);
-            watch_configuration(workspace, &before.file, if is_in { digest } else { Digest::of(b"") })?;
+            let is_in = with_engine(out.clone(), engine).is_ok_and(|edited| Digest::of(&edited) == last.put_in);
+            settled(workspace, &before, &last, if is_in { &out } else { b"" })?;
         }
     }
     Ok(last)
@@ -152,7 +170,8 @@ fn name_of(path: &Path) -> String {
 fn edit_with_engine(prepared: &Path, mut out: Vec<u8>, engine: Engine) -> io::Result<(Vec<u8>, Vec<u8>)> {
     let end = Instant::now() + STILL_WITHIN;
     loop {
-        let is_still = prepared.symlink_metadata().is_ok_and(|metadata| stands_still(&metadata, SystemTime::now()));
+        let metadata = prepared.symlink_metadata();
+        let is_still = metadata.is_ok_and(|it| stands_still_for(STILL_FOR, &it, SystemTime::now()));
         let is_whole = is_still && config_file::parse(&out).is_ok() && !out.is_empty();
         match with_engine(out.clone(), engine) {
             Ok(edited) if is_whole || Instant::now() >= end => return Ok((out, edited)),

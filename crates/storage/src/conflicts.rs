@@ -192,11 +192,16 @@ pub fn text(workspace: &Workspace, name: &str) -> io::Result<Vec<u8>> {
 pub fn settle(workspace: &Workspace, name: &str, seen: Option<Digest>, now: Timestamp) -> io::Result<()> {
     durable::create_folder(&workspace.displaced())?;
     let path = workspace.conflicts().join(name);
-    // The days count from now, and its digest is that of what is kept.
-    let seen = seen.map_or_else(|| digest_of(&path).map(|(digest, _)| digest), Ok)?;
+    // The days count from now, and its digest is that of what is kept: what a program has written into it since is none of that.
+    let kept = key_of(name).map(|(digits, _)| digits).filter(|_| read_about(&path).is_some());
+    let seen = match (seen, kept) {
+        (Some(seen), _) => short::digits(seen),
+        (None, Some(kept)) => kept,
+        (None, None) => short::digits(digest_of(&path)?.0),
+    };
     let id = in_name(&key_of(name).map_or_else(|| name.to_owned(), |(_, id)| id));
     let kept = (0..).map(|number| {
-        let name = format!("{}-{}-resolved-{number}.{id}.yaml", now.strftime(STAMP), short::digits(seen));
+        let name = format!("{}-{}-resolved-{number}.{id}.yaml", now.strftime(STAMP), seen);
         workspace.displaced().join(name)
     });
     for kept in kept {

@@ -190,6 +190,12 @@ pub trait Store: fmt::Debug + Send {
         Ok(())
     }
 
+    /// Notes that it is the one in use from now on, or is about to be: of several that this workspace has made, the others are
+    /// not taken for it.
+    fn become_used(&mut self) -> Result<(), StoreError> {
+        Ok(())
+    }
+
     /// Makes it this workspace's with what stands there, at a person's word: nobody else is to write it. Whether it had gone back:
     /// a write that this workspace knows of is not there.
     fn take_over(&mut self) -> Result<bool, StoreError> {

@@ -7,6 +7,7 @@
 //! + CHAIN TOKEN             drawn; on the disk before the transaction begins
 //! = CHAIN NUMBER TOKEN      known to be on the server
 //! @ CHAIN PLACE             where that chain is, for display
+//! * CHAIN in use            the chain of the one table that is in use or an old store; the last such line counts
 //! ```
 //!
 //! Appending and rewriting happen under a short lock. Readers need none: the file only grows, or is replaced whole.
@@ -24,6 +25,9 @@ use crate::random;
 use crate::read::{Symlinks, read_regular};
 use crate::workspace::Workspace;
 use crate::{durable, jsonl};
+
+/// What stands behind the chain of the table that is in use.
+const IN_USE: &str = "in use";
 
 const HEAD: &str = "milescale tokens, format 1";
 
@@ -50,6 +54,8 @@ pub(crate) struct Tokens {
 pub(crate) struct Listed {
     chains: BTreeMap<String, Chain>,
     places: BTreeMap<String, String>,
+    /// The chain of the table that is in use or an old store, where that was noted.
+    used: Option<String>,
     /// There is no head, or a death has torn it: the list is to be written anew.
     has_no_head: bool,
 }
@@ -81,6 +87,7 @@ impl Listed {
                 let link = Link { number: number.parse().ok()?, token: token.parse().ok()? };
                 self.chain(chain).note(link);
             }
+            "*" => self.used = Some(chain.to_owned()),
             "@" => drop(self.places.insert(chain.to_owned(), rest.to_owned())),
             _ => {}
         }
@@ -110,6 +117,12 @@ impl Listed {
         places
     }
 
+    /// The chain of the table that is in use or an old store, and its place, where that was noted.
+    pub(crate) fn used(&self) -> Option<(&str, &str)> {
+        let chain = self.used.as_deref()?;
+        Some((chain, self.places.get(chain).map_or("elsewhere", String::as_str)))
+    }
+
     fn pruned(&mut self) -> String {
         let mut text = format!("{HEAD}\n");
         for (name, chain) in &mut self.chains {
@@ -123,6 +136,9 @@ impl Listed {
             if let Some(place) = self.places.get(name) {
                 let _ = writeln!(text, "@ {name} {place}");
             }
+        }
+        if let Some(used) = &self.used {
+            let _ = writeln!(text, "* {used} {IN_USE}");
         }
         text
     }
@@ -196,6 +212,18 @@ impl Tokens {
             }
         }
         Ok(confirming)
+    }
+
+    /// Notes the chain of the table that is in use or an old store from now on.
+    pub(crate) fn use_chain(&self, chain: &str) -> Result<(), StoreError> {
+        let _held = self.lock()?;
+        let listed = self.read()?;
+        let line = format!("* {chain} {IN_USE}\n");
+        match listed.used.as_deref() == Some(chain) {
+            true => Ok(()),
+            false if listed.has_no_head => self.write_anew(listed, &line),
+            false => self.append(&line),
+        }
     }
 
     /// Forgets what chains are at a place, but for one.

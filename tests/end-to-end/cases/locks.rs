@@ -140,3 +140,43 @@ fn a_conflict_is_decided_by_one_of_two() {
         assert_eq!(there.contains("kept"), took, "{round}: {there}");
     }
 }
+
+/// A content in conflict with what is current, and the workspace.
+fn in_conflict() -> (milescale_testkit::Workspace, String) {
+    let workspace = crate::workspace();
+    workspace.write("active/a.yaml", "title: first\n");
+    assert_eq!(workspace.run(["migrate", "database", "--yes"]).code, 0);
+    let seen = workspace.run(["milestone", "show", "a", "--digest"]).out;
+    assert_eq!(crate::milestones::put(&workspace, &["a", "--if-match", seen.trim()], "title: current\n").code, 0);
+    workspace.save("active/a.yaml", "title: kept\n");
+    assert_eq!(workspace.run(["import"]).code, 0);
+    let listed = workspace.run(["conflicts", "--json"]).json();
+    let name = listed[0]["name"].as_str().unwrap().to_owned();
+    (workspace, name)
+}
+
+/// A decision that died half way is told to who decides anew.
+#[test]
+fn a_conflict_that_was_half_decided_is_told_as_such() {
+    let (workspace, name) = in_conflict();
+    let mut command = workspace.command(["conflicts", "resolve", &name, "--take-kept"]);
+    command.env("LD_PRELOAD", crate::faults::shim()).env("FAULT", "any:1:kill").env("FAULT_PATH", "-resolved-");
+    assert!(!command.stdout(Stdio::null()).stderr(Stdio::null()).status().unwrap().success());
+    let said = workspace.run(["conflicts", "resolve", &name, "--keep-current"]);
+    assert!(said.code == 0 && said.out.contains("what was kept is current; the other content is kept in"), "{said:?}");
+    assert!(said.out.contains("milescale_displaced"), "{said:?}");
+}
+
+/// What a program writes into a content that is kept is not decided with it by somebody who has not seen it.
+#[test]
+fn what_is_written_into_a_kept_content_is_in_conflict_itself() {
+    let (workspace, name) = in_conflict();
+    fs::write(workspace.path(format!(".milescale/conflicts/{name}")), "title: late\n").unwrap();
+    assert_eq!(workspace.run(["conflicts", "resolve", &name, "--keep-current"]).code, 0);
+    milescale_testkit::until("it is found once it stands still", || {
+        assert_eq!(workspace.run(["check"]).code, 0);
+        let listed = workspace.run(["conflicts", "--json"]).json();
+        let found = listed[0]["name"].as_str()?;
+        workspace.run(["conflicts", "show", found]).out.contains("late").then_some(())
+    });
+}

@@ -157,7 +157,8 @@ fn what_others_have_written_into_a_new_target_is_named() {
             workspace.events_named("write_conflict").iter().map(|it| it["details"]["id"].clone()).collect();
         assert_eq!(kept, ["x", "z", "y"]);
     }
-    assert!(workspace.run(["status"]).out.contains("1 changes of files wait"), "a new file where files are retired");
+    done(&workspace, &["import"]);
+    assert!(workspace.run(["milestone", "show", "n"]).out.contains("new"), "a new file where files are retired");
     assert_eq!(workspace.read("completed/2020/y.yaml"), text("y", "of another year"));
     for (path, title) in [("completed/x.yaml", "moved"), ("completed/z.yaml", "archived"), ("active/n.yaml", "new")] {
         assert_eq!(workspace.read(path), format!("title: {title}\n"));
@@ -172,8 +173,11 @@ fn a_row_that_came_into_a_new_target_is_named() {
     workspace.write("active/x.yaml", text("x", "base"));
     let variables = [("FAULT", "any:1:kill"), ("FAULT_PATH", ".milescale-switch-")];
     assert_eq!(struck(&workspace, &["migrate", "database", "--yes"], &variables), None);
-    sqlite(&workspace, "INSERT INTO milestones(id, data) VALUES ('n', '{\"title\": \"new\"}')");
+    let rows = ["'n'", "'no/id'", "NULL"].map(|id| format!("({id}, '{{\"title\": \"new\"}}')")).join(", ");
+    sqlite(&workspace, &format!("INSERT INTO milestones(id, data) VALUES {rows}"));
     done(&workspace, &["check"]);
+    let reported = workspace.events_named("changes_reported")[0]["details"].to_string();
+    assert!(reported.contains("no/id") && reported.contains("what has no id"), "{reported}");
     let conflicts = workspace.events_named("write_conflict");
     assert_eq!(conflicts.iter().map(|it| it["details"]["id"].clone()).collect::<Vec<_>>(), ["n"]);
 }

@@ -80,14 +80,24 @@ fn resolve(workspace: &Workspace, options: &ResolveOptions) -> Result<ExitCode, 
     let conflict = all(workspace)?.into_iter().find(|it| it.name == *name);
     let conflict = conflict.ok_or_else(|| none(name))?;
     is_to_stay(workspace, &conflict)?;
+    let text = conflicts::text(workspace, name).map_err(|error| failed(name, &error));
     let (what, other, seen) = if options.take_kept {
-        let text = conflicts::text(workspace, name).map_err(|error| failed(name, &error))?;
+        let text = text?;
         let seen = Digest::of(&text);
         ("what was kept is current now", take(workspace, &conflict, text)?, Some(seen))
+    } else if let Some(displaced) = text.ok().and_then(|text| where_current(workspace, &conflict, &text)) {
+        // Perhaps a `--take-kept` was interrupted: then the other content is the one that this has replaced.
+        ("what was kept is current", Some(format!("{displaced} for 30 days, if there was one")), None)
     } else {
         ("what is current stays", Some(DISPLACED.to_owned()), None)
     };
-    conflicts::settle(workspace, name, seen, Context::now()).map_err(|error| failed(name, &error))?;
+    conflicts::settle(workspace, name, seen, Context::now()).map_err(|error| {
+        let place = other.as_deref().map(|place| format!(" (the other content is kept in {place})")).unwrap_or_default();
+        Failure::Failed(format!(
+            "{name}: {what}{place}, and it cannot be taken off the list: {error}; look whether `milescale conflicts list` names it, and then \
+             resolve it with --keep-current"
+        ))
+    })?;
     if options.output.json {
         terminal::json(&json!({ "name": name, "id": conflict.id, "taken": options.take_kept, "other_content": other }));
     } else {
@@ -119,6 +129,15 @@ fn is_to_stay(workspace: &Workspace, conflict: &Conflict) -> Result<(), Failure>
         return Err(Failure::Failed(format!("{}: {why}", conflict.name)));
     }
     Ok(())
+}
+
+/// Where the store in use keeps what it replaces, if a content that is kept is what is current there.
+fn where_current(workspace: &Workspace, conflict: &Conflict, text: &[u8]) -> Option<String> {
+    let id: Id = conflict.id.parse().ok()?;
+    // Where the store cannot be read, the decision stands all the same.
+    let mut access = Access::open_at_once(workspace, Context::environment()).ok()?;
+    let found = Archive::new(workspace).find(&mut *access.store, &id).ok()?;
+    (found.milestone()?.text == text).then(|| access.store.displaced())
 }
 
 /// Makes what was kept current, in place of what is current now. Where that is kept, where there is something.

@@ -12,7 +12,7 @@ use milescale_storage::conflicts::Keeper;
 use milescale_storage::error::Problem;
 use milescale_storage::move_journal::{Entry, Journal};
 use milescale_storage::record::{Intent, Past, Prepared};
-use milescale_storage::store::Milestone;
+use milescale_storage::store::{Milestone, Store};
 use milescale_storage::switch;
 use milescale_storage::workspace::Workspace;
 
@@ -21,6 +21,7 @@ use crate::context::Error;
 use crate::keeping::InConflict;
 use crate::level::{readable, there};
 use crate::retire;
+use crate::sweep::memory::NAMELESS;
 use crate::told::Told;
 
 impl Moving<'_, '_> {
@@ -106,6 +107,13 @@ impl Moving<'_, '_> {
     /// into a store that is not in use. What was changed goes then; what came, or lies in the archive, stays.
     fn clear_target(&mut self, intent: &Intent) -> Result<(), Error> {
         let mut target = self.context.open(self.to)?;
+        if self.to.side() == Side::Postgresql
+            && let Some(why) = target.is_another()?
+        {
+            // It was another workspace's before this one brought anything there.
+            tracing::warn!(why, "nothing of this move is there");
+            return journal::discard(self.context.workspace);
+        }
         let journal = journal::of_move(self.context.workspace, intent.epoch, self.to.side())?;
         let mut keeper = None;
         if let Some(journal) = journal.filter(|_| self.to.side() == Side::Files) {
@@ -139,14 +147,36 @@ impl Moving<'_, '_> {
         }
         // What comes into a retired store is looked for as before.
         let is_looked_at = self.record.old.iter().any(|old| old.side == self.to.side());
-        for id in if is_there && !is_looked_at { target.ids()? } else { Vec::new() } {
-            let Ok(id) = id.parse::<Id>() else { continue };
-            if let Some(there) = readable(there(target.get(&id)))? {
-                let reason = "it was written into the target of a move that was undone, and stands there";
-                self.keep_left(&there, reason, intent, &mut keeper)?;
-            }
+        if is_there && !is_looked_at {
+            self.name_what_came(&mut *target, intent, &mut keeper)?;
         }
         journal::discard(self.context.workspace)
+    }
+
+    /// Names what came into a new target, and stays there. What has no proper id can only be told.
+    fn name_what_came(
+        &mut self,
+        target: &mut dyn Store,
+        intent: &Intent,
+        keeper: &mut Option<Keeper>,
+    ) -> Result<(), Error> {
+        let reason = "it was written into the target of a move that was undone, and stands there";
+        let mut told: Vec<(String, String)> =
+            target.nameless()?.map(|why| (NAMELESS.to_owned(), why)).into_iter().collect();
+        for id in target.ids()? {
+            match id.parse::<Id>() {
+                Ok(id) => {
+                    if let Some(there) = readable(there(target.get(&id)))? {
+                        self.keep_left(&there, reason, intent, keeper)?;
+                    }
+                }
+                Err(bad) => told.push((id, format!("{reason}: {bad}"))),
+            }
+        }
+        if !told.is_empty() {
+            (self.context.tell)(Told::Reported(self.to.side(), told));
+        }
+        Ok(())
     }
 
     /// Keeps what somebody has written into a new target, and tells it.

@@ -60,7 +60,7 @@ pub struct OfSide {
 }
 
 /// What rows are called that no id can name.
-pub(super) const NAMELESS: &str = "what has no id";
+pub(crate) const NAMELESS: &str = "what has no id";
 
 impl OfSide {
     /// How many milestones cannot be brought over; rows without ids are one thing that is said.

@@ -17,15 +17,15 @@ use milescale_core::digest::Digest;
 use milescale_core::id::Id;
 
 use super::looked::{Looked, STILL_FOR, stands_still};
-use crate::durable;
 use crate::error::StoreError;
 use crate::keeping::NewDay;
 use crate::random;
-use crate::read::{Stamp, digest_of};
+use crate::read::{Stamp, Symlinks, digest_of, read_regular};
 use crate::short::{self, DIGITS, digits};
 use crate::store::Milestone;
 use crate::switch::CAME_OUT;
 use crate::workspace::Workspace;
+use crate::{config_file, durable};
 
 /// How a name begins: the second in which the content left its place. As texts they sort by time.
 const STAMP: &str = "%Y%m%dT%H%M%SZ";
@@ -79,10 +79,19 @@ pub(crate) fn watch_configuration(workspace: &Workspace, path: &Path, dealt_with
     durable::create_folder(&folder)?;
     let (now, digits) = (Timestamp::now(), digits(dealt_with));
     let name = format!("{}-{digits}-{}{CONFIGURATION}", now.strftime(STAMP), random::hexadecimal::<RANDOM_BYTES>()?);
-    match durable::rename_new(path, &folder.join(name)) {
+    take_in(path, &folder.join(name))
+}
+
+/// Moves a configuration into milescale's own folder. Where that lies on another file system, its content is copied: what is
+/// written into it later is not found then.
+fn take_in(path: &Path, to: &Path) -> io::Result<()> {
+    match durable::rename_new(path, to) {
         Err(error) if error.kind() == io::ErrorKind::NotFound => Ok(()),
-        // It lies behind a link, on a file system of its own, where nothing of milescale's stays.
-        Err(error) if error.kind() == io::ErrorKind::CrossesDevices => durable::remove(path),
+        Err(error) if error.kind() == io::ErrorKind::CrossesDevices => {
+            let (text, _) = read_regular(path, Symlinks::Refuse, config_file::LIMIT)?;
+            durable::create(to, &text)?;
+            durable::remove(path)
+        }
         renamed => renamed?.durably(),
     }
 }
@@ -122,8 +131,9 @@ pub fn review(workspace: &Workspace, now: SystemTime) -> io::Result<Vec<PathBuf>
 
 /// Sets a configuration aside that is not in force, for a person. `doctor` names it.
 pub(crate) fn came_out(workspace: &Workspace, path: &Path, name: &str) -> io::Result<()> {
+    durable::create_own_folder(workspace)?;
     let aside = workspace.own().join(format!("{CAME_OUT}{name}-{}.yaml", random::hexadecimal::<4>()?));
-    durable::rename_new(path, &aside)?.durably()?;
+    take_in(path, &aside)?;
     tracing::warn!(
         path = workspace.shown(&aside),
         "a configuration that came out of a switch lies there; compare it with the one in use"

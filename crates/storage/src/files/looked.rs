@@ -16,7 +16,7 @@ use crate::read::{Stamp, read_json};
 use crate::workspace::Workspace;
 
 /// How long a file must have stood still before it is judged.
-pub(crate) const STILL_FOR: Duration = Duration::from_secs(2);
+pub(super) const STILL_FOR: Duration = Duration::from_secs(2);
 
 /// The version of the file's shape.
 const VERSION: u32 = 1;
@@ -102,6 +102,11 @@ fn key(name: &Path) -> String {
 }
 
 /// Whether a file has stood still for long enough. One whose time lies ahead has: the clock was put back since.
-pub(crate) fn stands_still(metadata: &Metadata, now: SystemTime) -> bool {
-    Stamp::of(metadata).age(now) >= STILL_FOR
+pub(super) fn stands_still(metadata: &Metadata, now: SystemTime) -> bool {
+    stands_still_for(STILL_FOR, metadata, now)
+}
+
+/// The same for so long.
+pub(crate) fn stands_still_for(so_long: Duration, metadata: &Metadata, now: SystemTime) -> bool {
+    Stamp::of(metadata).age(now) >= so_long
 }

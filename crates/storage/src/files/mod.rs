@@ -34,7 +34,7 @@ pub(crate) use displaced::{came_out, watch_configuration};
 pub use displaced::{purge, review};
 pub use look::lost_folder;
 pub use looked::Looked;
-pub(crate) use looked::{STILL_FOR, stands_still};
+pub(crate) use looked::stands_still_for;
 pub use moving::{NOTE_OF_MOVE, NOTE_OF_RETIRING, retire};
 pub use odd::{Odd, odd_names};
 pub use owners::files_of_others;

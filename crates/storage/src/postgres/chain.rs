@@ -14,6 +14,7 @@ use super::documents::Table;
 use super::owner::{KEPT_LINKS, Meta, belongs};
 use crate::error::{Problem, StoreError};
 use crate::identity::Identity;
+use crate::known::Known;
 use crate::tokens::{self, Tokens};
 
 /// How often a server that does not answer is asked what became of a COMMIT.
@@ -206,7 +207,8 @@ impl PostgresStore {
             Some(_) => {
                 self.confirm(&chain, Linked { link, before: None, checked: None })?;
                 // Another table of this name with a chain of before is not the one that goes on.
-                self.tokens.let_go(&place, &chain)
+                self.tokens.let_go(&place, &chain)?;
+                if self.known()? == Known::Not { Ok(()) } else { self.tokens.use_chain(&chain) }
             }
             None => Ok(()),
         }

@@ -5,7 +5,7 @@ use milescale_core::base::Side;
 
 use super::PostgresStore;
 use super::connection::Outcome;
-use super::owner::belongs;
+use super::owner::{Meta, belongs};
 use crate::error::{Problem, StoreError};
 use crate::identity::Identity;
 use crate::known::Known;
@@ -53,33 +53,42 @@ impl PostgresStore {
             .then(|| format!("there is no table milestones here; that of this workspace is {}", known_at(&places))))
     }
 
-    fn known(&self) -> Result<Known, StoreError> {
+    pub(super) fn known(&self) -> Result<Known, StoreError> {
         let shown = self.workspace.shown(&self.workspace.record());
         Known::of(&self.workspace, Side::Postgresql)
             .map_err(|error| StoreError::io(shown, "what milescale has moved is not known", &error))
     }
 
-    /// The number and the path of the workspace that the table which was looked at belongs to.
-    fn found_owner(&mut self) -> Result<Option<(String, String)>, StoreError> {
+    /// Whose the table is that was looked at.
+    fn found_owner(&mut self) -> Result<Option<Owner>, StoreError> {
         if !self.table.has_meta() {
             return Ok(None);
         }
         let table = &self.table;
-        let read = self
-            .connection
-            .transaction(super::Access::Read, super::Hurry::Yes, async |client| Ok(table.owner(client).await?));
+        let read = self.connection.transaction(super::Access::Read, super::Hurry::Yes, async |client| {
+            if table.has_own() {
+                let meta = table.meta(client, "").await?;
+                return Ok(meta.map(|Meta { number, path, chain, .. }| Owner { number, path, chain }));
+            }
+            Ok(table.owner(client).await?.map(|(number, path)| Owner { number, path, chain: None }))
+        });
         read.map_err(Outcome::error)
     }
 
-    /// Why a table with such an owner is none of this workspace's; `None`: it is, or nothing tells.
-    fn stranger(&self, owner: Option<(String, String)>, listed: &Listed) -> Result<Option<String>, StoreError> {
+    /// Why a table with such an owner is none of this workspace's, or not the one of them that it uses; `None`: it is, or nothing
+    /// tells.
+    fn stranger(&self, owner: Option<Owner>, listed: &Listed) -> Result<Option<String>, StoreError> {
         let places = listed.confirmed_places();
         let shown = self.workspace.shown(&self.workspace.identity());
         match owner {
-            Some((number, path)) => {
+            Some(Owner { number, path, chain }) => {
                 let identity = Identity::of(&self.workspace)
                     .map_err(|error| StoreError::io(shown, "no identity can be had", &error))?;
-                Ok(identity.and_then(|identity| belongs(&identity, &number, &path).err()))
+                let foreign = identity.and_then(|identity| belongs(&identity, &number, &path).err());
+                Ok(match foreign {
+                    None => self.is_not_the_used_one(chain.as_deref(), listed)?,
+                    foreign => foreign,
+                })
             }
             None if places.is_empty() => Ok(None),
             None if listed.confirmed_at(&self.place()).is_some() => {
@@ -93,6 +102,35 @@ impl PostgresStore {
             ))),
         }
     }
+
+    /// Why a table of this workspace's with such a chain is not the one that it uses: one of before.
+    fn is_not_the_used_one(&self, chain: Option<&str>, listed: &Listed) -> Result<Option<String>, StoreError> {
+        let Some(((used, place), chain)) = listed.used().zip(chain) else { return Ok(None) };
+        // At the same place it is that table, and somebody has begun another chain there: a writer is told.
+        if used == chain || place == self.place() || self.may_be_another || self.known()? == Known::Not {
+            return Ok(None);
+        }
+        Ok(Some(format!(
+            "it is a table that this workspace has left; the one that it uses is {place}; nothing was read or written. Put the address and \
+             the schema back (storage.database, or DATABASE_URL). If it is to go on with this one, look at what it holds, then \
+             `milescale doctor --fix identity` does so"
+        )))
+    }
+
+    /// Notes that the table is the one in use from now on, or is about to be.
+    pub(super) fn note_used(&mut self) -> Result<(), StoreError> {
+        self.may_be_another = true;
+        let identity = self.may_write()?;
+        self.find(&identity)?;
+        self.owned.as_ref().map_or(Ok(()), |owned| self.tokens.use_chain(&owned.chain))
+    }
+}
+
+/// Whose a table is: the number and the path of the workspace, and the name of the chain, where it has one.
+struct Owner {
+    number: String,
+    path: String,
+    chain: Option<String>,
 }
 
 fn known_at(places: &[&str]) -> String {

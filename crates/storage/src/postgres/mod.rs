@@ -166,6 +166,10 @@ impl Store for PostgresStore {
         self.write(Hurry::Yes, async |_, _| Ok(()))
     }
 
+    fn become_used(&mut self) -> Result<(), StoreError> {
+        self.note_used()
+    }
+
     fn take_over(&mut self) -> Result<bool, StoreError> {
         self.go_on_with_it()
     }

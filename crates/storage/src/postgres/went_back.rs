@@ -18,6 +18,7 @@ impl PostgresStore {
         let statements = self.table.own();
         let went_back = self.went_back()?;
         self.claim(&identity, &statements, Claim::ByWord)?;
+        self.note_used()?;
         Ok(went_back)
     }
 

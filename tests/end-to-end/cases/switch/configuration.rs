@@ -4,7 +4,7 @@ use std::fs::{self, OpenOptions};
 use std::io::Write;
 use std::process::Stdio;
 
-use milescale_testkit::{Postgres, until};
+use milescale_testkit::{Postgres, Workspace, until};
 
 use super::super::super::faults::shim;
 use super::{beside, die_between_configuration_and_marker, done, in_sqlite};
@@ -177,11 +177,56 @@ fn l17_an_edit_that_is_written_in_two_halves_is_whole() {
     command.env("FAULT_PATH", "/config/storage-config.yaml");
     let out = workspace.path("config/.milescale-switch-1-engine");
     let act = format!(
-        "exec 9>>{}; echo '# one half' >&9; (sleep 1; echo '# the other' >&9) >/dev/null 2>&1 &",
+        "exec 9>>{}; echo '# one half' >&9; (sleep 0.3; echo '# the other' >&9) >/dev/null 2>&1 &",
         out.display()
     );
     command.env("FAULT_MEET", act);
     assert!(command.stdout(Stdio::null()).stderr(Stdio::null()).status().unwrap().success());
     let expected = text.replace("type: sqlite", "type: postgresql");
     assert_eq!(workspace.read("config/storage-config.yaml"), format!("{expected}# one half\n# the other\n"));
+}
+
+/// What lies in milescale's own folder and is not in force.
+fn came_out(workspace: &Workspace) -> Vec<String> {
+    let names = fs::read_dir(workspace.path(".milescale")).unwrap().map(|entry| entry.unwrap().path());
+    let came_out = names.filter(|path| path.file_name().unwrap().to_str().unwrap().starts_with("came-out"));
+    came_out.map(|path| fs::read_to_string(path).unwrap()).collect()
+}
+
+/// Somebody saves an edit at the exchange, and another one is made of what stands there while that is not in force.
+#[test]
+fn l17_an_edit_that_a_second_one_has_not_seen_is_named() {
+    let server = Postgres::start();
+    let (workspace, text) = beside(&server);
+    let mut command = workspace.command(["migrate", "database", "--engine", "postgresql", "--yes"]);
+    command.env("LD_PRELOAD", shim()).env("FAULT", "rename:1:meet");
+    command.env("FAULT_PATH", "/config/storage-config.yaml");
+    let config = workspace.path("config/storage-config.yaml");
+    let config = config.display();
+    let later = format!("(sleep 0.2; echo '# second' >> {config}) >/dev/null 2>&1 &");
+    command.env("FAULT_MEET", format!("echo '# first' >> {config}; {later}"));
+    assert!(command.stdout(Stdio::null()).stderr(Stdio::null()).status().unwrap().success());
+    let expected = text.replace("type: sqlite", "type: postgresql");
+    assert_eq!(workspace.read("config/storage-config.yaml"), format!("{expected}# second\n"));
+    assert_eq!(came_out(&workspace), [format!("{text}# first\n")]);
+}
+
+/// What cannot be read as a configuration could not be in force either: it is set aside, and stops neither move nor undo.
+#[test]
+fn l17_an_edit_that_cannot_be_read_is_set_aside() {
+    let server = Postgres::start();
+    let (workspace, _) = beside(&server);
+    let mut command = workspace.command(["migrate", "database", "--engine", "postgresql", "--yes"]);
+    command.env("LD_PRELOAD", shim()).env("FAULT", "rename:1:meet");
+    command.env("FAULT_PATH", "/config/storage-config.yaml");
+    let bad = "storage: [\n";
+    command.env(
+        "FAULT_MEET",
+        format!("printf 'storage: [\\n' > {}", workspace.path("config/storage-config.yaml").display()),
+    );
+    assert!(command.stdout(Stdio::null()).stderr(Stdio::null()).status().unwrap().success());
+    assert_eq!(workspace.status()["current_backend"], "database");
+    assert_eq!(came_out(&workspace), [bad]);
+    assert!(workspace.run(["doctor"]).out.contains("came-out"));
+    done(&workspace, &["migrate", "file", "--yes"]);
 }
