@@ -43,7 +43,8 @@ pub fn recover(again: bool, context: &mut Context<'_>) -> Result<Recovered, Erro
     }
     let prepared: Vec<_> = record.intent.iter().flat_map(Intent::all_prepared).collect();
     let under_way = record.intent.as_ref().map(|intent| intent.epoch);
-    switch::discard_others(context.workspace, &prepared, under_way).map_err(|error| Error::own("config", &error))?;
+    switch::discard_others(context.workspace, &prepared, under_way, (context.clock)())
+        .map_err(|error| Error::own("config", &error))?;
     let Some(intent) = record.intent.clone() else { return Ok(Recovered::Nothing) };
     let (from, to) = (intent.from, intent.to);
     let happened = intent.phase == Phase::Switching && has_switched(&intent, context)?;

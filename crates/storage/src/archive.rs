@@ -89,11 +89,8 @@ impl Archive {
             return self.files.archived(id);
         }
         let all = self.files.archived_all(id)?;
-        let lies = |digest: &Digest| all.iter().any(|it| it.digest() == *digest);
-        if !others.iter().all(lies) {
-            return Ok(None);
-        }
-        Ok(all.into_iter().find(|it| !others.contains(&it.digest())))
+        let is_clear = others.iter().all(|other| all.iter().any(|it| it.digest() == *other));
+        Ok(all.into_iter().find(|it| is_clear && !others.contains(&it.digest())))
     }
 
     /// The digests of what lies in `completed/` under an id, but for what `is_it` takes for the milestone itself. None where it

@@ -26,6 +26,20 @@ const READ_EVERY: Duration = Duration::from_millis(50);
 /// How often edits may come between before it is given up.
 const TRIES: usize = 16;
 
+/// Where it is exchanged, and the wall clock.
+#[derive(Debug, Clone, Copy)]
+pub(crate) struct Around<'a> {
+    pub(crate) workspace: &'a Workspace,
+    pub(crate) clock: fn() -> SystemTime,
+}
+
+impl Around<'_> {
+    /// Watches a file that has come out, of which this content was dealt with.
+    fn watch(self, file: &Path, content: &[u8]) -> io::Result<()> {
+        watch_configuration(self.workspace, file, Digest::of(content), (self.clock)())
+    }
+}
+
 /// Sets the engine in a configuration, with everything else as it is.
 ///
 /// # Errors
@@ -47,46 +61,46 @@ pub(crate) fn with_engine(text: Vec<u8>, engine: Engine) -> Result<Vec<u8>, Stri
 /// # Errors
 /// After one, `prepared` tells whether the exchange has happened: it holds something else than `content` then.
 pub(crate) fn exchange(
-    workspace: &Workspace,
+    around: Around<'_>,
     prepared: &Path,
     path: &Path,
     (content, replaces): (Digest, Digest),
     engine: Engine,
 ) -> io::Result<()> {
     let on_disk = durable::exchange(prepared, path)?.seen()?;
-    settle(workspace, prepared, path, (content, replaces), engine)?;
+    settle(around, prepared, path, (content, replaces), engine)?;
     on_disk
 }
 
 /// Deals with what has come out: what was to be replaced goes; an edit is given the engine and exchanged in turn. A program may
 /// have each of them open: they are watched from then on.
 pub(crate) fn settle(
-    workspace: &Workspace,
+    around: Around<'_>,
     prepared: &Path,
     path: &Path,
     (content, replaces): (Digest, Digest),
     engine: Engine,
 ) -> io::Result<()> {
     let first = Exchanged { file: prepared.to_owned(), number: 0, put_in: content, replaces };
-    let mut last = last_of(workspace, first, engine)?;
+    let mut last = last_of(around, first, engine)?;
     for _ in 0..TRIES {
         let Some(out) = text_of(&last.file)? else { return Ok(()) };
         // An edit of what was put in that came to the same is none.
         if [last.replaces, last.put_in].contains(&Digest::of(&out)) {
-            return watch_configuration(workspace, &last.file, Digest::of(&out));
+            return around.watch(&last.file, &out);
         }
-        let (out, edited) = match edit_with_engine(&last.file, out, engine) {
+        let (out, edited) = match edit_with_engine(&last.file, out, engine, around.clock) {
             // It could not be in force either; a person looks at it.
             Err(error) if error.kind() == io::ErrorKind::InvalidData => {
                 tracing::warn!(%error, "it is not in force");
-                return came_out(workspace, &last.file, &name_of(&last.file));
+                return came_out(around.workspace, &last.file, &name_of(&last.file));
             }
             other => other?,
         };
         let next = last.next(prepared, Digest::of(&edited));
         durable::prepare(&next.file, &edited, path.metadata().ok().as_ref())?;
         let on_disk = durable::exchange(&next.file, path)?.seen()?;
-        settled(workspace, &last, &next, &out)?;
+        settled(around, &last, &next, &out)?;
         on_disk?;
         last = next;
     }
@@ -95,12 +109,12 @@ pub(crate) fn settle(
 
 /// What becomes of an edit that has come out, once `next` was exchanged, which has it: it is in force, unless somebody has saved
 /// another one meanwhile, over what stood there without it. Then a person looks at it.
-fn settled(workspace: &Workspace, last: &Exchanged, next: &Exchanged, edit: &[u8]) -> io::Result<()> {
+fn settled(around: Around<'_>, last: &Exchanged, next: &Exchanged, edit: &[u8]) -> io::Result<()> {
     let came_next = text_of(&next.file)?.map(|text| Digest::of(&text));
     if came_next.is_none_or(|came| [next.replaces, next.put_in].contains(&came)) {
-        return watch_configuration(workspace, &last.file, Digest::of(edit));
+        return around.watch(&last.file, edit);
     }
-    came_out(workspace, &last.file, &name_of(&last.file))
+    came_out(around.workspace, &last.file, &name_of(&last.file))
 }
 
 /// A file that was exchanged for the configuration, or is about to be: it holds what came out, or still what is to go in.
@@ -138,7 +152,7 @@ impl Exchanged {
 
 /// The last file that was exchanged, where a death may have left several. Those before it are watched, for their edits are in it
 /// or in force; those after it were not exchanged yet, and go.
-fn last_of(workspace: &Workspace, first: Exchanged, engine: Engine) -> io::Result<Exchanged> {
+fn last_of(around: Around<'_>, first: Exchanged, engine: Engine) -> io::Result<Exchanged> {
     let (folder, name) = (first.file.parent().unwrap_or(Path::new("/")), name_of(&first.file));
     let mut later = Vec::new();
     for entry in fs::read_dir(folder)? {
@@ -156,7 +170,7 @@ fn last_of(workspace: &Workspace, first: Exchanged, engine: Engine) -> io::Resul
         if let Some(out) = text_of(&before.file)? {
             // What was put in after it is what it held then.
             let is_in = with_engine(out.clone(), engine).is_ok_and(|edited| Digest::of(&edited) == last.put_in);
-            settled(workspace, &before, &last, if is_in { &out } else { b"" })?;
+            settled(around, &before, &last, if is_in { &out } else { b"" })?;
         }
     }
     Ok(last)
@@ -167,11 +181,16 @@ fn name_of(path: &Path) -> String {
 }
 
 /// An edit, and the same with the engine set; one that cannot be read yet, or was written to a moment ago, is waited for.
-fn edit_with_engine(prepared: &Path, mut out: Vec<u8>, engine: Engine) -> io::Result<(Vec<u8>, Vec<u8>)> {
+fn edit_with_engine(
+    prepared: &Path,
+    mut out: Vec<u8>,
+    engine: Engine,
+    clock: fn() -> SystemTime,
+) -> io::Result<(Vec<u8>, Vec<u8>)> {
     let end = Instant::now() + STILL_WITHIN;
     loop {
         let metadata = prepared.symlink_metadata();
-        let is_still = metadata.is_ok_and(|it| stands_still_for(STILL_FOR, &it, SystemTime::now()));
+        let is_still = metadata.is_ok_and(|it| stands_still_for(STILL_FOR, &it, clock()));
         let is_whole = is_still && config_file::parse(&out).is_ok() && !out.is_empty();
         match with_engine(out.clone(), engine) {
             Ok(edited) if is_whole || Instant::now() >= end => return Ok((out, edited)),
@@ -195,7 +214,7 @@ pub(crate) fn text_of(path: &Path) -> io::Result<Option<Vec<u8>>> {
 
 #[cfg(test)]
 mod tests {
-    use super::{Digest, Engine, exchange, settle, with_engine};
+    use super::{Around, Digest, Engine, SystemTime, exchange, settle, with_engine};
     use crate::workspace::Workspace;
     use std::fs;
     use std::path::Path;
@@ -210,6 +229,10 @@ mod tests {
         let content = with_engine(BEFORE.into(), Engine::Postgresql).unwrap();
         let digests = (Digest::of(&content), Digest::of(BEFORE.as_bytes()));
         (content, digests)
+    }
+
+    fn around(workspace: &Workspace) -> Around<'_> {
+        Around { workspace, clock: SystemTime::now }
     }
 
     /// How many files lie in a folder, but for what is watched.
@@ -227,7 +250,7 @@ mod tests {
         {
             fs::write(&prepared, &content).unwrap();
             fs::write(&path, there).unwrap();
-            exchange(&Workspace::at(folder.path()), &prepared, &path, digests, Engine::Postgresql).unwrap();
+            exchange(around(&Workspace::at(folder.path())), &prepared, &path, digests, Engine::Postgresql).unwrap();
             assert_eq!(fs::read_to_string(&path).unwrap(), expected);
             assert!(!prepared.exists());
         }
@@ -240,11 +263,11 @@ mod tests {
         let (content, digests) = digests();
         fs::write(&path, &content).unwrap();
         fs::write(&prepared, EDIT).unwrap();
-        settle(&Workspace::at(folder.path()), &prepared, &path, digests, Engine::Postgresql).unwrap();
+        settle(around(&Workspace::at(folder.path())), &prepared, &path, digests, Engine::Postgresql).unwrap();
         assert_eq!(fs::read_to_string(&path).unwrap(), EDIT.replace("sqlite", "postgresql"));
         assert_eq!(files(folder.path()), 1);
         // And once more: nothing is left to be done.
-        settle(&Workspace::at(folder.path()), &prepared, &path, digests, Engine::Postgresql).unwrap();
+        settle(around(&Workspace::at(folder.path())), &prepared, &path, digests, Engine::Postgresql).unwrap();
     }
 
     /// An edit came out, was given the engine and exchanged, and a second one came out of that: a death at each step.
@@ -281,8 +304,14 @@ mod tests {
             for (name, text) in *lie_there {
                 fs::write(folder.path().join(name), text).unwrap();
             }
-            settle(&Workspace::at(folder.path()), &folder.path().join(".prepared"), &path, digests, Engine::Postgresql)
-                .unwrap();
+            settle(
+                around(&Workspace::at(folder.path())),
+                &folder.path().join(".prepared"),
+                &path,
+                digests,
+                Engine::Postgresql,
+            )
+            .unwrap();
             assert_eq!(fs::read_to_string(&path).unwrap(), *expected, "{case:?}");
             assert_eq!(files(folder.path()), 1, "{case:?}");
         }

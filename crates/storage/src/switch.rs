@@ -5,13 +5,14 @@ use std::fs;
 use std::io;
 use std::os::unix::fs::MetadataExt;
 use std::path::{Path, PathBuf};
-use std::time::Duration;
+use std::time::{Duration, SystemTime};
 
 use milescale_core::backend::{Backend, Engine};
 use milescale_core::digest::Digest;
 use milescale_core::id::Id;
 use serde::{Deserialize, Serialize};
 
+use crate::config_exchange::Around;
 use crate::error::{Problem, StoreError};
 use crate::jsonl::{self, Rotation};
 use crate::lock::{self, Held, Share};
@@ -157,9 +158,15 @@ impl Switch {
     ///
     /// # Errors
     /// After one, [`has_happened`] tells.
-    pub fn commit(&self) -> io::Result<()> {
+    pub fn commit(&self, clock: fn() -> SystemTime) -> io::Result<()> {
         if let Some(PreparedConfig { content, replaces, engine }) = self.prepared.config {
-            return config_exchange::exchange(&self.workspace, &self.from, &self.to, (content, replaces), engine);
+            return config_exchange::exchange(
+                Around { workspace: &self.workspace, clock },
+                &self.from,
+                &self.to,
+                (content, replaces),
+                engine,
+            );
         }
         if self.prepared.name.ends_with(ENGINE) {
             // There was no configuration: one that a person makes now is not written over.
@@ -211,10 +218,16 @@ pub fn names(prepared: &Prepared, engine: Engine) -> bool {
 }
 
 /// Deals with what came out where a switch has happened, and death came before that was done.
-pub fn settle(workspace: &Workspace, prepared: &Prepared) -> io::Result<()> {
+pub fn settle(workspace: &Workspace, prepared: &Prepared, clock: fn() -> SystemTime) -> io::Result<()> {
     let Some(PreparedConfig { content, replaces, engine }) = prepared.config else { return Ok(()) };
     let place = place(workspace, prepared);
-    config_exchange::settle(workspace, &place, &real(workspace.config_file()), (content, replaces), engine)
+    config_exchange::settle(
+        Around { workspace, clock },
+        &place,
+        &real(workspace.config_file()),
+        (content, replaces),
+        engine,
+    )
 }
 
 /// Removes a prepared file that will not be used.
@@ -225,7 +238,12 @@ pub fn discard(workspace: &Workspace, prepared: &Prepared) -> io::Result<()> {
 /// Removes the prepared files of migrations that are over: all but those that are named. A configuration among them may be a
 /// person's edit that came out of an exchange: it is set aside in milescale's own folder, unless it says what the one in use
 /// says. `under_way` is the number of a migration that has not ended: what it did not write down was never exchanged.
-pub fn discard_others(workspace: &Workspace, prepared: &[&Prepared], under_way: Option<u64>) -> io::Result<()> {
+pub fn discard_others(
+    workspace: &Workspace,
+    prepared: &[&Prepared],
+    under_way: Option<u64>,
+    now: SystemTime,
+) -> io::Result<()> {
     let unwritten = under_way.map(|epoch| format!("{PREFIX}{epoch}-"));
     for replaces in [workspace.marker(), workspace.config_file()] {
         let Ok(entries) = fs::read_dir(real(replaces).parent().unwrap_or(Path::new("/"))) else { continue };
@@ -240,7 +258,7 @@ pub fn discard_others(workspace: &Workspace, prepared: &[&Prepared], under_way: 
             if is_ours {
                 durable::discard(&path)?;
             } else if let Some(known) = says_nothing_new(workspace, &path)? {
-                files::watch_configuration(workspace, &path, known)?;
+                files::watch_configuration(workspace, &path, known, now)?;
             } else {
                 files::came_out(workspace, &path, &name)?;
             }

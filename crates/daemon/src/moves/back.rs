@@ -1,5 +1,7 @@
 //! Writing back what names the store in use.
 
+use std::time::SystemTime;
+
 use milescale_storage::error::StoreError;
 use milescale_storage::marker::{self, Word};
 use milescale_storage::switch::Switch;
@@ -30,7 +32,10 @@ impl Mover {
         }
         let marker = marker::read(&self.workspace.marker()).map_err(|error| error.to_string())?;
         let commit = |switch: Result<Switch, _>| -> Result<(), String> {
-            switch.map_err(|error: StoreError| error.to_string())?.commit().map_err(|error| error.to_string())
+            switch
+                .map_err(|error: StoreError| error.to_string())?
+                .commit(SystemTime::now)
+                .map_err(|error| error.to_string())
         };
         if let Some(engine) = in_use.engine.filter(|engine| *engine != self.config().database.engine) {
             commit(Switch::to_engine(&self.workspace, engine, epoch))?;

@@ -43,7 +43,7 @@ impl Moving<'_, '_> {
                     intent.engine_before = before.map(|before| (before, first.prepared().clone()));
                 }
                 self.context.save(&self.record)?;
-                first.commit().map_err(|error| Error::own("config/storage-config.yaml", &error))?;
+                first.commit(self.context.clock).map_err(|error| Error::own("config/storage-config.yaml", &error))?;
                 Switch::to_backend(self.context.workspace, self.to.backend, epoch)?
             }
             _ => Switch::to_backend(self.context.workspace, self.to.backend, epoch)?,
@@ -57,7 +57,7 @@ impl Moving<'_, '_> {
 
     /// The switch itself, and what makes it known to milescale's own commands. Under the switch's lock.
     pub(super) fn commit(&mut self, switch: &Switch) -> Result<(), Error> {
-        let renamed = switch.commit();
+        let renamed = switch.commit(self.context.clock);
         let prepared = switch.prepared().clone();
         if let Err(error) = &renamed {
             match switch::has_happened(self.context.workspace, &prepared) {
@@ -75,7 +75,9 @@ impl Moving<'_, '_> {
     /// recovery does it.
     pub(crate) fn switched(&mut self) {
         let prepared = self.intent().and_then(|intent| intent.prepared.clone());
-        if let Some(Err(error)) = prepared.map(|prepared| switch::settle(self.context.workspace, &prepared)) {
+        if let Some(Err(error)) =
+            prepared.map(|prepared| switch::settle(self.context.workspace, &prepared, self.context.clock))
+        {
             tracing::error!(%error, "an edit of config/storage-config.yaml lies beside it and could not be taken over");
         }
         let (from, to) = (self.from.side(), self.to.side());

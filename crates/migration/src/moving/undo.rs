@@ -88,7 +88,7 @@ impl Moving<'_, '_> {
         let is_back = switch::names(prepared, engine);
         let has_happened = switch::has_happened(workspace, prepared).map_err(failed)?;
         if has_happened {
-            switch::settle(workspace, prepared).map_err(failed)?;
+            switch::settle(workspace, prepared, self.context.clock).map_err(failed)?;
         } else {
             switch::discard(workspace, prepared).map_err(failed)?;
         }
@@ -100,7 +100,7 @@ impl Moving<'_, '_> {
             intent.engine_before = Some((engine, back.prepared().clone()));
         }
         self.context.save(&self.record)?;
-        back.commit().map_err(failed)
+        back.commit(self.context.clock).map_err(failed)
     }
 
     /// Takes out of a new target what this move has brought. What somebody has written there is kept as a conflict: it was written

@@ -74,10 +74,15 @@ pub(super) fn watch(
 
 /// Takes a configuration that an exchange put out of its place here, so that what is written into it from now on is found.
 /// `dealt_with`: the content that was; where it holds another by now, that is found as well.
-pub(crate) fn watch_configuration(workspace: &Workspace, path: &Path, dealt_with: Digest) -> io::Result<()> {
+pub(crate) fn watch_configuration(
+    workspace: &Workspace,
+    path: &Path,
+    dealt_with: Digest,
+    now: SystemTime,
+) -> io::Result<()> {
     let folder = workspace.displaced();
     durable::create_folder(&folder)?;
-    let (now, digits) = (Timestamp::now(), digits(dealt_with));
+    let (now, digits) = (Timestamp::try_from(now).map_err(io::Error::other)?, digits(dealt_with));
     let name = format!("{}-{digits}-{}{CONFIGURATION}", now.strftime(STAMP), random::hexadecimal::<RANDOM_BYTES>()?);
     take_in(path, &folder.join(name))
 }
