@@ -10,6 +10,7 @@ mod displaced;
 mod documents;
 mod expected;
 mod failure;
+mod figures;
 mod ledger;
 mod listing;
 mod moving;
@@ -33,15 +34,13 @@ use jiff::Timestamp;
 use milescale_core::base::Side;
 use milescale_core::digest::Digest;
 use milescale_core::document::Flaw;
-use milescale_core::figures::StoreFigures;
 use milescale_core::id::Id;
 use tokio_postgres::Client;
-use tokio_postgres::types::Type;
 
 use crate::error::{Problem, StoreError};
 use crate::ledger::{Entry, Ledger};
 use crate::outline::{Outline, Wanted};
-use crate::row::{Row, place, work_on};
+use crate::row::{Row, work_on};
 use crate::store::{Against, Draft, Extent, Milestone, Packed, Part, Risk, Seen, Store, Survey, Touched};
 use crate::tokens::Tokens;
 use crate::workspace::Workspace;
@@ -49,13 +48,10 @@ pub use address::flaw_of_address;
 use chain::{Claim, Owned};
 pub use connection::Timeouts;
 use connection::{Access, Connection, Failed, Hurry, Outcome, saying_what_became};
-use documents::{Table, count, text};
+use documents::{Table, text};
 
 /// Rows read at once.
 const PAGE: i64 = 1000;
-
-/// Rows named; the rest is a count.
-const NAMED: i64 = 50;
 
 /// The documents of one workspace in PostgreSQL.
 #[derive(Debug)]
@@ -96,46 +92,7 @@ impl PostgresStore {
     fn row(&mut self, id: &Id) -> Result<Option<Row>, StoreError> {
         self.read(async |client, table| Ok(table.row(client, id.as_str(), "").await?))
     }
-
-    /// The figures; `None`: the table was made anew since it was looked at.
-    fn survey_table(&mut self) -> Result<Option<StoreFigures>, StoreError> {
-        let looked = self.read(async |client, table| {
-            if !table.is_as_found(client).await? {
-                return Ok(None);
-            }
-            let row = client.query_typed_one(&table.figures(), &[]).await?;
-            let figures = StoreFigures {
-                milestone_count: count(&row, 0)?,
-                kiro_enabled_count: count(&row, 1)?,
-                dependency_count: count(&row, 2)?,
-            };
-            let flawed = client.query_typed(&table.flawed(), &[(&NAMED, Type::INT8)]).await?;
-            Ok(Some((figures, flawed.iter().map(|row| text(row, 0)).collect::<Result<Vec<_>, _>>()?)))
-        })?;
-        let Some((figures, flawed)) = looked else { return Ok(None) };
-        let reason = || Flaw { position: None, reason: "data is no JSON object; write one into it".to_owned() };
-        let shown = self.connection.shown();
-        self.flawed = flawed.into_iter().flatten().map(|id| (place(shown, &id), reason())).collect();
-        Ok(Some(figures))
-    }
-
-    /// The figures, also of a table that was made anew.
-    fn survey_any(&mut self) -> Result<StoreFigures, StoreError> {
-        for _ in 0..ANEW {
-            match self.survey_table() {
-                Ok(Some(figures)) => return Ok(figures),
-                Ok(None) => self.table.forget(),
-                Err(error) if error.problem == Problem::Corrupt && !self.table.is_known() => self.open()?,
-                Err(error) => return Err(error),
-            }
-        }
-        let cause = "it is made anew all the time; try again";
-        Err(StoreError::new(Problem::Busy, self.connection.shown(), cause))
-    }
 }
-
-/// How often a table is looked at anew.
-const ANEW: usize = 3;
 
 impl Store for PostgresStore {
     fn name(&self) -> String {

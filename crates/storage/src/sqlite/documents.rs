@@ -14,7 +14,7 @@ use sqlx::{AssertSqlSafe, Row as _};
 use super::changes::Changes;
 use super::facts::{NAMED, NAMELESS_ADVICE, Remembered, nameless};
 use super::reading::{one, range, several};
-use super::schema::{DOCUMENTS, has_beside_documents, make_beside_documents, missing_columns, refuse};
+use super::schema::{COLUMNS, DOCUMENTS, has_beside_documents, make_beside_documents, missing_columns, refuse};
 use super::shape::{Shape, is_taken};
 use super::{Make, Others, Sqlite, has_table};
 use crate::error::{Problem, StoreError};
@@ -108,9 +108,6 @@ impl SqliteStore {
         Err(self.sqlite.error(Problem::Corrupt, cause))
     }
 }
-
-/// The columns that a table of milestones has at least.
-const COLUMNS: &[&str] = &["id", "data", "created_at", "updated_at"];
 
 impl Store for SqliteStore {
     fn name(&self) -> String {

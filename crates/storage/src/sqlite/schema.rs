@@ -99,6 +99,9 @@ async fn has(connection: &mut SqliteConnection, names: &[&str]) -> Result<bool, 
     Ok(names.iter().all(|name| there.iter().any(|there| there == name)))
 }
 
+/// The columns that a table of milestones has at least.
+pub(super) const COLUMNS: &[&str] = &["id", "data", "created_at", "updated_at"];
+
 /// The columns of a table that should be there and are not.
 pub(crate) async fn missing_columns(
     connection: &mut SqliteConnection,
