@@ -247,7 +247,9 @@ class Judge:
 
     def has_to_stand(self, event):
         """Whether something was made anew in what was to be a store, by a move that failed: an undo touches only what its move brought. An edit of
-        that may go with it, and is kept."""
+        that may go with it, and is kept: so may what was made where a file of the move's was taken away, which is like an editor's save."""
+        if any(other['id'] == event['id'] and other['who'] == 'foreign' and other['kind'] in ('delete', 'archive') and other['seq'] < event['seq'] for other in self.world.events):
+            return False
         return event['who'] == 'foreign' and event['kind'] == 'write' and event.get('target') and event.get('undone') and not event['saw'] and not self.again
 
     def stands(self, event):

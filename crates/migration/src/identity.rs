@@ -53,9 +53,8 @@ pub fn in_question(in_use: Option<InUse>, context: &Context<'_>) -> Result<Optio
     }
 }
 
-/// This workspace goes on with its number and with what stands on the server; a copy of it is refused from then on. Where the
-/// server went back and is no store in use, what it holds is nobody's edit: it has no base any more, and where it differs both are
-/// kept. The caller holds the migration's lock.
+/// This workspace goes on with its number and with what stands on the server; a copy of it is refused from then on. Where that is no
+/// store in use, what it holds may be of before, and nobody's edit: it has no base any more, and where it differs both are kept. The caller holds the migration's lock.
 ///
 /// # Errors
 /// When the server cannot be reached: then nothing is changed.
@@ -63,14 +62,12 @@ pub fn go_on(in_use: Option<InUse>, context: &Context<'_>) -> Result<(), Error> 
     let mut store = is_shared(&context.record()?, in_use).then(|| context.open(server())).transpose()?;
     let is_there = store.as_mut().map_or(Ok(false), |store| store.exists())?;
     settle(Settled::GoesOn, context)?;
-    let went_back = match store.as_mut().filter(|_| is_there) {
-        Some(store) => store.take_over()?,
-        None => false,
-    };
-    if let Some(in_use) = in_use.filter(|in_use| went_back && in_use.side() != Side::Postgresql) {
+    let Some(store) = store.as_mut().filter(|_| is_there) else { return Ok(()) };
+    // Whether it went back, is another one of a dump, or was written by a copy, nobody can tell for sure.
+    if let Some(in_use) = in_use.filter(|in_use| in_use.side() != Side::Postgresql) {
         context.open(in_use)?.ledger()?.forget(Side::Postgresql)?;
     }
-    Ok(())
+    store.take_over().map(drop).map_err(Error::from)
 }
 
 /// This workspace is another one from now on: it gets a number of its own and lets go what its original has on the server.

@@ -11,6 +11,7 @@ pub mod budget;
 mod config_exchange;
 pub mod config_file;
 pub mod conflicts;
+mod difference;
 pub mod durable;
 pub mod error;
 pub mod files;

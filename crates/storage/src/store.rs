@@ -16,11 +16,11 @@ use milescale_core::document::Flaw;
 use milescale_core::figures::StoreFigures;
 use milescale_core::id::Id;
 
+pub use crate::difference::{Difference, Mended};
 use crate::error::{Problem, StoreError};
 use crate::ledger::{Entry, Ledger};
 pub use crate::milestone::{Draft, Milestone, Packed};
 use crate::outline::{Outline, Wanted};
-use crate::row::place;
 use crate::scan::Slots;
 use crate::trial::Hindrance;
 
@@ -91,46 +91,6 @@ pub struct Against {
     pub notes: Vec<String>,
 }
 
-/// What became of a row of an index that did not say what its file says.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, serde::Serialize)]
-#[serde(rename_all = "snake_case")]
-pub enum Mended {
-    /// A file had no row.
-    Added,
-    /// A row had no file.
-    Removed,
-    /// A row said something else.
-    Changed,
-}
-
-/// A row of an index that does not say what its file says, or did not.
-#[derive(Debug, Clone, PartialEq, Eq, serde::Serialize)]
-pub struct Difference {
-    /// The index, as people read it.
-    #[serde(skip)]
-    pub index: String,
-    /// The milestone.
-    pub id: String,
-    /// What mends it.
-    pub mended: Mended,
-    /// Columns of the row that mending overwrites: name, what stood there, what the file says.
-    pub overwritten: Vec<(&'static str, Option<String>, Option<String>)>,
-}
-
-impl fmt::Display for Difference {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let place = place(&self.index, &self.id);
-        match self.mended {
-            Mended::Added => write!(f, "{place}: missing, though there is a file"),
-            Mended::Removed => write!(f, "{place}: there is no such file"),
-            Mended::Changed => {
-                let columns: Vec<_> = self.overwritten.iter().map(|(name, ..)| *name).collect();
-                write!(f, "{place}: it does not say what the file says: {}", columns.join(", "))
-            }
-        }
-    }
-}
-
 /// A way in which acknowledged writes can be lost.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Risk {
@@ -188,6 +148,14 @@ pub trait Store: fmt::Debug + Send {
     /// Leaves a mark in a store that is left: one that was copied before, and is put in its place, is known by the lack of it.
     fn leave(&mut self) -> Result<(), StoreError> {
         Ok(())
+    }
+
+    /// Whether it is another workspace's, which says so itself.
+    ///
+    /// # Errors
+    /// When it cannot be asked.
+    fn is_foreign(&mut self) -> Result<bool, StoreError> {
+        Ok(false)
     }
 
     /// Notes that it is the one in use from now on, or is about to be: of several that this workspace has made, the others are

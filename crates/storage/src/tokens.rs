@@ -7,7 +7,7 @@
 //! + CHAIN TOKEN             drawn; on the disk before the transaction begins
 //! = CHAIN NUMBER TOKEN      known to be on the server
 //! @ CHAIN PLACE             where that chain is, for display
-//! * CHAIN in use            the chain of the one table that is in use or an old store; the last such line counts
+//! * CHAIN SCHEMA            the chain of the one table that is in use or an old store, and its schema; the last such line counts
 //! ```
 //!
 //! Appending and rewriting happen under a short lock. Readers need none: the file only grows, or is replaced whole.
@@ -25,9 +25,6 @@ use crate::random;
 use crate::read::{Symlinks, read_regular};
 use crate::workspace::Workspace;
 use crate::{durable, jsonl};
-
-/// What stands behind the chain of the table that is in use.
-const IN_USE: &str = "in use";
 
 const HEAD: &str = "milescale tokens, format 1";
 
@@ -49,13 +46,21 @@ pub(crate) struct Tokens {
     workspace: Workspace,
 }
 
+/// The one of several tables that a workspace uses.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(crate) struct Used {
+    pub(crate) chain: String,
+    /// What a search path may come to name instead of it has another one.
+    pub(crate) schema: String,
+}
+
 /// What the file says.
 #[derive(Debug, Default)]
 pub(crate) struct Listed {
     chains: BTreeMap<String, Chain>,
     places: BTreeMap<String, String>,
-    /// The chain of the table that is in use or an old store, where that was noted.
-    used: Option<String>,
+    /// The table that is in use or an old store, where that was noted.
+    used: Option<Used>,
     /// There is no head, or a death has torn it: the list is to be written anew.
     has_no_head: bool,
 }
@@ -87,7 +92,7 @@ impl Listed {
                 let link = Link { number: number.parse().ok()?, token: token.parse().ok()? };
                 self.chain(chain).note(link);
             }
-            "*" => self.used = Some(chain.to_owned()),
+            "*" => self.used = Some(Used { chain: chain.to_owned(), schema: rest.to_owned() }),
             "@" => drop(self.places.insert(chain.to_owned(), rest.to_owned())),
             _ => {}
         }
@@ -117,10 +122,10 @@ impl Listed {
         places
     }
 
-    /// The chain of the table that is in use or an old store, and its place, where that was noted.
-    pub(crate) fn used(&self) -> Option<(&str, &str)> {
-        let chain = self.used.as_deref()?;
-        Some((chain, self.places.get(chain).map_or("elsewhere", String::as_str)))
+    /// The table that is in use or an old store, and its place, where that was noted.
+    pub(crate) fn used(&self) -> Option<(&Used, &str)> {
+        let used = self.used.as_ref()?;
+        Some((used, self.places.get(&used.chain).map_or("elsewhere", String::as_str)))
     }
 
     fn pruned(&mut self) -> String {
@@ -138,7 +143,7 @@ impl Listed {
             }
         }
         if let Some(used) = &self.used {
-            let _ = writeln!(text, "* {used} {IN_USE}");
+            let _ = writeln!(text, "* {} {}", used.chain, used.schema);
         }
         text
     }
@@ -214,12 +219,12 @@ impl Tokens {
         Ok(confirming)
     }
 
-    /// Notes the chain of the table that is in use or an old store from now on.
-    pub(crate) fn use_chain(&self, chain: &str) -> Result<(), StoreError> {
+    /// Notes the table that is in use or an old store from now on.
+    pub(crate) fn use_table(&self, used: &Used) -> Result<(), StoreError> {
         let _held = self.lock()?;
         let listed = self.read()?;
-        let line = format!("* {chain} {IN_USE}\n");
-        match listed.used.as_deref() == Some(chain) {
+        let line = format!("* {} {}\n", used.chain, used.schema);
+        match listed.used.as_ref() == Some(used) {
             true => Ok(()),
             false if listed.has_no_head => self.write_anew(listed, &line),
             false => self.append(&line),

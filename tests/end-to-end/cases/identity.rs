@@ -3,6 +3,7 @@
 mod addresses;
 mod commits;
 mod copies;
+mod left;
 mod tables;
 
 use std::fs;

@@ -10,7 +10,7 @@ use serde_json::json;
 
 use super::{Mover, now};
 use crate::access::{in_use, lost_files};
-use crate::sources::opened::LastIds;
+use crate::sources::opened::{LastIds, is_no_other_old_store};
 
 /// A named store that nothing speaks for but a person.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -70,6 +70,7 @@ impl Mover {
         // Where it was, nothing need say any more.
         let name = self.open(*last).map_or_else(|_| last.to_string(), |store| store.name());
         let mut store = self.open(*named)?;
+        is_no_other_old_store(&self.workspace, *named, &mut *store)?;
         store.may_be_another();
         follow_unread(&self.workspace, (*named, &mut *store), (*last, name), now())
             .map_err(|error| error.to_string())?;

@@ -10,6 +10,7 @@ use milescale_storage::durable;
 use milescale_storage::error::StoreError;
 use milescale_storage::open::Which;
 use milescale_storage::read::read_json;
+use milescale_storage::record::Record;
 use milescale_storage::store::Store;
 use milescale_storage::workspace::Workspace;
 
@@ -136,4 +137,23 @@ impl<W: Write> List<W> {
         self.out.write_all(if self.count == 0 { b"[]" } else { b"]" })?;
         self.out.flush()
     }
+}
+
+/// Refuses a store where another one of its side is an old store that is not retired: what is written there would be nobody's then.
+///
+/// # Errors
+/// Why not, in words.
+pub(crate) fn is_no_other_old_store(workspace: &Workspace, named: InUse, store: &mut dyn Store) -> Result<(), String> {
+    let record = Record::load(workspace).map_err(|error| error.to_string())?;
+    let old = record.old.iter().find(|old| old.side == named.side() && old.retired.is_none());
+    let Some(old) = old else { return Ok(()) };
+    let another = store.is_another().map_err(|error| error.to_string())?;
+    another.map_or(Ok(()), |why| {
+        let side = named.side().as_str();
+        let place = &old.name;
+        Err(format!(
+            "{why}. The old store {place} is not retired, and what is written there would not be brought over: put back what named \
+             it, or end it with `milescale retire {side}`"
+        ))
+    })
 }

@@ -19,7 +19,7 @@ use milescale_storage::ledger::{AT_ONCE, Earlier, was_earlier};
 use milescale_storage::store::{Milestone, Store};
 use milescale_storage::workspace::Workspace;
 
-use super::opened::{LastIds, Opened};
+use super::opened::{LastIds, Opened, is_no_other_old_store};
 use crate::access::lost_files;
 use crate::note::Note;
 
@@ -57,6 +57,7 @@ pub(super) fn proves(
 ) -> Result<Proof, String> {
     let expected = LastIds::of(workspace, followed, in_use, config)?;
     let mut opened = Opened::open(None, workspace, named, config, 0).map_err(|error| error.to_string())?;
+    is_no_other_old_store(workspace, named, &mut *opened.store)?;
     // What it holds is the proof.
     opened.store.may_be_another();
     if in_use.side() == named.side() {

@@ -107,11 +107,9 @@ impl Moving<'_, '_> {
     /// into a store that is not in use. What was changed goes then; what came, or lies in the archive, stays.
     fn clear_target(&mut self, intent: &Intent) -> Result<(), Error> {
         let mut target = self.context.open(self.to)?;
-        if self.to.side() == Side::Postgresql
-            && let Some(why) = target.is_another()?
-        {
+        if target.exists()? && target.is_foreign()? {
             // It was another workspace's before this one brought anything there.
-            tracing::warn!(why, "nothing of this move is there");
+            tracing::warn!("the target belongs to another workspace: nothing of this move is there");
             return journal::discard(self.context.workspace);
         }
         let journal = journal::of_move(self.context.workspace, intent.epoch, self.to.side())?;

@@ -208,7 +208,7 @@ impl PostgresStore {
                 self.confirm(&chain, Linked { link, before: None, checked: None })?;
                 // Another table of this name with a chain of before is not the one that goes on.
                 self.tokens.let_go(&place, &chain)?;
-                if self.known()? == Known::Not { Ok(()) } else { self.tokens.use_chain(&chain) }
+                if self.known()? == Known::Not { Ok(()) } else { self.note_used() }
             }
             None => Ok(()),
         }

@@ -2,6 +2,7 @@
 //! come to name another one, and what stands there is nobody's word about this workspace's milestones.
 
 use milescale_core::base::Side;
+use tokio_postgres::types::{ToSql, Type};
 
 use super::PostgresStore;
 use super::connection::Outcome;
@@ -10,7 +11,7 @@ use crate::error::{Problem, StoreError};
 use crate::identity::Identity;
 use crate::known::Known;
 use crate::store::Store as _;
-use crate::tokens::Listed;
+use crate::tokens::{Listed, Used};
 
 impl PostgresStore {
     /// Refuses a table that is not the one that milescale knows, before anything of it is read or written.
@@ -48,9 +49,30 @@ impl PostgresStore {
             return Ok(why);
         }
         let places = listed.confirmed_places();
+        if let Some((used, place)) = listed.used().filter(|(_, place)| *place == self.place()) {
+            let schema = self.schema_here()?;
+            return Ok((schema != used.schema).then(|| {
+                format!(
+                    "there is no table milestones in the schema {schema}; that of this workspace is {place}, in {}",
+                    used.schema
+                )
+            }));
+        }
         let is_elsewhere = !places.is_empty() && listed.confirmed_at(&self.place()).is_none();
         Ok(is_elsewhere
             .then(|| format!("there is no table milestones here; that of this workspace is {}", known_at(&places))))
+    }
+
+    /// The schema of the table, else the one where it would be made.
+    fn schema_here(&mut self) -> Result<String, StoreError> {
+        let (table, named) = (&self.table, self.table.named("milestones"));
+        let select = "SELECT coalesce((SELECT relnamespace::regnamespace::text FROM pg_class WHERE oid = to_regclass($1)), \
+                      nullif($2, ''), current_schema(), '')";
+        let parameters = [(&named as &(dyn ToSql + Sync), Type::TEXT), (&table.schema, Type::TEXT)];
+        let read = self.connection.transaction(super::Access::Read, super::Hurry::Yes, async |client| {
+            Ok(client.query_typed_one(select, &parameters).await?.try_get::<_, String>(0)?)
+        });
+        read.map_err(Outcome::error)
     }
 
     pub(super) fn known(&self) -> Result<Known, StoreError> {
@@ -77,7 +99,7 @@ impl PostgresStore {
 
     /// Why a table with such an owner is none of this workspace's, or not the one of them that it uses; `None`: it is, or nothing
     /// tells.
-    fn stranger(&self, owner: Option<Owner>, listed: &Listed) -> Result<Option<String>, StoreError> {
+    fn stranger(&mut self, owner: Option<Owner>, listed: &Listed) -> Result<Option<String>, StoreError> {
         let places = listed.confirmed_places();
         let shown = self.workspace.shown(&self.workspace.identity());
         match owner {
@@ -104,25 +126,34 @@ impl PostgresStore {
     }
 
     /// Why a table of this workspace's with such a chain is not the one that it uses: one of before.
-    fn is_not_the_used_one(&self, chain: Option<&str>, listed: &Listed) -> Result<Option<String>, StoreError> {
+    fn is_not_the_used_one(&mut self, chain: Option<&str>, listed: &Listed) -> Result<Option<String>, StoreError> {
         let Some(((used, place), chain)) = listed.used().zip(chain) else { return Ok(None) };
+        if used.chain == chain {
+            return Ok(None);
+        }
         // At the same place it is that table, and somebody has begun another chain there: a writer is told.
-        if used == chain || place == self.place() || self.may_be_another || self.known()? == Known::Not {
+        if place == self.place() && used.schema == self.schema_here()? {
             return Ok(None);
         }
         Ok(Some(format!(
-            "it is a table that this workspace has left; the one that it uses is {place}; nothing was read or written. Put the address and \
-             the schema back (storage.database, or DATABASE_URL). If it is to go on with this one, look at what it holds, then \
-             `milescale doctor --fix identity` does so"
+            "it is a table that this workspace has left; the one that it uses is {place}, in the schema {}; nothing was read or written. \
+             Put the address and the schema back (storage.database, DATABASE_URL, or the user's search_path). If it is to go on with this one, look at what it holds, \
+             then `milescale doctor --fix identity` does so",
+            used.schema
         )))
     }
 
     /// Notes that the table is the one in use from now on, or is about to be.
     pub(super) fn note_used(&mut self) -> Result<(), StoreError> {
-        self.may_be_another = true;
         let identity = self.may_write()?;
-        self.find(&identity)?;
-        self.owned.as_ref().map_or(Ok(()), |owned| self.tokens.use_chain(&owned.chain))
+        // At a person's word, or filled by a move: it need not be the one that was noted before.
+        let before = std::mem::replace(&mut self.may_be_another, true);
+        let found = self.find(&identity);
+        self.may_be_another = before;
+        found?;
+        let Some(owned) = self.owned.clone() else { return Ok(()) };
+        let schema = self.schema_here()?;
+        self.tokens.use_table(&Used { chain: owned.chain, schema })
     }
 }
 

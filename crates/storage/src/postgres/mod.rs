@@ -123,6 +123,10 @@ impl Store for PostgresStore {
         self.write(Hurry::Yes, async |_, _| Ok(()))
     }
 
+    fn is_foreign(&mut self) -> Result<bool, StoreError> {
+        self.is_anothers()
+    }
+
     fn become_used(&mut self) -> Result<(), StoreError> {
         self.note_used()
     }

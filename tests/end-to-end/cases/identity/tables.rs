@@ -4,7 +4,7 @@ use std::process::Command;
 
 use milescale_testkit::{Workspace, until};
 
-use super::{Plans, digest, fix_identity, put};
+use super::{Plans, digest, put};
 use crate::BINARY;
 
 const CHANGES: &str = "CREATE FUNCTION shout() RETURNS trigger LANGUAGE plpgsql AS $$ BEGIN
@@ -95,48 +95,4 @@ fn l34_the_log_of_changes_does_not_grow_for_ever() {
     assert_ne!(plans.psql("SELECT pruned FROM milescale_meta"), "0");
     let said = one.run(["check"]);
     assert_eq!(said.code, 0, "{said:?}");
-}
-
-/// Of two tables of this workspace's the one that it has left is not taken for the one in use: an address of before may come back
-/// with an older configuration, alone or with the marker.
-#[test]
-fn l07_a_table_that_was_left_is_not_taken_for_the_one_in_use() {
-    let plans = Plans::new();
-    let one = plans.workspace("one");
-    let name = |schema: &str| {
-        let url = plans.server.url();
-        let text = format!("storage:\n  database: {{ type: postgresql, url: \"{url}\", schema: \"{schema}\" }}\n");
-        one.write("config/storage-config.yaml", text);
-    };
-    let done = |arguments: &[&str]| {
-        let said = one.run(arguments);
-        assert_eq!(said.code, 0, "{arguments:?}: {said:?}");
-        said.out
-    };
-    plans.psql("CREATE SCHEMA a AUTHORIZATION ada; CREATE SCHEMA b AUTHORIZATION ada");
-    name("a");
-    done(&["migrate", "database", "--yes"]);
-    done(&["migrate", "file", "--yes"]);
-    done(&["retire", "postgresql", "--yes"]);
-    name("b");
-    done(&["migrate", "database", "--yes"]);
-    assert_eq!(put(&one, "fresh", "title: on b\n", None).code, 0);
-    for marker in ["database", "file"] {
-        name("a");
-        one.write("config/storage-backend.txt", format!("{marker}\n"));
-        one.run(["check"]);
-        for refused in [["milestone", "list", "--all"], ["migrate", "file", "--yes"], ["migrate", "hybrid", "--yes"]] {
-            let said = one.run(refused);
-            assert_eq!(said.code, 1, "{refused:?}: {said:?}");
-            let is_said = said.err.contains("a table that this workspace has left");
-            assert!(is_said || marker == "file" && refused[0] == "migrate", "{refused:?}: {said:?}");
-        }
-        name("b");
-        one.write("config/storage-backend.txt", "database\n");
-        assert!(done(&["milestone", "list"]).contains("fresh"), "{marker}");
-    }
-    // A person may go on with it all the same.
-    name("a");
-    fix_identity(&one, "on");
-    assert!(!done(&["milestone", "list"]).contains("fresh"));
 }
