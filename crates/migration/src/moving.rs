@@ -194,6 +194,8 @@ impl Moving<'_, '_> {
                 dealt_with(files, pair.source)
             })?;
         }
+        // Before the rename: a command that comes between the two has to take it for the one in use.
+        pair.target.become_used()?;
         let (paused, late) = self.switch(&mut pair)?;
         // In a new target each milestone has its base. In an old one those that were the same may have none.
         self.tell_kept(&mut pair);

@@ -115,32 +115,6 @@ fn e08_a_fifo_as_a_lock_is_refused() -> io::Result<()> {
     Ok(())
 }
 
-/// Two people decide the same conflict at once: one does, and what both are told is so.
-#[test]
-fn a_conflict_is_decided_by_one_of_two() {
-    for round in 0..10 {
-        let workspace = crate::workspace();
-        workspace.write("active/a.yaml", "title: first\n");
-        assert_eq!(workspace.run(["migrate", "database", "--yes"]).code, 0);
-        let seen = workspace.run(["milestone", "show", "a", "--digest"]).out;
-        let put = crate::milestones::put(&workspace, &["a", "--if-match", seen.trim()], "title: current\n");
-        assert_eq!(put.code, 0);
-        workspace.save("active/a.yaml", "title: kept\n");
-        assert_eq!(workspace.run(["import"]).code, 0);
-        let listed = workspace.run(["conflicts", "list", "--json"]).json();
-        let name = listed[0]["name"].as_str().unwrap();
-        let decide = |how: &str| {
-            let mut command = workspace.command(["conflicts", "resolve", name, how]);
-            command.stdout(Stdio::null()).stderr(Stdio::piped()).spawn().unwrap()
-        };
-        let (mut take, mut keep) = (decide("--take-kept"), decide("--keep-current"));
-        let (took, stayed) = (take.wait().unwrap().success(), keep.wait().unwrap().success());
-        let there = workspace.run(["milestone", "show", "a"]).out;
-        assert!(took != stayed, "{round}: {there}");
-        assert_eq!(there.contains("kept"), took, "{round}: {there}");
-    }
-}
-
 /// A content in conflict with what is current, and the workspace.
 fn in_conflict() -> (milescale_testkit::Workspace, String) {
     let workspace = crate::workspace();
@@ -153,6 +127,23 @@ fn in_conflict() -> (milescale_testkit::Workspace, String) {
     let listed = workspace.run(["conflicts", "--json"]).json();
     let name = listed[0]["name"].as_str().unwrap().to_owned();
     (workspace, name)
+}
+
+/// Two people decide the same conflict at once: one does, and what both are told is so.
+#[test]
+fn a_conflict_is_decided_by_one_of_two() {
+    for round in 0..10 {
+        let (workspace, name) = in_conflict();
+        let decide = |how: &str| {
+            let mut command = workspace.command(["conflicts", "resolve", &name, how]);
+            command.stdout(Stdio::null()).stderr(Stdio::piped()).spawn().unwrap()
+        };
+        let (mut take, mut keep) = (decide("--take-kept"), decide("--keep-current"));
+        let (took, stayed) = (take.wait().unwrap().success(), keep.wait().unwrap().success());
+        let there = workspace.run(["milestone", "show", "a"]).out;
+        assert!(took != stayed, "{round}: {there}");
+        assert_eq!(there.contains("kept"), took, "{round}: {there}");
+    }
 }
 
 /// A decision that died half way is told to who decides anew.

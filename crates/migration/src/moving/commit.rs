@@ -28,9 +28,6 @@ impl Moving<'_, '_> {
     /// before the marker does.
     pub(super) fn prepared(&mut self) -> Result<Switch, Error> {
         let epoch = self.intent().map_or(0, |intent| intent.epoch);
-        if self.from.side() != self.to.side() {
-            self.context.open(self.to)?.become_used()?;
-        }
         let engine = self.to.engine;
         let before = engine.map(|_| engine_of_file(self.context)).transpose()?;
         let differs = before != engine;

@@ -107,7 +107,8 @@ impl Moving<'_, '_> {
     /// into a store that is not in use. What was changed goes then; what came, or lies in the archive, stays.
     fn clear_target(&mut self, intent: &Intent) -> Result<(), Error> {
         let mut target = self.context.open(self.to)?;
-        if target.exists()? && target.is_foreign()? {
+        let exists = target.exists()?;
+        if exists && target.is_foreign()? {
             // It was another workspace's before this one brought anything there.
             tracing::warn!("the target belongs to another workspace: nothing of this move is there");
             return journal::discard(self.context.workspace);
@@ -125,7 +126,7 @@ impl Moving<'_, '_> {
             }
         }
         // Where the folder is gone, what was brought to the archive is there still.
-        let is_there = self.to.side() == Side::Files || target.exists()?;
+        let is_there = exists || self.to.side() == Side::Files;
         let left = if is_there { target.clear(self.from.side(), self.context.now())? } else { Vec::new() };
         for id in left {
             let Ok(id) = id.parse::<Id>() else { continue };

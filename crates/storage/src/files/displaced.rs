@@ -120,12 +120,14 @@ pub fn review(workspace: &Workspace, now: SystemTime) -> io::Result<Vec<PathBuf>
         if look(&path, &parts, &mut looked, now)? != Content::Another {
             continue;
         }
-        if parts.id.is_none() {
+        let Some(id) = &parts.id else {
             came_out(workspace, &path, &parts.head)?;
             continue;
-        }
+        };
         durable::create_folder(&workspace.conflicts())?;
-        let kept_as = workspace.conflicts().join(parts.short_name(workspace)?);
+        // What stands for the id by now: older versions wrote out long ones, and names of conflicts get longer.
+        let name = format!("{}.{}.yaml", parts.head, short::noted_name(workspace, id)?);
+        let kept_as = workspace.conflicts().join(name);
         durable::rename_new(&path, &kept_as)?.durably()?;
         found.push(kept_as);
     }
@@ -241,12 +243,6 @@ impl Parts {
         let Ok((digest, stamp)) = digest_of(path) else { return (Content::NotKnown, None) };
         let is_named = self.contents.contains(&digits(digest));
         (if is_named { Content::AsNamed } else { Content::Another }, Some(stamp))
-    }
-
-    /// The name with what stands for the id by now: older versions wrote out long ones, and names of conflicts get longer.
-    fn short_name(&self, workspace: &Workspace) -> io::Result<String> {
-        let id = self.id.as_deref().unwrap_or_default();
-        Ok(format!("{}.{}.yaml", self.head, short::noted_name(workspace, id)?))
     }
 }
 

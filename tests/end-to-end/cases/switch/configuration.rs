@@ -9,6 +9,21 @@ use milescale_testkit::{Postgres, Workspace, until};
 use super::super::super::faults::shim;
 use super::{beside, die_between_configuration_and_marker, done, in_sqlite};
 
+/// Moves to the server while another program acts before or after the exchange of the configuration. Whether that succeeded.
+fn moves_beside(workspace: &Workspace, when: &str, act: &str) -> bool {
+    let mut command = workspace.command(["migrate", "database", "--engine", "postgresql", "--yes"]);
+    command.env("LD_PRELOAD", shim()).env("FAULT", format!("rename:1:{when}"));
+    command.env("FAULT_PATH", "/config/storage-config.yaml").env("FAULT_MEET", act);
+    command.stdout(Stdio::null()).stderr(Stdio::null()).status().unwrap().success()
+}
+
+/// What lies in milescale's own folder and is not in force.
+fn came_out(workspace: &Workspace) -> Vec<String> {
+    let names = fs::read_dir(workspace.path(".milescale")).unwrap().map(|entry| entry.unwrap().path());
+    let came_out = names.filter(|path| path.file_name().unwrap().to_str().unwrap().starts_with("came-out"));
+    came_out.map(|path| fs::read_to_string(path).unwrap()).collect()
+}
+
 /// The configuration is saved in the instant of a cutover between engines, and once more while what came out goes back in.
 #[test]
 fn l17_an_edit_of_the_configuration_during_the_cutover_stays() {
@@ -60,13 +75,9 @@ fn l17_a_dead_move_gives_the_configuration_its_engine_back() {
 fn l17_an_edit_that_came_out_before_a_death_is_in_force_after_it() {
     let server = Postgres::start();
     let (workspace, text) = beside(&server);
-    let mut command = workspace.command(["migrate", "database", "--engine", "postgresql", "--yes"]);
-    command.env("LD_PRELOAD", shim()).env("FAULT", "rename:1:meetafter");
-    command.env("FAULT_PATH", "/config/storage-config.yaml");
     let config = workspace.path("config");
     let act = format!("echo '# a last edit' >> {}/.milescale-switch-1-engine; kill -9 $PPID", config.display());
-    command.env("FAULT_MEET", act);
-    assert!(!command.stdout(Stdio::null()).stderr(Stdio::null()).status().unwrap().success());
+    assert!(!moves_beside(&workspace, "meetafter", &act));
     assert_eq!(fs::read_dir(workspace.path("config")).unwrap().count(), 3, "what came out lies there");
     done(&workspace, &["check"]);
     assert_eq!(workspace.read("config/storage-config.yaml"), format!("{text}# a last edit\n"));
@@ -154,15 +165,11 @@ fn l17_what_is_written_into_a_replaced_configuration_is_named() {
     assert!(!is_named(), "nobody has written into it");
     open.write_all(b"# written late\n").unwrap();
     drop(open);
-    let named = || {
-        let names = fs::read_dir(workspace.path(".milescale")).unwrap().map(|entry| entry.unwrap().path());
-        names.filter(|path| path.file_name().unwrap().to_str().unwrap().starts_with("came-out")).last()
-    };
     let named = until("it is found once it stands still", || {
         done(&workspace, &["check"]);
-        named()
+        came_out(&workspace).pop()
     });
-    assert_eq!(fs::read_to_string(named).unwrap(), format!("{text}# written late\n"));
+    assert_eq!(named, format!("{text}# written late\n"));
     assert!(is_named());
     assert!(!workspace.read("config/storage-config.yaml").contains("late"));
 }
@@ -172,25 +179,14 @@ fn l17_what_is_written_into_a_replaced_configuration_is_named() {
 fn l17_an_edit_that_is_written_in_two_halves_is_whole() {
     let server = Postgres::start();
     let (workspace, text) = beside(&server);
-    let mut command = workspace.command(["migrate", "database", "--engine", "postgresql", "--yes"]);
-    command.env("LD_PRELOAD", shim()).env("FAULT", "rename:1:meetafter");
-    command.env("FAULT_PATH", "/config/storage-config.yaml");
     let out = workspace.path("config/.milescale-switch-1-engine");
     let act = format!(
-        "exec 9>>{}; echo '# one half' >&9; (sleep 0.3; echo '# the other' >&9) >/dev/null 2>&1 &",
+        "exec 9>>{}; echo '# one half' >&9; (sleep 0.1; echo '# the other' >&9) >/dev/null 2>&1 &",
         out.display()
     );
-    command.env("FAULT_MEET", act);
-    assert!(command.stdout(Stdio::null()).stderr(Stdio::null()).status().unwrap().success());
+    assert!(moves_beside(&workspace, "meetafter", &act));
     let expected = text.replace("type: sqlite", "type: postgresql");
     assert_eq!(workspace.read("config/storage-config.yaml"), format!("{expected}# one half\n# the other\n"));
-}
-
-/// What lies in milescale's own folder and is not in force.
-fn came_out(workspace: &Workspace) -> Vec<String> {
-    let names = fs::read_dir(workspace.path(".milescale")).unwrap().map(|entry| entry.unwrap().path());
-    let came_out = names.filter(|path| path.file_name().unwrap().to_str().unwrap().starts_with("came-out"));
-    came_out.map(|path| fs::read_to_string(path).unwrap()).collect()
 }
 
 /// Somebody saves an edit at the exchange, and another one is made of what stands there while that is not in force.
@@ -198,14 +194,10 @@ fn came_out(workspace: &Workspace) -> Vec<String> {
 fn l17_an_edit_that_a_second_one_has_not_seen_is_named() {
     let server = Postgres::start();
     let (workspace, text) = beside(&server);
-    let mut command = workspace.command(["migrate", "database", "--engine", "postgresql", "--yes"]);
-    command.env("LD_PRELOAD", shim()).env("FAULT", "rename:1:meet");
-    command.env("FAULT_PATH", "/config/storage-config.yaml");
     let config = workspace.path("config/storage-config.yaml");
     let config = config.display();
     let later = format!("(sleep 0.2; echo '# second' >> {config}) >/dev/null 2>&1 &");
-    command.env("FAULT_MEET", format!("echo '# first' >> {config}; {later}"));
-    assert!(command.stdout(Stdio::null()).stderr(Stdio::null()).status().unwrap().success());
+    assert!(moves_beside(&workspace, "meet", &format!("echo '# first' >> {config}; {later}")));
     let expected = text.replace("type: sqlite", "type: postgresql");
     assert_eq!(workspace.read("config/storage-config.yaml"), format!("{expected}# second\n"));
     assert_eq!(came_out(&workspace), [format!("{text}# first\n")]);
@@ -216,15 +208,8 @@ fn l17_an_edit_that_a_second_one_has_not_seen_is_named() {
 fn l17_an_edit_that_cannot_be_read_is_set_aside() {
     let server = Postgres::start();
     let (workspace, _) = beside(&server);
-    let mut command = workspace.command(["migrate", "database", "--engine", "postgresql", "--yes"]);
-    command.env("LD_PRELOAD", shim()).env("FAULT", "rename:1:meet");
-    command.env("FAULT_PATH", "/config/storage-config.yaml");
-    let bad = "storage: [\n";
-    command.env(
-        "FAULT_MEET",
-        format!("printf 'storage: [\\n' > {}", workspace.path("config/storage-config.yaml").display()),
-    );
-    assert!(command.stdout(Stdio::null()).stderr(Stdio::null()).status().unwrap().success());
+    let (bad, config) = ("storage: [\n", workspace.path("config/storage-config.yaml"));
+    assert!(moves_beside(&workspace, "meet", &format!("printf 'storage: [\\n' > {}", config.display())));
     assert_eq!(workspace.status()["current_backend"], "database");
     assert_eq!(came_out(&workspace), [bad]);
     assert!(workspace.run(["doctor"]).out.contains("came-out"));
