@@ -131,7 +131,7 @@ class Judge:
         """Whether somebody found in the store in use what perhaps was written; of what a person has decided, be it in the old one."""
         return bool(event['tokens']) and any(
             event['tokens'] <= it['saw'] and it['seq'] > event['seq'] and it['id'] == event['id']
-            and (it['place'] == SIDE.get(it['named']) or event['place'] == 'restore' and it['tokens'] is not None and tokens(self.now.get(it['id'])) >= it['tokens'])
+            and (it['place'] in ('verb', SIDE.get(it['named'])) or event['place'] == 'restore' and it['tokens'] is not None and tokens(self.now.get(it['id'])) >= it['tokens'])
             # Who deletes it has found it as well.
             for it in self.world.events if it['tokens'] is not None or it['kind'] == 'delete')
 
