@@ -173,8 +173,9 @@ class Judge:
                     continue
                 if self.settled_by(event, current, conflicts) or event.get('target') and self.stands(event):
                     continue
-                # What is moved to the archive, or written there, where files are retired is judged by nobody: it lies there.
-                if world.facts.get('retires') and event['place'] == 'files' and event['tokens'] <= tokens(self.archived_now.get(id)):
+                # What is moved to the archive, or written there, where files are retired is judged by nobody: it lies there. So it does where the
+                # milestones of a target are taken over, which has one of its id.
+                if (world.facts.get('retires') or world.facts.get('filled')) and event['place'] == 'files' and event['tokens'] <= tokens(self.archived_now.get(id)):
                     continue
                 kind = 'gone' if there is None else 'lost'
                 self.say(kind, id, f'{event["who"]} {event["kind"]} in {event["place"]} of {sorted(event["tokens"])} is neither '
