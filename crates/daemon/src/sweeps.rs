@@ -9,6 +9,7 @@ use milescale_core::base::Side;
 use milescale_core::config::Config;
 use milescale_migration::{Context, Error, Holding, Sweeper, take_lock};
 use milescale_sensing::watch::Hints;
+use milescale_storage::files::is_noted_as_moved;
 use milescale_storage::lock::Held;
 use milescale_storage::open::Which;
 use milescale_storage::record::{Old, Record};
@@ -45,7 +46,7 @@ pub(crate) struct Sweeps {
     locked_out: Option<(String, String)>,
     /// Why what an interrupted migration left cannot be recovered, where that is so: its place, and why.
     unrecovered: Option<(String, String)>,
-    /// That the record of milescale's moves is gone, where that is so: the store that says so, and what that means.
+    /// That the record of milescale's moves is gone, where that is so: what says so, and what that means.
     lost_record: Option<(String, String)>,
 }
 
@@ -64,12 +65,26 @@ impl Sweeps {
         self.unrecovered = why_not.map(|why| (workspace.shown(&workspace.record()), why));
     }
 
-    /// Finds out whether the record of milescale's moves is gone: the store in use says itself that one has filled it.
-    pub(crate) fn look_for_record(&mut self, record: &Record, workspace: &Workspace, current: &mut dyn Store) {
-        let filled = if record.is_blank() { current.filled_from() } else { Ok(Vec::new()) };
-        match filled {
-            Ok(sides) => self.lost_record = sides.first().map(|side| lost_record(workspace, *side, &current.name())),
-            Err(error) => tracing::debug!(%error, "whether a move has filled the store in use is not known"),
+    /// Finds out whether the record of milescale's moves is gone: a database in use says itself that one has filled it,
+    /// and a note beside files in use that one has left them.
+    pub(crate) fn look_for_record(
+        &mut self,
+        record: &Record,
+        workspace: &Workspace,
+        (in_use, current): (InUse, &mut dyn Store),
+    ) {
+        let lost = if !record.is_blank() {
+            Ok(None)
+        } else if in_use.side() == Side::Files {
+            let noted = is_noted_as_moved(workspace).map_err(|error| error.to_string());
+            noted.map(|noted| noted.then(|| left_database(workspace)))
+        } else {
+            let sides = current.filled_from().map_err(|error| error.to_string());
+            sides.map(|sides| sides.first().map(|side| lost_record(workspace, *side, &current.name())))
+        };
+        match lost {
+            Ok(lost) => self.lost_record = lost,
+            Err(error) => tracing::debug!(%error, "whether a move has filled or left the store in use is not known"),
         }
     }
 
@@ -130,7 +145,7 @@ impl Sweeps {
             self.problems.clear();
             self.due = false;
             if hints.everything || hints.cycle || !record.is_blank() {
-                self.look_for_record(record, workspace, current);
+                self.look_for_record(record, workspace, (in_use, current));
             }
             return None;
         }
@@ -237,4 +252,16 @@ fn lost_record(workspace: &Workspace, from: Side, store: &str) -> (String, Strin
          shows what differs, and without --dry-run takes that over"
     );
     (format!("{store}, table milescale_sides"), why)
+}
+
+/// That files are in use which a move has left, as the note beside them says, with its record gone, and what to do about that.
+fn left_database(workspace: &Workspace) -> (String, String) {
+    let record = workspace.shown(&workspace.record());
+    let why = format!(
+        "a move to a database has left these files, as this note says, and milescale's record of its moves, {record}, is gone: what \
+         was written in the database is not here. Put the record and the marker back from copies of yours; or \
+         `milescale migrate database --adopt --dry-run` shows what differs (with `--engine postgresql` where it was on a server), and \
+         without --dry-run takes that over; or remove the note, if nothing in the database is wanted"
+    );
+    (workspace.shown(&workspace.moved_note()), why)
 }

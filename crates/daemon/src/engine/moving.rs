@@ -74,8 +74,8 @@ impl Engine {
     /// Recovers where a migration was interrupted meanwhile, and sweeps old stores. When to look again.
     pub(super) fn look_after_old_stores(&mut self, hints: &Hints, record: &io::Result<Record>) -> Option<Duration> {
         if self.mode == Mode::ReadOnly {
-            if let (Ok(record), Some((_, store))) = (record, self.sources.followed_store()) {
-                self.sweeps.look_for_record(record, &self.workspace, store);
+            if let (Ok(record), Some(followed)) = (record, self.sources.followed_store()) {
+                self.sweeps.look_for_record(record, &self.workspace, followed);
             }
             return None;
         }

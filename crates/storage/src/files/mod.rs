@@ -35,7 +35,7 @@ pub use displaced::{purge, review};
 pub use look::lost_folder;
 pub use looked::Looked;
 pub(crate) use looked::stands_still_for;
-pub use moving::{NOTE_OF_MOVE, NOTE_OF_RETIRING, retire};
+pub use moving::{NOTE_OF_MOVE, NOTE_OF_RETIRING, is_noted_as_moved, retire};
 pub use odd::{Odd, odd_names};
 pub use owners::files_of_others;
 pub use retired::{Retired, Unlooked};

@@ -269,6 +269,15 @@ fn is_own_note(path: &Path) -> io::Result<bool> {
     }
 }
 
+/// Whether a note of milescale's stands beside the files: a move has taken what they hold to a database.
+///
+/// # Errors
+/// Where it cannot be read.
+pub fn is_noted_as_moved(workspace: &Workspace) -> io::Result<bool> {
+    let path = workspace.moved_note();
+    Ok(path.try_exists()? && is_own_note(&path)?)
+}
+
 /// Writes the note that stands beside files; one that somebody has written stays.
 fn write_note(workspace: &Workspace, note: &str) -> io::Result<()> {
     let path = workspace.moved_note();

@@ -47,6 +47,42 @@ fn a_record_that_was_removed_is_missed_and_what_differs_is_taken_over() {
 }
 
 #[test]
+fn a_record_that_was_removed_with_the_marker_is_missed_where_files_are_in_use_again() {
+    for marker in [None, Some("file\n")] {
+        let workspace = with_milestones();
+        text(&workspace, 0, "migrate database --yes");
+        let digest = text(&workspace, 0, "milestone show m-1 --digest").trim().to_owned();
+        let new = workspace.root().join("new.yaml");
+        fs::write(&new, "id: m-1\ntitle: written in the database\n").unwrap();
+        text(&workspace, 0, &format!("milestone put m-1 {} --if-match {digest}", new.display()));
+        fs::remove_file(workspace.path(".milescale/migration.json")).unwrap();
+        match marker {
+            Some(text) => workspace.write("config/storage-backend.txt", text),
+            None => fs::remove_file(workspace.path("config/storage-backend.txt")).unwrap(),
+        }
+        for (code, command) in [(1, "doctor"), (0, "status"), (0, "check"), (1, "doctor")] {
+            let told = text(&workspace, code, command);
+            assert_eq!(
+                told.matches("MOVED-TO-A-DATABASE.txt: a move to a database has left these files").count(),
+                1,
+                "{told}"
+            );
+            assert!(told.contains("`milescale migrate database --adopt --dry-run`"), "{command}: {told}");
+        }
+        text(&workspace, 0, "migrate database --adopt --yes");
+        assert!(text(&workspace, 0, "milestone show m-1").contains("written in the database"));
+        assert!(!said(&workspace, "doctor").out.contains("record of its moves"));
+    }
+    // Who removes the note wants nothing of the database.
+    let workspace = with_milestones();
+    text(&workspace, 0, "migrate database --yes");
+    fs::remove_dir_all(workspace.path(".milescale")).unwrap();
+    fs::remove_file(workspace.path("active/MOVED-TO-A-DATABASE.txt")).unwrap();
+    workspace.write("config/storage-backend.txt", "file\n");
+    assert!(!said(&workspace, "doctor").out.contains("record of its moves"));
+}
+
+#[test]
 fn a_record_of_a_move_to_a_server_is_missed_too() {
     let (_server, workspace) = on_server();
     let remove = || fs::remove_file(workspace.path(".milescale/migration.json")).unwrap();
