@@ -191,8 +191,10 @@ class Judge:
                 # Where another program's milestones are taken over, what differs there wins, and this is kept.
                 # So it is where another store is named by hand, be it after another program replaced it.
                 taken_over = world.facts.get('filled') or world.facts.get('followed')
-                # Where one was taken away where it was in use, nothing of it is left to be kept.
-                is_deleted = any(event['kind'] == 'delete' and event['place'] == SIDE.get(event['named']) and last['tokens'] <= event['saw'] for event in events)
+                # Where one was taken away where it was in use, nothing of it is left to be kept: that is where it was written, too, when
+                # the marker names another store already, which nothing follows yet.
+                in_use = lambda event: event['place'] in (SIDE.get(event['named']), SIDE.get(last['named']))
+                is_deleted = any(event['kind'] == 'delete' and in_use(event) and last['tokens'] <= event['saw'] for event in events)
                 by_theirs = taken_over and (is_deleted or any(end and end <= tokens(text) for end in ends for _, text in conflicts.get(id, [])))
                 by_later = any(event['tokens'] == now and event['seq'] > last['seq'] and event['acked'] != 'no' for event in events)
                 # What was written on an old side just before a restore, upon the content that it gave back, comes after it.
