@@ -196,19 +196,19 @@ class Garden:
 
     def plant(self):
         """Writes the files with all mutants that are not left out, and notes the lines of each: of its arm, and of its function."""
-        core = os.path.join(self.tree, 'crates/core/src')
-        with open(os.path.join(core, 'planted.rs'), 'w', encoding='utf-8') as file:
+        home = os.path.join(self.tree, 'crates/document/src')
+        with open(os.path.join(home, 'planted.rs'), 'w', encoding='utf-8') as file:
             file.write(CHOOSER)
         for path, source in self.sources.items():
             with open(os.path.join(self.tree, path), 'w', encoding='utf-8') as file:
                 file.write(self.planted(path, source))
-        with open(os.path.join(core, 'lib.rs'), 'r+', encoding='utf-8') as file:
+        with open(os.path.join(home, 'lib.rs'), 'r+', encoding='utf-8') as file:
             text = file.read()
             if 'pub mod planted;' not in text:
                 file.write('\npub mod planted;\n')
 
     def planted(self, path, source):
-        chooser = 'crate' if path.startswith('crates/core/') else 'milescale_core'
+        chooser = 'crate' if path.startswith('crates/document/') else 'milescale_document'
         text, done, self.arms[path] = '', 0, []
         for (begin, end), mutants in sorted(self.functions.get(path, {}).items()):
             mutants = [it for it in mutants if it.number not in self.left_out]

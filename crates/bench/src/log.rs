@@ -18,7 +18,7 @@ pub(crate) fn line(number: usize, at: Timestamp) -> String {
     format!(
         "{{\"timestamp\":\"{}\",\"event\":\"performance_metric\",\"milestone_id\":\"milestone-{:07}\",\"user\":\"user-{}\",\"backend\":\
          \"file\",\"details\":{{\"operation\":\"{operation}\",\"duration_ms\":{},\"success\":true}}}}\n",
-        milescale_core::timestamp::to_text(at),
+        milescale_document::timestamp::to_text(at),
         number % 100_000,
         number % 17,
         number % 250,

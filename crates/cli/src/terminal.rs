@@ -2,7 +2,7 @@
 
 use std::io::{self, IsTerminal, Write};
 
-use milescale_core::text::{harmless, is_harmful};
+use milescale_document::text::{harmless, is_harmful};
 use serde::Serialize;
 use unicode_width::{UnicodeWidthChar, UnicodeWidthStr};
 

@@ -2,9 +2,8 @@
 //!
 //! Neither clocks nor `updated_at` decide; contents are compared by digest.
 
+use milescale_document::content::Content;
 use serde::{Deserialize, Serialize};
-
-use crate::digest::Digest;
 
 /// One of the three stores that hold content; `hybrid` is files with an index.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
@@ -38,30 +37,6 @@ impl Side {
 impl std::fmt::Display for Side {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
         f.pad(self.as_str())
-    }
-}
-
-/// A content, for comparing.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub struct Content {
-    /// The digest of its value; of what cannot be read, that of its bytes.
-    pub value: Digest,
-    /// The digest of its text, comments and layout included.
-    pub text: Digest,
-}
-
-impl Content {
-    /// Whether both are the same milestone. Equal texts are, whatever their values: a milescale of before may have read one of
-    /// them otherwise.
-    pub fn is_same(&self, other: &Self) -> bool {
-        self.value == other.value || self.text == other.text
-    }
-
-    /// What it is compared as, where nobody has given its text: with that one of these contents which has its value, for a text
-    /// that is made of values takes no comments out.
-    #[must_use]
-    pub fn as_said(self, among: impl IntoIterator<Item = Self>) -> Self {
-        among.into_iter().find(|other| other.value == self.value).unwrap_or(self)
     }
 }
 
@@ -217,7 +192,7 @@ fn judge_in_place(old: Held, current: Option<Content>, base: Base) -> Verdict {
 #[cfg(test)]
 mod tests {
     use super::{Base, Content, Held, Verdict, judge};
-    use crate::digest::Digest;
+    use milescale_document::digest::Digest;
 
     fn content(value: u8, text: u8) -> Content {
         Content { value: Digest::of(&[value]), text: Digest::of(&[value, text]) }

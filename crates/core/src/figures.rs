@@ -1,10 +1,10 @@
 //! The figures of contract §4, and the observation that decisions are made from.
 
 use jiff::Timestamp;
+use milescale_document::decimal::Decimal;
 use serde::{Deserialize, Serialize};
 
 use crate::backend::Backend;
-use crate::decimal::Decimal;
 
 /// What the store of the current backend says.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Serialize, Deserialize)]

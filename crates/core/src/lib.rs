@@ -1,4 +1,4 @@
-//! The words and the rules of milescale.
+//! The words and the rules of milescale, apart from what a milestone is (`milescale_document`).
 //!
 //! Everything here is plain data and pure functions: no files, clock, environment, tasks or logging. What the rest of
 //! the program senses ends up in an [`figures::Observation`]; [`decision::decide`] turns one into a
@@ -9,22 +9,9 @@ pub mod base;
 pub mod chain;
 pub mod config;
 pub mod days;
-pub mod decimal;
 pub mod decision;
-pub mod digest;
-pub mod document;
-pub mod facts;
 pub mod figures;
-pub mod gathered;
-pub mod id;
 pub mod line;
 pub mod migration;
-pub mod milestone;
 pub mod notification;
-pub mod scalar;
-pub mod text;
-pub mod timestamp;
-pub mod tree;
 pub mod trend;
-pub mod value;
-pub mod word;

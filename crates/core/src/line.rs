@@ -1,12 +1,12 @@
 //! The lines that people tail (contract §6): shapes only; writing them is the stores' matter.
 
 use jiff::Timestamp;
+use milescale_document::timestamp;
 use serde::Serialize;
 use serde_json::Value;
 
 use crate::backend::Backend;
 use crate::figures::{Figures, LogFigures};
-use crate::timestamp;
 
 /// A line of `logs/performance-metrics.jsonl`.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize)]

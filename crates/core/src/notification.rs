@@ -1,12 +1,12 @@
 //! The notification of contract §7: what a recommendation that waits for a person says.
 
 use jiff::Timestamp;
+use milescale_document::timestamp;
 use serde::{Deserialize, Serialize};
 
 use crate::config::{Choice, Config};
 use crate::decision::{Cause, Decision};
 use crate::figures::Figures;
-use crate::timestamp;
 
 /// `config/migration-notification.yaml`.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]

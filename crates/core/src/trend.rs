@@ -2,9 +2,8 @@
 
 use std::fmt;
 
+use milescale_document::decimal::Decimal;
 use serde::{Deserialize, Serialize};
-
-use crate::decimal::Decimal;
 
 /// How many metrics entries the trend looks at.
 pub const ENTRIES: usize = 10;
@@ -69,7 +68,7 @@ impl fmt::Display for Trend {
 #[cfg(test)]
 mod tests {
     use super::Trend;
-    use crate::decimal::Decimal;
+    use milescale_document::decimal::Decimal;
 
     fn trend(times: &[&str]) -> Trend {
         Trend::of(&times.iter().map(|time| Decimal::parse(time).unwrap()).collect::<Vec<_>>())

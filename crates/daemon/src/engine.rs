@@ -14,11 +14,11 @@ use std::time::{Duration, Instant};
 
 use jiff::Timestamp;
 use milescale_core::backend::Backend;
-use milescale_core::decimal::Decimal;
 use milescale_core::decision::{Decision, Verdict, decide};
 use milescale_core::figures::{Figures, History, Observation};
 use milescale_core::line::{EventName, MetricsEntry, ScaleEvent};
 use milescale_core::trend::ENTRIES;
+use milescale_document::decimal::Decimal;
 use milescale_sensing::machine::Machine;
 use milescale_sensing::metrics::last_query_times;
 use milescale_sensing::watch::Hints;

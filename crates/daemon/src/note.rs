@@ -2,8 +2,8 @@
 
 use milescale_core::backend::InUse;
 use milescale_core::config::Problem;
-use milescale_core::document::Flaw;
 use milescale_core::line::EventName;
+use milescale_document::document::Flaw;
 use milescale_sensing::log::BadLines;
 use milescale_storage::store::Difference;
 use serde_json::{Value, json};

@@ -5,12 +5,13 @@ use std::collections::{BTreeSet, HashMap};
 use std::io;
 use std::ops::ControlFlow;
 
-use milescale_core::digest::Digest;
-use milescale_core::id::Id;
 use milescale_core::migration::Phase;
+use milescale_document::digest::Digest;
+use milescale_document::id::Id;
+use milescale_document::milestone::Milestone;
 use milescale_storage::archive::Archive;
 use milescale_storage::backup::{Backup, Metadata, Writer};
-use milescale_storage::store::{Milestone, Store, Touched};
+use milescale_storage::store::{Store, Touched};
 
 use crate::compare::hash;
 use crate::context::{Context, Error};

@@ -4,8 +4,8 @@ use std::collections::{BTreeSet, HashMap};
 use std::hash::{BuildHasher, BuildHasherDefault, DefaultHasher, Hash};
 use std::ops::ControlFlow;
 
-use milescale_core::base::Content;
 use milescale_core::migration::Phase;
+use milescale_document::content::Content;
 use milescale_storage::ledger::{AT_ONCE, Known};
 use milescale_storage::store::Store;
 

@@ -6,7 +6,7 @@ use std::time::{Duration, SystemTime};
 use jiff::Timestamp;
 use milescale_core::backend::InUse;
 use milescale_core::config::Config;
-use milescale_core::timestamp;
+use milescale_document::timestamp;
 use milescale_storage::durable;
 use milescale_storage::error::{Problem, StoreError};
 use milescale_storage::lock::{self, Held, Share};

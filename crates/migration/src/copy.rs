@@ -7,10 +7,11 @@ use std::thread;
 use std::time::{Duration, Instant};
 
 use jiff::Timestamp;
-use milescale_core::id::Id;
 use milescale_core::migration::Phase;
+use milescale_document::id::Id;
+use milescale_document::milestone::{Draft, Milestone, Packed};
 use milescale_storage::scan::scan_as;
-use milescale_storage::store::{Draft, Milestone, Packed, Store, Touched};
+use milescale_storage::store::{Store, Touched};
 
 use crate::context::{Context, Error};
 use crate::level::{Leveled, Pair};

@@ -5,11 +5,13 @@ use std::collections::{HashMap, HashSet};
 
 use jiff::Timestamp;
 use milescale_core::backend::InUse;
-use milescale_core::base::{Content, Side};
+use milescale_core::base::Side;
+use milescale_document::content::Content;
+use milescale_document::milestone::Milestone;
 use milescale_storage::archived_before::ArchivedBefore;
 use milescale_storage::ledger::{self, AT_ONCE, Known};
 use milescale_storage::record::{Old, Record};
-use milescale_storage::store::{Milestone, Store};
+use milescale_storage::store::Store;
 use milescale_storage::workspace::Workspace;
 
 use crate::context::Error;

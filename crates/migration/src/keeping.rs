@@ -5,7 +5,7 @@ use std::path::PathBuf;
 
 use jiff::Timestamp;
 use milescale_core::base::Side;
-use milescale_core::digest::Digest;
+use milescale_document::digest::Digest;
 use milescale_storage::conflicts::{Conflict, Keeper};
 
 use crate::context::{Context, Error};

@@ -7,21 +7,22 @@ mod due;
 use std::collections::{BTreeSet, HashMap};
 use std::io;
 
-use milescale_core::base::{Content, Side};
-use milescale_core::digest::Digest;
-use milescale_core::id::Id;
+use crate::context::{Context, Error};
+use crate::moving::adopt::{Foreign, TakeOver};
+use crate::told::Told;
+use due::{Due, Judged};
+use milescale_core::base::Side;
+use milescale_document::content::Content;
+use milescale_document::digest::Digest;
+use milescale_document::id::Id;
+use milescale_document::milestone::{Draft, Milestone};
 use milescale_storage::archived_before::ArchivedBefore;
 use milescale_storage::budget::Room;
 use milescale_storage::conflicts::Keeper;
 use milescale_storage::error::{Problem, StoreError};
 use milescale_storage::ledger::Known;
 use milescale_storage::move_journal::MoveJournal;
-use milescale_storage::store::{Draft, Milestone, Seen, Store};
-
-use crate::context::{Context, Error};
-use crate::moving::adopt::{Foreign, TakeOver};
-use crate::told::Told;
-use due::{Due, Judged};
+use milescale_storage::store::{Seen, Store};
 
 /// When a file that was gone is looked for again.
 const SECOND_LOOK_AFTER: std::time::Duration = std::time::Duration::from_millis(30);

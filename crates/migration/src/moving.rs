@@ -4,16 +4,6 @@
 use std::collections::BTreeSet;
 use std::time::{Duration, Instant};
 
-use milescale_core::backend::InUse;
-use milescale_core::base::Side;
-use milescale_core::migration::{Ended, Phase, next};
-use milescale_storage::archived_before::ArchivedBefore;
-use milescale_storage::identity::Identity;
-use milescale_storage::ledger;
-use milescale_storage::record::{Adopting, Intent, Old, Record};
-use milescale_storage::store::Store;
-use milescale_storage::switch;
-
 use crate::context::{Context, Error};
 use crate::level::Pair;
 use crate::plan::{Plan, Wish};
@@ -32,6 +22,15 @@ mod undo;
 
 pub(crate) use commit::engine_of_file;
 
+use milescale_core::backend::InUse;
+use milescale_core::base::Side;
+use milescale_core::migration::{Ended, Phase, next};
+use milescale_storage::archived_before::ArchivedBefore;
+use milescale_storage::identity::Identity;
+use milescale_storage::ledger;
+use milescale_storage::record::{Adopting, Intent, Old, Record};
+use milescale_storage::store::Store;
+use milescale_storage::switch;
 use pace::Pace;
 
 /// How long an old target is swept before it is filled.

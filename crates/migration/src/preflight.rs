@@ -2,12 +2,13 @@
 
 use milescale_core::backend::{Backend, Engine};
 use milescale_core::base::Side;
-use milescale_core::id::Id;
 use milescale_core::migration::Phase;
+use milescale_document::id::Id;
+use milescale_document::milestone::Milestone;
 use milescale_storage::error::Problem;
 use milescale_storage::identity::Identity;
 use milescale_storage::record::{Old, Record};
-use milescale_storage::store::{Milestone, Part, Store};
+use milescale_storage::store::{Part, Store};
 
 use crate::context::{Context, Error};
 use crate::level::there;

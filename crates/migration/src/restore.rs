@@ -4,14 +4,15 @@
 use std::collections::HashSet;
 
 use milescale_core::backend::{Backend, Engine, InUse};
-use milescale_core::document::Flaw;
-use milescale_core::id::Id;
+use milescale_document::document::Flaw;
+use milescale_document::id::Id;
+use milescale_document::milestone::{Draft, Milestone};
 use milescale_storage::archive::Archive;
 use milescale_storage::backup::{Backup, Metadata};
 use milescale_storage::conflicts::Keeper;
 use milescale_storage::error::{Problem, StoreError};
 use milescale_storage::restoring::Restoring;
-use milescale_storage::store::{Draft, Milestone, Store};
+use milescale_storage::store::Store;
 
 use crate::backup;
 use crate::context::{Context, Error};

@@ -6,11 +6,12 @@ use std::time::Duration;
 use jiff::Timestamp;
 use milescale_core::backend::InUse;
 use milescale_core::base::Side;
+use milescale_document::milestone::Milestone;
 use milescale_storage::error::StoreError;
 use milescale_storage::files;
 use milescale_storage::ledger::{AT_ONCE, Earlier, Known, was_earlier};
 use milescale_storage::record::Old;
-use milescale_storage::store::{Milestone, Store};
+use milescale_storage::store::Store;
 use milescale_storage::workspace::Workspace;
 
 use crate::context::{Context, Error};

@@ -17,14 +17,6 @@ pub(crate) mod pending;
 use std::collections::{BTreeSet, HashMap};
 use std::time::{Duration, Instant};
 
-use milescale_core::backend::InUse;
-use milescale_core::base::{Side, Verdict};
-use milescale_core::digest::Digest;
-use milescale_storage::budget::Room;
-use milescale_storage::ledger::AT_ONCE;
-use milescale_storage::record::Old;
-use milescale_storage::store::Store;
-
 use crate::context::{Context, Error};
 use crate::told::Told;
 use act::Act;
@@ -32,6 +24,13 @@ use candidates::AtRetired;
 use failing::Failures;
 use judged::{Finding, Judged, Judging, ToRetired};
 use memory::{Memory, OfSide};
+use milescale_core::backend::InUse;
+use milescale_core::base::{Side, Verdict};
+use milescale_document::digest::Digest;
+use milescale_storage::budget::Room;
+use milescale_storage::ledger::AT_ONCE;
+use milescale_storage::record::Old;
+use milescale_storage::store::Store;
 
 /// How long a file must have stood still before it is taken over.
 const STILL_FOR: Duration = Duration::from_secs(2);

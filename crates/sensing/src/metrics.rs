@@ -4,8 +4,8 @@ use std::io;
 use std::ops::ControlFlow;
 use std::path::Path;
 
-use milescale_core::decimal::Decimal;
 use milescale_core::trend::ENTRIES;
+use milescale_document::decimal::Decimal;
 use serde::Deserialize;
 use serde_json::value::RawValue;
 
@@ -61,7 +61,7 @@ fn query_time(entry: &Entry<'_>) -> Option<Decimal> {
 #[cfg(test)]
 mod tests {
     use super::last_query_times;
-    use milescale_core::decimal::Decimal;
+    use milescale_document::decimal::Decimal;
     use std::fs;
 
     #[test]

@@ -5,16 +5,17 @@ use std::collections::HashSet;
 use std::ops::ControlFlow;
 
 use jiff::Timestamp;
-use milescale_core::digest::Digest;
-use milescale_core::document::Flaw;
-use milescale_core::id::Id;
-use milescale_core::milestone::ARCHIVED;
+use milescale_document::columns::ARCHIVED;
+use milescale_document::digest::Digest;
+use milescale_document::document::Flaw;
+use milescale_document::id::Id;
+use milescale_document::milestone::differ_archived;
+use milescale_document::milestone::{Draft, Milestone};
 
 use crate::error::{Problem, StoreError};
 use crate::files::FileStore;
-use crate::milestone::differ_archived;
 use crate::outline::{Outline, Wanted};
-use crate::store::{Draft, Milestone, Seen, Store};
+use crate::store::{Seen, Store};
 use crate::workspace::Workspace;
 
 /// The status of a milestone that comes back from the archive and has no other one.

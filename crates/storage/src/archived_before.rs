@@ -7,8 +7,8 @@ use std::collections::hash_map::Entry;
 use std::collections::{HashMap, HashSet};
 use std::io;
 
-use milescale_core::base::Content;
-use milescale_core::digest::Digest;
+use milescale_document::content::Content;
+use milescale_document::digest::Digest;
 use serde::{Deserialize, Serialize};
 
 use crate::durable;

@@ -14,15 +14,15 @@ use std::io;
 use std::path::{Path, PathBuf};
 
 use jiff::{SignedDuration, Timestamp};
-use milescale_core::digest::{Digest, Running};
-use milescale_core::timestamp;
+use milescale_document::digest::{Digest, Running};
+use milescale_document::milestone::Milestone;
+use milescale_document::timestamp;
 use serde::{Deserialize, Serialize};
 use serde_json::json;
 
 use crate::durable::{self, Growing};
 use crate::keeping::{Counted, NewDay};
 use crate::read::{Symlinks, read_regular};
-use crate::store::Milestone;
 use crate::workspace::Workspace;
 
 /// The name of the file of milestones.

@@ -7,12 +7,13 @@ use std::path::{Path, PathBuf};
 use std::time::{Duration, Instant, SystemTime};
 
 use milescale_core::backend::Engine;
-use milescale_core::digest::Digest;
+use milescale_document::digest::Digest;
+use milescale_document::yaml;
 
 use crate::files::{came_out, stands_still_for, watch_configuration};
 use crate::read::{Symlinks, read_regular};
 use crate::workspace::Workspace;
-use crate::{config_file, durable, yaml};
+use crate::{config_file, durable};
 
 /// How long an edit has to stand still that can be read. Verbs wait meanwhile, and what is written later is found, and named.
 const STILL_FOR: Duration = Duration::from_millis(500);

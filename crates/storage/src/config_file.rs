@@ -4,11 +4,11 @@ use std::io;
 use std::path::Path;
 
 use milescale_core::config::{self, ClientEnvironment, Interpreted, Problem, interpret};
-use milescale_core::document::{Document, Flaw};
+use milescale_document::document::{Document, Flaw};
+use milescale_document::yaml;
 
 use crate::postgres;
 use crate::read::{Symlinks, broken_link, read_regular};
-use crate::yaml;
 
 /// The largest configuration that is read.
 pub(crate) const LIMIT: u64 = 1 << 20;

@@ -11,17 +11,17 @@ use std::path::{Path, PathBuf};
 
 use jiff::Timestamp;
 use milescale_core::base::Side;
-use milescale_core::digest::Digest;
-use milescale_core::timestamp;
+use milescale_document::digest::Digest;
+use milescale_document::milestone::Milestone;
+use milescale_document::timestamp;
+use milescale_document::yaml;
 use serde::{Deserialize, Serialize};
 
 use crate::archive::Archive;
 use crate::durable;
 use crate::read::{Symlinks, digest_of, read_json, read_regular};
 use crate::short::{self, in_name};
-use crate::store::Milestone;
 use crate::workspace::Workspace;
-use crate::yaml;
 
 /// How a name begins, as names of displaced contents do: the second in which it was kept.
 const STAMP: &str = "%Y%m%dT%H%M%SZ";

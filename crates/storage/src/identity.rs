@@ -10,7 +10,7 @@ use std::io;
 use std::os::unix::fs::MetadataExt;
 
 use milescale_core::base::Side;
-use milescale_core::text::harmless;
+use milescale_document::text::harmless;
 use serde::{Deserialize, Serialize};
 
 use crate::durable;

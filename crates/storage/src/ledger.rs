@@ -3,11 +3,12 @@
 
 use std::collections::HashMap;
 
-use milescale_core::base::{Content, Side};
-use milescale_core::digest::Digest;
+use milescale_core::base::Side;
+use milescale_document::content::Content;
+use milescale_document::digest::Digest;
+use milescale_document::milestone::Milestone;
 
 use crate::error::StoreError;
-use crate::milestone::Milestone;
 
 /// What is kept of a milestone on one side.
 #[derive(Debug, Clone, PartialEq, Eq)]

@@ -1,7 +1,7 @@
 //! The stores of milescale, and everything that touches a file on their behalf.
 //!
 //! [`store::Store`] is what each of them can do: milestone [`files`], files with an index ([`hybrid`]), documents in
-//! [`sqlite`] and in [`postgres`]. YAML is the matter of [`yaml`] alone, writing files that of [`durable`] and, for lines,
+//! [`sqlite`] and in [`postgres`]. Writing files is the matter of [`durable`] and, for lines, of
 //! [`jsonl`]. Nothing here reads the clock or the environment.
 
 pub mod archive;
@@ -24,7 +24,6 @@ pub mod ledger;
 pub mod lock;
 pub mod locks;
 pub mod marker;
-mod milestone;
 pub mod move_journal;
 pub mod notification;
 pub mod open;
@@ -47,4 +46,3 @@ mod threads;
 mod tokens;
 pub mod trial;
 pub mod workspace;
-pub mod yaml;

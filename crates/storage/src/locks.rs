@@ -8,8 +8,8 @@ use std::path::{Path, PathBuf};
 use std::time::{Duration, Instant, SystemTime};
 
 use jiff::Timestamp;
-use milescale_core::id::Id;
-use milescale_core::timestamp;
+use milescale_document::id::Id;
+use milescale_document::timestamp;
 
 use crate::durable;
 use crate::process;

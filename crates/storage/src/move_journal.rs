@@ -8,9 +8,10 @@
 use std::collections::HashMap;
 use std::io;
 
-use milescale_core::base::{Content, Side};
-use milescale_core::digest::Digest;
-use milescale_core::id::Id;
+use milescale_core::base::Side;
+use milescale_document::content::Content;
+use milescale_document::digest::Digest;
+use milescale_document::id::Id;
 use serde::{Deserialize, Serialize};
 use serde_json::Value;
 

@@ -1,10 +1,9 @@
 //! What lists show of milestones, without their texts.
 
-use milescale_core::document::Flaw;
-use milescale_core::milestone::{ARCHIVED, Columns, DEFAULT_PRIORITY};
-use milescale_core::value::Number;
-
-use crate::store::Milestone;
+use milescale_document::columns::{ARCHIVED, Columns, DEFAULT_PRIORITY};
+use milescale_document::document::Flaw;
+use milescale_document::milestone::Milestone;
+use milescale_document::value::Number;
 
 /// Which milestones a list is to show.
 #[derive(Debug, Clone, PartialEq, Eq, Default)]
@@ -119,7 +118,7 @@ impl Outline {
 #[cfg(test)]
 mod tests {
     use super::{Needle, Wanted};
-    use milescale_core::milestone::Columns;
+    use milescale_document::columns::Columns;
 
     #[test]
     fn archived_ones_are_shown_where_they_are_asked_for() {

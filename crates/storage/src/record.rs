@@ -7,7 +7,7 @@ use jiff::{SignedDuration, Timestamp};
 use milescale_core::backend::{Engine, InUse};
 use milescale_core::base::Side;
 use milescale_core::migration::{Adopt, Phase};
-use milescale_core::timestamp;
+use milescale_document::timestamp;
 use serde::{Deserialize, Serialize};
 
 use crate::conflicts::Conflict;

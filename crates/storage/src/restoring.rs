@@ -4,7 +4,7 @@
 use std::io;
 
 use jiff::Timestamp;
-use milescale_core::timestamp;
+use milescale_document::timestamp;
 use serde::{Deserialize, Serialize};
 
 use crate::durable;

@@ -1,23 +1,21 @@
 //! A row of a database as a milestone: what both databases do alike.
 
-mod kept;
-
-use milescale_core::document::Flaw;
-use milescale_core::facts::Facts;
 use milescale_core::figures::StoreFigures;
-use milescale_core::id::Id;
-use milescale_core::milestone::{ARCHIVED, Columns, instant};
-use milescale_core::text::harmless;
-use milescale_core::tree::Tree;
-use milescale_core::value::Value;
+use milescale_document::columns::{ARCHIVED, Columns, instant};
+use milescale_document::document::Flaw;
+use milescale_document::facts::Facts;
+use milescale_document::id::Id;
+use milescale_document::kept;
+use milescale_document::milestone::{Draft, Milestone};
+use milescale_document::text::harmless;
+use milescale_document::tree::Tree;
+use milescale_document::value::Value;
+use milescale_document::yaml;
 
 use crate::error::{Problem, StoreError};
 use crate::outline::{Outline, Wanted};
-use crate::store::{Draft, Milestone, Seen};
+use crate::store::Seen;
 use crate::threads::in_threads;
-use crate::yaml;
-
-pub(crate) use kept::{MARK_OF_ANY, mark};
 
 /// A row as it was read.
 #[derive(Debug, Default)]

@@ -3,8 +3,10 @@
 use std::ops::ControlFlow;
 use std::sync::{Mutex, PoisonError};
 
+use milescale_document::milestone::Milestone;
+
 use crate::error::StoreError;
-use crate::store::{Milestone, Store};
+use crate::store::Store;
 
 /// Milestones that are worked on at once, where there is [room](crate::budget) for so many.
 pub const BATCH: usize = 1024;

@@ -6,8 +6,8 @@
 use std::io;
 use std::path::PathBuf;
 
-use milescale_core::digest::Digest;
-use milescale_core::id::Id;
+use milescale_document::digest::Digest;
+use milescale_document::id::Id;
 
 use crate::durable;
 use crate::read::{Symlinks, read_regular};

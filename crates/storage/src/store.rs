@@ -10,16 +10,17 @@ use std::path::PathBuf;
 use std::time::{Duration, SystemTime};
 
 use jiff::Timestamp;
-use milescale_core::base::{Content, Side};
-use milescale_core::digest::Digest;
-use milescale_core::document::Flaw;
+use milescale_core::base::Side;
 use milescale_core::figures::StoreFigures;
-use milescale_core::id::Id;
+use milescale_document::content::Content;
+use milescale_document::digest::Digest;
+use milescale_document::document::Flaw;
+use milescale_document::id::Id;
+use milescale_document::milestone::{Draft, Milestone, Packed};
 
 pub use crate::difference::{Difference, Mended};
 use crate::error::{Problem, StoreError};
 use crate::ledger::{Entry, Ledger};
-pub use crate::milestone::{Draft, Milestone, Packed};
 use crate::outline::{Outline, Wanted};
 use crate::scan::Slots;
 use crate::trial::Hindrance;

@@ -8,8 +8,8 @@ use std::path::{Path, PathBuf};
 use std::time::{Duration, SystemTime};
 
 use milescale_core::backend::{Backend, Engine};
-use milescale_core::digest::Digest;
-use milescale_core::id::Id;
+use milescale_document::digest::Digest;
+use milescale_document::id::Id;
 use serde::{Deserialize, Serialize};
 
 use crate::config_exchange::Around;

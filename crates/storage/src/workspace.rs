@@ -2,7 +2,7 @@
 
 use std::path::{Path, PathBuf};
 
-use milescale_core::text::harmless;
+use milescale_document::text::harmless;
 
 use crate::stop::Stop;
 

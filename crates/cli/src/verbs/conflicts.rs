@@ -2,14 +2,14 @@
 
 use std::process::ExitCode;
 
-use milescale_core::digest::Digest;
-use milescale_core::id::Id;
 use milescale_daemon::Access;
+use milescale_document::digest::Digest;
+use milescale_document::id::Id;
+use milescale_document::milestone::Draft;
 use milescale_storage::archive::Archive;
 use milescale_storage::conflicts::{self, Conflict};
 use milescale_storage::lock;
 use milescale_storage::record::Record;
-use milescale_storage::store::Draft;
 use milescale_storage::switch;
 use milescale_storage::workspace::Workspace;
 use serde_json::json;

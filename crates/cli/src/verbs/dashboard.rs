@@ -3,8 +3,8 @@
 use std::process::ExitCode;
 
 use milescale_core::decision::Verdict;
-use milescale_core::text::harmless;
 use milescale_daemon::status::Status;
+use milescale_document::text::harmless;
 use serde_json::{Value, json};
 
 use super::events;

@@ -9,9 +9,9 @@ mod stores;
 
 use std::process::ExitCode;
 
-use milescale_core::text::harmless;
 use milescale_daemon::status::Status;
 use milescale_daemon::{Access, Mover, Unproven};
+use milescale_document::text::harmless;
 use milescale_migration::Recovered;
 use serde::Serialize;
 use serde_json::json;

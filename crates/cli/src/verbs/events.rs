@@ -9,8 +9,8 @@ use std::time::Duration;
 
 use jiff::Timestamp;
 use milescale_core::line::EventName;
-use milescale_core::text::harmless;
-use milescale_core::timestamp;
+use milescale_document::text::harmless;
+use milescale_document::timestamp;
 use milescale_storage::jsonl::rotated;
 use milescale_storage::read::{Symlinks, open_regular};
 use milescale_storage::workspace::Workspace;

@@ -5,8 +5,8 @@ use std::process::ExitCode;
 
 use milescale_core::backend::InUse;
 use milescale_core::migration::Adopt;
-use milescale_core::text::{counted, harmless};
 use milescale_daemon::Mover;
+use milescale_document::text::{counted, harmless};
 use milescale_migration::{Done, Plan, Progress, Told};
 use milescale_storage::workspace::Workspace;
 use serde_json::json;

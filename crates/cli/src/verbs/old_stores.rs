@@ -3,7 +3,7 @@
 use std::process::ExitCode;
 
 use milescale_core::line::EventName;
-use milescale_core::timestamp;
+use milescale_document::timestamp;
 use milescale_migration::{Retired, Swept};
 use milescale_storage::durable;
 use serde_json::json;

@@ -2,11 +2,11 @@
 
 use std::fmt;
 
+use milescale_document::document::{Content, Document, NodeId, Position};
 use serde::{Deserialize, Serialize};
 
 use super::keys::{KEYS, Key, Kind, Value, key};
 use super::{Config, Steps};
-use crate::document::{Content, Document, NodeId, Position};
 
 /// Something in a configuration that a person should know of.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]

@@ -1,12 +1,12 @@
 //! The counterfactual: what would have to change for a recommendation, found by asking the rule itself.
 
+use milescale_document::timestamp::rough_duration;
 use serde::Serialize;
 
 use super::rule::{AGE_STEPS, Inputs, judge, overage_steps, signed};
 use super::{RECOMMENDED_FROM, Verdict};
 use crate::backend::Backend;
 use crate::config::Config;
-use crate::timestamp::rough_duration;
 use crate::trend::Trend;
 
 /// What can change.

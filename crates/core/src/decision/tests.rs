@@ -1,9 +1,9 @@
 use jiff::Timestamp;
+use milescale_document::decimal::Decimal;
 
 use super::{Decision, Lever, Part, Verdict, decide};
 use crate::backend::Backend::{self, Database, File, Hybrid};
 use crate::config::Config;
-use crate::decimal::Decimal;
 use crate::figures::{Figures, History, LogFigures, Observation, OperationTimes, Stale, StoreFigures};
 
 struct Case {

@@ -9,7 +9,7 @@ use milescale_core::backend::{Backend, InUse};
 use milescale_core::config::Choice;
 use milescale_core::decision::Decision;
 use milescale_core::migration::Phase;
-use milescale_core::timestamp;
+use milescale_document::timestamp;
 use milescale_migration::{Context, Error, Recovered, Told, Wish, migrate, plan, recover};
 use milescale_sensing::watch::Hints;
 use milescale_storage::record::Record;

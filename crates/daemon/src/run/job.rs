@@ -5,7 +5,7 @@ use std::time::Duration;
 
 use jiff::Timestamp;
 use milescale_core::decision::Verdict;
-use milescale_core::timestamp;
+use milescale_document::timestamp;
 use milescale_sensing::watch::Hints;
 use milescale_storage::lock::Held;
 use tokio::task::JoinHandle;

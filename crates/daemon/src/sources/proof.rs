@@ -6,17 +6,19 @@ use std::ops::ControlFlow;
 
 use jiff::Timestamp;
 use milescale_core::backend::InUse;
-use milescale_core::base::{Content, Side};
+use milescale_core::base::Side;
 use milescale_core::config::Config;
-use milescale_core::digest::Digest;
-use milescale_core::id::Id;
-use milescale_core::timestamp;
+use milescale_document::content::Content;
+use milescale_document::digest::Digest;
+use milescale_document::id::Id;
+use milescale_document::milestone::Milestone;
+use milescale_document::timestamp;
 use milescale_migration::{Last, follow};
 use milescale_storage::archive::Archive;
 use milescale_storage::conflicts::{self, Conflict};
 use milescale_storage::error::{Problem, StoreError};
 use milescale_storage::ledger::{AT_ONCE, Earlier, was_earlier};
-use milescale_storage::store::{Milestone, Store};
+use milescale_storage::store::Store;
 use milescale_storage::workspace::Workspace;
 
 use super::opened::{LastIds, Opened, is_no_other_old_store};

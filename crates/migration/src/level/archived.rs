@@ -1,12 +1,14 @@
 //! Archived milestones on a move to files: they go to the archive, and what lies there under their ids stops no move.
 
-use milescale_core::base::{Content, Side};
-use milescale_core::digest::Digest;
-use milescale_core::id::Id;
+use milescale_core::base::Side;
+use milescale_document::content::Content;
+use milescale_document::digest::Digest;
+use milescale_document::id::Id;
+use milescale_document::milestone::{Draft, Milestone};
 use milescale_storage::archived_before::{ArchivedBefore, Came};
 use milescale_storage::error::StoreError;
 use milescale_storage::ledger::Known;
-use milescale_storage::store::{Draft, Milestone, Seen, Store};
+use milescale_storage::store::{Seen, Store};
 
 use super::{Due, Judged, Leveled, Pair, readable, there};
 use crate::context::{Context, Error};

@@ -1,7 +1,8 @@
 //! What is known of a milestone on both sides while they are made the same, and what is noted of it.
 
-use milescale_core::base::{Content, Side};
-use milescale_core::id::Id;
+use milescale_core::base::Side;
+use milescale_document::content::Content;
+use milescale_document::id::Id;
 use milescale_storage::error::{Problem, StoreError};
 use milescale_storage::ledger::Known;
 

@@ -1,9 +1,10 @@
 //! What a milestone needs to be the same on both sides.
 
-use milescale_core::base::Content;
-use milescale_core::digest::Digest;
-use milescale_core::id::Id;
-use milescale_storage::store::{Draft, Seen};
+use milescale_document::content::Content;
+use milescale_document::digest::Digest;
+use milescale_document::id::Id;
+use milescale_document::milestone::Draft;
+use milescale_storage::store::Seen;
 
 use super::Leveled;
 use super::archived::Beside;

@@ -7,14 +7,15 @@
 use std::collections::HashMap;
 use std::ops::ControlFlow;
 
-use milescale_core::digest::Digest;
-use milescale_core::document::Flaw;
-use milescale_core::id::Id;
 use milescale_core::migration::Adopt;
+use milescale_document::digest::Digest;
+use milescale_document::document::Flaw;
+use milescale_document::id::Id;
+use milescale_document::milestone::{Draft, Milestone};
 use milescale_storage::conflicts;
 use milescale_storage::record::{Adopting, Intent, taken_over_by};
 use milescale_storage::scan::scan_as;
-use milescale_storage::store::{Draft, Milestone, Seen, Store};
+use milescale_storage::store::{Seen, Store};
 use serde::Serialize;
 
 use super::Moving;

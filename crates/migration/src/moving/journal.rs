@@ -1,11 +1,13 @@
 //! What the journal of a move that did not get to its cutover says about its target.
 
 use jiff::Timestamp;
-use milescale_core::base::{Content, Side};
-use milescale_core::id::Id;
+use milescale_core::base::Side;
+use milescale_document::content::Content;
+use milescale_document::id::Id;
+use milescale_document::milestone::Milestone;
 use milescale_storage::ledger::AT_ONCE;
 use milescale_storage::move_journal::{self, Entry, Journal, MoveJournal};
-use milescale_storage::store::{Milestone, Store};
+use milescale_storage::store::Store;
 use milescale_storage::workspace::Workspace;
 
 use crate::context::Error;
@@ -143,7 +145,7 @@ pub(super) fn take_out_added(
 #[cfg(test)]
 mod tests {
     use super::{After, Content, Entry, base_after};
-    use milescale_core::digest::Digest;
+    use milescale_document::digest::Digest;
 
     fn content(value: u8) -> Content {
         Content { value: Digest::of(&[value]), text: Digest::of(&[value, 0]) }

@@ -4,15 +4,16 @@ use std::ops::ControlFlow;
 
 use milescale_core::backend::Engine;
 use milescale_core::base::Side;
-use milescale_core::id::Id;
 use milescale_core::migration::{Ended, Phase};
-use milescale_core::timestamp;
+use milescale_document::id::Id;
+use milescale_document::milestone::Milestone;
+use milescale_document::timestamp;
 use milescale_storage::archive::Archive;
 use milescale_storage::conflicts::Keeper;
 use milescale_storage::error::Problem;
 use milescale_storage::move_journal::{Entry, Journal};
 use milescale_storage::record::{Intent, Past, Prepared};
-use milescale_storage::store::{Milestone, Store};
+use milescale_storage::store::Store;
 use milescale_storage::switch;
 use milescale_storage::workspace::Workspace;
 

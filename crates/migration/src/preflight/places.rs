@@ -3,7 +3,7 @@
 use milescale_core::backend::Backend;
 use milescale_core::base::Side;
 use milescale_core::config::FilesAfter;
-use milescale_core::text::counted;
+use milescale_document::text::counted;
 use milescale_storage::files::{files_of_others, odd_names};
 use milescale_storage::trial::{Hindrance, Use, hindrances};
 

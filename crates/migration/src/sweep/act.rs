@@ -3,13 +3,15 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 
-use milescale_core::base::{Content, Side, Verdict};
-use milescale_core::id::Id;
+use milescale_core::base::{Side, Verdict};
+use milescale_document::content::Content;
+use milescale_document::id::Id;
+use milescale_document::milestone::{Draft, Milestone};
 use milescale_storage::conflicts::Keeper;
 use milescale_storage::error::Problem;
 use milescale_storage::ledger::{Earlier, Entry, Former, Known};
 use milescale_storage::record::Old;
-use milescale_storage::store::{Draft, Milestone, Seen, Store};
+use milescale_storage::store::{Seen, Store};
 
 use super::Swept;
 use super::judged::{Filed, Finding, Judged, ToRetired};

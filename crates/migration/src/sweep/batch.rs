@@ -4,8 +4,8 @@ use std::collections::BTreeMap;
 use std::time::{Duration, Instant};
 
 use jiff::Timestamp;
-use milescale_core::digest::Digest;
-use milescale_core::timestamp;
+use milescale_document::digest::Digest;
+use milescale_document::timestamp;
 use serde::{Deserialize, Serialize};
 
 /// More changed files than this are a batch.
@@ -74,7 +74,7 @@ impl Recent {
 mod tests {
     use super::Recent;
     use jiff::{SignedDuration, Timestamp};
-    use milescale_core::digest::Digest;
+    use milescale_document::digest::Digest;
 
     /// Changes of as many files, each so many seconds after the one before, each seen by a process of its own.
     fn batch(files: u8, seconds: i64) -> bool {

@@ -4,8 +4,9 @@ use std::collections::{BTreeSet, HashSet};
 use std::ops::ControlFlow;
 use std::time::{Duration, Instant};
 
-use milescale_core::base::{Content, Side};
-use milescale_core::id::Id;
+use milescale_core::base::Side;
+use milescale_document::content::Content;
+use milescale_document::id::Id;
 use milescale_storage::archive::Archive;
 use milescale_storage::files::{Looked, Retired, Unlooked};
 use milescale_storage::ledger::{AT_ONCE, Known};

@@ -1,12 +1,13 @@
 //! What an old side holds of a milestone that is not in its place: in the archive, or among the files that were retired.
 
 use milescale_core::base::Side;
-use milescale_core::digest::Digest;
-use milescale_core::id::Id;
+use milescale_document::digest::Digest;
+use milescale_document::id::Id;
+use milescale_document::milestone::Milestone;
 use milescale_storage::archived_before::{ArchivedBefore, Came};
 use milescale_storage::error::StoreError;
 use milescale_storage::files::Retired;
-use milescale_storage::store::{Milestone, Store};
+use milescale_storage::store::Store;
 
 use super::judged::{Filed, Judged, Judging, ToRetired};
 use crate::context::Error;

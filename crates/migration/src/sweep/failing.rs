@@ -1,7 +1,7 @@
 //! Milestones of an old store that cannot be brought over: named, and tried again by and by.
 
-use milescale_core::digest::Digest;
-use milescale_core::id::Id;
+use milescale_document::digest::Digest;
+use milescale_document::id::Id;
 use milescale_storage::error::StoreError;
 use milescale_storage::store::Store;
 

@@ -4,15 +4,17 @@ mod compared;
 
 use std::collections::{BTreeMap, HashMap, HashSet};
 
-use milescale_core::base::{Base, Content, Held, Verdict, judge};
-use milescale_core::digest::Digest;
-use milescale_core::id::Id;
+use milescale_core::base::{Base, Held, Verdict, judge};
+use milescale_document::content::Content;
+use milescale_document::digest::Digest;
+use milescale_document::id::Id;
+use milescale_document::milestone::Milestone;
 use milescale_storage::archived_before::ArchivedBefore;
 use milescale_storage::error::StoreError;
 use milescale_storage::files::Retired;
 use milescale_storage::ledger::{Earlier, Known, was_earlier};
 use milescale_storage::record::Old;
-use milescale_storage::store::{Milestone, Store};
+use milescale_storage::store::Store;
 use milescale_storage::workspace::Workspace;
 
 use super::elsewhere::Elsewhere;

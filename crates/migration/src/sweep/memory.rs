@@ -6,7 +6,7 @@ use std::io;
 use std::path::Path;
 
 use milescale_core::base::Side;
-use milescale_core::digest::Digest;
+use milescale_document::digest::Digest;
 use milescale_storage::durable;
 use milescale_storage::read::{Symlinks, read_regular};
 use milescale_storage::workspace::Workspace;

@@ -1,7 +1,8 @@
 //! What is noted of a milestone beside its base: that something of it was dealt with, or is not yet.
 
-use milescale_core::base::{Base, Content};
-use milescale_core::digest::Digest;
+use milescale_core::base::Base;
+use milescale_document::content::Content;
+use milescale_document::digest::Digest;
 use milescale_storage::ledger::Known;
 
 /// What is noted of a milestone that was archived because its file was moved to the archive. Where both sides were equal, the

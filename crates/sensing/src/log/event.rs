@@ -3,7 +3,7 @@
 use std::borrow::Cow;
 use std::fmt;
 
-use milescale_core::timestamp;
+use milescale_document::timestamp;
 use serde::de::{self, Deserialize, Deserializer, IgnoredAny, MapAccess, SeqAccess, Visitor};
 
 /// Characters that are kept of a stamp that cannot be read.

@@ -4,7 +4,7 @@ use std::path::PathBuf;
 
 use jiff::{SignedDuration, Timestamp};
 use milescale_core::figures::LogFigures;
-use milescale_core::timestamp;
+use milescale_document::timestamp;
 
 use super::EventLog;
 

@@ -5,17 +5,17 @@ use std::fs::File;
 use std::io::{BufRead, BufReader};
 use std::os::unix::fs::FileExt;
 
-use milescale_core::digest::Digest;
-use milescale_core::milestone::Columns;
-use milescale_core::value::Value;
+use milescale_document::columns::Columns;
+use milescale_document::digest::Digest;
+use milescale_document::milestone::Milestone;
+use milescale_document::value::Value;
+use milescale_document::yaml;
 use serde::Deserialize;
 
 use super::{Metadata, milestones, path, verify};
 use crate::error::{Problem, StoreError};
 use crate::read::{Symlinks, open_regular};
-use crate::store::Milestone;
 use crate::workspace::Workspace;
-use crate::yaml;
 
 /// A backup, opened.
 #[derive(Debug)]

@@ -11,18 +11,19 @@ use std::path::{Path, PathBuf};
 use std::time::{Duration, Instant, SystemTime};
 
 use jiff::Timestamp;
-use milescale_core::digest::Digest;
-use milescale_core::document::Flaw;
-use milescale_core::id::Id;
-use milescale_core::milestone::Columns;
+use milescale_document::columns::Columns;
+use milescale_document::digest::Digest;
+use milescale_document::document::Flaw;
+use milescale_document::id::Id;
+use milescale_document::milestone::{Draft, Milestone};
+use milescale_document::yaml;
 
 use super::walk::{self, Batch, ByName};
 use super::{FileStore, id_of};
 use crate::durable;
 use crate::error::{Problem, StoreError};
 use crate::read::Stamp;
-use crate::store::{Draft, Milestone, Seen};
-use crate::yaml;
+use crate::store::Seen;
 
 /// The document of a milestone that has a folder of its own.
 const DEFINITION: &str = "definition.yaml";

@@ -1,8 +1,8 @@
 //! What an index should say of a milestone, in eight bytes.
 
-use milescale_core::digest::Running;
-use milescale_core::gathered::Gathered;
-use milescale_core::milestone::{Columns, DEFAULT_PRIORITY};
+use milescale_document::columns::{Columns, DEFAULT_PRIORITY};
+use milescale_document::digest::Running;
+use milescale_document::gathered::Gathered;
 
 /// The document tells when the milestone came to be.
 const CREATED: u64 = 1;

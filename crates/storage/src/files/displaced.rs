@@ -13,8 +13,9 @@ use std::time::SystemTime;
 use jiff::Timestamp;
 use jiff::civil::DateTime;
 use jiff::tz::TimeZone;
-use milescale_core::digest::Digest;
-use milescale_core::id::Id;
+use milescale_document::digest::Digest;
+use milescale_document::id::Id;
+use milescale_document::milestone::Milestone;
 
 use super::looked::{Looked, STILL_FOR, stands_still};
 use crate::error::StoreError;
@@ -22,7 +23,6 @@ use crate::keeping::NewDay;
 use crate::random;
 use crate::read::{Stamp, Symlinks, digest_of, read_regular};
 use crate::short::{self, DIGITS, digits};
-use crate::store::Milestone;
 use crate::switch::CAME_OUT;
 use crate::workspace::Workspace;
 use crate::{config_file, durable};
@@ -251,11 +251,12 @@ mod tests {
     use super::review;
     use crate::conflicts;
     use crate::files::FileStore;
-    use crate::store::{Draft, Seen, Store};
+    use crate::store::{Seen, Store};
     use crate::workspace::Workspace;
     use jiff::Timestamp;
-    use milescale_core::digest::Digest;
-    use milescale_core::id::Id;
+    use milescale_document::digest::Digest;
+    use milescale_document::id::Id;
+    use milescale_document::milestone::Draft;
     use std::fs;
     use std::time::{Duration, SystemTime};
 

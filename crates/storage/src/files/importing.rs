@@ -4,9 +4,11 @@
 use std::io;
 use std::path::PathBuf;
 
-use milescale_core::base::{Content, Side};
-use milescale_core::digest::Digest;
-use milescale_core::id::Id;
+use milescale_core::base::Side;
+use milescale_document::content::Content;
+use milescale_document::digest::Digest;
+use milescale_document::id::Id;
+use milescale_document::milestone::Draft;
 use serde::{Deserialize, Serialize};
 
 use super::FileStore;
@@ -14,7 +16,7 @@ use crate::durable;
 use crate::error::StoreError;
 use crate::ledger::{Entry, Known, Ledger};
 use crate::read::{Symlinks, read_regular};
-use crate::store::{Draft, Seen};
+use crate::store::Seen;
 
 /// Bytes that the note may have.
 const LIMIT: u64 = 1 << 16;

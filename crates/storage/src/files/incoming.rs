@@ -7,8 +7,9 @@ use std::path::{Path, PathBuf};
 
 use jiff::Timestamp;
 use milescale_core::base::Side;
-use milescale_core::digest::Digest;
-use milescale_core::id::Id;
+use milescale_document::digest::Digest;
+use milescale_document::id::Id;
+use milescale_document::milestone::Packed;
 
 use super::FileStore;
 use crate::budget::{Room, next_ones};
@@ -16,7 +17,6 @@ use crate::durable;
 use crate::error::StoreError;
 use crate::ledger::AT_ONCE;
 use crate::move_journal::{self, Entry, Journal, MoveJournal};
-use crate::store::Packed;
 
 /// How often a file is looked for that another program moves.
 const TRIES: usize = 5;

@@ -7,9 +7,10 @@ use std::os::fd::AsFd;
 use std::path::{Path, PathBuf};
 use std::time::SystemTime;
 
-use milescale_core::document::Flaw;
-use milescale_core::gathered::Gathered;
-use milescale_core::milestone::Columns;
+use milescale_document::columns::Columns;
+use milescale_document::document::Flaw;
+use milescale_document::gathered::Gathered;
+use milescale_document::yaml;
 
 use super::scan::dated;
 use super::table::{Known, Table};
@@ -20,7 +21,6 @@ use crate::read::{Reader, Stamp};
 use crate::store::Extent;
 use crate::threads::in_shares;
 use crate::workspace::Workspace;
-use crate::yaml;
 
 /// What was read of a file.
 struct Found {

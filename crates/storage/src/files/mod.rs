@@ -22,11 +22,10 @@ use std::collections::BTreeSet;
 use std::ffi::OsStr;
 use std::path::{Path, PathBuf};
 
-use milescale_core::document::Flaw;
-use milescale_core::figures::StoreFigures;
-
 use crate::sqlite::LedgerFile;
 use crate::workspace::Workspace;
+use milescale_core::figures::StoreFigures;
+use milescale_document::document::Flaw;
 use table::Table;
 
 pub(crate) use columns::ColumnsHash;

@@ -7,8 +7,9 @@ use std::os::fd::OwnedFd;
 use std::path::{Path, PathBuf};
 
 use jiff::Timestamp;
-use milescale_core::digest::Digest;
-use milescale_core::id::Id;
+use milescale_document::digest::Digest;
+use milescale_document::id::Id;
+use milescale_document::milestone::{Draft, Milestone};
 use rustix::fs::{AtFlags, FileType};
 
 use super::scan::Listing;
@@ -18,7 +19,7 @@ use crate::error::{Problem, StoreError};
 use crate::ledger::Ledger;
 use crate::read::{Stamp, Symlinks, read_json, read_regular, unreadable};
 use crate::sqlite::LedgerFile;
-use crate::store::{Draft, Milestone, Seen};
+use crate::store::Seen;
 use crate::threads::in_shares;
 use crate::workspace::Workspace;
 

@@ -8,14 +8,14 @@ use std::time::SystemTime;
 
 use jiff::Timestamp;
 use milescale_core::base::Side;
-use milescale_core::id::Id;
+use milescale_document::id::Id;
+use milescale_document::milestone::Milestone;
 
 use super::looked::{Looked, STILL_FOR};
 use super::{FileStore, displaced, id_of, is_hidden, moving, walk};
 use crate::error::StoreError;
 use crate::read::Stamp;
 use crate::record::Old;
-use crate::store::Milestone;
 use crate::workspace::Workspace;
 
 /// The files that one retiring has moved.

@@ -7,10 +7,12 @@ use std::os::fd::OwnedFd;
 use std::os::unix::ffi::OsStrExt;
 use std::path::Path;
 
-use milescale_core::document::Flaw;
-use milescale_core::milestone::Columns;
-use milescale_core::timestamp;
-use milescale_core::value::Value;
+use milescale_document::columns::Columns;
+use milescale_document::document::Flaw;
+use milescale_document::milestone::Milestone;
+use milescale_document::timestamp;
+use milescale_document::value::Value;
+use milescale_document::yaml;
 use rustix::fs::AtFlags;
 
 use super::{FileStore, id_of, walk};
@@ -18,9 +20,7 @@ use crate::budget::BYTES;
 use crate::error::{Problem, StoreError};
 use crate::read::{Reader, Stamp};
 use crate::scan::BATCH;
-use crate::store::Milestone;
 use crate::threads::{in_shares, until_full};
-use crate::yaml;
 
 /// The files that count, by id, then by path, each by its path in the folder.
 pub(super) struct Listing {

@@ -8,16 +8,17 @@ use std::time::SystemTime;
 
 use jiff::Timestamp;
 use milescale_core::base::Side;
-use milescale_core::digest::Digest;
-use milescale_core::document::Flaw;
-use milescale_core::id::Id;
+use milescale_document::digest::Digest;
+use milescale_document::document::Flaw;
+use milescale_document::id::Id;
+use milescale_document::milestone::{Draft, Milestone, Packed};
 
 use super::{FileStore, Remark, id_of, with_id};
 use crate::durable;
 use crate::error::{Problem, StoreError};
 use crate::ledger::{Entry, Ledger};
 use crate::read::Stamp;
-use crate::store::{Draft, Extent, Milestone, Occasion, Packed, Seen, Store, Survey, Touched};
+use crate::store::{Extent, Occasion, Seen, Store, Survey, Touched};
 
 impl Store for FileStore {
     fn name(&self) -> String {

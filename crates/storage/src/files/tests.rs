@@ -3,13 +3,14 @@ use std::os::unix::fs::symlink;
 use std::path::PathBuf;
 use std::time::{Duration, SystemTime};
 
-use milescale_core::digest::Digest;
+use milescale_document::digest::Digest;
+use milescale_document::milestone::Draft;
 
 use super::texts::are_several;
 use super::walk::{ByName, by_name};
 use super::{FileStore, purge, review};
 use crate::keeping::NewDay;
-use crate::store::{Draft, Extent, Occasion, Seen, Store};
+use crate::store::{Extent, Occasion, Seen, Store};
 use crate::workspace::Workspace;
 
 struct Bench {
@@ -170,7 +171,7 @@ fn what_is_written_into_a_replaced_file_is_kept_and_named() {
     // An editor that has the file open since before.
     let mut open = fs::File::options().append(true).open(bench.path("a.yaml")).unwrap();
     let mut store = FileStore::new(workspace.clone(), 0);
-    let id: milescale_core::id::Id = "a".parse().unwrap();
+    let id: milescale_document::id::Id = "a".parse().unwrap();
     let seen = Seen::Text(store.get(&id).unwrap().digest());
     let draft = Draft::new(id, b"n: 2\n".to_vec(), jiff::Timestamp::now()).unwrap();
     store.put(&draft, seen).unwrap();
@@ -193,7 +194,7 @@ fn what_was_replaced_goes_after_thirty_days() {
     let workspace = Workspace::at(bench.folder.path());
     bench.write("a.yaml", "n: 1\n");
     let mut store = FileStore::new(workspace.clone(), 0);
-    let id: milescale_core::id::Id = "a".parse().unwrap();
+    let id: milescale_document::id::Id = "a".parse().unwrap();
     let seen = Seen::Text(store.get(&id).unwrap().digest());
     store.put(&Draft::new(id, b"n: 2\n".to_vec(), jiff::Timestamp::now()).unwrap(), seen).unwrap();
     let count = || fs::read_dir(workspace.displaced()).unwrap().count();
@@ -234,7 +235,7 @@ fn mode_and_owner_stay() {
     bench.write("a.yaml", "n: 1\n");
     fs::set_permissions(bench.path("a.yaml"), fs::Permissions::from_mode(0o640)).unwrap();
     let mut store = FileStore::new(Workspace::at(bench.folder.path()), 0);
-    let id: milescale_core::id::Id = "a".parse().unwrap();
+    let id: milescale_document::id::Id = "a".parse().unwrap();
     let seen = Seen::Text(store.get(&id).unwrap().digest());
     store.put(&Draft::new(id, b"n: 2\n".to_vec(), jiff::Timestamp::now()).unwrap(), seen).unwrap();
     assert_eq!(fs::metadata(bench.path("a.yaml")).unwrap().permissions().mode() & 0o777, 0o640);

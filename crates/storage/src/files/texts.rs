@@ -11,8 +11,10 @@ use std::os::unix::fs::MetadataExt;
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
-use milescale_core::digest::Digest;
-use milescale_core::id::Id;
+use milescale_document::digest::Digest;
+use milescale_document::id::Id;
+use milescale_document::milestone::Draft;
+use milescale_document::yaml;
 
 use super::walk::{self, ByName};
 use super::{FileStore, displaced, id_of};
@@ -21,8 +23,7 @@ use crate::error::{Problem, StoreError};
 use crate::lock::{self, Held, Share};
 use crate::read::{Symlinks, read_regular};
 use crate::row::there_already;
-use crate::store::{Draft, Seen};
-use crate::yaml;
+use crate::store::Seen;
 
 /// How long a writer waits for another one of milescale's.
 const PATIENCE: Duration = Duration::from_secs(10);

@@ -4,7 +4,7 @@ use std::collections::BTreeMap;
 use std::ops::ControlFlow;
 use std::path::{Path, PathBuf};
 
-use milescale_core::milestone::{Columns, DEFAULT_PRIORITY, instant};
+use milescale_document::columns::{Columns, DEFAULT_PRIORITY, instant};
 use sqlx::sqlite::SqliteRow;
 use sqlx::{AssertSqlSafe, QueryBuilder, Row as _, Sqlite as Driver, SqliteConnection};
 

@@ -2,7 +2,7 @@
 
 use std::ops::ControlFlow;
 
-use milescale_core::milestone::{Columns, DEFAULT_PRIORITY, instant};
+use milescale_document::columns::{Columns, DEFAULT_PRIORITY, instant};
 use sqlx::{AssertSqlSafe, SqliteConnection};
 
 use super::index::{Index, IndexRow, TEXTS, index_row};

@@ -5,7 +5,8 @@ use std::collections::{BTreeMap, HashSet};
 use std::path::{Component, Path};
 use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
-use milescale_core::milestone::Columns;
+use milescale_document::columns::Columns;
+use milescale_document::milestone::Milestone;
 
 use super::HybridStore;
 use super::index::IndexRow;
@@ -13,7 +14,7 @@ use crate::error::StoreError;
 use crate::files::id_of;
 use crate::locks;
 use crate::read::Stamp;
-use crate::store::{Difference, Mended, Milestone, Store as _};
+use crate::store::{Difference, Mended, Store as _};
 
 /// How long a difference must have stood.
 const STANDS_AFTER: Duration = Duration::from_secs(10);

@@ -11,17 +11,18 @@ use std::time::{Duration, SystemTime};
 
 use jiff::Timestamp;
 use milescale_core::base::Side;
-use milescale_core::digest::Digest;
-use milescale_core::document::Flaw;
 use milescale_core::figures::StoreFigures;
-use milescale_core::id::Id;
+use milescale_document::digest::Digest;
+use milescale_document::document::Flaw;
+use milescale_document::id::Id;
+use milescale_document::milestone::{Draft, Milestone, Packed};
 
 use crate::error::StoreError;
 use crate::files::{FileStore, id_of};
 use crate::ledger::{Entry, Ledger};
 use crate::outline::{Outline, Wanted};
 use crate::read::Stamp;
-use crate::store::{Difference, Draft, Extent, Milestone, Occasion, Packed, Seen, Store, Survey, Touched};
+use crate::store::{Difference, Extent, Occasion, Seen, Store, Survey, Touched};
 use crate::workspace::Workspace;
 pub use index::SET_ASIDE;
 use index::{Index, IndexRow};

@@ -5,7 +5,9 @@ use std::pin::pin;
 use bytes::{BufMut, BytesMut};
 use jiff::Timestamp;
 use milescale_core::base::Side;
-use milescale_core::milestone::read_instant;
+use milescale_document::columns::read_instant;
+use milescale_document::kept::MARK_OF_ANY;
+use milescale_document::milestone::Packed;
 use tokio_postgres::binary_copy::BinaryCopyInWriter;
 use tokio_postgres::types::{IsNull, ToSql, Type, to_sql_checked};
 use tokio_postgres::{Client, Error};
@@ -13,8 +15,6 @@ use tokio_postgres::{Client, Error};
 use super::connection::Failed;
 use super::documents::Table;
 use crate::budget::{Room, next_ones};
-use crate::row::MARK_OF_ANY;
-use crate::store::Packed;
 
 /// Rows in one COPY.
 const COPIED_AT_ONCE: usize = 1000;

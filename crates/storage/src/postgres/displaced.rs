@@ -1,7 +1,7 @@
 //! Contents that were replaced in a table of PostgreSQL, kept for as long as files are.
 
 use jiff::Timestamp;
-use milescale_core::timestamp;
+use milescale_document::timestamp;
 use tokio_postgres::types::Type;
 
 use super::PostgresStore;

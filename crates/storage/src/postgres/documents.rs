@@ -1,8 +1,10 @@
 //! The statements on the table of documents. All are unnamed and typed: one way there and back each, nothing left behind.
 
 use jiff::Timestamp;
-use milescale_core::milestone::read_instant;
-use milescale_core::timestamp;
+use milescale_document::columns::read_instant;
+use milescale_document::kept::mark;
+use milescale_document::milestone::{Draft, Milestone};
+use milescale_document::timestamp;
 use tokio_postgres::types::{ToSql, Type};
 use tokio_postgres::{Client, Error};
 
@@ -11,8 +13,7 @@ use super::connection::Failed;
 use super::schema::{self, ACTIVE, FLAWED, KIRO, REQUIRES};
 use super::shape;
 use crate::error::{Problem, StoreError};
-use crate::row::{Altered, Row, mark};
-use crate::store::{Draft, Milestone};
+use crate::row::{Altered, Row};
 
 /// The table, as it was found.
 #[derive(Debug, Clone)]

@@ -1,7 +1,7 @@
 //! The figures of the table, which somebody may make anew at any time.
 
-use milescale_core::document::Flaw;
 use milescale_core::figures::StoreFigures;
+use milescale_document::document::Flaw;
 use tokio_postgres::types::Type;
 
 use super::PostgresStore;

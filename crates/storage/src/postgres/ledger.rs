@@ -2,8 +2,9 @@
 
 use std::collections::HashMap;
 
-use milescale_core::base::{Content, Side};
-use milescale_core::digest::Digest;
+use milescale_core::base::Side;
+use milescale_document::content::Content;
+use milescale_document::digest::Digest;
 use tokio_postgres::types::Type;
 use tokio_postgres::{Client, Error, Row};
 

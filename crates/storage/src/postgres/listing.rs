@@ -5,8 +5,8 @@ use std::pin::pin;
 
 use futures_util::TryStreamExt;
 use jiff::Timestamp;
-use milescale_core::milestone::{Columns, DEFAULT_PRIORITY};
-use milescale_core::timestamp;
+use milescale_document::columns::{Columns, DEFAULT_PRIORITY};
+use milescale_document::timestamp;
 use tokio_postgres::types::{FromSql, ToSql, Type};
 use tokio_postgres::{Client, Error, Row as Found};
 

@@ -32,16 +32,17 @@ use std::time::{Duration, SystemTime};
 
 use jiff::Timestamp;
 use milescale_core::base::Side;
-use milescale_core::digest::Digest;
-use milescale_core::document::Flaw;
-use milescale_core::id::Id;
+use milescale_document::digest::Digest;
+use milescale_document::document::Flaw;
+use milescale_document::id::Id;
+use milescale_document::milestone::{Draft, Milestone, Packed};
 use tokio_postgres::Client;
 
 use crate::error::{Problem, StoreError};
 use crate::ledger::{Entry, Ledger};
 use crate::outline::{Outline, Wanted};
 use crate::row::{Row, work_on};
-use crate::store::{Against, Draft, Extent, Milestone, Packed, Part, Risk, Seen, Store, Survey, Touched};
+use crate::store::{Against, Extent, Part, Risk, Seen, Store, Survey, Touched};
 use crate::tokens::Tokens;
 use crate::workspace::Workspace;
 pub use address::flaw_of_address;

@@ -2,8 +2,9 @@
 
 use jiff::Timestamp;
 use milescale_core::base::Side;
-use milescale_core::digest::Digest;
-use milescale_core::id::Id;
+use milescale_document::digest::Digest;
+use milescale_document::id::Id;
+use milescale_document::milestone::{Draft, Packed};
 
 use super::chain::Claim;
 use super::connection::Hurry;
@@ -13,7 +14,7 @@ use crate::error::{Problem, StoreError};
 use crate::identity::Identity;
 use crate::ledger::{Entry, Ledger as _};
 use crate::row;
-use crate::store::{Draft, Packed, Seen, Touched};
+use crate::store::{Seen, Touched};
 
 /// How often a lock of the whole table is tried, each time for a moment only.
 const TRIES: usize = 50;

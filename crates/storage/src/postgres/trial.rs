@@ -1,6 +1,7 @@
 //! What stands against a move out of PostgreSQL or into it: rights and what other programs have added, as the catalogues say,
 //! and documents that it would refuse, tried on a temporary table.
 
+use milescale_document::milestone::Packed;
 use tokio_postgres::error::DbError;
 use tokio_postgres::types::Type;
 use tokio_postgres::{Client, Error};
@@ -12,7 +13,7 @@ use super::reading::nameless;
 use super::{PostgresStore, bulk, changes, schema};
 use crate::budget::{Room, next_ones};
 use crate::error::{Problem, StoreError};
-use crate::store::{Against, Packed, Part, Store as _};
+use crate::store::{Against, Part, Store as _};
 use crate::trial::Hindrance;
 
 /// Documents tried at once.

@@ -3,7 +3,7 @@
 use std::ops::ControlFlow;
 
 use jiff::Timestamp;
-use milescale_core::timestamp;
+use milescale_document::timestamp;
 use sqlx::{QueryBuilder, Row as _, Sqlite as Driver};
 
 use super::documents::SqliteStore;

@@ -6,9 +6,10 @@ use std::time::SystemTime;
 
 use jiff::Timestamp;
 use milescale_core::base::Side;
-use milescale_core::digest::Digest;
-use milescale_core::document::Flaw;
-use milescale_core::id::Id;
+use milescale_document::digest::Digest;
+use milescale_document::document::Flaw;
+use milescale_document::id::Id;
+use milescale_document::milestone::{Draft, Milestone, Packed};
 use sqlx::{AssertSqlSafe, Row as _};
 
 use super::changes::Changes;
@@ -21,7 +22,7 @@ use crate::error::{Problem, StoreError};
 use crate::ledger::{Entry, Ledger};
 use crate::outline::{Outline, Wanted};
 use crate::row::work_on;
-use crate::store::{Against, Draft, Extent, Milestone, Packed, Part, Seen, Store, Survey, Touched};
+use crate::store::{Against, Extent, Part, Seen, Store, Survey, Touched};
 use crate::workspace::Workspace;
 
 /// Ids read at once from an index: a read lock of well below 2 ms.

@@ -4,8 +4,8 @@ use std::borrow::Cow;
 use std::collections::{BTreeMap, HashMap};
 use std::ops::ControlFlow;
 
-use milescale_core::document::Flaw;
 use milescale_core::figures::StoreFigures;
+use milescale_document::document::Flaw;
 
 use super::changes::{Changed, Changes};
 use super::documents::SqliteStore;

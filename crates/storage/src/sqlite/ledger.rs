@@ -2,8 +2,9 @@
 
 use std::collections::HashMap;
 
-use milescale_core::base::{Content, Side};
-use milescale_core::digest::Digest;
+use milescale_core::base::Side;
+use milescale_document::content::Content;
+use milescale_document::digest::Digest;
 use sqlx::sqlite::SqliteRow;
 use sqlx::{QueryBuilder, Row as _, Sqlite as Driver, SqliteConnection};
 

@@ -2,8 +2,9 @@
 
 use jiff::Timestamp;
 use milescale_core::base::Side;
-use milescale_core::digest::Digest;
-use milescale_core::id::Id;
+use milescale_document::digest::Digest;
+use milescale_document::id::Id;
+use milescale_document::milestone::{Draft, Packed};
 
 use super::changes::{Changed, Changes};
 use super::documents::SqliteStore;
@@ -15,7 +16,7 @@ use super::{Make, Sqlite, WriteError};
 use crate::error::{Problem, StoreError};
 use crate::ledger::{Entry, Ledger as _};
 use crate::row::changed;
-use crate::store::{Draft, Packed, Seen, Store as _, Touched};
+use crate::store::{Seen, Store as _, Touched};
 
 impl SqliteStore {
     /// Writes a row if it is what was seen and, where it comes from an old side, its base there in the same transaction.

@@ -2,7 +2,8 @@
 
 use std::path::PathBuf;
 
-use milescale_core::timestamp;
+use milescale_document::milestone::Packed;
+use milescale_document::timestamp;
 use sqlx::sqlite::SqliteConnectOptions;
 use sqlx::{AssertSqlSafe, ConnectOptions, Connection, Row as _, SqliteConnection};
 
@@ -11,7 +12,7 @@ use super::documents::{DAMAGED, SqliteStore};
 use super::facts::{NAMED, NAMELESS_ADVICE, nameless};
 use super::schema::DOCUMENTS;
 use crate::error::StoreError;
-use crate::store::{Against, Packed};
+use crate::store::Against;
 use crate::trial::Hindrance;
 
 /// Refused milestones after which no more are tried.

@@ -2,13 +2,14 @@
 
 use jiff::Timestamp;
 use milescale_core::base::Side;
-use milescale_core::timestamp;
+use milescale_document::kept::mark;
+use milescale_document::milestone::{Draft, Milestone, Packed};
+use milescale_document::timestamp;
 use sqlx::{QueryBuilder, Sqlite, SqliteConnection};
 
 use super::{WriteError, ledger};
 use crate::budget::{Room, next_ones};
-use crate::row::{Altered, mark, suppressed};
-use crate::store::{Draft, Milestone, Packed};
+use crate::row::{Altered, suppressed};
 
 /// Rows in one statement of a bulk load.
 const ROWS: usize = 500;

@@ -1,6 +1,6 @@
 //! Values of every kind, drawn at random.
 
-use milescale_core::value::Value;
+use milescale_document::value::Value;
 use proptest::prelude::*;
 
 /// Any number that every store keeps exactly.

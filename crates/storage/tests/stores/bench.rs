@@ -5,15 +5,16 @@ use std::time::{Duration, SystemTime};
 
 use jiff::Timestamp;
 use milescale_core::base::Side;
-use milescale_core::digest::Digest;
 use milescale_core::figures::StoreFigures;
+use milescale_document::digest::Digest;
+use milescale_document::milestone::Draft;
 use milescale_storage::durable;
 use milescale_storage::files::FileStore;
 use milescale_storage::hybrid::HybridStore;
 use milescale_storage::move_journal::MoveJournal;
 use milescale_storage::postgres::PostgresStore;
 use milescale_storage::sqlite::SqliteStore;
-use milescale_storage::store::{Draft, Extent, Seen, Store};
+use milescale_storage::store::{Extent, Seen, Store};
 use milescale_storage::workspace::Workspace;
 use milescale_testkit::Postgres;
 

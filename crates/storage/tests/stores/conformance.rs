@@ -7,15 +7,16 @@ use std::sync::{Barrier, Mutex};
 
 use jiff::Timestamp;
 use milescale_core::base::Side;
-use milescale_core::digest::Digest;
 use milescale_core::figures::StoreFigures;
-use milescale_core::id::Id;
-use milescale_core::value::Value;
+use milescale_document::digest::Digest;
+use milescale_document::id::Id;
+use milescale_document::milestone::{Draft, Milestone, Packed};
+use milescale_document::value::Value;
+use milescale_document::yaml;
 use milescale_storage::archive::{Archive, Found};
 use milescale_storage::error::Problem;
 use milescale_storage::outline::{Needle, Outline, Wanted};
-use milescale_storage::store::{Draft, Milestone, Packed, Seen, Store};
-use milescale_storage::yaml;
+use milescale_storage::store::{Seen, Store};
 use proptest::prelude::*;
 use proptest::test_runner::{Config, TestRunner};
 

@@ -6,8 +6,9 @@ use std::ops::ControlFlow;
 use std::time::{Duration, Instant, SystemTime};
 
 use milescale_core::base::Side;
-use milescale_core::id::Id;
-use milescale_storage::store::{Extent, Packed, Seen, Store};
+use milescale_document::id::Id;
+use milescale_document::milestone::Packed;
+use milescale_storage::store::{Extent, Seen, Store};
 
 use super::bench::{Bench, Kind, draft};
 

@@ -4,9 +4,9 @@ use std::ops::ControlFlow;
 use std::sync::atomic::{AtomicU64, Ordering};
 
 use milescale_core::base::Side;
+use milescale_document::milestone::{Draft, Packed};
 use milescale_storage::budget::BYTES;
 use milescale_storage::outline::{Needle, Wanted};
-use milescale_storage::store::{Draft, Packed};
 
 use super::bench::{Bench, draft};
 

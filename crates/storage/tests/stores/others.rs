@@ -6,10 +6,10 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::SystemTime;
 
 use milescale_core::base::Side;
-use milescale_core::id::Id;
-use milescale_core::value::Value;
-use milescale_storage::store::{Extent, Packed, Seen};
-
+use milescale_document::id::Id;
+use milescale_document::milestone::Packed;
+use milescale_document::value::Value;
+use milescale_storage::store::{Extent, Seen};
 use proptest::strategy::{Strategy, ValueTree};
 use proptest::test_runner::TestRunner;
 
@@ -217,7 +217,7 @@ fn other_readers_of_yaml_find_the_same_values() {
     let value = value.with("drawn", Value::List(drawn));
     let folder = tempfile::tempdir().unwrap();
     let path = folder.path().join("a.yaml");
-    std::fs::write(&path, milescale_storage::yaml::write::write(&value)).unwrap();
+    std::fs::write(&path, milescale_document::yaml::write::write(&value)).unwrap();
     let read = |program: &str, arguments: &[&str]| -> serde_json::Value {
         let output = Command::new(program).args(arguments).arg(&path).output().unwrap();
         assert!(output.status.success(), "{program}: {}", String::from_utf8_lossy(&output.stderr));

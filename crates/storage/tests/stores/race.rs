@@ -6,7 +6,7 @@ use std::process::Command;
 use std::sync::Barrier;
 use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 
-use milescale_core::id::Id;
+use milescale_document::id::Id;
 use milescale_storage::error::Problem;
 use milescale_storage::store::Seen;
 use milescale_testkit::until;

@@ -4,10 +4,10 @@ use std::fs;
 use std::path::Path;
 
 use milescale_core::backend::InUse;
-use milescale_core::text::harmless;
-use milescale_core::timestamp;
 use milescale_daemon::Gone;
 use milescale_daemon::status::Status;
+use milescale_document::text::harmless;
+use milescale_document::timestamp;
 use milescale_migration::network_file_system;
 use milescale_storage::files::{self, Odd};
 use milescale_storage::read::CANNOT_BE_READ;

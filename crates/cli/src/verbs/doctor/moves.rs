@@ -1,8 +1,8 @@
 //! What `doctor` says of migrations.
 
 use milescale_core::base::Side;
-use milescale_core::text::{counted, harmless};
 use milescale_daemon::status::Status;
+use milescale_document::text::{counted, harmless};
 
 use super::checks::{finding, or_ok};
 use super::{Finding, Level};

@@ -1,6 +1,6 @@
 //! `milestone archive` and `milestone unarchive`.
 
-use milescale_core::milestone::ARCHIVED;
+use milescale_document::columns::ARCHIVED;
 
 use super::Desk;
 use super::put::{Done, lock, not_written, say};

@@ -5,12 +5,12 @@ use std::io;
 use std::ops::ControlFlow;
 use std::path::{Component, Path, PathBuf};
 
-use milescale_core::id::Id;
-use milescale_core::text::harmless;
-use milescale_core::value::Value;
+use milescale_document::id::Id;
+use milescale_document::milestone::Milestone;
+use milescale_document::text::harmless;
+use milescale_document::value::Value;
 use milescale_storage::archive::Archive;
 use milescale_storage::durable;
-use milescale_storage::store::Milestone;
 use milescale_storage::workspace::Workspace;
 use serde::Serialize;
 

@@ -12,15 +12,16 @@ use std::process::ExitCode;
 use std::time::{Duration, Instant};
 
 use milescale_core::line::{Operation, StorageEvent};
-use milescale_core::text::harmless;
 use milescale_daemon::Access;
+use milescale_document::milestone::Milestone;
+use milescale_document::text::harmless;
 use milescale_storage::archive::Archive;
 use milescale_storage::durable;
 use milescale_storage::error::StoreError;
 use milescale_storage::jsonl::{self, Rotation};
 use milescale_storage::outline::{Outline, Wanted};
 use milescale_storage::scan::scan_as;
-use milescale_storage::store::{Milestone, Store};
+use milescale_storage::store::Store;
 use milescale_storage::switch;
 use milescale_storage::workspace::Workspace;
 use serde::Serialize;

@@ -4,16 +4,17 @@ use std::io::{self, Read};
 use std::path::Path;
 use std::time::Duration;
 
-use milescale_core::digest::Digest;
-use milescale_core::document::Flaw;
-use milescale_core::id::Id;
-use milescale_core::value::Value;
+use milescale_document::digest::Digest;
+use milescale_document::document::Flaw;
+use milescale_document::id::Id;
+use milescale_document::milestone::Draft;
+use milescale_document::value::Value;
+use milescale_document::yaml;
 use milescale_storage::archive::{Found, only_archived};
 use milescale_storage::error::{Problem, StoreError};
 use milescale_storage::locks;
 use milescale_storage::read::{Symlinks, read_regular};
-use milescale_storage::store::{Draft, Seen};
-use milescale_storage::yaml;
+use milescale_storage::store::Seen;
 use serde::Serialize;
 
 use super::Desk;

@@ -1,6 +1,6 @@
 //! `milestone show`.
 
-use milescale_core::value::Value;
+use milescale_document::value::Value;
 use serde::Serialize;
 
 use super::{Desk, Listed};

@@ -1,7 +1,8 @@
 //! What the two sides of a milestone are compared as: comments that nobody has given, and what archiving changes, are no differences.
 
-use milescale_core::base::{Content, Verdict};
-use milescale_storage::store::Milestone;
+use milescale_core::base::Verdict;
+use milescale_document::content::Content;
+use milescale_document::milestone::Milestone;
 
 use super::super::noted::{NOTED_ALIKE, NOTED_ARCHIVED};
 use super::Judged;

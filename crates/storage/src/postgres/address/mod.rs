@@ -13,7 +13,7 @@ use std::path::PathBuf;
 use std::time::Duration;
 
 use milescale_core::config::{ClientEnvironment, UrlFrom};
-use milescale_core::text::harmless;
+use milescale_document::text::harmless;
 use tokio_postgres::Config;
 use tokio_postgres::config::{ChannelBinding, SslNegotiation};
 

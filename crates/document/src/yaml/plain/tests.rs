@@ -1,6 +1,6 @@
 //! The plain reader held against the full parser: over texts put together at random, and over mutated ones.
 
-use milescale_core::gathered::Gathered;
+use crate::gathered::Gathered;
 
 use super::{gather, read};
 use crate::yaml::build;

@@ -2,8 +2,8 @@
 
 use std::borrow::Cow;
 
-use milescale_core::document::{Content, Document, Node, NodeId, Position};
-use milescale_core::tree::Shape;
+use crate::document::{Content, Document, Node, NodeId, Position};
+use crate::tree::Shape;
 
 use super::{Sink, Spot};
 

@@ -2,8 +2,8 @@
 
 use std::borrow::Cow;
 
-use milescale_core::digest::Digest;
-use milescale_core::value::Value;
+use crate::digest::Digest;
+use crate::value::Value;
 
 use crate::yaml;
 
@@ -12,16 +12,16 @@ use crate::yaml;
 const READING: &str = "2:";
 
 /// The mark of a kept text beside this `data`.
-pub(crate) fn mark(data: &[u8]) -> String {
+pub fn mark(data: &[u8]) -> String {
     format!("{READING}{}", Digest::of(data))
 }
 
 /// The mark of a kept text where it is not known how a server will spell its `data`: it is compared by value.
-pub(crate) const MARK_OF_ANY: &str = READING;
+pub const MARK_OF_ANY: &str = READING;
 
 /// The kept text, where the row still has its value: somebody may have changed the row since. In the value of a row that a
 /// former milescale wrote, digits are restored from the text.
-pub(super) fn said(value: &mut Value, data: &[u8], kept: Option<(Vec<u8>, String)>) -> Option<Vec<u8>> {
+pub fn said(value: &mut Value, data: &[u8], kept: Option<(Vec<u8>, String)>) -> Option<Vec<u8>> {
     let (text, mark) = kept?;
     let (digest, is_former) = mark.strip_prefix(READING).map_or((&*mark, true), |digest| (digest, false));
     let is_as_put = !digest.is_empty() && Digest::of(data).to_string() == digest;
@@ -49,8 +49,8 @@ fn formerly(text: &[u8]) -> Option<Value> {
 
 #[cfg(test)]
 mod tests {
-    use milescale_core::digest::Digest;
-    use milescale_core::value::Value;
+    use crate::digest::Digest;
+    use crate::value::Value;
 
     use super::{MARK_OF_ANY, mark, said};
 

@@ -1,14 +1,14 @@
 //! A milestone: as a store holds it, as it is written, and as it is loaded with many others.
 
+use crate::columns::{ARCHIVED, Columns, is_same_milestone, read_instant};
+use crate::content::Content;
+use crate::digest::Digest;
+use crate::document::Flaw;
+use crate::id::{BadId, Id};
+use crate::value::Value;
 use jiff::Timestamp;
-use milescale_core::base::Content;
-use milescale_core::digest::Digest;
-use milescale_core::document::Flaw;
-use milescale_core::id::{BadId, Id};
-use milescale_core::milestone::{ARCHIVED, Columns, is_same_milestone, read_instant};
-use milescale_core::value::Value;
 
-use crate::{row, yaml};
+use crate::{kept, yaml};
 
 /// A milestone as a store holds it.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -53,7 +53,7 @@ impl Milestone {
     }
 
     /// Whether its text is the one that somebody has given, and is of its values: for a row, the one that is kept of it.
-    pub(crate) fn says_its_text(&self) -> bool {
+    pub fn says_its_text(&self) -> bool {
         self.is_given && self.value.is_ok()
     }
 
@@ -89,7 +89,7 @@ fn is_own(text: &[u8], value: &Value) -> bool {
 }
 
 /// Whether two texts of a milestone are different ones, once both are archived. Where one cannot be archived, they are.
-pub(crate) fn differ_archived(id: &str, one: &[u8], other: &[u8]) -> bool {
+pub fn differ_archived(id: &str, one: &[u8], other: &[u8]) -> bool {
     let archived = |text: &[u8]| Draft::archived(id.parse().ok()?, text, Timestamp::UNIX_EPOCH).ok().map(|it| it.text);
     one != other && archived(one).is_none_or(|one| archived(other) != Some(one))
 }
@@ -261,7 +261,7 @@ impl Packed {
     pub fn of(draft: Draft) -> Self {
         let (content, is_archived, data) = (draft.content(), draft.is_archived(), draft.value.to_json());
         let Draft { id, text, columns, updated, .. } = draft;
-        let mark = row::mark(data.as_bytes());
+        let mark = kept::mark(data.as_bytes());
         Self { id, text, data, mark, created_at: columns.created_at, updated, is_archived, content }
     }
 }

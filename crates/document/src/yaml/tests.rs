@@ -1,7 +1,7 @@
 mod exhaustion;
 
 use super::parse;
-use milescale_core::facts::Facts;
+use crate::facts::Facts;
 
 fn facts(text: impl AsRef<[u8]>) -> Facts {
     Facts::of(parse(text.as_ref()).unwrap().tree())

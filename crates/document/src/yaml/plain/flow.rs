@@ -2,7 +2,7 @@
 
 use std::borrow::Cow;
 
-use milescale_core::tree::Shape;
+use crate::tree::Shape;
 
 use super::scalars::kept;
 use super::{Reader, Sink};

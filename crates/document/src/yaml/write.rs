@@ -4,7 +4,7 @@
 //! literal blocks where that is safe, and in double quotes otherwise. Numbers with an exponent have a point and a sign,
 //! for readers of YAML 1.1 take others for texts; those that would be infinite there are spelled out.
 
-use milescale_core::value::{Number, Value};
+use crate::value::{Number, Value};
 
 /// Keys longer than this are written with `?`: a plain key of YAML may have 1,024 characters.
 const LONG_KEY: usize = 100;
@@ -180,8 +180,8 @@ fn quoted(content: &str, text: &mut String) {
 #[cfg(test)]
 mod tests {
     use super::write;
+    use crate::value::Value;
     use crate::yaml;
-    use milescale_core::value::Value;
 
     fn back(json: &str) -> String {
         let value = Value::from_json(json).unwrap();

@@ -2,9 +2,9 @@
 
 use std::ops::Range;
 
+use crate::document::Flaw;
+use crate::value::Value;
 use granit_parser::{Event, Parser};
-use milescale_core::document::Flaw;
-use milescale_core::value::Value;
 
 use super::{flaw, parse, write};
 

@@ -8,9 +8,9 @@
 use std::collections::BTreeSet;
 use std::process::Command;
 
-use milescale_core::gathered::Gathered;
-use milescale_core::scalar::{Meaning, meaning};
-use milescale_core::value::{Number, Value};
+use crate::gathered::Gathered;
+use crate::scalar::{Meaning, meaning};
+use crate::value::{Number, Value};
 
 use crate::yaml::{build, gather, plain, write};
 

@@ -2,7 +2,7 @@
 
 use std::borrow::Cow;
 
-use milescale_core::scalar;
+use crate::scalar;
 
 use super::{Reader, Sink};
 

@@ -2,8 +2,8 @@
 
 use std::borrow::Cow;
 
-use milescale_core::scalar;
-use milescale_core::tree::Shape;
+use crate::scalar;
+use crate::tree::Shape;
 
 use super::{LONGEST_KEY, MOST_ENTRIES, Reader, Sink, Spot};
 

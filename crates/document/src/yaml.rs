@@ -14,10 +14,10 @@ pub mod write;
 use std::collections::{HashMap, HashSet};
 use std::panic::catch_unwind;
 
+use crate::document::{Content, Document, Flaw, Node, NodeId, Position};
+use crate::gathered::Gathered;
+use crate::scalar;
 use granit_parser::{Event, Options, Parser, ScalarStyle, Span, Tag};
-use milescale_core::document::{Content, Document, Flaw, Node, NodeId, Position};
-use milescale_core::gathered::Gathered;
-use milescale_core::scalar;
 
 /// The largest text that is read, in bytes.
 pub const SIZE_LIMIT: u64 = 16 << 20;
@@ -68,7 +68,7 @@ pub fn gather(text: &[u8]) -> Result<Gathered<'_>, Flaw> {
 }
 
 /// That the text made of a value would be larger than what is read.
-pub(crate) fn too_large_to_write() -> Flaw {
+pub fn too_large_to_write() -> Flaw {
     flaw(None, format!("as YAML it is larger than the limit of {} MiB; split it up", SIZE_LIMIT >> 20))
 }
 

@@ -1,12 +1,12 @@
 //! What figures and indexes need of a document, gathered while it is read, without a tree.
 //!
-//! The same as [`Facts::of`] and [`crate::milestone::Columns::of`] say of the tree: a hundred thousand milestones are looked at in a start, and
+//! The same as [`Facts::of`] and [`crate::columns::Columns::of`] say of the tree: a hundred thousand milestones are looked at in a start, and
 //! most of that would be the making of trees that nobody looks at.
 
 use std::borrow::Cow;
 
+use crate::columns::instant;
 use crate::facts::Facts;
-use crate::milestone::instant;
 use crate::scalar::is_null;
 use crate::tree::{Shape, Tree};
 
@@ -62,7 +62,7 @@ impl<'t> Gathered<'t> {
         }
     }
 
-    /// When it came to be, as [`crate::milestone::Columns::created_at`].
+    /// When it came to be, as [`crate::columns::Columns::created_at`].
     pub fn created_at(&self) -> Option<String> {
         self.created_at.as_ref().or(self.start.as_ref()).and_then(|text| instant(text))
     }

@@ -16,10 +16,10 @@ mod tree;
 
 use std::borrow::Cow;
 
-use milescale_core::document::Document;
-use milescale_core::gathered::{Gathered, Gatherer};
-use milescale_core::tree::Shape;
-use milescale_core::word::{any, below_blank, equal_to};
+use crate::document::Document;
+use crate::gathered::{Gathered, Gatherer};
+use crate::tree::Shape;
+use crate::word::{any, below_blank, equal_to};
 
 /// Longer texts are left to the full parser: its limits need not be counted here.
 const LONGEST: usize = 256 << 10;
