@@ -10,13 +10,14 @@ use super::repository;
 const ARROWS: &[(&str, &[&str])] = &[
     ("document", &[]),
     ("core", &["document"]),
-    ("storage", &["document", "core"]),
+    ("workspace", &["document", "core"]),
+    ("storage", &["document", "core", "workspace"]),
     ("sensing", &["document", "core"]),
-    ("migration", &["document", "core", "storage"]),
-    ("daemon", &["document", "core", "storage", "sensing", "migration"]),
-    ("cli", &["document", "core", "storage", "migration", "daemon"]),
+    ("migration", &["document", "core", "workspace", "storage"]),
+    ("daemon", &["document", "core", "workspace", "storage", "sensing", "migration"]),
+    ("cli", &["document", "core", "workspace", "storage", "migration", "daemon"]),
     ("testkit", &[]),
-    ("bench", &["document", "core", "storage", "sensing", "daemon", "testkit"]),
+    ("bench", &["document", "core", "workspace", "storage", "sensing", "daemon", "testkit"]),
 ];
 
 /// What is named in these files and nowhere else. A path that ends in / is a folder.
@@ -25,7 +26,7 @@ const ONLY_IN: &[(&str, &[&str])] = &[
     ("sqlx::", &["storage/src/sqlite/", "storage/src/hybrid/index.rs", "storage/src/hybrid/listing.rs"]),
     ("tokio_postgres::", &["storage/src/postgres/"]),
     ("rustls::", &["storage/src/postgres/"]),
-    ("serde_yaml", &["storage/src/notification.rs", "storage/src/backup.rs"]),
+    ("serde_yaml", &["workspace/src/notification.rs", "workspace/src/backup.rs"]),
     ("notify::", &["sensing/src/watch.rs", "daemon/src/supervisor.rs"]),
     ("sysinfo::", &["sensing/src/machine.rs"]),
     ("signal_hook", &["daemon/src/signals.rs"]),
@@ -44,15 +45,15 @@ const ONLY_IN: &[(&str, &[&str])] = &[
     ("Timestamp::now", &[]),
     ("std::env", &["cli/src/", "daemon/src/"]),
     ("fs::write", &[]),
-    ("fs::rename", &["storage/src/durable.rs", "storage/src/durable/", "storage/src/jsonl.rs"]),
-    ("fs::remove", &["storage/src/durable.rs", "storage/src/durable/"]),
-    ("fs::create_dir", &["storage/src/durable.rs", "storage/src/durable/"]),
-    ("fs::hard_link", &["storage/src/durable.rs", "storage/src/durable/"]),
+    ("fs::rename", &["workspace/src/durable.rs", "workspace/src/durable/", "workspace/src/jsonl.rs"]),
+    ("fs::remove", &["workspace/src/durable.rs", "workspace/src/durable/"]),
+    ("fs::create_dir", &["workspace/src/durable.rs", "workspace/src/durable/"]),
+    ("fs::hard_link", &["workspace/src/durable.rs", "workspace/src/durable/"]),
     (
         ".write(true)",
-        &["storage/src/durable.rs", "storage/src/durable/", "storage/src/jsonl.rs", "storage/src/lock.rs"],
+        &["workspace/src/durable.rs", "workspace/src/durable/", "workspace/src/jsonl.rs", "workspace/src/lock.rs"],
     ),
-    (".append(true)", &["storage/src/jsonl.rs"]),
+    (".append(true)", &["workspace/src/jsonl.rs"]),
 ];
 
 /// Longer rooms want a reason; it stands here.

@@ -6,8 +6,8 @@ use std::time::{Duration, Instant, SystemTime};
 
 use milescale_storage::files::FileStore;
 use milescale_storage::store::{Extent, Store as _};
-use milescale_storage::workspace::Workspace as Folder;
 use milescale_testkit::{Daemon, Workspace};
+use milescale_workspace::Workspace as Folder;
 
 use crate::cpu::{cpu, own_cpu};
 use crate::figures::{median, megabytes, quantile, ratio, shown, side_by_side, timed};

@@ -9,8 +9,8 @@ use milescale_storage::outline::{Needle, Wanted};
 use milescale_storage::postgres::PostgresStore;
 use milescale_storage::sqlite::SqliteStore;
 use milescale_storage::store::{Extent, Store};
-use milescale_storage::workspace::Workspace as Folder;
 use milescale_testkit::{Postgres, Workspace};
+use milescale_workspace::Workspace as Folder;
 
 use crate::figures::{exponent, median, megabytes, shown, timed};
 use crate::idle::resident;

@@ -9,7 +9,7 @@ use jiff::Timestamp;
 use milescale_daemon::config::Environment;
 use milescale_daemon::{Engine, Mode, Patience};
 use milescale_sensing::watch::Hints;
-use milescale_storage::workspace::Workspace as Folder;
+use milescale_workspace::Workspace as Folder;
 
 use crate::cpu::Meter;
 use crate::figures::{megabytes, ratio, shown, side_by_side, timed};

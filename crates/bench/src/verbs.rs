@@ -7,8 +7,8 @@ use milescale_storage::outline::{Needle, Wanted};
 use milescale_storage::postgres::PostgresStore;
 use milescale_storage::sqlite::SqliteStore;
 use milescale_storage::store::Store;
-use milescale_storage::workspace::Workspace as Folder;
 use milescale_testkit::{Postgres, Workspace};
+use milescale_workspace::Workspace as Folder;
 use sqlx::sqlite::SqliteConnectOptions;
 use sqlx::{Connection as _, SqliteConnection};
 

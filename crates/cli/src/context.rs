@@ -8,7 +8,7 @@ use jiff::Timestamp;
 use milescale_core::config::ClientEnvironment;
 use milescale_daemon::config::Environment;
 use milescale_daemon::{Engine, Mode, Patience, RunError};
-use milescale_storage::workspace::Workspace;
+use milescale_workspace::Workspace;
 
 use crate::terminal;
 

@@ -4,13 +4,14 @@ use std::time::{Duration, SystemTime};
 
 use milescale_core::backend::{Backend, InUse};
 use milescale_core::base::Side;
-use milescale_storage::error::StoreError;
-use milescale_storage::marker::{self, Word};
+use milescale_storage::files;
 use milescale_storage::open::Which;
-use milescale_storage::record::Record;
 use milescale_storage::store::Store;
-use milescale_storage::workspace::Workspace;
-use milescale_storage::{files, lock};
+use milescale_workspace::Workspace;
+use milescale_workspace::error::StoreError;
+use milescale_workspace::lock;
+use milescale_workspace::marker::{self, Word};
+use milescale_workspace::record::Record;
 
 use crate::config::{ConfigKeeper, Environment};
 use crate::sources::opened::LastIds;

@@ -4,10 +4,11 @@ use std::time::Duration;
 
 use milescale_core::backend::{Engine, InUse};
 use milescale_core::config::{ClientEnvironment, Config, Interpreted, KEYS, Problem, UrlFrom, Value};
-use milescale_storage::config_file;
-use milescale_storage::durable;
-use milescale_storage::read::{Symlinks, read_regular};
-use milescale_storage::workspace::Workspace;
+use milescale_storage::configured;
+use milescale_workspace::Workspace;
+use milescale_workspace::config_file;
+use milescale_workspace::durable;
+use milescale_workspace::read::{Symlinks, read_regular};
 
 use crate::note::Note;
 
@@ -136,7 +137,7 @@ impl ConfigKeeper {
         let mut interpreted = match seen {
             Err(problem) => return Err(vec![problem.clone()]),
             Ok(None) => defaults(),
-            Ok(Some(text)) => config_file::read(text, &self.environment.client)?,
+            Ok(Some(text)) => configured::read(text, &self.environment.client)?,
         };
         if let Some(Err(error)) = self.environment.database_type.as_deref().map(str::parse::<Engine>) {
             let message = format!("{error}; the environment's value is not used");
@@ -286,7 +287,7 @@ pub fn without_password(url: &str) -> String {
 mod tests {
     use super::{DEFAULT_TEXT, without_password};
     use milescale_core::config::{Config, KEYS};
-    use milescale_storage::config_file;
+    use milescale_workspace::config_file;
 
     #[test]
     fn the_file_of_init_sets_every_key_to_its_default() {

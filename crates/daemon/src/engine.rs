@@ -22,9 +22,10 @@ use milescale_document::decimal::Decimal;
 use milescale_sensing::machine::Machine;
 use milescale_sensing::metrics::last_query_times;
 use milescale_sensing::watch::Hints;
-use milescale_storage::record::Record;
-use milescale_storage::workspace::Workspace;
-use milescale_storage::{durable, trial};
+use milescale_workspace::Workspace;
+use milescale_workspace::durable;
+use milescale_workspace::record::Record;
+use milescale_workspace::trial;
 use serde_json::{Value, json};
 
 use crate::config::{ConfigKeeper, Environment};

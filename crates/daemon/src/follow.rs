@@ -4,7 +4,7 @@
 use std::time::{Duration, Instant, SystemTime};
 
 use milescale_core::backend::{Backend, Engine, InUse};
-use milescale_storage::marker::{Marker, Word};
+use milescale_workspace::marker::{Marker, Word};
 
 use crate::note::Note;
 
@@ -145,7 +145,7 @@ impl Follower {
 mod tests {
     use super::{Follower, Standing};
     use milescale_core::backend::{Backend, Engine, InUse};
-    use milescale_storage::marker::{Marker, Word};
+    use milescale_workspace::marker::{Marker, Word};
     use std::time::{Duration, Instant, SystemTime};
 
     const FILE: InUse = InUse { backend: Backend::File, engine: None };

@@ -19,15 +19,15 @@ use milescale_migration::{
     Context, Done, Holding, Memory, Plan, Recovered, Restored, Retired, Sweeper, Swept, Told, Wish, migrate, plan,
     recover, restore, retire, store_of, take_lock,
 };
-use milescale_storage::backup::{self, Metadata};
-use milescale_storage::durable;
-use milescale_storage::jsonl::{self, Rotation};
-use milescale_storage::lock::Held;
 use milescale_storage::open::Which;
-use milescale_storage::record::Record;
-use milescale_storage::restoring::Restoring;
 use milescale_storage::store::Store;
-use milescale_storage::workspace::Workspace;
+use milescale_workspace::Workspace;
+use milescale_workspace::backup::{self, Metadata};
+use milescale_workspace::durable;
+use milescale_workspace::jsonl::{self, Rotation};
+use milescale_workspace::lock::Held;
+use milescale_workspace::record::Record;
+use milescale_workspace::restoring::Restoring;
 use serde_json::Value;
 
 pub use follow::Unproven;

@@ -5,10 +5,10 @@ use std::io;
 
 use milescale_core::config::Config;
 use milescale_core::line::{MetricsEntry, ScaleEvent};
-use milescale_storage::durable;
-use milescale_storage::jsonl::{self, Rotation};
-use milescale_storage::read::CANNOT_BE_READ;
-use milescale_storage::workspace::Workspace;
+use milescale_workspace::Workspace;
+use milescale_workspace::durable;
+use milescale_workspace::jsonl::{self, Rotation};
+use milescale_workspace::read::CANNOT_BE_READ;
 use serde_json::Value;
 
 /// Events that wait for a disk that takes them.

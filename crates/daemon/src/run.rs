@@ -13,8 +13,8 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use milescale_sensing::watch::{Hints, Inbox};
-use milescale_storage::lock::{self, Attempt, Held};
-use milescale_storage::workspace::Workspace;
+use milescale_workspace::Workspace;
+use milescale_workspace::lock::{self, Attempt, Held};
 use tokio::sync::{Notify, watch};
 use tokio::time::{Instant, sleep, sleep_until, timeout};
 
@@ -85,7 +85,7 @@ pub fn take_lock(workspace: &Workspace) -> Result<Held, RunError> {
     if !workspace.folder().is_dir() {
         return Err(RunError::NoWorkspace(workspace.root().to_owned()));
     }
-    milescale_storage::durable::create_folder(&workspace.own()).map_err(system)?;
+    milescale_workspace::durable::create_folder(&workspace.own()).map_err(system)?;
     let mut tries = 0;
     loop {
         match lock::try_take(&path).map_err(system)? {

@@ -6,7 +6,7 @@
 use std::io;
 use std::time::Duration;
 
-use milescale_storage::stop::Stop;
+use milescale_workspace::stop::Stop;
 use signal_hook::consts::{SIGHUP, SIGINT, SIGTERM};
 use signal_hook::iterator::Signals;
 use tokio::sync::watch;

@@ -7,9 +7,9 @@ use std::path::PathBuf;
 use milescale_core::backend::{Backend, InUse};
 use milescale_core::figures::Figures;
 use milescale_sensing::log::Reported;
-use milescale_storage::durable;
-use milescale_storage::read::{Symlinks, read_regular};
-use milescale_storage::workspace::Workspace;
+use milescale_workspace::Workspace;
+use milescale_workspace::durable;
+use milescale_workspace::read::{Symlinks, read_regular};
 use serde::{Deserialize, Serialize};
 use serde_json::Value;
 

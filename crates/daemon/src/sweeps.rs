@@ -10,11 +10,11 @@ use milescale_core::config::Config;
 use milescale_migration::{Context, Error, Holding, Sweeper, take_lock};
 use milescale_sensing::watch::Hints;
 use milescale_storage::files::is_noted_as_moved;
-use milescale_storage::lock::Held;
 use milescale_storage::open::Which;
-use milescale_storage::record::{Old, Record};
 use milescale_storage::store::Store;
-use milescale_storage::workspace::Workspace;
+use milescale_workspace::Workspace;
+use milescale_workspace::lock::Held;
+use milescale_workspace::record::{Old, Record};
 
 use crate::sources::earlier;
 

@@ -10,8 +10,8 @@ use milescale_document::digest::Digest;
 use milescale_document::id::Id;
 use milescale_document::milestone::Milestone;
 use milescale_storage::archive::Archive;
-use milescale_storage::backup::{Backup, Metadata, Writer};
 use milescale_storage::store::{Store, Touched};
+use milescale_workspace::backup::{Backup, Metadata, Writer};
 
 use crate::compare::hash;
 use crate::context::{Context, Error};

@@ -7,13 +7,13 @@ use jiff::Timestamp;
 use milescale_core::backend::InUse;
 use milescale_core::config::Config;
 use milescale_document::timestamp;
-use milescale_storage::durable;
-use milescale_storage::error::{Problem, StoreError};
-use milescale_storage::lock::{self, Held, Share};
 use milescale_storage::open::Which;
-use milescale_storage::record::Record;
 use milescale_storage::store::Store;
-use milescale_storage::workspace::Workspace;
+use milescale_workspace::Workspace;
+use milescale_workspace::durable;
+use milescale_workspace::error::{Problem, StoreError};
+use milescale_workspace::lock::{self, Held, Share};
+use milescale_workspace::record::Record;
 
 use crate::told::Told;
 

@@ -10,9 +10,9 @@ use milescale_document::content::Content;
 use milescale_document::milestone::Milestone;
 use milescale_storage::archived_before::ArchivedBefore;
 use milescale_storage::ledger::{self, AT_ONCE, Known};
-use milescale_storage::record::{Old, Record};
 use milescale_storage::store::Store;
-use milescale_storage::workspace::Workspace;
+use milescale_workspace::Workspace;
+use milescale_workspace::record::{Old, Record};
 
 use crate::context::Error;
 use crate::level::archived::known_as;

@@ -2,10 +2,11 @@
 
 use milescale_core::backend::{Backend, Engine, InUse};
 use milescale_core::base::Side;
-use milescale_storage::error::Problem;
-use milescale_storage::identity::{Identity, Settled};
-use milescale_storage::record::Record;
-use milescale_storage::{durable, switch};
+use milescale_workspace::durable;
+use milescale_workspace::error::Problem;
+use milescale_workspace::identity::{Identity, Settled};
+use milescale_workspace::record::Record;
+use milescale_workspace::switch;
 
 use crate::context::{Context, Error};
 

@@ -6,7 +6,8 @@ use std::path::PathBuf;
 use jiff::Timestamp;
 use milescale_core::base::Side;
 use milescale_document::digest::Digest;
-use milescale_storage::conflicts::{Conflict, Keeper};
+use milescale_storage::archive::Archive;
+use milescale_workspace::conflicts::{Conflict, Keeper};
 
 use crate::context::{Context, Error};
 use crate::told::Told;
@@ -60,7 +61,7 @@ impl InConflict<'_> {
         let failed = |error: std::io::Error| Error::own(".milescale/conflicts", &error);
         let opened = match keeper.take() {
             Some(opened) => opened,
-            None => Keeper::open(context.workspace).map_err(failed)?,
+            None => Keeper::open(context.workspace, Box::new(Archive::new(context.workspace))).map_err(failed)?,
         };
         let Self { id, text, side, place, reason, current, current_place, backup } = self;
         let (id, place) = (id.to_owned(), place.to_owned());

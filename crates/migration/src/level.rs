@@ -18,11 +18,11 @@ use milescale_document::id::Id;
 use milescale_document::milestone::{Draft, Milestone};
 use milescale_storage::archived_before::ArchivedBefore;
 use milescale_storage::budget::Room;
-use milescale_storage::conflicts::Keeper;
-use milescale_storage::error::{Problem, StoreError};
 use milescale_storage::ledger::Known;
-use milescale_storage::move_journal::MoveJournal;
 use milescale_storage::store::{Seen, Store};
+use milescale_workspace::conflicts::Keeper;
+use milescale_workspace::error::{Problem, StoreError};
+use milescale_workspace::move_journal::MoveJournal;
 
 /// When a file that was gone is looked for again.
 const SECOND_LOOK_AFTER: std::time::Duration = std::time::Duration::from_millis(30);

@@ -1,7 +1,7 @@
 //! Moving milestones between stores (contract §8): plan → backup → copy → compare → switch → sweep, online, compared,
 //! reversible; and the recovery after a crash.
 //!
-//! Stores are known only by their trait. Every step is written down before it begins ([`milescale_storage::record`]), and
+//! Stores are known only by their trait. Every step is written down before it begins ([`milescale_workspace::record`]), and
 //! [`milescale_core::migration`] says which may follow which; what each change on an old store comes to, says
 //! [`milescale_core::base`].
 

@@ -26,11 +26,11 @@ use milescale_core::backend::InUse;
 use milescale_core::base::Side;
 use milescale_core::migration::{Ended, Phase, next};
 use milescale_storage::archived_before::ArchivedBefore;
-use milescale_storage::identity::Identity;
 use milescale_storage::ledger;
-use milescale_storage::record::{Adopting, Intent, Old, Record};
 use milescale_storage::store::Store;
-use milescale_storage::switch;
+use milescale_workspace::identity::Identity;
+use milescale_workspace::record::{Adopting, Intent, Old, Record};
+use milescale_workspace::switch;
 use pace::Pace;
 
 /// How long an old target is swept before it is filled.

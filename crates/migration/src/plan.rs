@@ -15,11 +15,11 @@ use milescale_document::document::Flaw;
 use milescale_document::id::Id;
 use milescale_document::milestone::{Draft, Milestone, Packed};
 use milescale_document::text::harmless;
-use milescale_storage::error::{Problem, StoreError};
-use milescale_storage::record::Record;
 use milescale_storage::scan::scan_as;
 use milescale_storage::store::Store;
-use milescale_storage::trial::Hindrance;
+use milescale_workspace::error::{Problem, StoreError};
+use milescale_workspace::record::Record;
+use milescale_workspace::trial::Hindrance;
 use serde::Serialize;
 
 use crate::context::{Context, Error};

@@ -5,10 +5,10 @@ use milescale_core::base::Side;
 use milescale_core::migration::Phase;
 use milescale_document::id::Id;
 use milescale_document::milestone::Milestone;
-use milescale_storage::error::Problem;
-use milescale_storage::identity::Identity;
-use milescale_storage::record::{Old, Record};
 use milescale_storage::store::{Part, Store};
+use milescale_workspace::error::Problem;
+use milescale_workspace::identity::Identity;
+use milescale_workspace::record::{Old, Record};
 
 use crate::context::{Context, Error};
 use crate::level::there;
@@ -119,8 +119,8 @@ fn environment(plan: &mut Plan, wish: &Wish, context: &Context<'_>) -> Result<()
         plan.obstacle("config/storage-config.yaml", None, error.to_string(), "mend it first");
     }
     if engine == Engine::Postgresql {
-        let of_file = milescale_storage::config_file::text(&context.workspace.config_file()).ok().flatten();
-        let of_file = of_file.and_then(|text| milescale_storage::config_file::parse(&text).ok());
+        let of_file = milescale_workspace::config_file::text(&context.workspace.config_file()).ok().flatten();
+        let of_file = of_file.and_then(|text| milescale_workspace::config_file::parse(&text).ok());
         let of_file = of_file.map(|read| read.config.database.url).unwrap_or_default();
         match wish.url_of_environment.as_deref() {
             Some(url) if !of_file.is_empty() && url != of_file => {

@@ -3,9 +3,10 @@
 
 use milescale_core::backend::Backend;
 use milescale_core::migration::Phase;
-use milescale_storage::marker::{self, Word};
-use milescale_storage::record::Intent;
-use milescale_storage::{backup, switch};
+use milescale_workspace::backup;
+use milescale_workspace::marker::{self, Word};
+use milescale_workspace::record::Intent;
+use milescale_workspace::switch;
 
 use crate::context::{Context, Error};
 use crate::identity::leave_the_original_alone;

@@ -8,11 +8,11 @@ use milescale_document::document::Flaw;
 use milescale_document::id::Id;
 use milescale_document::milestone::{Draft, Milestone};
 use milescale_storage::archive::Archive;
-use milescale_storage::backup::{Backup, Metadata};
-use milescale_storage::conflicts::Keeper;
-use milescale_storage::error::{Problem, StoreError};
-use milescale_storage::restoring::Restoring;
 use milescale_storage::store::Store;
+use milescale_workspace::backup::{Backup, Metadata};
+use milescale_workspace::conflicts::Keeper;
+use milescale_workspace::error::{Problem, StoreError};
+use milescale_workspace::restoring::Restoring;
 
 use crate::backup;
 use crate::context::{Context, Error};

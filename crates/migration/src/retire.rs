@@ -7,12 +7,12 @@ use jiff::Timestamp;
 use milescale_core::backend::InUse;
 use milescale_core::base::Side;
 use milescale_document::milestone::Milestone;
-use milescale_storage::error::StoreError;
 use milescale_storage::files;
 use milescale_storage::ledger::{AT_ONCE, Earlier, Known, was_earlier};
-use milescale_storage::record::Old;
 use milescale_storage::store::Store;
-use milescale_storage::workspace::Workspace;
+use milescale_workspace::Workspace;
+use milescale_workspace::error::StoreError;
+use milescale_workspace::record::Old;
 
 use crate::context::{Context, Error};
 use crate::level::there_as;

@@ -29,8 +29,8 @@ use milescale_core::base::{Side, Verdict};
 use milescale_document::digest::Digest;
 use milescale_storage::budget::Room;
 use milescale_storage::ledger::AT_ONCE;
-use milescale_storage::record::Old;
 use milescale_storage::store::Store;
+use milescale_workspace::record::Old;
 
 /// How long a file must have stood still before it is taken over.
 const STILL_FOR: Duration = Duration::from_secs(2);

@@ -11,12 +11,12 @@ use milescale_document::document::Flaw;
 use milescale_document::id::Id;
 use milescale_document::milestone::differ_archived;
 use milescale_document::milestone::{Draft, Milestone};
+use milescale_workspace::Workspace;
+use milescale_workspace::error::{Problem, StoreError};
 
-use crate::error::{Problem, StoreError};
 use crate::files::FileStore;
 use crate::outline::{Outline, Wanted};
 use crate::store::{Seen, Store};
-use crate::workspace::Workspace;
 
 /// The status of a milestone that comes back from the archive and has no other one.
 pub const ACTIVE: &str = "active";

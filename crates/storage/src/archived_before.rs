@@ -9,14 +9,14 @@ use std::io;
 
 use milescale_document::content::Content;
 use milescale_document::digest::Digest;
+use milescale_workspace::Workspace;
+use milescale_workspace::durable;
+use milescale_workspace::error::StoreError;
+use milescale_workspace::read::read_json;
 use serde::{Deserialize, Serialize};
 
-use crate::durable;
-use crate::error::StoreError;
 use crate::files::FileStore;
-use crate::read::read_json;
 use crate::store::Store;
-use crate::workspace::Workspace;
 
 /// The version of the file's shape.
 const FORMAT: u32 = 1;

@@ -7,8 +7,7 @@ use milescale_core::base::Side;
 use milescale_document::content::Content;
 use milescale_document::digest::Digest;
 use milescale_document::milestone::Milestone;
-
-use crate::error::StoreError;
+use milescale_workspace::error::StoreError;
 
 /// What is kept of a milestone on one side.
 #[derive(Debug, Clone, PartialEq, Eq)]

@@ -4,14 +4,14 @@ use std::time::Duration;
 
 use milescale_core::backend::{Backend, Engine, InUse};
 use milescale_core::config::{Config, Database};
+use milescale_workspace::Workspace;
+use milescale_workspace::error::StoreError;
 
-use crate::error::StoreError;
 use crate::files::FileStore;
 use crate::hybrid::HybridStore;
 use crate::postgres::{PostgresStore, Timeouts};
 use crate::sqlite::SqliteStore;
 use crate::store::Store;
-use crate::workspace::Workspace;
 
 /// A backend, with all that says where it is: two that are equal are the same store.
 #[derive(Debug, Clone, PartialEq, Eq)]

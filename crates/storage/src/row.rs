@@ -11,8 +11,8 @@ use milescale_document::text::harmless;
 use milescale_document::tree::Tree;
 use milescale_document::value::Value;
 use milescale_document::yaml;
+use milescale_workspace::error::{Problem, StoreError};
 
-use crate::error::{Problem, StoreError};
 use crate::outline::{Outline, Wanted};
 use crate::store::Seen;
 use crate::threads::in_threads;

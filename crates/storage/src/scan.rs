@@ -4,8 +4,8 @@ use std::ops::ControlFlow;
 use std::sync::{Mutex, PoisonError};
 
 use milescale_document::milestone::Milestone;
+use milescale_workspace::error::StoreError;
 
-use crate::error::StoreError;
 use crate::store::Store;
 
 /// Milestones that are worked on at once, where there is [room](crate::budget) for so many.

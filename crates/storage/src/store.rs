@@ -17,13 +17,13 @@ use milescale_document::digest::Digest;
 use milescale_document::document::Flaw;
 use milescale_document::id::Id;
 use milescale_document::milestone::{Draft, Milestone, Packed};
+use milescale_workspace::error::{Problem, StoreError};
+use milescale_workspace::trial::Hindrance;
 
 pub use crate::difference::{Difference, Mended};
-use crate::error::{Problem, StoreError};
 use crate::ledger::{Entry, Ledger};
 use crate::outline::{Outline, Wanted};
 use crate::scan::Slots;
-use crate::trial::Hindrance;
 
 /// How much of a store a look takes in.
 #[derive(Debug, Clone, PartialEq, Eq)]

@@ -4,11 +4,11 @@ use std::collections::HashSet;
 use std::process::ExitCode;
 
 use milescale_migration::{Restored, store_of};
-use milescale_storage::backup::{self, KEPT_DAYS, Metadata};
-use milescale_storage::conflicts;
-use milescale_storage::keeping::Counted;
-use milescale_storage::restoring::Restoring;
-use milescale_storage::workspace::Workspace;
+use milescale_workspace::Workspace;
+use milescale_workspace::backup::{self, KEPT_DAYS, Metadata};
+use milescale_workspace::conflicts;
+use milescale_workspace::keeping::Counted;
+use milescale_workspace::restoring::Restoring;
 use serde_json::json;
 
 use super::migrate::{Bar, brought_along, mover, recovered, stop_on_signal};

@@ -4,7 +4,8 @@ use std::process::ExitCode;
 
 use milescale_core::config::{Problem, json_schema, key};
 use milescale_daemon::config::ConfigKeeper;
-use milescale_storage::config_file;
+use milescale_storage::configured;
+use milescale_workspace::config_file;
 use serde_json::json;
 
 use crate::args::{CheckOptions, JsonOptions};
@@ -27,7 +28,7 @@ pub(crate) fn check(context: &Context, options: &CheckOptions) -> Result<ExitCod
     };
     let there = !matches!(text, Ok(None));
     let (problems, warnings) = match text {
-        Ok(text) => text.map(|text| config_file::examine(&text, &Context::environment().client)).unwrap_or_default(),
+        Ok(text) => text.map(|text| configured::examine(&text, &Context::environment().client)).unwrap_or_default(),
         Err(problems) => (problems, Vec::new()),
     };
     let fails_strictly = options.strict && !warnings.is_empty();

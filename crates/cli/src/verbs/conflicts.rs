@@ -7,11 +7,11 @@ use milescale_document::digest::Digest;
 use milescale_document::id::Id;
 use milescale_document::milestone::Draft;
 use milescale_storage::archive::Archive;
-use milescale_storage::conflicts::{self, Conflict};
-use milescale_storage::lock;
-use milescale_storage::record::Record;
-use milescale_storage::switch;
-use milescale_storage::workspace::Workspace;
+use milescale_workspace::Workspace;
+use milescale_workspace::conflicts::{self, Conflict};
+use milescale_workspace::lock;
+use milescale_workspace::record::Record;
+use milescale_workspace::switch;
 use serde_json::json;
 
 use crate::args::{ConflictsCommand, JsonOptions, ResolveOptions};

@@ -11,9 +11,9 @@ use jiff::Timestamp;
 use milescale_core::line::EventName;
 use milescale_document::text::harmless;
 use milescale_document::timestamp;
-use milescale_storage::jsonl::rotated;
-use milescale_storage::read::{Symlinks, open_regular};
-use milescale_storage::workspace::Workspace;
+use milescale_workspace::Workspace;
+use milescale_workspace::jsonl::rotated;
+use milescale_workspace::read::{Symlinks, open_regular};
 use serde_json::Value;
 
 use crate::args::EventsOptions;

@@ -7,8 +7,8 @@ use std::process::ExitCode;
 use milescale_core::backend::Backend;
 use milescale_daemon::config::DEFAULT_TEXT;
 use milescale_daemon::{Engine, Mode, Mover, Patience, take_lock};
-use milescale_storage::durable;
-use milescale_storage::workspace::Workspace;
+use milescale_workspace::Workspace;
+use milescale_workspace::durable;
 use serde_json::json;
 
 use crate::args::JsonOptions;
@@ -64,7 +64,7 @@ fn make(workspace: &Workspace, backend: Backend) -> Result<Vec<String>, Failure>
     }
     let marker = format!("{backend}\n");
     let files = [
-        (workspace.own_gitignore(), milescale_storage::workspace::OWN_GITIGNORE),
+        (workspace.own_gitignore(), milescale_workspace::layout::OWN_GITIGNORE),
         (workspace.config_file(), DEFAULT_TEXT),
         (workspace.marker(), &marker),
     ];

@@ -5,7 +5,7 @@ use std::process::ExitCode;
 
 use clap::CommandFactory;
 use clap_mangen::Man;
-use milescale_storage::durable;
+use milescale_workspace::durable;
 
 use crate::args::{Arguments, ManOptions};
 use crate::context::Failure;

@@ -8,7 +8,7 @@ use milescale_core::migration::Adopt;
 use milescale_daemon::Mover;
 use milescale_document::text::{counted, harmless};
 use milescale_migration::{Done, Plan, Progress, Told};
-use milescale_storage::workspace::Workspace;
+use milescale_workspace::Workspace;
 use serde_json::json;
 
 use crate::args::{ConsentOptions, MigrateOptions};

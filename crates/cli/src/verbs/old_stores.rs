@@ -5,7 +5,7 @@ use std::process::ExitCode;
 use milescale_core::line::EventName;
 use milescale_document::timestamp;
 use milescale_migration::{Retired, Swept};
-use milescale_storage::durable;
+use milescale_workspace::durable;
 use serde_json::json;
 
 use super::migrate::{Bar, mover, stop_on_signal};

@@ -6,8 +6,8 @@ use std::process::ExitCode;
 use milescale_core::decision::{Part, Verdict};
 use milescale_daemon::status::{DaemonStatus, MigrationStatus, Status, published};
 use milescale_document::text::{counted, harmless};
-use milescale_storage::lock;
-use milescale_storage::workspace::Workspace;
+use milescale_workspace::Workspace;
+use milescale_workspace::lock;
 use serde_json::{Value, json};
 
 use super::migrate::mover;

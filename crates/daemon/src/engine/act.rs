@@ -5,8 +5,8 @@ use milescale_core::config::Choice;
 use milescale_core::decision::{Decision, Verdict};
 use milescale_core::line::EventName;
 use milescale_core::notification::{Notification, Saying};
-use milescale_storage::notification;
-use milescale_storage::workspace::Workspace;
+use milescale_workspace::Workspace;
+use milescale_workspace::notification;
 use serde_json::json;
 
 use super::Engine;

@@ -10,8 +10,8 @@ use std::time::Duration;
 use milescale_core::line::EventName;
 use milescale_migration::take_lock;
 use milescale_sensing::tail::{Line, lines_backwards, open, rotated};
-use milescale_storage::conflicts;
-use milescale_storage::workspace::Workspace;
+use milescale_workspace::Workspace;
+use milescale_workspace::conflicts;
 use serde_json::{Value, json};
 
 use super::{Engine, Mode};

@@ -1,7 +1,7 @@
 //! What an engine remembers across restarts: read once, written where something lasting has changed.
 
 use milescale_core::figures::Figures;
-use milescale_storage::workspace::Workspace;
+use milescale_workspace::Workspace;
 
 use super::conflicts::announced;
 use super::{Engine, Mode};

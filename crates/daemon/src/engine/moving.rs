@@ -12,8 +12,8 @@ use milescale_core::migration::Phase;
 use milescale_document::timestamp;
 use milescale_migration::{Context, Error, Recovered, Told, Wish, migrate, plan, recover};
 use milescale_sensing::watch::Hints;
-use milescale_storage::record::Record;
-use milescale_storage::workspace::Workspace;
+use milescale_workspace::Workspace;
+use milescale_workspace::record::Record;
 
 use super::teller::Teller;
 use super::{Engine, Mode};

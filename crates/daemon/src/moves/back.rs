@@ -2,9 +2,9 @@
 
 use std::time::SystemTime;
 
-use milescale_storage::error::StoreError;
-use milescale_storage::marker::{self, Word};
-use milescale_storage::switch::Switch;
+use milescale_workspace::error::StoreError;
+use milescale_workspace::marker::{self, Word};
+use milescale_workspace::switch::Switch;
 
 use super::Mover;
 

@@ -2,11 +2,11 @@
 
 use milescale_core::backend::{Backend, InUse};
 use milescale_core::base::Side;
-use milescale_storage::backup;
-use milescale_storage::error::StoreError;
 use milescale_storage::open::Which;
-use milescale_storage::record::Old;
 use milescale_storage::sqlite::is_no_database;
+use milescale_workspace::backup;
+use milescale_workspace::error::StoreError;
+use milescale_workspace::record::Old;
 
 use super::Mover;
 use crate::access::lost_files;

@@ -2,7 +2,7 @@
 
 use milescale_core::base::Side;
 use milescale_migration::{identity, take_lock};
-use milescale_storage::lock::Held;
+use milescale_workspace::lock::Held;
 
 use super::{Mover, PATIENCE};
 

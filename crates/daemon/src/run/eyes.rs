@@ -3,7 +3,7 @@
 use std::sync::Arc;
 
 use milescale_sensing::watch::{Inbox, NotWatched, Places, Watch, is_told_of_all};
-use milescale_storage::workspace::Workspace;
+use milescale_workspace::Workspace;
 
 /// The watch, or why there is none.
 #[derive(Debug)]

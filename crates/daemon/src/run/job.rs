@@ -7,7 +7,7 @@ use jiff::Timestamp;
 use milescale_core::decision::Verdict;
 use milescale_document::timestamp;
 use milescale_sensing::watch::Hints;
-use milescale_storage::lock::Held;
+use milescale_workspace::lock::Held;
 use tokio::task::JoinHandle;
 use tokio::time::Instant;
 

@@ -17,10 +17,10 @@ use milescale_document::document::Flaw;
 use milescale_document::timestamp;
 use milescale_sensing::log::EventLog;
 use milescale_sensing::watch::Hints;
-use milescale_storage::marker;
-use milescale_storage::record::Record;
 use milescale_storage::store::Store;
-use milescale_storage::workspace::Workspace;
+use milescale_workspace::Workspace;
+use milescale_workspace::marker;
+use milescale_workspace::record::Record;
 
 use crate::engine::Mode;
 use crate::follow::{Follower, Standing};

@@ -6,13 +6,13 @@ use std::io::{self, BufWriter, Write};
 
 use milescale_core::backend::InUse;
 use milescale_core::config::Config;
-use milescale_storage::durable;
-use milescale_storage::error::StoreError;
 use milescale_storage::open::Which;
-use milescale_storage::read::read_json;
-use milescale_storage::record::Record;
 use milescale_storage::store::Store;
-use milescale_storage::workspace::Workspace;
+use milescale_workspace::Workspace;
+use milescale_workspace::durable;
+use milescale_workspace::error::StoreError;
+use milescale_workspace::read::read_json;
+use milescale_workspace::record::Record;
 
 /// A store, opened as the configuration says.
 #[derive(Debug)]

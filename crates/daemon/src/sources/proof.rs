@@ -15,11 +15,11 @@ use milescale_document::milestone::Milestone;
 use milescale_document::timestamp;
 use milescale_migration::{Last, follow};
 use milescale_storage::archive::Archive;
-use milescale_storage::conflicts::{self, Conflict};
-use milescale_storage::error::{Problem, StoreError};
 use milescale_storage::ledger::{AT_ONCE, Earlier, was_earlier};
 use milescale_storage::store::Store;
-use milescale_storage::workspace::Workspace;
+use milescale_workspace::Workspace;
+use milescale_workspace::conflicts::{self, Conflict};
+use milescale_workspace::error::{Problem, StoreError};
 
 use super::opened::{LastIds, Opened, is_no_other_old_store};
 use crate::access::lost_files;
@@ -351,7 +351,7 @@ fn kept(
         backup: None,
         others: None,
     };
-    let (path, is_new) = conflicts::keep(workspace, &conflict, &left.text, now)
+    let (path, is_new) = conflicts::keep(workspace, Box::new(Archive::new(workspace)), &conflict, &left.text, now)
         .map_err(|error| format!("what {} holds cannot be kept: {error}", left.place))?;
     let kept_as = workspace.shown(&path);
     Ok(is_new.then(|| Note::WriteConflict { id: left.id.clone(), kept_as, reason: REASON }))

@@ -7,12 +7,12 @@ use milescale_core::backend::InUse;
 use milescale_core::config::Config;
 use milescale_migration::take_lock;
 use milescale_sensing::watch::Hints;
-use milescale_storage::backup;
-use milescale_storage::error::{Problem, StoreError};
-use milescale_storage::files;
-use milescale_storage::keeping::NewDay;
-use milescale_storage::record::Record;
 use milescale_storage::store::{Extent, Occasion, Survey};
+use milescale_workspace::backup;
+use milescale_workspace::displaced;
+use milescale_workspace::error::{Problem, StoreError};
+use milescale_workspace::keeping::NewDay;
+use milescale_workspace::record::Record;
 
 use super::opened::Opened;
 use super::proof;
@@ -204,7 +204,7 @@ impl Sources {
     /// The first failure is that of the store's tables, the second that of what is kept for some days, the third that of the ids.
     pub(crate) fn tend_each_cycle(&mut self, moment: Moment) -> [io::Result<()>; 3] {
         // Those that were written to are announced with the other conflicts.
-        let reviewed = files::review(&self.workspace, moment.wall).map(drop);
+        let reviewed = displaced::review(&self.workspace, moment.wall).map(drop);
         let follows = self.store_is_read();
         let adopted = self.store.as_mut().filter(|_| follows).map(|opened| opened.store.adopt());
         let reviewed = reviewed.and(self.purge(moment, matches!(adopted, Some(Ok(())))));
@@ -222,7 +222,7 @@ impl Sources {
     fn purge(&mut self, moment: Moment, has_tables: bool) -> io::Result<()> {
         let measured = self.day_began.map(|began| moment.instant.duration_since(began));
         let Some(mut day) = NewDay::begin(&self.workspace, moment.timestamp(), measured)? else { return Ok(()) };
-        files::purge(&self.workspace, moment.wall, &mut day)?;
+        displaced::purge(&self.workspace, moment.wall, &mut day)?;
         backup::see(&self.workspace, &mut day)?;
         if let Some(opened) = self.store.as_mut().filter(|_| has_tables)
             && let Err(error) = opened.store.purge_kept(&mut |name, kept| day.is_over(name, kept))

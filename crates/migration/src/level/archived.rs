@@ -6,9 +6,9 @@ use milescale_document::digest::Digest;
 use milescale_document::id::Id;
 use milescale_document::milestone::{Draft, Milestone};
 use milescale_storage::archived_before::{ArchivedBefore, Came};
-use milescale_storage::error::StoreError;
 use milescale_storage::ledger::Known;
 use milescale_storage::store::{Seen, Store};
+use milescale_workspace::error::StoreError;
 
 use super::{Due, Judged, Leveled, Pair, readable, there};
 use crate::context::{Context, Error};

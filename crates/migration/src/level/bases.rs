@@ -3,8 +3,8 @@
 use milescale_core::base::Side;
 use milescale_document::content::Content;
 use milescale_document::id::Id;
-use milescale_storage::error::{Problem, StoreError};
 use milescale_storage::ledger::Known;
+use milescale_workspace::error::{Problem, StoreError};
 
 use super::Pair;
 use super::archived::{known_as, lies_in_archive};

@@ -12,10 +12,10 @@ use milescale_document::digest::Digest;
 use milescale_document::document::Flaw;
 use milescale_document::id::Id;
 use milescale_document::milestone::{Draft, Milestone};
-use milescale_storage::conflicts;
-use milescale_storage::record::{Adopting, Intent, taken_over_by};
 use milescale_storage::scan::scan_as;
 use milescale_storage::store::{Seen, Store};
+use milescale_workspace::conflicts;
+use milescale_workspace::record::{Adopting, Intent, taken_over_by};
 use serde::Serialize;
 
 use super::Moving;

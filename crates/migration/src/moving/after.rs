@@ -6,8 +6,8 @@ use std::time::Duration;
 use milescale_core::base::Side;
 use milescale_core::config::FilesAfter;
 use milescale_storage::files::NOTE_OF_MOVE;
-use milescale_storage::record::{Intent, Old, Past};
 use milescale_storage::store::Store;
+use milescale_workspace::record::{Intent, Old, Past};
 
 use super::{Left, Moving};
 use crate::context::Error;

@@ -4,9 +4,10 @@ use milescale_core::backend::{Backend, Engine};
 use milescale_core::base::Side;
 use milescale_core::config::Config;
 use milescale_core::migration::Ended;
-use milescale_storage::config_file;
-use milescale_storage::record::Old;
-use milescale_storage::switch::{self, Switch};
+use milescale_storage::configured;
+use milescale_workspace::config_file;
+use milescale_workspace::record::Old;
+use milescale_workspace::switch::{self, Switch};
 
 use super::{Moving, journal};
 use crate::context::{Context, Error};
@@ -17,7 +18,7 @@ pub(crate) fn engine_of_file(context: &Context<'_>) -> Result<Engine, Error> {
     let refused = |what: String| Error::Refused(format!("{}: {what}", context.workspace.shown(&path)));
     let text = config_file::text(&path).map_err(|problem| refused(problem.to_string()))?;
     let Some(text) = text else { return Ok(Config::default().database.engine) };
-    let read = config_file::read(&text, &context.config.database.client);
+    let read = configured::read(&text, &context.config.database.client);
     let read =
         read.map_err(|problems| refused(problems.iter().map(ToString::to_string).collect::<Vec<_>>().join("; ")))?;
     Ok(read.config.database.engine)

@@ -6,9 +6,9 @@ use milescale_document::content::Content;
 use milescale_document::id::Id;
 use milescale_document::milestone::Milestone;
 use milescale_storage::ledger::AT_ONCE;
-use milescale_storage::move_journal::{self, Entry, Journal, MoveJournal};
 use milescale_storage::store::Store;
-use milescale_storage::workspace::Workspace;
+use milescale_workspace::Workspace;
+use milescale_workspace::move_journal::{self, Entry, Journal, MoveJournal};
 
 use crate::context::Error;
 use crate::level::archived::{known_as, lies_in_archive};

@@ -5,9 +5,9 @@ use std::thread::sleep;
 use std::time::{Duration, Instant};
 
 use milescale_core::base::Side;
-use milescale_storage::error::Problem;
 use milescale_storage::store::Touched;
-use milescale_storage::switch;
+use milescale_workspace::error::Problem;
+use milescale_workspace::switch;
 
 use super::Moving;
 use crate::context::Error;

@@ -1,8 +1,8 @@
 //! What stands in a target that is an old store, and was not brought over.
 
 use milescale_core::base::Side;
-use milescale_storage::record::Old;
 use milescale_storage::store::Store;
+use milescale_workspace::record::Old;
 
 use super::named;
 use crate::context::{Context, Error};

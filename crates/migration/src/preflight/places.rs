@@ -5,7 +5,7 @@ use milescale_core::base::Side;
 use milescale_core::config::FilesAfter;
 use milescale_document::text::counted;
 use milescale_storage::files::{files_of_others, odd_names};
-use milescale_storage::trial::{Hindrance, Use, hindrances};
+use milescale_workspace::trial::{Hindrance, Use, hindrances};
 
 use super::NAMED;
 use crate::context::{Context, Error};

@@ -7,11 +7,11 @@ use milescale_core::base::{Side, Verdict};
 use milescale_document::content::Content;
 use milescale_document::id::Id;
 use milescale_document::milestone::{Draft, Milestone};
-use milescale_storage::conflicts::Keeper;
-use milescale_storage::error::Problem;
 use milescale_storage::ledger::{Earlier, Entry, Former, Known};
-use milescale_storage::record::Old;
 use milescale_storage::store::{Seen, Store};
+use milescale_workspace::conflicts::Keeper;
+use milescale_workspace::error::Problem;
+use milescale_workspace::record::Old;
 
 use super::Swept;
 use super::judged::{Filed, Finding, Judged, ToRetired};

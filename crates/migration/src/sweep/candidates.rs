@@ -8,9 +8,10 @@ use milescale_core::base::Side;
 use milescale_document::content::Content;
 use milescale_document::id::Id;
 use milescale_storage::archive::Archive;
-use milescale_storage::files::{Looked, Retired, Unlooked};
+use milescale_storage::files::{Retired, Unlooked};
 use milescale_storage::ledger::{AT_ONCE, Known};
 use milescale_storage::store::{Store, Touched};
+use milescale_workspace::looked::Looked;
 
 use super::Sweeper;
 use super::memory::{NAMELESS, OfSide};

@@ -5,9 +5,9 @@ use milescale_document::digest::Digest;
 use milescale_document::id::Id;
 use milescale_document::milestone::Milestone;
 use milescale_storage::archived_before::{ArchivedBefore, Came};
-use milescale_storage::error::StoreError;
 use milescale_storage::files::Retired;
 use milescale_storage::store::Store;
+use milescale_workspace::error::StoreError;
 
 use super::judged::{Filed, Judged, Judging, ToRetired};
 use crate::context::Error;

@@ -2,8 +2,8 @@
 
 use milescale_document::digest::Digest;
 use milescale_document::id::Id;
-use milescale_storage::error::StoreError;
 use milescale_storage::store::Store;
+use milescale_workspace::error::StoreError;
 
 use super::Sweeper;
 use super::memory::{self, OfSide};

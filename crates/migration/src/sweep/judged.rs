@@ -10,12 +10,12 @@ use milescale_document::digest::Digest;
 use milescale_document::id::Id;
 use milescale_document::milestone::Milestone;
 use milescale_storage::archived_before::ArchivedBefore;
-use milescale_storage::error::StoreError;
 use milescale_storage::files::Retired;
 use milescale_storage::ledger::{Earlier, Known, was_earlier};
-use milescale_storage::record::Old;
 use milescale_storage::store::Store;
-use milescale_storage::workspace::Workspace;
+use milescale_workspace::Workspace;
+use milescale_workspace::error::StoreError;
+use milescale_workspace::record::Old;
 
 use super::elsewhere::Elsewhere;
 use super::noted::{NOTED_ALIKE, NOTED_TO_ARCHIVE, base_before, is_noted_archived, noted_archived};

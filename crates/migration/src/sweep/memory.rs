@@ -7,9 +7,9 @@ use std::path::Path;
 
 use milescale_core::base::Side;
 use milescale_document::digest::Digest;
-use milescale_storage::durable;
-use milescale_storage::read::{Symlinks, read_regular};
-use milescale_storage::workspace::Workspace;
+use milescale_workspace::Workspace;
+use milescale_workspace::durable;
+use milescale_workspace::read::{Symlinks, read_regular};
 use serde::{Deserialize, Serialize};
 
 use super::batch::Recent;

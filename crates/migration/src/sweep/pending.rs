@@ -4,11 +4,11 @@ use std::collections::{BTreeMap, BTreeSet, HashSet};
 use std::ops::ControlFlow;
 
 use milescale_core::base::Verdict;
-use milescale_storage::error::StoreError;
 use milescale_storage::ledger::AT_ONCE;
-use milescale_storage::record::Old;
 use milescale_storage::store::Store;
-use milescale_storage::trial::Hindrance;
+use milescale_workspace::error::StoreError;
+use milescale_workspace::record::Old;
+use milescale_workspace::trial::Hindrance;
 
 use super::candidates::all_differing;
 use super::judged::{Finding, Judging};

@@ -17,12 +17,12 @@ use milescale_document::document::Flaw;
 use milescale_document::id::Id;
 use milescale_document::milestone::{Draft, Milestone};
 use milescale_document::yaml;
+use milescale_workspace::durable;
+use milescale_workspace::error::{Problem, StoreError};
+use milescale_workspace::read::Stamp;
 
 use super::walk::{self, Batch, ByName};
 use super::{FileStore, id_of};
-use crate::durable;
-use crate::error::{Problem, StoreError};
-use crate::read::Stamp;
 use crate::store::Seen;
 
 /// The document of a milestone that has a folder of its own.

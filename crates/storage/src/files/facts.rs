@@ -15,11 +15,12 @@ use std::os::unix::ffi::OsStrExt;
 use std::os::unix::fs::MetadataExt;
 use std::path::Path;
 
+use milescale_workspace::durable;
+use milescale_workspace::error::StoreError;
+use milescale_workspace::read::{Stamp, Symlinks, open_regular};
+
 use super::table::{Known, Table};
 use super::{ColumnsHash, FileStore};
-use crate::durable;
-use crate::error::StoreError;
-use crate::read::{Stamp, Symlinks, open_regular};
 use crate::store::Occasion;
 
 /// The first bytes, with the version.

@@ -9,13 +9,13 @@ use milescale_document::content::Content;
 use milescale_document::digest::Digest;
 use milescale_document::id::Id;
 use milescale_document::milestone::Draft;
+use milescale_workspace::durable;
+use milescale_workspace::error::StoreError;
+use milescale_workspace::read::{Symlinks, read_regular};
 use serde::{Deserialize, Serialize};
 
 use super::FileStore;
-use crate::durable;
-use crate::error::StoreError;
 use crate::ledger::{Entry, Known, Ledger};
-use crate::read::{Symlinks, read_regular};
 use crate::store::Seen;
 
 /// Bytes that the note may have.

@@ -10,13 +10,13 @@ use milescale_core::base::Side;
 use milescale_document::digest::Digest;
 use milescale_document::id::Id;
 use milescale_document::milestone::Packed;
+use milescale_workspace::durable;
+use milescale_workspace::error::StoreError;
+use milescale_workspace::move_journal::{self, Entry, Journal, MoveJournal};
 
 use super::FileStore;
 use crate::budget::{Room, next_ones};
-use crate::durable;
-use crate::error::StoreError;
 use crate::ledger::AT_ONCE;
-use crate::move_journal::{self, Entry, Journal, MoveJournal};
 
 /// How often a file is looked for that another program moves.
 const TRIES: usize = 5;

@@ -11,16 +11,16 @@ use milescale_document::columns::Columns;
 use milescale_document::document::Flaw;
 use milescale_document::gathered::Gathered;
 use milescale_document::yaml;
+use milescale_workspace::Workspace;
+use milescale_workspace::error::{Problem, StoreError};
+use milescale_workspace::read::{Reader, Stamp};
 
 use super::scan::dated;
 use super::table::{Known, Table};
 use super::walk::{self, Batch};
 use super::{ColumnsHash, FileStore, Remark, id_of, is_hidden, with_id};
-use crate::error::{Problem, StoreError};
-use crate::read::{Reader, Stamp};
 use crate::store::Extent;
 use crate::threads::in_shares;
-use crate::workspace::Workspace;
 
 /// What was read of a file.
 struct Found {

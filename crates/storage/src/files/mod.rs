@@ -2,12 +2,10 @@
 
 mod archive;
 mod columns;
-mod displaced;
 mod facts;
 mod importing;
 mod incoming;
 mod look;
-mod looked;
 mod moving;
 mod odd;
 mod owners;
@@ -23,17 +21,13 @@ use std::ffi::OsStr;
 use std::path::{Path, PathBuf};
 
 use crate::sqlite::LedgerFile;
-use crate::workspace::Workspace;
 use milescale_core::figures::StoreFigures;
 use milescale_document::document::Flaw;
+use milescale_workspace::Workspace;
 use table::Table;
 
 pub(crate) use columns::ColumnsHash;
-pub(crate) use displaced::{came_out, watch_configuration};
-pub use displaced::{purge, review};
 pub use look::lost_folder;
-pub use looked::Looked;
-pub(crate) use looked::stands_still_for;
 pub use moving::{NOTE_OF_MOVE, NOTE_OF_RETIRING, is_noted_as_moved, retire};
 pub use odd::{Odd, odd_names};
 pub use owners::files_of_others;

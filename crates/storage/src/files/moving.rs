@@ -10,18 +10,19 @@ use jiff::Timestamp;
 use milescale_document::digest::Digest;
 use milescale_document::id::Id;
 use milescale_document::milestone::{Draft, Milestone};
+use milescale_workspace::Workspace;
+use milescale_workspace::displaced;
+use milescale_workspace::durable;
+use milescale_workspace::error::{Problem, StoreError};
+use milescale_workspace::read::{Stamp, Symlinks, read_json, read_regular, unreadable};
 use rustix::fs::{AtFlags, FileType};
 
 use super::scan::Listing;
-use super::{FileStore, Retired, displaced, id_of, walk};
-use crate::durable;
-use crate::error::{Problem, StoreError};
+use super::{FileStore, Retired, id_of, walk};
 use crate::ledger::Ledger;
-use crate::read::{Stamp, Symlinks, read_json, read_regular, unreadable};
 use crate::sqlite::LedgerFile;
 use crate::store::Seen;
 use crate::threads::in_shares;
-use crate::workspace::Workspace;
 
 /// The bits of a mode that let somebody write.
 const WRITE_BITS: u32 = 0o222;

@@ -4,8 +4,9 @@ use std::ffi::OsStr;
 use std::fs::{self, FileType};
 use std::path::Path;
 
+use milescale_workspace::Workspace;
+
 use super::{id_of, is_hidden};
-use crate::workspace::Workspace;
 
 /// Entries that are looked at.
 const LOOKED_AT: usize = 100_000;
@@ -62,7 +63,7 @@ fn oddity(name: &OsStr, kind: FileType) -> Option<String> {
 #[cfg(test)]
 mod tests {
     use super::odd_names;
-    use crate::workspace::Workspace;
+    use milescale_workspace::Workspace;
     use std::ffi::OsStr;
     use std::fs;
     use std::os::unix::ffi::OsStrExt;

@@ -2,11 +2,11 @@
 
 use std::ffi::CStr;
 
+use milescale_workspace::Workspace;
+use milescale_workspace::error::StoreError;
 use rustix::fs::{AtFlags, statat};
 
 use super::walk;
-use crate::error::StoreError;
-use crate::workspace::Workspace;
 
 /// The bits of a mode that let somebody write.
 const WRITE_BITS: u32 = 0o222;

@@ -10,13 +10,14 @@ use jiff::Timestamp;
 use milescale_core::base::Side;
 use milescale_document::id::Id;
 use milescale_document::milestone::Milestone;
+use milescale_workspace::Workspace;
+use milescale_workspace::displaced;
+use milescale_workspace::error::StoreError;
+use milescale_workspace::looked::{Looked, STILL_FOR};
+use milescale_workspace::read::Stamp;
+use milescale_workspace::record::Old;
 
-use super::looked::{Looked, STILL_FOR};
-use super::{FileStore, displaced, id_of, is_hidden, moving, walk};
-use crate::error::StoreError;
-use crate::read::Stamp;
-use crate::record::Old;
-use crate::workspace::Workspace;
+use super::{FileStore, id_of, is_hidden, moving, walk};
 
 /// The files that one retiring has moved.
 #[derive(Debug)]

@@ -13,12 +13,12 @@ use milescale_document::milestone::Milestone;
 use milescale_document::timestamp;
 use milescale_document::value::Value;
 use milescale_document::yaml;
+use milescale_workspace::error::{Problem, StoreError};
+use milescale_workspace::read::{Reader, Stamp};
 use rustix::fs::AtFlags;
 
 use super::{FileStore, id_of, walk};
 use crate::budget::BYTES;
-use crate::error::{Problem, StoreError};
-use crate::read::{Reader, Stamp};
 use crate::scan::BATCH;
 use crate::threads::{in_shares, until_full};
 

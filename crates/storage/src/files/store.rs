@@ -12,12 +12,12 @@ use milescale_document::digest::Digest;
 use milescale_document::document::Flaw;
 use milescale_document::id::Id;
 use milescale_document::milestone::{Draft, Milestone, Packed};
+use milescale_workspace::durable;
+use milescale_workspace::error::{Problem, StoreError};
+use milescale_workspace::read::Stamp;
 
 use super::{FileStore, Remark, id_of, with_id};
-use crate::durable;
-use crate::error::{Problem, StoreError};
 use crate::ledger::{Entry, Ledger};
-use crate::read::Stamp;
 use crate::store::{Extent, Occasion, Seen, Store, Survey, Touched};
 
 impl Store for FileStore {

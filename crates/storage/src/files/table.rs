@@ -10,9 +10,9 @@ use std::sync::atomic::{AtomicU32, Ordering};
 
 use hashbrown::HashTable;
 use milescale_core::figures::StoreFigures;
+use milescale_workspace::read::Stamp;
 
 use super::{ColumnsHash, Remark};
-use crate::read::Stamp;
 
 /// What is remembered of one file.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -267,7 +267,7 @@ mod tests {
 
     use super::{Known, Table};
     use crate::files::ColumnsHash;
-    use crate::read::Stamp;
+    use milescale_workspace::read::Stamp;
 
     fn known(kiro_enabled: u32) -> Known {
         Known { stamp: Stamp::default(), columns: ColumnsHash::unknown(), kiro_enabled, requires: 2 }

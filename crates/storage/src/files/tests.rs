@@ -3,15 +3,19 @@ use std::os::unix::fs::symlink;
 use std::path::PathBuf;
 use std::time::{Duration, SystemTime};
 
+use jiff::Timestamp;
 use milescale_document::digest::Digest;
+use milescale_document::id::Id;
 use milescale_document::milestone::Draft;
+use milescale_workspace::Workspace;
+use milescale_workspace::conflicts;
+use milescale_workspace::displaced::{purge, review};
+use milescale_workspace::keeping::NewDay;
 
+use super::FileStore;
 use super::texts::are_several;
 use super::walk::{ByName, by_name};
-use super::{FileStore, purge, review};
-use crate::keeping::NewDay;
 use crate::store::{Extent, Occasion, Seen, Store};
-use crate::workspace::Workspace;
 
 struct Bench {
     folder: tempfile::TempDir,
@@ -219,7 +223,8 @@ fn a_text_that_was_prepared_and_never_put_is_no_conflict() {
     let (old, new) = (b"n: 1\n", b"n: 2\n");
     let now = jiff::Timestamp::now();
     let id = "a".parse().unwrap();
-    let name = || super::displaced::name(&workspace, &id, Digest::of(old), Some(Digest::of(new)), now).unwrap();
+    let name =
+        || milescale_workspace::displaced::name(&workspace, &id, Digest::of(old), Some(Digest::of(new)), now).unwrap();
     let (before, after, foreign) = (name(), name(), name());
     fs::write(before, new).unwrap();
     fs::write(after, old).unwrap();
@@ -255,7 +260,7 @@ fn what_another_program_saved_in_between_is_put_back() {
     // Between the check and the exchange.
     bench.write("a.yaml", "n: theirs\n");
     let error = store.exchange(&aside, &bench.path("a.yaml"), &draft, seen).unwrap_err();
-    assert_eq!(error.problem, crate::error::Problem::Changed, "{error}");
+    assert_eq!(error.problem, milescale_workspace::error::Problem::Changed, "{error}");
     assert_eq!(fs::read_to_string(bench.path("a.yaml")).unwrap(), "n: theirs\n");
     let kept: Vec<_> = fs::read_dir(workspace.displaced())
         .unwrap()
@@ -425,4 +430,36 @@ fn a_file_that_is_renamed_all_the_time_never_stands_several_times() {
         refused
     });
     assert_eq!(refused, 0);
+}
+
+/// Each way in which a content leaves its place, with the longest ids that there are.
+#[test]
+fn long_ids_are_replaced_archived_and_removed_as_short_ones() {
+    let longest = ["x".repeat(200), "ü".repeat(100), "🔄".repeat(50), "x".repeat(187)];
+    for id in longest.map(|id| id.parse::<Id>().unwrap()) {
+        let folder = tempfile::tempdir().unwrap();
+        let workspace = Workspace::at(folder.path());
+        let mut store = FileStore::new(workspace.clone(), 0);
+        store.prepare().unwrap();
+        let draft =
+            |text: &str| Draft::new(id.clone(), format!("title: {text}\n").into_bytes(), Timestamp::now()).unwrap();
+        let (one, two) = (draft("one"), draft("two"));
+        store.put(&one, Seen::Nothing).unwrap();
+        store.put(&two, Seen::Text(one.content().text)).unwrap();
+        store.archive(&one, two.content().text).unwrap();
+        store.unarchive(&two, one.content().text).unwrap();
+        store.remove(&id, two.content().text, Timestamp::now()).unwrap();
+        let later = SystemTime::now() + Duration::from_secs(10);
+        assert_eq!(review(&workspace, later).unwrap(), Vec::<std::path::PathBuf>::new());
+        // Somebody who has it open writes into it.
+        let name = fs::read_dir(workspace.displaced()).unwrap().flatten().map(|entry| entry.path());
+        let is_two =
+            |path: &std::path::PathBuf| fs::read(path).is_ok_and(|text| Digest::of(&text) == two.content().text);
+        fs::write(name.filter(is_two).last().unwrap(), "title: late\n").unwrap();
+        assert_eq!(review(&workspace, later).unwrap().len(), 1);
+        let found = conflicts::list(&workspace).unwrap();
+        assert_eq!((found.len(), found[0].id.as_str()), (1, id.as_str()));
+        conflicts::settle(&workspace, &found[0].name, None, Timestamp::now()).unwrap();
+        assert_eq!(conflicts::count(&workspace).unwrap(), 0);
+    }
 }

@@ -15,13 +15,14 @@ use milescale_document::digest::Digest;
 use milescale_document::id::Id;
 use milescale_document::milestone::Draft;
 use milescale_document::yaml;
+use milescale_workspace::displaced;
+use milescale_workspace::durable::{self, Outcome};
+use milescale_workspace::error::{Problem, StoreError};
+use milescale_workspace::lock::{self, Held, Share};
+use milescale_workspace::read::{Symlinks, read_regular};
 
 use super::walk::{self, ByName};
-use super::{FileStore, displaced, id_of};
-use crate::durable::{self, Outcome};
-use crate::error::{Problem, StoreError};
-use crate::lock::{self, Held, Share};
-use crate::read::{Symlinks, read_regular};
+use super::{FileStore, id_of};
 use crate::row::there_already;
 use crate::store::Seen;
 

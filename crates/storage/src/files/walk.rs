@@ -7,11 +7,11 @@ use std::os::fd::OwnedFd;
 use std::os::unix::ffi::OsStrExt;
 use std::path::{Path, PathBuf};
 
+use milescale_workspace::Workspace;
+use milescale_workspace::error::{Problem, StoreError};
 use rustix::fs::{AtFlags, CWD, Dir, FileType, Mode, OFlags};
 
 use super::is_hidden;
-use crate::error::{Problem, StoreError};
-use crate::workspace::Workspace;
 
 /// Files handed over at once.
 const BATCH: usize = 8192;

@@ -5,16 +5,16 @@ use std::ops::ControlFlow;
 use std::path::{Path, PathBuf};
 
 use milescale_document::columns::{Columns, DEFAULT_PRIORITY, instant};
+use milescale_workspace::durable;
+use milescale_workspace::error::{Problem, StoreError};
+use milescale_workspace::layout::{FOLDER, Workspace};
 use sqlx::sqlite::SqliteRow;
 use sqlx::{AssertSqlSafe, QueryBuilder, Row as _, Sqlite as Driver, SqliteConnection};
 
 use super::known::Known;
 use super::mend::Pair;
-use crate::durable;
-use crate::error::{Problem, StoreError};
 use crate::files::ColumnsHash;
 use crate::sqlite::{Changed, Changes, Make, Sqlite, has_table, missing_columns};
-use crate::workspace::{FOLDER, Workspace};
 
 /// The table (contract §2).
 const TABLE: &str = "CREATE TABLE IF NOT EXISTS milestones (id TEXT PRIMARY KEY, title TEXT, status TEXT, priority TEXT, \

@@ -3,10 +3,11 @@
 use std::collections::HashMap;
 use std::path::{Path, PathBuf};
 
+use milescale_workspace::Workspace;
+
 use super::index::IndexRow;
 use crate::files::ColumnsHash;
 use crate::sqlite::Changes;
-use crate::workspace::Workspace;
 
 /// The rows as they were last read.
 #[derive(Debug, Default)]

@@ -3,14 +3,14 @@
 use std::ops::ControlFlow;
 
 use milescale_document::columns::{Columns, DEFAULT_PRIORITY, instant};
+use milescale_workspace::Workspace;
+use milescale_workspace::error::StoreError;
 use sqlx::{AssertSqlSafe, SqliteConnection};
 
 use super::index::{Index, IndexRow, TEXTS, index_row};
-use crate::error::StoreError;
 use crate::outline::{Outline, Wanted};
 use crate::sqlite::{Others, Sqlite};
 use crate::threads::ahead;
-use crate::workspace::Workspace;
 
 /// Pages that wait to become outlines.
 const PAGES_AHEAD: usize = 64;

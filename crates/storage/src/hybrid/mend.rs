@@ -7,13 +7,13 @@ use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
 use milescale_document::columns::Columns;
 use milescale_document::milestone::Milestone;
+use milescale_workspace::error::StoreError;
+use milescale_workspace::locks;
+use milescale_workspace::read::Stamp;
 
 use super::HybridStore;
 use super::index::IndexRow;
-use crate::error::StoreError;
 use crate::files::id_of;
-use crate::locks;
-use crate::read::Stamp;
 use crate::store::{Difference, Mended, Store as _};
 
 /// How long a difference must have stood.
@@ -162,7 +162,7 @@ impl HybridStore {
 
 /// When a file or folder was last changed: its content, its name or its mode. No program can set that back.
 fn changed_at(path: &Path) -> Option<SystemTime> {
-    let changed = Stamp::of(&path.symlink_metadata().ok()?).changed();
+    let changed = Stamp::of(&path.symlink_metadata().ok()?).changed;
     UNIX_EPOCH.checked_add(Duration::from_nanos(u64::try_from(changed).ok()?))
 }
 

@@ -16,14 +16,14 @@ use milescale_document::digest::Digest;
 use milescale_document::document::Flaw;
 use milescale_document::id::Id;
 use milescale_document::milestone::{Draft, Milestone, Packed};
+use milescale_workspace::Workspace;
+use milescale_workspace::error::StoreError;
+use milescale_workspace::read::Stamp;
 
-use crate::error::StoreError;
 use crate::files::{FileStore, id_of};
 use crate::ledger::{Entry, Ledger};
 use crate::outline::{Outline, Wanted};
-use crate::read::Stamp;
 use crate::store::{Difference, Extent, Occasion, Seen, Store, Survey, Touched};
-use crate::workspace::Workspace;
 pub use index::SET_ASIDE;
 use index::{Index, IndexRow};
 

@@ -6,16 +6,16 @@ use std::thread::sleep;
 use std::time::{Duration, Instant};
 
 use milescale_core::chain::{Conclusion, Confirming, Link, Token, contradicts};
+use milescale_workspace::error::{Problem, StoreError};
+use milescale_workspace::identity::Identity;
+use milescale_workspace::known::Known;
+use milescale_workspace::tokens::{self, Tokens};
 use tokio_postgres::Client;
 
 use super::PostgresStore;
 use super::connection::{Access, Failed, Hurry, IDLE_AT_MOST, Outcome};
 use super::documents::Table;
 use super::owner::{KEPT_LINKS, Meta, belongs};
-use crate::error::{Problem, StoreError};
-use crate::identity::Identity;
-use crate::known::Known;
-use crate::tokens::{self, Tokens};
 
 /// How often a server that does not answer is asked what became of a COMMIT.
 const ASK_EVERY: Duration = Duration::from_millis(100);

@@ -10,6 +10,8 @@ use std::io;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
+use milescale_workspace::error::{Problem, StoreError};
+use milescale_workspace::stop::Stop;
 use tokio_postgres::Client;
 use tokio_postgres::error::Severity;
 use tokio_postgres_rustls::MakeRustlsConnect;
@@ -20,9 +22,7 @@ pub(super) use super::failure::Failed;
 use super::failure::{grant, judge};
 use super::tls;
 use super::waits::{Meter, Patience};
-use crate::error::{Problem, StoreError};
 use crate::runtime::OwnRuntime;
-use crate::stop::Stop;
 
 /// Time between two attempts to reach a server that is just starting.
 const BETWEEN_ATTEMPTS: Duration = Duration::from_millis(200);

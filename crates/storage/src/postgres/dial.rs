@@ -5,6 +5,7 @@ use std::net::SocketAddr;
 use std::sync::Arc;
 use std::time::Duration;
 
+use milescale_workspace::error::{Problem, StoreError};
 use rustix::net::sockopt;
 use tokio::net::{TcpStream, UnixStream, lookup_host};
 use tokio::task::{JoinHandle, JoinSet};
@@ -19,7 +20,6 @@ use super::address::{Address, Host, Keepalives, Mode, Place, Wanted};
 use super::connection::Failed;
 use super::timeline::Timeline;
 use super::waits::{Meter, Metered};
-use crate::error::{Problem, StoreError};
 
 /// How long the next address of a name is left alone while the one before has not answered (RFC 8305).
 const NEXT_ADDRESS_AFTER: Duration = Duration::from_millis(250);

@@ -2,12 +2,12 @@
 
 use jiff::Timestamp;
 use milescale_document::timestamp;
+use milescale_workspace::error::StoreError;
 use tokio_postgres::types::Type;
 
 use super::PostgresStore;
 use super::connection::Hurry;
 use super::documents::time;
-use crate::error::StoreError;
 use crate::store::Store as _;
 
 /// Rows removed at once: a write stays as short as that of one milestone.

@@ -5,6 +5,7 @@ use milescale_document::columns::read_instant;
 use milescale_document::kept::mark;
 use milescale_document::milestone::{Draft, Milestone};
 use milescale_document::timestamp;
+use milescale_workspace::error::{Problem, StoreError};
 use tokio_postgres::types::{ToSql, Type};
 use tokio_postgres::{Client, Error};
 
@@ -12,7 +13,6 @@ use super::bulk::Time;
 use super::connection::Failed;
 use super::schema::{self, ACTIVE, FLAWED, KIRO, REQUIRES};
 use super::shape;
-use crate::error::{Problem, StoreError};
 use crate::row::{Altered, Row};
 
 /// The table, as it was found.

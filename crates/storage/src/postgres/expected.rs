@@ -2,16 +2,16 @@
 //! come to name another one, and what stands there is nobody's word about this workspace's milestones.
 
 use milescale_core::base::Side;
+use milescale_workspace::error::{Problem, StoreError};
+use milescale_workspace::identity::Identity;
+use milescale_workspace::known::Known;
+use milescale_workspace::tokens::{Listed, Used};
 use tokio_postgres::types::{ToSql, Type};
 
 use super::PostgresStore;
 use super::connection::Outcome;
 use super::owner::{Meta, belongs};
-use crate::error::{Problem, StoreError};
-use crate::identity::Identity;
-use crate::known::Known;
 use crate::store::Store as _;
-use crate::tokens::{Listed, Used};
 
 impl PostgresStore {
     /// Refuses a table that is not the one that milescale knows, before anything of it is read or written.

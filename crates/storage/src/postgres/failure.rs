@@ -3,9 +3,8 @@
 use std::io;
 use std::time::Duration;
 
+use milescale_workspace::error::{Problem, StoreError};
 use tokio_postgres::error::{DbError, SqlState};
-
-use crate::error::{Problem, StoreError};
 
 /// Why a transaction did not come to its end.
 #[derive(Debug)]

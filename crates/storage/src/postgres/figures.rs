@@ -2,11 +2,11 @@
 
 use milescale_core::figures::StoreFigures;
 use milescale_document::document::Flaw;
+use milescale_workspace::error::{Problem, StoreError};
 use tokio_postgres::types::Type;
 
 use super::PostgresStore;
 use super::documents::{count, text};
-use crate::error::{Problem, StoreError};
 use crate::row::place;
 
 /// Rows named; the rest is a count.

@@ -5,13 +5,13 @@ use std::collections::HashMap;
 use milescale_core::base::Side;
 use milescale_document::content::Content;
 use milescale_document::digest::Digest;
+use milescale_workspace::error::StoreError;
 use tokio_postgres::types::Type;
 use tokio_postgres::{Client, Error, Row};
 
 use super::PostgresStore;
 use super::connection::{Failed, Hurry};
 use super::documents::Table;
-use crate::error::StoreError;
 use crate::ledger::{Entry, Former, Known, Ledger};
 
 /// Sets bases, within a transaction that the caller holds.

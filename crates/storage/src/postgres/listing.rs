@@ -7,6 +7,7 @@ use futures_util::TryStreamExt;
 use jiff::Timestamp;
 use milescale_document::columns::{Columns, DEFAULT_PRIORITY};
 use milescale_document::timestamp;
+use milescale_workspace::error::StoreError;
 use tokio_postgres::types::{FromSql, ToSql, Type};
 use tokio_postgres::{Client, Error, Row as Found};
 
@@ -14,7 +15,6 @@ use super::PostgresStore;
 use super::documents::{Table, row, time};
 use super::schema::{ACTIVE, FLAWED};
 use crate::budget::Room;
-use crate::error::StoreError;
 use crate::outline::{Needle, Outline, Wanted};
 use crate::row::{outlines, place};
 use crate::scan::BATCH;

@@ -36,15 +36,15 @@ use milescale_document::digest::Digest;
 use milescale_document::document::Flaw;
 use milescale_document::id::Id;
 use milescale_document::milestone::{Draft, Milestone, Packed};
+use milescale_workspace::Workspace;
+use milescale_workspace::error::{Problem, StoreError};
+use milescale_workspace::tokens::Tokens;
 use tokio_postgres::Client;
 
-use crate::error::{Problem, StoreError};
 use crate::ledger::{Entry, Ledger};
 use crate::outline::{Outline, Wanted};
 use crate::row::{Row, work_on};
 use crate::store::{Against, Extent, Part, Risk, Seen, Store, Survey, Touched};
-use crate::tokens::Tokens;
-use crate::workspace::Workspace;
 pub use address::flaw_of_address;
 use chain::{Claim, Owned};
 pub use connection::Timeouts;

@@ -5,13 +5,13 @@ use milescale_core::base::Side;
 use milescale_document::digest::Digest;
 use milescale_document::id::Id;
 use milescale_document::milestone::{Draft, Packed};
+use milescale_workspace::error::{Problem, StoreError};
+use milescale_workspace::identity::Identity;
 
 use super::chain::Claim;
 use super::connection::Hurry;
 use super::documents::Wrote;
 use super::{PostgresStore, changes, ledger};
-use crate::error::{Problem, StoreError};
-use crate::identity::Identity;
 use crate::ledger::{Entry, Ledger as _};
 use crate::row;
 use crate::store::{Seen, Touched};

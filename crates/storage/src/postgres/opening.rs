@@ -3,13 +3,13 @@
 use std::time::Duration;
 
 use milescale_core::config::Database;
+use milescale_workspace::Workspace;
+use milescale_workspace::error::StoreError;
+use milescale_workspace::tokens::Tokens;
 
 use super::connection::{Access, Connection, Hurry, Outcome, Timeouts};
 use super::documents::Table;
 use super::{PostgresStore, address};
-use crate::error::StoreError;
-use crate::tokens::Tokens;
-use crate::workspace::Workspace;
 
 impl PostgresStore {
     /// The store behind a URL, without an environment; `schema` empty: the one that the server's search path says. A

@@ -1,13 +1,13 @@
 //! Whose the table is, what number it has, and what milescale may do there: the row of `milescale_meta`.
 
 use milescale_core::chain::Link;
+use milescale_workspace::error::{Problem, StoreError};
+use milescale_workspace::identity::Identity;
 use tokio_postgres::types::{ToSql, Type};
 use tokio_postgres::{Client, Error};
 
 use super::connection::Failed;
 use super::documents::{Table, time};
-use crate::error::{Problem, StoreError};
-use crate::identity::Identity;
 
 /// The oldest server that is used: the first with generated columns.
 const OLDEST_SERVER: i32 = 120_000;

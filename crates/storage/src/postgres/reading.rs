@@ -4,13 +4,13 @@ use std::ops::ControlFlow;
 use std::pin::pin;
 
 use futures_util::TryStreamExt;
+use milescale_workspace::error::StoreError;
 use tokio_postgres::types::{ToSql, Type};
 use tokio_postgres::{Client, Error};
 
 use super::documents::{Table, row};
 use super::{PAGE, PostgresStore};
 use crate::budget::{BYTES, Room, fitting};
-use crate::error::StoreError;
 use crate::row::Row;
 use crate::scan::BATCH;
 use crate::threads::ahead;

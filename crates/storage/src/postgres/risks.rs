@@ -1,9 +1,9 @@
 //! What the server may lose of what it has acknowledged: told to people, for only they can change it.
 
+use milescale_workspace::error::StoreError;
 use tokio_postgres::{Client, Error};
 
 use super::PostgresStore;
-use crate::error::StoreError;
 use crate::store::Risk;
 
 /// The settings of this session's user and database, and how many standbys follow.

@@ -2,15 +2,15 @@
 
 use std::io;
 
+use milescale_workspace::Workspace;
+use milescale_workspace::durable;
+use milescale_workspace::error::{Problem, StoreError};
+use milescale_workspace::read::{Symlinks, read_regular};
 use serde::{Deserialize, Serialize};
 use tokio_postgres::{Client, Error};
 
 use super::PostgresStore;
 use super::connection::{Access, Hurry, Outcome};
-use crate::durable;
-use crate::error::{Problem, StoreError};
-use crate::read::{Symlinks, read_regular};
-use crate::workspace::Workspace;
 
 /// A server's number and timeline.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]

@@ -4,6 +4,8 @@ use std::os::unix::fs::{MetadataExt, PermissionsExt};
 use std::path::Path;
 use std::sync::Arc;
 
+use milescale_workspace::error::{Problem, StoreError};
+use milescale_workspace::read::{Symlinks, read_regular};
 use rustls::client::WebPkiServerVerifier;
 use rustls::client::danger::{HandshakeSignatureValid, ServerCertVerified, ServerCertVerifier};
 use rustls::crypto::{CryptoProvider, ring, verify_tls12_signature, verify_tls13_signature};
@@ -12,8 +14,6 @@ use rustls::pki_types::{CertificateDer, PrivateKeyDer, ServerName, UnixTime};
 use rustls::{CertificateError, ClientConfig, DigitallySignedStruct, Error, RootCertStore, SignatureScheme};
 
 use super::address::{Address, Host, Mode, Security};
-use crate::error::{Problem, StoreError};
-use crate::read::{Symlinks, read_regular};
 
 /// The largest file of certificates that is read.
 const LIMIT: u64 = 1 << 20;

@@ -2,6 +2,8 @@
 //! and documents that it would refuse, tried on a temporary table.
 
 use milescale_document::milestone::Packed;
+use milescale_workspace::error::{Problem, StoreError};
+use milescale_workspace::trial::Hindrance;
 use tokio_postgres::error::DbError;
 use tokio_postgres::types::Type;
 use tokio_postgres::{Client, Error};
@@ -12,9 +14,7 @@ use super::documents::Table;
 use super::reading::nameless;
 use super::{PostgresStore, bulk, changes, schema};
 use crate::budget::{Room, next_ones};
-use crate::error::{Problem, StoreError};
 use crate::store::{Against, Part, Store as _};
-use crate::trial::Hindrance;
 
 /// Documents tried at once.
 const TRIED_AT_ONCE: usize = 500;

@@ -7,12 +7,12 @@ use std::sync::atomic::{AtomicU64, Ordering};
 use std::task::{Context, Poll};
 use std::time::Duration;
 
+use milescale_workspace::stop::Stop;
 use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
 use tokio::net::{TcpStream, UnixStream};
 use tokio::time::Instant;
 
 use super::connection::Failed;
-use crate::stop::Stop;
 
 /// Time between two looks at a server that is waited for.
 const TICK: Duration = Duration::from_millis(100);

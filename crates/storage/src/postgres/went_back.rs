@@ -1,11 +1,11 @@
 //! A server that went back: it was restored, or failed over, and lacks what this workspace knows to have been written there.
 
 use milescale_core::chain::{Conclusion, Link};
+use milescale_workspace::error::StoreError;
 
 use super::PostgresStore;
 use super::chain::{Claim, refused};
 use super::owner::Meta;
-use crate::error::StoreError;
 
 impl PostgresStore {
     /// Takes the table as it is, at a person's word. Whether it had gone back.

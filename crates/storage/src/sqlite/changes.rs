@@ -3,11 +3,11 @@
 use std::collections::BTreeSet;
 use std::ops::ControlFlow;
 
+use milescale_workspace::error::StoreError;
 use sqlx::{Row as _, SqliteConnection};
 
 use super::schema::has_log;
 use super::{Sqlite, schema};
-use crate::error::StoreError;
 
 /// Entries read at once: a read lock of well below 2 ms.
 const ENTRIES: i64 = 500;

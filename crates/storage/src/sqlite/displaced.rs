@@ -4,10 +4,10 @@ use std::ops::ControlFlow;
 
 use jiff::Timestamp;
 use milescale_document::timestamp;
+use milescale_workspace::error::StoreError;
 use sqlx::{QueryBuilder, Row as _, Sqlite as Driver};
 
 use super::documents::SqliteStore;
-use crate::error::StoreError;
 use crate::store::Store as _;
 
 /// Rows looked at at once: a read lock of well below 2 ms.

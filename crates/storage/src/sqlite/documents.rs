@@ -10,6 +10,8 @@ use milescale_document::digest::Digest;
 use milescale_document::document::Flaw;
 use milescale_document::id::Id;
 use milescale_document::milestone::{Draft, Milestone, Packed};
+use milescale_workspace::Workspace;
+use milescale_workspace::error::{Problem, StoreError};
 use sqlx::{AssertSqlSafe, Row as _};
 
 use super::changes::Changes;
@@ -18,12 +20,10 @@ use super::reading::{one, range, several};
 use super::schema::{COLUMNS, DOCUMENTS, has_beside_documents, make_beside_documents, missing_columns, refuse};
 use super::shape::{Shape, is_taken};
 use super::{Make, Others, Sqlite, has_table};
-use crate::error::{Problem, StoreError};
 use crate::ledger::{Entry, Ledger};
 use crate::outline::{Outline, Wanted};
 use crate::row::work_on;
 use crate::store::{Against, Extent, Part, Seen, Store, Survey, Touched};
-use crate::workspace::Workspace;
 
 /// Ids read at once from an index: a read lock of well below 2 ms.
 const KEYS: i64 = 500;

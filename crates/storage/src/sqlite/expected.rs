@@ -1,11 +1,11 @@
 //! Whether `enterprise.db` is the file that milescale knows: another program may have put another one in its place.
 
 use milescale_core::base::Side;
+use milescale_workspace::error::{Problem, StoreError};
+use milescale_workspace::known::Known;
 
 use super::documents::SqliteStore;
 use super::{Make, has_table};
-use crate::error::{Problem, StoreError};
-use crate::known::Known;
 
 impl SqliteStore {
     /// Refuses a file that is not the one that milescale knows.

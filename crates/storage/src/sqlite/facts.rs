@@ -6,11 +6,11 @@ use std::ops::ControlFlow;
 
 use milescale_core::figures::StoreFigures;
 use milescale_document::document::Flaw;
+use milescale_workspace::error::StoreError;
 
 use super::changes::{Changed, Changes};
 use super::documents::SqliteStore;
 use super::reading::{Kept, one};
-use crate::error::StoreError;
 use crate::row::{Adds, place};
 
 /// Rows without a name whose numbers are told.

@@ -5,13 +5,13 @@ use std::collections::HashMap;
 use milescale_core::base::Side;
 use milescale_document::content::Content;
 use milescale_document::digest::Digest;
+use milescale_workspace::Workspace;
+use milescale_workspace::error::StoreError;
 use sqlx::sqlite::SqliteRow;
 use sqlx::{QueryBuilder, Row as _, Sqlite as Driver, SqliteConnection};
 
 use super::{Make, Sqlite};
-use crate::error::StoreError;
 use crate::ledger::{Entry, Former, Known, Ledger};
-use crate::workspace::Workspace;
 
 /// The tables. The value of an earlier content is as [`Former`] says.
 pub(super) const TABLES: &[&str] = &[

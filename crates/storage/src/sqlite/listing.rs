@@ -4,12 +4,12 @@ use std::collections::HashMap;
 use std::ops::ControlFlow;
 use std::time::{Duration, Instant};
 
+use milescale_workspace::error::StoreError;
 use sqlx::{AssertSqlSafe, Row as _, SqliteConnection};
 
 use super::documents::SqliteStore;
 use super::reading::{Kept, is_large, plain_row, range, several, small_columns};
 use super::{Make, Others};
-use crate::error::StoreError;
 use crate::ledger::AT_ONCE;
 use crate::outline::{Needle, Outline, Wanted};
 use crate::row::{Row, outlines};

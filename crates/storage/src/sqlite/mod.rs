@@ -34,8 +34,8 @@ use std::task::{self, Poll};
 use std::time::{Duration, Instant};
 
 use crate::budget;
-use crate::error::{Problem, StoreError};
 use crate::runtime::OwnRuntime;
+use milescale_workspace::error::{Problem, StoreError};
 use pace::Pace;
 use sqlx::sqlite::{SqliteConnectOptions, SqliteSynchronous};
 use sqlx::{ConnectOptions, Connection, SqliteConnection};

@@ -5,6 +5,7 @@ use milescale_core::base::Side;
 use milescale_document::digest::Digest;
 use milescale_document::id::Id;
 use milescale_document::milestone::{Draft, Packed};
+use milescale_workspace::error::{Problem, StoreError};
 
 use super::changes::{Changed, Changes};
 use super::documents::SqliteStore;
@@ -13,7 +14,6 @@ use super::reading::{Kept, one};
 use super::schema::{make_log, suspend_log};
 use super::write::{delete_row, insert_many, put_row, remove_row};
 use super::{Make, Sqlite, WriteError};
-use crate::error::{Problem, StoreError};
 use crate::ledger::{Entry, Ledger as _};
 use crate::row::changed;
 use crate::store::{Seen, Store as _, Touched};

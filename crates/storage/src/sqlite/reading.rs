@@ -2,13 +2,13 @@
 
 use std::ops::ControlFlow;
 
+use milescale_workspace::error::StoreError;
 use sqlx::sqlite::SqliteRow;
 use sqlx::{AssertSqlSafe, Encode, QueryBuilder, Row as _, Sqlite as Driver, SqliteConnection, Type};
 
 use super::documents::SqliteStore;
 use super::{Others, Page, has_table};
 use crate::budget::{Room, fitting};
-use crate::error::StoreError;
 use crate::row::Row;
 use crate::scan::BATCH;
 use crate::threads::ahead;

@@ -2,12 +2,12 @@
 
 use std::ops::ControlFlow;
 
+use milescale_workspace::error::StoreError;
 use sqlx::{AssertSqlSafe, Row as _, SqliteConnection};
 
 use super::Page;
 use super::documents::SqliteStore;
 use super::reading::cut;
-use crate::error::StoreError;
 use crate::row::Row;
 
 /// What is known of the table.

@@ -4,6 +4,8 @@ use std::path::PathBuf;
 
 use milescale_document::milestone::Packed;
 use milescale_document::timestamp;
+use milescale_workspace::error::StoreError;
+use milescale_workspace::trial::Hindrance;
 use sqlx::sqlite::SqliteConnectOptions;
 use sqlx::{AssertSqlSafe, ConnectOptions, Connection, Row as _, SqliteConnection};
 
@@ -11,9 +13,7 @@ use super::Sqlite;
 use super::documents::{DAMAGED, SqliteStore};
 use super::facts::{NAMED, NAMELESS_ADVICE, nameless};
 use super::schema::DOCUMENTS;
-use crate::error::StoreError;
 use crate::store::Against;
-use crate::trial::Hindrance;
 
 /// Refused milestones after which no more are tried.
 const REFUSED_AT_MOST: usize = 100;

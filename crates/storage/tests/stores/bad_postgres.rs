@@ -8,12 +8,12 @@ use std::time::{Duration, Instant, SystemTime};
 use milescale_core::base::Side;
 use milescale_document::id::Id;
 use milescale_document::milestone::Packed;
-use milescale_storage::error::{Problem, StoreError};
 use milescale_storage::outline::{Needle, Wanted};
 use milescale_storage::postgres::PostgresStore;
 use milescale_storage::store::{Extent, Seen, Store};
-use milescale_storage::workspace::Workspace;
 use milescale_testkit::{PASSWORD, Postgres, free_port, until};
+use milescale_workspace::Workspace;
+use milescale_workspace::error::{Problem, StoreError};
 
 use super::bench::{Bench, Kind, draft, figures, put};
 use super::conformance;

@@ -9,9 +9,9 @@ use milescale_core::base::Side;
 use milescale_core::figures::StoreFigures;
 use milescale_document::id::Id;
 use milescale_document::milestone::Packed;
-use milescale_storage::error::Problem;
 use milescale_storage::outline::{Needle, Wanted};
 use milescale_storage::store::{Extent, Seen, Store};
+use milescale_workspace::error::Problem;
 
 use super::bench::{Bench, Kind, draft, figures, put};
 use super::conformance;

@@ -8,15 +8,15 @@ use milescale_core::base::Side;
 use milescale_core::figures::StoreFigures;
 use milescale_document::digest::Digest;
 use milescale_document::milestone::Draft;
-use milescale_storage::durable;
 use milescale_storage::files::FileStore;
 use milescale_storage::hybrid::HybridStore;
-use milescale_storage::move_journal::MoveJournal;
 use milescale_storage::postgres::PostgresStore;
 use milescale_storage::sqlite::SqliteStore;
 use milescale_storage::store::{Extent, Seen, Store};
-use milescale_storage::workspace::Workspace;
 use milescale_testkit::Postgres;
+use milescale_workspace::Workspace;
+use milescale_workspace::durable;
+use milescale_workspace::move_journal::MoveJournal;
 
 /// Which store.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]

@@ -14,9 +14,9 @@ use milescale_document::milestone::{Draft, Milestone, Packed};
 use milescale_document::value::Value;
 use milescale_document::yaml;
 use milescale_storage::archive::{Archive, Found};
-use milescale_storage::error::Problem;
 use milescale_storage::outline::{Needle, Outline, Wanted};
 use milescale_storage::store::{Seen, Store};
+use milescale_workspace::error::Problem;
 use proptest::prelude::*;
 use proptest::test_runner::{Config, TestRunner};
 

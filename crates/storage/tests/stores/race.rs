@@ -7,9 +7,9 @@ use std::sync::Barrier;
 use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 
 use milescale_document::id::Id;
-use milescale_storage::error::Problem;
 use milescale_storage::store::Seen;
 use milescale_testkit::until;
+use milescale_workspace::error::Problem;
 
 use super::bench::{Bench, Kind, draft};
 

@@ -1,7 +1,7 @@
 //! The check of `doctor` on backups: each is read and compared with what was written.
 
-use milescale_storage::backup;
-use milescale_storage::workspace::Workspace;
+use milescale_workspace::Workspace;
+use milescale_workspace::backup;
 
 use super::checks::{finding, ok};
 use super::{Finding, Level};

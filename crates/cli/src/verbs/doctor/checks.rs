@@ -10,9 +10,10 @@ use milescale_document::text::harmless;
 use milescale_document::timestamp;
 use milescale_migration::network_file_system;
 use milescale_storage::files::{self, Odd};
-use milescale_storage::read::CANNOT_BE_READ;
-use milescale_storage::workspace::Workspace;
-use milescale_storage::{hybrid, switch};
+use milescale_storage::hybrid;
+use milescale_workspace::Workspace;
+use milescale_workspace::read::CANNOT_BE_READ;
+use milescale_workspace::switch;
 
 use super::super::status::Daemon;
 use super::{Finding, Level, backups, moves, places, stores};

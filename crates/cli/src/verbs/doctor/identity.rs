@@ -1,6 +1,6 @@
 //! `milescale doctor --fix identity`: whether a workspace that may be a copy goes on or is a separate one.
 
-use milescale_storage::identity::Identity;
+use milescale_workspace::identity::Identity;
 
 use super::super::migrate::mover;
 use super::checks;

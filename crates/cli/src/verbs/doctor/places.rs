@@ -2,8 +2,8 @@
 
 use milescale_core::backend::{Backend, InUse};
 use milescale_core::base::Side;
-use milescale_storage::trial::{Hindrance, Use, hindrances};
-use milescale_storage::workspace::Workspace;
+use milescale_workspace::Workspace;
+use milescale_workspace::trial::{Hindrance, Use, hindrances};
 
 use super::checks::{finding, or_ok};
 use super::{Finding, Level};

@@ -5,8 +5,8 @@ use std::fs;
 use milescale_daemon::status::Status;
 use milescale_daemon::{Access, Gone};
 use milescale_storage::store::{Part, Risk, Store};
-use milescale_storage::trial::Hindrance;
-use milescale_storage::workspace::Workspace;
+use milescale_workspace::Workspace;
+use milescale_workspace::trial::Hindrance;
 
 use super::checks::{finding, or_ok};
 use super::{Finding, Level};

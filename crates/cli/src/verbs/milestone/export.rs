@@ -10,8 +10,8 @@ use milescale_document::milestone::Milestone;
 use milescale_document::text::harmless;
 use milescale_document::value::Value;
 use milescale_storage::archive::Archive;
-use milescale_storage::durable;
-use milescale_storage::workspace::Workspace;
+use milescale_workspace::Workspace;
+use milescale_workspace::durable;
 use serde::Serialize;
 
 use super::Desk;

@@ -11,10 +11,10 @@ use milescale_document::milestone::Draft;
 use milescale_document::value::Value;
 use milescale_document::yaml;
 use milescale_storage::archive::{Found, only_archived};
-use milescale_storage::error::{Problem, StoreError};
-use milescale_storage::locks;
-use milescale_storage::read::{Symlinks, read_regular};
 use milescale_storage::store::Seen;
+use milescale_workspace::error::{Problem, StoreError};
+use milescale_workspace::locks;
+use milescale_workspace::read::{Symlinks, read_regular};
 use serde::Serialize;
 
 use super::Desk;

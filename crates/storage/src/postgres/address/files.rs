@@ -4,10 +4,11 @@ use std::io;
 use std::os::unix::fs::PermissionsExt;
 use std::path::{Path, PathBuf};
 
+use milescale_workspace::read::{Symlinks, read_regular};
+
 use super::Place;
 use super::parameters;
 use super::text::Parameters;
-use crate::read::{Symlinks, read_regular};
 
 /// The largest of these files that is read.
 const LIMIT: u64 = 1 << 20;

@@ -3,8 +3,9 @@
 use std::net::IpAddr;
 use std::path::{Path, PathBuf};
 
+use milescale_workspace::error::StoreError;
+
 use super::Gathered;
-use crate::error::StoreError;
 
 /// The port of a server that says nothing else.
 const PORT: u16 = 5432;

@@ -14,10 +14,10 @@ use std::time::Duration;
 
 use milescale_core::config::{ClientEnvironment, UrlFrom};
 use milescale_document::text::harmless;
+use milescale_workspace::error::{Problem, StoreError};
 use tokio_postgres::Config;
 use tokio_postgres::config::{ChannelBinding, SslNegotiation};
 
-use crate::error::{Problem, StoreError};
 pub(super) use hosts::{Host, Place};
 
 /// How long a connection to one host may take to come about, authentication included.

@@ -5,9 +5,9 @@ use std::path::Path;
 use std::time::Duration;
 
 use milescale_core::config::{ClientEnvironment, UrlFrom};
+use milescale_workspace::error::StoreError;
 
 use super::{Address, Mode, Wanted, read};
-use crate::error::StoreError;
 
 fn client(variables: &[(&str, &str)], home: &Path) -> ClientEnvironment {
     let variables: BTreeMap<_, _> = variables.iter().map(|(name, value)| ((*name).into(), (*value).into())).collect();

@@ -5,9 +5,9 @@ use std::io;
 use milescale_core::notification::Notification;
 use serde_json::Value;
 
+use crate::Workspace;
 use crate::durable;
 use crate::read::{Symlinks, read_regular};
-use crate::workspace::Workspace;
 
 /// The notification that lies there; `None` where none does or it is not one of milescale's.
 pub fn read(workspace: &Workspace) -> Option<Notification> {

@@ -12,14 +12,17 @@ use milescale_document::digest::Digest;
 use milescale_document::id::Id;
 use serde::{Deserialize, Serialize};
 
+use crate::Workspace;
+use crate::config_exchange;
 use crate::config_exchange::Around;
+use crate::config_file;
+use crate::displaced;
+use crate::durable;
 use crate::error::{Problem, StoreError};
 use crate::jsonl::{self, Rotation};
 use crate::lock::{self, Held, Share};
 use crate::read::{Symlinks, read_regular};
 use crate::record::Prepared;
-use crate::workspace::Workspace;
-use crate::{config_exchange, config_file, durable, files};
 
 /// The lock is held by this process until this is dropped.
 #[derive(Debug)]
@@ -258,9 +261,9 @@ pub fn discard_others(
             if is_ours {
                 durable::discard(&path)?;
             } else if let Some(known) = says_nothing_new(workspace, &path)? {
-                files::watch_configuration(workspace, &path, known, now)?;
+                displaced::watch_configuration(workspace, &path, known, now)?;
             } else {
-                files::came_out(workspace, &path, &name)?;
+                displaced::came_out(workspace, &path, &name)?;
             }
         }
     }

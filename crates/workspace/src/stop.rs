@@ -38,7 +38,7 @@ impl Stop {
     }
 
     /// Whether a wait that has lasted so long since a stop was asked for is to end.
-    pub(crate) fn ends(&self, waited: Duration) -> bool {
+    pub fn ends(&self, waited: Duration) -> bool {
         let ended_a_wait = self.state.ended_a_wait.load(Ordering::Relaxed);
         let ends = self.is_asked() && waited >= if ended_a_wait { AFTER_ANOTHER } else { AFTER_STOP };
         if ends {

@@ -10,11 +10,11 @@ use milescale_core::migration::{Adopt, Phase};
 use milescale_document::timestamp;
 use serde::{Deserialize, Serialize};
 
+use crate::Workspace;
 use crate::conflicts::Conflict;
 use crate::durable;
 use crate::read::{Symlinks, newer, read_regular};
 use crate::switch::PreparedConfig;
-use crate::workspace::Workspace;
 
 /// The version of this file's shape. 2: an undo goes by the move's journal, which a version before does not know.
 const VERSION: u32 = 2;

@@ -11,10 +11,10 @@ use jiff::Timestamp;
 use milescale_document::id::Id;
 use milescale_document::timestamp;
 
+use crate::Workspace;
 use crate::durable;
 use crate::process;
 use crate::read::{Symlinks, read_regular};
-use crate::workspace::Workspace;
 
 /// A lock older than this whose process is not alive here is left over.
 const STALE_AFTER: Duration = Duration::from_mins(10);
@@ -107,7 +107,7 @@ pub fn take(workspace: &Workspace, id: &Id, now: Timestamp, patience: Duration) 
 }
 
 /// Whether somebody is writing this milestone.
-pub(crate) fn is_held(workspace: &Workspace, id: &str, now: SystemTime) -> bool {
+pub fn is_held(workspace: &Workspace, id: &str, now: SystemTime) -> bool {
     // An id of a database need not be a file's name.
     let folder = path(workspace, id);
     !id.contains('/') && folder.is_dir() && !is_left_over(&folder, now)

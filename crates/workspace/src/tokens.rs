@@ -19,17 +19,18 @@ use std::time::Duration;
 
 use milescale_core::chain::{Chain, Confirming, Link, Token};
 
+use crate::Workspace;
+use crate::durable;
 use crate::error::{Problem, StoreError};
+use crate::jsonl;
 use crate::lock::{self, Held, Share};
 use crate::random;
 use crate::read::{Symlinks, read_regular};
-use crate::workspace::Workspace;
-use crate::{durable, jsonl};
 
 const HEAD: &str = "milescale tokens, format 1";
 
 /// Tokens of one chain that stay at least.
-pub(crate) const KEPT: usize = 4096;
+pub const KEPT: usize = 4096;
 
 /// A longer file is written anew without what is not needed any more.
 const LONG: u64 = 320 << 10;
@@ -42,21 +43,22 @@ const PATIENCE: Duration = Duration::from_secs(10);
 
 /// The list of one workspace.
 #[derive(Debug, Clone)]
-pub(crate) struct Tokens {
+pub struct Tokens {
     workspace: Workspace,
 }
 
 /// The one of several tables that a workspace uses.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub(crate) struct Used {
-    pub(crate) chain: String,
-    /// What a search path may come to name instead of it has another one.
-    pub(crate) schema: String,
+pub struct Used {
+    /// Its chain.
+    pub chain: String,
+    /// Its schema: what a search path may come to name instead of it has another one.
+    pub schema: String,
 }
 
 /// What the file says.
 #[derive(Debug, Default)]
-pub(crate) struct Listed {
+pub struct Listed {
     chains: BTreeMap<String, Chain>,
     places: BTreeMap<String, String>,
     /// The table that is in use or an old store, where that was noted.
@@ -104,18 +106,18 @@ impl Listed {
     }
 
     /// What is known of a chain.
-    pub(crate) fn of_chain(&self, name: &str) -> Chain {
+    pub fn of_chain(&self, name: &str) -> Chain {
         self.chains.get(name).cloned().unwrap_or_default()
     }
 
     /// The last confirmed link of a chain at this place.
-    pub(crate) fn confirmed_at(&self, place: &str) -> Option<Link> {
+    pub fn confirmed_at(&self, place: &str) -> Option<Link> {
         let mut there = self.places.iter().filter(|(_, known)| *known == place);
         there.find_map(|(chain, _)| self.chains.get(chain)?.confirmed())
     }
 
     /// The places of all chains that are known to be on a server.
-    pub(crate) fn confirmed_places(&self) -> Vec<&str> {
+    pub fn confirmed_places(&self) -> Vec<&str> {
         let confirmed = self.chains.iter().filter(|(_, chain)| chain.confirmed().is_some());
         let mut places: Vec<&str> = confirmed.filter_map(|(name, _)| Some(self.places.get(name)?.as_str())).collect();
         places.dedup();
@@ -123,7 +125,7 @@ impl Listed {
     }
 
     /// The table that is in use or an old store, and its place, where that was noted.
-    pub(crate) fn used(&self) -> Option<(&Used, &str)> {
+    pub fn used(&self) -> Option<(&Used, &str)> {
         let used = self.used.as_ref()?;
         Some((used, self.places.get(&used.chain).map_or("elsewhere", String::as_str)))
     }
@@ -150,7 +152,8 @@ impl Listed {
 }
 
 impl Tokens {
-    pub(crate) fn of(workspace: &Workspace) -> Self {
+    /// That of a workspace; nothing is read yet.
+    pub fn of(workspace: &Workspace) -> Self {
         Self { workspace: workspace.clone() }
     }
 
@@ -171,7 +174,7 @@ impl Tokens {
     }
 
     /// Reads the list; one that is missing is empty.
-    pub(crate) fn read(&self) -> Result<Listed, StoreError> {
+    pub fn read(&self) -> Result<Listed, StoreError> {
         let read = || match read_regular(&self.workspace.tokens(), Symlinks::Refuse, LIMIT) {
             Err(error) if error.kind() == io::ErrorKind::NotFound => Listed::of(""),
             other => Listed::of(&String::from_utf8_lossy(&other?.0)),
@@ -180,14 +183,14 @@ impl Tokens {
     }
 
     /// Draws a token for a transaction that is about to begin. It is on the disk once this returns.
-    pub(crate) fn draw(&self, chain: &str) -> Result<Token, StoreError> {
+    pub fn draw(&self, chain: &str) -> Result<Token, StoreError> {
         let token = random::bytes().map(Token::new).map_err(|error| self.failed(&error))?;
         self.add(chain, token)?;
         Ok(token)
     }
 
     /// Adds a token to the list, durably.
-    pub(crate) fn add(&self, chain: &str, token: Token) -> Result<(), StoreError> {
+    pub fn add(&self, chain: &str, token: Token) -> Result<(), StoreError> {
         let _held = self.lock()?;
         let length = self.workspace.tokens().metadata().map_or(0, |metadata| metadata.len());
         let line = format!("+ {chain} {token}\n");
@@ -195,7 +198,7 @@ impl Tokens {
     }
 
     /// Notes a link that is known to be on the server, and where that is. What else is to be done, if anything is.
-    pub(crate) fn confirm(
+    pub fn confirm(
         &self,
         (chain, place): (&str, &str),
         link: Link,
@@ -220,7 +223,7 @@ impl Tokens {
     }
 
     /// Notes the table that is in use or an old store from now on.
-    pub(crate) fn use_table(&self, used: &Used) -> Result<(), StoreError> {
+    pub fn use_table(&self, used: &Used) -> Result<(), StoreError> {
         let _held = self.lock()?;
         let listed = self.read()?;
         let line = format!("* {} {}\n", used.chain, used.schema);
@@ -232,7 +235,7 @@ impl Tokens {
     }
 
     /// Forgets what chains are at a place, but for one.
-    pub(crate) fn let_go(&self, place: &str, but: &str) -> Result<(), StoreError> {
+    pub fn let_go(&self, place: &str, but: &str) -> Result<(), StoreError> {
         let _held = self.lock()?;
         let mut listed = self.read()?;
         let is_left = |(chain, there): (&String, &String)| there == place && chain != but;
@@ -270,14 +273,14 @@ impl Tokens {
 }
 
 /// The name of a new chain.
-pub(crate) fn new_chain() -> io::Result<String> {
+pub fn new_chain() -> io::Result<String> {
     random::hexadecimal::<8>()
 }
 
 #[cfg(test)]
 mod tests {
     use super::{HEAD, KEPT, Tokens};
-    use crate::workspace::Workspace;
+    use crate::Workspace;
     use milescale_core::chain::{Confirming, Link};
     use std::fmt::Write as _;
     use std::fs;

@@ -11,12 +11,12 @@ use std::time::{Duration, SystemTime};
 
 use serde::{Deserialize, Serialize};
 
+use crate::Workspace;
 use crate::durable;
 use crate::read::{Stamp, read_json};
-use crate::workspace::Workspace;
 
 /// How long a file must have stood still before it is judged.
-pub(super) const STILL_FOR: Duration = Duration::from_secs(2);
+pub const STILL_FOR: Duration = Duration::from_secs(2);
 
 /// The version of the file's shape.
 const VERSION: u32 = 1;
@@ -60,7 +60,7 @@ impl Looked {
     }
 
     /// Whether a file is as it was when it was looked at.
-    pub(super) fn is_as_before(&mut self, name: &Path, stamp: Stamp) -> bool {
+    pub fn is_as_before(&mut self, name: &Path, stamp: Stamp) -> bool {
         let name = key(name);
         let is_known = self.stamps.get(&name) == Some(&stamp);
         self.there.insert(name);
@@ -68,13 +68,13 @@ impl Looked {
     }
 
     /// Notes that a file was looked at while it had this stamp.
-    pub(super) fn note(&mut self, name: &Path, stamp: Stamp) {
+    pub fn note(&mut self, name: &Path, stamp: Stamp) {
         self.stamps.insert(key(name), stamp);
         self.is_changed = true;
     }
 
     /// Ends a look at all of the folder: what was not asked for in it is gone, and forgotten.
-    pub(super) fn forget_others(&mut self) {
+    pub fn forget_others(&mut self) {
         let before = self.stamps.len();
         self.stamps.retain(|name, _| self.there.contains(name));
         self.there.clear();

@@ -12,9 +12,9 @@ use std::rc::Rc;
 use rustix::fs::{Access, AtFlags, CWD, accessat};
 use rustix::io::Errno;
 
+use crate::Workspace;
 use crate::durable;
 use crate::random;
-use crate::workspace::Workspace;
 
 /// How the name of a scratch folder begins.
 const SCRATCH: &str = ".milescale-try-";
@@ -37,7 +37,8 @@ pub struct Hindrance {
 }
 
 impl Hindrance {
-    pub(crate) fn new(place: impl Into<String>, reason: impl Into<String>, do_this: impl Into<String>) -> Self {
+    /// One from its parts.
+    pub fn new(place: impl Into<String>, reason: impl Into<String>, do_this: impl Into<String>) -> Self {
         Self { place: place.into(), reason: reason.into(), do_this: do_this.into() }
     }
 }

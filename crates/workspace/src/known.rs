@@ -5,12 +5,12 @@ use std::io;
 use milescale_core::backend::InUse;
 use milescale_core::base::Side;
 
+use crate::Workspace;
 use crate::record::{Intent, Record};
-use crate::workspace::Workspace;
 
 /// What the record says of the store of one side.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(crate) enum Known {
+pub enum Known {
     /// It is in use.
     InUse,
     /// It was in use before.
@@ -26,7 +26,7 @@ impl Known {
     ///
     /// # Errors
     /// When it cannot be read.
-    pub(crate) fn of(workspace: &Workspace, side: Side) -> io::Result<Self> {
+    pub fn of(workspace: &Workspace, side: Side) -> io::Result<Self> {
         let record = Record::load(workspace)?;
         let is_filled = |it: &Intent| it.to.side() == side && !it.target_was_old;
         Ok(if record.intent.as_ref().is_some_and(is_filled) {

@@ -7,9 +7,9 @@ use jiff::Timestamp;
 use milescale_document::timestamp;
 use serde::{Deserialize, Serialize};
 
+use crate::Workspace;
 use crate::durable;
 use crate::read::{newer, read_json};
-use crate::workspace::Workspace;
 
 /// The version of the file's shape.
 const VERSION: u32 = 1;
@@ -81,7 +81,7 @@ impl Restoring {
 #[cfg(test)]
 mod tests {
     use super::Restoring;
-    use crate::workspace::Workspace;
+    use crate::Workspace;
     use std::fs;
 
     #[test]

@@ -3,8 +3,8 @@ use std::os::unix::fs::MetadataExt as _;
 use std::process::Command;
 
 use super::{Identity, Kept, Place, Settled};
+use crate::Workspace;
 use crate::tokens::Tokens;
-use crate::workspace::Workspace;
 
 fn place(path: &str, device: u64) -> Place {
     Place { path: path.to_owned(), device }

@@ -18,14 +18,15 @@ use milescale_document::id::Id;
 use milescale_document::milestone::Milestone;
 
 use super::looked::{Looked, STILL_FOR, stands_still};
+use crate::Workspace;
+use crate::config_file;
+use crate::durable;
 use crate::error::StoreError;
 use crate::keeping::NewDay;
 use crate::random;
 use crate::read::{Stamp, Symlinks, digest_of, read_regular};
 use crate::short::{self, DIGITS, digits};
 use crate::switch::CAME_OUT;
-use crate::workspace::Workspace;
-use crate::{config_file, durable};
 
 /// How a name begins: the second in which the content left its place. As texts they sort by time.
 const STAMP: &str = "%Y%m%dT%H%M%SZ";
@@ -38,13 +39,7 @@ const RANDOM_BYTES: usize = 6;
 
 /// A name that nobody else takes, for the content `out` that leaves its place, and the content `put` that takes it, where one
 /// does: `YYYYMMDDTHHMMSSZ-OUT-PUT-RANDOM.ID.yaml`. A long id stands there as [`short`] says.
-pub(super) fn name(
-    workspace: &Workspace,
-    id: &Id,
-    out: Digest,
-    put: Option<Digest>,
-    now: Timestamp,
-) -> io::Result<PathBuf> {
+pub fn name(workspace: &Workspace, id: &Id, out: Digest, put: Option<Digest>, now: Timestamp) -> io::Result<PathBuf> {
     let folder = workspace.displaced();
     durable::create_folder(&folder)?;
     let mut name = format!("{}-{}", now.strftime(STAMP), digits(out));
@@ -57,7 +52,7 @@ pub(super) fn name(
 
 /// Gives a file that milescale has moved elsewhere a second name here, so that what is written into it from now on is found.
 /// `is_dealt_with`: whether what it holds now was; else that is found as well. Not synced.
-pub(super) fn watch(
+pub fn watch(
     workspace: &Workspace,
     file: &Milestone,
     path: &Path,
@@ -102,7 +97,7 @@ fn take_in(path: &Path, to: &Path) -> io::Result<()> {
 }
 
 /// Syncs the names of what is watched.
-pub(super) fn sync(workspace: &Workspace) -> Result<(), StoreError> {
+pub fn sync(workspace: &Workspace) -> Result<(), StoreError> {
     let folder = workspace.displaced();
     match durable::sync_folder(&folder.join("any")) {
         Err(error) if error.kind() != io::ErrorKind::NotFound => {
@@ -249,48 +244,11 @@ impl Parts {
 #[cfg(test)]
 mod tests {
     use super::review;
+    use crate::Workspace;
     use crate::conflicts;
-    use crate::files::FileStore;
-    use crate::store::{Seen, Store};
-    use crate::workspace::Workspace;
     use jiff::Timestamp;
-    use milescale_document::digest::Digest;
-    use milescale_document::id::Id;
-    use milescale_document::milestone::Draft;
     use std::fs;
     use std::time::{Duration, SystemTime};
-
-    /// Each way in which a content leaves its place, with the longest ids that there are.
-    #[test]
-    fn long_ids_are_replaced_archived_and_removed_as_short_ones() {
-        let longest = ["x".repeat(200), "ü".repeat(100), "🔄".repeat(50), "x".repeat(187)];
-        for id in longest.map(|id| id.parse::<Id>().unwrap()) {
-            let folder = tempfile::tempdir().unwrap();
-            let workspace = Workspace::at(folder.path());
-            let mut store = FileStore::new(workspace.clone(), 0);
-            store.prepare().unwrap();
-            let draft =
-                |text: &str| Draft::new(id.clone(), format!("title: {text}\n").into_bytes(), Timestamp::now()).unwrap();
-            let (one, two) = (draft("one"), draft("two"));
-            store.put(&one, Seen::Nothing).unwrap();
-            store.put(&two, Seen::Text(one.content().text)).unwrap();
-            store.archive(&one, two.content().text).unwrap();
-            store.unarchive(&two, one.content().text).unwrap();
-            store.remove(&id, two.content().text, Timestamp::now()).unwrap();
-            let later = SystemTime::now() + Duration::from_secs(10);
-            assert_eq!(review(&workspace, later).unwrap(), Vec::<std::path::PathBuf>::new());
-            // Somebody who has it open writes into it.
-            let name = fs::read_dir(workspace.displaced()).unwrap().flatten().map(|entry| entry.path());
-            let is_two =
-                |path: &std::path::PathBuf| fs::read(path).is_ok_and(|text| Digest::of(&text) == two.content().text);
-            fs::write(name.filter(is_two).last().unwrap(), "title: late\n").unwrap();
-            assert_eq!(review(&workspace, later).unwrap().len(), 1);
-            let found = conflicts::list(&workspace).unwrap();
-            assert_eq!((found.len(), found[0].id.as_str()), (1, id.as_str()));
-            conflicts::settle(&workspace, &found[0].name, None, Timestamp::now()).unwrap();
-            assert_eq!(conflicts::count(&workspace).unwrap(), 0);
-        }
-    }
 
     /// What an older version has named goes on being looked at and settled.
     #[test]

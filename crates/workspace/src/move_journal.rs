@@ -15,9 +15,9 @@ use milescale_document::id::Id;
 use serde::{Deserialize, Serialize};
 use serde_json::Value;
 
+use crate::Workspace;
 use crate::durable::{self, Growing};
 use crate::read::{Symlinks, read_regular};
-use crate::workspace::Workspace;
 
 /// The version of the file's shape.
 const FORMAT: u32 = 1;
@@ -174,7 +174,7 @@ pub fn discard(workspace: &Workspace) -> io::Result<()> {
 #[cfg(test)]
 mod tests {
     use super::{MoveJournal, Side, read};
-    use crate::workspace::Workspace;
+    use crate::Workspace;
     use std::fs;
 
     #[test]

@@ -51,12 +51,12 @@ impl StoreError {
     }
 
     /// A wait that ended because the process was asked to stop.
-    pub(crate) fn stopped(place: impl Into<String>) -> Self {
+    pub fn stopped(place: impl Into<String>) -> Self {
         Self::new(Problem::Stopped, place, "it was asked to stop")
     }
 
     /// A file could not be read or written.
-    pub(crate) fn io(place: impl Into<String>, action: &str, error: &io::Error) -> Self {
+    pub fn io(place: impl Into<String>, action: &str, error: &io::Error) -> Self {
         use io::ErrorKind as Kind;
         let problem = match error.kind() {
             Kind::NotFound => Problem::NotThere,

@@ -9,9 +9,9 @@ use std::path::PathBuf;
 use milescale_document::digest::Digest;
 use milescale_document::id::Id;
 
+use crate::Workspace;
 use crate::durable;
 use crate::read::{Symlinks, read_regular};
-use crate::workspace::Workspace;
 
 /// The longest id that stands in a name, in bytes.
 const LONGEST: usize = 160;
@@ -63,7 +63,7 @@ fn record(workspace: &Workspace, name: &str) -> PathBuf {
 #[cfg(test)]
 mod tests {
     use super::{LONGEST, id_of, in_name, noted_name};
-    use crate::workspace::Workspace;
+    use crate::Workspace;
     use std::fs;
 
     #[test]

@@ -5,6 +5,7 @@
 //! An id that is long, or cannot be a file's name, stands in the name as `row-DIGEST`.
 
 use std::collections::HashMap;
+use std::fmt;
 use std::fs;
 use std::io;
 use std::path::{Path, PathBuf};
@@ -12,16 +13,16 @@ use std::path::{Path, PathBuf};
 use jiff::Timestamp;
 use milescale_core::base::Side;
 use milescale_document::digest::Digest;
+use milescale_document::id::Id;
 use milescale_document::milestone::Milestone;
 use milescale_document::timestamp;
 use milescale_document::yaml;
 use serde::{Deserialize, Serialize};
 
-use crate::archive::Archive;
+use crate::Workspace;
 use crate::durable;
 use crate::read::{Symlinks, digest_of, read_json, read_regular};
 use crate::short::{self, in_name};
-use crate::workspace::Workspace;
 
 /// How a name begins, as names of displaced contents do: the second in which it was kept.
 const STAMP: &str = "%Y%m%dT%H%M%SZ";
@@ -52,11 +53,18 @@ pub struct Conflict {
     pub others: Option<Vec<Digest>>,
 }
 
+/// Who knows what lies in the archive.
+pub trait Beside: fmt::Debug {
+    /// The digests of what lies in `completed/` under an id, but for what `is_it` takes for the milestone itself. `None` where it
+    /// cannot be read.
+    fn others(&mut self, id: &Id, is_it: &dyn Fn(&Milestone) -> bool) -> Option<Vec<Digest>>;
+}
+
 /// What keeps contents. It reads the names of those that are kept once, so that keeping many costs what each costs.
 #[derive(Debug)]
 pub struct Keeper {
     folder: PathBuf,
-    archive: Archive,
+    archive: Box<dyn Beside>,
     /// By digits of a digest that may be the content's, and by what stands for the id; oldest first. What a review has moved
     /// here bears the digest of another one.
     names: HashMap<(String, String), Vec<String>>,
@@ -64,14 +72,14 @@ pub struct Keeper {
 
 impl Keeper {
     /// Reads what is kept by now. To be used while nobody else keeps anything.
-    pub fn open(workspace: &Workspace) -> io::Result<Self> {
+    pub fn open(workspace: &Workspace, archive: Box<dyn Beside>) -> io::Result<Self> {
         let folder = workspace.conflicts();
         durable::create_folder(&folder)?;
         let mut by_key: HashMap<_, Vec<String>> = HashMap::new();
         for (key, name) in names(workspace)?.into_iter().filter_map(|name| Some((key_of(&name)?, name))) {
             by_key.entry(key).or_default().push(name);
         }
-        Ok(Self { folder, archive: Archive::new(workspace), names: by_key })
+        Ok(Self { folder, archive, names: by_key })
     }
 
     /// Keeps a content durably. The path under which it is kept, and whether it was not kept before.
@@ -132,8 +140,14 @@ impl Keeper {
 }
 
 /// Keeps one content durably, as [`Keeper::keep`] does.
-pub fn keep(workspace: &Workspace, conflict: &Conflict, text: &[u8], now: Timestamp) -> io::Result<(PathBuf, bool)> {
-    Keeper::open(workspace)?.keep(conflict, text, now)
+pub fn keep(
+    workspace: &Workspace,
+    archive: Box<dyn Beside>,
+    conflict: &Conflict,
+    text: &[u8],
+    now: Timestamp,
+) -> io::Result<(PathBuf, bool)> {
+    Keeper::open(workspace, archive)?.keep(conflict, text, now)
 }
 
 /// The digits of a content's digest that stand in a name.
@@ -247,12 +261,25 @@ fn unknown(workspace: &Workspace, name: &str, metadata: Option<fs::Metadata>) ->
 
 #[cfg(test)]
 mod tests {
-    use super::{Conflict, Keeper, count, keep};
-    use crate::files::review;
-    use crate::workspace::Workspace;
+    use super::{Beside, Conflict, Keeper, count, keep};
+    use crate::Workspace;
+    use crate::displaced::review;
     use jiff::Timestamp;
+    use milescale_document::digest::Digest;
+    use milescale_document::id::Id;
+    use milescale_document::milestone::Milestone;
     use std::fs;
     use std::time::{Duration, SystemTime};
+
+    /// An archive with nothing in it.
+    #[derive(Debug)]
+    struct Empty;
+
+    impl Beside for Empty {
+        fn others(&mut self, _: &Id, _: &dyn Fn(&Milestone) -> bool) -> Option<Vec<Digest>> {
+            Some(Vec::new())
+        }
+    }
 
     fn conflict() -> Conflict {
         Conflict {
@@ -273,7 +300,7 @@ mod tests {
         let folder = tempfile::tempdir().unwrap();
         let workspace = Workspace::at(folder.path());
         let now = Timestamp::now();
-        let mut keeper = Keeper::open(&workspace).unwrap();
+        let mut keeper = Keeper::open(&workspace, Box::new(Empty)).unwrap();
         let (first, is_new) = keeper.keep(&conflict(), b"n: 1\n", now).unwrap();
         assert!(is_new);
         assert_eq!(keeper.keep(&conflict(), b"n: 1\n", now).unwrap(), (first.clone(), false));
@@ -281,7 +308,7 @@ mod tests {
         fs::write(&first, "n: 2\n").unwrap();
         for again in [false, true] {
             if again {
-                keeper = Keeper::open(&workspace).unwrap();
+                keeper = Keeper::open(&workspace, Box::new(Empty)).unwrap();
             }
             let (second, _) = keeper.keep(&conflict(), b"n: 1\n", now).unwrap();
             assert_ne!(second, first);
@@ -301,7 +328,7 @@ mod tests {
         let name = format!("20260101T000000Z-{digits}-{digits}-0123456789ab.x.yaml");
         fs::write(workspace.displaced().join(name), "n: late\n").unwrap();
         assert_eq!(review(&workspace, SystemTime::now() + Duration::from_secs(10)).unwrap().len(), 1);
-        let (path, is_new) = keep(&workspace, &conflict(), b"n: 1\n", Timestamp::now()).unwrap();
+        let (path, is_new) = keep(&workspace, Box::new(Empty), &conflict(), b"n: 1\n", Timestamp::now()).unwrap();
         assert!(is_new);
         assert_eq!(fs::read(path).unwrap(), b"n: 1\n");
     }

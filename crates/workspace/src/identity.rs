@@ -13,12 +13,12 @@ use milescale_core::base::Side;
 use milescale_document::text::harmless;
 use serde::{Deserialize, Serialize};
 
+use crate::Workspace;
 use crate::durable;
 use crate::random;
 use crate::read::{Symlinks, read_regular, unreadable};
 use crate::record::Record;
 use crate::tokens::Tokens;
-use crate::workspace::Workspace;
 
 /// The version of the file's shape. The first one was two words; what reads that finds no number in this one, and stops.
 const FORMAT: u32 = 2;

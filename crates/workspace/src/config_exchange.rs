@@ -10,10 +10,13 @@ use milescale_core::backend::Engine;
 use milescale_document::digest::Digest;
 use milescale_document::yaml;
 
-use crate::files::{came_out, stands_still_for, watch_configuration};
+use crate::Workspace;
+use crate::config_file;
+use crate::displaced::came_out;
+use crate::displaced::watch_configuration;
+use crate::durable;
+use crate::looked::stands_still_for;
 use crate::read::{Symlinks, read_regular};
-use crate::workspace::Workspace;
-use crate::{config_file, durable};
 
 /// How long an edit has to stand still that can be read. Verbs wait meanwhile, and what is written later is found, and named.
 const STILL_FOR: Duration = Duration::from_millis(500);
@@ -216,7 +219,7 @@ pub(crate) fn text_of(path: &Path) -> io::Result<Option<Vec<u8>>> {
 #[cfg(test)]
 mod tests {
     use super::{Around, Digest, Engine, SystemTime, exchange, settle, with_engine};
-    use crate::workspace::Workspace;
+    use crate::Workspace;
     use std::fs;
     use std::path::Path;
 

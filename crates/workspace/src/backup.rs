@@ -20,10 +20,10 @@ use milescale_document::timestamp;
 use serde::{Deserialize, Serialize};
 use serde_json::json;
 
+use crate::Workspace;
 use crate::durable::{self, Growing};
 use crate::keeping::{Counted, NewDay};
 use crate::read::{Symlinks, read_regular};
-use crate::workspace::Workspace;
 
 /// The name of the file of milestones.
 const MILESTONES: &str = "milestones.jsonl";

@@ -13,9 +13,9 @@ use milescale_document::yaml;
 use serde::Deserialize;
 
 use super::{Metadata, milestones, path, verify};
+use crate::Workspace;
 use crate::error::{Problem, StoreError};
 use crate::read::{Symlinks, open_regular};
-use crate::workspace::Workspace;
 
 /// A backup, opened.
 #[derive(Debug)]

@@ -30,10 +30,14 @@ const CLOCK_TICK_NANOSECONDS: i64 = 2_000_000_000;
 /// Which content a file had: two equal stamps, taken more than a clock tick after the last write, mean equal content.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
 pub struct Stamp {
-    pub(crate) inode: u64,
-    pub(crate) size: u64,
-    pub(crate) modified: i64,
-    pub(crate) changed: i64,
+    /// Its number in the file system.
+    pub inode: u64,
+    /// Bytes.
+    pub size: u64,
+    /// Nanoseconds since 1970 of the last change of content, which programs can set.
+    pub modified: i64,
+    /// Nanoseconds since 1970 of the last change of content or metadata, which no program can set.
+    pub changed: i64,
 }
 
 fn nanoseconds(seconds: i64, rest: i64) -> i64 {
@@ -79,23 +83,18 @@ impl Stamp {
     }
 
     /// When its content was last written, as far as programs have not set that themselves.
-    pub(crate) fn modified_at(&self) -> Option<Timestamp> {
+    pub fn modified_at(&self) -> Option<Timestamp> {
         Timestamp::from_nanosecond(self.modified.into()).ok()
     }
 
     /// Whether the file was changed so short a time before `now` that it may change again without a new stamp.
-    pub(crate) fn is_fresh(&self, now: SystemTime) -> bool {
+    pub fn is_fresh(&self, now: SystemTime) -> bool {
         nanoseconds_of(now).saturating_sub(self.changed) < CLOCK_TICK_NANOSECONDS
     }
 
     /// How far from `now` its last change of content or metadata lies, before or after it.
-    pub(crate) fn age(&self, now: SystemTime) -> Duration {
+    pub fn age(&self, now: SystemTime) -> Duration {
         Duration::from_nanos(nanoseconds_of(now).abs_diff(self.changed))
-    }
-
-    /// Nanoseconds since 1970 of the last change of content or metadata, which no program can set.
-    pub fn changed(&self) -> i64 {
-        self.changed
     }
 }
 
@@ -246,7 +245,7 @@ pub fn read_json<T: DeserializeOwned>(path: &Path, limit: u64) -> io::Result<Opt
 pub const CANNOT_BE_READ: &str = " cannot be read: ";
 
 /// An error of reading a file of milescale's own, with its place, and with what to do where it is damaged.
-pub(crate) fn unreadable(error: &io::Error, place: &str, step: &str) -> io::Error {
+pub fn unreadable(error: &io::Error, place: &str, step: &str) -> io::Error {
     let is_damaged = matches!(error.kind(), io::ErrorKind::InvalidData | io::ErrorKind::UnexpectedEof);
     let step = if is_damaged { format!("; {step}") } else { String::new() };
     io::Error::new(error.kind(), format!("{place}{CANNOT_BE_READ}{error}{step}"))

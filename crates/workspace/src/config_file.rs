@@ -3,11 +3,10 @@
 use std::io;
 use std::path::Path;
 
-use milescale_core::config::{self, ClientEnvironment, Interpreted, Problem, interpret};
+use milescale_core::config::{Interpreted, Problem, interpret};
 use milescale_document::document::{Document, Flaw};
 use milescale_document::yaml;
 
-use crate::postgres;
 use crate::read::{Symlinks, broken_link, read_regular};
 
 /// The largest configuration that is read.
@@ -40,45 +39,16 @@ pub fn parse(text: &[u8]) -> Result<Interpreted, Vec<Problem>> {
     interpret(&document(text)?)
 }
 
-fn document(text: &[u8]) -> Result<Document<'_>, Vec<Problem>> {
+/// The document of a configuration's text.
+///
+/// # Errors
+/// What is wrong with it.
+pub fn document(text: &[u8]) -> Result<Document<'_>, Vec<Problem>> {
     if text.iter().all(u8::is_ascii_whitespace) {
         let message = "the file is empty; expected `storage:`, or no file at all for the defaults".to_owned();
         return Err(vec![problem(message)]);
     }
     yaml::parse(text).map_err(|Flaw { position, reason }| vec![Problem { position, key: None, message: reason }])
-}
-
-/// Reads a configuration that is to be taken into force: with an address of a server that can be read.
-///
-/// # Errors
-/// Everything that is wrong with it, at once.
-pub fn read(text: &[u8], client: &ClientEnvironment) -> Result<Interpreted, Vec<Problem>> {
-    let (found, problems) = judged(&document(text)?, client);
-    if problems.is_empty() { Ok(found) } else { Err(problems) }
-}
-
-/// All that is wrong with a configuration, and its unknown keys. The address of a server is read too, with what the environment
-/// says to its clients.
-pub fn examine(text: &[u8], client: &ClientEnvironment) -> (Vec<Problem>, Vec<Problem>) {
-    match document(text) {
-        Ok(document) => {
-            let (found, problems) = judged(&document, client);
-            (problems, found.warnings)
-        }
-        Err(problems) => (problems, Vec::new()),
-    }
-}
-
-/// What can be read of a document and all that is wrong with it. An address is read whatever the engine is: an old store may be
-/// there.
-fn judged(document: &Document<'_>, client: &ClientEnvironment) -> (Interpreted, Vec<Problem>) {
-    let (found, mut problems) = config::examine(document);
-    let url = &found.config.database.url;
-    if !url.is_empty() {
-        let flaw = postgres::flaw_of_address(url, client);
-        problems.extend(flaw.map(|flaw| found.problem("storage.database.url", flaw)));
-    }
-    (found, problems)
 }
 
 #[cfg(test)]

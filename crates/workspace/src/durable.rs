@@ -18,7 +18,7 @@ use rustix::fs::{AtFlags, Mode, RawMode};
 pub use names::{Outcome, can_exchange, exchange, rename_new, second_name};
 use temporary::Temporary;
 
-use crate::workspace::{OWN_GITIGNORE, Workspace};
+use crate::layout::{OWN_GITIGNORE, Workspace};
 
 /// Whether a replacement must outlive a power cut.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]

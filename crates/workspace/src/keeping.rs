@@ -11,9 +11,9 @@ use jiff::Timestamp;
 use milescale_core::days::{Day, Days};
 use serde::{Deserialize, Serialize};
 
+use crate::Workspace;
 use crate::durable;
 use crate::read::{newer, read_json, unreadable};
-use crate::workspace::Workspace;
 
 /// How long everything is kept that goes by itself.
 const KEPT_DAYS: u32 = 30;

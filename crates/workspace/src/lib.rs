@@ -1,0 +1,36 @@
+//! The folder of a workspace: everything that milescale keeps in it, or finds there, apart from the milestones themselves.
+//!
+//! [`Workspace`] names the places. Writing files is the matter of [`durable`] and, for lines, of [`jsonl`]; what must hold between
+//! processes that of [`lock`] and [`locks`]. The rest is one file of milescale's each: marker, configuration, record of moves, identity,
+//! backups, conflicts, what was displaced. Nothing here reads the clock or the environment.
+
+pub mod backup;
+mod config_exchange;
+pub mod config_file;
+pub mod conflicts;
+pub mod displaced;
+pub mod durable;
+pub mod error;
+pub mod identity;
+pub mod jsonl;
+pub mod keeping;
+pub mod known;
+pub mod layout;
+pub mod lock;
+pub mod locks;
+pub mod looked;
+pub mod marker;
+pub mod move_journal;
+pub mod notification;
+mod process;
+mod random;
+pub mod read;
+pub mod record;
+pub mod restoring;
+mod short;
+pub mod stop;
+pub mod switch;
+pub mod tokens;
+pub mod trial;
+
+pub use layout::Workspace;
