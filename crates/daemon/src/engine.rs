@@ -25,6 +25,7 @@ use milescale_sensing::watch::Hints;
 use milescale_workspace::Workspace;
 use milescale_workspace::durable;
 use milescale_workspace::record::Record;
+use milescale_workspace::switches;
 use milescale_workspace::trial;
 use serde_json::{Value, json};
 
@@ -286,6 +287,7 @@ impl Engine {
         self.output.note("milescale's own in the store", tables);
         self.output.note(".milescale/days.json", days);
         self.output.note(".milescale/last-ids.json", ids);
+        self.output.note(".milescale/switches", switches::note(&self.workspace, self.sources.epoch()));
         self.announce_conflicts();
     }
 

@@ -56,6 +56,11 @@ impl Follower {
         (self.followed, self.refused, self.named) = (Some(in_use), None, None);
     }
 
+    /// Which store was in use last is not known any more.
+    pub(crate) fn forget(&mut self) {
+        (self.followed, self.refused, self.named) = (None, None, None);
+    }
+
     /// This store has been read in full.
     pub(crate) fn read_in_full(&mut self, store: InUse) {
         self.followed = Some(store);

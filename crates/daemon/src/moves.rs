@@ -1,6 +1,7 @@
 //! Migrations and what belongs to them, for the commands: each takes the migration's lock, recovers first what a crash has
 //! left, and says what it does in the scale events.
 
+mod anew;
 mod back;
 mod follow;
 mod gone;
@@ -16,8 +17,8 @@ use milescale_core::config::{Choice, Config};
 use milescale_core::line::{EventName, ScaleEvent};
 use milescale_core::migration::Adopt;
 use milescale_migration::{
-    Context, Done, Holding, Memory, Plan, Recovered, Restored, Retired, Sweeper, Swept, Told, Wish, migrate, plan,
-    recover, restore, retire, store_of, take_lock,
+    Context, Done, Holding, Memory, Plan, Recovered, Restored, Retired, Said, Sweeper, Swept, Told, Wish, migrate,
+    plan, recover, restore, retire, store_of, take_lock,
 };
 use milescale_storage::open::Which;
 use milescale_storage::store::Store;
@@ -116,6 +117,7 @@ impl Mover {
     /// # Errors
     /// When there was none.
     pub fn before(&self) -> Result<InUse, String> {
+        self.has_record()?;
         let record = self.record()?;
         let last = record.past.iter().rev().find(|past| past.failed.is_none());
         last.map(|past| past.from).ok_or_else(|| "no migration of milescale's was done here yet".to_owned())
@@ -163,7 +165,7 @@ impl Mover {
 
     /// Takes the migration's lock and recovers what a crash has left. What was known before may be another workspace's by then:
     /// whoever acts goes by [`Begun::now`].
-    fn begin(&self, again: bool, tell: &mut dyn FnMut(Told)) -> Result<Begun, String> {
+    fn begin(&self, said: Said, tell: &mut dyn FnMut(Told)) -> Result<Begun, String> {
         let shown = self.workspace.shown(&self.workspace.migration_lock());
         let held = take_lock(&self.workspace, PATIENCE).map_err(|error| format!("{shown}: {error}"))?;
         let held = held.ok_or_else(|| format!("{shown}: another migration is under way; wait for its end"))?;
@@ -171,13 +173,13 @@ impl Mover {
             return Err(why);
         }
         let mut tell = self.saying(tell);
-        let recovered = recover(again, &mut self.context(&|| false, &mut tell)).map_err(|error| error.to_string())?;
+        let recovered = recover(said, &mut self.context(&|| false, &mut tell)).map_err(|error| error.to_string())?;
         Ok(Begun { now: self.anew(), recovered, _held: held })
     }
 
     /// The same for who cannot go on where something is stuck.
-    fn begin_unless_stuck(&self, tell: &mut dyn FnMut(Told)) -> Result<Begun, String> {
-        match self.begin(false, tell)? {
+    fn begin_unless_stuck(&self, said: Said, tell: &mut dyn FnMut(Told)) -> Result<Begun, String> {
+        match self.begin(said, tell)? {
             Begun { recovered: Recovered::Stuck(why), .. } => Err(why),
             begun => Ok(begun),
         }
@@ -194,7 +196,7 @@ impl Mover {
     /// # Errors
     /// When the migration's lock cannot be had, or something is stuck: why, in words.
     pub fn recovered(&self, tell: &mut dyn FnMut(Told)) -> Result<(Self, bool), String> {
-        let Begun { now, recovered, .. } = self.begin_unless_stuck(tell)?;
+        let Begun { now, recovered, .. } = self.begin_unless_stuck(Said::Nothing, tell)?;
         Ok((now, recovered == Recovered::Finished))
     }
 
@@ -237,7 +239,7 @@ impl Mover {
         stop: &dyn Fn() -> bool,
         tell: &mut dyn FnMut(Told),
     ) -> Result<Done, String> {
-        let begun = self.begin_unless_stuck(tell)?;
+        let begun = self.begin_unless_stuck(Said::Nothing, tell)?;
         let wish = begun.now.wish(begun.now.in_use()?, to, adopt);
         begun.now.migrate_now(&wish, stop, tell)
     }
@@ -284,7 +286,9 @@ impl Mover {
     ) -> Result<Restored, String> {
         backup::verify(&self.workspace, metadata)?;
         let mut into = store_of(&metadata.from).ok_or_else(|| format!("{}: from names no store", metadata.id))?;
-        let begun = self.begin_unless_stuck(tell)?;
+        // A person wants the store in use made anew: an unfinished move out of it cannot go by what it held.
+        let said = self.gone()?.map_or(Said::Nothing, |gone| Said::IsGone(gone.in_use.side()));
+        let begun = self.begin_unless_stuck(said, tell)?;
         let mut after = begun.now;
         if let Some(gone) = after.gone()? {
             if gone.is_in_the_way {
@@ -342,11 +346,12 @@ impl Mover {
     /// # Errors
     /// When a store cannot be read or written.
     pub fn import(&self, stop: &dyn Fn() -> bool, tell: &mut dyn FnMut(Told)) -> Result<Swept, String> {
-        let begun = self.begin(false, tell)?;
+        let begun = self.begin(Said::Nothing, tell)?;
         begun.now.import_now(stop, tell)
     }
 
     fn import_now(&self, stop: &dyn Fn() -> bool, tell: &mut dyn FnMut(Told)) -> Result<Swept, String> {
+        self.has_record()?;
         let (in_use, record) = (self.in_use()?, self.record()?);
         let mut tell = self.saying(tell);
         let mut context = self.context(stop, &mut tell);
@@ -383,7 +388,12 @@ impl Mover {
         stop: &dyn Fn() -> bool,
         tell: &mut dyn FnMut(Told),
     ) -> Result<Retired, String> {
-        let begun = self.begin(false, tell)?;
+        let said = if is_gone { Said::IsGone(side) } else { Said::Nothing };
+        let begun = self.begin(said, tell)?;
+        begun.now.has_record()?;
+        if is_gone && begun.recovered == Recovered::Undone && !begun.now.is_old_store(side)? {
+            return Ok(Retired::Gone);
+        }
         let in_use = begun.now.in_use()?;
         let waiting = Memory::load(&self.workspace)?.held(side);
         let mut tell = begun.now.saying(tell);
@@ -391,8 +401,12 @@ impl Mover {
         retire((side, is_gone), in_use, waiting, &mut context).map_err(|error| error.to_string())
     }
 
+    fn is_old_store(&self, side: Side) -> Result<bool, String> {
+        Ok(self.record()?.old.iter().any(|old| old.side == side))
+    }
+
     /// Tries again what is stuck, at a person's word.
     pub fn unstick(&self, tell: &mut dyn FnMut(Told)) -> Result<Recovered, String> {
-        self.begin(true, tell).map(|begun| begun.recovered)
+        self.begin(Said::TryAgain, tell).map(|begun| begun.recovered)
     }
 }

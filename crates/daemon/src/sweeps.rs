@@ -30,6 +30,10 @@ const LOOK_AT_RETIRED_EVERY: Duration = Duration::from_secs(10);
 /// When to try again where a store cannot be read, or another command is at work.
 const RETRY: Duration = Duration::from_secs(2);
 
+/// Why nothing is brought over from any old store.
+pub(crate) const NOT_FOLLOWED: &str =
+    "what is written there is not brought over: the store in use cannot be read, or is not followed";
+
 /// The sweepers of the old stores.
 #[derive(Debug, Default)]
 pub(crate) struct Sweeps {
@@ -73,7 +77,7 @@ impl Sweeps {
         workspace: &Workspace,
         (in_use, current): (InUse, &mut dyn Store),
     ) {
-        let lost = if !record.is_blank() {
+        let told = if !record.is_blank() {
             Ok(None)
         } else if in_use.side() == Side::Files {
             let noted = is_noted_as_moved(workspace).map_err(|error| error.to_string());
@@ -82,6 +86,9 @@ impl Sweeps {
             let sides = current.filled_from().map_err(|error| error.to_string());
             sides.map(|sides| sides.first().map(|side| lost_record(workspace, *side, &current.name())))
         };
+        let known = || record.is_lost().then(|| (workspace.shown(&workspace.record()), record_is_lost()));
+        let begin = if record.is_lost() { BEGIN } else { "" };
+        let lost = told.map(|told| told.map(|(place, why)| (place, format!("{why}{begin}"))).or_else(known));
         match lost {
             Ok(lost) => self.lost_record = lost,
             Err(error) => tracing::debug!(%error, "whether a move has filled or left the store in use is not known"),
@@ -105,9 +112,8 @@ impl Sweeps {
 
     /// The store in use cannot be read: nothing can be brought over.
     pub(crate) fn cannot(&mut self, record: &io::Result<Record>, workspace: &Workspace) {
-        let why = "what is written there is not brought over: the store in use cannot be read, or is not followed";
         self.problems = match record {
-            Ok(record) => record.swept().map(|old| (old.name.clone(), why.to_owned())).collect(),
+            Ok(record) => record.swept().map(|old| (old.name.clone(), NOT_FOLLOWED.to_owned())).collect(),
             Err(error) => BTreeMap::from([(workspace.shown(&workspace.record()), error.to_string())]),
         };
     }
@@ -237,6 +243,18 @@ pub(crate) fn not_swept(old: &Old, error: &str) -> String {
 pub(crate) fn gone(old: &Old) -> String {
     let side = old.side;
     format!("this old store does not exist any more; put it back, or end it with `milescale retire {side}`")
+}
+
+/// What ends that it is said that the record of moves is lost.
+const BEGIN: &str = "; or `milescale doctor --fix` begins a new record, and what other stores hold stays where it is";
+
+/// That the record of milescale's moves is gone, or of before the last one, and what to do about that.
+pub(crate) fn record_is_lost() -> String {
+    format!(
+        "milescale's record of its moves is gone, or of before the last move: what is written to other stores than the one in use is \
+         not brought over. Put the record of now back from a copy of yours; or `milescale migrate BACKEND --adopt` takes over what \
+         another store holds{BEGIN}"
+    )
 }
 
 /// That the record of milescale's moves is gone, and what to do about that.

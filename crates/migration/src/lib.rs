@@ -30,7 +30,7 @@ pub use machine::network_file_system;
 pub use moving::adopt::Comparison;
 pub use moving::{Done, migrate};
 pub use plan::{Obstacle, Plan, Wish, plan};
-pub use recover::{Recovered, recover};
+pub use recover::{Recovered, Said, recover};
 pub use restore::{Restored, restore, store_of};
 pub use retire::{Retired, retire};
 pub use sweep::memory::{Failing, Held, Memory, OfSide};

@@ -124,7 +124,7 @@ pub fn migrate(wish: &Wish, plan: &Plan, context: &mut Context<'_>) -> Result<Do
         }
         Err(error) => {
             if !matches!(error, Error::Unknown(_)) {
-                moving.undo(&error.to_string());
+                moving.undo(&error.to_string(), false);
             }
             Err(error)
         }

@@ -46,6 +46,12 @@ pub(crate) fn look(
         return Ok(());
     }
     under_way(plan, record, context);
+    if record.is_lost() && wish.adopt.is_none() {
+        let place = context.workspace.shown(&context.workspace.record());
+        let do_this = "put the record of now back from a copy of yours; or `--adopt` takes over what the target holds; or `milescale doctor \
+                       --fix` begins a new record";
+        plan.obstacle(&place, None, "milescale's record of its moves is gone, or of before the last move", do_this);
+    }
     if let Err(error) = Identity::of(context.workspace) {
         plan.obstacle("this workspace", None, error.to_string(), "");
     }
@@ -181,10 +187,10 @@ fn look_at_target(
     let exists = target.exists()?;
     let ids = if exists { target.ids()? } else { Vec::new() };
     if !is_old && !ids.is_empty() {
-        let left_over = another.is_none() && record.past.iter().any(|past| past.to == wish.to && past.failed.is_some());
+        let left_over = another.is_none() && record.has_failed_last(wish.to);
         let strange = strangers(target, wish.from.side(), &ids, left_over)?;
         if let Some(how) = wish.adopt.filter(|_| !strange.is_empty()) {
-            stores::adopt(plan, how, (&mut *source, &mut *target), context)?;
+            stores::adopt(plan, how, (&mut *source, &mut *target), &strange, context)?;
         } else if !strange.is_empty() {
             let reason = format!(
                 "it is neither empty nor an old store of this workspace that is not retired: {} milestones stand there that \

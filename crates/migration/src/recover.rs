@@ -1,7 +1,8 @@
 //! What a crash left: before the switch the target is cleared and nothing else has changed, after it there is only forward.
 //! No journal stands for proof: what is copied again is read again.
 
-use milescale_core::backend::Backend;
+use milescale_core::backend::{Backend, InUse};
+use milescale_core::base::Side;
 use milescale_core::migration::Phase;
 use milescale_workspace::backup;
 use milescale_workspace::marker::{self, Word};
@@ -12,9 +13,16 @@ use crate::context::{Context, Error};
 use crate::identity::leave_the_original_alone;
 use crate::moving::{Moving, engine_of_file};
 
-/// Why an unfinished target is still there, where nothing is wrong but that its store cannot be reached.
-const NOT_YET: &str = "an unfinished migration cannot be undone yet, because the store of its target cannot be reached; the \
-                       next command or cycle tries again";
+/// What a person has said of what an interrupted migration left.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Said {
+    /// Nothing.
+    Nothing,
+    /// What is stuck is to be tried again.
+    TryAgain,
+    /// The store of this side does not exist any more.
+    IsGone(Side),
+}
 
 /// What there was to recover.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -29,11 +37,11 @@ pub enum Recovered {
     Stuck(String),
 }
 
-/// Recovers. The caller holds the migration's lock. `again`: a person asks that what is stuck is tried again.
+/// Recovers. The caller holds the migration's lock.
 ///
 /// # Errors
 /// When milescale's own files cannot be read or written: then nothing was done.
-pub fn recover(again: bool, context: &mut Context<'_>) -> Result<Recovered, Error> {
+pub fn recover(said: Said, context: &mut Context<'_>) -> Result<Recovered, Error> {
     leave_the_original_alone(context)?;
     let failed = |error: std::io::Error| Error::own("backups", &error);
     backup::remove_partial(context.workspace).map_err(failed)?;
@@ -51,7 +59,7 @@ pub fn recover(again: bool, context: &mut Context<'_>) -> Result<Recovered, Erro
     let happened = intent.phase == Phase::Switching && has_switched(&intent, context)?;
     let mut moving = Moving { context, record, from, to, took: Vec::new(), since: std::time::Instant::now() };
     match intent.phase {
-        Phase::Stuck if !again => return Ok(Recovered::Stuck(intent.stuck.unwrap_or_default())),
+        Phase::Stuck if said == Said::Nothing => return Ok(Recovered::Stuck(intent.stuck.unwrap_or_default())),
         Phase::Stuck => {
             if let Some(intent) = &mut moving.record.intent {
                 intent.phase = Phase::Scrapping;
@@ -64,14 +72,44 @@ pub fn recover(again: bool, context: &mut Context<'_>) -> Result<Recovered, Erro
         moving.after_switch(None)?;
         return Ok(Recovered::Finished);
     }
-    moving.undo("it was interrupted before the switch");
+    let gone = match said {
+        Said::IsGone(side) => [from, to].into_iter().find(|it| it.side() == side && !is_there(*it, moving.context)),
+        Said::Nothing | Said::TryAgain => None,
+    };
+    moving.undo("it was interrupted before the switch", gone.is_some());
     let was_stopped = moving.context.workspace.stop().is_asked();
     match moving.record.intent.take() {
         None => Ok(Recovered::Undone),
         Some(Intent { stuck: Some(why), .. }) => Ok(Recovered::Stuck(why)),
         Some(_) if was_stopped => Err(Error::Stopped),
-        Some(_) => Ok(Recovered::Stuck(NOT_YET.to_owned())),
+        Some(_) => Ok(Recovered::Stuck(not_yet((from, to), moving.context))),
     }
+}
+
+/// Whether the store that this workspace knows can be reached and exists.
+pub(crate) fn is_there(known: InUse, context: &Context<'_>) -> bool {
+    let asked = context.open(known).and_then(|mut store| Ok(store.exists()? && store.is_another()?.is_none()));
+    asked.unwrap_or(false)
+}
+
+/// Why an unfinished target is still there, where nothing is wrong but that a store cannot be reached.
+fn not_yet((from, to): (InUse, InUse), context: &Context<'_>) -> String {
+    let is_away = |it: &InUse| it.side() != Side::Files && !is_there(*it, context);
+    let ends = |side: Side| match side {
+        Side::Files => String::new(),
+        side => format!(". Where it is gone for good, `milescale retire {side} --gone` ends that"),
+    };
+    let (which, ends) = match [to, from].into_iter().find(is_away) {
+        Some(away) if away == from => {
+            (from.to_string(), ". Where it is gone for good, `milescale doctor` names the ways on".to_owned())
+        }
+        Some(away) => (away.to_string(), ends(away.side())),
+        None => ("the store of its target".to_owned(), ends(to.side())),
+    };
+    format!(
+        "an unfinished migration to {to} cannot be undone yet, because {which} cannot be reached; the next command or cycle tries \
+         again{ends}"
+    )
 }
 
 /// Whether the one rename has happened: its prepared file is gone, or somebody has written what it would have said, and

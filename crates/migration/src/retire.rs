@@ -16,6 +16,7 @@ use milescale_workspace::record::Old;
 
 use crate::context::{Context, Error};
 use crate::level::there_as;
+use crate::recover::is_there;
 use crate::sweep::{Holding, Sweeper};
 
 /// How long what was written last is waited for.
@@ -137,8 +138,13 @@ pub fn retire(
     context: &mut Context<'_>,
 ) -> Result<Retired, Error> {
     let mut record = context.record()?;
+    if side == in_use.side() {
+        return Err(Error::Refused(format!("{in_use} is in use, and no old store that could be retired")));
+    }
     let Some(old) = record.swept().find(|old| old.side == side).cloned() else {
-        return Err(Error::Refused(format!("{side} is no old store that could be retired")));
+        let is_retired = record.old.iter().any(|old| old.side == side);
+        let why = if is_retired { "is retired already" } else { "is no old store that could be retired" };
+        return Err(Error::Refused(format!("{side} {why}")));
     };
     if held > 0 {
         return Err(Error::Refused(format!(
@@ -157,11 +163,7 @@ pub fn retire(
 
 /// One that does not exist any more, as a person says. Another store that stands at its address now is none of ours.
 fn retire_gone(old: &Old, context: &Context<'_>) -> Result<Retired, Error> {
-    let is_there = context
-        .open(old.was)
-        .and_then(|mut store| Ok(store.exists()? && store.is_another()?.is_none()))
-        .unwrap_or(false);
-    if is_there {
+    if is_there(old.was, context) {
         let side = old.side;
         return Err(Error::Refused(format!(
             "{} is there, and not gone; `milescale retire {side}` retires it",

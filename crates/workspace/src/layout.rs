@@ -90,6 +90,8 @@ paths! {
     switch_gate = ".milescale/switch.gate";
     /// What is in use, what was, and the migration under way.
     record = ".milescale/migration.json";
+    /// How often milescale has switched.
+    switches = ".milescale/switches";
     /// The milestones that the milestone verbs have written during a migration.
     dirty = ".milescale/dirty.jsonl";
     /// What the move under way is about to write into its target.

@@ -30,6 +30,7 @@ pub mod restoring;
 mod short;
 pub mod stop;
 pub mod switch;
+pub mod switches;
 pub mod tokens;
 pub mod trial;
 

@@ -15,6 +15,7 @@ use crate::conflicts::Conflict;
 use crate::durable;
 use crate::read::{Symlinks, newer, read_regular};
 use crate::switch::PreparedConfig;
+use crate::switches;
 
 /// The version of this file's shape. 2: an undo goes by the move's journal, which a version before does not know.
 const VERSION: u32 = 2;
@@ -33,6 +34,9 @@ pub struct Record {
     pub intent: Option<Intent>,
     /// The migrations that are over, newest last; a few.
     pub past: Vec<Past>,
+    /// What was read says less than [`switches`] does: it is gone, or of before the last switch, and nothing goes by it.
+    #[serde(skip)]
+    lost: bool,
 }
 
 #[derive(Deserialize)]
@@ -169,7 +173,7 @@ pub struct Prepared {
 
 impl Default for Record {
     fn default() -> Self {
-        Self { version: VERSION, epoch: 0, in_use: None, old: Vec::new(), intent: None, past: Vec::new() }
+        Self { version: VERSION, epoch: 0, in_use: None, old: Vec::new(), intent: None, past: Vec::new(), lost: false }
     }
 }
 
@@ -177,11 +181,21 @@ impl Default for Record {
 const REMEMBERED: usize = 50;
 
 impl Record {
-    /// Reads it; a workspace without one has the default.
+    /// Reads it; a workspace without one has the default. One that is lost says nothing but the number of the last switch.
     ///
     /// # Errors
     /// When what is there cannot be read: it is never replaced by a clean one.
     pub fn load(workspace: &Workspace) -> io::Result<Self> {
+        // First: who switches writes the record before.
+        let switches = switches::noted(workspace)?;
+        let record = Self::read(workspace)?;
+        if record.epoch >= switches {
+            return Ok(record);
+        }
+        Ok(Self { epoch: switches, lost: true, past: record.past, ..Self::default() })
+    }
+
+    fn read(workspace: &Workspace) -> io::Result<Self> {
         let content = match read_regular(&workspace.record(), Symlinks::Refuse, 16 << 20) {
             Err(error) if matches!(error.kind(), io::ErrorKind::NotFound | io::ErrorKind::NotADirectory) => {
                 return Ok(Self::default());
@@ -198,7 +212,18 @@ impl Record {
 
     /// Whether it says nothing: nothing was moved here, or it is lost.
     pub fn is_blank(&self) -> bool {
-        self.epoch == 0 && self.in_use.is_none() && self.old.is_empty() && self.intent.is_none()
+        self.lost || self.epoch == 0 && self.in_use.is_none() && self.old.is_empty() && self.intent.is_none()
+    }
+
+    /// A new one in the place of one that is lost: with this store in use, and no old ones.
+    #[must_use]
+    pub fn anew(self, in_use: InUse) -> Self {
+        Self { in_use: Some(in_use), lost: false, ..self }
+    }
+
+    /// Whether milescale has switched here since this was written, or it is gone and that is known.
+    pub fn is_lost(&self) -> bool {
+        self.lost
     }
 
     /// Whether an older milescale wrote it, which could go on with what it does not understand.
@@ -210,7 +235,12 @@ impl Record {
     pub fn save(&self, workspace: &Workspace) -> io::Result<()> {
         let mut text = serde_json::to_vec_pretty(&Self { version: VERSION, ..self.clone() })?;
         text.push(b'\n');
-        durable::replace(&workspace.record(), &text)
+        durable::replace(&workspace.record(), &text)?;
+        // It says what was, and is of use only where this is lost.
+        if let Err(error) = switches::note(workspace, self.epoch) {
+            tracing::warn!(%error, "the number of switches cannot be noted");
+        }
+        Ok(())
     }
 
     /// An old store that is not retired.
@@ -226,6 +256,12 @@ impl Record {
         listed.or_else(|| {
             left.map(|was| Old { side, was, name: was.to_string(), epoch: self.epoch, backup: None, retired: None })
         })
+    }
+
+    /// Whether the last migration into or out of a side is one to this store that failed, and may have left something there.
+    pub fn has_failed_last(&self, to: InUse) -> bool {
+        let last = self.past.iter().rev().find(|past| [past.from.side(), past.to.side()].contains(&to.side()));
+        last.is_some_and(|past| past.to == to && past.failed.is_some())
     }
 
     /// Adds a migration that is over.
@@ -244,6 +280,9 @@ impl Record {
     /// The store in use as far as this record alone tells: the last switch's, else the one in which the last move began. A marker
     /// that is changed by hand before anybody has followed one has this store before it.
     pub fn last_known(&self) -> Option<InUse> {
+        if self.lost {
+            return None;
+        }
         let begun = || self.intent.as_ref().map(|intent| intent.from);
         let undone = || self.past.last().map(|past| past.from);
         self.in_use.or_else(begun).or_else(undone)

@@ -119,7 +119,10 @@ fn prune(workspace: &Workspace, options: &ConsentOptions) -> Result<ExitCode, Fa
 }
 
 pub(crate) fn restore(context: &Context, options: &RestoreOptions) -> Result<ExitCode, Failure> {
-    let (mover, _) = recovered(&mover(context)?)?;
+    let mover = mover(context)?;
+    // What a dead move has left of a store that is gone is dealt with once a person has said yes.
+    let is_gone = mover.gone().map_err(Failure::Failed)?.is_some();
+    let mover = if is_gone { mover } else { recovered(&mover)?.0 };
     let metadata = backup::metadata(mover.workspace(), &options.backup).map_err(Failure::Failed)?;
     let in_use = store_of(&metadata.from).map_or_else(|| metadata.from.clone(), |into| into.to_string());
     let question = format!(

@@ -95,6 +95,14 @@ fn fix(context: &Context, yes: bool) -> Result<(), Failure> {
     if let Some(unproven) = mover.unproven().map_err(Failure::Failed)? {
         return follow(&mover, &unproven, yes);
     }
+    if let Some(lost) = mover.lost_record().map_err(Failure::Failed)? {
+        let in_use = mover.in_use().map_err(Failure::Failed)?;
+        let question = format!("{lost}.\nBegin a new record, with {in_use} in use and no old stores?");
+        if !yes && !terminal::asked(&question)? {
+            return Err(Failure::Failed("nothing was changed".to_owned()));
+        }
+        return mover.begin_record().map_err(Failure::Failed);
+    }
     let Some(improvement) = Status::of(&engine).store_improvement else {
         terminal::error("there is nothing here that doctor can do by itself");
         return Ok(());
@@ -130,10 +138,14 @@ fn follow(mover: &Mover, unproven: &Unproven, yes: bool) -> Result<(), Failure> 
             format!("of what it held {} milestones are missing: {}{more}", missing.len(), harmless(&first.join(", ")))
         }
     };
-    let question = format!(
-        "{last} is in use and cannot be read ({why}). {named} is named, with {there} milestones; {lost}.\nFollow {named} from \
-         now on?"
-    );
+    let question = if last == named {
+        format!("{why}.\nThe file that lies there has {there} milestones; {lost}.\nGo on with it from now on?")
+    } else {
+        format!(
+            "{last} is in use and cannot be read ({why}). {named} is named, with {there} milestones; {lost}.\nFollow \
+             {named} from now on?"
+        )
+    };
     if !yes && !terminal::asked(&question)? {
         return Err(Failure::Failed("nothing was changed".to_owned()));
     }

@@ -10,7 +10,7 @@ use milescale_core::config::Choice;
 use milescale_core::decision::Decision;
 use milescale_core::migration::Phase;
 use milescale_document::timestamp;
-use milescale_migration::{Context, Error, Recovered, Told, Wish, migrate, plan, recover};
+use milescale_migration::{Context, Error, Recovered, Said, Told, Wish, migrate, plan, recover};
 use milescale_sensing::watch::Hints;
 use milescale_workspace::Workspace;
 use milescale_workspace::record::Record;
@@ -20,6 +20,7 @@ use super::{Engine, Mode};
 use crate::note::Note;
 use crate::sources::{Moment, earlier};
 use crate::state::Tries;
+use crate::sweeps::NOT_FOLLOWED;
 
 /// Attempts of one pair before it is left to a person.
 const ATTEMPTS: u32 = 3;
@@ -46,7 +47,7 @@ impl Engine {
         let mut teller = Teller::of(&mut self.output, &self.config, &self.sources, self.decision.as_ref());
         let mut tell = |told| teller.tell(&told);
         let recovered = recover(
-            false,
+            Said::Nothing,
             &mut Context {
                 workspace: &self.workspace,
                 config: self.config.config(),
@@ -153,14 +154,17 @@ impl Engine {
         problems.into_iter().map(|(place, reason)| format!("{place}: {reason}")).collect()
     }
 
-    /// What the last engine that writes could not sweep, but for stores that are no old ones any more; and what this one has
-    /// found without sweeping.
+    /// What the last engine that writes could not sweep, but for what is over: stores that are no old ones any more, a move that
+    /// was undone, a store in use that can be read again; and what this one has found without sweeping.
     fn last_unswept(&self) -> BTreeMap<String, String> {
         let mut problems = self.state.unswept.clone();
+        let is_read = self.sources.is_read();
+        problems.retain(|_, why| !is_read || why != NOT_FOLLOWED);
         if let Ok(record) = Record::load(&self.workspace) {
-            let own =
+            let [lock, own] =
                 [self.workspace.migration_lock(), self.workspace.record()].map(|path| self.workspace.shown(&path));
-            problems.retain(|place, _| own.contains(place) || record.swept().any(|old| old.name == *place));
+            let is_old = |place: &str| record.swept().any(|old| old.name == place);
+            problems.retain(|place, _| *place == lock || *place == own && record.intent.is_some() || is_old(place));
         }
         problems.extend(self.sweeps.problems());
         problems

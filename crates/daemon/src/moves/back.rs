@@ -2,6 +2,7 @@
 
 use std::time::SystemTime;
 
+use milescale_migration::Said;
 use milescale_workspace::error::StoreError;
 use milescale_workspace::marker::{self, Word};
 use milescale_workspace::switch::Switch;
@@ -17,7 +18,7 @@ impl Mover {
         if self.named_instead()?.is_none() {
             return Ok(false);
         }
-        let begun = self.begin(false, &mut |_| {})?;
+        let begun = self.begin(Said::Nothing, &mut |_| {})?;
         // A migration that was interrupted may be what named it.
         if begun.now.named_instead()?.is_none() {
             return Ok(false);

@@ -3,7 +3,9 @@
 use std::collections::BTreeSet;
 
 use milescale_core::backend::InUse;
+use milescale_core::base::Side;
 use milescale_core::line::EventName;
+use milescale_migration::Said;
 use milescale_migration::follow_unread;
 use milescale_storage::open::Which;
 use serde_json::json;
@@ -28,16 +30,21 @@ pub struct Unproven {
 }
 
 impl Mover {
-    /// The store that is named and not followed because the last one cannot be read; `None`: there is no such store.
+    /// The store that is named and not followed because the last one cannot be read, be it one that has been put in its place;
+    /// `None`: there is no such store.
     ///
     /// # Errors
     /// When the named store cannot be read either.
     pub fn unproven(&self) -> Result<Option<Unproven>, String> {
         let (last, named, _) = in_use(&self.workspace, &self.keeper)?;
-        if last == named {
+        let open = |it: InUse| Which::of(it, self.config()).open(&self.workspace, 0);
+        // A server's table has an identity, which is another question.
+        if last == named
+            && !(last.side() == Side::Sqlite
+                && open(last).is_ok_and(|mut it| it.is_another().is_ok_and(|why| why.is_some())))
+        {
             return Ok(None);
         }
-        let open = |it: InUse| Which::of(it, self.config()).open(&self.workspace, 0);
         let open_named = || {
             let mut store = open(named)?;
             store.may_be_another();
@@ -63,7 +70,7 @@ impl Mover {
     /// When it cannot be written down.
     pub fn follow(&self, unproven: &Unproven) -> Result<(), String> {
         let Unproven { last, named, .. } = unproven;
-        let begun = self.begin(false, &mut |_| {})?;
+        let begun = self.begin(Said::IsGone(last.side()), &mut |_| {})?;
         if begun.now.unproven()?.as_ref() != Some(unproven) {
             return Err("what is in use has changed meanwhile; look at it anew".to_owned());
         }

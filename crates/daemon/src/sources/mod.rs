@@ -317,6 +317,11 @@ impl Sources {
         is_followed && self.store_failed.is_none() && self.surveyed.is_some() && !self.is_blind
     }
 
+    /// Whether the store in use is followed and could be read.
+    pub(crate) fn is_read(&self) -> bool {
+        matches!(self.standing, Standing::Follows(_)) && self.store_is_read()
+    }
+
     /// The store in use, where it is followed and could be read.
     pub(crate) fn followed_store(&mut self) -> Option<(InUse, &mut dyn Store)> {
         let Standing::Follows(in_use) = self.standing else { return None };

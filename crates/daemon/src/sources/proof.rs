@@ -91,7 +91,8 @@ pub(super) fn proves(
     let mut since = differing.clone();
     let lying = archived_since(&mut archived, &before, &there);
     since.extend(lying.iter().cloned());
-    let older = older((&mut *last.store, &before), (named.side(), &mut *opened.store), &since).map_err(unreadable)?;
+    let older = older((in_use.side(), &mut *last.store, &before), (named.side(), &mut *opened.store), &since)
+        .map_err(unreadable)?;
     if older.is_empty() {
         // Their base is what the named store has: then the comments are an edit, which the next sweep brings over.
         for id in retouched.lacking {
@@ -250,17 +251,19 @@ fn listed(ids: &[String]) -> String {
 }
 
 /// Of these milestones, those whose content in the named store is what the last one knows as the merge base, or as what came
-/// before it, or that it has archived since: the last store has gone on.
+/// before it, or that it has archived since: the last store has gone on. So it has where the named store has it as the merge
+/// base itself, as what a move that failed has brought and left.
 fn older(
-    (last, before): (&mut dyn Store, &HashMap<String, Content>),
+    (last_side, last, before): (Side, &mut dyn Store, &HashMap<String, Content>),
     (side, named): (Side, &mut dyn Store),
     ids: &[String],
 ) -> Result<Vec<String>, StoreError> {
     let mut older = Vec::new();
     for ids in ids.chunks(AT_ONCE) {
         let known = last.ledger()?.bases(side, ids)?;
+        let brought = named.ledger()?.bases(last_side, ids)?;
         for there in milestones(named, ids)? {
-            let is_base = known.get(&there.id).is_some_and(|known| {
+            let is_base = [known.get(&there.id), brought.get(&there.id)].into_iter().flatten().any(|known| {
                 let is_text = known.content.text == there.digest();
                 is_text || there.own_text().is_none() && known.content.value == there.content().value
             });

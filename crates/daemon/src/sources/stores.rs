@@ -91,6 +91,12 @@ impl Sources {
                 self.follower.switched(*in_use);
                 (self.store, self.surveyed, self.store_failed, self.store_missed) = (None, None, None, true);
             }
+            // Whichever it was, the switch has written marker and configuration.
+            Ok(record) if record.is_lost() && record.epoch > self.epoch => {
+                self.epoch = record.epoch;
+                self.follower.forget();
+                (self.store, self.surveyed, self.store_failed, self.store_missed) = (None, None, None, true);
+            }
             Ok(record) if self.follower.followed().is_none() => {
                 if let Some(in_use) = record.last_known() {
                     self.follower.switched(in_use);

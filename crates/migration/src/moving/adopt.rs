@@ -4,7 +4,7 @@
 //! Where the target wins, nothing of it is touched before the cutover: the first sweep after it finds each difference, and keeps
 //! what the source holds.
 
-use std::collections::HashMap;
+use std::collections::{HashMap, HashSet};
 use std::ops::ControlFlow;
 
 use milescale_core::migration::Adopt;
@@ -41,10 +41,12 @@ pub struct Comparison {
     pub only_in_target: u64,
 }
 
-/// Compares source and target by content, and finds what keeps the target from being taken over.
+/// Compares source and target by content, and finds what keeps the target from being taken over. `strange` are the milestones of
+/// the target that a move that failed has not left there: the others go.
 pub(crate) fn compare(
     source: &mut dyn Store,
     target: &mut dyn Store,
+    strange: &[String],
     context: &Context<'_>,
 ) -> Result<(Comparison, Vec<Obstacle>), Error> {
     let (mut there, mut against, mut stopped) = (HashMap::new(), Vec::new(), Ok(()));
@@ -53,8 +55,12 @@ pub(crate) fn compare(
             against.push(Obstacle { place, line, reason, do_this: do_this.to_owned() });
         }
     };
+    let strange: HashSet<&str> = strange.iter().map(String::as_str).collect();
     let of = |it: Milestone| (it.said(), it.value.err(), it.id, it.place);
     scan_as(target, of, &mut |(said, flaw, id, place)| {
+        if !strange.contains(id.as_str()) {
+            return ControlFlow::Continue(());
+        }
         if let Some(Flaw { position, reason }) = flaw {
             obstacle(place.clone(), position.map(|it| it.line), reason, "mend it, or take it out");
         }
@@ -150,6 +156,11 @@ impl Moving<'_, '_> {
 
     /// Begins: what the target's ledger says of the source from now on is of this move.
     pub(super) fn begin_to_take_over(&mut self, target: &mut dyn Store) -> Result<(), Error> {
+        // What a move that failed has left there for a person to look at is no other program's.
+        let is_begun = self.intent().and_then(|intent| intent.adopt).is_some_and(|adopting| adopting.begun);
+        if !is_begun && self.record.has_failed_last(self.to) && target.is_another()?.is_none() {
+            target.clear(self.from.side(), self.context.now())?;
+        }
         target.ledger()?.forget(self.from.side())?;
         if let Some(adopt) = self.record.intent.as_mut().and_then(|intent| intent.adopt.as_mut()) {
             adopt.begun = true;

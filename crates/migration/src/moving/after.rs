@@ -7,6 +7,7 @@ use milescale_core::base::Side;
 use milescale_core::config::FilesAfter;
 use milescale_storage::files::NOTE_OF_MOVE;
 use milescale_storage::store::Store;
+use milescale_workspace::error::Problem;
 use milescale_workspace::record::{Intent, Old, Past};
 
 use super::{Left, Moving};
@@ -31,16 +32,13 @@ impl Moving<'_, '_> {
         if from != to
             && let Some(old) = self.record.old.iter().find(|old| old.side == from).cloned()
         {
-            let mut current = self.context.open(self.to)?;
-            let (store, late) = match left {
-                Some(Left { store, late }) => (store, late),
-                None => (self.context.open(self.from)?, BTreeSet::new()),
-            };
-            let mut sweeper = Sweeper::new(old.clone(), store, self.to).looking_at(late);
-            sweeper.until_still(&mut *current, Holding::Nothing, SWEEP_AFTER, self.context)?;
-            sweeper.store().leave()?;
-            if from == Side::Files {
-                self.files_after(&old, sweeper.store(), &mut *current)?;
+            match self.finish_source(&old, left) {
+                // It is an old store like any other: what was written to it is brought over once it can be reached, and no other one waits
+                // for that.
+                Err(Error::Store(error)) if from != Side::Files && error.problem == Problem::Unavailable => {
+                    tracing::warn!(%error, "what was written last to the store that was left is not brought over yet");
+                }
+                other => other?,
             }
         }
         let ended = self.context.stamp();
@@ -50,6 +48,22 @@ impl Moving<'_, '_> {
             self.record.remember(Past { epoch, ended, from, to, backup, failed: None, automatic });
         }
         self.context.save(&self.record)
+    }
+
+    /// Brings over what was written last to the store that was left, and leaves it.
+    fn finish_source(&mut self, old: &Old, left: Option<Left>) -> Result<(), Error> {
+        let mut current = self.context.open(self.to)?;
+        let (store, late) = match left {
+            Some(Left { store, late }) => (store, late),
+            None => (self.context.open(self.from)?, BTreeSet::new()),
+        };
+        let mut sweeper = Sweeper::new(old.clone(), store, self.to).looking_at(late);
+        sweeper.until_still(&mut *current, Holding::Nothing, SWEEP_AFTER, self.context)?;
+        sweeper.store().leave()?;
+        if old.side == Side::Files {
+            self.files_after(old, sweeper.store(), &mut *current)?;
+        }
+        Ok(())
     }
 
     /// What becomes of the files after a move to a database.

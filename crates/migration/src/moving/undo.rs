@@ -26,11 +26,12 @@ use crate::sweep::memory::NAMELESS;
 use crate::told::Told;
 
 impl Moving<'_, '_> {
-    /// A migration that failed before its switch: the target is cleared, unless a person wants to look at it.
-    pub(crate) fn undo(&mut self, reason: &str) {
+    /// A migration that failed before its switch: the target is cleared, unless a person wants to look at it. `is_gone`: one of the
+    /// two stores does not exist any more, as a person says. What the other one holds stays as it is then.
+    pub(crate) fn undo(&mut self, reason: &str, is_gone: bool) {
         let (from, to) = (self.from, self.to);
         (self.context.tell)(Told::Failed { from, to, reason: reason.to_owned() });
-        let undone = self.scrap(reason);
+        let undone = self.scrap(reason, is_gone);
         match undone {
             Ok(target_kept) => {
                 (self.context.tell)(Told::RolledBack { from, to, reason: reason.to_owned(), target_kept });
@@ -45,7 +46,7 @@ impl Moving<'_, '_> {
         }
     }
 
-    fn scrap(&mut self, reason: &str) -> Result<bool, Error> {
+    fn scrap(&mut self, reason: &str, is_gone: bool) -> Result<bool, Error> {
         if let Some(intent) = &mut self.record.intent {
             intent.failed.get_or_insert_with(|| reason.to_owned());
             if intent.phase != Phase::Scrapping {
@@ -63,7 +64,9 @@ impl Moving<'_, '_> {
         }
         let keep = !self.context.config.migration.rollback_on_failure;
         let is_filled = self.from.side() != self.to.side() && !intent.target_was_old;
-        if self.from.side() != self.to.side() {
+        if is_gone {
+            journal::discard(self.context.workspace)?;
+        } else if self.from.side() != self.to.side() {
             if intent.target_was_old {
                 self.leave_old_target(&intent)?;
             } else if let Some(adopting) = intent.adopt.filter(|_| !keep) {

@@ -47,9 +47,10 @@ pub(super) fn adopt(
     plan: &mut Plan,
     how: Adopt,
     (source, target): (&mut dyn Store, &mut dyn Store),
+    strange: &[String],
     context: &Context<'_>,
 ) -> Result<(), Error> {
-    let (comparison, against) = adopt::compare(source, target, context)?;
+    let (comparison, against) = adopt::compare(source, target, strange, context)?;
     plan.obstacles.extend(against);
     let kept = match how {
         Adopt::TargetWins => "the target's content stays, and the source's is kept as a conflict",

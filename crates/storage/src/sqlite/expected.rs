@@ -21,7 +21,8 @@ impl SqliteStore {
             ", or move this one away and end the old store with `milescale retire sqlite`; `milescale migrate database --engine \
              sqlite --adopt` goes on with this one"
         } else {
-            ". Where that is gone for good, move this one away: `milescale doctor` names the ways on without it"
+            ". Where that is gone for good, `milescale doctor --fix` goes on with this one; or move this one away, and `milescale doctor` \
+             names the ways on without it"
         };
         Err(self.sqlite.error(Problem::Refused, cause))
     }
