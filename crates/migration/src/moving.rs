@@ -24,7 +24,7 @@ pub(crate) use commit::engine_of_file;
 
 use milescale_core::backend::InUse;
 use milescale_core::base::Side;
-use milescale_core::migration::{Ended, Phase, next};
+use milescale_core::migration::{Adopt, Ended, Phase, next};
 use milescale_storage::archived_before::ArchivedBefore;
 use milescale_storage::ledger;
 use milescale_storage::store::Store;
@@ -79,8 +79,8 @@ pub(crate) struct Moving<'a, 'b> {
 /// Why it was not done: then the old store is in use as before, but where that is not known.
 pub fn migrate(wish: &Wish, plan: &Plan, context: &mut Context<'_>) -> Result<Done, Error> {
     let (from, to, automatic, milestones) = (wish.from, wish.to, wish.automatic, plan.milestones);
-    // An empty target is simply filled.
-    let adopt = wish.adopt.filter(|_| plan.adopting.is_some());
+    // An empty target is simply filled. What is equal is taken over unasked.
+    let adopt = plan.adopting.map(|_| wish.adopt.unwrap_or(Adopt::TargetWins));
     let started = Instant::now();
     let mut record = context.record()?;
     let identity = Identity::of_or_drawn(context.workspace)

@@ -189,7 +189,13 @@ fn look_at_target(
     if !is_old && !ids.is_empty() {
         let left_over = another.is_none() && record.has_failed_last(wish.to);
         let strange = strangers(target, wish.from.side(), &ids, left_over)?;
-        if let Some(how) = wish.adopt.filter(|_| !strange.is_empty()) {
+        let was_retired = record.old.iter().any(|old| old.side == to && old.retired.is_some());
+        if was_retired && wish.adopt.is_none() && !strange.is_empty() {
+            plan.adopting = stores::equal((&mut *source, &mut *target), &strange, context)?;
+        }
+        if plan.adopting.is_some() {
+            // What came into a retired place is in the store in use by now: nothing is to be decided.
+        } else if let Some(how) = wish.adopt.filter(|_| !strange.is_empty()) {
             stores::adopt(plan, how, (&mut *source, &mut *target), &strange, context)?;
         } else if !strange.is_empty() {
             let reason = format!(
@@ -203,7 +209,6 @@ fn look_at_target(
                 Side::Sqlite => ", or move that file away",
                 Side::Postgresql => ", or name another database or schema",
             };
-            let was_retired = record.old.iter().any(|old| old.side == to && old.retired.is_some());
             let adopt = if was_retired {
                 // What is in use is what was written since.
                 "--adopt --source-wins` writes over them what is in use, and keeps what differs"

@@ -17,6 +17,10 @@ fn workspace(server: Option<&Postgres>) -> Workspace {
     workspace
 }
 
+fn workspace_on(server: &Postgres) -> Workspace {
+    workspace(Some(server))
+}
+
 fn said(workspace: &Workspace, arguments: &str) -> milescale_testkit::Said {
     workspace.run(arguments.split(' '))
 }
@@ -207,4 +211,105 @@ fn an_old_store_whose_folder_is_gone_is_named_and_can_be_ended() {
     assert!(done(&workspace, "doctor").contains("\n0 wrong"));
     done(&workspace, "migrate file --yes");
     assert!(workspace.path("active/m-0.yaml").exists());
+}
+
+/// A move that dies at this call on this path.
+fn dies(workspace: &Workspace, arguments: &str, fault: &str, path: &str) {
+    let mut command = workspace.command(arguments.split(' '));
+    command.env("LD_PRELOAD", crate::faults::shim()).env("FAULT", fault).env("FAULT_PATH", path);
+    let status = command.stdout(Stdio::null()).stderr(Stdio::null()).status().unwrap();
+    assert_eq!(status.code(), None, "{arguments} {fault} at {path}: it did not die");
+}
+
+fn remove_database(workspace: &Workspace) {
+    for ending in ["", "-wal", "-shm", "-journal"] {
+        drop(fs::remove_file(workspace.path(format!("enterprise.db{ending}"))));
+    }
+}
+
+/// A move out of the store in use is dead, and then that store is gone: the ways on that `doctor` names are there all the same.
+#[test]
+fn a_dead_move_out_of_a_store_that_is_gone_stands_in_no_way() {
+    for way in ["restore", "follow"] {
+        let workspace = workspace(None);
+        done(&workspace, "migrate database --yes");
+        let edit = "UPDATE milestones SET data = json_set(data, '$.title', 'later') WHERE id = 'm-1'";
+        assert!(Command::new("sqlite3").arg(workspace.path("enterprise.db")).arg(edit).status().unwrap().success());
+        dies(&workspace, "migrate file --yes", "rename:1:kill", "storage-backend.txt");
+        let backup = newest_backup(&workspace);
+        remove_database(&workspace);
+        let told = refused(&workspace, "migrate hybrid --yes");
+        assert!(told.contains("cannot be undone yet, because database on sqlite cannot be reached"), "{told}");
+        assert!(refused(&workspace, "doctor").contains(&format!("milescale restore {backup}")));
+        if way == "restore" {
+            done(&workspace, &format!("restore {backup} --yes"));
+        } else {
+            workspace.write("config/storage-backend.txt", "file\n");
+            // The store that is gone is an old one then.
+            refused(&workspace, "doctor --fix --yes");
+        }
+        assert_eq!(done(&workspace, "milestone list").lines().count(), 3, "{way}");
+        let record = workspace.read(".milescale/migration.json");
+        assert!(record.contains("\"intent\": null"), "{way}: {record}");
+    }
+}
+
+/// A move into a store is dead, be it a new or an old one, and then that store is gone: a person ends it.
+#[test]
+fn a_dead_move_into_a_store_that_is_gone_is_ended_by_retiring_it() {
+    let workspace = workspace(None);
+    done(&workspace, "migrate database --yes");
+    done(&workspace, "migrate file --yes");
+    workspace.save("active/m-1.yaml", "id: m-1\ntitle: later\n");
+    dies(&workspace, "migrate database --yes", "rename:1:kill", "storage-backend.txt");
+    remove_database(&workspace);
+    let told = refused(&workspace, "migrate hybrid --yes");
+    assert!(told.contains("`milescale retire sqlite --gone` ends that"), "{told}");
+    done(&workspace, "retire sqlite --gone --yes");
+    done(&workspace, "migrate hybrid --yes");
+
+    // On a server, into a table that was none before.
+    let server = Postgres::start();
+    let workspace = workspace_on(&server);
+    dies(&workspace, "migrate database --yes", "rename:1:kill", "storage-backend.txt");
+    drop(server);
+    let told = refused(&workspace, "migrate hybrid --yes");
+    assert!(told.contains("`milescale retire postgresql --gone` ends that"), "{told}");
+    done(&workspace, "retire postgresql --gone --yes");
+    done(&workspace, "migrate hybrid --yes");
+    assert_eq!(done(&workspace, "milestone list").lines().count(), 3);
+}
+
+/// A move has switched and died, and the store that it left is gone: no other old store waits for that.
+#[test]
+fn a_store_that_was_left_and_is_gone_keeps_no_other_one_waiting() {
+    let server = Postgres::start();
+    let workspace = workspace(Some(&server));
+    done(&workspace, "migrate database --yes");
+    dies(&workspace, "migrate database --engine sqlite --yes", "rename:1:killafter", "storage-config.yaml");
+    drop(server);
+    fs::remove_file(workspace.path("active/m-1.yaml")).unwrap();
+    workspace.save("active/m-1.yaml", "id: m-1\ntitle: of the old files\n");
+    done(&workspace, "check");
+    assert!(done(&workspace, "milestone show m-1").contains("of the old files"));
+    done(&workspace, "retire postgresql --gone --yes");
+}
+
+/// Another file has been put in the place of the one in use.
+#[test]
+fn a_file_in_the_place_of_the_one_in_use_is_gone_on_with_at_a_persons_word() {
+    let workspace = workspace(None);
+    done(&workspace, "migrate database --yes");
+    done(&workspace, "check");
+    let database = workspace.path("enterprise.db");
+    let dump = Command::new("sqlite3").arg(&database).arg(".dump milestones").output().unwrap().stdout;
+    remove_database(&workspace);
+    let mut shell = Command::new("sqlite3").arg(&database).stdin(Stdio::piped()).spawn().unwrap();
+    std::io::Write::write_all(shell.stdin.as_mut().unwrap(), &dump).unwrap();
+    assert!(shell.wait().unwrap().success());
+    assert!(refused(&workspace, "milestone list").contains("`milescale doctor --fix` goes on with this one"));
+    done(&workspace, "doctor --fix --yes");
+    assert_eq!(done(&workspace, "milestone list").lines().count(), 3);
+    put(&workspace, "new", "title: new\n");
+    done(&workspace, "migrate file --yes");
 }

@@ -44,6 +44,7 @@ pub(crate) fn migrate(context: &Context, options: &MigrateOptions) -> Result<Exi
         return Ok(ExitCode::SUCCESS);
     }
     if let Some(named) = mover.named_instead().map_err(Failure::Failed)?.filter(|_| in_use == to && options.dry_run) {
+        mover.can_be_written_back().map_err(Failure::Failed)?;
         print_write_back(to, named, options.consent.json);
         return Ok(ExitCode::SUCCESS);
     }

@@ -26,11 +26,17 @@ impl Mover {
         begun.now.write_back_now().map(|()| true)
     }
 
+    /// Whether that names the store in use, or the environment names another one.
+    ///
+    /// # Errors
+    /// Why not, in words.
+    pub fn can_be_written_back(&self) -> Result<(), String> {
+        self.keeper.contradicted(self.in_use()?).map_or(Ok(()), Err)
+    }
+
     fn write_back_now(&self) -> Result<(), String> {
         let (in_use, epoch) = (self.in_use()?, self.record()?.epoch);
-        if let Some(why) = self.keeper.contradicted(in_use) {
-            return Err(why);
-        }
+        self.can_be_written_back()?;
         let marker = marker::read(&self.workspace.marker()).map_err(|error| error.to_string())?;
         let commit = |switch: Result<Switch, _>| -> Result<(), String> {
             switch

@@ -4,7 +4,7 @@ use milescale_core::migration::Adopt;
 use milescale_storage::store::{Part, Store};
 
 use crate::context::{Context, Error};
-use crate::moving::adopt;
+use crate::moving::adopt::{self, Comparison};
 use crate::plan::Plan;
 
 /// Milestones that the target would refuse and that are named.
@@ -67,4 +67,15 @@ pub(super) fn adopt(
     ));
     plan.adopting = Some(comparison);
     Ok(())
+}
+
+/// How the two compare, where each of these milestones of the target is in the source as well, with the same content.
+pub(super) fn equal(
+    (source, target): (&mut dyn Store, &mut dyn Store),
+    strange: &[String],
+    context: &Context<'_>,
+) -> Result<Option<Comparison>, Error> {
+    let (comparison, against) = adopt::compare(source, target, strange, context)?;
+    let is_equal = against.is_empty() && comparison.different == 0 && comparison.only_in_target == 0;
+    Ok(is_equal.then_some(comparison))
 }

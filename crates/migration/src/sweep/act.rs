@@ -238,6 +238,9 @@ impl<'a, 'b> Act<'a, 'b> {
             (Ok(_), Some(_)) if judged.filed == Filed::Unclear => {
                 "it lies in the archive, where another one of this id lay when the files were left".to_owned()
             }
+            (Ok(_), None) if judged.is_lost => {
+                "the store in use does not have it, and what both had in common is not known".to_owned()
+            }
             (Ok(_), None) => "it was changed there, and is gone in the store in use".to_owned(),
             (Ok(_), Some(_)) if judged.earlier == Earlier::Unknown => {
                 "its values are those of an earlier content, and whether its comments are is not known".to_owned()

@@ -223,3 +223,35 @@ fn l26_comments_beside_the_same_values_are_brought_or_kept() {
         assert_eq!(workspace.read(path), kept);
     }
 }
+
+/// What a move that failed has left to be looked at is milescale's own, and older than what was written since: it is not taken over,
+/// nor followed.
+#[test]
+fn what_a_failed_move_has_left_is_no_other_programs() {
+    let workspace = with_files(&["edited", "archived", "removed", "touched"]);
+    workspace.write("config/storage-config.yaml", "storage:\n  migration: {rollback_on_failure: false}\n");
+    done(&workspace, &["check"]);
+    let mut command = workspace.command(["migrate", "database", "--yes"]);
+    command.env("LD_PRELOAD", shim()).env("FAULT", "rename:1:ENOSPC").env("FAULT_PATH", "storage-backend.txt");
+    assert!(!command.stdout(Stdio::null()).stderr(Stdio::null()).status().unwrap().success());
+    assert!(rows(&workspace).contains("removed"), "it was kept");
+    workspace.save("active/edited.yaml", "title: edited\nstatus: active\nnew: 1\n");
+    done(&workspace, &["milestone", "archive", "archived"]);
+    std::fs::remove_file(workspace.path("active/removed.yaml")).unwrap();
+    workspace.write("config/storage-backend.txt", "database\n");
+    std::thread::sleep(std::time::Duration::from_secs(2));
+    workspace.run(["check"]);
+    assert!(workspace.run(["status"]).out.contains("have an older content there"), "{:?}", workspace.run(["status"]));
+    workspace.write("config/storage-backend.txt", "file\n");
+    sqlite(&workspace, "UPDATE milestones SET data = '{\"title\":\"theirs\"}' WHERE id = 'touched'");
+    let planned = plan(&workspace, &["database", "--adopt"]);
+    assert_eq!(
+        planned["adopting"],
+        json!({"equal": 0, "missing": 1, "different": 1, "only_in_target": 0}),
+        "{planned}"
+    );
+    done(&workspace, &["migrate", "database", "--adopt", "--yes"]);
+    let now = rows(&workspace);
+    assert!(now.contains("\"new\":1") && now.contains("theirs") && !now.contains("removed"), "{now}");
+    assert!(!now.contains("archived {") || now.contains("\"archived\""), "{now}");
+}

@@ -82,6 +82,52 @@ fn a_record_that_was_removed_with_the_marker_is_missed_where_files_are_in_use_ag
     assert!(!said(&workspace, "doctor").out.contains("record of its moves"));
 }
 
+/// A copy of before the last move is put back in its place: nothing goes by it, least of all a retiring of what is in use.
+#[test]
+fn a_record_of_before_the_last_move_says_nothing() {
+    const LOST: &str = "record of its moves is gone, or of before the last move";
+    let workspace = with_milestones();
+    text(&workspace, 0, "migrate database --yes");
+    let record = workspace.path(".milescale/migration.json");
+    let copy = fs::read(&record).unwrap();
+    text(&workspace, 0, "migrate file --yes");
+    text(&workspace, 0, "check");
+    fs::write(&record, copy).unwrap();
+    for command in ["retire files --yes", "import", "rollback --yes", "migrate hybrid --yes"] {
+        let told = text(&workspace, 1, command);
+        assert!(told.contains(LOST), "{command}: {told}");
+    }
+    for (code, command) in [(0, "check"), (0, "status"), (1, "doctor")] {
+        let told = text(&workspace, code, command);
+        assert!(told.contains(LOST) && !told.contains("active is an old store"), "{command}: {told}");
+    }
+    assert!(workspace.path("active/m-0.yaml").exists() && workspace.path("active/m-1.yaml").exists());
+    // A new one is begun at a person's word, and moves go by it.
+    text(&workspace, 0, "doctor --fix --yes");
+    text(&workspace, 0, "doctor");
+    text(&workspace, 0, "migrate hybrid --yes");
+    assert!(text(&workspace, 0, "milestone show m-1").contains("m-1"));
+}
+
+/// Which store the last cycle saw says nothing where milescale has switched since.
+#[test]
+fn what_the_last_switch_made_the_store_in_use_stays_that_without_its_record() {
+    let workspace = with_milestones();
+    text(&workspace, 0, "check");
+    text(&workspace, 0, "migrate database --yes");
+    let edit = "UPDATE milestones SET data = json_set(data, '$.title', 'later') WHERE id = 'm-1'";
+    let mut shell = Command::new("sqlite3");
+    assert!(shell.arg(workspace.path("enterprise.db")).arg(edit).status().unwrap().success());
+    fs::remove_file(workspace.path(".milescale/migration.json")).unwrap();
+    assert!(text(&workspace, 0, "milestone show m-1").contains("later"));
+    // The move that ends it is known as milescale's own.
+    text(&workspace, 0, "migrate file --adopt --yes");
+    let new = workspace.root().join("new.yaml");
+    fs::write(&new, "title: new\n").unwrap();
+    text(&workspace, 0, &format!("milestone put new {}", new.display()));
+    assert_eq!(said(&workspace, "conflicts").out.lines().count(), 1, "{:?}", said(&workspace, "conflicts"));
+}
+
 #[test]
 fn a_record_of_a_move_to_a_server_is_missed_too() {
     let (_server, workspace) = on_server();
