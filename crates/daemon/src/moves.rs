@@ -303,6 +303,10 @@ impl Mover {
             // The configuration may have changed with the move.
             after = after.anew();
         }
+        // What others have written before comes before it, and is among what it displaces.
+        if let Err(error) = after.bring_over(Holding::Batches, stop, tell) {
+            tracing::warn!(error, "what was written to old stores is not brought over before the restore");
+        }
         let mut tell = after.saying(tell);
         restore(metadata, into, &mut after.context(stop, &mut tell)).map_err(|error| {
             let half_done = Restoring::load(&after.workspace).ok().flatten();
@@ -347,11 +351,17 @@ impl Mover {
     /// When a store cannot be read or written.
     pub fn import(&self, stop: &dyn Fn() -> bool, tell: &mut dyn FnMut(Told)) -> Result<Swept, String> {
         let begun = self.begin(Said::Nothing, tell)?;
-        begun.now.import_now(stop, tell)
+        begun.now.has_record()?;
+        begun.now.bring_over(Holding::Nothing, stop, tell)
     }
 
-    fn import_now(&self, stop: &dyn Fn() -> bool, tell: &mut dyn FnMut(Told)) -> Result<Swept, String> {
-        self.has_record()?;
+    /// Brings over what was written to old stores.
+    fn bring_over(
+        &self,
+        holding: Holding,
+        stop: &dyn Fn() -> bool,
+        tell: &mut dyn FnMut(Told),
+    ) -> Result<Swept, String> {
         let (in_use, record) = (self.in_use()?, self.record()?);
         let mut tell = self.saying(tell);
         let mut context = self.context(stop, &mut tell);
@@ -360,7 +370,7 @@ impl Mover {
         for old in &record.old {
             let swept = self.open(old.was).and_then(|store| {
                 let mut sweeper = Sweeper::new(old.clone(), store, in_use);
-                let swept = sweeper.until_still(&mut *current, Holding::Nothing, STILL_WITHIN, &mut context);
+                let swept = sweeper.until_still(&mut *current, holding, STILL_WITHIN, &mut context);
                 swept.map_err(|error| error.to_string())
             });
             match swept {
@@ -399,6 +409,14 @@ impl Mover {
         let mut tell = begun.now.saying(tell);
         let mut context = begun.now.context(stop, &mut tell);
         retire((side, is_gone), in_use, waiting, &mut context).map_err(|error| error.to_string())
+    }
+
+    /// Whether the old store of a side is retired.
+    ///
+    /// # Errors
+    /// When the record of moves cannot be read.
+    pub fn is_retired(&self, side: Side) -> Result<bool, String> {
+        Ok(self.record()?.old.iter().any(|old| old.side == side && old.retired.is_some()))
     }
 
     fn is_old_store(&self, side: Side) -> Result<bool, String> {

@@ -5,7 +5,7 @@ use std::collections::BTreeSet;
 use std::time::{Duration, Instant};
 
 use crate::context::{Context, Error};
-use crate::level::Pair;
+use crate::level::{Pair, there, there_as};
 use crate::plan::{Plan, Wish};
 use crate::retire::{dealt_with, sweep_retired, watch_retired};
 use crate::sweep::{Holding, Sweeper};
@@ -24,7 +24,9 @@ pub(crate) use commit::engine_of_file;
 
 use milescale_core::backend::InUse;
 use milescale_core::base::Side;
-use milescale_core::migration::{Adopt, Ended, Phase, next};
+use milescale_core::migration::{Ended, Phase, next};
+use milescale_document::id::Id;
+use milescale_document::milestone::Milestone;
 use milescale_storage::archived_before::ArchivedBefore;
 use milescale_storage::ledger;
 use milescale_storage::store::Store;
@@ -79,8 +81,8 @@ pub(crate) struct Moving<'a, 'b> {
 /// Why it was not done: then the old store is in use as before, but where that is not known.
 pub fn migrate(wish: &Wish, plan: &Plan, context: &mut Context<'_>) -> Result<Done, Error> {
     let (from, to, automatic, milestones) = (wish.from, wish.to, wish.automatic, plan.milestones);
-    // An empty target is simply filled. What is equal is taken over unasked.
-    let adopt = plan.adopting.map(|_| wish.adopt.unwrap_or(Adopt::TargetWins));
+    // An empty target is simply filled.
+    let adopt = wish.adopt.filter(|_| plan.adopting.is_some());
     let started = Instant::now();
     let mut record = context.record()?;
     let identity = Identity::of_or_drawn(context.workspace)
@@ -129,6 +131,28 @@ pub fn migrate(wish: &Wish, plan: &Plan, context: &mut Context<'_>) -> Result<Do
             Err(error)
         }
     }
+}
+
+/// Takes out of a place that was retired what came there since and is in the store in use by now, as it is: the move brings it.
+fn take_out_equal(source: &mut dyn Store, target: &mut dyn Store, context: &Context<'_>) -> Result<(), Error> {
+    for id in target.ids()? {
+        context.go_on()?;
+        let Ok(id) = id.parse::<Id>() else { continue };
+        let Some(there) = there(target.get(&id))? else { continue };
+        if there_as(source, id.as_str())?.is_some_and(|ours| holds(&ours, &there)) {
+            match target.remove(&id, there.digest(), context.now()) {
+                // Somebody writes or moves it just now: then it stands in the way.
+                Err(error) if error.is_passing() => {}
+                other => other?,
+            }
+        }
+    }
+    Ok(())
+}
+
+/// Whether a milestone holds all that another one of its id does.
+pub(crate) fn holds(ours: &Milestone, other: &Milestone) -> bool {
+    !ours.said().differs(&other.said()) && (other.text == ours.text || !other.has_comments_beyond(&ours.text))
 }
 
 impl Moving<'_, '_> {
@@ -255,6 +279,10 @@ impl Moving<'_, '_> {
             target.nobody_else_uses_it();
             // What an earlier attempt left for a person to look at.
             target.clear(from, self.context.now())?;
+            let was_retired = self.record.old.iter().any(|old| old.side == to && old.retired.is_some());
+            if was_retired {
+                take_out_equal(source, target, self.context)?;
+            }
         }
         journal::begin(self.context.workspace, number, to)?;
         let others: Vec<Side> = self.record.old.iter().map(|old| old.side).filter(|side| *side != to).collect();

@@ -190,12 +190,13 @@ fn look_at_target(
         let left_over = another.is_none() && record.has_failed_last(wish.to);
         let strange = strangers(target, wish.from.side(), &ids, left_over)?;
         let was_retired = record.old.iter().any(|old| old.side == to && old.retired.is_some());
-        if was_retired && wish.adopt.is_none() && !strange.is_empty() {
-            plan.adopting = stores::equal((&mut *source, &mut *target), &strange, context)?;
-        }
-        if plan.adopting.is_some() {
-            // What came into a retired place is in the store in use by now: nothing is to be decided.
-        } else if let Some(how) = wish.adopt.filter(|_| !strange.is_empty()) {
+        // What came into a retired place, and is in the store in use by now, is in nobody's way.
+        let is_equal = was_retired
+            && to == Side::Files
+            && wish.adopt.is_none()
+            && stores::are_held(source, target, &strange, context)?;
+        let strange = if is_equal { Vec::new() } else { strange };
+        if let Some(how) = wish.adopt.filter(|_| !strange.is_empty()) {
             stores::adopt(plan, how, (&mut *source, &mut *target), &strange, context)?;
         } else if !strange.is_empty() {
             let reason = format!(
@@ -211,7 +212,8 @@ fn look_at_target(
             };
             let adopt = if was_retired {
                 // What is in use is what was written since.
-                "--adopt --source-wins` writes over them what is in use, and keeps what differs"
+                "--adopt --source-wins` writes over them what is in use, and keeps what differs; or `milescale import` brings them over \
+                 first"
             } else {
                 "--adopt` takes them over as they are"
             };

@@ -182,8 +182,13 @@ impl Sweeper {
         current.finish()?;
         let of_side = memory.of(self.side());
         act::tell_what_was_under_way(self.side(), current, of_side, context)?;
-        // Without a base, all that differs in a retired database would seem to have appeared there.
-        if self.is_retired() && self.side() != Side::Files && !current.ledger()?.is_complete(self.side())? {
+        // Without a base, all that differs in a retired database would seem to have appeared there: only a person asks for it.
+        let is_asked = holding == Holding::Nothing;
+        if !is_asked
+            && self.is_retired()
+            && self.side() != Side::Files
+            && !current.ledger()?.is_complete(self.side())?
+        {
             return Ok(Swept::default());
         }
         self.find_candidates(current, of_side, context)?;

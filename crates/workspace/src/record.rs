@@ -139,9 +139,12 @@ impl Intent {
         self.engine_before.iter().map(|(_, prepared)| prepared).chain(&self.prepared)
     }
 
-    /// Whether an undo of this move gives back what a conflict keeps: it is what the move has written over.
+    /// Whether an undo of this move gives back what a conflict keeps: it is what the move has written over. A move before this one that
+    /// was undone had the same number.
     pub fn gives_back(&self, conflict: &Conflict) -> bool {
-        self.adopt.is_some() && conflict.side == Some(self.to.side()) && conflict.reason == taken_over_by(self.epoch)
+        let writes_over = self.adopt.is_some_and(|adopting| adopting.how == Adopt::SourceWins);
+        let is_since = timestamp::from_text(&conflict.at) >= timestamp::from_text(&self.started);
+        writes_over && is_since && conflict.side == Some(self.to.side()) && conflict.reason == taken_over_by(self.epoch)
     }
 }
 
@@ -190,7 +193,9 @@ impl Record {
         let switches = switches::noted(workspace)?;
         let record = Self::read(workspace)?;
         if record.epoch >= switches {
-            return Ok(record);
+            // A move that was begun without one, and did not switch, has written no more than its number.
+            let lost = record.epoch > 0 && record.in_use.is_none();
+            return Ok(Self { lost, ..record });
         }
         Ok(Self { epoch: switches, lost: true, past: record.past, ..Self::default() })
     }
@@ -274,16 +279,17 @@ impl Record {
     /// The store in use: what was followed last, unless milescale itself has switched since. `seen` is the number of the
     /// last switch that whoever followed has seen.
     pub fn in_use_after(&self, followed: Option<InUse>, seen: u64) -> Option<InUse> {
-        if self.epoch > seen { self.in_use } else { followed.or_else(|| self.last_known()) }
+        let begun = || self.intent.as_ref().map(|intent| intent.from);
+        if self.epoch > seen { self.in_use.or_else(begun) } else { followed.or_else(|| self.last_known()) }
     }
 
     /// The store in use as far as this record alone tells: the last switch's, else the one in which the last move began. A marker
     /// that is changed by hand before anybody has followed one has this store before it.
     pub fn last_known(&self) -> Option<InUse> {
-        if self.lost {
-            return None;
-        }
         let begun = || self.intent.as_ref().map(|intent| intent.from);
+        if self.lost {
+            return begun();
+        }
         let undone = || self.past.last().map(|past| past.from);
         self.in_use.or_else(begun).or_else(undone)
     }

@@ -73,7 +73,8 @@ pub(crate) fn rollback(context: &Context, options: &ConsentOptions) -> Result<Ex
 /// What a move to a store brings along that waits for a person, said before it is asked for: a sentence, or nothing.
 pub(super) fn brought_along(mover: &Mover, to: InUse) -> Result<String, Failure> {
     let held = mover.held(to.side()).map_err(Failure::Failed)?;
-    if held.is_empty() {
+    // What came into a retired place stands in the way of a move there.
+    if held.is_empty() || mover.is_retired(to.side()).map_err(Failure::Failed)? {
         return Ok(String::new());
     }
     let more = if held.len() > NAMED { ", …" } else { "" };

@@ -201,8 +201,14 @@ impl Moving<'_, '_> {
             conflicts::settle(self.context.workspace, &it.name, Some(seen), self.context.now())
                 .map_err(|error| Error::own(".milescale/conflicts", &error))?;
         }
-        let left = target.clear(from, self.context.now())?;
-        tracing::debug!(?left, "what somebody has changed in the target stays there");
+        let mut keeper = None;
+        for id in target.clear(from, self.context.now())? {
+            let Ok(named) = id.parse::<Id>() else { continue };
+            if let Some(there) = there(target.get(&named))? {
+                let reason = "it was written into the target of a move that was undone, and stands there";
+                self.keep_left(&there, reason, intent, &mut keeper)?;
+            }
+        }
         Ok(())
     }
 }

@@ -53,12 +53,13 @@ impl Moving<'_, '_> {
     /// Brings over what was written last to the store that was left, and leaves it.
     fn finish_source(&mut self, old: &Old, left: Option<Left>) -> Result<(), Error> {
         let mut current = self.context.open(self.to)?;
-        let (store, late) = match left {
-            Some(Left { store, late }) => (store, late),
-            None => (self.context.open(self.from)?, BTreeSet::new()),
+        // After a death nobody knows for how long others have gone on writing there.
+        let (store, late, holding) = match left {
+            Some(Left { store, late }) => (store, late, Holding::Nothing),
+            None => (self.context.open(self.from)?, BTreeSet::new(), Holding::Batches),
         };
         let mut sweeper = Sweeper::new(old.clone(), store, self.to).looking_at(late);
-        sweeper.until_still(&mut *current, Holding::Nothing, SWEEP_AFTER, self.context)?;
+        sweeper.until_still(&mut *current, holding, SWEEP_AFTER, self.context)?;
         sweeper.store().leave()?;
         if old.side == Side::Files {
             self.files_after(old, sweeper.store(), &mut *current)?;

@@ -9,6 +9,7 @@ use milescale_document::id::Id;
 use milescale_document::milestone::Milestone;
 use milescale_document::timestamp;
 use milescale_storage::archive::Archive;
+use milescale_storage::ledger::{AT_ONCE, Former};
 use milescale_storage::store::Store;
 use milescale_workspace::Workspace;
 use milescale_workspace::conflicts::Keeper;
@@ -21,6 +22,7 @@ use super::{Moving, journal};
 use crate::context::Error;
 use crate::keeping::InConflict;
 use crate::level::{readable, there};
+use crate::recover::is_there;
 use crate::retire;
 use crate::sweep::memory::NAMELESS;
 use crate::told::Told;
@@ -65,6 +67,7 @@ impl Moving<'_, '_> {
         let keep = !self.context.config.migration.rollback_on_failure;
         let is_filled = self.from.side() != self.to.side() && !intent.target_was_old;
         if is_gone {
+            self.remember_written(&intent)?;
             journal::discard(self.context.workspace)?;
         } else if self.from.side() != self.to.side() {
             if intent.target_was_old {
@@ -183,7 +186,7 @@ impl Moving<'_, '_> {
     }
 
     /// Keeps what somebody has written into a new target, and tells it.
-    fn keep_left(
+    pub(super) fn keep_left(
         &mut self,
         there: &Milestone,
         reason: &str,
@@ -202,6 +205,25 @@ impl Moving<'_, '_> {
         };
         let (told, _) = in_conflict.keep(keeper, self.context)?;
         (self.context.tell)(told);
+        Ok(())
+    }
+
+    /// Where the target is gone, what this move has written there is an earlier content of it, should it come back.
+    fn remember_written(&mut self, intent: &Intent) -> Result<(), Error> {
+        let to = self.to.side();
+        let Some(journal) = journal::of_move(self.context.workspace, intent.epoch, to)? else { return Ok(()) };
+        if !is_there(self.from, self.context) {
+            return Ok(());
+        }
+        let of = |(id, entries): (&String, &Vec<Entry>)| {
+            let contents: Vec<_> = entries.iter().filter_map(Entry::content).collect();
+            contents.into_iter().map(|content| (id.clone(), Former::of(to, content))).collect::<Vec<_>>()
+        };
+        let written: Vec<(String, Former)> = journal.entries.iter().flat_map(of).collect();
+        let mut source = self.context.open(self.from)?;
+        for written in written.chunks(AT_ONCE) {
+            source.ledger()?.remember(written)?;
+        }
         Ok(())
     }
 

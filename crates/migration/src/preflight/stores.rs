@@ -1,10 +1,12 @@
 //! What source and target themselves say against a move.
 
 use milescale_core::migration::Adopt;
+use milescale_document::id::Id;
 use milescale_storage::store::{Part, Store};
 
 use crate::context::{Context, Error};
-use crate::moving::adopt::{self, Comparison};
+use crate::level::{there, there_as};
+use crate::moving::{adopt, holds};
 use crate::plan::Plan;
 
 /// Milestones that the target would refuse and that are named.
@@ -69,13 +71,20 @@ pub(super) fn adopt(
     Ok(())
 }
 
-/// How the two compare, where each of these milestones of the target is in the source as well, with the same content.
-pub(super) fn equal(
-    (source, target): (&mut dyn Store, &mut dyn Store),
+/// Whether the source holds all that these milestones of the target do.
+pub(super) fn are_held(
+    source: &mut dyn Store,
+    target: &mut dyn Store,
     strange: &[String],
     context: &Context<'_>,
-) -> Result<Option<Comparison>, Error> {
-    let (comparison, against) = adopt::compare(source, target, strange, context)?;
-    let is_equal = against.is_empty() && comparison.different == 0 && comparison.only_in_target == 0;
-    Ok(is_equal.then_some(comparison))
+) -> Result<bool, Error> {
+    for id in strange {
+        context.go_on()?;
+        let Ok(named) = id.parse::<Id>() else { return Ok(false) };
+        let Some(there) = there(target.get(&named))? else { continue };
+        if !there_as(source, id)?.is_some_and(|ours| holds(&ours, &there)) {
+            return Ok(false);
+        }
+    }
+    Ok(true)
 }

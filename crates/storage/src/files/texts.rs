@@ -189,6 +189,10 @@ impl FileStore {
             if out == Some(expected) && round == 0 {
                 return self.done(outcome, path, "written");
             }
+            // What another program saved, and what one more has replaced that it did not know: the next review names it as a conflict.
+            if out == Some(expected) && expected != Digest::of(&draft.text) {
+                return Err(self.changed(path));
+            }
             if out == Some(expected) {
                 // What is aside now has been in place for an instant: it is kept under the name of its content.
                 let kept = displaced::name(&self.workspace, &draft.id, expected, None, draft.now);

@@ -86,6 +86,34 @@ fn l05_a_foreign_save_that_comes_out_is_never_destroyed() {
     }
 }
 
+/// A save of somebody else's comes out of the exchange, and before it is put back a third program, which knows what `put` has written,
+/// renames a file of its own over that.
+#[test]
+fn l05_of_two_foreign_saves_around_an_exchange_both_are_kept() {
+    let source = fs::read_to_string(repository().join("tests/faults/shim.c")).unwrap();
+    let second = compiled("second.so", &source.replace("\"FAULT", "\"THEN"));
+    let (workspace, digest) = with_milestone();
+    let mut faulty = with_fault(workspace.root(), "rename:1:meet");
+    faulty.environment.retain(|(name, _)| name != "LD_PRELOAD");
+    let file = workspace.path("active/a.yaml").display().to_string();
+    let variables = [
+        ("LD_PRELOAD", format!("{} {}", shim().display(), second.display())),
+        ("FAULT_MEET", format!("printf 'id: a\\nn: theirs\\n' > {file}")),
+        ("FAULT_PATH", "active/a.yaml".to_owned()),
+        ("THEN", "rename:2:meet".to_owned()),
+        ("THEN_MEET", format!("printf 'id: a\\nn: a third\\n' > third; mv third {file}")),
+        ("THEN_PATH", "active/a.yaml".to_owned()),
+    ];
+    faulty.environment.extend(variables.map(|(name, value)| (name.to_owned(), value)));
+    let said = faulty.run(["milestone", "put", "a", "new.yaml", "--if-match", &digest]);
+    assert_eq!(said.code, 1, "{said:?}");
+    assert!(workspace.read("active/a.yaml").contains("a third"), "{said:?}");
+    until_still(&workspace.path(".milescale/displaced"));
+    workspace.run(["check"]);
+    let named = texts(&workspace.path(".milescale/conflicts"));
+    assert!(named.iter().any(|text| text.contains("theirs")), "{named:?}");
+}
+
 /// Dies at each rename of `put`, `archive` and a move back to files; then a review of what was displaced.
 #[test]
 fn l32_p04_a_death_around_an_exchange_is_no_conflict() {

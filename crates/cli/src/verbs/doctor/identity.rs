@@ -20,10 +20,16 @@ pub(super) fn finding(context: &Context) -> Option<Finding> {
     }
     // A server that cannot be asked is another check's matter.
     let why = mover.in_question().ok()??;
+    // A copy of a workspace has the right table, and another table is not read either.
+    let means = if why.contains("nothing was read") {
+        "Neither commands nor the daemon read or write it."
+    } else {
+        "Milestones can be read. Nothing is written on the server, neither by commands nor by the daemon."
+    };
     Some(checks::finding(
         Level::Wrong,
         why,
-        "Milestones can be read. Nothing is written on the server, neither by commands nor by the daemon.",
+        means,
         "`milescale doctor --fix identity` asks on a terminal whether this workspace goes on or is a separate one.",
     ))
 }
