@@ -290,7 +290,9 @@ impl Mover {
         let said = self.gone()?.map_or(Said::Nothing, |gone| Said::IsGone(gone.in_use.side()));
         let begun = self.begin_unless_stuck(said, tell)?;
         let mut after = begun.now;
-        if let Some(gone) = after.gone()? {
+        let gone = after.gone()?;
+        let is_anew = gone.is_some();
+        if let Some(gone) = gone {
             if gone.is_in_the_way {
                 return Err(format!("{}. {}", gone.what(), gone.do_this()));
             }
@@ -303,8 +305,9 @@ impl Mover {
             // The configuration may have changed with the move.
             after = after.anew();
         }
-        // What others have written before comes before it, and is among what it displaces.
-        if let Err(error) = after.bring_over(Holding::Batches, stop, tell) {
+        // What others have written before comes before it, and is among what it displaces. A store that was made anew has nothing
+        // yet that this could be judged by.
+        if !is_anew && let Err(error) = after.bring_over(Holding::Batches, stop, tell) {
             tracing::warn!(error, "what was written to old stores is not brought over before the restore");
         }
         let mut tell = after.saying(tell);

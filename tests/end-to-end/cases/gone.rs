@@ -313,3 +313,46 @@ fn a_file_in_the_place_of_the_one_in_use_is_gone_on_with_at_a_persons_word() {
     put(&workspace, "new", "title: new\n");
     done(&workspace, "migrate file --yes");
 }
+
+fn sqlite(workspace: &Workspace, sql: &str) {
+    assert!(Command::new("sqlite3").arg(workspace.path("enterprise.db")).arg(sql).status().unwrap().success());
+}
+
+/// A store that was followed without and ended as gone is there again, and is written to: `import` keeps what it holds.
+#[test]
+fn a_store_that_comes_back_after_its_end_is_asked_by_import() {
+    let workspace = workspace(None);
+    done(&workspace, "migrate database --yes");
+    sqlite(&workspace, "PRAGMA wal_checkpoint(TRUNCATE)");
+    let database = workspace.path("enterprise.db");
+    let away = workspace.root().join("away.db");
+    fs::rename(&database, &away).unwrap();
+    workspace.write("config/storage-backend.txt", "file\n");
+    refused(&workspace, "doctor --fix --yes");
+    done(&workspace, "retire sqlite --gone --yes");
+    fs::rename(&away, &database).unwrap();
+    sqlite(&workspace, "INSERT INTO milestones(id, data) VALUES ('late', '{\"title\": \"late\"}')");
+    done(&workspace, "import");
+    assert!(done(&workspace, "conflicts").contains("late: the store in use does not have it"));
+}
+
+/// What a dead move has written into an old store that was gone then is no edit of anybody's when it comes back.
+#[test]
+fn what_a_dead_move_wrote_into_a_store_that_comes_back_is_no_change() {
+    let workspace = workspace(None);
+    done(&workspace, "migrate database --yes");
+    done(&workspace, "migrate file --yes");
+    let before = workspace.read("active/m-1.yaml");
+    workspace.save("active/m-1.yaml", "id: m-1\ntitle: for a while\n");
+    dies(&workspace, "migrate database --yes", "rename:1:kill", "storage-backend.txt");
+    sqlite(&workspace, "PRAGMA wal_checkpoint(TRUNCATE)");
+    let (database, away) = (workspace.path("enterprise.db"), workspace.root().join("away.db"));
+    fs::rename(&database, &away).unwrap();
+    done(&workspace, "retire sqlite --gone --yes");
+    workspace.save("active/m-1.yaml", &before);
+    fs::rename(&away, &database).unwrap();
+    done(&workspace, "check");
+    done(&workspace, "import");
+    assert_eq!(workspace.read("active/m-1.yaml"), before);
+    assert!(done(&workspace, "conflicts").contains("no conflicts"));
+}

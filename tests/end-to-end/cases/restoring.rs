@@ -328,3 +328,25 @@ fn comments_of_an_archived_milestone_are_restored() {
     restored(&workspace, all.iter().find(|it| it.contains("-sqlite-to-file")).unwrap());
     assert_eq!(done(&workspace, &["milestone", "show", "a"]).out, text);
 }
+
+/// What others have written to an old store before comes before a restore: it is displaced with the rest, and comes no second time.
+#[test]
+fn what_was_written_to_an_old_store_before_a_restore_is_displaced_by_it() {
+    let workspace = workspace();
+    for id in ["a", "b"] {
+        workspace.write(format!("active/{id}.yaml"), "title: backup\nstatus: planned\n");
+    }
+    done(&workspace, &["migrate", "database", "--yes"]);
+    done(&workspace, &["migrate", "file", "--yes"]);
+    let backup = backups(&workspace).into_iter().find(|it| it.contains("-file-to-")).unwrap();
+    let before = titles(&workspace);
+    sqlite3(
+        &workspace,
+        "enterprise.db",
+        "UPDATE milestones SET data = json_set(data, '$.title', 'pending') WHERE id = 'a'",
+    );
+    restored(&workspace, &backup);
+    assert_eq!(titles(&workspace), before);
+    done(&workspace, &["check"]);
+    assert_eq!(titles(&workspace), before, "not brought over a second time");
+}

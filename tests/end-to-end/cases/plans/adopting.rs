@@ -255,3 +255,17 @@ fn what_a_failed_move_has_left_is_no_other_programs() {
     assert!(now.contains("\"new\":1") && now.contains("theirs") && !now.contains("removed"), "{now}");
     assert!(!now.contains("archived {") || now.contains("\"archived\""), "{now}");
 }
+
+/// What another program has written over a milestone that such a move had brought is named where the move is undone.
+#[test]
+fn what_was_written_into_a_target_that_is_not_taken_over_after_all_is_named() {
+    let workspace = filled();
+    let mut command = workspace.command(["migrate", "database", "--adopt", "--yes"]);
+    command.env("LD_PRELOAD", shim()).env("FAULT", "rename:1:kill").env("FAULT_PATH", "/config/storage-backend.txt");
+    assert!(!command.stdout(Stdio::null()).stderr(Stdio::null()).status().unwrap().success());
+    sqlite(&workspace, "UPDATE milestones SET data = '{\"title\":\"an edit\"}' WHERE id = 'files'");
+    done(&workspace, &["check"]);
+    assert!(rows(&workspace).contains("an edit"), "it stands there");
+    let told = done(&workspace, &["conflicts"]).out;
+    assert!(told.contains("files: it was written into the target of a move that was undone"), "{told}");
+}

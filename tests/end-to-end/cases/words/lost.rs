@@ -1,7 +1,7 @@
 //! What milescale knew and was removed, and figures that are not of now.
 
 use std::fs;
-use std::process::Command;
+use std::process::{Command, Stdio};
 
 use milescale_testkit::{Postgres, Workspace};
 
@@ -107,6 +107,24 @@ fn a_record_of_before_the_last_move_says_nothing() {
     text(&workspace, 0, "doctor");
     text(&workspace, 0, "migrate hybrid --yes");
     assert!(text(&workspace, 0, "milestone show m-1").contains("m-1"));
+}
+
+/// A move that was begun without a record, and did not switch, leaves it as lost as it was.
+#[test]
+fn a_record_stays_lost_until_a_switch() {
+    let workspace = with_milestones();
+    text(&workspace, 0, "migrate database --yes");
+    text(&workspace, 0, "check");
+    fs::remove_file(workspace.path(".milescale/migration.json")).unwrap();
+    let mut command = workspace.command(["migrate", "file", "--adopt", "--yes"]);
+    command.env("LD_PRELOAD", crate::faults::shim()).env("FAULT", "rename:1:kill");
+    command.env("FAULT_PATH", "storage-backend.txt").stdout(Stdio::null()).stderr(Stdio::null());
+    assert_eq!(command.status().unwrap().code(), None);
+    text(&workspace, 0, "check");
+    assert!(text(&workspace, 1, "doctor").contains("record of its moves"));
+    assert!(text(&workspace, 1, "rollback --yes").contains("record of its moves"));
+    text(&workspace, 0, "migrate file --adopt --yes");
+    text(&workspace, 0, "doctor");
 }
 
 /// Which store the last cycle saw says nothing where milescale has switched since.
