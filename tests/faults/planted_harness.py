@@ -12,7 +12,7 @@ import tempfile
 HERE = os.path.dirname(os.path.abspath(__file__))
 AS_IT_IS = 0        # in place of a mutant's number
 # All tests but those of cases, those that run the harnesses above, and those that nothing of stores and moves is in.
-SUITE = ('(package(milescale-core) + package(milescale-storage) + package(milescale-migration) + test(/^(migrations|faults|backends|milestones|unseen|'
+SUITE = ('(package(milescale-document) + package(milescale-core) + package(milescale-workspace) + package(milescale-storage) + package(milescale-migration) + test(/^(migrations|faults|backends|milestones|unseen|'
          'taking_over|daemon)::/)) - test(/^cases::|^migrations::(storm|meet|walk)|with_20_000|million|yaml::|gigabyte/)')
 PATIENCE = 240      # seconds beyond its own that a harness may take
 SUITE_TAKES = 1200

@@ -208,7 +208,10 @@ impl Moving<'_, '_> {
         copy::settle_all(&mut pair, self.context, &mut open, &mut |pair, context| {
             sweep_target(old.as_ref(), how, pair, context)
         })?;
-        pair.target.ledger()?.complete(from)?;
+        // Of a target that is taken over nothing is known before the first sweep has compared all of it.
+        if self.take_over().is_none() {
+            pair.target.ledger()?.complete(from)?;
+        }
         pair.target.derive((self.context.clock)())?;
         if let Some(old) = self.old_target() {
             let context = &*self.context;

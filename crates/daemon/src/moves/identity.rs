@@ -22,7 +22,8 @@ impl Mover {
         match self.in_use() {
             Ok(in_use) if in_use.side() == Side::Postgresql => "its milestones are read from the table of the other one, and \
                  nothing can be written there. `milescale migrate file` (or hybrid, or database --engine sqlite) copies them \
-                 into this folder; after that, storage.database.schema can name a schema of its own to move to"
+                 into this folder; where the files here were changed since, `milescale migrate database --engine sqlite` does, and then \
+                 `milescale import`. After that, storage.database.schema can name a schema of its own to move to"
                 .to_owned(),
             Ok(in_use) => format!("its milestones are in {in_use}, in this folder"),
             Err(why) => why,

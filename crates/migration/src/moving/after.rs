@@ -60,6 +60,9 @@ impl Moving<'_, '_> {
         };
         let mut sweeper = Sweeper::new(old.clone(), store, self.to).looking_at(late);
         sweeper.until_still(&mut *current, holding, SWEEP_AFTER, self.context)?;
+        if self.take_over().is_some() {
+            current.ledger()?.complete(old.side)?;
+        }
         sweeper.store().leave()?;
         if old.side == Side::Files {
             self.files_after(old, sweeper.store(), &mut *current)?;

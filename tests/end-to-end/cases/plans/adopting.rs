@@ -269,3 +269,19 @@ fn what_was_written_into_a_target_that_is_not_taken_over_after_all_is_named() {
     let told = done(&workspace, &["conflicts"]).out;
     assert!(told.contains("files: it was written into the target of a move that was undone"), "{told}");
 }
+
+/// Files without comments are taken over, and the store in use has the same values with some: they are brought over.
+#[test]
+fn comments_around_equal_values_come_into_files_that_are_taken_over() {
+    for how in [&["--adopt"][..], &["--adopt", "--source-wins"]] {
+        let workspace = with_files(&["a"]);
+        let bare = workspace.read("active/a.yaml");
+        workspace.save("active/a.yaml", format!("# by hand\n{bare}"));
+        done(&workspace, &["migrate", "database", "--yes"]);
+        done(&workspace, &["retire", "files", "--yes"]);
+        workspace.save("active/a.yaml", &bare);
+        done(&workspace, &[&["migrate", "file", "--yes"], how].concat());
+        assert_eq!(workspace.read("active/a.yaml"), format!("# by hand\n{bare}"), "{how:?}");
+        assert_eq!(done(&workspace, &["conflicts"]).out, "no conflicts\n", "{how:?}");
+    }
+}
