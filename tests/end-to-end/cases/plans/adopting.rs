@@ -275,11 +275,11 @@ fn what_was_written_into_a_target_that_is_not_taken_over_after_all_is_named() {
 fn comments_around_equal_values_come_into_files_that_are_taken_over() {
     for how in [&["--adopt"][..], &["--adopt", "--source-wins"]] {
         let workspace = with_files(&["a"]);
-        let bare = workspace.read("active/a.yaml");
+        let bare = "title: a\nstatus: active\n";
         workspace.save("active/a.yaml", format!("# by hand\n{bare}"));
         done(&workspace, &["migrate", "database", "--yes"]);
         done(&workspace, &["retire", "files", "--yes"]);
-        workspace.save("active/a.yaml", &bare);
+        workspace.save("active/a.yaml", bare);
         done(&workspace, &[&["migrate", "file", "--yes"], how].concat());
         assert_eq!(workspace.read("active/a.yaml"), format!("# by hand\n{bare}"), "{how:?}");
         assert_eq!(done(&workspace, &["conflicts"]).out, "no conflicts\n", "{how:?}");
