@@ -7,10 +7,6 @@ mod due;
 use std::collections::{BTreeSet, HashMap};
 use std::io;
 
-use crate::context::{Context, Error};
-use crate::moving::adopt::{Foreign, TakeOver};
-use crate::told::Told;
-use due::{Due, Judged};
 use milescale_core::base::Side;
 use milescale_document::content::Content;
 use milescale_document::digest::Digest;
@@ -23,6 +19,11 @@ use milescale_storage::store::{Seen, Store};
 use milescale_workspace::conflicts::Keeper;
 use milescale_workspace::error::{Problem, StoreError};
 use milescale_workspace::move_journal::MoveJournal;
+
+use crate::context::{Context, Error};
+use crate::moving::adopt::{Foreign, TakeOver};
+use crate::told::Told;
+use due::{Due, Judged};
 
 /// When a file that was gone is looked for again.
 const SECOND_LOOK_AFTER: std::time::Duration = std::time::Duration::from_millis(30);

@@ -17,13 +17,6 @@ pub(crate) mod pending;
 use std::collections::{BTreeSet, HashMap};
 use std::time::{Duration, Instant};
 
-use crate::context::{Context, Error};
-use crate::told::Told;
-use act::Act;
-use candidates::AtRetired;
-use failing::Failures;
-use judged::{Finding, Judged, Judging, ToRetired};
-use memory::{Memory, OfSide};
 use milescale_core::backend::InUse;
 use milescale_core::base::{Side, Verdict};
 use milescale_document::digest::Digest;
@@ -31,6 +24,13 @@ use milescale_storage::budget::Room;
 use milescale_storage::ledger::AT_ONCE;
 use milescale_storage::store::Store;
 use milescale_workspace::record::Old;
+
+use crate::context::{Context, Error};
+use act::Act;
+use candidates::AtRetired;
+use failing::Failures;
+use judged::{Finding, Judged, Judging};
+use memory::{Memory, OfSide};
 
 /// How long a file must have stood still before it is taken over.
 const STILL_FOR: Duration = Duration::from_secs(2);
@@ -362,42 +362,6 @@ impl Sweeper {
             (_, false) => Duration::ZERO,
         };
         (stands_since.elapsed() >= wait).then_some(judged)
-    }
-
-    /// Whether changes that are a batch wait for a person: files that somebody pulled, where a database is in use.
-    fn holds_batches(&self, holding: Holding) -> bool {
-        holding == Holding::Batches && self.side() == Side::Files && self.to != Side::Files
-    }
-
-    /// Holds what is a batch, and what appeared in a retired store. What is to be carried out.
-    fn hold_batches(
-        &mut self,
-        due: Vec<Judged>,
-        holding: Holding,
-        memory: &mut OfSide,
-        context: &mut Context<'_>,
-    ) -> Vec<Judged> {
-        let is_retired = self.is_retired() && holding == Holding::Batches;
-        let holds = is_retired || (self.holds_batches(holding) && memory.recent.is_batch());
-        if !holds {
-            return due;
-        }
-        let waits = |judged: &Judged| {
-            let is_change = judged.text.is_some() && !(is_retired && judged.retired == ToRetired::IsCopy);
-            is_change && judged.finding != Finding::Verdict(Verdict::Advance) && (is_retired || !judged.takes_text())
-        };
-        let (held, rest): (Vec<Judged>, Vec<Judged>) = due.into_iter().partition(waits);
-        if !held.is_empty() {
-            let ids = held.iter().map(|judged| judged.id.clone()).collect();
-            let imported_before = if is_retired { Vec::new() } else { memory.recent.imported_before() };
-            (context.tell)(Told::Held { side: self.side(), ids, imported_before, is_retired });
-        }
-        for judged in held {
-            self.open.remove(&judged.id);
-            memory.failing.remove(&judged.id);
-            memory.held.insert(judged.id, judged.text);
-        }
-        rest
     }
 
     /// A milestone that is dealt with.

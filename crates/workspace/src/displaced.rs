@@ -38,7 +38,7 @@ const CONFIGURATION: &str = ".storage-config";
 const RANDOM_BYTES: usize = 6;
 
 /// A name that nobody else takes, for the content `out` that leaves its place, and the content `put` that takes it, where one
-/// does: `YYYYMMDDTHHMMSSZ-OUT-PUT-RANDOM.ID.yaml`. A long id stands there as [`short`] says.
+/// does: `YYYYMMDDTHHMMSSZ-OUT-PUT-RANDOM.ID.yaml`. A long id stands there as `row-DIGEST`.
 pub fn name(workspace: &Workspace, id: &Id, out: Digest, put: Option<Digest>, now: Timestamp) -> io::Result<PathBuf> {
     let folder = workspace.displaced();
     durable::create_folder(&folder)?;

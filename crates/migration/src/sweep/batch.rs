@@ -4,9 +4,16 @@ use std::collections::BTreeMap;
 use std::time::{Duration, Instant};
 
 use jiff::Timestamp;
+use milescale_core::base::{Side, Verdict};
 use milescale_document::digest::Digest;
 use milescale_document::timestamp;
 use serde::{Deserialize, Serialize};
+
+use super::judged::{Finding, Judged, ToRetired};
+use super::memory::OfSide;
+use super::{Holding, Sweeper};
+use crate::context::Context;
+use crate::told::Told;
 
 /// More changed files than this are a batch.
 pub(crate) const AT_MOST: usize = 5;
@@ -67,6 +74,44 @@ impl Recent {
     /// Those that were brought over before the batch was one.
     pub(super) fn imported_before(&self) -> Vec<String> {
         self.files.iter().filter(|(_, changed)| changed.imported).map(|(id, _)| id.clone()).collect()
+    }
+}
+
+impl Sweeper {
+    /// Whether changes that are a batch wait for a person: files that somebody pulled, where a database is in use.
+    pub(super) fn holds_batches(&self, holding: Holding) -> bool {
+        holding == Holding::Batches && self.side() == Side::Files && self.to != Side::Files
+    }
+
+    /// Holds what is a batch, and what appeared in a retired store. What is to be carried out.
+    pub(super) fn hold_batches(
+        &mut self,
+        due: Vec<Judged>,
+        holding: Holding,
+        memory: &mut OfSide,
+        context: &mut Context<'_>,
+    ) -> Vec<Judged> {
+        let is_retired = self.is_retired() && holding == Holding::Batches;
+        let holds = is_retired || (self.holds_batches(holding) && memory.recent.is_batch());
+        if !holds {
+            return due;
+        }
+        let waits = |judged: &Judged| {
+            let is_change = judged.text.is_some() && !(is_retired && judged.retired == ToRetired::IsCopy);
+            is_change && judged.finding != Finding::Verdict(Verdict::Advance) && (is_retired || !judged.takes_text())
+        };
+        let (held, rest): (Vec<Judged>, Vec<Judged>) = due.into_iter().partition(waits);
+        if !held.is_empty() {
+            let ids = held.iter().map(|judged| judged.id.clone()).collect();
+            let imported_before = if is_retired { Vec::new() } else { memory.recent.imported_before() };
+            (context.tell)(Told::Held { side: self.side(), ids, imported_before, is_retired });
+        }
+        for judged in held {
+            self.open.remove(&judged.id);
+            memory.failing.remove(&judged.id);
+            memory.held.insert(judged.id, judged.text);
+        }
+        rest
     }
 }
 

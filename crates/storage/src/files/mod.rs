@@ -20,10 +20,11 @@ use std::collections::BTreeSet;
 use std::ffi::OsStr;
 use std::path::{Path, PathBuf};
 
-use crate::sqlite::LedgerFile;
 use milescale_core::figures::StoreFigures;
 use milescale_document::document::Flaw;
 use milescale_workspace::Workspace;
+
+use crate::sqlite::LedgerFile;
 use table::Table;
 
 pub(crate) use columns::ColumnsHash;

@@ -33,12 +33,13 @@ use std::pin::Pin;
 use std::task::{self, Poll};
 use std::time::{Duration, Instant};
 
-use crate::budget;
-use crate::runtime::OwnRuntime;
 use milescale_workspace::error::{Problem, StoreError};
-use pace::Pace;
 use sqlx::sqlite::{SqliteConnectOptions, SqliteSynchronous};
 use sqlx::{ConnectOptions, Connection, SqliteConnection};
+
+use crate::budget;
+use crate::runtime::OwnRuntime;
+use pace::Pace;
 
 /// How long milescale waits for a lock of another program.
 const BUSY_TIMEOUT: Duration = Duration::from_secs(5);
