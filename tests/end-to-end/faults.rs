@@ -2,7 +2,7 @@
 
 use std::fs;
 use std::path::PathBuf;
-use std::process::Command;
+use std::process::{Command, Stdio};
 use std::sync::{Mutex, OnceLock};
 
 use milescale_testkit::{Workspace, takes};
@@ -40,6 +40,14 @@ pub(super) fn with_fault(root: &std::path::Path, fault: &str) -> Workspace {
         ("FAULT_PATH".to_owned(), "/.milestones/".to_owned()),
     ];
     workspace
+}
+
+/// Runs a command that a fault ends.
+pub(super) fn dies(workspace: &Workspace, arguments: &[&str], fault: &str, path: &str) {
+    let mut command = workspace.command(arguments);
+    command.env("LD_PRELOAD", shim()).env("FAULT", fault).env("FAULT_PATH", path);
+    let status = command.stdout(Stdio::null()).stderr(Stdio::null()).status().unwrap();
+    assert_eq!(status.code(), None, "{arguments:?} {fault} at {path}: it did not die");
 }
 
 /// The operations of a `check` that writes a line of each kind, the notification and the memory; one a line, as the shim

@@ -377,7 +377,7 @@ impl Mover {
     /// # Errors
     /// When the record of moves cannot be read.
     pub fn is_retired(&self, side: Side) -> Result<bool, String> {
-        Ok(self.record()?.old.iter().any(|old| old.side == side && old.retired.is_some()))
+        Ok(self.record()?.is_retired(side))
     }
 
     fn is_old_store(&self, side: Side) -> Result<bool, String> {

@@ -14,7 +14,7 @@ use milescale_storage::open::Which;
 use milescale_storage::store::Store;
 use milescale_workspace::Workspace;
 use milescale_workspace::lock::Held;
-use milescale_workspace::record::{Old, Record};
+use milescale_workspace::record::{LOST, Old, Record};
 
 use crate::sources::earlier;
 
@@ -251,7 +251,7 @@ const BEGIN: &str = "; or `milescale doctor --fix` begins a new record, and what
 /// That the record of milescale's moves is gone, or of before the last one, and what to do about that.
 pub(crate) fn record_is_lost() -> String {
     format!(
-        "milescale's record of its moves is gone, or of before the last move: what is written to other stores than the one in use is \
+        "{LOST}: what is written to other stores than the one in use is \
          not brought over. Put the record of now back from a copy of yours; or `milescale migrate BACKEND --adopt` takes over what \
          another store holds{BEGIN}"
     )

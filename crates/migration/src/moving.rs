@@ -282,8 +282,7 @@ impl Moving<'_, '_> {
             target.nobody_else_uses_it();
             // What an earlier attempt left for a person to look at.
             target.clear(from, self.context.now())?;
-            let was_retired = self.record.old.iter().any(|old| old.side == to && old.retired.is_some());
-            if was_retired {
+            if self.record.is_retired(to) {
                 take_out_equal(source, target, self.context)?;
             }
         }

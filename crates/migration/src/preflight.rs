@@ -8,7 +8,7 @@ use milescale_document::milestone::Milestone;
 use milescale_storage::store::{Part, Store};
 use milescale_workspace::error::Problem;
 use milescale_workspace::identity::Identity;
-use milescale_workspace::record::{Old, Record};
+use milescale_workspace::record::{self, Old, Record};
 
 use crate::context::{Context, Error};
 use crate::level::there;
@@ -50,7 +50,7 @@ pub(crate) fn look(
         let place = context.workspace.shown(&context.workspace.record());
         let do_this = "put the record of now back from a copy of yours; or `--adopt` takes over what the target holds; or `milescale doctor \
                        --fix` begins a new record";
-        plan.obstacle(&place, None, "milescale's record of its moves is gone, or of before the last move", do_this);
+        plan.obstacle(&place, None, record::LOST, do_this);
     }
     if let Err(error) = Identity::of(context.workspace) {
         plan.obstacle("this workspace", None, error.to_string(), "");
@@ -189,7 +189,7 @@ fn look_at_target(
     if !is_old && !ids.is_empty() {
         let left_over = another.is_none() && record.has_failed_last(wish.to);
         let strange = strangers(target, wish.from.side(), &ids, left_over)?;
-        let was_retired = record.old.iter().any(|old| old.side == to && old.retired.is_some());
+        let was_retired = record.is_retired(to);
         // What came into a retired place, and is in the store in use by now, is in nobody's way.
         let is_equal = was_retired
             && to == Side::Files

@@ -263,6 +263,16 @@ impl Record {
         })
     }
 
+    /// The store in which the move under way began.
+    fn begun(&self) -> Option<InUse> {
+        self.intent.as_ref().map(|intent| intent.from)
+    }
+
+    /// Whether a side is an old store that is retired.
+    pub fn is_retired(&self, side: Side) -> bool {
+        self.old.iter().any(|old| old.side == side && old.retired.is_some())
+    }
+
     /// Whether the last migration into or out of a side is one to this store that failed, and may have left something there.
     pub fn has_failed_last(&self, to: InUse) -> bool {
         let last = self.past.iter().rev().find(|past| [past.from.side(), past.to.side()].contains(&to.side()));
@@ -279,21 +289,22 @@ impl Record {
     /// The store in use: what was followed last, unless milescale itself has switched since. `seen` is the number of the
     /// last switch that whoever followed has seen.
     pub fn in_use_after(&self, followed: Option<InUse>, seen: u64) -> Option<InUse> {
-        let begun = || self.intent.as_ref().map(|intent| intent.from);
-        if self.epoch > seen { self.in_use.or_else(begun) } else { followed.or_else(|| self.last_known()) }
+        if self.epoch > seen { self.in_use.or_else(|| self.begun()) } else { followed.or_else(|| self.last_known()) }
     }
 
     /// The store in use as far as this record alone tells: the last switch's, else the one in which the last move began. A marker
     /// that is changed by hand before anybody has followed one has this store before it.
     pub fn last_known(&self) -> Option<InUse> {
-        let begun = || self.intent.as_ref().map(|intent| intent.from);
         if self.lost {
-            return begun();
+            return self.begun();
         }
         let undone = || self.past.last().map(|past| past.from);
-        self.in_use.or_else(begun).or_else(undone)
+        self.in_use.or_else(|| self.begun()).or_else(undone)
     }
 }
+
+/// What is said of a record that is [lost](Record::is_lost).
+pub const LOST: &str = "milescale's record of its moves is gone, or of before the last move";
 
 /// That it is damaged, and what to do about that.
 fn damaged(error: &serde_json::Error) -> io::Error {

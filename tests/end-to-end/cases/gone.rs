@@ -215,10 +215,8 @@ fn an_old_store_whose_folder_is_gone_is_named_and_can_be_ended() {
 
 /// A move that dies at this call on this path.
 fn dies(workspace: &Workspace, arguments: &str, fault: &str, path: &str) {
-    let mut command = workspace.command(arguments.split(' '));
-    command.env("LD_PRELOAD", crate::faults::shim()).env("FAULT", fault).env("FAULT_PATH", path);
-    let status = command.stdout(Stdio::null()).stderr(Stdio::null()).status().unwrap();
-    assert_eq!(status.code(), None, "{arguments} {fault} at {path}: it did not die");
+    let arguments: Vec<&str> = arguments.split(' ').collect();
+    crate::faults::dies(workspace, &arguments, fault, path);
 }
 
 fn remove_database(workspace: &Workspace) {
@@ -233,8 +231,7 @@ fn a_dead_move_out_of_a_store_that_is_gone_stands_in_no_way() {
     for way in ["restore", "follow"] {
         let workspace = workspace(None);
         done(&workspace, "migrate database --yes");
-        let edit = "UPDATE milestones SET data = json_set(data, '$.title', 'later') WHERE id = 'm-1'";
-        assert!(Command::new("sqlite3").arg(workspace.path("enterprise.db")).arg(edit).status().unwrap().success());
+        sqlite(&workspace, "UPDATE milestones SET data = json_set(data, '$.title', 'later') WHERE id = 'm-1'");
         dies(&workspace, "migrate file --yes", "rename:1:kill", "storage-backend.txt");
         let backup = newest_backup(&workspace);
         remove_database(&workspace);
@@ -318,19 +315,25 @@ fn sqlite(workspace: &Workspace, sql: &str) {
     assert!(Command::new("sqlite3").arg(workspace.path("enterprise.db")).arg(sql).status().unwrap().success());
 }
 
+/// Acts while the database is not there, and puts it back whole.
+fn while_away(workspace: &Workspace, act: impl FnOnce()) {
+    sqlite(workspace, "PRAGMA wal_checkpoint(TRUNCATE)");
+    let (database, away) = (workspace.path("enterprise.db"), workspace.root().join("away.db"));
+    fs::rename(&database, &away).unwrap();
+    act();
+    fs::rename(&away, &database).unwrap();
+}
+
 /// A store that was followed without and ended as gone is there again, and is written to: `import` keeps what it holds.
 #[test]
 fn a_store_that_comes_back_after_its_end_is_asked_by_import() {
     let workspace = workspace(None);
     done(&workspace, "migrate database --yes");
-    sqlite(&workspace, "PRAGMA wal_checkpoint(TRUNCATE)");
-    let database = workspace.path("enterprise.db");
-    let away = workspace.root().join("away.db");
-    fs::rename(&database, &away).unwrap();
-    workspace.write("config/storage-backend.txt", "file\n");
-    refused(&workspace, "doctor --fix --yes");
-    done(&workspace, "retire sqlite --gone --yes");
-    fs::rename(&away, &database).unwrap();
+    while_away(&workspace, || {
+        workspace.write("config/storage-backend.txt", "file\n");
+        refused(&workspace, "doctor --fix --yes");
+        done(&workspace, "retire sqlite --gone --yes");
+    });
     sqlite(&workspace, "INSERT INTO milestones(id, data) VALUES ('late', '{\"title\": \"late\"}')");
     done(&workspace, "import");
     assert!(done(&workspace, "conflicts").contains("late: the store in use does not have it"));
@@ -344,13 +347,15 @@ fn what_a_dead_move_wrote_into_a_store_that_comes_back_is_no_change() {
     done(&workspace, "migrate file --yes");
     let before = workspace.read("active/m-1.yaml");
     workspace.save("active/m-1.yaml", "id: m-1\ntitle: for a while\n");
-    dies(&workspace, "migrate database --yes", "rename:1:kill", "storage-backend.txt");
-    sqlite(&workspace, "PRAGMA wal_checkpoint(TRUNCATE)");
-    let (database, away) = (workspace.path("enterprise.db"), workspace.root().join("away.db"));
-    fs::rename(&database, &away).unwrap();
-    done(&workspace, "retire sqlite --gone --yes");
-    workspace.save("active/m-1.yaml", &before);
-    fs::rename(&away, &database).unwrap();
+    // Before the base of what it wrote is noted.
+    dies(&workspace, "migrate database --yes", "create:1:kill", ".milescale/base.db-journal");
+    let row = "SELECT data FROM milestones WHERE id = 'm-1'";
+    let row = Command::new("sqlite3").arg(workspace.path("enterprise.db")).arg(row).output().unwrap().stdout;
+    assert!(String::from_utf8_lossy(&row).contains("for a while"));
+    while_away(&workspace, || {
+        done(&workspace, "retire sqlite --gone --yes");
+        workspace.save("active/m-1.yaml", &before);
+    });
     done(&workspace, "check");
     done(&workspace, "import");
     assert_eq!(workspace.read("active/m-1.yaml"), before);

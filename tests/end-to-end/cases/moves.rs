@@ -5,7 +5,7 @@ use std::process::Stdio;
 
 use milescale_testkit::Workspace;
 
-use super::super::faults::shim;
+use super::super::faults::{dies, shim};
 use super::super::workspace;
 
 fn put(workspace: &Workspace, id: &str, text: &str) {
@@ -29,14 +29,6 @@ fn show(workspace: &Workspace, id: &str) -> String {
 fn done(workspace: &Workspace, arguments: &[&str]) {
     let said = workspace.run(arguments);
     assert_eq!(said.code, 0, "{arguments:?}: {said:?}");
-}
-
-/// Runs a command that a fault ends.
-fn dies(workspace: &Workspace, arguments: &[&str], fault: &str, path: &str) {
-    let mut command = workspace.command(arguments);
-    command.env("LD_PRELOAD", shim()).env("FAULT", fault).env("FAULT_PATH", path);
-    let status = command.stdout(Stdio::null()).stderr(Stdio::null()).status().unwrap();
-    assert_eq!(status.code(), None, "{arguments:?} {fault} at {path}: it did not die");
 }
 
 /// A workspace whose three milestones were moved along this way, with `n1` done since the first move.

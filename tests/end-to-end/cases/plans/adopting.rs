@@ -5,8 +5,11 @@ use std::process::Stdio;
 use milescale_testkit::{Postgres, Workspace};
 use serde_json::json;
 
-use super::super::super::faults::shim;
+use super::super::super::faults::{dies, shim};
 use super::{configure, done, obstacles, plan, sqlite, with_files};
+
+/// Whose rename is the switch.
+const MARKER: &str = "/config/storage-backend.txt";
 
 /// Where no milescale has been yet.
 fn unknown(workspace: &Workspace) {
@@ -239,7 +242,7 @@ fn what_a_failed_move_has_left_is_no_other_programs() {
     done(&workspace, &["milestone", "archive", "archived"]);
     std::fs::remove_file(workspace.path("active/removed.yaml")).unwrap();
     workspace.write("config/storage-backend.txt", "database\n");
-    std::thread::sleep(std::time::Duration::from_secs(2));
+    workspace.age_marker(1);
     workspace.run(["check"]);
     assert!(workspace.run(["status"]).out.contains("have an older content there"), "{:?}", workspace.run(["status"]));
     workspace.write("config/storage-backend.txt", "file\n");
@@ -260,9 +263,7 @@ fn what_a_failed_move_has_left_is_no_other_programs() {
 #[test]
 fn what_was_written_into_a_target_that_is_not_taken_over_after_all_is_named() {
     let workspace = filled();
-    let mut command = workspace.command(["migrate", "database", "--adopt", "--yes"]);
-    command.env("LD_PRELOAD", shim()).env("FAULT", "rename:1:kill").env("FAULT_PATH", "/config/storage-backend.txt");
-    assert!(!command.stdout(Stdio::null()).stderr(Stdio::null()).status().unwrap().success());
+    dies(&workspace, &["migrate", "database", "--adopt", "--yes"], "rename:1:kill", MARKER);
     sqlite(&workspace, "UPDATE milestones SET data = '{\"title\":\"an edit\"}' WHERE id = 'files'");
     done(&workspace, &["check"]);
     assert!(rows(&workspace).contains("an edit"), "it stands there");
@@ -284,4 +285,25 @@ fn comments_around_equal_values_come_into_files_that_are_taken_over() {
         assert_eq!(workspace.read("active/a.yaml"), format!("# by hand\n{bare}"), "{how:?}");
         assert_eq!(done(&workspace, &["conflicts"]).out, "no conflicts\n", "{how:?}");
     }
+}
+
+/// A move that was undone leaves a conflict about what another program has changed since; the next one, which has the same number, gives
+/// back nothing of it.
+#[test]
+fn an_undo_gives_back_nothing_that_an_earlier_move_kept() {
+    let workspace = filled();
+    dies(&workspace, &["migrate", "database", "--adopt", "--source-wins", "--yes"], "rename:1:kill", MARKER);
+    sqlite(&workspace, "UPDATE milestones SET data = '{\"title\":\"second\"}' WHERE id = 'other'");
+    done(&workspace, &["check"]);
+    assert!(
+        rows(&workspace).contains("second")
+            && done(&workspace, &["conflicts"]).out.contains("other: it stood in the target")
+    );
+    // It comes to what the source holds.
+    sqlite(&workspace, "UPDATE milestones SET data = '{\"title\":\"other\",\"status\":\"active\"}' WHERE id = 'other'");
+    let before = rows(&workspace);
+    dies(&workspace, &["migrate", "database", "--adopt", "--yes"], "rename:1:kill", MARKER);
+    done(&workspace, &["check"]);
+    assert_eq!(rows(&workspace), before);
+    assert!(done(&workspace, &["conflicts"]).out.contains("other: it stood in the target"));
 }

@@ -1,6 +1,5 @@
 //! Sweeps of `check`, and batches that come slowly.
 
-use std::process::Stdio;
 use std::time::Duration;
 
 use milescale_testkit::{Workspace, until};
@@ -119,10 +118,7 @@ fn what_waited_is_told_no_more_once_its_store_is_followed_by_hand() {
 fn a_batch_after_a_death_is_held_as_any_other() {
     let workspace = crate::workspace();
     workspace.milestones("m", 12);
-    let mut command = workspace.command(["migrate", "database", "--yes"]);
-    command.env("LD_PRELOAD", crate::faults::shim()).env("FAULT", "rename:1:killafter");
-    command.env("FAULT_PATH", "storage-backend.txt").stdout(Stdio::null()).stderr(Stdio::null());
-    assert_eq!(command.status().unwrap().code(), None);
+    crate::faults::dies(&workspace, &["migrate", "database", "--yes"], "rename:1:killafter", "storage-backend.txt");
     edit(&workspace, 0..8, "pulled");
     check(&workspace);
     assert_eq!((rows_with(&workspace, "pulled"), workspace.status()["migration"]["held"].clone()), (0, 8.into()));

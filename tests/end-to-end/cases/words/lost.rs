@@ -1,7 +1,7 @@
 //! What milescale knew and was removed, and figures that are not of now.
 
 use std::fs;
-use std::process::{Command, Stdio};
+use std::process::Command;
 
 use milescale_testkit::{Postgres, Workspace};
 
@@ -116,10 +116,7 @@ fn a_record_stays_lost_until_a_switch() {
     text(&workspace, 0, "migrate database --yes");
     text(&workspace, 0, "check");
     fs::remove_file(workspace.path(".milescale/migration.json")).unwrap();
-    let mut command = workspace.command(["migrate", "file", "--adopt", "--yes"]);
-    command.env("LD_PRELOAD", crate::faults::shim()).env("FAULT", "rename:1:kill");
-    command.env("FAULT_PATH", "storage-backend.txt").stdout(Stdio::null()).stderr(Stdio::null());
-    assert_eq!(command.status().unwrap().code(), None);
+    crate::faults::dies(&workspace, &["migrate", "file", "--adopt", "--yes"], "rename:1:kill", "storage-backend.txt");
     text(&workspace, 0, "check");
     assert!(text(&workspace, 1, "doctor").contains("record of its moves"));
     assert!(text(&workspace, 1, "rollback --yes").contains("record of its moves"));
