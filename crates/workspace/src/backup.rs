@@ -9,9 +9,7 @@ mod reader;
 
 pub use reader::Backup;
 
-use std::fs;
 use std::io;
-use std::path::{Path, PathBuf};
 
 use jiff::{SignedDuration, Timestamp};
 use milescale_document::digest::{Digest, Running};
@@ -20,10 +18,10 @@ use milescale_document::timestamp;
 use serde::{Deserialize, Serialize};
 use serde_json::json;
 
-use crate::Workspace;
+use crate::{Place, Workspace};
 use crate::durable::{self, Growing};
 use crate::keeping::{Counted, NewDay};
-use crate::read::{Symlinks, read_regular};
+use crate::read::read_regular;
 
 /// The name of the file of milestones.
 const MILESTONES: &str = "milestones.jsonl";
@@ -55,7 +53,7 @@ pub struct Metadata {
 pub struct Writer {
     workspace: Workspace,
     id: String,
-    partial: PathBuf,
+    partial: Place,
     file: Growing,
     running: Running,
     bytes: u64,
@@ -68,7 +66,7 @@ impl Writer {
         let plain = format!("migration-{}-{from}-to-{to}", now.strftime("%Y%m%d-%H%M%S"));
         let names = (1..).map(|number| if number == 1 { plain.clone() } else { format!("{plain}-{number}") });
         let is_free = |name: &String| {
-            let taken = |path: PathBuf| path.symlink_metadata().is_ok();
+            let taken = |path: Place| path.exists();
             !taken(workspace.backups().join(name)) && !taken(partial(workspace, name))
         };
         let id = names.into_iter().find(is_free).unwrap_or_default();
@@ -170,18 +168,16 @@ fn yaml_of(metadata: &Metadata) -> io::Result<String> {
     Ok(text)
 }
 
-fn partial(workspace: &Workspace, id: &str) -> PathBuf {
+fn partial(workspace: &Workspace, id: &str) -> Place {
     workspace.backups().join(format!(".{id}.partial"))
 }
 
 /// Removes what a crash left of backups.
 pub fn remove_partial(workspace: &Workspace) -> io::Result<()> {
-    let Ok(entries) = fs::read_dir(workspace.backups()) else { return Ok(()) };
-    for entry in entries {
-        let path = entry?.path();
-        let name = path.file_name().unwrap_or_default().to_string_lossy();
+    for entry in workspace.backups().entries_or_none() {
+        let name = entry.name.to_string_lossy();
         if name.starts_with(".migration-") && name.ends_with(".partial") {
-            durable::remove_folder(&path)?;
+            durable::remove_folder(&workspace.backups().join(&entry.name))?;
         }
     }
     Ok(())
@@ -192,19 +188,19 @@ const SECOND: usize = 25;
 
 /// Every backup, oldest first; one that cannot be read with why. Those of one second are in the order in which they were written.
 pub fn list(workspace: &Workspace) -> io::Result<Vec<(String, Result<Metadata, String>)>> {
-    let entries = match fs::read_dir(workspace.backups()) {
+    let entries = match workspace.backups().entries() {
         Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(Vec::new()),
         other => other?,
     };
     let mut names = Vec::new();
     for entry in entries {
-        let name = entry?.file_name().to_string_lossy().into_owned();
+        let name = entry.name.to_string_lossy().into_owned();
         if name.starts_with("migration-") {
             names.push(name);
         }
     }
     names.sort_by_cached_key(|name| {
-        let written = workspace.backups().join(name).join(METADATA).metadata().and_then(|it| it.modified()).ok();
+        let written = workspace.backups().join(name).join(METADATA).status_of_name().and_then(|it| it.modified()).ok();
         (name.chars().take(SECOND).collect::<String>(), written, name.clone())
     });
     Ok(names.into_iter().map(|name| (name.clone(), metadata(workspace, &name))).collect())
@@ -250,7 +246,7 @@ fn kept() -> SignedDuration {
 pub fn metadata(workspace: &Workspace, id: &str) -> Result<Metadata, String> {
     let path = path(workspace, id)?.join(METADATA);
     let shown = workspace.shown(&path);
-    let (text, _) = read_regular(&path, Symlinks::Refuse, 1 << 20).map_err(|error| format!("{shown}: {error}"))?;
+    let (text, _) = read_regular(&path, 1 << 20).map_err(|error| format!("{shown}: {error}"))?;
     serde_yaml::from_slice(&text).map_err(|error| format!("{shown}: it is no metadata of a backup: {error}"))
 }
 
@@ -260,7 +256,7 @@ pub fn verify(workspace: &Workspace, metadata: &Metadata) -> Result<(), String> 
     let path = milestones(&path(workspace, &metadata.id)?);
     let shown = workspace.shown(&path);
     let failed = |error: io::Error| format!("{shown}: {error}");
-    let (mut file, _) = crate::read::open_regular(&path, Symlinks::Refuse).map_err(failed)?;
+    let (mut file, _) = path.open().map_err(failed)?;
     let (mut running, mut buffer, mut bytes) = (Running::default(), vec![0; 1 << 16], 0);
     loop {
         let count = file.read(&mut buffer).map_err(failed)?;
@@ -288,15 +284,15 @@ pub fn remove(workspace: &Workspace, id: &str) -> Result<(), String> {
         .map_err(|error| format!("{shown}: {error}"))
 }
 
-fn path(workspace: &Workspace, id: &str) -> Result<PathBuf, String> {
+fn path(workspace: &Workspace, id: &str) -> Result<Place, String> {
     if !id.starts_with("migration-") || id.contains(['/', '\0']) {
         return Err(format!("{id:?} is no BACKUP_ID; `milescale backups list` names them"));
     }
     let path = workspace.backups().join(id);
-    if path.is_dir() { Ok(path) } else { Err(format!("{}: there is no such backup", workspace.shown(&path))) }
+    if path.is_folder() { Ok(path) } else { Err(format!("{}: there is no such backup", workspace.shown(&path))) }
 }
 
 /// Where the milestones of a backup are.
-fn milestones(folder: &Path) -> PathBuf {
+fn milestones(folder: &Place) -> Place {
     folder.join(MILESTONES)
 }

@@ -1,22 +1,20 @@
 //! The configuration exchanged for a prepared one, so that an edit that somebody saves in that instant comes out, is given
 //! the engine too, and goes back in.
 
-use std::fs;
 use std::io;
-use std::path::{Path, PathBuf};
 use std::time::{Duration, Instant, SystemTime};
 
 use milescale_core::backend::Engine;
 use milescale_document::digest::Digest;
 use milescale_document::yaml;
 
-use crate::Workspace;
+use crate::{Place, Workspace};
 use crate::config_file;
 use crate::displaced::came_out;
 use crate::displaced::watch_configuration;
 use crate::durable;
 use crate::looked::stands_still_for;
-use crate::read::{Symlinks, read_regular};
+use crate::read::read_regular;
 
 /// How long an edit has to stand still that can be read. Verbs wait meanwhile, and what is written later is found, and named.
 const STILL_FOR: Duration = Duration::from_millis(500);
@@ -39,7 +37,7 @@ pub(crate) struct Around<'a> {
 
 impl Around<'_> {
     /// Watches a file that has come out, of which this content was dealt with.
-    fn watch(self, file: &Path, content: &[u8]) -> io::Result<()> {
+    fn watch(self, file: &Place, content: &[u8]) -> io::Result<()> {
         watch_configuration(self.workspace, file, Digest::of(content), (self.clock)())
     }
 }
@@ -66,8 +64,8 @@ pub(crate) fn with_engine(text: Vec<u8>, engine: Engine) -> Result<Vec<u8>, Stri
 /// After one, `prepared` tells whether the exchange has happened: it holds something else than `content` then.
 pub(crate) fn exchange(
     around: Around<'_>,
-    prepared: &Path,
-    path: &Path,
+    prepared: &Place,
+    path: &Place,
     (content, replaces): (Digest, Digest),
     engine: Engine,
 ) -> io::Result<()> {
@@ -80,8 +78,8 @@ pub(crate) fn exchange(
 /// have each of them open: they are watched from then on.
 pub(crate) fn settle(
     around: Around<'_>,
-    prepared: &Path,
-    path: &Path,
+    prepared: &Place,
+    path: &Place,
     (content, replaces): (Digest, Digest),
     engine: Engine,
 ) -> io::Result<()> {
@@ -102,7 +100,7 @@ pub(crate) fn settle(
             other => other?,
         };
         let next = last.next(prepared, Digest::of(&edited));
-        durable::prepare(&next.file, &edited, path.metadata().ok().as_ref())?;
+        durable::prepare(&next.file, &edited, path.status().ok().as_ref())?;
         let on_disk = durable::exchange(&next.file, path)?.seen()?;
         settled(around, &last, &next, &out)?;
         on_disk?;
@@ -124,7 +122,7 @@ fn settled(around: Around<'_>, last: &Exchanged, next: &Exchanged, edit: &[u8]) 
 /// A file that was exchanged for the configuration, or is about to be: it holds what came out, or still what is to go in.
 #[derive(Debug)]
 struct Exchanged {
-    file: PathBuf,
+    file: Place,
     /// How many came before.
     number: usize,
     /// The digest of what it put in.
@@ -138,14 +136,14 @@ const LATER: &str = "-edit";
 
 impl Exchanged {
     /// The one after it. Its name says what it puts in and replaces, for whoever finds it after a death.
-    fn next(&self, first: &Path, put_in: Digest) -> Self {
+    fn next(&self, first: &Place, put_in: Digest) -> Self {
         let (number, replaces) = (self.number + 1, self.put_in);
         let name = format!("{}{LATER}-{number}-{put_in}-{replaces}", name_of(first));
-        Self { file: first.with_file_name(name), number, put_in, replaces }
+        Self { file: first.with_name(name), number, put_in, replaces }
     }
 
     /// A later one, by its name.
-    fn found(file: PathBuf, first: &str) -> Option<Self> {
+    fn found(file: Place, first: &str) -> Option<Self> {
         let name = name_of(&file);
         let mut parts = name.strip_prefix(first)?.strip_prefix(LATER)?.strip_prefix('-')?.split('-');
         let (number, put_in, replaces) = (parts.next()?, parts.next()?, parts.next()?);
@@ -157,10 +155,10 @@ impl Exchanged {
 /// The last file that was exchanged, where a death may have left several. Those before it are watched, for their edits are in it
 /// or in force; those after it were not exchanged yet, and go.
 fn last_of(around: Around<'_>, first: Exchanged, engine: Engine) -> io::Result<Exchanged> {
-    let (folder, name) = (first.file.parent().unwrap_or(Path::new("/")), name_of(&first.file));
+    let (folder, name) = (first.file.parent(), name_of(&first.file));
     let mut later = Vec::new();
-    for entry in fs::read_dir(folder)? {
-        later.extend(Exchanged::found(entry?.path(), &name));
+    for entry in folder.entries()? {
+        later.extend(Exchanged::found(folder.join(&entry.name), &name));
     }
     later.sort_by_key(|it| it.number);
     let mut last = first;
@@ -180,20 +178,20 @@ fn last_of(around: Around<'_>, first: Exchanged, engine: Engine) -> io::Result<E
     Ok(last)
 }
 
-fn name_of(path: &Path) -> String {
-    path.file_name().unwrap_or_default().to_string_lossy().into_owned()
+fn name_of(path: &Place) -> String {
+    path.name_text()
 }
 
 /// An edit, and the same with the engine set; one that cannot be read yet, or was written to a moment ago, is waited for.
 fn edit_with_engine(
-    prepared: &Path,
+    prepared: &Place,
     mut out: Vec<u8>,
     engine: Engine,
     clock: fn() -> SystemTime,
 ) -> io::Result<(Vec<u8>, Vec<u8>)> {
     let end = Instant::now() + STILL_WITHIN;
     loop {
-        let metadata = prepared.symlink_metadata();
+        let metadata = prepared.status_of_name();
         let is_still = metadata.is_ok_and(|it| stands_still_for(STILL_FOR, &it, clock()));
         let is_whole = is_still && config_file::parse(&out).is_ok() && !out.is_empty();
         match with_engine(out.clone(), engine) {
@@ -209,8 +207,8 @@ fn edit_with_engine(
 }
 
 /// What a file holds; `None` where there is none.
-pub(crate) fn text_of(path: &Path) -> io::Result<Option<Vec<u8>>> {
-    match read_regular(path, Symlinks::Refuse, config_file::LIMIT) {
+pub(crate) fn text_of(path: &Place) -> io::Result<Option<Vec<u8>>> {
+    match read_regular(path, config_file::LIMIT) {
         Err(error) if error.kind() == io::ErrorKind::NotFound => Ok(None),
         other => Ok(Some(other?.0)),
     }

@@ -1,13 +1,13 @@
 //! The configuration's file: from bytes to values.
 
 use std::io;
-use std::path::Path;
 
 use milescale_core::config::{Interpreted, Problem, interpret};
 use milescale_document::document::{Document, Flaw};
 use milescale_document::yaml;
 
-use crate::read::{Symlinks, broken_link, read_regular};
+use crate::Place;
+use crate::read::read_regular;
 
 /// The largest configuration that is read.
 pub(crate) const LIMIT: u64 = 1 << 20;
@@ -16,14 +16,11 @@ pub(crate) const LIMIT: u64 = 1 << 20;
 ///
 /// # Errors
 /// When something is there that cannot be read, as a problem to show.
-pub fn text(path: &Path) -> Result<Option<Vec<u8>>, Problem> {
-    match read_regular(path, Symlinks::Follow, LIMIT) {
+pub fn text(path: &Place) -> Result<Option<Vec<u8>>, Problem> {
+    match read_regular(path, LIMIT) {
         Ok((content, _)) => Ok(Some(content)),
-        Err(error) => match broken_link(path, &error) {
-            Some(message) => Err(problem(message)),
-            None if error.kind() == io::ErrorKind::NotFound => Ok(None),
-            None => Err(problem(format!("cannot be read: {error}"))),
-        },
+        Err(error) if error.kind() == io::ErrorKind::NotFound => Ok(None),
+        Err(error) => Err(problem(format!("cannot be read: {error}"))),
     }
 }
 

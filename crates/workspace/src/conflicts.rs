@@ -6,9 +6,7 @@
 
 use std::collections::HashMap;
 use std::fmt;
-use std::fs;
 use std::io;
-use std::path::{Path, PathBuf};
 
 use jiff::Timestamp;
 use milescale_core::base::Side;
@@ -19,9 +17,10 @@ use milescale_document::timestamp;
 use milescale_document::yaml;
 use serde::{Deserialize, Serialize};
 
-use crate::Workspace;
+use crate::{Place, Workspace};
 use crate::durable;
-use crate::read::{Symlinks, digest_of, read_json, read_regular};
+use crate::folder::Metadata;
+use crate::read::{digest_of, read_json, read_regular};
 use crate::short::{self, in_name};
 
 /// How a name begins, as names of displaced contents do: the second in which it was kept.
@@ -63,7 +62,7 @@ pub trait Beside: fmt::Debug {
 /// What keeps contents. It reads the names of those that are kept once, so that keeping many costs what each costs.
 #[derive(Debug)]
 pub struct Keeper {
-    folder: PathBuf,
+    folder: Place,
     archive: Box<dyn Beside>,
     /// By digits of a digest that may be the content's, and by what stands for the id; oldest first. What a review has moved
     /// here bears the digest of another one.
@@ -83,7 +82,7 @@ impl Keeper {
     }
 
     /// Keeps a content durably. The path under which it is kept, and whether it was not kept before.
-    pub fn keep(&mut self, conflict: &Conflict, text: &[u8], now: Timestamp) -> io::Result<(PathBuf, bool)> {
+    pub fn keep(&mut self, conflict: &Conflict, text: &[u8], now: Timestamp) -> io::Result<(Place, bool)> {
         let there = self.kept(conflict, text).next();
         match there {
             Some(there) => Ok((there, false)),
@@ -97,8 +96,8 @@ impl Keeper {
         conflict: &Conflict,
         text: &[u8],
         now: Timestamp,
-    ) -> io::Result<(PathBuf, bool)> {
-        let known = |path: &Path| read_about(path).is_some_and(|known| known.reason == conflict.reason);
+    ) -> io::Result<(Place, bool)> {
+        let known = |path: &Place| read_about(path).is_some_and(|known| known.reason == conflict.reason);
         let there = self.kept(conflict, text).find(|path| known(path));
         match there {
             Some(there) => Ok((there, false)),
@@ -107,13 +106,13 @@ impl Keeper {
     }
 
     /// Where a content is kept by now, newest first. Programs may have written into what is there: it is read.
-    fn kept(&self, conflict: &Conflict, text: &[u8]) -> impl Iterator<Item = PathBuf> {
+    fn kept(&self, conflict: &Conflict, text: &[u8]) -> impl Iterator<Item = Place> {
         let digest = Digest::of(text);
         let names = self.names.get(&(short::digits(digest), in_name(&conflict.id))).into_iter().flatten().rev();
         names.map(|name| self.folder.join(name)).filter(move |path| digest_of(path).is_ok_and(|(it, _)| it == digest))
     }
 
-    fn write(&mut self, conflict: &Conflict, text: &[u8], now: Timestamp) -> io::Result<(PathBuf, bool)> {
+    fn write(&mut self, conflict: &Conflict, text: &[u8], now: Timestamp) -> io::Result<(Place, bool)> {
         let key = (digits(text), in_name(&conflict.id));
         let side = conflict.side.map_or("file", Side::as_str);
         let name = |number: u64| format!("{}-{}-{side}-{number}.{}.yaml", now.strftime(STAMP), key.0, key.1);
@@ -146,7 +145,7 @@ pub fn keep(
     conflict: &Conflict,
     text: &[u8],
     now: Timestamp,
-) -> io::Result<(PathBuf, bool)> {
+) -> io::Result<(Place, bool)> {
     Keeper::open(workspace, archive)?.keep(conflict, text, now)
 }
 
@@ -172,7 +171,7 @@ pub fn count(workspace: &Workspace) -> io::Result<u64> {
 pub fn list(workspace: &Workspace) -> io::Result<Vec<Conflict>> {
     let conflict = |name: String| {
         let path = workspace.conflicts().join(&name);
-        let known = read_about(&path).unwrap_or_else(|| unknown(workspace, &name, path.metadata().ok()));
+        let known = read_about(&path).unwrap_or_else(|| unknown(workspace, &name, path.status_of_name().ok()));
         Conflict { name, ..known }
     };
     Ok(names(workspace)?.into_iter().map(conflict).collect())
@@ -180,13 +179,13 @@ pub fn list(workspace: &Workspace) -> io::Result<Vec<Conflict>> {
 
 /// The names of all contents that are kept, sorted.
 pub fn names(workspace: &Workspace) -> io::Result<Vec<String>> {
-    let entries = match fs::read_dir(workspace.conflicts()) {
+    let entries = match workspace.conflicts().entries() {
         Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(Vec::new()),
         other => other?,
     };
     let mut names = Vec::new();
     for entry in entries {
-        names.extend(entry?.file_name().into_string().ok().filter(|name| name.ends_with(".yaml")));
+        names.extend(entry.name.into_string().ok().filter(|name| name.ends_with(".yaml")));
     }
     names.sort();
     Ok(names)
@@ -197,7 +196,7 @@ pub fn text(workspace: &Workspace, name: &str) -> io::Result<Vec<u8>> {
     if name.contains('/') || name.starts_with('.') {
         return Err(io::Error::new(io::ErrorKind::InvalidInput, "it is no name of a conflict"));
     }
-    read_regular(&workspace.conflicts().join(name), Symlinks::Refuse, yaml::SIZE_LIMIT).map(|(text, _)| text)
+    read_regular(&workspace.conflicts().join(name), yaml::SIZE_LIMIT).map(|(text, _)| text)
 }
 
 /// Takes a conflict that a person has dealt with off the list. Its content is kept among what was displaced, for as long as
@@ -235,15 +234,15 @@ pub fn settle(workspace: &Workspace, name: &str, seen: Option<Digest>, now: Time
 }
 
 /// What is known of a conflict, where something was noted.
-fn read_about(path: &Path) -> Option<Conflict> {
+fn read_about(path: &Place) -> Option<Conflict> {
     read_json(&about(path), 1 << 20).ok().flatten()
 }
 
-fn about(path: &Path) -> PathBuf {
-    path.with_extension("yaml.json")
+fn about(path: &Place) -> Place {
+    path.with_name(format!("{}.json", path.name_text()))
 }
 
-fn unknown(workspace: &Workspace, name: &str, metadata: Option<fs::Metadata>) -> Conflict {
+fn unknown(workspace: &Workspace, name: &str, metadata: Option<Metadata>) -> Conflict {
     let id = name.strip_suffix(".yaml").and_then(|name| name.split_once('.')).map_or(name, |(_, id)| id);
     let modified = metadata.and_then(|it| it.modified().ok()).and_then(|it| Timestamp::try_from(it).ok());
     Conflict {

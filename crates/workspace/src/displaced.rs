@@ -5,9 +5,8 @@
 //! and from then on the first. Whenever a process dies, it holds one of the two; anything else was written by another
 //! program, and is a conflict.
 
-use std::fs::{self, Metadata};
 use std::io;
-use std::path::{Path, PathBuf};
+use std::path::Path;
 use std::time::SystemTime;
 
 use jiff::Timestamp;
@@ -18,13 +17,14 @@ use milescale_document::id::Id;
 use milescale_document::milestone::Milestone;
 
 use super::looked::{Looked, STILL_FOR, stands_still};
-use crate::Workspace;
+use crate::{Place, Workspace};
 use crate::config_file;
 use crate::durable;
 use crate::error::StoreError;
+use crate::folder::Metadata;
 use crate::keeping::NewDay;
 use crate::random;
-use crate::read::{Stamp, Symlinks, digest_of, read_regular};
+use crate::read::{Stamp, digest_of, read_regular};
 use crate::short::{self, DIGITS, digits};
 use crate::switch::CAME_OUT;
 
@@ -39,7 +39,7 @@ const RANDOM_BYTES: usize = 6;
 
 /// A name that nobody else takes, for the content `out` that leaves its place, and the content `put` that takes it, where one
 /// does: `YYYYMMDDTHHMMSSZ-OUT-PUT-RANDOM.ID.yaml`. A long id stands there as `row-DIGEST`.
-pub fn name(workspace: &Workspace, id: &Id, out: Digest, put: Option<Digest>, now: Timestamp) -> io::Result<PathBuf> {
+pub fn name(workspace: &Workspace, id: &Id, out: Digest, put: Option<Digest>, now: Timestamp) -> io::Result<Place> {
     let folder = workspace.displaced();
     durable::create_folder(&folder)?;
     let mut name = format!("{}-{}", now.strftime(STAMP), digits(out));
@@ -55,7 +55,7 @@ pub fn name(workspace: &Workspace, id: &Id, out: Digest, put: Option<Digest>, no
 pub fn watch(
     workspace: &Workspace,
     file: &Milestone,
-    path: &Path,
+    path: &Place,
     is_dealt_with: bool,
     now: Timestamp,
 ) -> Result<(), StoreError> {
@@ -71,7 +71,7 @@ pub fn watch(
 /// `dealt_with`: the content that was; where it holds another by now, that is found as well.
 pub(crate) fn watch_configuration(
     workspace: &Workspace,
-    path: &Path,
+    path: &Place,
     dealt_with: Digest,
     now: SystemTime,
 ) -> io::Result<()> {
@@ -84,11 +84,11 @@ pub(crate) fn watch_configuration(
 
 /// Moves a configuration into milescale's own folder. Where that lies on another file system, its content is copied: what is
 /// written into it later is not found then.
-fn take_in(path: &Path, to: &Path) -> io::Result<()> {
+fn take_in(path: &Place, to: &Place) -> io::Result<()> {
     match durable::rename_new(path, to) {
         Err(error) if error.kind() == io::ErrorKind::NotFound => Ok(()),
         Err(error) if error.kind() == io::ErrorKind::CrossesDevices => {
-            let (text, _) = read_regular(path, Symlinks::Refuse, config_file::LIMIT)?;
+            let (text, _) = read_regular(path, config_file::LIMIT)?;
             durable::create(to, &text)?;
             durable::remove(path)
         }
@@ -109,7 +109,7 @@ pub fn sync(workspace: &Workspace) -> Result<(), StoreError> {
 
 /// Looks through what was displaced, and moves what was written to since to the conflicts. Those that were, where they are
 /// now. `now` is the wall clock. Under the daemon's lock only.
-pub fn review(workspace: &Workspace, now: SystemTime) -> io::Result<Vec<PathBuf>> {
+pub fn review(workspace: &Workspace, now: SystemTime) -> io::Result<Vec<Place>> {
     let (mut found, mut looked) = (Vec::new(), Looked::at_displaced(workspace));
     for (path, parts) in all(workspace)? {
         if look(&path, &parts, &mut looked, now)? != Content::Another {
@@ -132,7 +132,7 @@ pub fn review(workspace: &Workspace, now: SystemTime) -> io::Result<Vec<PathBuf>
 }
 
 /// Sets a configuration aside that is not in force, for a person. `doctor` names it.
-pub(crate) fn came_out(workspace: &Workspace, path: &Path, name: &str) -> io::Result<()> {
+pub(crate) fn came_out(workspace: &Workspace, path: &Place, name: &str) -> io::Result<()> {
     durable::create_own_folder(workspace)?;
     let aside = workspace.own().join(format!("{CAME_OUT}{name}-{}.yaml", random::hexadecimal::<4>()?));
     take_in(path, &aside)?;
@@ -146,7 +146,7 @@ pub(crate) fn came_out(workspace: &Workspace, path: &Path, name: &str) -> io::Re
 /// Removes what has been kept for long enough. `now` is the wall clock. Under the daemon's lock only.
 pub fn purge(workspace: &Workspace, now: SystemTime, day: &mut NewDay) -> io::Result<()> {
     for (path, parts) in all(workspace)? {
-        let name = path.strip_prefix(workspace.own()).unwrap_or(&path).to_string_lossy().into_owned();
+        let name = path.below(&workspace.own()).unwrap_or(path.inside()).to_string_lossy().into_owned();
         // Before it goes it is read, whatever was noted of it.
         if day.is_over(&name, parts.left) && is_still(&path, now)? && parts.judge(&path).0 == Content::AsNamed {
             durable::discard(&path)?;
@@ -166,9 +166,9 @@ enum Content {
     NotKnown,
 }
 
-fn look(path: &Path, parts: &Parts, looked: &mut Looked, now: SystemTime) -> io::Result<Content> {
+fn look(path: &Place, parts: &Parts, looked: &mut Looked, now: SystemTime) -> io::Result<Content> {
     let Some(metadata) = regular(path)? else { return Ok(Content::NotKnown) };
-    let name = Path::new(path.file_name().unwrap_or_default());
+    let name = Path::new(path.name());
     if looked.is_as_before(name, Stamp::of(&metadata)) {
         return Ok(Content::AsNamed);
     }
@@ -182,27 +182,27 @@ fn look(path: &Path, parts: &Parts, looked: &mut Looked, now: SystemTime) -> io:
     Ok(content)
 }
 
-fn is_still(path: &Path, now: SystemTime) -> io::Result<bool> {
+fn is_still(path: &Place, now: SystemTime) -> io::Result<bool> {
     Ok(regular(path)?.is_some_and(|metadata| stands_still(&metadata, now)))
 }
 
 /// What is known of a regular file; `None` where there is none.
-fn regular(path: &Path) -> io::Result<Option<Metadata>> {
-    match path.symlink_metadata() {
+fn regular(path: &Place) -> io::Result<Option<Metadata>> {
+    match path.status_of_name() {
         Err(error) if error.kind() == io::ErrorKind::NotFound => Ok(None),
         other => Ok(Some(other?).filter(Metadata::is_file)),
     }
 }
 
 /// Everything that lies there under a name of this module's.
-fn all(workspace: &Workspace) -> io::Result<Vec<(PathBuf, Parts)>> {
-    let entries = match fs::read_dir(workspace.displaced()) {
+fn all(workspace: &Workspace) -> io::Result<Vec<(Place, Parts)>> {
+    let entries = match workspace.displaced().entries() {
         Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(Vec::new()),
         other => other?,
     };
     let mut found = Vec::new();
     for entry in entries {
-        let path = entry?.path();
+        let path = workspace.displaced().join(&entry.name);
         found.extend(Parts::of(&path).map(|parts| (path, parts)));
     }
     Ok(found)
@@ -221,8 +221,8 @@ struct Parts {
 }
 
 impl Parts {
-    fn of(path: &Path) -> Option<Self> {
-        let name = path.file_name()?.to_str()?;
+    fn of(path: &Place) -> Option<Self> {
+        let name = path.name().to_str()?;
         let (head, id) = match name.strip_suffix(CONFIGURATION) {
             Some(head) => (head, None),
             None => name.strip_suffix(".yaml")?.split_once('.').map(|(head, id)| (head, Some(id.to_owned())))?,
@@ -234,7 +234,7 @@ impl Parts {
     }
 
     /// What a file holds, of whatever size it is, and the stamp that it had then.
-    fn judge(&self, path: &Path) -> (Content, Option<Stamp>) {
+    fn judge(&self, path: &Place) -> (Content, Option<Stamp>) {
         let Ok((digest, stamp)) = digest_of(path) else { return (Content::NotKnown, None) };
         let is_named = self.contents.contains(&digits(digest));
         (if is_named { Content::AsNamed } else { Content::Another }, Some(stamp))

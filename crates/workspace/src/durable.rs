@@ -6,18 +6,16 @@
 mod names;
 mod temporary;
 
-use std::fs::{self, File, Metadata, OpenOptions};
 use std::io::{self, Seek as _, Write};
 use std::os::fd::AsFd;
 use std::os::unix::fs::{MetadataExt, fchown};
-use std::path::{Path, PathBuf};
 use std::time::SystemTime;
 
-use rustix::fs::{AtFlags, Mode, RawMode};
 
 pub use names::{Outcome, can_exchange, exchange, rename_new, second_name};
 use temporary::Temporary;
 
+use crate::folder::{File, Metadata, Place, Use};
 use crate::layout::{OWN_GITIGNORE, Workspace};
 
 /// Whether a replacement must outlive a power cut.
@@ -29,30 +27,30 @@ enum Promise {
 
 /// Replaces `path` with `content`. Once it returns, the content is on the disk under that name; if it fails, or the process
 /// or the machine dies in it, the old or the new content is there, whole.
-pub fn replace(path: &Path, content: &[u8]) -> io::Result<()> {
+pub fn replace(path: &Place, content: &[u8]) -> io::Result<()> {
     replace_with(path, |file| file.write_all(content))
 }
 
 /// Like [`replace`], with what `write` writes piece by piece.
-pub fn replace_with(path: &Path, write: impl FnOnce(&mut File) -> io::Result<()>) -> io::Result<()> {
+pub fn replace_with(path: &Place, write: impl FnOnce(&mut File) -> io::Result<()>) -> io::Result<()> {
     written(path, Promise::Durable, write)?.replace(path)?;
     sync_folder(path)
 }
 
 /// Replaces `path` with `content`, whole at every instant, but after a power cut perhaps the old one or empty. For what
 /// can be computed again.
-pub fn publish(path: &Path, content: &[u8]) -> io::Result<()> {
+pub fn publish(path: &Place, content: &[u8]) -> io::Result<()> {
     publish_with(path, |file| file.write_all(content))
 }
 
 /// Like [`publish`], of what `write` writes piece by piece.
-pub fn publish_with(path: &Path, write: impl FnOnce(&mut File) -> io::Result<()>) -> io::Result<()> {
+pub fn publish_with(path: &Place, write: impl FnOnce(&mut File) -> io::Result<()>) -> io::Result<()> {
     written(path, Promise::WholeOnly, write)?.replace(path)
 }
 
 /// Creates `path` with `content`, durably, unless something is there already: then nothing is changed and the answer
 /// is `false`. An error may come after the effect; [`create_new`] tells.
-pub fn create(path: &Path, content: &[u8]) -> io::Result<bool> {
+pub fn create(path: &Place, content: &[u8]) -> io::Result<bool> {
     match create_new(path, content) {
         Ok(outcome) => outcome.durably().map(|()| true),
         Err(error) if error.kind() == io::ErrorKind::AlreadyExists => Ok(false),
@@ -64,15 +62,15 @@ pub fn create(path: &Path, content: &[u8]) -> io::Result<bool> {
 ///
 /// # Errors
 /// When nothing was created; of kind `AlreadyExists` where something is there.
-pub fn create_new(path: &Path, content: &[u8]) -> io::Result<Outcome> {
+pub fn create_new(path: &Place, content: &[u8]) -> io::Result<Outcome> {
     create_with(path, |file| file.write_all(content))
 }
 
-fn create_with(path: &Path, write: impl FnOnce(&mut File) -> io::Result<()>) -> io::Result<Outcome> {
-    if path.symlink_metadata().is_ok() {
+fn create_with(path: &Place, write: impl FnOnce(&mut File) -> io::Result<()>) -> io::Result<Outcome> {
+    if path.is_there()? {
         return Err(io::ErrorKind::AlreadyExists.into());
     }
-    let Some(mut file) = temporary::without_name(path) else {
+    let Some(mut file) = path.make_without_name() else {
         return written(path, Promise::Durable, write)?.become_new(path);
     };
     write(&mut file)?;
@@ -81,15 +79,15 @@ fn create_with(path: &Path, write: impl FnOnce(&mut File) -> io::Result<()>) -> 
 }
 
 /// Writes one of many new files whose names nobody reads yet; all are on the disk once [`sync_file_system`] returns. Its inode.
-pub fn prepare_among_many(path: &Path, content: &[u8]) -> io::Result<u64> {
-    let mut file = OpenOptions::new().write(true).create_new(true).open(path)?;
+pub fn prepare_among_many(path: &Place, content: &[u8]) -> io::Result<u64> {
+    let mut file = path.make()?;
     file.write_all(content)?;
     Ok(file.metadata()?.ino())
 }
 
 /// Gives one of many files its name, never over another one; on the disk once [`sync_file_system`] returns. `false`:
 /// something has the name already.
-pub fn name_among_many(prepared: &Path, path: &Path) -> io::Result<bool> {
+pub fn name_among_many(prepared: &Place, path: &Place) -> io::Result<bool> {
     match names::without_replacing(prepared, path) {
         Ok(outcome) => outcome.durably().map(|()| true),
         Err(error) if error.kind() == io::ErrorKind::AlreadyExists => Ok(false),
@@ -98,8 +96,8 @@ pub fn name_among_many(prepared: &Path, path: &Path) -> io::Result<bool> {
 }
 
 /// Waits until everything that was written to the file system of a folder is on the disk.
-pub fn sync_file_system(folder: &Path) -> io::Result<()> {
-    rustix::fs::syncfs(File::open(folder)?).map_err(io::Error::from)
+pub fn sync_file_system(folder: &Place) -> io::Result<()> {
+    folder.sync_file_system()
 }
 
 /// A file that grows by appending while nobody else reads it; there under its name once [`Growing::finish`] returns.
@@ -110,13 +108,13 @@ pub struct Growing {
 
 impl Growing {
     /// A new one. An existing `path` is an error of kind `AlreadyExists`.
-    pub fn create(path: &Path) -> io::Result<Self> {
-        Ok(Self { file: io::BufWriter::new(OpenOptions::new().write(true).create_new(true).open(path)?) })
+    pub fn create(path: &Place) -> io::Result<Self> {
+        Ok(Self { file: io::BufWriter::new(path.make()?) })
     }
 
     /// One that is there, to go on at its end.
-    pub fn open(path: &Path) -> io::Result<Self> {
-        let mut file = OpenOptions::new().write(true).open(path)?;
+    pub fn open(path: &Place) -> io::Result<Self> {
+        let (mut file, _) = path.open_for(Use::Write)?;
         file.seek(io::SeekFrom::End(0))?;
         Ok(Self { file: io::BufWriter::new(file) })
     }
@@ -133,32 +131,31 @@ impl Growing {
     }
 
     /// Ends it: everything is on the disk.
-    pub fn finish(self, path: &Path) -> io::Result<()> {
+    pub fn finish(self, path: &Place) -> io::Result<()> {
         self.file.into_inner().map_err(io::IntoInnerError::into_error)?.sync_all()?;
         sync_folder(path)
     }
 }
 
 /// Sets the mode of a file in an open folder. One that is gone is no error.
-#[allow(clippy::unnecessary_cast, clippy::cast_possible_truncation, reason = "the types differ by platform")]
-pub fn set_mode_in(folder: impl AsFd, path: &Path, mode: u32) -> io::Result<()> {
-    match rustix::fs::chmodat(folder, path, Mode::from_raw_mode(mode as RawMode), AtFlags::empty()) {
-        Err(error) if error != rustix::io::Errno::NOENT => Err(error.into()),
+pub fn set_mode_in(folder: impl AsFd, name: impl rustix::path::Arg, mode: u32) -> io::Result<()> {
+    match crate::folder::set_mode_in(folder, name, mode) {
+        Err(error) if error.kind() != io::ErrorKind::NotFound => Err(error),
         _ => Ok(()),
     }
 }
 
 /// Removes a folder of milescale's own with all that is in it; one that is gone is no error.
-pub fn remove_folder(path: &Path) -> io::Result<()> {
-    match fs::remove_dir_all(path) {
+pub fn remove_folder(path: &Place) -> io::Result<()> {
+    match path.remove_folder() {
         Err(error) if error.kind() != io::ErrorKind::NotFound => Err(error),
         _ => Ok(()),
     }
 }
 
 /// Renames durably; an existing `to` is replaced. `from` missing is no error: the answer is `false`.
-pub fn rename(from: &Path, to: &Path) -> io::Result<bool> {
-    match fs::rename(from, to) {
+pub fn rename(from: &Place, to: &Place) -> io::Result<bool> {
+    match from.rename(to) {
         Ok(()) => sync_folder(to).map(|()| true),
         Err(error) if error.kind() == io::ErrorKind::NotFound => Ok(false),
         Err(error) => Err(error),
@@ -167,7 +164,7 @@ pub fn rename(from: &Path, to: &Path) -> io::Result<bool> {
 
 /// Writes a new file, durably, with the mode and owner of `like` where there is one: it is there whole or not at all. An
 /// existing `path` is an error of kind `AlreadyExists`. After any other error it may be there.
-pub fn prepare(path: &Path, content: &[u8], like: Option<&Metadata>) -> io::Result<()> {
+pub fn prepare(path: &Place, content: &[u8], like: Option<&Metadata>) -> io::Result<()> {
     let write = |file: &mut File| {
         file.write_all(content)?;
         let Some(like) = like else { return Ok(()) };
@@ -182,13 +179,13 @@ pub fn prepare(path: &Path, content: &[u8], like: Option<&Metadata>) -> io::Resu
 }
 
 /// Waits until a file that another program wrote is on the disk.
-pub fn sync(path: &Path) -> io::Result<()> {
-    File::open(path)?.sync_all()
+pub fn sync(path: &Place) -> io::Result<()> {
+    path.open()?.0.sync_all()
 }
 
 /// Removes a file, durably: after a power cut it is not back. One that is gone is no error.
-pub fn remove(path: &Path) -> io::Result<()> {
-    match fs::remove_file(path) {
+pub fn remove(path: &Place) -> io::Result<()> {
+    match path.remove_file() {
         Ok(()) => sync_folder(path),
         Err(error) if error.kind() == io::ErrorKind::NotFound => Ok(()),
         Err(error) => Err(error),
@@ -196,18 +193,18 @@ pub fn remove(path: &Path) -> io::Result<()> {
 }
 
 /// Removes a file that nobody needs; after a power cut it may be back. One that is gone is no error.
-pub fn discard(path: &Path) -> io::Result<()> {
-    match fs::remove_file(path) {
+pub fn discard(path: &Place) -> io::Result<()> {
+    match path.remove_file() {
         Err(error) if error.kind() != io::ErrorKind::NotFound => Err(error),
         _ => Ok(()),
     }
 }
 
 /// Moves a file aside, to `BEFORE` and the first number that is free and `AFTER` in a folder; where it is then.
-pub fn set_aside(path: &Path, folder: &Path, (before, after): (&str, &str)) -> io::Result<PathBuf> {
+pub fn set_aside(path: &Place, folder: &Place, (before, after): (&str, &str)) -> io::Result<Place> {
     let name = |number: u64| folder.join(format!("{before}{number}{after}"));
     let mut number = 1;
-    while name(number).symlink_metadata().is_ok() {
+    while name(number).is_there()? {
         number += 1;
     }
     rename(path, &name(number))?;
@@ -215,18 +212,18 @@ pub fn set_aside(path: &Path, folder: &Path, (before, after): (&str, &str)) -> i
 }
 
 /// Creates a folder and its parents, durably; one that is there is no error. Whether it was made.
-pub fn create_folder(path: &Path) -> io::Result<bool> {
-    if path.is_dir() {
+pub fn create_folder(path: &Place) -> io::Result<bool> {
+    if path.is_folder() {
         return Ok(false);
     }
-    let parent = path.parent().filter(|parent| !parent.as_os_str().is_empty());
-    if let Some(parent) = parent {
-        create_folder(parent)?;
+    let parent = path.parent();
+    if parent != *path {
+        create_folder(&parent)?;
     }
-    match fs::create_dir(path) {
+    match path.make_folder() {
         Ok(()) => sync_folder(path).map(|()| true),
         // Another process was first.
-        Err(_) if path.is_dir() => Ok(false),
+        Err(_) if path.is_folder() => Ok(false),
         Err(error) => Err(error),
     }
 }
@@ -239,40 +236,36 @@ pub fn create_own_folder(workspace: &Workspace) -> io::Result<()> {
 
 /// Makes the folder of a lock with its files; one that is there is an error of kind `AlreadyExists`. Not durable: a lock
 /// dies with the machine.
-pub fn create_lock_folder(path: &Path, files: &[(&str, String)]) -> io::Result<()> {
-    match fs::create_dir(path) {
+pub fn create_lock_folder(path: &Place, files: &[(&str, String)]) -> io::Result<()> {
+    match path.make_folder() {
         // It failed, and was made all the same: whoever makes one puts its files in at once.
         Err(error) if error.kind() != io::ErrorKind::AlreadyExists && is_empty(path) => {}
         other => other?,
     }
     for (name, text) in files {
         // For people and adapters; without them the lock is as good.
-        let _ = OpenOptions::new()
-            .write(true)
-            .create_new(true)
-            .open(path.join(name))
-            .and_then(|mut file| file.write_all(text.as_bytes()));
+        let _ = path.join(name).make().and_then(|mut file| file.write_all(text.as_bytes()));
     }
     Ok(())
 }
 
-fn is_empty(folder: &Path) -> bool {
-    fs::read_dir(folder).is_ok_and(|mut entries| entries.next().is_none())
+fn is_empty(folder: &Place) -> bool {
+    folder.entries().is_ok_and(|entries| entries.is_empty())
 }
 
 /// Removes the folder of a lock with the files that adapters keep in it; one that is gone is no error.
 ///
 /// # Errors
 /// When it holds something else, and nothing was removed; or when it may not be removed.
-pub fn remove_lock_folder(path: &Path, now: SystemTime) -> io::Result<()> {
+pub fn remove_lock_folder(path: &Place, now: SystemTime) -> io::Result<()> {
     // A milescale before this one wrote its files by way of temporary ones.
     temporary::remove_leftovers(path, now);
-    let entries = match fs::read_dir(path) {
+    let entries = match path.entries() {
         Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(()),
         other => other?,
     };
     for entry in entries {
-        let name = entry?.file_name();
+        let name = entry.name;
         if !LOCK_FILES.iter().any(|known| name == *known) {
             let message = format!("it holds {}", name.to_string_lossy());
             return Err(io::Error::new(io::ErrorKind::DirectoryNotEmpty, message));
@@ -281,7 +274,7 @@ pub fn remove_lock_folder(path: &Path, now: SystemTime) -> io::Result<()> {
     for name in LOCK_FILES {
         discard(&path.join(name))?;
     }
-    match fs::remove_dir(path) {
+    match path.remove_empty_folder() {
         Err(error) if error.kind() != io::ErrorKind::NotFound => Err(error),
         _ => Ok(()),
     }
@@ -307,7 +300,7 @@ pub fn remove_leftovers(workspace: &Workspace, now: SystemTime) {
 }
 
 /// Lets a temporary file beside `path` be written.
-fn written(path: &Path, promise: Promise, write: impl FnOnce(&mut File) -> io::Result<()>) -> io::Result<Temporary> {
+fn written(path: &Place, promise: Promise, write: impl FnOnce(&mut File) -> io::Result<()>) -> io::Result<Temporary> {
     let mut temporary = Temporary::beside(path)?;
     write(&mut temporary.file)?;
     if promise == Promise::Durable {
@@ -317,9 +310,8 @@ fn written(path: &Path, promise: Promise, write: impl FnOnce(&mut File) -> io::R
 }
 
 /// Waits until the names in the folder of `path` are on the disk: a rename is there only once its folder is.
-pub(crate) fn sync_folder(path: &Path) -> io::Result<()> {
-    let parent = path.parent().filter(|parent| !parent.as_os_str().is_empty());
-    File::open(parent.unwrap_or(Path::new(".")))?.sync_all()
+pub(crate) fn sync_folder(path: &Place) -> io::Result<()> {
+    path.sync_parent()
 }
 
 #[cfg(test)]

@@ -16,7 +16,7 @@ use serde::{Deserialize, Serialize};
 use crate::Workspace;
 use crate::durable;
 use crate::random;
-use crate::read::{Symlinks, read_regular, unreadable};
+use crate::read::{read_regular, unreadable};
 use crate::record::Record;
 use crate::tokens::Tokens;
 
@@ -65,7 +65,7 @@ struct Found {
 
 impl Place {
     fn of(workspace: &Workspace) -> io::Result<(u64, Self)> {
-        let metadata = workspace.own().metadata()?;
+        let metadata = workspace.own().status()?;
         let path = harmless(&workspace.root().to_string_lossy());
         Ok((metadata.ino(), Self { path, device: metadata.dev() }))
     }
@@ -179,7 +179,7 @@ pub enum Settled {
 
 /// Reads the file, in its first shape too.
 fn found(workspace: &Workspace) -> io::Result<Option<Found>> {
-    let (text, metadata) = match read_regular(&workspace.identity(), Symlinks::Refuse, 64 << 10) {
+    let (text, metadata) = match read_regular(&workspace.identity(), 64 << 10) {
         Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(None),
         other => other?,
     };

@@ -1,12 +1,11 @@
 //! Lines that people tail: appended whole, rotated by size (contract §6).
 
-use std::fs::{self, File, OpenOptions};
 use std::io::{self, Write};
-use std::os::unix::fs::{FileExt, OpenOptionsExt};
-use std::path::{Path, PathBuf};
+use std::os::unix::fs::FileExt;
 
-use rustix::fs::OFlags;
 use serde::Serialize;
+
+use crate::folder::{File, Place, Use};
 
 /// When a log is rotated, and how many of its rotated files are kept.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -25,7 +24,7 @@ pub struct Rotation {
 ///
 /// # Errors
 /// When the line is not there in full afterwards.
-pub fn append(path: &Path, line: &impl Serialize, rotation: Rotation) -> io::Result<()> {
+pub fn append(path: &Place, line: &impl Serialize, rotation: Rotation) -> io::Result<()> {
     let mut text = serde_json::to_vec(line)?;
     text.push(b'\n');
     let mut file = open(path)?;
@@ -57,7 +56,7 @@ pub fn append(path: &Path, line: &impl Serialize, rotation: Rotation) -> io::Res
 ///
 /// # Errors
 /// When they may not be there in full afterwards: a half line is ended by the next call.
-pub(crate) fn append_durably(path: &Path, lines: &str) -> io::Result<()> {
+pub(crate) fn append_durably(path: &Place, lines: &str) -> io::Result<()> {
     let mut file = open(path)?;
     let before = if last_byte(&file)?.is_some_and(|last| last != b'\n') { "\n" } else { "" };
     file.write_all(format!("{before}{lines}").as_bytes())?;
@@ -65,18 +64,18 @@ pub(crate) fn append_durably(path: &Path, lines: &str) -> io::Result<()> {
 }
 
 /// Waits until every line is on the disk.
-pub fn sync(path: &Path) -> io::Result<()> {
-    open_regular(path, OpenOptions::new().read(true))?.sync_all()?;
-    File::open(path.parent().unwrap_or(Path::new(".")))?.sync_all()
+pub fn sync(path: &Place) -> io::Result<()> {
+    path.open()?.0.sync_all()?;
+    path.sync_parent()
 }
 
 /// Replaces what a power cut has left of lines that were being written, a run of NULs, by blanks and a newline: a reader of
 /// JSON skips them, and the line that follows begins on a line of its own. Only the end of the file is looked through. Lines
 /// that others append meanwhile are not touched. A log that is not there is no error.
-pub fn fill_nuls(path: &Path) -> io::Result<()> {
-    let file = match open_regular(path, OpenOptions::new().read(true).write(true)) {
+pub fn fill_nuls(path: &Place) -> io::Result<()> {
+    let file = match path.open_for(Use::Change) {
         Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(()),
-        other => other?,
+        other => other?.0,
     };
     let length = file.metadata()?.len();
     let mut position = length.saturating_sub(LOOKED_THROUGH);
@@ -104,25 +103,14 @@ pub fn fill_nuls(path: &Path) -> io::Result<()> {
 const LOOKED_THROUGH: u64 = 4 << 20;
 
 /// The name of the rotated file with this number.
-pub fn rotated(path: &Path, number: u64) -> PathBuf {
-    let mut name = path.as_os_str().to_owned();
+pub fn rotated(path: &Place, number: u64) -> Place {
+    let mut name = path.name().to_owned();
     name.push(format!(".{number}"));
-    PathBuf::from(name)
+    path.with_name(name)
 }
 
-fn open(path: &Path) -> io::Result<File> {
-    open_regular(path, OpenOptions::new().read(true).append(true).create(true))
-}
-
-/// Opens a regular file, without ever waiting for a FIFO.
-fn open_regular(path: &Path, options: &mut OpenOptions) -> io::Result<File> {
-    let nonblock = i32::try_from(OFlags::NONBLOCK.bits()).unwrap_or_default();
-    let file = options.custom_flags(nonblock).open(path)?;
-    if file.metadata()?.is_file() {
-        Ok(file)
-    } else {
-        Err(io::Error::new(io::ErrorKind::InvalidInput, "it is not a regular file"))
-    }
+fn open(path: &Place) -> io::Result<File> {
+    path.open_for(Use::Append).map(|(file, _)| file)
 }
 
 fn last_byte(file: &File) -> io::Result<Option<u8>> {
@@ -134,14 +122,14 @@ fn last_byte(file: &File) -> io::Result<Option<u8>> {
     Ok((length > 0).then_some(last[0]))
 }
 
-fn rotate(path: &Path, files: u64) -> io::Result<()> {
+fn rotate(path: &Place, files: u64) -> io::Result<()> {
     for number in (1..files).rev() {
-        match fs::rename(rotated(path, number), rotated(path, number + 1)) {
+        match rotated(path, number).rename(&rotated(path, number + 1)) {
             Err(error) if error.kind() != io::ErrorKind::NotFound => return Err(error),
             _ => {}
         }
     }
-    fs::rename(path, rotated(path, 1))
+    path.rename(&rotated(path, 1))
 }
 
 #[cfg(test)]

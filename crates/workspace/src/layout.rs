@@ -4,6 +4,7 @@ use std::path::{Path, PathBuf};
 
 use milescale_document::text::harmless;
 
+use crate::folder::{Folder, Place, system};
 use crate::stop::Stop;
 
 /// The folder that holds every file of contract §2.
@@ -15,17 +16,18 @@ pub const OWN_FOLDER: &str = ".milescale";
 /// What `.gitignore` says in it.
 pub const OWN_GITIGNORE: &str = "# milescale's own runtime files\n*\n";
 
-/// A workspace: the folder that holds `.milestones/`, and the word to stop for all who work on it. Plain paths; nothing is
-/// touched.
+/// A workspace: the folder that holds `.milestones/`, and the word to stop for all who work on it. `.milestones/` is opened when
+/// something in it is first reached; clones share it.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Workspace {
     root: PathBuf,
+    folder: Folder,
     stop: Stop,
 }
 
 macro_rules! paths {
     ($($(#[$doc:meta])* $name:ident = $path:expr;)*) => {
-        impl Workspace { $($(#[$doc])* pub fn $name(&self) -> PathBuf { self.folder().join($path) })* }
+        impl Workspace { $($(#[$doc])* pub fn $name(&self) -> Place { self.folder().join($path) })* }
     };
 }
 
@@ -141,7 +143,9 @@ paths! {
 impl Workspace {
     /// The workspace at `root`, whether or not there is one.
     pub fn at(root: impl Into<PathBuf>) -> Self {
-        Self { root: root.into(), stop: Stop::default() }
+        let root = root.into();
+        let folder = Folder::inside(root.join(FOLDER));
+        Self { root, folder, stop: Stop::default() }
     }
 
     /// The word to stop, which every wait on this workspace and its clones hears.
@@ -151,21 +155,31 @@ impl Workspace {
 
     /// The nearest folder from `start` upwards that holds `.milestones/`, as git finds `.git`.
     pub fn find(start: &Path) -> Option<Self> {
-        start.ancestors().find(|folder| folder.join(FOLDER).is_dir()).map(Self::at)
+        start.ancestors().find(|folder| system::is_folder(folder.join(FOLDER))).map(Self::at)
     }
 
-    /// The folder that holds `.milestones/`.
+    /// The path of the folder that holds `.milestones/`.
     pub fn root(&self) -> &Path {
         &self.root
     }
 
     /// `.milestones/`.
-    pub fn folder(&self) -> PathBuf {
-        self.root.join(FOLDER)
+    pub fn folder(&self) -> Place {
+        self.folder.place()
     }
 
-    /// A path as people read it: relative to the workspace where it lies in it, control characters escaped.
-    pub fn shown(&self, path: &Path) -> String {
+    /// `.milestones/` as what everything in it is reached through.
+    pub fn capability(&self) -> &Folder {
+        &self.folder
+    }
+
+    /// A place as people read it: relative to the workspace where it lies in it, control characters escaped.
+    pub fn shown(&self, place: &Place) -> String {
+        self.shown_path(&place.path())
+    }
+
+    /// The same of a path.
+    pub fn shown_path(&self, path: &Path) -> String {
         let inside = path.strip_prefix(&self.root).unwrap_or(path);
         harmless(&inside.to_string_lossy())
     }

@@ -11,6 +11,7 @@ pub mod conflicts;
 pub mod displaced;
 pub mod durable;
 pub mod error;
+pub mod folder;
 pub mod identity;
 pub mod jsonl;
 pub mod keeping;
@@ -34,4 +35,5 @@ pub mod switches;
 pub mod tokens;
 pub mod trial;
 
+pub use folder::Place;
 pub use layout::Workspace;

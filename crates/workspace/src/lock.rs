@@ -1,15 +1,13 @@
 //! Kernel locks, which go with the process that holds them, so that a crash can never leave one behind: the daemon's, held
 //! for its life, and that of the writers of milestone files.
 
-use std::fs::{File, OpenOptions, TryLockError};
 use std::io::{self, Read, Write};
-use std::os::unix::fs::{MetadataExt, OpenOptionsExt, fchown};
-use std::path::Path;
+use std::os::unix::fs::{MetadataExt, fchown};
 use std::time::{Duration, Instant};
 
-use rustix::fs::{Access, AtFlags, CWD};
+use rustix::fs::Access;
 
-use crate::read::{Symlinks, open_regular};
+use crate::folder::{File, Place, TryLockError, Use};
 use crate::stop::Stop;
 
 /// The lock, held until this is dropped.
@@ -20,8 +18,8 @@ pub struct Held {
 
 impl Held {
     /// Whether the locked file still has this name. If not, the lock keeps nobody out.
-    pub fn is_at(&self, path: &Path) -> bool {
-        match (self.file.metadata(), path.metadata()) {
+    pub fn is_at(&self, path: &Place) -> bool {
+        match (self.file.metadata(), path.status_of_name()) {
             (Ok(ours), Ok(there)) => (ours.dev(), ours.ino()) == (there.dev(), there.ino()),
             _ => false,
         }
@@ -41,13 +39,13 @@ pub enum Attempt {
 ///
 /// The file that is held is open for reading only, so that the file system can be made read-only meanwhile, and so that
 /// a lock that is there already can be taken on one that is.
-pub fn try_take(path: &Path) -> io::Result<Attempt> {
+pub fn try_take(path: &Place) -> io::Result<Attempt> {
     let file = open(path)?;
     match file.try_lock() {
         Ok(()) => {
             // The id is for people: without it the lock is as good.
-            if let Ok(mut open) = OpenOptions::new().write(true).truncate(true).open(path) {
-                let _ = writeln!(open, "{}", std::process::id());
+            if let Ok((mut open, _)) = path.open_for(Use::Write) {
+                let _ = open.set_len(0).and_then(|()| writeln!(open, "{}", std::process::id()));
             }
             Ok(Attempt::Taken(Held { file }))
         }
@@ -70,7 +68,7 @@ pub enum Share {
 ///
 /// # Errors
 /// When the lock's file cannot be opened or made, or this process may not write beside it. That is never "busy".
-pub fn wait_for(path: &Path, share: Share, patience: Duration, stop: &Stop) -> io::Result<Option<Held>> {
+pub fn wait_for(path: &Place, share: Share, patience: Duration, stop: &Stop) -> io::Result<Option<Held>> {
     let file = open(path)?;
     let start = Instant::now();
     let is_over = || start.elapsed() >= patience || stop.ends(start.elapsed());
@@ -92,15 +90,15 @@ pub fn wait_for(path: &Path, share: Share, patience: Duration, stop: &Stop) -> i
 ///
 /// # Errors
 /// Never: the reason is the answer.
-pub fn unusable(path: &Path) -> Option<io::Error> {
-    path.symlink_metadata().ok()?;
+pub fn unusable(path: &Place) -> Option<io::Error> {
+    path.status_of_name().ok()?;
     may_write_beside(path).ok()?;
     existing(path).err()
 }
 
 /// Opens a lock's file for reading, which suffices for a lock: several accounts may share a workspace. A missing one is
 /// made, for whoever may read its folder.
-fn open(path: &Path) -> io::Result<File> {
+fn open(path: &Place) -> io::Result<File> {
     may_write_beside(path)?;
     match existing(path) {
         Err(error) if error.kind() == io::ErrorKind::NotFound => {
@@ -111,8 +109,8 @@ fn open(path: &Path) -> io::Result<File> {
     }
 }
 
-fn existing(path: &Path) -> io::Result<File> {
-    match open_regular(path, Symlinks::Refuse) {
+fn existing(path: &Place) -> io::Result<File> {
+    match path.open() {
         Err(error) if error.kind() == io::ErrorKind::PermissionDenied => {
             let remedy = "its owner has to let you read it (`chmod a+r`), or remove it while no milescale runs";
             Err(io::Error::new(error.kind(), format!("{error}; {remedy}")))
@@ -122,14 +120,14 @@ fn existing(path: &Path) -> io::Result<File> {
 }
 
 /// Makes a lock's file as the owner of its folder would: a command that root has run once keeps nobody out.
-fn make(path: &Path) -> io::Result<()> {
-    let made = OpenOptions::new().write(true).create_new(true).mode(0o644).open(path);
+fn make(path: &Place) -> io::Result<()> {
+    let made = path.make_with(0o644);
     let file = match made {
         // Another process was quicker.
         Err(error) if error.kind() == io::ErrorKind::AlreadyExists => return Ok(()),
         other => other?,
     };
-    let (ours, folder) = (file.metadata()?, folder_of(path).metadata()?);
+    let (ours, folder) = (file.metadata()?, path.parent().status()?);
     if (ours.uid(), ours.gid()) != (folder.uid(), folder.gid()) {
         // Only root may give files away; without that right the file is for those who may read it.
         let _ = fchown(&file, Some(folder.uid()), Some(folder.gid()));
@@ -138,13 +136,13 @@ fn make(path: &Path) -> io::Result<()> {
 }
 
 /// Who may not write keeps nobody out who may. A disk that is read-only for everybody is another matter.
-fn may_write_beside(path: &Path) -> io::Result<()> {
-    let folder = folder_of(path);
-    match rustix::fs::accessat(CWD, folder, Access::WRITE_OK | Access::EXEC_OK, AtFlags::EACCESS) {
-        Err(rustix::io::Errno::ACCESS) => {
+fn may_write_beside(path: &Place) -> io::Result<()> {
+    let folder = path.parent();
+    match folder.access(Access::WRITE_OK | Access::EXEC_OK) {
+        Err(error) if error.kind() == io::ErrorKind::PermissionDenied => {
             let message = format!(
                 "you may not write in {}; run it as the owner of that folder, or have yourself given the right",
-                folder.display()
+                folder.path().display()
             );
             Err(io::Error::new(io::ErrorKind::PermissionDenied, message))
         }
@@ -152,15 +150,11 @@ fn may_write_beside(path: &Path) -> io::Result<()> {
     }
 }
 
-fn folder_of(path: &Path) -> &Path {
-    path.parent().filter(|folder| !folder.as_os_str().is_empty()).unwrap_or(Path::new("."))
-}
-
 /// Whether a process holds the lock: its id, or `Some(None)` where that cannot be read. `None`: nobody, or no lock file.
 ///
 /// Looking takes the lock for an instant; a daemon that starts in this instant tries again.
-pub fn holder(path: &Path) -> Option<Option<u32>> {
-    let file = File::open(path).ok()?;
+pub fn holder(path: &Place) -> Option<Option<u32>> {
+    let (file, _) = path.open().ok()?;
     match file.try_lock_shared() {
         Err(TryLockError::WouldBlock) => Some(owner(&file)),
         _ => None,

@@ -4,17 +4,16 @@
 
 use std::io;
 use std::os::unix::fs::MetadataExt;
-use std::path::{Path, PathBuf};
 use std::time::{Duration, Instant, SystemTime};
 
 use jiff::Timestamp;
 use milescale_document::id::Id;
 use milescale_document::timestamp;
 
-use crate::Workspace;
+use crate::{Place, Workspace};
 use crate::durable;
 use crate::process;
-use crate::read::{Symlinks, read_regular};
+use crate::read::read_regular;
 
 /// A lock older than this whose process is not alive here is left over.
 const STALE_AFTER: Duration = Duration::from_mins(10);
@@ -29,7 +28,7 @@ const TIMESTAMP: &str = "timestamp";
 /// A lock that is held until this is dropped.
 #[derive(Debug)]
 pub struct Lock {
-    folder: PathBuf,
+    folder: Place,
     /// Device and inode of the folder that was made.
     made: Option<(u64, u64)>,
     now: SystemTime,
@@ -110,34 +109,34 @@ pub fn take(workspace: &Workspace, id: &Id, now: Timestamp, patience: Duration) 
 pub fn is_held(workspace: &Workspace, id: &str, now: SystemTime) -> bool {
     // An id of a database need not be a file's name.
     let folder = path(workspace, id);
-    !id.contains('/') && folder.is_dir() && !is_left_over(&folder, now)
+    !id.contains('/') && folder.is_folder() && !is_left_over(&folder, now)
 }
 
-fn path(workspace: &Workspace, id: &str) -> PathBuf {
+fn path(workspace: &Workspace, id: &str) -> Place {
     workspace.locks().join(format!("{id}.lock"))
 }
 
 /// A lock from before the machine was started is nobody's. One whose process is gone, or whose number another program has
 /// now, is respected for ten minutes: the process may be in another container.
-fn is_left_over(folder: &Path, now: SystemTime) -> bool {
+fn is_left_over(folder: &Place, now: SystemTime) -> bool {
     let written = text(folder, TIMESTAMP).and_then(|text| SystemTime::try_from(timestamp::from_text(&text)?).ok());
-    let Some(made) = written.or_else(|| folder.metadata().and_then(|metadata| metadata.modified()).ok()) else {
+    let Some(made) = written.or_else(|| folder.status_of_name().and_then(|metadata| metadata.modified()).ok()) else {
         return false;
     };
     let old = now.duration_since(made).is_ok_and(|age| age > STALE_AFTER);
     process::is_before_boot(made) || old && !pid(folder).is_some_and(|pid| process::lives_since(pid, made))
 }
 
-fn inode(folder: &Path) -> Option<(u64, u64)> {
-    folder.symlink_metadata().ok().map(|metadata| (metadata.dev(), metadata.ino()))
+fn inode(folder: &Place) -> Option<(u64, u64)> {
+    folder.status_of_name().ok().map(|metadata| (metadata.dev(), metadata.ino()))
 }
 
-fn pid(folder: &Path) -> Option<u32> {
+fn pid(folder: &Place) -> Option<u32> {
     text(folder, PID)?.trim().parse().ok()
 }
 
-fn text(folder: &Path, name: &str) -> Option<String> {
-    let (content, _) = read_regular(&folder.join(name), Symlinks::Refuse, 4096).ok()?;
+fn text(folder: &Place, name: &str) -> Option<String> {
+    let (content, _) = read_regular(&folder.join(name), 4096).ok()?;
     String::from_utf8(content).ok()
 }
 

@@ -5,14 +5,14 @@
 //! times of the file, and whatever was done to the clock.
 
 use std::collections::{HashMap, HashSet};
-use std::fs::Metadata;
-use std::path::{Path, PathBuf};
+use std::path::Path;
 use std::time::{Duration, SystemTime};
 
 use serde::{Deserialize, Serialize};
 
-use crate::Workspace;
+use crate::{Place, Workspace};
 use crate::durable;
+use crate::folder::Metadata;
 use crate::read::{Stamp, read_json};
 
 /// How long a file must have stood still before it is judged.
@@ -32,7 +32,7 @@ struct File {
 /// The stamps of what was looked at in one folder.
 #[derive(Debug)]
 pub struct Looked {
-    path: PathBuf,
+    path: Place,
     stamps: HashMap<String, Stamp>,
     /// Those that were asked for since the last look ended.
     there: HashSet<String>,
@@ -51,7 +51,7 @@ impl Looked {
     }
 
     /// Reads it; what cannot be read is worth nothing.
-    fn load(path: PathBuf) -> Self {
+    fn load(path: Place) -> Self {
         let file: File = read_json(&path, 1 << 30).ok().flatten().unwrap_or_default();
         let files = if file.version == VERSION { file.files } else { HashMap::new() };
         let stamp = |(inode, size, modified, changed)| Stamp { inode, size, modified, changed };

@@ -1,12 +1,12 @@
 //! The marker: one word that names the backend in use (contract §2).
 
 use std::io;
-use std::path::Path;
 use std::time::SystemTime;
 
 use milescale_core::backend::{Backend, UnknownBackend};
 
-use crate::read::{Symlinks, broken_link, read_regular};
+use crate::Place;
+use crate::read::read_regular;
 
 /// What the marker says.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -34,16 +34,13 @@ pub struct Marker {
 const LIMIT: u64 = 4096;
 
 /// Reads the marker. A missing one is not an error; one that cannot be read is.
-pub fn read(path: &Path) -> io::Result<Marker> {
-    let (content, metadata) = match read_regular(path, Symlinks::Follow, LIMIT) {
+pub fn read(path: &Place) -> io::Result<Marker> {
+    let (content, metadata) = match read_regular(path, LIMIT) {
         Ok(read) => read,
-        Err(error) => match broken_link(path, &error) {
-            Some(message) => return Err(io::Error::other(message)),
-            None if error.kind() == io::ErrorKind::NotFound => {
-                return Ok(Marker { word: Word::Missing, modified: None });
-            }
-            None => return Err(error),
-        },
+        Err(error) if error.kind() == io::ErrorKind::NotFound => {
+            return Ok(Marker { word: Word::Missing, modified: None });
+        }
+        Err(error) => return Err(error),
     };
     Ok(Marker { word: word(&String::from_utf8_lossy(&content)), modified: metadata.modified().ok() })
 }

@@ -17,7 +17,7 @@ use serde_json::Value;
 
 use crate::Workspace;
 use crate::durable::{self, Growing};
-use crate::read::{Symlinks, read_regular};
+use crate::read::read_regular;
 
 /// The version of the file's shape.
 const FORMAT: u32 = 1;
@@ -140,7 +140,7 @@ pub struct Journal {
 /// # Errors
 /// When it cannot be read, or a newer milescale wrote it.
 pub fn read(workspace: &Workspace) -> io::Result<Option<Journal>> {
-    let text = match read_regular(&workspace.move_journal(), Symlinks::Refuse, LIMIT) {
+    let text = match read_regular(&workspace.move_journal(), LIMIT) {
         Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(None),
         other => other?.0,
     };

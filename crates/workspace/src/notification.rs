@@ -7,11 +7,11 @@ use serde_json::Value;
 
 use crate::Workspace;
 use crate::durable;
-use crate::read::{Symlinks, read_regular};
+use crate::read::read_regular;
 
 /// The notification that lies there; `None` where none does or it is not one of milescale's.
 pub fn read(workspace: &Workspace) -> Option<Notification> {
-    let (content, _) = read_regular(&workspace.notification(), Symlinks::Refuse, 1 << 20).ok()?;
+    let (content, _) = read_regular(&workspace.notification(), 1 << 20).ok()?;
     serde_yaml::from_slice(&content).ok()
 }
 

@@ -1,10 +1,11 @@
 //! Processes of this machine: whether one that is named by its number can be the one that was meant. Numbers are given
 //! out again, after a restart of the machine all of them.
 
-use std::fs;
 use std::time::{Duration, SystemTime};
 
 use rustix::process::{Pid, test_kill_process};
+
+use crate::folder::system;
 
 /// Clock ticks of a second in /proc, the same on every architecture.
 const TICKS: u64 = 100;
@@ -27,13 +28,13 @@ pub(crate) fn is_before_boot(then: SystemTime) -> bool {
 
 /// When the machine was started, by the clock as it is set now.
 fn boot() -> Option<SystemTime> {
-    let text = fs::read_to_string("/proc/stat").ok()?;
+    let text = system::text("/proc/stat").ok()?;
     let seconds = text.lines().find_map(|line| line.strip_prefix("btime "))?.trim().parse().ok()?;
     Some(SystemTime::UNIX_EPOCH + Duration::from_secs(seconds))
 }
 
 fn started(number: u32) -> Option<SystemTime> {
-    let text = fs::read_to_string(format!("/proc/{number}/stat")).ok()?;
+    let text = system::text(format!("/proc/{number}/stat")).ok()?;
     // The name before the bracket may hold anything.
     let ticks: u64 = text.rsplit_once(')')?.1.split_ascii_whitespace().nth(19)?.parse().ok()?;
     Some(boot()? + Duration::from_millis(ticks.saturating_mul(1000 / TICKS)))

@@ -1,12 +1,9 @@
-//! Reading small files that other programs write: never a FIFO, a device or, where it matters, a symlink; never more
-//! than a limit.
+//! Reading small files that other programs write: never a FIFO, a device or a symlink; never more than a limit.
 
 use std::ffi::CStr;
-use std::fs::{File, Metadata, OpenOptions};
 use std::io::{self, Read};
 use std::os::fd::AsFd;
-use std::os::unix::fs::{MetadataExt, OpenOptionsExt};
-use std::path::Path;
+use std::os::unix::fs::MetadataExt;
 use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
 use jiff::Timestamp;
@@ -15,14 +12,7 @@ use rustix::fs::{AtFlags, FileType, Mode, OFlags, Stat};
 use rustix::io::Errno;
 use serde::de::DeserializeOwned;
 
-/// Whether a symlink at the end of a path is followed.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum Symlinks {
-    /// It is: a person may keep a configuration or a log elsewhere.
-    Follow,
-    /// It is not: text from a milestone's place must come from a milestone's place.
-    Refuse,
-}
+use crate::folder::{Metadata, Place};
 
 /// The longest tick of a file system's clock.
 const CLOCK_TICK_NANOSECONDS: i64 = 2_000_000_000;
@@ -98,11 +88,9 @@ impl Stamp {
     }
 }
 
-fn flags(symlinks: Symlinks) -> OFlags {
-    // Without NONBLOCK a FIFO would hang the open for ever.
-    let flags = OFlags::NONBLOCK | OFlags::NOCTTY;
-    if symlinks == Symlinks::Refuse { flags | OFlags::NOFOLLOW } else { flags }
-}
+// Without NONBLOCK a FIFO would hang the open for ever.
+const FLAGS: OFlags =
+    OFlags::RDONLY.union(OFlags::CLOEXEC).union(OFlags::NONBLOCK).union(OFlags::NOCTTY).union(OFlags::NOFOLLOW);
 
 const SYMLINK: &str = "it is a symlink, which is not followed here";
 
@@ -111,7 +99,7 @@ fn no_regular_file(is_folder: bool) -> io::Error {
     io::Error::new(io::ErrorKind::InvalidInput, format!("it is {what}, expected a regular file"))
 }
 
-fn too_large(limit: u64) -> io::Error {
+pub(crate) fn too_large(limit: u64) -> io::Error {
     io::Error::new(io::ErrorKind::FileTooLarge, format!("it is larger than the limit of {} MiB", limit >> 20))
 }
 
@@ -135,17 +123,16 @@ impl Default for Reader {
 }
 
 impl Reader {
-    /// Reads a whole regular file of at most `limit` bytes, with its stamp from before it was read. No symlink is followed.
+    /// Reads a whole regular file of at most `limit` bytes, with its stamp from before it was read.
     ///
     /// # Errors
     /// As [`read_regular`].
     pub fn read(&mut self, folder: impl AsFd, name: &CStr, limit: u64) -> io::Result<(&[u8], Stamp)> {
-        let flags = OFlags::RDONLY | OFlags::CLOEXEC | flags(Symlinks::Refuse);
-        let mut opened = rustix::fs::openat(&folder, name, flags | self.unnoted, Mode::empty());
+        let mut opened = rustix::fs::openat(&folder, name, FLAGS | self.unnoted, Mode::empty());
         // Of somebody else's files the system keeps its notes.
         if opened.as_ref().err() == Some(&Errno::PERM) && !self.unnoted.is_empty() {
             self.unnoted = OFlags::empty();
-            opened = rustix::fs::openat(&folder, name, flags, Mode::empty());
+            opened = rustix::fs::openat(&folder, name, FLAGS, Mode::empty());
         }
         let file = match opened {
             Err(Errno::LOOP) => return Err(io::Error::new(io::ErrorKind::InvalidInput, SYMLINK)),
@@ -186,39 +173,9 @@ impl Reader {
     }
 }
 
-/// Opens a regular file for reading; anything else is an error of kind `InvalidInput` that says what it is.
-pub fn open_regular(path: &Path, symlinks: Symlinks) -> io::Result<(File, Metadata)> {
-    let flags = i32::try_from(flags(symlinks).bits()).unwrap_or_default();
-    let file = match OpenOptions::new().read(true).custom_flags(flags).open(path) {
-        Err(error) if symlinks == Symlinks::Refuse && error.raw_os_error() == Some(Errno::LOOP.raw_os_error()) => {
-            return Err(io::Error::new(io::ErrorKind::InvalidInput, SYMLINK));
-        }
-        other => other?,
-    };
-    let metadata = file.metadata()?;
-    if !metadata.is_file() {
-        return Err(no_regular_file(metadata.is_dir()));
-    }
-    Ok((file, metadata))
-}
-
-/// What to say where a file that a symlink leads to could not be read: by the path itself or its folder. `None`: no symlink is
-/// in it. A link to nowhere is not the same as no file.
-pub(crate) fn broken_link(path: &Path, error: &io::Error) -> Option<String> {
-    let is_link = |path: &&Path| path.symlink_metadata().is_ok_and(|metadata| metadata.is_symlink());
-    let link = path.ancestors().take(2).find(is_link)?;
-    let what = if link == path { "it" } else { "its folder" };
-    let target = std::fs::read_link(link).map(|target| target.display().to_string()).unwrap_or_default();
-    let why = match error.kind() {
-        io::ErrorKind::NotFound => "there is nothing there".to_owned(),
-        _ => error.to_string(),
-    };
-    Some(format!("{what} is a symlink to {target:?}, and {why}; put the file itself there, or remove the link"))
-}
-
-/// The digest of a whole regular file of any size, with its stamp from before it was read. No symlink is followed.
-pub(crate) fn digest_of(path: &Path) -> io::Result<(Digest, Stamp)> {
-    let (mut file, metadata) = open_regular(path, Symlinks::Refuse)?;
+/// The digest of a whole regular file of any size, with its stamp from before it was read.
+pub(crate) fn digest_of(path: &Place) -> io::Result<(Digest, Stamp)> {
+    let (mut file, metadata) = path.open()?;
     let (mut running, mut buffer) = (Running::default(), vec![0; 32 << 10]);
     loop {
         match file.read(&mut buffer) {
@@ -230,12 +187,12 @@ pub(crate) fn digest_of(path: &Path) -> io::Result<(Digest, Stamp)> {
     }
 }
 
-/// Reads a file of JSON of milescale's own, of at most `limit` bytes; `None` where there is none. No symlink is followed.
+/// Reads a file of JSON of milescale's own, of at most `limit` bytes; `None` where there is none.
 ///
 /// # Errors
 /// When it cannot be read, or holds something else.
-pub fn read_json<T: DeserializeOwned>(path: &Path, limit: u64) -> io::Result<Option<T>> {
-    match read_regular(path, Symlinks::Refuse, limit) {
+pub fn read_json<T: DeserializeOwned>(path: &Place, limit: u64) -> io::Result<Option<T>> {
+    match read_regular(path, limit) {
         Err(error) if error.kind() == io::ErrorKind::NotFound => Ok(None),
         other => Ok(Some(serde_json::from_slice(&other?.0)?)),
     }
@@ -258,8 +215,8 @@ pub(crate) fn newer(version: u32) -> io::Error {
 }
 
 /// Reads a whole regular file of at most `limit` bytes; a larger one is an error of kind `FileTooLarge`.
-pub fn read_regular(path: &Path, symlinks: Symlinks, limit: u64) -> io::Result<(Vec<u8>, Metadata)> {
-    let (file, metadata) = open_regular(path, symlinks)?;
+pub fn read_regular(path: &Place, limit: u64) -> io::Result<(Vec<u8>, Metadata)> {
+    let (file, metadata) = path.open()?;
     if metadata.len() > limit {
         return Err(too_large(limit));
     }

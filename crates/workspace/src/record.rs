@@ -13,7 +13,7 @@ use serde::{Deserialize, Serialize};
 use crate::Workspace;
 use crate::conflicts::Conflict;
 use crate::durable;
-use crate::read::{Symlinks, newer, read_regular};
+use crate::read::{newer, read_regular};
 use crate::switch::PreparedConfig;
 use crate::switches;
 
@@ -201,7 +201,7 @@ impl Record {
     }
 
     fn read(workspace: &Workspace) -> io::Result<Self> {
-        let content = match read_regular(&workspace.record(), Symlinks::Refuse, 16 << 20) {
+        let content = match read_regular(&workspace.record(), 16 << 20) {
             Err(error) if matches!(error.kind(), io::ErrorKind::NotFound | io::ErrorKind::NotADirectory) => {
                 return Ok(Self::default());
             }

@@ -4,14 +4,13 @@
 //! which id that is, `.milescale/displaced/row-DIGEST.id` does.
 
 use std::io;
-use std::path::PathBuf;
 
 use milescale_document::digest::Digest;
 use milescale_document::id::Id;
 
-use crate::Workspace;
+use crate::{Place, Workspace};
 use crate::durable;
-use crate::read::{Symlinks, read_regular};
+use crate::read::read_regular;
 
 /// The longest id that stands in a name, in bytes.
 const LONGEST: usize = 160;
@@ -50,13 +49,13 @@ pub(crate) fn id_of(workspace: &Workspace, name: &str) -> String {
     if !name.starts_with("row-") || name.contains('/') {
         return name.to_owned();
     }
-    let noted = read_regular(&record(workspace, name), Symlinks::Refuse, 1 << 16).ok();
+    let noted = read_regular(&record(workspace, name), 1 << 16).ok();
     let noted = noted.and_then(|(id, _)| String::from_utf8(id).ok());
     // A record that says something else is none.
     noted.filter(|id| in_name(id) == name).unwrap_or_else(|| name.to_owned())
 }
 
-fn record(workspace: &Workspace, name: &str) -> PathBuf {
+fn record(workspace: &Workspace, name: &str) -> Place {
     workspace.displaced().join(format!("{name}.id"))
 }
 

@@ -1,10 +1,8 @@
 //! The switch: the one durable rename that makes another store the one in use, and the lock that keeps milescale's own
 //! writers out for that instant.
 
-use std::fs;
 use std::io;
 use std::os::unix::fs::MetadataExt;
-use std::path::{Path, PathBuf};
 use std::time::{Duration, SystemTime};
 
 use milescale_core::backend::{Backend, Engine};
@@ -12,7 +10,7 @@ use milescale_document::digest::Digest;
 use milescale_document::id::Id;
 use serde::{Deserialize, Serialize};
 
-use crate::Workspace;
+use crate::{Place, Workspace};
 use crate::config_exchange;
 use crate::config_exchange::Around;
 use crate::config_file;
@@ -21,7 +19,7 @@ use crate::durable;
 use crate::error::{Problem, StoreError};
 use crate::jsonl::{self, Rotation};
 use crate::lock::{self, Held, Share};
-use crate::read::{Symlinks, read_regular};
+use crate::read::read_regular;
 use crate::record::Prepared;
 
 /// The lock is held by this process until this is dropped.
@@ -53,7 +51,7 @@ pub fn alone(workspace: &Workspace, patience: Duration) -> Result<Turn, StoreErr
     Ok(Turn { _gate: Some(gate), _lock: lock })
 }
 
-fn take(workspace: &Workspace, path: &Path, share: Share, patience: Duration) -> Result<Held, StoreError> {
+fn take(workspace: &Workspace, path: &Place, share: Share, patience: Duration) -> Result<Held, StoreError> {
     let failed = |error: io::Error| StoreError::io(workspace.shown(path), "it cannot be locked", &error);
     durable::create_own_folder(workspace).map_err(failed)?;
     lock::wait_for(path, share, patience, workspace.stop()).map_err(failed)?.ok_or_else(|| {
@@ -72,7 +70,7 @@ pub fn note_dirty(workspace: &Workspace, id: &Id) -> io::Result<()> {
 
 /// The milestones noted since the list was last cleared.
 pub fn dirty(workspace: &Workspace) -> io::Result<Vec<String>> {
-    let text = match read_regular(&workspace.dirty(), Symlinks::Refuse, 1 << 30) {
+    let text = match read_regular(&workspace.dirty(), 1 << 30) {
         Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(Vec::new()),
         other => other?.0,
     };
@@ -101,8 +99,8 @@ enum Target {
 pub struct Switch {
     workspace: Workspace,
     prepared: Prepared,
-    from: PathBuf,
-    to: PathBuf,
+    from: Place,
+    to: Place,
 }
 
 /// A prepared configuration: its digest, that of what it replaces, and the engine that it names.
@@ -125,8 +123,11 @@ impl Switch {
     }
 
     fn prepare(workspace: &Workspace, target: Target, epoch: u64) -> Result<Self, StoreError> {
+        let real = |place: Place| {
+            place.real().map_err(|error| StoreError::io(workspace.shown(&place), "the switch cannot be prepared", &error))
+        };
         let (to, content, config) = match target {
-            Target::Marker(backend) => (real(workspace.marker()), format!("{backend}\n").into_bytes(), None),
+            Target::Marker(backend) => (real(workspace.marker())?, format!("{backend}\n").into_bytes(), None),
             Target::Engine(engine) => {
                 let path = workspace.config_file();
                 let shown = workspace.shown(&path);
@@ -136,19 +137,19 @@ impl Switch {
                 let content = config_exchange::with_engine(text.unwrap_or_default(), engine).map_err(refused)?;
                 let config =
                     replaces.map(|replaces| PreparedConfig { content: Digest::of(&content), replaces, engine });
-                (real(path), content, config)
+                (real(path)?, content, config)
             }
         };
         let failed = |error: io::Error| StoreError::io(workspace.shown(&to), "the switch cannot be prepared", &error);
-        let folder = to.parent().unwrap_or(Path::new("/"));
-        durable::create_folder(folder).map_err(failed)?;
+        let folder = to.parent();
+        durable::create_folder(&folder).map_err(failed)?;
         let kind = if matches!(target, Target::Marker(_)) { BACKEND } else { ENGINE };
         let name = format!("{PREFIX}{epoch}-{kind}");
         let from = folder.join(&name);
         durable::discard(&from).map_err(failed)?;
-        let like = to.metadata().ok();
+        let like = to.status().ok();
         durable::prepare(&from, &content, like.as_ref()).map_err(failed)?;
-        let inode = from.symlink_metadata().map_err(failed)?.ino();
+        let inode = from.status_of_name().map_err(failed)?.ino();
         Ok(Self { workspace: workspace.clone(), prepared: Prepared { name, inode, config }, from, to })
     }
 
@@ -196,23 +197,19 @@ const ENGINE: &str = "engine";
 pub const CAME_OUT: &str = "came-out";
 
 /// Where a prepared file lies while the switch has not happened.
-fn place(workspace: &Workspace, prepared: &Prepared) -> PathBuf {
+fn place(workspace: &Workspace, prepared: &Prepared) -> io::Result<Place> {
     let replaces = if prepared.name.ends_with(BACKEND) { workspace.marker() } else { workspace.config_file() };
-    real(replaces).with_file_name(&prepared.name)
+    Ok(replaces.real()?.with_name(&prepared.name))
 }
 
 /// Whether a prepared switch has happened: its file is not there any more under the prepared name, or holds what has come out.
 pub fn has_happened(workspace: &Workspace, prepared: &Prepared) -> io::Result<bool> {
-    let place = place(workspace, prepared);
+    let place = place(workspace, prepared)?;
     if let Some(config) = prepared.config {
         let there = config_exchange::text_of(&place)?;
         return Ok(there.is_none_or(|there| Digest::of(&there) != config.content));
     }
-    match fs::symlink_metadata(place) {
-        Ok(_) => Ok(false),
-        Err(error) if error.kind() == io::ErrorKind::NotFound => Ok(true),
-        Err(error) => Err(error),
-    }
+    place.is_there().map(|is_there| !is_there)
 }
 
 /// Whether a prepared switch is one to this engine. Where there was no configuration, it is not known.
@@ -223,11 +220,11 @@ pub fn names(prepared: &Prepared, engine: Engine) -> bool {
 /// Deals with what came out where a switch has happened, and death came before that was done.
 pub fn settle(workspace: &Workspace, prepared: &Prepared, clock: fn() -> SystemTime) -> io::Result<()> {
     let Some(PreparedConfig { content, replaces, engine }) = prepared.config else { return Ok(()) };
-    let place = place(workspace, prepared);
+    let place = place(workspace, prepared)?;
     config_exchange::settle(
         Around { workspace, clock },
         &place,
-        &real(workspace.config_file()),
+        &workspace.config_file().real()?,
         (content, replaces),
         engine,
     )
@@ -235,7 +232,7 @@ pub fn settle(workspace: &Workspace, prepared: &Prepared, clock: fn() -> SystemT
 
 /// Removes a prepared file that will not be used.
 pub fn discard(workspace: &Workspace, prepared: &Prepared) -> io::Result<()> {
-    durable::discard(&place(workspace, prepared))
+    durable::discard(&place(workspace, prepared)?)
 }
 
 /// Removes the prepared files of migrations that are over: all but those that are named. A configuration among them may be a
@@ -249,10 +246,10 @@ pub fn discard_others(
 ) -> io::Result<()> {
     let unwritten = under_way.map(|epoch| format!("{PREFIX}{epoch}-"));
     for replaces in [workspace.marker(), workspace.config_file()] {
-        let Ok(entries) = fs::read_dir(real(replaces).parent().unwrap_or(Path::new("/"))) else { continue };
-        for entry in entries {
-            let path = entry?.path();
-            let name = path.file_name().unwrap_or_default().to_string_lossy().into_owned();
+        let Ok(folder) = replaces.real().map(|it| it.parent()) else { continue };
+        for entry in folder.entries_or_none() {
+            let path = folder.join(&entry.name);
+            let name = path.name_text();
             if !name.starts_with(PREFIX) || prepared.iter().any(|prepared| name.starts_with(&prepared.name)) {
                 continue;
             }
@@ -271,16 +268,11 @@ pub fn discard_others(
 }
 
 /// The digest of a prepared configuration that differs from the one in use by its engine at most, or is gone.
-fn says_nothing_new(workspace: &Workspace, path: &Path) -> io::Result<Option<Digest>> {
-    let current = config_exchange::text_of(&real(workspace.config_file()))?.unwrap_or_default();
+fn says_nothing_new(workspace: &Workspace, path: &Place) -> io::Result<Option<Digest>> {
+    let current = config_exchange::text_of(&workspace.config_file().real()?)?.unwrap_or_default();
     let there = config_exchange::text_of(path)?.unwrap_or_default();
     let as_current = |engine| config_exchange::with_engine(current.clone(), engine).is_ok_and(|text| text == there);
     let says_nothing =
         there.is_empty() || there == current || [Engine::Sqlite, Engine::Postgresql].into_iter().any(as_current);
     Ok(says_nothing.then(|| Digest::of(&there)))
-}
-
-/// A person may keep the file elsewhere, behind a symlink: that stays one.
-fn real(path: PathBuf) -> PathBuf {
-    path.canonicalize().unwrap_or(path)
 }

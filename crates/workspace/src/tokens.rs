@@ -25,7 +25,7 @@ use crate::error::{Problem, StoreError};
 use crate::jsonl;
 use crate::lock::{self, Held, Share};
 use crate::random;
-use crate::read::{Symlinks, read_regular};
+use crate::read::read_regular;
 
 const HEAD: &str = "milescale tokens, format 1";
 
@@ -175,7 +175,7 @@ impl Tokens {
 
     /// Reads the list; one that is missing is empty.
     pub fn read(&self) -> Result<Listed, StoreError> {
-        let read = || match read_regular(&self.workspace.tokens(), Symlinks::Refuse, LIMIT) {
+        let read = || match read_regular(&self.workspace.tokens(), LIMIT) {
             Err(error) if error.kind() == io::ErrorKind::NotFound => Listed::of(""),
             other => Listed::of(&String::from_utf8_lossy(&other?.0)),
         };
@@ -192,7 +192,7 @@ impl Tokens {
     /// Adds a token to the list, durably.
     pub fn add(&self, chain: &str, token: Token) -> Result<(), StoreError> {
         let _held = self.lock()?;
-        let length = self.workspace.tokens().metadata().map_or(0, |metadata| metadata.len());
+        let length = self.workspace.tokens().status_of_name().map_or(0, |metadata| metadata.len());
         let line = format!("+ {chain} {token}\n");
         if length == 0 || length > LONG { self.write_anew(self.read()?, &line) } else { self.append(&line) }
     }
@@ -268,7 +268,7 @@ impl Tokens {
 
     /// Whether there is a list: something may have been written on a server.
     pub(crate) fn is_there(&self) -> bool {
-        self.workspace.tokens().symlink_metadata().is_ok()
+        self.workspace.tokens().exists()
     }
 }
 

@@ -3,18 +3,17 @@
 //! Each trial works in a scratch folder with a hidden name, which counts for nobody, and takes it away again.
 
 use std::cell::Cell;
-use std::fs::{self, File, Metadata};
 use std::io;
 use std::os::unix::fs::MetadataExt;
-use std::path::{Path, PathBuf};
 use std::rc::Rc;
 
-use rustix::fs::{Access, AtFlags, CWD, accessat};
+use rustix::fs::Access;
 use rustix::io::Errno;
 
-use crate::Workspace;
 use crate::durable;
+use crate::folder::{File, Kind, Metadata};
 use crate::random;
+use crate::{Place, Workspace};
 
 /// How the name of a scratch folder begins.
 const SCRATCH: &str = ".milescale-try-";
@@ -75,7 +74,7 @@ pub fn hindrances(workspace: &Workspace, uses: &[Use]) -> Vec<Hindrance> {
     // For the next start, which looks through the folders only where it is there. Where it cannot be made, the trial says so.
     let _ = durable::create(&workspace.trying(), b"");
     // Shared by those who try; who has it alone may clear what a crash has left.
-    let lock = File::open(&own);
+    let lock = own.open_folder().map(File::from);
     trial.is_alone = lock.as_ref().is_ok_and(|lock| lock.try_lock().is_ok());
     trial.folder(&own, true);
     if let Ok(lock) = &lock {
@@ -108,11 +107,11 @@ pub fn hindrances(workspace: &Workspace, uses: &[Use]) -> Vec<Hindrance> {
 }
 
 /// Whether a file cannot be replaced by a rename, and why: a mount of its own, an attribute.
-fn held_in_place(path: &Path) -> Option<(&'static str, &'static str)> {
+fn held_in_place(path: &Place) -> Option<(&'static str, &'static str)> {
     #[cfg(target_os = "linux")]
     {
-        use rustix::fs::{StatxAttributes, StatxFlags, statx};
-        let status = statx(CWD, path, AtFlags::empty(), StatxFlags::BASIC_STATS).ok()?;
+        use rustix::fs::{AtFlags, StatxAttributes, StatxFlags, statx};
+        let status = statx(path.handle().ok()?, "", AtFlags::EMPTY_PATH, StatxFlags::BASIC_STATS).ok()?;
         let has = |attribute| status.stx_attributes.contains(attribute);
         if has(StatxAttributes::MOUNT_ROOT) {
             return Some((
@@ -131,15 +130,15 @@ fn held_in_place(path: &Path) -> Option<(&'static str, &'static str)> {
 }
 
 /// The number of the mount that a path lies in, where the system tells.
-fn mount(path: &Path) -> Option<u64> {
+fn mount(path: &Place) -> Option<u64> {
     #[cfg(target_os = "linux")]
     {
-        use rustix::fs::{StatxFlags, statx};
-        statx(CWD, path, AtFlags::SYMLINK_NOFOLLOW, StatxFlags::MNT_ID).ok().map(|status| status.stx_mnt_id)
+        use rustix::fs::{AtFlags, StatxFlags, statx};
+        statx(path.handle().ok()?, "", AtFlags::EMPTY_PATH, StatxFlags::MNT_ID).ok().map(|status| status.stx_mnt_id)
     }
     #[cfg(not(target_os = "linux"))]
     {
-        path.symlink_metadata().ok().map(|metadata| metadata.dev())
+        path.status_of_name().ok().map(|metadata| metadata.dev())
     }
 }
 
@@ -156,7 +155,7 @@ struct Trial<'a> {
 
 /// A scratch folder, removed when dropped.
 struct Scratch {
-    path: PathBuf,
+    path: Place,
     /// Said where it cannot be.
     left: Rc<Cell<bool>>,
 }
@@ -164,7 +163,7 @@ struct Scratch {
 impl Drop for Scratch {
     fn drop(&mut self) {
         if let Err(error) = durable::remove_folder(&self.path) {
-            tracing::debug!(path = %self.path.display(), %error, "a scratch folder stays until the next start");
+            tracing::debug!(path = %self.path.path().display(), %error, "a scratch folder stays until the next start");
             self.left.set(true);
         }
     }
@@ -172,7 +171,7 @@ impl Drop for Scratch {
 
 impl Scratch {
     /// A new file in it.
-    fn file(&self, name: &str) -> io::Result<PathBuf> {
+    fn file(&self, name: &str) -> io::Result<Place> {
         let path = self.path.join(name);
         durable::publish(&path, b"a trial of milescale's\n").map(|()| path)
     }
@@ -181,7 +180,7 @@ impl Scratch {
 impl Trial<'_> {
     /// Tries in one folder what milescale does in all of them: files are made, renamed over each other and, perhaps,
     /// exchanged.
-    fn folder(&mut self, folder: &Path, exchanged: bool) {
+    fn folder(&mut self, folder: &Place, exchanged: bool) {
         let folder = nearest(folder);
         let Some(scratch) = self.scratch(&folder) else { return };
         let renamed = scratch.file("one").and_then(|one| {
@@ -201,7 +200,7 @@ impl Trial<'_> {
         }
     }
 
-    fn exchanged<T>(&mut self, folder: &Path, exchanged: io::Result<T>) {
+    fn exchanged<T>(&mut self, folder: &Place, exchanged: io::Result<T>) {
         match exchanged {
             Ok(_) => {}
             Err(error) if is_unsupported(&error) => self.cannot_exchange(folder),
@@ -209,7 +208,7 @@ impl Trial<'_> {
         }
     }
 
-    fn cannot_exchange(&mut self, folder: &Path) {
+    fn cannot_exchange(&mut self, folder: &Place) {
         // One folder says it for all.
         if !std::mem::replace(&mut self.exchanges, false) {
             return;
@@ -223,15 +222,18 @@ impl Trial<'_> {
     }
 
     /// Tries what replaces marker or configuration.
-    fn replaced(&mut self, path: &Path) {
-        // A person may keep it elsewhere, behind a symlink: that stays one.
-        let path = path.canonicalize().unwrap_or_else(|_| path.to_owned());
-        let folder = path.parent().unwrap_or(Path::new("/")).to_owned();
+    fn replaced(&mut self, path: &Place) {
+        // A person may keep it elsewhere, behind a symlink that is trusted: that stays one.
+        let path = match path.real() {
+            Ok(path) => path,
+            Err(error) => return self.failed(path, "it cannot be replaced", &error),
+        };
+        let folder = path.parent();
         self.folder(&folder, false);
         if let Some((reason, do_this)) = held_in_place(&path) {
             self.found.push(Hindrance::new(self.workspace.shown(&path), reason, do_this));
         }
-        let both = folder.metadata().and_then(|folder| Ok((folder, path.metadata()?)));
+        let both = folder.status().and_then(|folder| Ok((folder, path.status()?)));
         if both.is_ok_and(|(folder, file)| is_kept_by_sticky_bit(&folder, Some(&file))) {
             self.sticky(&folder);
         }
@@ -246,15 +248,15 @@ impl Trial<'_> {
         for folder in folders_below(&active) {
             if mount(&folder) != of_active {
                 self.exchanged_with_own(&folder);
-            } else if let Err(error) = accessat(CWD, &folder, Access::WRITE_OK | Access::EXEC_OK, AtFlags::EACCESS) {
-                self.failed(&folder, "no file can be written there", &error.into());
-            } else if folder.metadata().is_ok_and(|it| is_kept_by_sticky_bit(&it, None)) {
+            } else if let Err(error) = folder.access(Access::WRITE_OK | Access::EXEC_OK) {
+                self.failed(&folder, "no file can be written there", &error);
+            } else if folder.status().is_ok_and(|it| is_kept_by_sticky_bit(&it, None)) {
                 self.sticky(&folder);
             }
         }
     }
 
-    fn exchanged_with_own(&mut self, folder: &Path) {
+    fn exchanged_with_own(&mut self, folder: &Place) {
         let folder = nearest(folder);
         let own = self.workspace.own();
         let (Some(scratch), Some(in_own)) = (self.scratch(&folder), self.scratch(&own)) else { return };
@@ -279,27 +281,29 @@ impl Trial<'_> {
             }
             done => self.exchanged(&folder, done),
         }
-        if folder.metadata().is_ok_and(|it| is_kept_by_sticky_bit(&it, None)) {
+        if folder.status().is_ok_and(|it| is_kept_by_sticky_bit(&it, None)) {
             self.sticky(&folder);
         }
     }
 
-    fn sticky(&mut self, folder: &Path) {
+    fn sticky(&mut self, folder: &Place) {
         let place = self.workspace.shown(folder);
         let reason = "its sticky bit keeps files of other users from being replaced";
         self.found.push(Hindrance::new(place, reason, "take it away: chmod -t"));
     }
 
     /// Tries what is written for a file of SQLite, which needs others beside it.
-    fn database(&mut self, path: &Path) {
-        self.folder(path.parent().unwrap_or(Path::new("/")), false);
-        match accessat(CWD, path, Access::READ_OK | Access::WRITE_OK, AtFlags::EACCESS) {
-            Ok(()) | Err(Errno::NOENT) => {}
-            Err(error) => self.failed(path, "it cannot be read and written", &error.into()),
+    fn database(&mut self, path: &Place) {
+        self.folder(&path.parent(), false);
+        match path.access(Access::READ_OK | Access::WRITE_OK) {
+            Err(error) if error.kind() != io::ErrorKind::NotFound => {
+                self.failed(path, "it cannot be read and written", &error);
+            }
+            _ => {}
         }
     }
 
-    fn scratch(&mut self, folder: &Path) -> Option<Scratch> {
+    fn scratch(&mut self, folder: &Place) -> Option<Scratch> {
         if self.is_alone {
             remove_leftovers(folder);
         }
@@ -310,7 +314,7 @@ impl Trial<'_> {
         made.map_err(|error| self.failed(folder, "nothing can be made there", &error)).ok()
     }
 
-    fn failed(&mut self, place: &Path, what: &str, error: &io::Error) {
+    fn failed(&mut self, place: &Place, what: &str, error: &io::Error) {
         let (reason, do_this) = match error.kind() {
             io::ErrorKind::ReadOnlyFilesystem => ("it lies on a read-only file system or mount", "mount it writable"),
             io::ErrorKind::PermissionDenied => (
@@ -340,19 +344,23 @@ fn is_unsupported(error: &io::Error) -> bool {
 }
 
 /// The folder, or the nearest above it that is there: the others are made in it.
-fn nearest(folder: &Path) -> PathBuf {
-    folder.ancestors().find(|folder| folder.is_dir()).unwrap_or(folder).to_owned()
+fn nearest(folder: &Place) -> Place {
+    let mut nearest = folder.clone();
+    while !nearest.is_folder() && nearest.parent() != nearest {
+        nearest = nearest.parent();
+    }
+    nearest
 }
 
 /// The folders that may hold milestones, below `active/`.
-fn folders_below(active: &Path) -> Vec<PathBuf> {
-    let (mut found, mut open) = (Vec::new(), vec![active.to_owned()]);
+fn folders_below(active: &Place) -> Vec<Place> {
+    let (mut found, mut open) = (Vec::new(), vec![active.clone()]);
     while let Some(folder) = open.pop() {
-        for entry in fs::read_dir(folder).into_iter().flatten().flatten() {
-            let is_hidden = entry.file_name().as_encoded_bytes().starts_with(b".");
-            if !is_hidden && entry.file_type().is_ok_and(|kind| kind.is_dir()) && found.len() < FOLDERS {
-                open.push(entry.path());
-                found.push(entry.path());
+        for entry in folder.entries_or_none() {
+            let is_hidden = entry.name.as_encoded_bytes().starts_with(b".");
+            if !is_hidden && entry.kind == Kind::Folder && found.len() < FOLDERS {
+                open.push(folder.join(&entry.name));
+                found.push(folder.join(&entry.name));
             }
         }
     }
@@ -361,12 +369,12 @@ fn folders_below(active: &Path) -> Vec<PathBuf> {
 
 /// Removes what trials that died have left in a workspace, where nobody tries anything just now.
 pub fn clear_leftovers(workspace: &Workspace) {
-    if workspace.trying().symlink_metadata().is_err() {
+    if !workspace.trying().exists() {
         return;
     }
     let own = workspace.own();
     // Held until all is removed: nobody begins a trial meanwhile.
-    let Some(_alone) = File::open(&own).ok().filter(|lock| lock.try_lock().is_ok()) else { return };
+    let Some(_alone) = own.open_folder().ok().map(File::from).filter(|lock| lock.try_lock().is_ok()) else { return };
     let active = workspace.active();
     let below = folders_below(&active);
     let folders = [
@@ -386,10 +394,10 @@ pub fn clear_leftovers(workspace: &Workspace) {
 }
 
 /// Removes what a trial that died has left in a folder.
-fn remove_leftovers(folder: &Path) {
-    for entry in fs::read_dir(folder).into_iter().flatten().flatten() {
-        if entry.file_name().as_encoded_bytes().starts_with(SCRATCH.as_bytes()) {
-            let _ = durable::remove_folder(&entry.path());
+fn remove_leftovers(folder: &Place) {
+    for entry in folder.entries_or_none() {
+        if entry.name.as_encoded_bytes().starts_with(SCRATCH.as_bytes()) {
+            let _ = durable::remove_folder(&folder.join(&entry.name));
         }
     }
 }

@@ -15,14 +15,13 @@ use serde::Deserialize;
 use super::{Metadata, milestones, path, verify};
 use crate::Workspace;
 use crate::error::{Problem, StoreError};
-use crate::read::{Symlinks, open_regular};
 
 /// A backup, opened.
 #[derive(Debug)]
 pub struct Backup {
     shown: String,
     file: File,
-    lines: BTreeMap<String, Place>,
+    lines: BTreeMap<String, Span>,
     /// The ids of what lay in `completed/`, without a text.
     archive: HashSet<String>,
     /// By id the digests of other documents that lay in `completed/`.
@@ -31,7 +30,7 @@ pub struct Backup {
 
 /// Where the line of a milestone is, and how long.
 #[derive(Debug, Clone, Copy)]
-struct Place {
+struct Span {
     at: u64,
     length: usize,
     /// Whether the milestone lay in `completed/`.
@@ -70,7 +69,7 @@ impl Backup {
         let path = milestones(&path(workspace, &metadata.id).map_err(corrupt)?);
         let shown = workspace.shown(&path);
         let failed = |error: std::io::Error| StoreError::io(&shown, "it cannot be read", &error);
-        let (file, _) = open_regular(&path, Symlinks::Refuse).map_err(failed)?;
+        let (file, _) = path.open().map_err(failed)?;
         let mut reader = BufReader::new(file.try_clone().map_err(failed)?);
         let (mut lines, mut archive, mut others) = (BTreeMap::new(), HashSet::new(), HashMap::new());
         let (mut at, mut text) = (0, Vec::new());
@@ -91,14 +90,14 @@ impl Backup {
                 if !line.others.is_empty() {
                     others.insert(line.id.clone(), line.others);
                 }
-                lines.insert(line.id, Place { at, length, is_archived: line.archived });
+                lines.insert(line.id, Span { at, length, is_archived: line.archived });
             }
             at += length as u64;
         }
         Ok(Self { shown, file, lines, archive, others })
     }
 
-    fn milestone(&self, Place { at, length, .. }: Place) -> Result<Milestone, StoreError> {
+    fn milestone(&self, Span { at, length, .. }: Span) -> Result<Milestone, StoreError> {
         let mut text = vec![0; length];
         self.file
             .read_exact_at(&mut text, at)

@@ -1,15 +1,14 @@
 //! Names that change: what became of it is looked at, never assumed, for an error may come after the effect.
 
-use std::fs::{self, Metadata};
 use std::io;
 use std::os::unix::fs::MetadataExt;
-use std::path::Path;
 
-use rustix::fs::{CWD, RenameFlags, renameat_with};
+use rustix::fs::RenameFlags;
 use rustix::io::Errno;
 
 use super::sync_folder;
 use super::temporary::Temporary;
+use crate::folder::{File, Metadata, Place};
 
 /// What became of a change of names. With an [`io::Error`] in its place, nothing has changed.
 #[derive(Debug)]
@@ -52,8 +51,8 @@ pub(super) fn inode_of(metadata: &Metadata) -> Inode {
     (metadata.dev(), metadata.ino())
 }
 
-fn inode(path: &Path) -> io::Result<Inode> {
-    path.symlink_metadata().map(|metadata| inode_of(&metadata))
+fn inode(path: &Place) -> io::Result<Inode> {
+    path.status_of_name().map(|metadata| inode_of(&metadata))
 }
 
 /// Puts `prepared` in the place of `path`, and what was there in the place of `prepared`, in one step: at every instant
@@ -61,12 +60,12 @@ fn inode(path: &Path) -> io::Result<Inode> {
 ///
 /// # Errors
 /// When nothing was exchanged; of kind `Unsupported` where the file system cannot do it.
-pub fn exchange(prepared: &Path, path: &Path) -> io::Result<Outcome> {
+pub fn exchange(prepared: &Place, path: &Place) -> io::Result<Outcome> {
     let ours = inode(prepared)?;
-    match renameat_with(CWD, prepared, CWD, path, RenameFlags::EXCHANGE) {
+    match prepared.rename_with(path, RenameFlags::EXCHANGE) {
         Ok(()) => Ok(synced(path, prepared)),
-        Err(error) if is_unsupported(error) => Err(cannot_exchange()),
-        Err(error) => looked(prepared, ours, error.into(), || synced(path, prepared)),
+        Err(error) if is_unsupported(&error) => Err(cannot_exchange()),
+        Err(error) => looked(prepared, ours, error, || synced(path, prepared)),
     }
 }
 
@@ -74,7 +73,7 @@ pub fn exchange(prepared: &Path, path: &Path) -> io::Result<Outcome> {
 ///
 /// # Errors
 /// When nothing was renamed; of kind `AlreadyExists` where something has the name `to`.
-pub fn rename_new(from: &Path, to: &Path) -> io::Result<Outcome> {
+pub fn rename_new(from: &Place, to: &Place) -> io::Result<Outcome> {
     let done = without_replacing(from, to)?;
     Ok(match done {
         Outcome::Done => synced(to, from),
@@ -83,58 +82,62 @@ pub fn rename_new(from: &Path, to: &Path) -> io::Result<Outcome> {
 }
 
 /// Like [`rename_new`], not synced.
-pub(super) fn without_replacing(from: &Path, to: &Path) -> io::Result<Outcome> {
-    let metadata = from.symlink_metadata()?;
-    match renameat_with(CWD, from, CWD, to, RenameFlags::NOREPLACE) {
+pub(super) fn without_replacing(from: &Place, to: &Place) -> io::Result<Outcome> {
+    let metadata = from.status_of_name()?;
+    match from.rename_with(to, RenameFlags::NOREPLACE) {
         Ok(()) => Ok(Outcome::Done),
-        Err(error) if is_unsupported(error) => in_two_steps(from, to, &metadata),
-        Err(error) => looked(from, inode_of(&metadata), error.into(), || Outcome::Done),
+        Err(error) if is_unsupported(&error) => in_two_steps(from, to, &metadata),
+        Err(error) => looked(from, inode_of(&metadata), error, || Outcome::Done),
     }
 }
 
 /// Where the file system knows no rename that never replaces: a link does not replace either. A folder is only ever
 /// renamed over an empty one.
-fn in_two_steps(from: &Path, to: &Path, metadata: &Metadata) -> io::Result<Outcome> {
+fn in_two_steps(from: &Place, to: &Place, metadata: &Metadata) -> io::Result<Outcome> {
     let ours = inode_of(metadata);
     if metadata.is_dir() {
-        if to.symlink_metadata().is_ok() {
+        if to.is_there()? {
             return Err(io::ErrorKind::AlreadyExists.into());
         }
-        return match fs::rename(from, to) {
+        return match from.rename(to) {
             Ok(()) => Ok(Outcome::Done),
             Err(error) => looked(from, ours, error, || Outcome::Done),
         };
     }
-    if let Outcome::Unknown(error) = link(from, to, ours)? {
+    if let Outcome::Unknown(error) = linked(from.link_as(to), to, ours)? {
         return Ok(Outcome::Unknown(error));
     }
-    let Err(error) = fs::remove_file(from) else { return Ok(Outcome::Done) };
+    let Err(error) = from.remove_file() else { return Ok(Outcome::Done) };
     if inode(from).is_err_and(|error| error.kind() == io::ErrorKind::NotFound) {
         return Ok(Outcome::Done);
     }
     // Two names of one file are none too few: the new one goes again.
-    if inode(to).is_ok_and(|there| there == ours) && fs::remove_file(to).is_ok() {
+    if inode(to).is_ok_and(|there| there == ours) && to.remove_file().is_ok() {
         return Err(error);
     }
     Ok(Outcome::Unknown(error))
 }
 
-/// Gives a file a second name that nothing has. Not synced.
-pub(super) fn link(from: &Path, to: &Path, ours: Inode) -> io::Result<Outcome> {
-    // `from` may be a link of /proc to an open file without a name.
-    let linked = rustix::fs::linkat(CWD, from, CWD, to, rustix::fs::AtFlags::SYMLINK_FOLLOW);
+/// Gives a file without a name one that nothing has. Not synced.
+pub(super) fn name_file(file: &File, to: &Place) -> io::Result<Outcome> {
+    let ours = inode_of(&file.metadata()?);
+    linked(to.name_file(file), to, ours)
+}
+
+/// What became of a second name.
+fn linked(linked: io::Result<()>, to: &Place, ours: Inode) -> io::Result<Outcome> {
     let Err(error) = linked else { return Ok(Outcome::Done) };
     match inode(to) {
         Ok(there) if there == ours => Ok(Outcome::Done),
-        Ok(_) => Err(error.into()),
-        Err(missing) if missing.kind() == io::ErrorKind::NotFound => Err(error.into()),
-        Err(_) => Ok(Outcome::Unknown(error.into())),
+        Ok(_) => Err(error),
+        Err(missing) if missing.kind() == io::ErrorKind::NotFound => Err(error),
+        Err(_) => Ok(Outcome::Unknown(error)),
     }
 }
 
 /// What an error means for a name that only this process renames: as long as it is there, nothing has happened.
 fn looked(
-    ours_was_at: &Path,
+    ours_was_at: &Place,
     ours: Inode,
     error: io::Error,
     happened: impl FnOnce() -> Outcome,
@@ -148,7 +151,7 @@ fn looked(
 }
 
 /// A change of names is on the disk only once its folders are.
-pub(super) fn synced(path: &Path, other: &Path) -> Outcome {
+pub(super) fn synced(path: &Place, other: &Place) -> Outcome {
     let same = path.parent() == other.parent();
     match sync_folder(path).and_then(|()| if same { Ok(()) } else { sync_folder(other) }) {
         Ok(()) => Outcome::Done,
@@ -161,8 +164,8 @@ pub(super) fn synced(path: &Path, other: &Path) -> Outcome {
 ///
 /// # Errors
 /// When it has not got it.
-pub fn second_name(path: &Path, name: &Path) -> io::Result<Outcome> {
-    match link(path, name, inode(path)?) {
+pub fn second_name(path: &Place, name: &Place) -> io::Result<Outcome> {
+    match linked(path.link_as(name), name, inode(path)?) {
         Err(error) if matches!(error.kind(), io::ErrorKind::PermissionDenied | io::ErrorKind::Unsupported) => {
             without_replacing(path, name)
         }
@@ -171,8 +174,8 @@ pub fn second_name(path: &Path, name: &Path) -> io::Result<Outcome> {
 }
 
 /// How file systems and kernels say that they do not know a kind of rename.
-fn is_unsupported(error: Errno) -> bool {
-    [Errno::INVAL, Errno::NOSYS, Errno::OPNOTSUPP].contains(&error)
+fn is_unsupported(error: &io::Error) -> bool {
+    Errno::from_io_error(error).is_some_and(|it| [Errno::INVAL, Errno::NOSYS, Errno::OPNOTSUPP].contains(&it))
 }
 
 fn cannot_exchange() -> io::Error {
@@ -187,12 +190,12 @@ fn cannot_exchange() -> io::Error {
 ///
 /// # Errors
 /// When it cannot be tried: no file can be made there.
-pub fn can_exchange(folder: &Path) -> io::Result<bool> {
+pub fn can_exchange(folder: &Place) -> io::Result<bool> {
     let beside = folder.join("any");
     let (one, other) = (Temporary::beside(&beside)?, Temporary::beside(&beside)?);
-    match renameat_with(CWD, one.path(), CWD, other.path(), RenameFlags::EXCHANGE) {
-        Ok(()) => Ok(inode(one.path())? == inode_of(&other.file.metadata()?)),
-        Err(error) if is_unsupported(error) => Ok(false),
-        Err(error) => Err(error.into()),
+    match one.place().rename_with(other.place(), RenameFlags::EXCHANGE) {
+        Ok(()) => Ok(inode(one.place())? == inode_of(&other.file.metadata()?)),
+        Err(error) if is_unsupported(&error) => Ok(false),
+        Err(error) => Err(error),
     }
 }

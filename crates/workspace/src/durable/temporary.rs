@@ -4,18 +4,12 @@
 //! in whatever container it ran: so a temporary file that can be locked is a left-over. It is removed, never opened for
 //! writing: it may be a second name of a file that is in use.
 
-use std::fs::{self, File, OpenOptions};
 use std::io;
-use std::os::fd::AsRawFd;
-use std::os::unix::fs::{MetadataExt, OpenOptionsExt};
-use std::path::{Path, PathBuf};
+use std::os::unix::fs::MetadataExt;
 use std::time::{Duration, SystemTime};
 
-use rustix::fs::OFlags;
-#[cfg(target_os = "linux")]
-use rustix::fs::{CWD, Mode};
-
-use super::names::{Outcome, inode_of, link, rename_new, synced};
+use super::names::{Outcome, name_file, rename_new, synced};
+use crate::folder::{File, Place};
 use crate::process;
 use crate::random;
 
@@ -32,40 +26,40 @@ const OLD_NAMES_AFTER: Duration = Duration::from_mins(10);
 #[derive(Debug)]
 pub(super) struct Temporary {
     pub(super) file: File,
-    path: PathBuf,
+    place: Place,
     is_placed: bool,
 }
 
 impl Temporary {
     /// Makes one in the folder of `path`, under a name that cannot be guessed.
-    pub(super) fn beside(path: &Path) -> io::Result<Self> {
+    pub(super) fn beside(place: &Place) -> io::Result<Self> {
         loop {
-            let path = path.with_file_name(format!("{PREFIX}{}", random::hexadecimal::<RANDOM_BYTES>()?));
-            let file = OpenOptions::new().write(true).create_new(true).open(&path)?;
+            let place = place.with_name(format!("{PREFIX}{}", random::hexadecimal::<RANDOM_BYTES>()?));
+            let file = place.make()?;
             // Where locks are not known, left-overs stay.
             let _ = file.try_lock();
             // Before it was locked, another process may have taken it for a left-over.
             if file.metadata()?.nlink() > 0 {
-                return Ok(Self { file, path, is_placed: false });
+                return Ok(Self { file, place, is_placed: false });
             }
         }
     }
 
     /// Its temporary name.
-    pub(super) fn path(&self) -> &Path {
-        &self.path
+    pub(super) fn place(&self) -> &Place {
+        &self.place
     }
 
     /// Renames it over whatever has the name `to`. Not synced.
-    pub(super) fn replace(mut self, to: &Path) -> io::Result<()> {
-        fs::rename(&self.path, to)?;
+    pub(super) fn replace(mut self, to: &Place) -> io::Result<()> {
+        self.place.rename(to)?;
         self.is_placed = true;
         Ok(())
     }
 
     /// Gives it a name that nothing has, durably.
-    pub(super) fn become_new(mut self, to: &Path) -> io::Result<Outcome> {
-        let outcome = rename_new(&self.path, to)?;
+    pub(super) fn become_new(mut self, to: &Place) -> io::Result<Outcome> {
+        let outcome = rename_new(&self.place, to)?;
         self.is_placed = true;
         Ok(outcome)
     }
@@ -74,57 +68,31 @@ impl Temporary {
 impl Drop for Temporary {
     fn drop(&mut self) {
         if !self.is_placed {
-            let _ = fs::remove_file(&self.path);
+            let _ = self.place.remove_file();
         }
     }
 }
 
-/// Opens a new file without a name in the folder of `path`, of which a crash leaves nothing. `None` where the file system or
-/// the kernel knows no such files.
-#[cfg(target_os = "linux")]
-pub(super) fn without_name(path: &Path) -> Option<File> {
-    let mode = Mode::from_raw_mode(0o666);
-    let flags = OFlags::TMPFILE | OFlags::WRONLY | OFlags::CLOEXEC;
-    let file = File::from(rustix::fs::openat(CWD, path.parent()?, flags, mode).ok()?);
-    // Without /proc it could never get a name.
-    link_of(&file).symlink_metadata().is_ok().then_some(file)
-}
-
-/// Other kernels know no files without a name.
-#[cfg(not(target_os = "linux"))]
-pub(super) fn without_name(_: &Path) -> Option<File> {
-    None
-}
-
 /// Gives a file without a name one that nothing has, durably.
-pub(super) fn name(file: &File, path: &Path) -> io::Result<Outcome> {
-    let ours = inode_of(&file.metadata()?);
-    Ok(match link(&link_of(file), path, ours)? {
-        Outcome::Done => synced(path, path),
+pub(super) fn name(file: &File, place: &Place) -> io::Result<Outcome> {
+    Ok(match name_file(file, place)? {
+        Outcome::Done => synced(place, place),
         other => other,
     })
 }
 
-fn link_of(file: &File) -> PathBuf {
-    PathBuf::from(format!("/proc/self/fd/{}", file.as_raw_fd()))
-}
-
 /// Removes what a crash left in `folder`. Best effort: what stays does no harm. `now` is the wall clock.
-pub(super) fn remove_leftovers(folder: &Path, now: SystemTime) {
-    let Ok(entries) = fs::read_dir(folder) else { return };
-    for entry in entries.flatten() {
-        let name = entry.file_name();
-        if let Some(rest) = name.to_str().and_then(|name| name.strip_prefix(PREFIX)) {
-            let _ = remove_leftover(&entry.path(), rest, now);
+pub(super) fn remove_leftovers(folder: &Place, now: SystemTime) {
+    for entry in folder.entries_or_none() {
+        if let Some(rest) = entry.name.to_str().and_then(|name| name.strip_prefix(PREFIX)) {
+            let _ = remove_leftover(&folder.join(&entry.name), rest, now);
         }
     }
 }
 
-fn remove_leftover(path: &Path, rest: &str, now: SystemTime) -> io::Result<()> {
-    let flags = i32::try_from((OFlags::NOFOLLOW | OFlags::NONBLOCK).bits()).unwrap_or_default();
-    let file = OpenOptions::new().read(true).custom_flags(flags).open(path)?;
-    let metadata = file.metadata()?;
-    if !metadata.is_file() || file.try_lock().is_err() {
+fn remove_leftover(place: &Place, rest: &str, now: SystemTime) -> io::Result<()> {
+    let (file, metadata) = place.open()?;
+    if file.try_lock().is_err() {
         return Ok(());
     }
     // PID-N: the milescale that wrote it locked nothing.
@@ -136,5 +104,5 @@ fn remove_leftover(path: &Path, rest: &str, now: SystemTime) -> io::Result<()> {
             return Ok(());
         }
     }
-    fs::remove_file(path)
+    place.remove_file()
 }

@@ -1,0 +1,374 @@
+//! What is done to places.
+
+use std::fs::{File, Metadata};
+use std::io;
+use std::os::fd::{AsFd, AsRawFd, OwnedFd};
+use std::os::unix::ffi::OsStrExt;
+use std::path::{Path, PathBuf};
+
+use rustix::fs::{Access, AtFlags, Dir, FileType, Mode, OFlags, RawMode, RenameFlags, openat, statat};
+use rustix::io::Errno;
+
+use super::kinds::{Entry, Kind, Use};
+use super::opening::{Parent, behind};
+use super::{Folder, Place};
+
+/// How every file is opened: nothing waits, no symlink is followed, no terminal becomes ours.
+const ALWAYS: OFlags = OFlags::NONBLOCK.union(OFlags::NOFOLLOW).union(OFlags::NOCTTY).union(OFlags::CLOEXEC);
+
+/// The mode of a new file, before the caller's umask: never one that all may write, whatever that says.
+const NEW_FILE: u32 = 0o664;
+
+/// The mode of a new folder, before the caller's umask: never one that all may write.
+const NEW_FOLDER: u32 = 0o775;
+
+/// How a handle of what lies under a name is opened, with which nothing can be read or written.
+#[cfg(target_os = "linux")]
+const HANDLE: OFlags = OFlags::PATH.union(OFlags::NOFOLLOW).union(OFlags::CLOEXEC);
+/// There `O_SYMLINK` opens the symlink itself.
+#[cfg(not(target_os = "linux"))]
+const HANDLE: OFlags = OFlags::from_bits_retain(0x0020_0000).union(OFlags::NONBLOCK).union(OFlags::CLOEXEC);
+
+#[allow(clippy::unnecessary_cast, clippy::cast_possible_truncation, reason = "the types differ by platform")]
+fn mode_of(mode: u32) -> Mode {
+    Mode::from_raw_mode(mode as RawMode)
+}
+
+pub(super) fn no_regular_file(is_folder: bool) -> io::Error {
+    let what = if is_folder { "a folder" } else { "a FIFO, socket or device" };
+    io::Error::new(io::ErrorKind::InvalidInput, format!("it is {what}, expected a regular file"))
+}
+
+/// An open file, where it is a regular one.
+fn regular(file: File) -> io::Result<(File, Metadata)> {
+    let metadata = file.metadata()?;
+    if metadata.is_file() { Ok((file, metadata)) } else { Err(no_regular_file(metadata.is_dir())) }
+}
+
+/// An open file by a name that the kernel resolves by itself, where the system has such names.
+fn by_descriptor(file: impl AsFd) -> PathBuf {
+    PathBuf::from(format!("/proc/self/fd/{}", file.as_fd().as_raw_fd()))
+}
+
+impl Place {
+    /// What lies there; of a symlink that is trusted, what it leads to.
+    ///
+    /// # Errors
+    /// Of kind `NotFound` where nothing is.
+    pub fn status(&self) -> io::Result<Metadata> {
+        let metadata = self.status_of_name()?;
+        if !metadata.is_symlink() || self.folder().links().is_empty() {
+            return Ok(metadata);
+        }
+        let (parent, _) = self.parent_and_name()?;
+        match self.trusted_target(parent.as_fd()) {
+            Ok(Some(target)) => {
+                let flags = HANDLE.difference(OFlags::NOFOLLOW);
+                File::from(openat(&parent, &target, flags, Mode::empty())?).metadata()
+            }
+            _ => Ok(metadata),
+        }
+    }
+
+    /// What lies there, be it a symlink.
+    pub fn status_of_name(&self) -> io::Result<Metadata> {
+        self.handle()?.metadata()
+    }
+
+    /// A handle of what lies there, with which nothing can be read or written.
+    pub(crate) fn handle(&self) -> io::Result<File> {
+        if self.inside().as_os_str().is_empty() {
+            return Ok(File::from(self.folder().opened()?.try_clone()?));
+        }
+        let (parent, name) = self.parent_and_name()?;
+        Ok(File::from(openat(&parent, name, HANDLE, Mode::empty())?))
+    }
+
+    /// Whether anything lies there, as far as can be seen; a symlink is something.
+    pub fn exists(&self) -> bool {
+        self.is_there().unwrap_or(false)
+    }
+
+    /// Whether anything lies there; a symlink is something.
+    pub fn is_there(&self) -> io::Result<bool> {
+        if self.inside().as_os_str().is_empty() {
+            return match self.folder().opened() {
+                Err(error) if error.kind() == io::ErrorKind::NotFound => Ok(false),
+                other => other.map(|_| true),
+            };
+        }
+        let found = self.parent_and_name().and_then(|(parent, name)| {
+            statat(parent, name, AtFlags::SYMLINK_NOFOLLOW).map_err(io::Error::from)
+        });
+        match found {
+            Err(error) if error.kind() == io::ErrorKind::NotFound => Ok(false),
+            other => other.map(|_| true),
+        }
+    }
+
+    /// Whether a folder lies there, or a trusted symlink to one.
+    pub fn is_folder(&self) -> bool {
+        self.opened().is_ok()
+    }
+
+    /// Opens a regular file for reading.
+    ///
+    /// # Errors
+    /// Of kind `InvalidInput` for anything else, which is not opened.
+    pub fn open(&self) -> io::Result<(File, Metadata)> {
+        self.open_for(Use::Read)
+    }
+
+    /// Opens a regular file.
+    ///
+    /// # Errors
+    /// Of kind `InvalidInput` for anything else, which is not opened.
+    pub fn open_for(&self, what: Use) -> io::Result<(File, Metadata)> {
+        let (parent, name) = self.parent_and_name()?;
+        let status = match statat(&parent, name, AtFlags::SYMLINK_NOFOLLOW) {
+            Err(Errno::NOENT) if what == Use::Append => {
+                let flags = what.flags() | ALWAYS | OFlags::CREATE | OFlags::EXCL;
+                match openat(&parent, name, flags, mode_of(NEW_FILE)) {
+                    // Another process was first.
+                    Err(Errno::EXIST) => statat(&parent, name, AtFlags::SYMLINK_NOFOLLOW)?,
+                    other => return regular(File::from(other?)),
+                }
+            }
+            other => other?,
+        };
+        match FileType::from_raw_mode(status.st_mode) {
+            FileType::RegularFile => {
+                self.file(openat(&parent, name, what.flags() | ALWAYS, Mode::empty()), &parent)
+            }
+            FileType::Symlink => {
+                let target = self.trusted_target(parent.as_fd())?.ok_or(io::ErrorKind::NotFound)?;
+                open_trusted(&parent, &target, what)
+            }
+            kind => Err(no_regular_file(kind == FileType::Directory)),
+        }
+    }
+
+    /// What was opened; where a symlink has come under the name meanwhile, that it is one.
+    fn file(&self, opened: Result<OwnedFd, Errno>, parent: &Parent) -> io::Result<(File, Metadata)> {
+        match opened {
+            Err(Errno::LOOP) => {
+                self.trusted_target(parent.as_fd())?;
+                Err(io::ErrorKind::NotFound.into())
+            }
+            other => regular(File::from(other?)),
+        }
+    }
+
+    /// Where the file behind a trusted symlink is; the place itself where it is none.
+    ///
+    /// # Errors
+    /// When it is a symlink that is not trusted.
+    pub fn real(&self) -> io::Result<Self> {
+        let (parent, _) = match self.parent_and_name() {
+            Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(self.clone()),
+            other => other?,
+        };
+        if self.trusted_target(parent.as_fd())?.is_none() {
+            return Ok(self.clone());
+        }
+        let path = self.path();
+        let real = std::fs::canonicalize(&path)?;
+        Ok(Self::named(&real))
+    }
+
+    /// What a symlink says; `None` where none lies there.
+    pub fn link_target(&self) -> Option<PathBuf> {
+        let (parent, name) = self.parent_and_name().ok()?;
+        super::opening::target_of(&parent, name)
+    }
+
+    /// Makes a new file and opens it for writing. Others may read it as far as `mode` and the umask let them.
+    ///
+    /// # Errors
+    /// Of kind `AlreadyExists` where anything has the name.
+    pub fn make_with(&self, mode: u32) -> io::Result<File> {
+        let (parent, name) = self.parent_and_name()?;
+        let flags = OFlags::WRONLY | OFlags::CREATE | OFlags::EXCL | ALWAYS;
+        Ok(File::from(openat(&parent, name, flags, mode_of(mode))?))
+    }
+
+    /// The same, of a file that all may read whom the umask lets.
+    pub fn make(&self) -> io::Result<File> {
+        self.make_with(NEW_FILE)
+    }
+
+    /// Opens a new file without a name in the folder of this place, of which a crash leaves nothing. `None` where the file system
+    /// or the kernel knows no such files.
+    pub fn make_without_name(&self) -> Option<File> {
+        #[cfg(target_os = "linux")]
+        {
+            let flags = OFlags::TMPFILE | OFlags::WRONLY | OFlags::CLOEXEC;
+            let (parent, _) = self.parent_and_name().ok()?;
+            let file = File::from(openat(&parent, ".", flags, mode_of(NEW_FILE)).ok()?);
+            // Without /proc it could never get a name.
+            rustix::fs::lstat(by_descriptor(&file)).is_ok().then_some(file)
+        }
+        #[cfg(not(target_os = "linux"))]
+        {
+            None
+        }
+    }
+
+    /// Gives an open file without a name this one. Never over anything.
+    pub fn name_file(&self, file: &File) -> Result<(), io::Error> {
+        let (parent, name) = self.parent_and_name()?;
+        Ok(rustix::fs::linkat(rustix::fs::CWD, by_descriptor(file), &parent, name, AtFlags::SYMLINK_FOLLOW)?)
+    }
+
+    /// Gives it a second name. Never over anything.
+    pub fn link_as(&self, to: &Self) -> io::Result<()> {
+        let ((from_folder, from), (to_folder, to)) = (self.parent_and_name()?, to.parent_and_name()?);
+        Ok(rustix::fs::linkat(&from_folder, from, &to_folder, to, AtFlags::empty())?)
+    }
+
+    /// Renames, over whatever has the name `to`.
+    pub fn rename(&self, to: &Self) -> io::Result<()> {
+        let ((from_folder, from), (to_folder, to)) = (self.parent_and_name()?, to.parent_and_name()?);
+        Ok(rustix::fs::renameat(&from_folder, from, &to_folder, to)?)
+    }
+
+    /// Renames as these flags say.
+    pub fn rename_with(&self, to: &Self, flags: RenameFlags) -> io::Result<()> {
+        let ((from_folder, from), (to_folder, to)) = (self.parent_and_name()?, to.parent_and_name()?);
+        Ok(rustix::fs::renameat_with(&from_folder, from, &to_folder, to, flags)?)
+    }
+
+    /// Removes a file, or a symlink.
+    pub fn remove_file(&self) -> io::Result<()> {
+        let (parent, name) = self.parent_and_name()?;
+        Ok(rustix::fs::unlinkat(parent, name, AtFlags::empty())?)
+    }
+
+    /// Makes a folder.
+    pub fn make_folder(&self) -> io::Result<()> {
+        if self.inside().as_os_str().is_empty() {
+            let path = self.folder().path();
+            return if self.folder().is_named() { std::fs::create_dir_all(path) } else { Ok(rustix::fs::mkdir(path, mode_of(NEW_FOLDER))?) };
+        }
+        let (parent, name) = self.parent_and_name()?;
+        Ok(rustix::fs::mkdirat(parent, name, mode_of(NEW_FOLDER))?)
+    }
+
+    /// Removes an empty folder.
+    pub fn remove_empty_folder(&self) -> io::Result<()> {
+        let (parent, name) = self.parent_and_name()?;
+        Ok(rustix::fs::unlinkat(parent, name, AtFlags::REMOVEDIR)?)
+    }
+
+    /// Removes a folder with all that is in it. A symlink in it is removed, never followed.
+    pub fn remove_folder(&self) -> io::Result<()> {
+        for entry in self.entries()? {
+            let place = self.join(&entry.name);
+            let removed = if entry.kind == Kind::Folder { place.remove_folder() } else { place.remove_file() };
+            match removed {
+                Err(error) if error.kind() != io::ErrorKind::NotFound => return Err(error),
+                _ => {}
+            }
+        }
+        self.remove_empty_folder()
+    }
+
+    /// What lies in a folder, in the order of the file system.
+    pub fn entries(&self) -> io::Result<Vec<Entry>> {
+        let folder = self.opened()?;
+        let mut entries = Vec::new();
+        for entry in Dir::read_from(&folder)? {
+            let entry = entry?;
+            let name = std::ffi::OsStr::from_bytes(entry.file_name().to_bytes());
+            if name == "." || name == ".." {
+                continue;
+            }
+            let kind = match entry.file_type() {
+                // Some file systems do not tell.
+                FileType::Unknown => match statat(&folder, entry.file_name(), AtFlags::SYMLINK_NOFOLLOW) {
+                    Ok(status) => FileType::from_raw_mode(status.st_mode),
+                    Err(Errno::NOENT) => continue,
+                    Err(error) => return Err(error.into()),
+                },
+                kind => kind,
+            };
+            entries.push(Entry { name: name.to_owned(), kind: Kind::of(kind) });
+        }
+        Ok(entries)
+    }
+
+    /// The same, of a folder that may be missing or unreadable: then nothing.
+    pub fn entries_or_none(&self) -> Vec<Entry> {
+        self.entries().unwrap_or_default()
+    }
+
+    /// Opens a folder, for what works with open folders itself.
+    pub fn open_folder(&self) -> io::Result<OwnedFd> {
+        match self.opened()? {
+            Parent::Top(folder) => folder.try_clone(),
+            Parent::Below(folder) => Ok(folder),
+        }
+    }
+
+    /// Waits until the names in the folder of this place are on the disk.
+    pub fn sync_parent(&self) -> io::Result<()> {
+        if self.inside().as_os_str().is_empty() {
+            let above = self.folder().path().parent().filter(|above| !above.as_os_str().is_empty());
+            return Folder::named(above.unwrap_or(Path::new("."))).place().sync_folder();
+        }
+        Ok(rustix::fs::fsync(self.parent_and_name()?.0)?)
+    }
+
+    /// Waits until the names in a folder are on the disk.
+    pub fn sync_folder(&self) -> io::Result<()> {
+        Ok(rustix::fs::fsync(self.opened()?)?)
+    }
+
+    /// Waits until everything that was written to the file system of a folder is on the disk.
+    pub fn sync_file_system(&self) -> io::Result<()> {
+        Ok(rustix::fs::syncfs(self.opened()?)?)
+    }
+
+    /// Sets the mode of a regular file; nothing else is touched.
+    pub fn set_mode(&self, mode: u32) -> io::Result<()> {
+        let (parent, name) = self.parent_and_name()?;
+        set_mode_in(&parent, name, mode)
+    }
+
+    /// Whether this process may use what lies there so.
+    pub fn access(&self, access: Access) -> io::Result<()> {
+        if self.inside().as_os_str().is_empty() {
+            return Ok(rustix::fs::accessat(self.folder().opened()?, ".", access, AtFlags::EACCESS)?);
+        }
+        let (parent, name) = self.parent_and_name()?;
+        Ok(rustix::fs::accessat(parent, name, access, AtFlags::EACCESS)?)
+    }
+}
+
+/// Opens what a trusted symlink leads to, where that is a regular file.
+fn open_trusted(parent: &Parent, target: &Path, what: Use) -> io::Result<(File, Metadata)> {
+    let status = statat(parent, target, AtFlags::empty()).map_err(|error| behind(target, error.into()))?;
+    let kind = FileType::from_raw_mode(status.st_mode);
+    if kind != FileType::RegularFile {
+        return Err(no_regular_file(kind == FileType::Directory));
+    }
+    let flags = what.flags() | ALWAYS.difference(OFlags::NOFOLLOW);
+    regular(File::from(openat(parent, target, flags, Mode::empty())?))
+}
+
+/// Sets the mode of a regular file in an open folder by its handle: a symlink that comes under the name meanwhile leads nowhere.
+///
+/// # Errors
+/// When it cannot be set; of kind `NotFound` where there is no regular file of this name.
+pub fn set_mode_in(folder: impl AsFd, name: impl rustix::path::Arg, mode: u32) -> io::Result<()> {
+    let handle = File::from(openat(folder, name, HANDLE, Mode::empty())?);
+    if !handle.metadata()?.is_file() {
+        return Err(io::ErrorKind::NotFound.into());
+    }
+    // The handle of a file that may not be read sets no mode itself; its name in /proc does.
+    #[cfg(target_os = "linux")]
+    rustix::fs::chmod(by_descriptor(&handle), mode_of(mode))?;
+    #[cfg(not(target_os = "linux"))]
+    rustix::fs::fchmod(&handle, mode_of(mode))?;
+    Ok(())
+}

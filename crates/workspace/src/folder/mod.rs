@@ -1,0 +1,237 @@
+//! The one way to the file system.
+//!
+//! A [`Folder`] is opened once; a [`Place`] is a plain name beneath it. Whatever is done to a place is done through open folders:
+//! no symlink is followed, nothing above the folder can be named, and nothing but regular files and folders is opened. So a
+//! workspace that somebody else has prepared, or changes at this instant, leads nowhere else (contract §10).
+//!
+//! A symlink leads somewhere only where a person has trusted it: [`Links`]. Files of the system, which no workspace names, are
+//! the matter of [`system`].
+
+mod acts;
+mod kinds;
+mod links;
+mod opening;
+pub mod system;
+
+use std::ffi::OsStr;
+use std::fmt;
+use std::io;
+use std::os::fd::OwnedFd;
+use std::os::unix::ffi::OsStrExt;
+use std::path::{Component, Path, PathBuf};
+use std::sync::{Arc, Mutex, PoisonError};
+
+pub use std::fs::{File, Metadata, TryLockError};
+
+pub use acts::set_mode_in;
+pub use kinds::{Entry, Kind, Use, is_about_a_link};
+pub use links::{Link, Links};
+
+/// A folder that everything is reached through. Clones are the same folder.
+#[derive(Clone)]
+pub struct Folder(Arc<Inner>);
+
+struct Inner {
+    path: PathBuf,
+    /// Whether the last part of its path may be a symlink: a person has named it.
+    is_named: bool,
+    links: Mutex<Arc<Links>>,
+    opened: Mutex<Option<Arc<OwnedFd>>>,
+}
+
+/// What has become of the folder of a path since it was opened.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Since {
+    /// It is the same one, or is opened only now.
+    Same,
+    /// Another one has its name; that one is used from now on.
+    Replaced,
+}
+
+impl Folder {
+    /// The folder of a path that a person has named: symlinks in it are followed. Nothing is touched yet.
+    pub fn named(path: impl Into<PathBuf>) -> Self {
+        Self::new(path.into(), true)
+    }
+
+    /// A folder in the folder that a person has named: the last part of its path is no symlink, unless it is trusted as `.`.
+    pub(crate) fn inside(path: PathBuf) -> Self {
+        Self::new(path, false)
+    }
+
+    fn new(path: PathBuf, is_named: bool) -> Self {
+        Self(Arc::new(Inner { path, is_named, links: Mutex::default(), opened: Mutex::default() }))
+    }
+
+    /// Its path, for people and for what takes nothing else.
+    pub fn path(&self) -> &Path {
+        &self.0.path
+    }
+
+    /// Whether a person has named it.
+    fn is_named(&self) -> bool {
+        self.0.is_named
+    }
+
+    /// The place of the folder itself.
+    pub fn place(&self) -> Place {
+        Place { folder: self.clone(), inside: PathBuf::new() }
+    }
+
+    /// Follows these symlinks from now on.
+    pub fn trust(&self, links: Links) {
+        *self.0.links.lock().unwrap_or_else(PoisonError::into_inner) = Arc::new(links);
+        *self.0.opened.lock().unwrap_or_else(PoisonError::into_inner) = None;
+    }
+
+    fn links(&self) -> Arc<Links> {
+        Arc::clone(&self.0.links.lock().unwrap_or_else(PoisonError::into_inner))
+    }
+
+    /// The open folder.
+    fn opened(&self) -> io::Result<Arc<OwnedFd>> {
+        let mut opened = self.0.opened.lock().unwrap_or_else(PoisonError::into_inner);
+        if let Some(opened) = &*opened {
+            return Ok(Arc::clone(opened));
+        }
+        let folder = Arc::new(self.open()?);
+        *opened = Some(Arc::clone(&folder));
+        Ok(folder)
+    }
+
+    /// Compares the open folder with its path. What works on for long calls this before each piece of work.
+    ///
+    /// # Errors
+    /// When there is no folder of that path any more, or it cannot be opened: nothing is reached through the old one then.
+    pub fn look_again(&self) -> io::Result<Since> {
+        let mut opened = self.0.opened.lock().unwrap_or_else(PoisonError::into_inner);
+        let before = opened.take();
+        let now = self.open()?;
+        let is_same = match &before {
+            None => true,
+            Some(before) => {
+                let (before, now) = (rustix::fs::fstat(before)?, rustix::fs::fstat(&now)?);
+                (before.st_dev, before.st_ino) == (now.st_dev, now.st_ino)
+            }
+        };
+        *opened = Some(Arc::new(now));
+        Ok(if is_same { Since::Same } else { Since::Replaced })
+    }
+}
+
+impl fmt::Debug for Folder {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_tuple("Folder").field(&self.0.path).finish()
+    }
+}
+
+impl PartialEq for Folder {
+    fn eq(&self, other: &Self) -> bool {
+        self.0.path == other.0.path
+    }
+}
+
+impl Eq for Folder {}
+
+/// A name beneath a folder. It may be there or not.
+#[derive(Clone, PartialEq, Eq)]
+pub struct Place {
+    folder: Folder,
+    /// Plain parts; anything else in it makes every act an error.
+    inside: PathBuf,
+}
+
+impl Place {
+    /// A name in a folder that a person has named, as an option of a command does.
+    pub fn named(path: &Path) -> Self {
+        let folder = path.parent().filter(|folder| !folder.as_os_str().is_empty()).unwrap_or(Path::new("."));
+        let folder = Folder::named(folder).place();
+        path.file_name().map_or(folder.clone(), |name| folder.join(name))
+    }
+
+    /// A name beneath it. One with parts that are not plain (`..`, `/`) is no place: every act on it is an error.
+    #[must_use]
+    pub fn join(&self, name: impl AsRef<Path>) -> Self {
+        // Joined as bytes: an absolute path would take the place of the whole.
+        let mut inside = self.inside.as_os_str().to_owned();
+        if !inside.is_empty() {
+            inside.push("/");
+        }
+        inside.push(name.as_ref());
+        Self { folder: self.folder.clone(), inside: inside.into() }
+    }
+
+    /// The folder that it lies in; that of a folder itself is the folder.
+    #[must_use]
+    pub fn parent(&self) -> Self {
+        let inside = self.inside.parent().map(Path::to_owned).unwrap_or_default();
+        Self { folder: self.folder.clone(), inside }
+    }
+
+    /// Another name beside it.
+    #[must_use]
+    pub fn with_name(&self, name: impl AsRef<Path>) -> Self {
+        self.parent().join(name)
+    }
+
+    /// Its last part.
+    pub fn name(&self) -> &OsStr {
+        self.inside.file_name().unwrap_or_default()
+    }
+
+    /// The same, as text.
+    pub fn name_text(&self) -> String {
+        self.name().to_string_lossy().into_owned()
+    }
+
+    /// What leads to it from the folder.
+    pub fn inside(&self) -> &Path {
+        &self.inside
+    }
+
+    /// What leads to it from another place in the same folder.
+    pub fn below(&self, other: &Self) -> Option<&Path> {
+        self.inside.strip_prefix(&other.inside).ok().filter(|_| self.folder == other.folder)
+    }
+
+    /// Its whole path, for people and for what takes nothing else: SQLite, the watcher.
+    pub fn path(&self) -> PathBuf {
+        if self.inside.as_os_str().is_empty() { self.folder.path().to_owned() } else { self.folder.path().join(&self.inside) }
+    }
+
+    /// The folder that it is beneath.
+    pub fn folder(&self) -> &Folder {
+        &self.folder
+    }
+
+    /// Whether each part is a plain name.
+    fn check(&self) -> io::Result<()> {
+        let bytes = self.inside.as_os_str().as_bytes();
+        let is_plain = self.inside.components().all(|part| matches!(part, Component::Normal(_)));
+        if is_plain && !bytes.contains(&0) && bytes.len() < LONGEST {
+            return Ok(());
+        }
+        Err(io::Error::new(io::ErrorKind::InvalidInput, "it is no plain name"))
+    }
+}
+
+/// The longest name beneath a folder, in bytes: as the system's.
+const LONGEST: usize = 4096;
+
+impl fmt::Debug for Place {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_tuple("Place").field(&self.path()).finish()
+    }
+}
+
+impl PartialOrd for Place {
+    fn partial_cmp(&self, other: &Self) -> Option<std::cmp::Ordering> {
+        Some(self.cmp(other))
+    }
+}
+
+impl Ord for Place {
+    fn cmp(&self, other: &Self) -> std::cmp::Ordering {
+        (self.folder.path(), &self.inside).cmp(&(other.folder.path(), &other.inside))
+    }
+}

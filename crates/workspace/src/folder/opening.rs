@@ -1,0 +1,179 @@
+//! Opening folders part by part, and what a symlink in between means.
+
+use std::ffi::OsStr;
+use std::io;
+use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
+use std::os::unix::ffi::OsStrExt;
+use std::path::{Path, PathBuf};
+use std::sync::Arc;
+
+use milescale_document::text::harmless;
+use rustix::fs::{CWD, Mode, OFlags, openat};
+use rustix::io::Errno;
+
+use super::kinds::LeadsElsewhere;
+use super::{Folder, Place};
+
+/// The open folder that a place lies in.
+pub(super) enum Parent {
+    /// The folder itself.
+    Top(Arc<OwnedFd>),
+    /// One beneath it.
+    Below(OwnedFd),
+}
+
+impl AsFd for Parent {
+    fn as_fd(&self) -> BorrowedFd<'_> {
+        match self {
+            Self::Top(folder) => folder.as_fd(),
+            Self::Below(folder) => folder.as_fd(),
+        }
+    }
+}
+
+const FOLDER: OFlags = OFlags::RDONLY.union(OFlags::DIRECTORY).union(OFlags::CLOEXEC);
+
+/// Opens a folder that may be a symlink. One that may be searched and not listed is opened for that.
+fn open_following(at: impl AsFd, path: &Path) -> io::Result<OwnedFd> {
+    match openat(&at, path, FOLDER, Mode::empty()) {
+        Err(Errno::ACCESS) => Ok(openat(at, path, OFlags::PATH | FOLDER, Mode::empty())?),
+        other => Ok(other?),
+    }
+}
+
+/// Opens a folder that is no symlink.
+fn open_plain(at: impl AsFd, name: &OsStr) -> Result<OwnedFd, Errno> {
+    let flags = FOLDER | OFlags::NOFOLLOW;
+    match openat(&at, name, flags, Mode::empty()) {
+        Err(Errno::ACCESS) => openat(at, name, OFlags::PATH | flags, Mode::empty()),
+        other => other,
+    }
+}
+
+/// The same for several parts, in one step where the kernel knows how.
+#[cfg(target_os = "linux")]
+fn open_beneath(at: BorrowedFd<'_>, inside: &Path) -> Option<Result<OwnedFd, Errno>> {
+    use rustix::fs::{ResolveFlags, openat2};
+    let resolve = ResolveFlags::BENEATH | ResolveFlags::NO_SYMLINKS | ResolveFlags::NO_MAGICLINKS;
+    match openat2(at, inside, FOLDER, Mode::empty(), resolve) {
+        // An older kernel, or a filter of system calls; or one of the folders may not be listed: part by part.
+        Err(Errno::NOSYS | Errno::PERM | Errno::ACCESS | Errno::AGAIN | Errno::LOOP | Errno::NOTDIR) => None,
+        other => Some(other),
+    }
+}
+
+#[cfg(not(target_os = "linux"))]
+fn open_beneath(_: BorrowedFd<'_>, _: &Path) -> Option<Result<OwnedFd, Errno>> {
+    None
+}
+
+/// What a symlink says; `None` where it is none.
+pub(super) fn target_of(at: impl AsFd, name: &OsStr) -> Option<PathBuf> {
+    let target = rustix::fs::readlinkat(at, name, Vec::new()).ok()?;
+    Some(PathBuf::from(OsStr::from_bytes(target.as_bytes())))
+}
+
+impl Folder {
+    pub(super) fn open(&self) -> io::Result<OwnedFd> {
+        let path = self.path();
+        let (Some(above), Some(name), false) = (path.parent(), path.file_name(), self.0.is_named) else {
+            return open_following(CWD, path);
+        };
+        let above = if above.as_os_str().is_empty() { Path::new(".") } else { above };
+        let above = open_following(CWD, above)?;
+        self.step(above.as_fd(), name, Path::new("."))
+    }
+
+    /// Opens one part of a path. `inside` is what leads to it from the folder.
+    fn step(&self, at: BorrowedFd<'_>, name: &OsStr, inside: &Path) -> io::Result<OwnedFd> {
+        match open_plain(at, name) {
+            Err(error @ (Errno::LOOP | Errno::NOTDIR)) => match target_of(at, name) {
+                Some(target) if self.links().has(inside, &target) => {
+                    open_following(at, &target).map_err(|error| behind(&target, error))
+                }
+                Some(target) => Err(self.leads_elsewhere(inside, &target)),
+                None => Err(error.into()),
+            },
+            other => Ok(other?),
+        }
+    }
+
+    /// That a symlink is not followed, with what lets it be.
+    pub(super) fn leads_elsewhere(&self, inside: &Path, target: &Path) -> io::Error {
+        let (is_top, known) = (inside == Path::new("."), self.path().file_name().is_some_and(|it| it == crate::layout::FOLDER));
+        let what = if is_top { self.path() } else { inside };
+        let shown = |path: &Path| harmless(&path.to_string_lossy());
+        let mut message = format!("{} is a symlink to {}, and is not followed", shown(what), shown(target));
+        if known {
+            let root = self.path().parent().unwrap_or(Path::new("."));
+            let link = if is_top { crate::layout::FOLDER.to_owned() } else { shown(inside) };
+            message += &format!(
+                "; put there what it leads to, or, if you trust it, `milescale trust {} --link {}`",
+                in_command(&shown(root)),
+                in_command(&link)
+            );
+        }
+        io::Error::new(io::ErrorKind::InvalidInput, LeadsElsewhere(message))
+    }
+
+    /// Opens a folder beneath.
+    fn descend(&self, inside: &Path) -> io::Result<Parent> {
+        let top = self.opened()?;
+        if inside.as_os_str().is_empty() {
+            return Ok(Parent::Top(top));
+        }
+        if inside.components().nth(1).is_some()
+            && let Some(opened) = open_beneath(top.as_fd(), inside)
+        {
+            return Ok(Parent::Below(opened?));
+        }
+        let (mut below, mut leads) = (None::<OwnedFd>, PathBuf::new());
+        for part in inside.components() {
+            leads.push(part);
+            let at = below.as_ref().map_or(top.as_fd(), AsFd::as_fd);
+            below = Some(self.step(at, part.as_os_str(), &leads)?);
+        }
+        Ok(below.map_or(Parent::Top(top), Parent::Below))
+    }
+}
+
+/// What to say where what a trusted symlink leads to cannot be reached. A link to nowhere is not the same as no file.
+pub(super) fn behind(target: &Path, error: io::Error) -> io::Error {
+    let why = match error.kind() {
+        io::ErrorKind::NotFound => "there is nothing there".to_owned(),
+        _ => error.to_string(),
+    };
+    let target = harmless(&target.to_string_lossy());
+    let message = format!("it is a symlink to {target}, and {why}; put the file itself there, or remove the link");
+    io::Error::other(message)
+}
+
+/// A word as a shell takes it.
+fn in_command(word: &str) -> String {
+    let is_plain = |letter: char| letter.is_alphanumeric() || "/._-+,:@%".contains(letter);
+    if word.chars().all(is_plain) && !word.is_empty() { word.to_owned() } else { format!("'{}'", word.replace('\'', r"'\''")) }
+}
+
+impl Place {
+    /// The open folder that it lies in, and its name there. The folder's own place lies in itself, as `.`.
+    pub(super) fn parent_and_name(&self) -> io::Result<(Parent, &OsStr)> {
+        self.check()?;
+        let name = self.inside().file_name().unwrap_or(OsStr::new("."));
+        Ok((self.folder().descend(self.inside().parent().unwrap_or(Path::new("")))?, name))
+    }
+
+    /// The folder of this place, opened.
+    pub(super) fn opened(&self) -> io::Result<Parent> {
+        self.check()?;
+        self.folder().descend(self.inside())
+    }
+
+    /// Where its last part is a symlink that is trusted, what that says; an error where it is one that is not.
+    pub(super) fn trusted_target(&self, parent: BorrowedFd<'_>) -> io::Result<Option<PathBuf>> {
+        let Some(target) = target_of(parent, self.name()) else { return Ok(None) };
+        if self.folder().links().has(self.inside(), &target) {
+            return Ok(Some(target));
+        }
+        Err(self.folder().leads_elsewhere(self.inside(), &target))
+    }
+}

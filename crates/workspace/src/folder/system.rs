@@ -1,0 +1,71 @@
+//! Files of the system and of the person: what no workspace names.
+
+use std::fs::{self, OpenOptions};
+use std::io::{self, Read};
+use std::os::unix::fs::OpenOptionsExt;
+use std::path::Path;
+
+use rustix::fs::OFlags;
+
+use super::acts::no_regular_file;
+use crate::read::too_large;
+
+pub use std::fs::{File, Metadata};
+
+/// The most that is read of such a file.
+const LIMIT: u64 = 16 << 20;
+
+/// Reads a small text of the system's (`/proc`, `/sys`, `/etc`).
+pub fn text(path: impl AsRef<Path>) -> io::Result<String> {
+    let mut text = String::new();
+    fs::File::open(path)?.take(LIMIT).read_to_string(&mut text)?;
+    Ok(text)
+}
+
+/// Reads a whole regular file that a person, or a program's own rules, have named: symlinks are followed, nothing else is opened.
+///
+/// # Errors
+/// Of kind `InvalidInput` for what is no regular file, `FileTooLarge` for one that is larger than `limit` bytes.
+pub fn read(path: &Path, limit: u64) -> io::Result<(Vec<u8>, Metadata)> {
+    let before = fs::metadata(path)?;
+    if !before.is_file() {
+        return Err(no_regular_file(before.is_dir()));
+    }
+    let nonblock = i32::try_from((OFlags::NONBLOCK | OFlags::NOCTTY).bits()).unwrap_or_default();
+    let file = OpenOptions::new().read(true).custom_flags(nonblock).open(path)?;
+    let metadata = file.metadata()?;
+    if !metadata.is_file() {
+        return Err(no_regular_file(metadata.is_dir()));
+    }
+    let mut content = Vec::new();
+    file.take(limit + 1).read_to_end(&mut content)?;
+    if content.len() as u64 > limit {
+        return Err(too_large(limit));
+    }
+    Ok((content, metadata))
+}
+
+/// What lies at a path, symlinks followed.
+pub fn status(path: impl AsRef<Path>) -> io::Result<Metadata> {
+    fs::metadata(path)
+}
+
+/// Whether anything lies at a path.
+pub fn exists(path: impl AsRef<Path>) -> bool {
+    status(path).is_ok()
+}
+
+/// Whether a folder lies at a path, symlinks followed.
+pub fn is_folder(path: impl AsRef<Path>) -> bool {
+    status(path).is_ok_and(|it| it.is_dir())
+}
+
+/// A path without symlinks.
+pub fn real_path(path: impl AsRef<Path>) -> io::Result<std::path::PathBuf> {
+    fs::canonicalize(path)
+}
+
+/// Whether there is a terminal.
+pub fn has_terminal() -> bool {
+    fs::File::open("/dev/tty").is_ok()
+}
