@@ -9,6 +9,7 @@ use milescale_core::config::ClientEnvironment;
 use milescale_daemon::config::Environment;
 use milescale_daemon::{Engine, Mode, Patience, RunError};
 use milescale_workspace::Workspace;
+use milescale_workspace::folder::system;
 
 use crate::terminal;
 
@@ -56,7 +57,7 @@ impl Context {
     pub(crate) fn workspace(&self) -> Result<Workspace, Failure> {
         let start = self.start()?;
         let found = match self.given {
-            Some(_) => Some(Workspace::at(&start)).filter(|workspace| workspace.folder().is_dir()),
+            Some(_) => Some(Workspace::at(&start)).filter(Workspace::is_there),
             None => Workspace::find(&start),
         };
         found.ok_or_else(|| {
@@ -75,7 +76,7 @@ impl Context {
             Some(folder) => Ok(folder.clone()),
             None => std::env::current_dir(),
         };
-        folder.and_then(|folder| folder.canonicalize()).map_err(|error| {
+        folder.and_then(system::real_path).map_err(|error| {
             let shown = self.given.clone().unwrap_or_else(|| PathBuf::from("."));
             Failure::Usage(format!("{}: {error}", shown.display()))
         })
@@ -133,7 +134,7 @@ fn login_name() -> String {
 /// The name that the system knows this user by.
 fn known_name() -> Option<String> {
     let user = rustix::process::getuid().as_raw().to_string();
-    let known = std::fs::read_to_string("/etc/passwd").unwrap_or_default();
+    let known = system::text("/etc/passwd").unwrap_or_default();
     let mut entries = known.lines().map(|line| line.split(':'));
     entries.find_map(|mut fields| {
         let name = fields.next()?;

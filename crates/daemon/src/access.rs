@@ -85,7 +85,7 @@ impl Access {
 /// is known. Read by itself such a store would look empty.
 pub(crate) fn lost_files(workspace: &Workspace, in_use: InUse) -> Option<StoreError> {
     let held_some = || LastIds::written_down(workspace).ok().flatten().is_some_and(|ids| !ids.is_empty());
-    let is_lost = in_use.side() == Side::Files && workspace.active().symlink_metadata().is_err() && held_some();
+    let is_lost = in_use.side() == Side::Files && workspace.active().status_of_name().is_err() && held_some();
     is_lost.then(|| files::lost_folder(workspace))
 }
 

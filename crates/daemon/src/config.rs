@@ -8,7 +8,7 @@ use milescale_storage::configured;
 use milescale_workspace::Workspace;
 use milescale_workspace::config_file;
 use milescale_workspace::durable;
-use milescale_workspace::read::{Symlinks, read_regular};
+use milescale_workspace::read::read_regular;
 
 use crate::note::Note;
 
@@ -80,7 +80,7 @@ impl ConfigKeeper {
             Ok(interpreted) => keeper.take_over(interpreted, seen.unwrap_or_default()),
             Err(problems) => {
                 keeper.problems = problems;
-                let last_good = read_regular(&keeper.workspace.last_good_config(), Symlinks::Refuse, 1 << 20)
+                let last_good = read_regular(&keeper.workspace.last_good_config(), 1 << 20)
                     .ok()
                     .and_then(|(text, _)| config_file::parse(&text).ok());
                 (keeper.in_force, keeper.origin) = match last_good {
@@ -171,7 +171,7 @@ impl ConfigKeeper {
     pub(crate) fn keep_last_good(&self) -> std::io::Result<()> {
         let Some(text) = &self.text else { return Ok(()) };
         let path = self.workspace.last_good_config();
-        match read_regular(&path, Symlinks::Refuse, 1 << 20) {
+        match read_regular(&path, 1 << 20) {
             Ok((kept, _)) if kept == *text => Ok(()),
             _ => durable::replace(&path, text),
         }

@@ -254,7 +254,7 @@ impl Engine {
             let made = self.output.own_folder();
             self.output.note(".milescale", made);
         }
-        let folder_is_there = self.workspace.folder().is_dir();
+        let folder_is_there = self.workspace.is_there();
         let record = Record::load(&self.workspace);
         if folder_is_there && record.as_ref().is_ok_and(|record| record.epoch > self.sources.epoch()) {
             self.config.read_again(&mut notes);

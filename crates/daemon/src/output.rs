@@ -120,7 +120,7 @@ impl Output {
         done
     }
 
-    fn line(&self, path: &std::path::Path, line: &impl serde::Serialize, config: &Config) -> io::Result<()> {
+    fn line(&self, path: &milescale_workspace::Place, line: &impl serde::Serialize, config: &Config) -> io::Result<()> {
         let monitoring = &config.monitoring;
         let rotation = Rotation { at_bytes: monitoring.rotate_at_mib << 20, files: monitoring.rotated_files };
         self.folder(&self.workspace.logs())?;
@@ -128,8 +128,8 @@ impl Output {
     }
 
     /// Makes one of the folders, but never `.milestones/` itself: where that is gone, somebody is about to put it back.
-    pub(crate) fn folder(&self, path: &std::path::Path) -> io::Result<()> {
-        if self.workspace.folder().is_dir() {
+    pub(crate) fn folder(&self, path: &milescale_workspace::Place) -> io::Result<()> {
+        if self.workspace.is_there() {
             durable::create_folder(path).map(drop)
         } else {
             Err(io::Error::new(io::ErrorKind::NotFound, "the folder .milestones is gone"))

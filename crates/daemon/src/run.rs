@@ -81,8 +81,8 @@ pub enum RunError {
 /// Takes the daemon's lock. Whoever only looks at the lock holds it for an instant: it is tried for a second.
 pub fn take_lock(workspace: &Workspace) -> Result<Held, RunError> {
     let path = workspace.daemon_lock();
-    let system = |cause| RunError::System { what: format!("{} cannot be locked", path.display()), cause };
-    if !workspace.folder().is_dir() {
+    let system = |cause| RunError::System { what: format!("{} cannot be locked", path.path().display()), cause };
+    if !workspace.is_there() {
         return Err(RunError::NoWorkspace(workspace.root().to_owned()));
     }
     milescale_workspace::durable::create_folder(&workspace.own()).map_err(system)?;
@@ -92,7 +92,7 @@ pub fn take_lock(workspace: &Workspace) -> Result<Held, RunError> {
             Attempt::Taken(held) => return Ok(held),
             Attempt::Busy(pid) if tries >= 20 => {
                 let by = pid.map(|pid| format!(" (process {pid})")).unwrap_or_default();
-                return Err(RunError::AlreadyRuns { path, by });
+                return Err(RunError::AlreadyRuns { path: path.path(), by });
             }
             Attempt::Busy(_) => {
                 tries += 1;

@@ -6,6 +6,7 @@
 use std::io;
 use std::time::Duration;
 
+use milescale_workspace::folder::system;
 use milescale_workspace::stop::Stop;
 use signal_hook::consts::{SIGHUP, SIGINT, SIGTERM};
 use signal_hook::iterator::Signals;
@@ -40,7 +41,7 @@ pub(crate) fn listen() -> io::Result<watch::Receiver<Received>> {
 
 /// Whether the process has a controlling terminal.
 fn has_terminal() -> bool {
-    std::fs::File::open("/dev/tty").is_ok()
+    system::has_terminal()
 }
 
 /// Whether the terminal has gone, or goes within a moment: the signal comes before the kernel has let go of it.
@@ -55,7 +56,7 @@ fn terminal_goes() -> bool {
 
 /// Whether the process was started with SIGHUP ignored, as `nohup` does: it is to outlive its terminal.
 fn ignores_hangups() -> bool {
-    let status = std::fs::read_to_string("/proc/self/status").unwrap_or_default();
+    let status = system::text("/proc/self/status").unwrap_or_default();
     let ignored = status.lines().find_map(|line| line.strip_prefix("SigIgn:"));
     let ignored = ignored.and_then(|mask| u64::from_str_radix(mask.trim(), 16).ok()).unwrap_or_default();
     ignored & (1 << (SIGHUP - 1)) != 0

@@ -2,14 +2,13 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::io;
-use std::path::PathBuf;
 
 use milescale_core::backend::{Backend, InUse};
 use milescale_core::figures::Figures;
 use milescale_sensing::log::Reported;
 use milescale_workspace::Workspace;
 use milescale_workspace::durable;
-use milescale_workspace::read::{Symlinks, read_regular};
+use milescale_workspace::read::read_regular;
 use serde::{Deserialize, Serialize};
 use serde_json::Value;
 
@@ -91,7 +90,7 @@ pub(crate) struct Unreadable(pub(crate) String);
 impl State {
     /// Reads the memory; a workspace without one has the default.
     pub(crate) fn load(workspace: &Workspace) -> Result<Self, Unreadable> {
-        let content = match read_regular(&workspace.state(), Symlinks::Refuse, 64 << 20) {
+        let content = match read_regular(&workspace.state(), 64 << 20) {
             Err(error) if matches!(error.kind(), io::ErrorKind::NotFound | io::ErrorKind::NotADirectory) => {
                 return Ok(Self { conflicts: Some(BTreeSet::new()), ..Self::default() });
             }
@@ -106,7 +105,7 @@ impl State {
     }
 
     /// Sets a memory that cannot be read aside, so that it is neither lost nor in the way. Where it is now.
-    pub(crate) fn set_aside(workspace: &Workspace) -> io::Result<PathBuf> {
+    pub(crate) fn set_aside(workspace: &Workspace) -> io::Result<milescale_workspace::Place> {
         durable::set_aside(&workspace.state(), &workspace.own(), ("state.unreadable-", ".json"))
     }
 

@@ -16,7 +16,7 @@ use milescale_workspace::Workspace;
 use milescale_workspace::conflicts;
 use milescale_workspace::durable;
 use milescale_workspace::lock;
-use milescale_workspace::read::{Symlinks, read_regular};
+use milescale_workspace::read::read_regular;
 use milescale_workspace::record::Record;
 use milescale_workspace::restoring::Restoring;
 use serde::Serialize;
@@ -271,7 +271,7 @@ impl Status {
 
 /// What the running daemon has published last.
 pub fn published(workspace: &Workspace) -> io::Result<Value> {
-    let (content, _) = read_regular(&workspace.published(), Symlinks::Refuse, 64 << 20)?;
+    let (content, _) = read_regular(&workspace.published(), 64 << 20)?;
     Ok(serde_json::from_slice(&content)?)
 }
 

@@ -1,19 +1,18 @@
 //! A content that is kept as a conflict, and what is told of it.
 
-use std::io;
-use std::path::PathBuf;
-
 use jiff::Timestamp;
 use milescale_core::base::Side;
 use milescale_document::digest::Digest;
 use milescale_storage::archive::Archive;
+use milescale_workspace::Place;
 use milescale_workspace::conflicts::{Conflict, Keeper};
+use std::io;
 
 use crate::context::{Context, Error};
 use crate::told::Told;
 
 /// How a content is kept: its path, and whether it was not kept before.
-type Keep = fn(&mut Keeper, &Conflict, &[u8], Timestamp) -> io::Result<(PathBuf, bool)>;
+type Keep = fn(&mut Keeper, &Conflict, &[u8], Timestamp) -> io::Result<(Place, bool)>;
 
 /// A content in conflict with another one.
 #[derive(Debug)]

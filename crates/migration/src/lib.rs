@@ -10,6 +10,7 @@ mod compare;
 mod context;
 mod copy;
 mod followed;
+mod git;
 pub mod identity;
 mod keeping;
 mod level;

@@ -1,9 +1,7 @@
-//! What the machine has to say before a migration: room on the disk, the kind of file system, git.
+//! What the machine has to say before a migration: room on the disk, the kind of file system.
 
-use std::path::Path;
-use std::process::{Command, Stdio};
-
-use rustix::fs::{statfs, statvfs};
+use milescale_workspace::Place;
+use rustix::fs::{fstatfs, fstatvfs};
 
 /// File systems over a network, by their magic numbers: renames and locks are not what they are on a disk.
 const OVER_A_NETWORK: &[(u64, &str)] = &[
@@ -17,15 +15,15 @@ const OVER_A_NETWORK: &[(u64, &str)] = &[
 ];
 
 /// Bytes that can be written to the file system of a folder.
-pub(crate) fn free_bytes(folder: &Path) -> Option<u64> {
-    statvfs(folder).ok().map(|it| it.f_bavail.saturating_mul(it.f_frsize))
+pub(crate) fn free_bytes(folder: &Place) -> Option<u64> {
+    fstatvfs(folder.open_folder().ok()?).ok().map(|it| it.f_bavail.saturating_mul(it.f_frsize))
 }
 
 /// The kind of file system, where it is one over a network.
-pub fn network_file_system(folder: &Path) -> Option<&'static str> {
+pub fn network_file_system(folder: &Place) -> Option<&'static str> {
     #[cfg(target_os = "linux")]
     {
-        let kind = u64::try_from(statfs(folder).ok()?.f_type).ok()? & 0xffff_ffff;
+        let kind = u64::try_from(fstatfs(folder.open_folder().ok()?).ok()?.f_type).ok()? & 0xffff_ffff;
         OVER_A_NETWORK.iter().find(|(magic, _)| *magic == kind).map(|(_, name)| *name)
     }
     #[cfg(not(target_os = "linux"))]
@@ -33,18 +31,4 @@ pub fn network_file_system(folder: &Path) -> Option<&'static str> {
         let _ = (folder, OVER_A_NETWORK);
         None
     }
-}
-
-/// Whether git keeps milestone files of this folder.
-pub(crate) fn is_in_git(root: &Path) -> bool {
-    if !root.ancestors().any(|folder| folder.join(".git").exists()) {
-        return false;
-    }
-    let listed = Command::new("git")
-        .args(["ls-files", "--", ".milestones/active"])
-        .current_dir(root)
-        .stdin(Stdio::null())
-        .stderr(Stdio::null())
-        .output();
-    listed.is_ok_and(|listed| !listed.stdout.is_empty())
 }

@@ -1,5 +1,7 @@
 //! The reasons why a migration could not be done that do not lie in single milestones.
 
+use std::path::Path;
+
 use milescale_core::backend::{Backend, Engine};
 use milescale_core::base::Side;
 use milescale_core::migration::Phase;
@@ -11,6 +13,7 @@ use milescale_workspace::identity::Identity;
 use milescale_workspace::record::{self, Old, Record};
 
 use crate::context::{Context, Error};
+use crate::git;
 use crate::level::there;
 use crate::machine;
 use crate::moving::engine_of_file;
@@ -76,7 +79,8 @@ pub(crate) fn look(
     if wish.from.side() == Side::Files {
         places::note_odd_names(plan, context);
     }
-    if moves && wish.from.side() == Side::Files && machine::is_in_git(context.workspace.root()) {
+    if moves && wish.from.side() == Side::Files && git::keeps(context.workspace.root(), Path::new(".milestones/active"))
+    {
         plan.notes.push(
             "git keeps the milestone files: they stay where they are as they were, and are not what is current any more; \
              a checkout or pull that changes more than 5 of them waits for `milescale import`"

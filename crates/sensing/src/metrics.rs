@@ -2,14 +2,15 @@
 
 use std::io;
 use std::ops::ControlFlow;
-use std::path::Path;
 
 use milescale_core::trend::ENTRIES;
 use milescale_document::decimal::Decimal;
+use milescale_workspace::Place;
+use milescale_workspace::jsonl::rotated;
 use serde::Deserialize;
 use serde_json::value::RawValue;
 
-use crate::tail::{Line, after_nuls, lines_backwards, open, rotated};
+use crate::tail::{Line, after_nuls, lines_backwards};
 
 #[derive(Deserialize)]
 struct Entry<'a> {
@@ -25,11 +26,11 @@ struct Performance<'a> {
 
 /// `avg_query_time_ms` of the last ten entries, oldest first, reading on in the first rotated file where the current
 /// one has fewer. Lines that are no JSON objects take no place; an entry whose figure is `null` has no value.
-pub fn last_query_times(path: &Path) -> io::Result<Vec<Decimal>> {
+pub fn last_query_times(log: &Place) -> io::Result<Vec<Decimal>> {
     let mut times = Vec::new();
     let mut entries = 0;
-    for path in [path, &rotated(path)] {
-        let (file, metadata) = match open(path) {
+    for place in [log, &rotated(log, 1)] {
+        let (file, metadata) = match place.open() {
             Err(error) if error.kind() == io::ErrorKind::NotFound => continue,
             other => other?,
         };

@@ -1,12 +1,10 @@
 //! Reading the lines of a file from its end backwards.
 
-use std::fs::{File, Metadata, OpenOptions};
 use std::io;
 use std::ops::ControlFlow;
-use std::os::unix::fs::{FileExt, OpenOptionsExt};
-use std::path::{Path, PathBuf};
+use std::os::unix::fs::FileExt;
 
-use rustix::fs::OFlags;
+use milescale_workspace::folder::File;
 
 /// The longest line that is read, in bytes; a longer one is [`Line::TooLong`].
 pub const LINE_LIMIT: usize = 16 << 20;
@@ -25,25 +23,6 @@ pub enum Line<'a> {
 /// The part of a line that follows the NULs which a power cut left in the place of lines before it.
 pub fn after_nuls(line: &[u8]) -> &[u8] {
     memchr::memrchr(0, line).map_or(line, |last| &line[last + 1..])
-}
-
-/// Opens a regular file without ever waiting for a FIFO.
-pub fn open(path: &Path) -> io::Result<(File, Metadata)> {
-    let nonblock = i32::try_from(OFlags::NONBLOCK.bits()).unwrap_or_default();
-    let file = OpenOptions::new().read(true).custom_flags(nonblock).open(path)?;
-    let metadata = file.metadata()?;
-    if metadata.is_file() {
-        Ok((file, metadata))
-    } else {
-        Err(io::Error::new(io::ErrorKind::InvalidInput, "it is not a regular file"))
-    }
-}
-
-/// The name of the newest rotated file of a log.
-pub fn rotated(path: &Path) -> PathBuf {
-    let mut name = path.as_os_str().to_owned();
-    name.push(".1");
-    PathBuf::from(name)
 }
 
 /// Hands the lines of the first `end` bytes to `each`, last line first, each with the offset it begins at, until `each`

@@ -12,31 +12,45 @@ use std::path::{Path, PathBuf};
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex, PoisonError};
 
+use milescale_workspace::folder::{Kind, Metadata, system};
+use milescale_workspace::{Place, Workspace};
 use notify::event::{AccessKind, AccessMode, CreateKind, EventKind, RemoveKind};
 use notify::{Config, Event, RecommendedWatcher, RecursiveMode, Watcher};
 
 /// More changed milestones than this, and everything is looked at instead.
 const PATHS: usize = 256;
 
-/// The places that matter. All are absolute.
+/// The paths that matter, as events name them. All are absolute.
 #[derive(Debug, Clone)]
-pub struct Places {
-    /// The folder that holds `.milestones/`.
-    pub root: PathBuf,
+struct Paths {
     /// `.milestones/`.
-    pub folder: PathBuf,
+    folder: PathBuf,
     /// The milestones.
-    pub active: PathBuf,
+    active: PathBuf,
     /// The folder of marker and configuration.
-    pub config_folder: PathBuf,
+    config_folder: PathBuf,
     /// The configuration.
-    pub config_file: PathBuf,
+    config_file: PathBuf,
     /// The marker.
-    pub marker: PathBuf,
+    marker: PathBuf,
     /// The folder of the logs.
-    pub logs: PathBuf,
+    logs: PathBuf,
     /// The log of storage events.
-    pub storage_events: PathBuf,
+    storage_events: PathBuf,
+}
+
+impl Paths {
+    fn of(workspace: &Workspace) -> Self {
+        Self {
+            folder: workspace.folder().path(),
+            active: workspace.active().path(),
+            config_folder: workspace.config_folder().path(),
+            config_file: workspace.config_file().path(),
+            marker: workspace.marker().path(),
+            logs: workspace.logs().path(),
+            storage_events: workspace.storage_events().path(),
+        }
+    }
 }
 
 /// What may have changed since the hints were taken last.
@@ -133,7 +147,7 @@ impl fmt::Debug for Inbox {
 #[derive(Debug)]
 pub struct Watch {
     watcher: RecommendedWatcher,
-    places: Places,
+    workspace: Workspace,
     /// The last arming has set a watch, so that what was there before it was not told.
     has_set: bool,
     /// Which folder, by device and inode, is watched under a name.
@@ -146,8 +160,8 @@ impl Watch {
     ///
     /// # Errors
     /// When the system gives no watch at all.
-    pub fn new(places: Places, inbox: Arc<Inbox>) -> Result<Self, NotWatched> {
-        let (out, classify) = (Arc::clone(&inbox), places.clone());
+    pub fn new(workspace: Workspace, inbox: Arc<Inbox>) -> Result<Self, NotWatched> {
+        let (out, classify) = (Arc::clone(&inbox), Paths::of(&workspace));
         let handler = move |event: notify::Result<Event>| match event {
             Ok(event) => out.put(hints_of(&event, &classify)),
             Err(error) => {
@@ -158,8 +172,8 @@ impl Watch {
             }
         };
         let watcher = RecommendedWatcher::new(handler, Config::default().with_follow_symlinks(false))
-            .map_err(|error| not_watched(&places.root, &error))?;
-        Ok(Self { watcher, places, has_set: false, armed: BTreeMap::new(), inbox })
+            .map_err(|error| not_watched(workspace.root(), &error))?;
+        Ok(Self { watcher, workspace, has_set: false, armed: BTreeMap::new(), inbox })
     }
 
     /// Sets the watch on folders that are new under their name. Called before a full look, nothing can change unseen
@@ -168,23 +182,23 @@ impl Watch {
     /// # Errors
     /// The last folder that is there and cannot be watched; the others are.
     pub fn arm(&mut self) -> Result<(), NotWatched> {
-        let Places { root, folder, active, config_folder, logs, .. } = self.places.clone();
+        let (workspace, active) = (self.workspace.clone(), self.workspace.active());
         let mut result = Ok(());
         self.has_set = false;
         if self.inbox.refused.swap(false, Ordering::AcqRel) {
             self.armed.clear();
         }
         self.let_go_what_is_gone(&active);
-        let mut paths = vec![root, folder, config_folder, logs, active.clone()];
-        while let Some(path) = paths.pop() {
-            // Milestones behind a symlink do not count, so it is not watched either.
-            let metadata = if path.starts_with(&active) { path.symlink_metadata() } else { path.metadata() };
-            let folder = metadata.ok().filter(std::fs::Metadata::is_dir);
-            let now = folder.as_ref().map(|it| (it.dev(), it.ino()));
+        let root = system::status(workspace.root()).ok().filter(Metadata::is_dir);
+        self.set(workspace.root(), root.as_ref().map(identity), &mut result);
+        let mut places = vec![workspace.folder(), workspace.config_folder(), workspace.logs(), active.clone()];
+        while let Some(place) = places.pop() {
+            // What is behind a symlink that nobody has trusted does not count, so it is not watched either.
+            let folder = place.status().ok().filter(Metadata::is_dir);
             // Set before what is below is listed: a folder that comes later is told of.
-            self.set(&path, now, &mut result);
-            if let Some(folder) = folder.filter(|_| path.starts_with(&active)) {
-                paths.extend(below(&path, &folder));
+            self.set(&place.path(), folder.as_ref().map(identity), &mut result);
+            if let Some(folder) = folder.filter(|_| place.below(&active).is_some()) {
+                places.extend(below(&place, &folder));
             }
         }
         result
@@ -197,9 +211,11 @@ impl Watch {
 
     /// Ends the watches of folders below `active` that have other names now. Before new ones are set: a folder has one watch,
     /// whatever its names.
-    fn let_go_what_is_gone(&mut self, active: &Path) {
-        let is_gone = |(path, identity): &(&PathBuf, &(u64, u64))| {
-            path.starts_with(active) && path.symlink_metadata().map(|it| (it.dev(), it.ino())).ok() != Some(**identity)
+    fn let_go_what_is_gone(&mut self, active: &Place) {
+        let top = active.path();
+        let is_gone = |(path, before): &(&PathBuf, &(u64, u64))| {
+            let inside = path.strip_prefix(&top).ok();
+            inside.is_some_and(|it| active.join(it).status().ok().as_ref().map(identity) != Some(**before))
         };
         let gone: Vec<_> =
             self.armed.iter().filter(is_gone).map(|(path, identity)| (path.clone(), *identity)).collect();
@@ -232,16 +248,21 @@ impl Watch {
 }
 
 /// The folders in a folder of milestones, hidden ones left out. One that cannot be listed is the look's matter.
-fn below(path: &Path, metadata: &std::fs::Metadata) -> Vec<PathBuf> {
+fn below(place: &Place, metadata: &Metadata) -> Vec<Place> {
     // Each folder in it is a link to it: without any, nothing need be listed. Some of the others say 2 whatever is in it.
-    if metadata.nlink() == 2 && is_told_of_all(path) {
+    if metadata.nlink() == 2 && is_told_of_all(place) {
         return Vec::new();
     }
-    let Ok(entries) = std::fs::read_dir(path) else { return Vec::new() };
-    let folders = entries.flatten().filter(|entry| {
-        !entry.file_name().as_encoded_bytes().starts_with(b".") && entry.file_type().is_ok_and(|kind| kind.is_dir())
-    });
-    folders.map(|entry| entry.path()).collect()
+    let folders = place
+        .entries_or_none()
+        .into_iter()
+        .filter(|entry| !entry.name.as_encoded_bytes().starts_with(b".") && entry.kind == Kind::Folder);
+    folders.map(|entry| place.join(&entry.name)).collect()
+}
+
+/// Device and inode.
+fn identity(metadata: &Metadata) -> (u64, u64) {
+    (metadata.dev(), metadata.ino())
 }
 
 /// File systems of this machine's own, by their magic numbers: what changes there changes through this kernel, which tells
@@ -259,10 +280,14 @@ const OF_THIS_MACHINE: &[u64] = &[
 ];
 
 /// Whether every change in a folder is told, so that what was not told has not happened.
-pub fn is_told_of_all(folder: &Path) -> bool {
+pub fn is_told_of_all(folder: &Place) -> bool {
     #[cfg(target_os = "linux")]
     {
-        let kind = rustix::fs::statfs(folder).ok().and_then(|it| u64::try_from(it.f_type).ok());
+        let kind = folder
+            .open_folder()
+            .ok()
+            .and_then(|it| rustix::fs::fstatfs(it).ok())
+            .and_then(|it| u64::try_from(it.f_type).ok());
         kind.is_some_and(|kind| OF_THIS_MACHINE.contains(&(kind & 0xffff_ffff)))
     }
     #[cfg(not(target_os = "linux"))]
@@ -283,7 +308,7 @@ fn not_watched(path: &Path, error: &notify::Error) -> NotWatched {
     NotWatched { path: path.display().to_string(), cause }
 }
 
-fn hints_of(event: &Event, places: &Places) -> Hints {
+fn hints_of(event: &Event, paths: &Paths) -> Hints {
     if event.need_rescan() {
         return Hints::everything();
     }
@@ -295,7 +320,7 @@ fn hints_of(event: &Event, places: &Places) -> Hints {
     let is_folder = matches!(event.kind, EventKind::Create(CreateKind::Folder));
     let is_file = matches!(event.kind, EventKind::Create(CreateKind::File) | EventKind::Remove(RemoveKind::File));
     for path in &event.paths {
-        let Places { folder, active, config_folder, logs, .. } = places;
+        let Paths { folder, active, config_folder, logs, .. } = paths;
         if [folder, active, config_folder, logs].contains(&path) {
             hints.everything = true;
         } else if path.starts_with(active) {
@@ -306,9 +331,9 @@ fn hints_of(event: &Event, places: &Places) -> Hints {
                 hints.milestones.insert(path.clone());
             }
         } else {
-            hints.config |= *path == places.config_file;
-            hints.marker |= *path == places.marker;
-            hints.log |= *path == places.storage_events;
+            hints.config |= *path == paths.config_file;
+            hints.marker |= *path == paths.marker;
+            hints.log |= *path == paths.storage_events;
             // Opening and closing a database, as every reader does, changes nothing in it.
             hints.database |= !matches!(event.kind, EventKind::Access(_)) && is_database(path, folder);
         }

@@ -18,10 +18,10 @@ use milescale_document::timestamp;
 use serde::{Deserialize, Serialize};
 use serde_json::json;
 
-use crate::{Place, Workspace};
 use crate::durable::{self, Growing};
 use crate::keeping::{Counted, NewDay};
 use crate::read::read_regular;
+use crate::{Place, Workspace};
 
 /// The name of the file of milestones.
 const MILESTONES: &str = "milestones.jsonl";

@@ -8,13 +8,13 @@ use milescale_core::backend::Engine;
 use milescale_document::digest::Digest;
 use milescale_document::yaml;
 
-use crate::{Place, Workspace};
 use crate::config_file;
 use crate::displaced::came_out;
 use crate::displaced::watch_configuration;
 use crate::durable;
 use crate::looked::stands_still_for;
 use crate::read::read_regular;
+use crate::{Place, Workspace};
 
 /// How long an edit has to stand still that can be read. Verbs wait meanwhile, and what is written later is found, and named.
 const STILL_FOR: Duration = Duration::from_millis(500);

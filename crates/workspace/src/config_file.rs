@@ -1,12 +1,14 @@
 //! The configuration's file: from bytes to values.
 
 use std::io;
+use std::path::Path;
 
 use milescale_core::config::{Interpreted, Problem, interpret};
 use milescale_document::document::{Document, Flaw};
 use milescale_document::yaml;
 
 use crate::Place;
+use crate::folder::{Metadata, system};
 use crate::read::read_regular;
 
 /// The largest configuration that is read.
@@ -16,8 +18,20 @@ pub(crate) const LIMIT: u64 = 1 << 20;
 ///
 /// # Errors
 /// When something is there that cannot be read, as a problem to show.
-pub fn text(path: &Place) -> Result<Option<Vec<u8>>, Problem> {
-    match read_regular(path, LIMIT) {
+pub fn text(place: &Place) -> Result<Option<Vec<u8>>, Problem> {
+    as_text(read_regular(place, LIMIT))
+}
+
+/// The same of a file that a person has named.
+///
+/// # Errors
+/// As [`text`].
+pub fn text_at(path: &Path) -> Result<Option<Vec<u8>>, Problem> {
+    as_text(system::read(path, LIMIT))
+}
+
+fn as_text(read: io::Result<(Vec<u8>, Metadata)>) -> Result<Option<Vec<u8>>, Problem> {
+    match read {
         Ok((content, _)) => Ok(Some(content)),
         Err(error) if error.kind() == io::ErrorKind::NotFound => Ok(None),
         Err(error) => Err(problem(format!("cannot be read: {error}"))),

@@ -17,11 +17,11 @@ use milescale_document::timestamp;
 use milescale_document::yaml;
 use serde::{Deserialize, Serialize};
 
-use crate::{Place, Workspace};
 use crate::durable;
 use crate::folder::Metadata;
 use crate::read::{digest_of, read_json, read_regular};
 use crate::short::{self, in_name};
+use crate::{Place, Workspace};
 
 /// How a name begins, as names of displaced contents do: the second in which it was kept.
 const STAMP: &str = "%Y%m%dT%H%M%SZ";

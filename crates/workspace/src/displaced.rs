@@ -17,7 +17,6 @@ use milescale_document::id::Id;
 use milescale_document::milestone::Milestone;
 
 use super::looked::{Looked, STILL_FOR, stands_still};
-use crate::{Place, Workspace};
 use crate::config_file;
 use crate::durable;
 use crate::error::StoreError;
@@ -27,6 +26,7 @@ use crate::random;
 use crate::read::{Stamp, digest_of, read_regular};
 use crate::short::{self, DIGITS, digits};
 use crate::switch::CAME_OUT;
+use crate::{Place, Workspace};
 
 /// How a name begins: the second in which the content left its place. As texts they sort by time.
 const STAMP: &str = "%Y%m%dT%H%M%SZ";

@@ -6,11 +6,11 @@
 mod names;
 mod temporary;
 
+use std::ffi::CStr;
 use std::io::{self, Seek as _, Write};
 use std::os::fd::AsFd;
 use std::os::unix::fs::{MetadataExt, fchown};
 use std::time::SystemTime;
-
 
 pub use names::{Outcome, can_exchange, exchange, rename_new, second_name};
 use temporary::Temporary;
@@ -137,8 +137,8 @@ impl Growing {
     }
 }
 
-/// Sets the mode of a file in an open folder. One that is gone is no error.
-pub fn set_mode_in(folder: impl AsFd, name: impl rustix::path::Arg, mode: u32) -> io::Result<()> {
+/// Sets the mode of a file beneath an open folder. One that is gone is no error.
+pub fn set_mode_in(folder: impl AsFd, name: &CStr, mode: u32) -> io::Result<()> {
     match crate::folder::set_mode_in(folder, name, mode) {
         Err(error) if error.kind() != io::ErrorKind::NotFound => Err(error),
         _ => Ok(()),

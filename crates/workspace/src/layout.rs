@@ -168,6 +168,12 @@ impl Workspace {
         self.folder.place()
     }
 
+    /// Whether there is a folder `.milestones` now. Where another one has its name since it was opened, that one is used from now
+    /// on: who works on for long asks before each piece of work.
+    pub fn is_there(&self) -> bool {
+        self.folder.look_again().is_ok()
+    }
+
     /// `.milestones/` as what everything in it is reached through.
     pub fn capability(&self) -> &Folder {
         &self.folder

@@ -10,10 +10,10 @@ use jiff::Timestamp;
 use milescale_document::id::Id;
 use milescale_document::timestamp;
 
-use crate::{Place, Workspace};
 use crate::durable;
 use crate::process;
 use crate::read::read_regular;
+use crate::{Place, Workspace};
 
 /// A lock older than this whose process is not alive here is left over.
 const STALE_AFTER: Duration = Duration::from_mins(10);

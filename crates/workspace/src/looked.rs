@@ -10,10 +10,10 @@ use std::time::{Duration, SystemTime};
 
 use serde::{Deserialize, Serialize};
 
-use crate::{Place, Workspace};
 use crate::durable;
 use crate::folder::Metadata;
 use crate::read::{Stamp, read_json};
+use crate::{Place, Workspace};
 
 /// How long a file must have stood still before it is judged.
 pub const STILL_FOR: Duration = Duration::from_secs(2);

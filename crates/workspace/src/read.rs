@@ -12,7 +12,7 @@ use rustix::fs::{AtFlags, FileType, Mode, OFlags, Stat};
 use rustix::io::Errno;
 use serde::de::DeserializeOwned;
 
-use crate::folder::{Metadata, Place};
+use crate::folder::{self, Metadata, Place};
 
 /// The longest tick of a file system's clock.
 const CLOCK_TICK_NANOSECONDS: i64 = 2_000_000_000;
@@ -123,16 +123,19 @@ impl Default for Reader {
 }
 
 impl Reader {
-    /// Reads a whole regular file of at most `limit` bytes, with its stamp from before it was read.
+    /// Reads a whole regular file beneath an open folder, of at most `limit` bytes, with its stamp from before it was read. No
+    /// symlink is followed, neither at the end nor in between.
     ///
     /// # Errors
     /// As [`read_regular`].
     pub fn read(&mut self, folder: impl AsFd, name: &CStr, limit: u64) -> io::Result<(&[u8], Stamp)> {
-        let mut opened = rustix::fs::openat(&folder, name, FLAGS | self.unnoted, Mode::empty());
+        let (below, name) = folder::below(&folder, name)?;
+        let folder = below.as_ref().map_or(folder.as_fd(), AsFd::as_fd);
+        let mut opened = rustix::fs::openat(folder, name, FLAGS | self.unnoted, Mode::empty());
         // Of somebody else's files the system keeps its notes.
         if opened.as_ref().err() == Some(&Errno::PERM) && !self.unnoted.is_empty() {
             self.unnoted = OFlags::empty();
-            opened = rustix::fs::openat(&folder, name, FLAGS, Mode::empty());
+            opened = rustix::fs::openat(folder, name, FLAGS, Mode::empty());
         }
         let file = match opened {
             Err(Errno::LOOP) => return Err(io::Error::new(io::ErrorKind::InvalidInput, SYMLINK)),

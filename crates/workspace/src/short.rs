@@ -8,9 +8,9 @@ use std::io;
 use milescale_document::digest::Digest;
 use milescale_document::id::Id;
 
-use crate::{Place, Workspace};
 use crate::durable;
 use crate::read::read_regular;
+use crate::{Place, Workspace};
 
 /// The longest id that stands in a name, in bytes.
 const LONGEST: usize = 160;

@@ -10,7 +10,6 @@ use milescale_document::digest::Digest;
 use milescale_document::id::Id;
 use serde::{Deserialize, Serialize};
 
-use crate::{Place, Workspace};
 use crate::config_exchange;
 use crate::config_exchange::Around;
 use crate::config_file;
@@ -21,6 +20,7 @@ use crate::jsonl::{self, Rotation};
 use crate::lock::{self, Held, Share};
 use crate::read::read_regular;
 use crate::record::Prepared;
+use crate::{Place, Workspace};
 
 /// The lock is held by this process until this is dropped.
 #[derive(Debug)]
@@ -124,7 +124,9 @@ impl Switch {
 
     fn prepare(workspace: &Workspace, target: Target, epoch: u64) -> Result<Self, StoreError> {
         let real = |place: Place| {
-            place.real().map_err(|error| StoreError::io(workspace.shown(&place), "the switch cannot be prepared", &error))
+            place
+                .real()
+                .map_err(|error| StoreError::io(workspace.shown(&place), "the switch cannot be prepared", &error))
         };
         let (to, content, config) = match target {
             Target::Marker(backend) => (real(workspace.marker())?, format!("{backend}\n").into_bytes(), None),

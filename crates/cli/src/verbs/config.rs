@@ -14,14 +14,14 @@ use crate::terminal::{self, Screen, Style};
 
 /// Offline: needs no workspace when a file is given, and no daemon.
 pub(crate) fn check(context: &Context, options: &CheckOptions) -> Result<ExitCode, Failure> {
-    let (path, shown) = match &options.file {
-        Some(file) => (file.clone(), file.display().to_string()),
+    let (text, shown) = match &options.file {
+        Some(file) => (config_file::text_at(file), file.display().to_string()),
         None => {
-            let workspace = context.workspace()?;
-            (workspace.config_file(), workspace.shown(&workspace.config_file()))
+            let place = context.workspace()?.config_file();
+            (config_file::text(&place), context.workspace()?.shown(&place))
         }
     };
-    let text = match config_file::text(&path) {
+    let text = match text {
         Ok(None) if options.file.is_some() => Err(vec![problem("there is no such file")]),
         Ok(text) => Ok(text),
         Err(problem) => Err(vec![problem]),

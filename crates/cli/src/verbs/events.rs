@@ -1,9 +1,7 @@
 //! `milescale events`: what milescale has said, from `logs/scale-events.jsonl` and its rotated files.
 
-use std::fs::File;
 use std::io::{self, BufRead, BufReader, Read};
 use std::os::unix::fs::MetadataExt;
-use std::path::PathBuf;
 use std::process::ExitCode;
 use std::time::Duration;
 
@@ -11,9 +9,10 @@ use jiff::Timestamp;
 use milescale_core::line::EventName;
 use milescale_document::text::harmless;
 use milescale_document::timestamp;
+use milescale_workspace::Place;
 use milescale_workspace::Workspace;
+use milescale_workspace::folder::File;
 use milescale_workspace::jsonl::rotated;
-use milescale_workspace::read::{Symlinks, open_regular};
 use serde_json::Value;
 
 use crate::args::EventsOptions;
@@ -73,7 +72,7 @@ fn lines(workspace: &Workspace, all: bool, follower: &mut Follower) -> Result<Ve
         if !all && !short {
             break;
         }
-        match open_regular(&rotated(&path, number), Symlinks::Follow) {
+        match rotated(&path, number).open() {
             Ok((file, _)) => older.push(BufReader::new(file).lines().map_while(Result::ok).collect()),
             Err(_) => break,
         }
@@ -81,13 +80,13 @@ fn lines(workspace: &Workspace, all: bool, follower: &mut Follower) -> Result<Ve
     Ok(older.into_iter().rev().flatten().chain(current).collect())
 }
 
-fn unreadable(path: &std::path::Path, error: &io::Error) -> Failure {
-    Failure::Failed(format!("{}: {error}", path.display()))
+fn unreadable(path: &Place, error: &io::Error) -> Failure {
+    Failure::Failed(format!("{}: {error}", path.path().display()))
 }
 
 /// Reads a log that is appended to and rotated, as `tail -F` does.
 struct Follower {
-    path: PathBuf,
+    path: Place,
     open: Option<File>,
     /// A line whose end has not come yet.
     partial: Vec<u8>,
@@ -100,7 +99,7 @@ impl Follower {
             file.read_to_end(&mut bytes)?;
         }
         // What was still written to the old file is read; now its successor, if there is one.
-        match open_regular(&self.path, Symlinks::Follow) {
+        match self.path.open() {
             Ok((mut file, metadata)) => {
                 let same = match &self.open {
                     Some(open) => open.metadata()?.ino() == metadata.ino(),

@@ -1,14 +1,13 @@
 //! `milescale init`: makes what is missing, and never touches what is there.
 
 use std::io;
-use std::path::Path;
 use std::process::ExitCode;
 
 use milescale_core::backend::Backend;
 use milescale_daemon::config::DEFAULT_TEXT;
 use milescale_daemon::{Engine, Mode, Mover, Patience, take_lock};
-use milescale_workspace::Workspace;
 use milescale_workspace::durable;
+use milescale_workspace::{Place, Workspace};
 use serde_json::json;
 
 use crate::args::JsonOptions;
@@ -74,7 +73,7 @@ fn make(workspace: &Workspace, backend: Backend) -> Result<Vec<String>, Failure>
     Ok(made)
 }
 
-fn note(workspace: &Workspace, path: &Path, result: io::Result<bool>, made: &mut Vec<String>) -> Result<(), Failure> {
+fn note(workspace: &Workspace, path: &Place, result: io::Result<bool>, made: &mut Vec<String>) -> Result<(), Failure> {
     let shown = workspace.shown(path);
     match result {
         Ok(true) => made.push(shown),

@@ -9,9 +9,10 @@ use std::time::Duration;
 
 use milescale_core::line::EventName;
 use milescale_migration::take_lock;
-use milescale_sensing::tail::{Line, lines_backwards, open, rotated};
+use milescale_sensing::tail::{Line, lines_backwards};
 use milescale_workspace::Workspace;
 use milescale_workspace::conflicts;
+use milescale_workspace::jsonl::rotated;
 use serde_json::{Value, json};
 
 use super::{Engine, Mode};
@@ -70,8 +71,8 @@ impl Engine {
 /// Takes out the conflicts that a line names.
 fn without_named(workspace: &Workspace, missing: &mut BTreeSet<String>) -> io::Result<()> {
     let path = workspace.scale_events();
-    for path in [path.clone(), rotated(&path)] {
-        let (file, metadata) = match open(&path) {
+    for path in [path.clone(), rotated(&path, 1)] {
+        let (file, metadata) = match path.open() {
             Err(error) if error.kind() == io::ErrorKind::NotFound => continue,
             other => other?,
         };

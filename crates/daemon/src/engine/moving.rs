@@ -40,7 +40,7 @@ const DAY: i64 = 24 * 3600;
 impl Engine {
     /// Recovers what a crash has left, where no other process is at work. Whether there was something.
     pub(super) fn recover(&mut self) -> bool {
-        if self.mode == Mode::ReadOnly || !self.workspace.own().is_dir() {
+        if self.mode == Mode::ReadOnly || !self.workspace.own().is_folder() {
             return false;
         }
         let Some(_lock) = self.sweeps.take_lock(&self.workspace) else { return false };

@@ -2,13 +2,13 @@
 
 use std::sync::Arc;
 
-use milescale_sensing::watch::{Inbox, NotWatched, Places, Watch, is_told_of_all};
+use milescale_sensing::watch::{Inbox, NotWatched, Watch, is_told_of_all};
 use milescale_workspace::Workspace;
 
 /// The watch, or why there is none.
 #[derive(Debug)]
 pub(super) struct Eyes {
-    places: Places,
+    workspace: Workspace,
     inbox: Arc<Inbox>,
     watch: Option<Watch>,
     /// Why changes are found by looking only, where they are.
@@ -17,7 +17,7 @@ pub(super) struct Eyes {
 
 impl Eyes {
     pub(super) fn new(workspace: &Workspace, inbox: Arc<Inbox>) -> Self {
-        Self { places: places(workspace), inbox, watch: None, not_watching: None }
+        Self { workspace: workspace.clone(), inbox, watch: None, not_watching: None }
     }
 
     /// Arms the watch. It walks all folders of milestones, so it is done where blocking is allowed.
@@ -35,28 +35,15 @@ impl Eyes {
     /// Whether what the watch has not told has not happened.
     pub(super) fn are_trusted(&self) -> bool {
         let was_set = self.watch.as_ref().is_some_and(Watch::was_set_before);
-        was_set && self.not_watching.is_none() && is_told_of_all(&self.places.active)
+        was_set && self.not_watching.is_none() && is_told_of_all(&self.workspace.active())
     }
 
     /// The watch; made the first time, and as long as it could not be.
     fn watched(&mut self) -> Result<&mut Watch, NotWatched> {
         let watch = match self.watch.take() {
             Some(watch) => watch,
-            None => Watch::new(self.places.clone(), Arc::clone(&self.inbox))?,
+            None => Watch::new(self.workspace.clone(), Arc::clone(&self.inbox))?,
         };
         Ok(self.watch.insert(watch))
-    }
-}
-
-fn places(workspace: &Workspace) -> Places {
-    Places {
-        root: workspace.root().to_owned(),
-        folder: workspace.folder(),
-        active: workspace.active(),
-        config_folder: workspace.config_folder(),
-        config_file: workspace.config_file(),
-        marker: workspace.marker(),
-        logs: workspace.logs(),
-        storage_events: workspace.storage_events(),
     }
 }

@@ -53,7 +53,7 @@ impl Worker {
     /// When another daemon has taken it meanwhile.
     fn keep_lock(&mut self) -> Result<(), RunError> {
         let workspace = &self.engine.workspace;
-        if !workspace.folder().is_dir() || self.lock.is_at(&workspace.daemon_lock()) {
+        if !workspace.is_there() || self.lock.is_at(&workspace.daemon_lock()) {
             return Ok(());
         }
         match take_lock(workspace) {
@@ -166,7 +166,7 @@ fn publish(worker: &mut Worker, was_cycle: bool, interval: Duration) -> Status {
         interval: Some(interval.as_secs_f64()),
         not_watching: eyes.not_watching.as_ref().map(ToString::to_string),
     };
-    let published = if engine.workspace.own().is_dir() { status.publish(&engine.workspace) } else { Ok(()) };
+    let published = if engine.workspace.own().is_folder() { status.publish(&engine.workspace) } else { Ok(()) };
     engine.output.note(".milescale/status.json", published);
     status
 }

@@ -140,7 +140,7 @@ impl Sources {
     ) -> Option<Duration> {
         self.unavailable.clear();
         let mut again = None;
-        let folder_is_there = self.workspace.folder().is_dir();
+        let folder_is_there = self.workspace.is_there();
         self.is_blind = !folder_is_there || record.is_err();
         if folder_is_there {
             self.follow_the_switch(record);
@@ -364,7 +364,7 @@ impl Sources {
         self.fresh.clone()
     }
 
-    fn shown(&self, path: &std::path::Path) -> String {
+    fn shown(&self, path: &milescale_workspace::Place) -> String {
         self.workspace.shown(path)
     }
 }

@@ -3,13 +3,13 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::io;
-use std::path::Path;
 
 use milescale_core::base::Side;
 use milescale_document::digest::Digest;
+use milescale_workspace::Place;
 use milescale_workspace::Workspace;
 use milescale_workspace::durable;
-use milescale_workspace::read::{Symlinks, read_regular};
+use milescale_workspace::read::read_regular;
 use serde::{Deserialize, Serialize};
 
 use super::batch::Recent;
@@ -169,15 +169,15 @@ fn rest_of(sides: &BTreeMap<Side, OfSide>) -> BTreeMap<Side, OfSide> {
     rest.filter(|(_, of)| *of != OfSide::default()).collect()
 }
 
-fn read<T: for<'a> Deserialize<'a>>(workspace: &Workspace, path: &Path) -> Result<Option<T>, String> {
+fn read<T: for<'a> Deserialize<'a>>(workspace: &Workspace, path: &Place) -> Result<Option<T>, String> {
     let failed = |why: String| format!("{}: {why}", workspace.shown(path));
-    match read_regular(path, Symlinks::Refuse, LIMIT) {
+    match read_regular(path, LIMIT) {
         Err(error) if matches!(error.kind(), io::ErrorKind::NotFound | io::ErrorKind::NotADirectory) => Ok(None),
         Err(error) => Err(failed(error.to_string())),
         Ok((text, _)) => serde_json::from_slice(&text).map(Some).map_err(|error| failed(error.to_string())),
     }
 }
 
-fn replace(path: &Path, content: &impl Serialize) -> io::Result<()> {
+fn replace(path: &Place, content: &impl Serialize) -> io::Result<()> {
     durable::replace(path, &serde_json::to_vec(content)?)
 }

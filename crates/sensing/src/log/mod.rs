@@ -9,17 +9,18 @@ mod event;
 mod numbering;
 mod window;
 
-use std::fs::{File, Metadata};
 use std::io;
 use std::ops::ControlFlow;
 use std::os::unix::fs::{FileExt, MetadataExt};
-use std::path::PathBuf;
 
 use jiff::Timestamp;
 use milescale_core::figures::LogFigures;
+use milescale_workspace::Place;
+use milescale_workspace::folder::{File, Metadata};
+use milescale_workspace::jsonl::rotated;
 use serde::{Deserialize, Serialize};
 
-use crate::tail::{LINE_LIMIT, Line, after_nuls, lines_backwards, open, rotated};
+use crate::tail::{LINE_LIMIT, Line, after_nuls, lines_backwards};
 use event::Event;
 use numbering::Numbering;
 use window::Window;
@@ -51,9 +52,9 @@ pub struct BadLines {
 /// The log, followed.
 #[derive(Debug)]
 pub struct EventLog {
-    path: PathBuf,
+    log: Place,
     /// `None` before the first look and where there is no log.
-    place: Option<Place>,
+    position: Option<Position>,
     window: Window,
     exists: bool,
     bad: Bad,
@@ -62,7 +63,7 @@ pub struct EventLog {
 
 /// Where in which file the reading stands.
 #[derive(Debug)]
-struct Place {
+struct Position {
     device: u64,
     inode: u64,
     /// Everything before has been read.
@@ -89,9 +90,9 @@ struct Bad {
 }
 
 impl EventLog {
-    /// The log at `path`; nothing is read yet.
-    pub fn new(path: PathBuf, reported: Option<Reported>) -> Self {
-        Self { path, place: None, window: Window::default(), exists: false, bad: Bad::default(), reported }
+    /// The log at a place; nothing is read yet.
+    pub fn new(log: Place, reported: Option<Reported>) -> Self {
+        Self { log, position: None, window: Window::default(), exists: false, bad: Bad::default(), reported }
     }
 
     /// Reads what is new.
@@ -99,12 +100,12 @@ impl EventLog {
     /// # Errors
     /// When the log is there and cannot be read: the figures stay those of before.
     pub fn look(&mut self, now: Timestamp) -> io::Result<()> {
-        let (file, metadata) = match open(&self.path) {
+        let (file, metadata) = match self.log.open() {
             Err(error) if error.kind() == io::ErrorKind::NotFound => return self.without_file(now),
             other => other?,
         };
         let size = metadata.len();
-        match self.place.take() {
+        match self.position.take() {
             Some(place) if place.is_of(&file, &metadata)? => self.follow(&file, size, place)?,
             _ => self.read_anew(&file, &metadata, now)?,
         }
@@ -119,7 +120,7 @@ impl EventLog {
             return LogFigures { concurrent_users: 1, team_size: 1, ..LogFigures::default() };
         }
         let last = self
-            .place
+            .position
             .as_ref()
             .filter(|place| !place.skipping)
             .and_then(|place| Event::parse(after_nuls(&place.partial)));
@@ -148,14 +149,14 @@ impl EventLog {
 
     /// Those that were not reported before; each is answered once. What to remember is in [`EventLog::reported`].
     pub fn take_new_bad_lines(&mut self) -> Option<BadLines> {
-        let place = self.place.as_mut()?;
+        let place = self.position.as_mut()?;
         self.reported = Some(Reported { inode: place.inode, offset: place.offset });
         if self.bad.new == 0 {
             return None;
         }
         let mut offsets = std::mem::take(&mut self.bad.offsets);
         offsets.sort_unstable();
-        let lines = match open(&self.path) {
+        let lines = match self.log.open() {
             Ok((file, metadata)) if metadata.ino() == place.inode => place.numbering.numbers(&file, &offsets),
             _ => Vec::new(),
         };
@@ -169,14 +170,14 @@ impl EventLog {
 
     /// No file: a log of which only the rotated part is left is still a log.
     fn without_file(&mut self, now: Timestamp) -> io::Result<()> {
-        self.place = None;
+        self.position = None;
         self.window = Window::default();
         self.bad = Bad::default();
         self.exists = self.read_rotated(None, now)?;
         Ok(())
     }
 
-    fn follow(&mut self, file: &File, size: u64, mut place: Place) -> io::Result<()> {
+    fn follow(&mut self, file: &File, size: u64, mut place: Position) -> io::Result<()> {
         let mut chunk = vec![0; 64 << 10];
         while place.offset < size {
             let count = file.read_at(&mut chunk, place.offset)?;
@@ -187,12 +188,12 @@ impl EventLog {
         }
         place.partial.shrink_to(64 << 10);
         place.remember(file)?;
-        self.place = Some(place);
+        self.position = Some(place);
         Ok(())
     }
 
     /// Takes in bytes that follow those read before.
-    fn take_in(&mut self, place: &mut Place, bytes: &[u8]) {
+    fn take_in(&mut self, place: &mut Position, bytes: &[u8]) {
         let mut rest = bytes;
         while !rest.is_empty() {
             let length = memchr::memchr(b'\n', rest).map_or(rest.len(), |newline| newline + 1);
@@ -245,7 +246,7 @@ impl EventLog {
             if window.is_full() { ControlFlow::Break(()) } else { ControlFlow::Continue(()) }
         })?;
         let partial = tail.unwrap_or_default();
-        let mut place = Place {
+        let mut place = Position {
             device: metadata.dev(),
             inode,
             offset: metadata.len(),
@@ -258,13 +259,13 @@ impl EventLog {
         (self.window, self.bad) = (window, bad);
         self.read_rotated(Some(inode), now)?;
         // Only now: what was read in part is read again.
-        self.place = Some(place);
+        self.position = Some(place);
         Ok(())
     }
 
     /// Reads on in the rotated file where the windows reach further back. Whether there is one.
     fn read_rotated(&mut self, current: Option<u64>, now: Timestamp) -> io::Result<bool> {
-        let (file, metadata) = match open(&rotated(&self.path)) {
+        let (file, metadata) = match rotated(&self.log, 1).open() {
             Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(false),
             other => other?,
         };
@@ -303,7 +304,7 @@ fn line_event(line: Line<'_>) -> Parsed {
     }
 }
 
-impl Place {
+impl Position {
     fn is_of(&self, file: &File, metadata: &Metadata) -> io::Result<bool> {
         if (metadata.dev(), metadata.ino()) != (self.device, self.inode) || metadata.len() < self.offset {
             return Ok(false);

@@ -1,6 +1,6 @@
 //! Line numbers, counted only when one has to be told.
 
-use std::fs::File;
+use milescale_workspace::folder::File;
 use std::os::unix::fs::FileExt;
 
 /// How far a file's lines have been counted.

@@ -17,12 +17,13 @@ use milescale_document::document::Flaw;
 use milescale_document::id::Id;
 use milescale_document::milestone::{Draft, Milestone};
 use milescale_document::yaml;
+use milescale_workspace::Place;
 use milescale_workspace::durable;
 use milescale_workspace::error::{Problem, StoreError};
 use milescale_workspace::read::Stamp;
 
 use super::walk::{self, Batch, ByName};
-use super::{FileStore, id_of};
+use super::{FileStore, id_at};
 use crate::store::Seen;
 
 /// The document of a milestone that has a folder of its own.
@@ -36,7 +37,7 @@ const LISTED_FOR: Duration = Duration::from_secs(1);
 pub(super) struct Nested {
     since: Instant,
     /// Of an id the one that lies nearest to `completed/` first.
-    paths: HashMap<String, Vec<PathBuf>>,
+    paths: HashMap<String, Vec<Place>>,
 }
 
 /// How many times as long as a look for changes takes the next one waits.
@@ -62,7 +63,7 @@ impl FileStore {
         walk::walk_below(&self.workspace, &completed, &mut |batch| {
             for inside in self.documents(batch) {
                 let path = completed.join(&inside);
-                let Ok(metadata) = path.symlink_metadata() else { continue };
+                let Ok(metadata) = path.status_of_name() else { continue };
                 let stamp = Stamp::of(&metadata);
                 if before.is_some_and(|before| before.get(&*inside) != Some(&stamp)) {
                     changed.insert(self.id_in_archive(&path));
@@ -80,15 +81,15 @@ impl FileStore {
     }
 
     /// Where milescale puts the archived milestone of an id: in a folder of its own where its name has something that is no file.
-    fn archive_path(&self, id: &Id) -> PathBuf {
+    fn archive_path(&self, id: &Id) -> Place {
         let (completed, name) = (self.workspace.completed(), format!("{id}.yaml"));
         let (path, own) = (completed.join(&name), completed.join(id.as_str()).join(&name));
-        let is_occupied = |path: &Path| path.symlink_metadata().is_ok_and(|metadata| !metadata.is_file());
+        let is_occupied = |path: &Place| path.status_of_name().is_ok_and(|metadata| !metadata.is_file());
         if is_occupied(&path) && !is_occupied(&own) { own } else { path }
     }
 
     /// The archived file of an id. Of several the one that lies nearest to `completed/`.
-    pub(super) fn archived_path(&mut self, id: &Id) -> Result<Option<PathBuf>, StoreError> {
+    pub(super) fn archived_path(&mut self, id: &Id) -> Result<Option<Place>, StoreError> {
         match walk::by_name(&self.workspace.completed(), id.as_str()) {
             ByName::File(path) => Ok(Some(path)),
             ByName::Nothing => Ok(None),
@@ -97,9 +98,9 @@ impl FileStore {
     }
 
     /// The same where the name alone does not tell.
-    fn nested_path(&mut self, id: &Id) -> Result<Option<PathBuf>, StoreError> {
+    fn nested_path(&mut self, id: &Id) -> Result<Option<Place>, StoreError> {
         let completed = self.workspace.completed();
-        let is_file = |path: &Path| path.symlink_metadata().is_ok_and(|metadata| metadata.is_file());
+        let is_file = |path: &Place| path.status_of_name().is_ok_and(|metadata| metadata.is_file());
         let own = completed.join(id.as_str());
         let name = format!("{id}.yaml");
         let likely = [completed.join(&name), own.join(&name), own.join(DEFINITION)];
@@ -110,9 +111,9 @@ impl FileStore {
     }
 
     /// Where the archived files of an id lie, as they were listed a moment ago.
-    fn listed_paths(&mut self, id: &Id) -> Result<&[PathBuf], StoreError> {
+    fn listed_paths(&mut self, id: &Id) -> Result<&[Place], StoreError> {
         if self.nested.as_ref().is_none_or(|nested| nested.since.elapsed() > LISTED_FOR) {
-            let (since, mut paths) = (Instant::now(), HashMap::<String, Vec<PathBuf>>::new());
+            let (since, mut paths) = (Instant::now(), HashMap::<String, Vec<Place>>::new());
             for (id, path) in self.archived_files()? {
                 paths.entry(id).or_default().push(path);
             }
@@ -122,7 +123,7 @@ impl FileStore {
     }
 
     /// Where the archived files of an id lie, the one that lies nearest to `completed/` first.
-    fn archived_paths(&mut self, id: &Id) -> Result<Vec<PathBuf>, StoreError> {
+    fn archived_paths(&mut self, id: &Id) -> Result<Vec<Place>, StoreError> {
         let (first, others) = match walk::by_name(&self.workspace.completed(), id.as_str()) {
             ByName::File(path) => (Some(path), Vec::new()),
             ByName::Nothing => (None, Vec::new()),
@@ -133,10 +134,10 @@ impl FileStore {
     }
 
     /// The archived file of an id that holds what was seen; where none does, the one that lies nearest to `completed/`.
-    fn archived_path_of(&mut self, id: &Id, seen: Digest) -> Result<Option<PathBuf>, StoreError> {
+    fn archived_path_of(&mut self, id: &Id, seen: Digest) -> Result<Option<Place>, StoreError> {
         let mut paths = self.archived_paths(id)?;
         let is_it =
-            |path: &PathBuf| self.content(path).is_ok_and(|it| it.is_some_and(|(text, _)| Digest::of(&text) == seen));
+            |path: &Place| self.content(path).is_ok_and(|it| it.is_some_and(|(text, _)| Digest::of(&text) == seen));
         let number = if paths.len() > 1 { paths.iter().position(is_it) } else { None };
         Ok((!paths.is_empty()).then(|| paths.swap_remove(number.unwrap_or_default())))
     }
@@ -185,14 +186,14 @@ impl FileStore {
     }
 
     /// Every archived file with its id: by id, then by how deep it lies, then by path.
-    pub(crate) fn archived_files(&self) -> Result<Vec<(String, PathBuf)>, StoreError> {
+    pub(crate) fn archived_files(&self) -> Result<Vec<(String, Place)>, StoreError> {
         let (completed, mut paths) = (self.workspace.completed(), Vec::new());
         walk::walk_below(&self.workspace, &completed, &mut |batch| {
             paths.extend(self.documents(batch).into_iter().map(|inside| completed.join(inside)));
             Ok(())
         })?;
         let mut files: Vec<_> = paths.into_iter().map(|path| (self.id_in_archive(&path), path)).collect();
-        let depth = |path: &Path| path.components().count();
+        let depth = |path: &Place| path.inside().components().count();
         files.sort_by(|(id, path), (other, other_path)| {
             (id, depth(path), path).cmp(&(other, depth(other_path), other_path))
         });
@@ -217,21 +218,21 @@ impl FileStore {
     fn says_its_name(&self, inside: &Path) -> bool {
         let path = self.workspace.completed().join(inside);
         let text = self.content(&path).ok().flatten().map(|(text, _)| text).unwrap_or_default();
-        declared_id(&text).is_some_and(|id| id == id_of(&path))
+        declared_id(&text).is_some_and(|id| id == id_at(&path))
     }
 
     /// The id of an archived file: its name, or what the definition in its folder says, which has the folder's name where it says
     /// nothing.
-    fn id_in_archive(&self, path: &Path) -> String {
-        let is_in_no_folder = path.parent() == Some(&self.workspace.completed());
-        if is_in_no_folder || path.file_name().is_none_or(|name| name != DEFINITION) {
-            return id_of(path);
+    fn id_in_archive(&self, path: &Place) -> String {
+        let parent = path.parent();
+        let is_in_no_folder = parent == self.workspace.completed();
+        if is_in_no_folder || path.name() != DEFINITION {
+            return id_at(path);
         }
         let text = self.content(path).ok().flatten().map(|(text, _)| text).unwrap_or_default();
         let declared = declared_id(&text);
-        let parent = path.parent().filter(|parent| *parent != self.workspace.completed());
-        let own = parent.and_then(Path::file_name).filter(|folder| !is_year(folder));
-        declared.or_else(|| own.map(|name| name.to_string_lossy().into_owned())).unwrap_or_else(|| id_of(path))
+        let own = Some(parent.name()).filter(|folder| !is_year(folder));
+        declared.or_else(|| own.map(|name| name.to_string_lossy().into_owned())).unwrap_or_else(|| id_at(path))
     }
 
     /// Moves a milestone to the archive with the text of a draft, never over another one, nor beside one in another layout: one
@@ -312,7 +313,7 @@ impl FileStore {
     }
 
     /// Renames a file that holds a draft, never over another one. What was saved between the two goes back.
-    fn relocate(&self, path: &Path, to: &Path, draft: &Draft) -> Result<(), StoreError> {
+    fn relocate(&self, path: &Place, to: &Place, draft: &Draft) -> Result<(), StoreError> {
         let failed = |error: io::Error| match error.kind() {
             io::ErrorKind::AlreadyExists => self.in_the_way(to, path),
             io::ErrorKind::NotFound => self.changed(path),
@@ -324,7 +325,7 @@ impl FileStore {
                 StoreError::new(Problem::Unsynced, self.workspace.shown(to), cause)
             }
         };
-        durable::create_folder(to.parent().unwrap_or(&self.active)).map_err(failed)?;
+        durable::create_folder(&to.parent()).map_err(failed)?;
         let outcome = durable::rename_new(path, to).map_err(failed)?;
         let moved = self.came_out(to, to, "moved there")?;
         if moved == Some(Digest::of(&draft.text)) {
@@ -335,7 +336,7 @@ impl FileStore {
         Err(self.changed(path))
     }
 
-    fn in_the_way(&self, there: &Path, path: &Path) -> StoreError {
+    fn in_the_way(&self, there: &Place, path: &Place) -> StoreError {
         let cause = format!(
             "it is there already, and nothing is written over it; {} stays where it is. Rename one of the two, with its id:",
             self.workspace.shown(path)

@@ -15,9 +15,10 @@ use std::os::unix::ffi::OsStrExt;
 use std::os::unix::fs::MetadataExt;
 use std::path::Path;
 
+use milescale_workspace::Place;
 use milescale_workspace::durable;
 use milescale_workspace::error::StoreError;
-use milescale_workspace::read::{Stamp, Symlinks, open_regular};
+use milescale_workspace::read::Stamp;
 
 use super::table::{Known, Table};
 use super::{ColumnsHash, FileStore};
@@ -40,7 +41,7 @@ const BUFFER: usize = 64 << 10;
 impl FileStore {
     /// Takes in what an earlier process knew. Every entry is looked at again before it counts.
     pub(super) fn recall(&mut self) {
-        let read = open_regular(&self.workspace.facts(), Symlinks::Refuse).and_then(|(file, _)| {
+        let read = self.workspace.facts().open().and_then(|(file, _)| {
             read(BufReader::with_capacity(BUFFER, file), identity(&self.active)?, &mut self.table)
         });
         if let Err(error) = read {
@@ -68,8 +69,8 @@ impl FileStore {
 }
 
 /// Device and inode of a folder.
-fn identity(folder: &Path) -> io::Result<[u64; 2]> {
-    folder.symlink_metadata().map(|metadata| [metadata.dev(), metadata.ino()])
+fn identity(folder: &Place) -> io::Result<[u64; 2]> {
+    folder.status().map(|metadata| [metadata.dev(), metadata.ino()])
 }
 
 /// A sum that a damaged byte changes.

@@ -2,7 +2,6 @@
 //! a death between the two, that the file was written, before anybody else of milescale's writes it again.
 
 use std::io;
-use std::path::PathBuf;
 
 use milescale_core::base::Side;
 use milescale_document::content::Content;
@@ -11,7 +10,7 @@ use milescale_document::id::Id;
 use milescale_document::milestone::Draft;
 use milescale_workspace::durable;
 use milescale_workspace::error::StoreError;
-use milescale_workspace::read::{Symlinks, read_regular};
+use milescale_workspace::read::read_regular;
 use serde::{Deserialize, Serialize};
 
 use super::FileStore;
@@ -56,14 +55,14 @@ impl FileStore {
 
     /// Deals with such a death, where there was one.
     pub(super) fn finish_what_died(&self) -> Result<(), StoreError> {
-        if self.workspace.importing().symlink_metadata().is_err() { Ok(()) } else { self.alone().map(drop) }
+        if self.workspace.importing().exists() { self.alone().map(drop) } else { Ok(()) }
     }
 
     /// Deals with what a death in [`import_one`](Self::import_one) left. To be called before anything is written, with
     /// writers of milescale's kept out.
     pub(super) fn finish_import(&self) -> Result<(), StoreError> {
         let path = self.workspace.importing();
-        let note = match read_regular(&path, Symlinks::Refuse, LIMIT) {
+        let note = match read_regular(&path, LIMIT) {
             Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(()),
             other => other.map_err(|error| StoreError::io(self.workspace.shown(&path), "it cannot be read", &error))?.0,
         };
@@ -80,7 +79,7 @@ impl FileStore {
 
     /// Whether a milestone lies in its place or in the archive with this text.
     fn is_somewhere(&self, id: &Id, text: Digest) -> Result<bool, StoreError> {
-        let mut files: Vec<PathBuf> = self.find_one(id)?.into_iter().collect();
+        let mut files: Vec<milescale_workspace::Place> = self.find_one(id)?.into_iter().collect();
         let archived = self.archived_files()?.into_iter();
         files.extend(archived.filter(|(archived, _)| archived == id.as_str()).map(|(_, path)| path));
         for file in files {

@@ -1,17 +1,17 @@
 //! Milestone files that a move makes: written aside and synced, then given their names; and taken back where the move fails.
 
-use std::fs::Metadata;
 use std::io;
 use std::os::unix::fs::MetadataExt;
-use std::path::{Path, PathBuf};
 
 use jiff::Timestamp;
 use milescale_core::base::Side;
 use milescale_document::digest::Digest;
 use milescale_document::id::Id;
 use milescale_document::milestone::Packed;
+use milescale_workspace::Place;
 use milescale_workspace::durable;
 use milescale_workspace::error::StoreError;
+use milescale_workspace::folder::Metadata;
 use milescale_workspace::move_journal::{self, Entry, Journal, MoveJournal};
 
 use super::FileStore;
@@ -74,7 +74,7 @@ impl FileStore {
     }
 
     /// Where a file lies before it has its name.
-    fn aside(&self, id: &Id) -> PathBuf {
+    fn aside(&self, id: &Id) -> Place {
         self.workspace.incoming().join(format!("{id}.yaml"))
     }
 
@@ -102,7 +102,7 @@ impl FileStore {
         }
     }
 
-    fn not_written(&self, path: &Path, error: &io::Error) -> StoreError {
+    fn not_written(&self, path: &Place, error: &io::Error) -> StoreError {
         StoreError::io(self.workspace.shown(path), "it cannot be written", error)
     }
 
@@ -133,7 +133,7 @@ impl FileStore {
     /// Writes down whose files have no name yet: once they are gone nothing else tells that what has their names is another's.
     fn write_down_nameless(&self, journal: &Journal) -> io::Result<()> {
         let ids = journal.entries.keys().filter_map(|id| id.parse::<Id>().ok());
-        let nameless: Vec<Id> = ids.filter(|id| self.aside(id).symlink_metadata().is_ok()).collect();
+        let nameless: Vec<Id> = ids.filter(|id| self.aside(id).exists()).collect();
         if nameless.is_empty() {
             return Ok(());
         }
@@ -177,7 +177,7 @@ impl FileStore {
             }
         }
         // The move's file has no name yet: what stands there was there before it, or came between.
-        if self.aside(id).symlink_metadata().is_ok() {
+        if self.aside(id).exists() {
             return Ok(None);
         }
         let Some(path) = self.find_one(id)? else { return Ok(None) };

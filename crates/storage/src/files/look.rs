@@ -11,11 +11,11 @@ use milescale_document::columns::Columns;
 use milescale_document::document::Flaw;
 use milescale_document::gathered::Gathered;
 use milescale_document::yaml;
-use milescale_workspace::Workspace;
 use milescale_workspace::error::{Problem, StoreError};
 use milescale_workspace::read::{Reader, Stamp};
+use milescale_workspace::{Place, Workspace};
 
-use super::scan::dated;
+use super::scan::{c_path, dated};
 use super::table::{Known, Table};
 use super::walk::{self, Batch};
 use super::{ColumnsHash, FileStore, Remark, id_of, is_hidden, with_id};
@@ -105,16 +105,17 @@ impl FileStore {
 
     /// One path that somebody changed.
     fn look_at(&mut self, path: &Path, now: SystemTime) -> Result<Kind, StoreError> {
-        let Ok(inside) = path.strip_prefix(&self.active) else { return Ok(Kind::Folder) };
+        let active = self.active.path();
+        let Ok(inside) = path.strip_prefix(&active) else { return Ok(Kind::Folder) };
         if inside.iter().any(is_hidden) {
             return Ok(Kind::File);
         }
-        match path.symlink_metadata() {
+        match self.active.join(inside).status_of_name() {
             Ok(metadata) if metadata.is_dir() => Ok(Kind::Folder),
             Ok(metadata) if metadata.is_file() && walk::is_milestone(inside) => {
                 let stamp = Stamp::of(&metadata);
                 if !self.table.find(inside).is_some_and(|remembered| remembered.is_unchanged(stamp, self.look)) {
-                    let found = read_path(path, inside, now);
+                    let found = read_path(&self.active, inside, now);
                     self.take_in(inside.into(), found, self.look)?;
                 }
                 Ok(Kind::File)
@@ -167,7 +168,7 @@ impl FileStore {
 
     /// The files that another look is due at.
     pub(super) fn fresh_paths(&self) -> Vec<PathBuf> {
-        self.table.fresh().map(|path| self.active.join(path)).collect()
+        self.table.fresh().map(|path| self.active.join(path).path()).collect()
     }
 }
 
@@ -208,9 +209,8 @@ fn changed_files(
     in_shares(batch.len(), part).into_iter().flatten().collect()
 }
 
-fn read_path(path: &Path, inside: &Path, now: SystemTime) -> io::Result<Found> {
-    let name = std::ffi::CString::new(path.as_os_str().as_encoded_bytes())?;
-    read(&mut Reader::default(), rustix::fs::CWD, &name, inside, now, false)
+fn read_path(active: &Place, inside: &Path, now: SystemTime) -> io::Result<Found> {
+    read(&mut Reader::default(), active.open_folder()?, &c_path(inside)?, inside, now, false)
 }
 
 /// Reads one file.

@@ -18,11 +18,11 @@ mod walk;
 
 use std::collections::BTreeSet;
 use std::ffi::OsStr;
-use std::path::{Path, PathBuf};
+use std::path::Path;
 
 use milescale_core::figures::StoreFigures;
 use milescale_document::document::Flaw;
-use milescale_workspace::Workspace;
+use milescale_workspace::{Place, Workspace};
 
 use crate::sqlite::LedgerFile;
 use table::Table;
@@ -44,7 +44,7 @@ enum Remark {
 #[derive(Debug)]
 pub struct FileStore {
     workspace: Workspace,
-    active: PathBuf,
+    active: Place,
     table: Table,
     look: u32,
     /// How many files were read or forgotten: grows when something may have changed.
@@ -105,6 +105,11 @@ impl FileStore {
     fn shown(&self, path: &Path) -> String {
         self.workspace.shown(&self.active.join(path))
     }
+}
+
+/// The id of the milestone of a file.
+pub(crate) fn id_at(place: &Place) -> String {
+    id_of(place.inside())
 }
 
 /// A milestone's id: its file's name without `.yaml`.

@@ -10,15 +10,16 @@ use jiff::Timestamp;
 use milescale_document::digest::Digest;
 use milescale_document::id::Id;
 use milescale_document::milestone::{Draft, Milestone};
-use milescale_workspace::Workspace;
 use milescale_workspace::displaced;
 use milescale_workspace::durable;
 use milescale_workspace::error::{Problem, StoreError};
-use milescale_workspace::read::{Stamp, Symlinks, read_json, read_regular, unreadable};
-use rustix::fs::{AtFlags, FileType};
+use milescale_workspace::folder::status_in;
+use milescale_workspace::read::{Stamp, read_json, read_regular, unreadable};
+use milescale_workspace::{Place, Workspace};
+use rustix::fs::FileType;
 
-use super::scan::Listing;
-use super::{FileStore, Retired, id_of, walk};
+use super::scan::{Listing, c_path};
+use super::{FileStore, Retired, id_at, walk};
 use crate::ledger::Ledger;
 use crate::sqlite::LedgerFile;
 use crate::store::Seen;
@@ -64,7 +65,7 @@ impl FileStore {
 
     /// Renames a file into milescale's own folder; what turns out to be another content goes back. To be called
     /// [`alone`](Self::alone).
-    pub(super) fn take_out(&self, path: &Path, id: &Id, seen: Digest, now: Timestamp) -> Result<(), StoreError> {
+    pub(super) fn take_out(&self, path: &Place, id: &Id, seen: Digest, now: Timestamp) -> Result<(), StoreError> {
         let failed = |action: &str, error: io::Error| StoreError::io(self.workspace.shown(path), action, &error);
         let (content, _) = self.content(path)?.ok_or_else(|| self.changed(path))?;
         if Digest::of(&content) != seen {
@@ -84,14 +85,14 @@ impl FileStore {
     }
 
     /// Every milestone file that counts.
-    fn files(&self) -> Result<Vec<PathBuf>, StoreError> {
+    fn files(&self) -> Result<Vec<Place>, StoreError> {
         let files = walk::milestone_files(&self.workspace)?.unwrap_or_default();
         Ok(files.into_iter().map(|path| self.active.join(path)).collect())
     }
 
     /// Makes the files read-only, with a note beside them; their modes are remembered.
     pub(super) fn make_read_only(&self, note: &str) -> Result<(), StoreError> {
-        let failed = |path: &Path, error: &io::Error| {
+        let failed = |path: &Place, error: &io::Error| {
             StoreError::io(self.workspace.shown(path), "it cannot be made read-only", error)
         };
         let mut modes = modes(&self.workspace).map_err(|error| failed(&self.active, &error))?;
@@ -120,7 +121,7 @@ impl FileStore {
 
     /// Gives the files their modes back, and removes the note.
     pub(super) fn make_writable(&self) -> Result<(), StoreError> {
-        let failed = |path: &Path, error: &io::Error| {
+        let failed = |path: &Place, error: &io::Error| {
             StoreError::io(self.workspace.shown(path), "it cannot be made writable", error)
         };
         let modes = modes(&self.workspace).map_err(|error| failed(&self.active, &error))?;
@@ -143,7 +144,7 @@ impl FileStore {
         let Some(Listing { files, folder }) = self.sorted()? else { return Ok(WithModes::default()) };
         let modes = in_shares(files.len(), |numbers| {
             let mode = |number: usize| {
-                let status = rustix::fs::statat(&folder, &*files[number], AtFlags::SYMLINK_NOFOLLOW).ok()?;
+                let status = c_path(&files[number]).and_then(|name| status_in(&folder, &name)).ok()?;
                 let is_file = FileType::from_raw_mode(status.st_mode) == FileType::RegularFile;
                 is_file.then_some(u32::from(status.st_mode) & 0o7777)
             };
@@ -152,10 +153,6 @@ impl FileStore {
         let modes = modes.into_iter().flatten();
         let files = files.into_iter().zip(modes).filter_map(|(path, mode)| Some((path, mode?))).collect();
         Ok(WithModes { files, folder: Some(folder) })
-    }
-
-    fn inside(&self, path: &Path) -> String {
-        path.strip_prefix(&self.active).unwrap_or(path).to_string_lossy().into_owned()
     }
 }
 
@@ -181,7 +178,7 @@ fn set_modes(
     let set = |numbers: Range<usize>| {
         let mut kept = 0_u64;
         for (inside, mode) in &files[numbers] {
-            match durable::set_mode_in(folder, inside, wanted(inside, *mode)) {
+            match c_path(inside).and_then(|name| durable::set_mode_in(folder, &name, wanted(inside, *mode))) {
                 Err(error) if is_not_ours(&error) => kept += 1,
                 other => other.map_err(|error| (inside.to_path_buf(), error))?,
             }
@@ -218,16 +215,16 @@ pub fn retire(
     is_dealt_with: &mut dyn FnMut(&Milestone) -> Result<bool, StoreError>,
 ) -> Result<u64, StoreError> {
     let store = FileStore::new(workspace.clone(), 0);
-    let failed = |path: &Path, error: &io::Error| StoreError::io(workspace.shown(path), "it cannot be retired", error);
+    let failed = |path: &Place, error: &io::Error| StoreError::io(workspace.shown(path), "it cannot be retired", error);
     let mut count = 0;
     let before = Retired::open(workspace, name)?;
-    let mut moved: HashMap<String, PathBuf> = HashMap::new();
+    let mut moved: HashMap<String, Place> = HashMap::new();
     for path in store.files()? {
-        let to = workspace.retired().join(name).join(store.inside(&path));
-        let folder = to.parent().unwrap_or(Path::new("/"));
-        durable::create_folder(folder).map_err(|error| failed(folder, &error))?;
+        let to = workspace.retired().join(name).join(path.below(&store.active).unwrap_or(path.inside()));
+        let folder = to.parent();
+        durable::create_folder(&folder).map_err(|error| failed(&folder, &error))?;
         // Wherever it lies: of an id one counts.
-        let id = id_of(&path);
+        let id = id_at(&path);
         let lies_at = moved.get(&id).or_else(|| before.path(&id)).unwrap_or(&to);
         if let Some((text, metadata)) = store.content(lies_at)? {
             let earlier = store.milestone(lies_at, text, Stamp::of(&metadata));
@@ -258,8 +255,8 @@ pub const NOTE_OF_RETIRING: &str = "milescale: these milestones were moved to ";
 const NOTE_LIMIT: u64 = 16 << 10;
 
 /// Whether nobody else has written the note, or to it.
-fn is_own_note(path: &Path) -> io::Result<bool> {
-    match read_regular(path, Symlinks::Refuse, NOTE_LIMIT) {
+fn is_own_note(path: &Place) -> io::Result<bool> {
+    match read_regular(path, NOTE_LIMIT) {
         Err(error) if error.kind() == io::ErrorKind::NotFound => Ok(true),
         // It is no file of milescale's, or a larger one than that writes.
         Err(error) if matches!(error.kind(), io::ErrorKind::InvalidInput | io::ErrorKind::FileTooLarge) => Ok(false),
@@ -277,7 +274,7 @@ fn is_own_note(path: &Path) -> io::Result<bool> {
 /// Where it cannot be read.
 pub fn is_noted_as_moved(workspace: &Workspace) -> io::Result<bool> {
     let path = workspace.moved_note();
-    Ok(path.try_exists()? && is_own_note(&path)?)
+    Ok(path.is_there()? && is_own_note(&path)?)
 }
 
 /// Writes the note that stands beside files; one that somebody has written stays.
@@ -293,14 +290,14 @@ fn remove_note(workspace: &Workspace) -> io::Result<()> {
 }
 
 /// The name of an earlier file beside one that was retired.
-pub(super) fn beside(path: &Path, number: u32) -> PathBuf {
-    let mut name = path.as_os_str().to_owned();
+pub(super) fn beside(path: &Place, number: u32) -> Place {
+    let mut name = path.name().to_owned();
     name.push(format!(".{number}"));
-    name.into()
+    path.with_name(name)
 }
 
 /// Gives what was retired under this name before a name that nobody takes for a milestone file.
-fn set_aside(path: &Path) -> io::Result<()> {
+fn set_aside(path: &Place) -> io::Result<()> {
     for number in 1_u32.. {
         match durable::rename_new(path, &beside(path, number)).and_then(durable::Outcome::durably) {
             Err(error) if error.kind() == io::ErrorKind::AlreadyExists => {}

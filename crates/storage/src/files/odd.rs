@@ -1,10 +1,10 @@
 //! Names in `active/` that look meant and are no milestones', or are ones whose id is not their name.
 
 use std::ffi::OsStr;
-use std::fs::{self, FileType};
 use std::path::Path;
 
 use milescale_workspace::Workspace;
+use milescale_workspace::folder::Kind;
 
 use super::{id_of, is_hidden};
 
@@ -24,36 +24,36 @@ pub struct Odd {
 pub fn odd_names(workspace: &Workspace) -> Vec<Odd> {
     let (mut folders, mut found, mut looked_at) = (vec![workspace.active()], Vec::new(), 0);
     while let Some(folder) = folders.pop() {
-        for entry in fs::read_dir(&folder).into_iter().flatten().flatten() {
+        for entry in folder.entries_or_none() {
             looked_at += 1;
-            let (name, Ok(kind)) = (entry.file_name(), entry.file_type()) else { continue };
-            if looked_at > LOOKED_AT || is_hidden(&name) {
+            if looked_at > LOOKED_AT || is_hidden(&entry.name) {
                 continue;
             }
-            if kind.is_dir() {
-                folders.push(entry.path());
+            let place = folder.join(&entry.name);
+            found.extend(oddity(&entry.name, entry.kind).map(|why| Odd { place: workspace.shown(&place), why }));
+            if entry.kind == Kind::Folder {
+                folders.push(place);
             }
-            found.extend(oddity(&name, kind).map(|why| Odd { place: workspace.shown(&entry.path()), why }));
         }
     }
     found.sort();
     found
 }
 
-fn oddity(name: &OsStr, kind: FileType) -> Option<String> {
+fn oddity(name: &OsStr, kind: Kind) -> Option<String> {
     let has_ending = |endings: &[&str]| {
         let name = name.as_encoded_bytes().to_ascii_lowercase();
         endings.iter().any(|ending| name.ends_with(ending.as_bytes()))
     };
     let counts_by_name = name.as_encoded_bytes().ends_with(b".yaml");
-    if counts_by_name && kind.is_symlink() {
+    if counts_by_name && kind == Kind::Link {
         Some("it does not count: it is a symlink, and none is followed".to_owned())
-    } else if counts_by_name && !kind.is_file() && !kind.is_dir() {
+    } else if counts_by_name && kind == Kind::Other {
         Some("it does not count: it is no regular file".to_owned())
-    } else if counts_by_name && kind.is_file() && name.to_str().is_none() {
+    } else if counts_by_name && kind == Kind::File && name.to_str().is_none() {
         let id = id_of(Path::new(name));
         Some(format!("its name is not UTF-8, so it counts under the id {id}, which is not its name"))
-    } else if !counts_by_name && kind.is_file() && has_ending(&[".yaml", ".yml"]) {
+    } else if !counts_by_name && kind == Kind::File && has_ending(&[".yaml", ".yml"]) {
         Some("it does not count: its name does not end in .yaml".to_owned())
     } else {
         None

@@ -1,30 +1,30 @@
 //! Milestone files that milescale has moved to `.milescale/retired/`: they are still what their old store held.
 
 use std::collections::HashMap;
-use std::fs;
 use std::io;
-use std::path::{Path, PathBuf};
+use std::path::PathBuf;
 use std::time::SystemTime;
 
 use jiff::Timestamp;
 use milescale_core::base::Side;
 use milescale_document::id::Id;
 use milescale_document::milestone::Milestone;
-use milescale_workspace::Workspace;
 use milescale_workspace::displaced;
 use milescale_workspace::error::StoreError;
+use milescale_workspace::folder::Kind;
 use milescale_workspace::looked::{Looked, STILL_FOR};
 use milescale_workspace::read::Stamp;
 use milescale_workspace::record::Old;
+use milescale_workspace::{Place, Workspace};
 
-use super::{FileStore, id_of, is_hidden, moving, walk};
+use super::{FileStore, id_at, is_hidden, moving, walk};
 
 /// The files that one retiring has moved.
 #[derive(Debug)]
 pub struct Retired {
     workspace: Workspace,
     store: FileStore,
-    files: HashMap<String, PathBuf>,
+    files: HashMap<String, Place>,
 }
 
 /// A retired file that was not looked at since it was written.
@@ -39,7 +39,7 @@ pub struct Unlooked {
 impl Unlooked {
     /// Notes that what is written into it is looked for elsewhere from now on.
     pub fn note_watched(&self, retired: &Retired, looked: &mut Looked) {
-        if let Ok(metadata) = retired.workspace.retired().join(&self.name).symlink_metadata() {
+        if let Ok(metadata) = retired.workspace.retired().join(&self.name).status_of_name() {
             looked.note(&self.name, Stamp::of(&metadata));
         }
     }
@@ -67,16 +67,16 @@ impl Retired {
     /// Those of an old store, where files of it were retired, also by a retiring that did not end.
     pub fn of(workspace: &Workspace, old: &Old) -> Result<Option<Self>, StoreError> {
         let name = old.epoch.to_string();
-        let is_there = old.side == Side::Files && workspace.retired().join(&name).is_dir();
+        let is_there = old.side == Side::Files && workspace.retired().join(&name).is_folder();
         is_there.then(|| Self::open(workspace, &name)).transpose()
     }
 
     /// Those that are not as they were when they were looked at last.
     pub fn unlooked(&self, looked: &mut Looked) -> Vec<Unlooked> {
         let folder = self.workspace.retired();
-        let unlooked = |(id, path): (&String, &PathBuf)| {
-            let name = path.strip_prefix(&folder).unwrap_or(path);
-            let stamp = Stamp::of(&path.symlink_metadata().ok()?);
+        let unlooked = |(id, path): (&String, &Place)| {
+            let name = path.below(&folder).unwrap_or(path.inside());
+            let stamp = Stamp::of(&path.status_of_name().ok()?);
             (!looked.is_as_before(name, stamp)).then(|| Unlooked { id: id.clone(), name: name.to_owned(), stamp })
         };
         let found = self.files.iter().filter_map(unlooked).collect();
@@ -86,11 +86,11 @@ impl Retired {
 
     /// Whether another file of an id was retired before it, and lies beside it.
     pub fn has_earlier(&self, id: &Id) -> bool {
-        self.files.get(id.as_str()).is_some_and(|path| moving::beside(path, 1).symlink_metadata().is_ok())
+        self.files.get(id.as_str()).is_some_and(|path| moving::beside(path, 1).exists())
     }
 
     /// Where the file of an id lies.
-    pub(super) fn path(&self, id: &str) -> Option<&PathBuf> {
+    pub(super) fn path(&self, id: &str) -> Option<&Place> {
         self.files.get(id)
     }
 
@@ -125,18 +125,17 @@ impl Retired {
     }
 }
 
-fn list(folder: &Path, folders: &mut Vec<PathBuf>, files: &mut HashMap<String, PathBuf>) -> io::Result<()> {
-    let entries = match fs::read_dir(folder) {
+fn list(folder: &Place, folders: &mut Vec<Place>, files: &mut HashMap<String, Place>) -> io::Result<()> {
+    let entries = match folder.entries() {
         Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(()),
         other => other?,
     };
     for entry in entries {
-        let entry = entry?;
-        let (kind, path) = (entry.file_type()?, entry.path());
-        if kind.is_dir() && !is_hidden(&entry.file_name()) {
+        let path = folder.join(&entry.name);
+        if entry.kind == Kind::Folder && !is_hidden(&entry.name) {
             folders.push(path);
-        } else if kind.is_file() && walk::is_milestone(&path) {
-            files.insert(id_of(&path), path);
+        } else if entry.kind == Kind::File && walk::is_milestone(path.inside()) {
+            files.insert(id_at(&path), path);
         }
     }
     Ok(())

@@ -13,11 +13,12 @@ use milescale_document::milestone::Milestone;
 use milescale_document::timestamp;
 use milescale_document::value::Value;
 use milescale_document::yaml;
+use milescale_workspace::Place;
 use milescale_workspace::error::{Problem, StoreError};
+use milescale_workspace::folder::status_in;
 use milescale_workspace::read::{Reader, Stamp};
-use rustix::fs::AtFlags;
 
-use super::{FileStore, id_of, walk};
+use super::{FileStore, id_at, walk};
 use crate::budget::BYTES;
 use crate::scan::BATCH;
 use crate::threads::{in_shares, until_full};
@@ -33,12 +34,12 @@ type Content<'a> = Result<(&'a [u8], Stamp), Flaw>;
 
 impl FileStore {
     /// A file of `active/` as a milestone.
-    pub(crate) fn milestone(&self, path: &Path, text: Vec<u8>, stamp: Stamp) -> Milestone {
-        self.milestone_of(id_of(path), path, text, stamp)
+    pub(crate) fn milestone(&self, path: &Place, text: Vec<u8>, stamp: Stamp) -> Milestone {
+        self.milestone_of(id_at(path), path, text, stamp)
     }
 
     /// A file that holds the milestone of an id.
-    pub(super) fn milestone_of(&self, id: String, path: &Path, text: Vec<u8>, stamp: Stamp) -> Milestone {
+    pub(super) fn milestone_of(&self, id: String, path: &Place, text: Vec<u8>, stamp: Stamp) -> Milestone {
         let (value, columns) = match yaml::milestone(&text) {
             Ok(document) => (Value::of(&document), Columns::of(&id, document.tree())),
             Err(flaw) => (Err(flaw), Columns::unreadable(&id)),
@@ -58,7 +59,7 @@ impl FileStore {
             let milestone = match content {
                 Ok((text, stamp)) => self.milestone(&path, text.to_vec(), stamp),
                 Err(flaw) => {
-                    let (id, place) = (id_of(&path), self.workspace.shown(&path));
+                    let (id, place) = (id_at(&path), self.workspace.shown(&path));
                     let columns = Columns::unreadable(&id);
                     Milestone {
                         id,
@@ -81,7 +82,7 @@ impl FileStore {
         let Some(Listing { files, folder }) = self.sorted()? else { return Ok(()) };
         let sizes = in_shares(files.len(), |numbers| {
             let size = |number: usize| {
-                let status = rustix::fs::statat(&folder, &*files[number], AtFlags::SYMLINK_NOFOLLOW);
+                let status = c_path(&files[number]).and_then(|name| status_in(&folder, &name));
                 // One that vanished since it was listed is not there: its new name is in the list too, or in the next one.
                 status.ok().map(|status| u64::try_from(status.st_size).unwrap_or_default())
             };
@@ -155,7 +156,7 @@ pub(super) fn dated(mut columns: Columns, stamp: Stamp) -> (Columns, Option<Stri
     (columns, updated_at)
 }
 
-fn c_path(path: &Path) -> io::Result<CString> {
+pub(super) fn c_path(path: &Path) -> io::Result<CString> {
     Ok(CString::new(path.as_os_str().as_bytes())?)
 }
 

@@ -115,7 +115,7 @@ impl Store for FileStore {
     }
 
     fn exists(&mut self) -> Result<bool, StoreError> {
-        Ok(self.active.symlink_metadata().is_ok())
+        Ok(self.active.exists())
     }
 
     fn archived(&mut self, id: &Id) -> Result<Option<Milestone>, StoreError> {

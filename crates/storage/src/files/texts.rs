@@ -5,24 +5,24 @@
 //! there under some name.
 
 use std::collections::HashSet;
-use std::fs::Metadata;
 use std::io;
 use std::os::unix::fs::MetadataExt;
-use std::path::{Path, PathBuf};
 use std::time::Duration;
 
 use milescale_document::digest::Digest;
 use milescale_document::id::Id;
 use milescale_document::milestone::Draft;
 use milescale_document::yaml;
+use milescale_workspace::Place;
 use milescale_workspace::displaced;
 use milescale_workspace::durable::{self, Outcome};
 use milescale_workspace::error::{Problem, StoreError};
+use milescale_workspace::folder::Metadata;
 use milescale_workspace::lock::{self, Held, Share};
-use milescale_workspace::read::{Symlinks, read_regular};
+use milescale_workspace::read::read_regular;
 
 use super::walk::{self, ByName};
-use super::{FileStore, id_of};
+use super::{FileStore, id_at, id_of};
 use crate::row::there_already;
 use crate::store::Seen;
 
@@ -40,7 +40,7 @@ impl FileStore {
     ///
     /// # Errors
     /// When folders cannot be read.
-    pub(super) fn find(&self, id: &Id) -> Result<Vec<PathBuf>, StoreError> {
+    pub(super) fn find(&self, id: &Id) -> Result<Vec<Place>, StoreError> {
         match walk::by_name(&self.active, id.as_str()) {
             ByName::File(path) => return Ok(vec![path]),
             ByName::Nothing => return Ok(Vec::new()),
@@ -59,7 +59,7 @@ impl FileStore {
     }
 
     /// The one file of an id.
-    pub(crate) fn find_one(&self, id: &Id) -> Result<Option<PathBuf>, StoreError> {
+    pub(crate) fn find_one(&self, id: &Id) -> Result<Option<Place>, StoreError> {
         let mut found = self.find(id)?;
         if found.len() > 1 {
             let paths: Vec<_> = found.iter().map(|path| self.workspace.shown(path)).collect();
@@ -70,8 +70,8 @@ impl FileStore {
     }
 
     /// The content of a file; `None` where there is none.
-    pub(crate) fn content(&self, path: &Path) -> Result<Option<(Vec<u8>, Metadata)>, StoreError> {
-        match read_regular(path, Symlinks::Refuse, yaml::SIZE_LIMIT) {
+    pub(crate) fn content(&self, path: &Place) -> Result<Option<(Vec<u8>, Metadata)>, StoreError> {
+        match read_regular(path, yaml::SIZE_LIMIT) {
             Ok(found) => Ok(Some(found)),
             Err(error) if error.kind() == io::ErrorKind::NotFound => Ok(None),
             Err(error) => Err(StoreError::io(self.workspace.shown(path), "it cannot be read", &error)),
@@ -97,7 +97,7 @@ impl FileStore {
     }
 
     /// Writes a draft in the place of what was seen. Where it is now. To be called [`alone`](Self::alone).
-    pub(super) fn write(&self, draft: &Draft, seen: Seen) -> Result<PathBuf, StoreError> {
+    pub(super) fn write(&self, draft: &Draft, seen: Seen) -> Result<Place, StoreError> {
         match (self.find_one(&draft.id)?, seen) {
             (None, Seen::Nothing) => self.create(draft),
             (Some(path), Seen::Text(digest)) => self.replace(&path, draft, digest).map(|()| path),
@@ -109,15 +109,15 @@ impl FileStore {
         }
     }
 
-    fn create(&self, draft: &Draft) -> Result<PathBuf, StoreError> {
+    fn create(&self, draft: &Draft) -> Result<Place, StoreError> {
         let path = self.active.join(format!("{}.yaml", draft.id));
         self.create_at(&path, draft).map(|()| path)
     }
 
     /// Writes a draft where nothing is.
-    pub(super) fn create_at(&self, path: &Path, draft: &Draft) -> Result<(), StoreError> {
+    pub(super) fn create_at(&self, path: &Place, draft: &Draft) -> Result<(), StoreError> {
         let failed = |error: io::Error| StoreError::io(self.workspace.shown(path), "it cannot be written", &error);
-        durable::create_folder(path.parent().unwrap_or(&self.active)).map_err(failed)?;
+        durable::create_folder(&path.parent()).map_err(failed)?;
         match durable::create_new(path, &draft.text) {
             Ok(outcome) => self.done(outcome, path, "written"),
             Err(error) if error.kind() == io::ErrorKind::AlreadyExists => Err(self.there_already(path)),
@@ -126,7 +126,7 @@ impl FileStore {
     }
 
     /// What the caller is told of a change that happened, or may have.
-    pub(super) fn done(&self, outcome: Outcome, path: &Path, done: &str) -> Result<(), StoreError> {
+    pub(super) fn done(&self, outcome: Outcome, path: &Place, done: &str) -> Result<(), StoreError> {
         let (problem, cause) = match outcome {
             Outcome::Done => return Ok(()),
             Outcome::Unsynced(error) => (
@@ -144,12 +144,12 @@ impl FileStore {
         Err(StoreError::new(problem, self.workspace.shown(path), cause))
     }
 
-    pub(super) fn there_already(&self, path: &Path) -> StoreError {
-        let cause = there_already(&id_of(path));
+    pub(super) fn there_already(&self, path: &Place) -> StoreError {
+        let cause = there_already(&id_at(path));
         StoreError::new(Problem::Changed, self.workspace.shown(path), cause)
     }
 
-    pub(super) fn replace(&self, path: &Path, draft: &Draft, seen: Digest) -> Result<(), StoreError> {
+    pub(super) fn replace(&self, path: &Place, draft: &Draft, seen: Digest) -> Result<(), StoreError> {
         let failed = |action: &str, error: io::Error| StoreError::io(self.workspace.shown(path), action, &error);
         let (content, metadata) = self.content(path)?.ok_or_else(|| self.changed(path))?;
         if Digest::of(&content) != seen {
@@ -171,7 +171,7 @@ impl FileStore {
 
     /// Exchanges what was prepared for what was seen. What else comes out goes back. Whatever fails, a content that has been
     /// in place is never removed.
-    pub(super) fn exchange(&self, aside: &Path, path: &Path, draft: &Draft, seen: Digest) -> Result<(), StoreError> {
+    pub(super) fn exchange(&self, aside: &Place, path: &Place, draft: &Draft, seen: Digest) -> Result<(), StoreError> {
         let failed = |action: &str, error: io::Error| StoreError::io(self.workspace.shown(path), action, &error);
         // What should come out, and what is put in.
         let (mut expected, mut holding) = (seen, Digest::of(&draft.text));
@@ -208,7 +208,7 @@ impl FileStore {
     }
 
     /// The digest of what a change has moved aside, which happened in any case.
-    pub(super) fn came_out(&self, aside: &Path, path: &Path, done: &str) -> Result<Option<Digest>, StoreError> {
+    pub(super) fn came_out(&self, aside: &Place, path: &Place, done: &str) -> Result<Option<Digest>, StoreError> {
         match self.content(aside) {
             Ok(content) => Ok(content.map(|(content, _)| Digest::of(&content))),
             Err(error) => {
@@ -223,7 +223,7 @@ impl FileStore {
     }
 
     /// The exchange was refused before anything changed: the content that was prepared goes.
-    fn not_exchanged(&self, aside: &Path, path: &Path, error: &io::Error) -> StoreError {
+    fn not_exchanged(&self, aside: &Place, path: &Place, error: &io::Error) -> StoreError {
         let _ = durable::discard(aside);
         let place = self.workspace.shown(path);
         match error.kind() {
@@ -240,7 +240,7 @@ impl FileStore {
 
     /// What another program saved came out, and cannot go back: it stays where it is, and the next review of what was
     /// displaced finds that it is no content of milescale's.
-    fn not_put_back(&self, aside: &Path, path: &Path, error: &io::Error) -> StoreError {
+    fn not_put_back(&self, aside: &Place, path: &Place, error: &io::Error) -> StoreError {
         let gone = error.kind() == io::ErrorKind::NotFound;
         let stands = if gone { "the file itself is gone since" } else { "the new text is in its place" };
         let cause = format!(
@@ -252,14 +252,14 @@ impl FileStore {
     }
 
     /// Why a file that was there cannot be kept: one that is gone by now was moved by another program.
-    pub(super) fn gone_or(&self, path: &Path, action: &str, error: &io::Error) -> StoreError {
-        if error.kind() == io::ErrorKind::NotFound && path.symlink_metadata().is_err() {
+    pub(super) fn gone_or(&self, path: &Place, action: &str, error: &io::Error) -> StoreError {
+        if error.kind() == io::ErrorKind::NotFound && path.status_of_name().is_err() {
             return self.changed(path);
         }
         StoreError::io(self.workspace.shown(path), action, error)
     }
 
-    pub(super) fn changed(&self, path: &Path) -> StoreError {
+    pub(super) fn changed(&self, path: &Place) -> StoreError {
         let cause = "it was changed meanwhile; read it again, and name the digest of what you then see";
         StoreError::new(Problem::Changed, self.workspace.shown(path), cause)
     }
@@ -267,11 +267,11 @@ impl FileStore {
 
 /// Whether the files of an id are several: one that is renamed while folders are listed is in the lists of two. Leaves those
 /// that are there.
-pub(super) fn are_several(found: &mut Vec<PathBuf>) -> bool {
+pub(super) fn are_several(found: &mut Vec<Place>) -> bool {
     let mut inodes = HashSet::new();
     let mut is_listed_twice = false;
     found.retain(|path| {
-        let Ok(file) = path.symlink_metadata() else { return false };
+        let Ok(file) = path.status_of_name() else { return false };
         is_listed_twice |= !inodes.insert((file.dev(), file.ino())) && file.nlink() == 1;
         true
     });

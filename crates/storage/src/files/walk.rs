@@ -1,15 +1,16 @@
 //! Which files count: regular files in `active/` and its subfolders whose names end in `.yaml`, nothing that begins
 //! with a dot, no symlink followed (contract §2).
 
-use std::ffi::{CStr, CString, OsStr};
+use std::ffi::{CStr, OsStr};
 use std::io;
 use std::os::fd::OwnedFd;
 use std::os::unix::ffi::OsStrExt;
 use std::path::{Path, PathBuf};
 
-use milescale_workspace::Workspace;
 use milescale_workspace::error::{Problem, StoreError};
-use rustix::fs::{AtFlags, CWD, Dir, FileType, Mode, OFlags};
+use milescale_workspace::folder::is_about_a_link;
+use milescale_workspace::{Place, Workspace};
+use rustix::fs::{AtFlags, Dir, FileType};
 
 use super::is_hidden;
 
@@ -70,20 +71,21 @@ pub(super) fn walk(
 /// When a folder cannot be read: a part of the truth is none. Those of `each`.
 pub(super) fn walk_below(
     workspace: &Workspace,
-    root: &Path,
+    root: &Place,
     each: &mut dyn FnMut(&Batch<'_>) -> Result<(), StoreError>,
 ) -> Result<bool, StoreError> {
-    let unreadable = |path: &Path, error: &io::Error| {
+    let unreadable = |path: &Place, error: &io::Error| {
         let cause = match error.kind() {
             io::ErrorKind::PermissionDenied => format!("{error}; give milescale's user the right to list it"),
             _ => error.to_string(),
         };
         StoreError::new(Problem::Unavailable, workspace.shown(path), cause)
     };
-    match root.symlink_metadata() {
+    match root.status() {
         Ok(metadata) if metadata.is_dir() => {}
         Ok(_) => {
-            let cause = "it is not a folder (symlinks are not followed); make it one";
+            let why = root.open_folder().err().filter(is_about_a_link).map(|error| error.to_string());
+            let cause = why.unwrap_or_else(|| "it is not a folder; make it one".to_owned());
             return Err(StoreError::new(Problem::Unavailable, workspace.shown(root), cause));
         }
         Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(false),
@@ -105,7 +107,7 @@ pub(super) fn walk_below(
 
 /// Lists one folder.
 fn list(
-    active: &Path,
+    active: &Place,
     inside: &Path,
     folders: &mut Vec<PathBuf>,
     each: &mut dyn FnMut(&Batch<'_>) -> Result<(), StoreError>,
@@ -153,13 +155,14 @@ fn list(
 }
 
 /// Opens a folder; what has become a symlink is none.
-pub(super) fn open(active: &Path, inside: &Path) -> io::Result<OwnedFd> {
-    let path = CString::new(active.join(inside).as_os_str().as_bytes())?;
-    let flags = OFlags::RDONLY | OFlags::DIRECTORY | OFlags::NOFOLLOW | OFlags::CLOEXEC;
-    match rustix::fs::openat(CWD, &path, flags, Mode::empty()) {
+pub(super) fn open(active: &Place, inside: &Path) -> io::Result<OwnedFd> {
+    let place = if inside.as_os_str().is_empty() { active.clone() } else { active.join(inside) };
+    match place.open_folder() {
         // Another thing has the name by now: gone, as far as milestones go.
-        Err(rustix::io::Errno::LOOP | rustix::io::Errno::NOTDIR) => Err(io::ErrorKind::NotFound.into()),
-        other => Ok(other?),
+        Err(error) if is_about_a_link(&error) || error.kind() == io::ErrorKind::NotADirectory => {
+            Err(io::ErrorKind::NotFound.into())
+        }
+        other => other,
     }
 }
 
@@ -167,7 +170,7 @@ pub(super) fn open(active: &Path, inside: &Path) -> io::Result<OwnedFd> {
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(super) enum ByName {
     /// This is its only file.
-    File(PathBuf),
+    File(Place),
     /// It has none.
     Nothing,
     /// Only a listing tells.
@@ -175,7 +178,7 @@ pub(super) enum ByName {
 }
 
 /// The file that an id names in a folder, where no other one can be its: there are no folders in it, and letters are told apart.
-pub(super) fn by_name(root: &Path, id: &str) -> ByName {
+pub(super) fn by_name(root: &Place, id: &str) -> ByName {
     // Names that are not ASCII may be one file's in several spellings.
     let folder = open(root, Path::new("")).ok().filter(|folder| id.is_ascii() && is_flat(folder));
     let Some(folder) = folder else { return ByName::Unclear };

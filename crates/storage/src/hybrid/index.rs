@@ -5,6 +5,7 @@ use std::ops::ControlFlow;
 use std::path::{Path, PathBuf};
 
 use milescale_document::columns::{Columns, DEFAULT_PRIORITY, instant};
+use milescale_workspace::Place;
 use milescale_workspace::durable;
 use milescale_workspace::error::{Problem, StoreError};
 use milescale_workspace::layout::{FOLDER, Workspace};
@@ -55,9 +56,9 @@ pub(super) struct IndexRow {
 
 impl IndexRow {
     /// The row that a milestone file should have.
-    pub(super) fn of(workspace: &Workspace, path: &Path, columns: Columns, updated_at: Option<String>) -> Self {
+    pub(super) fn of(workspace: &Workspace, path: &Place, columns: Columns, updated_at: Option<String>) -> Self {
         let Columns { title, status, priority, created_at } = columns;
-        let inside = path.strip_prefix(workspace.root()).unwrap_or(path);
+        let inside = from_root(workspace, path);
         Self {
             title: Some(title),
             status,
@@ -80,8 +81,8 @@ impl IndexRow {
     }
 
     /// Whether it names this file.
-    pub(super) fn names(&self, workspace: &Workspace, path: &Path) -> bool {
-        let inside = path.strip_prefix(workspace.root()).unwrap_or(path);
+    pub(super) fn names(&self, workspace: &Workspace, path: &Place) -> bool {
+        let inside = from_root(workspace, path);
         self.file_path.as_deref().is_some_and(|named| *named == *inside.to_string_lossy())
     }
 
@@ -99,6 +100,12 @@ impl IndexRow {
         let inside = relative.strip_prefix(FOLDER).and_then(|rest| rest.strip_prefix("/active/"));
         inside.map_or_else(|| PathBuf::from(format!("{id}.yaml")), PathBuf::from)
     }
+}
+
+/// The path of a place from the folder that holds `.milestones/`, as the index has it.
+fn from_root(workspace: &Workspace, place: &Place) -> PathBuf {
+    let path = place.path();
+    path.strip_prefix(workspace.root()).map_or_else(|_| path.clone(), Path::to_owned)
 }
 
 /// The index of one workspace.

@@ -7,7 +7,9 @@ use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
 use milescale_document::columns::Columns;
 use milescale_document::milestone::Milestone;
+use milescale_workspace::Place;
 use milescale_workspace::error::StoreError;
+use milescale_workspace::layout::FOLDER;
 use milescale_workspace::locks;
 use milescale_workspace::read::Stamp;
 
@@ -81,22 +83,19 @@ impl HybridStore {
     fn index_changed(&self) -> Option<SystemTime> {
         let index = self.workspace.index_db();
         // Of a write-ahead log or a journal the database itself may not tell.
-        let beside = ["-wal", "-journal"].map(|suffix| {
-            let mut path = index.clone().into_os_string();
-            path.push(suffix);
-            changed_at(Path::new(&path))
-        });
+        let beside =
+            ["-wal", "-journal"].map(|suffix| changed_at(&index.with_name(format!("{}{suffix}", index.name_text()))));
         let database = changed_at(&index)?;
         Some(beside.into_iter().flatten().fold(database, SystemTime::max))
     }
 
     /// When the file of a row was last changed; of one that is gone, the nearest folder that is left of its path.
     fn place_changed(&self, row: &IndexRow) -> Option<SystemTime> {
-        let (root, active) = (self.workspace.root(), self.workspace.active());
+        let active = self.workspace.active();
         let path = row.file_path.as_deref().map(Path::new)?;
         let is_plain = path.components().all(|part| matches!(part, Component::Normal(_)));
-        let path = is_plain.then(|| root.join(path)).filter(|path| path.starts_with(&active))?;
-        path.ancestors().take_while(|path| path.starts_with(&active)).find_map(changed_at)
+        let inside = is_plain.then_some(path)?.strip_prefix(Path::new(FOLDER).join(active.inside())).ok()?;
+        inside.ancestors().find_map(|inside| changed_at(&active.join(inside)))
     }
 
     /// Mends what is due, where the row still is what it was.
@@ -161,8 +160,8 @@ impl HybridStore {
 }
 
 /// When a file or folder was last changed: its content, its name or its mode. No program can set that back.
-fn changed_at(path: &Path) -> Option<SystemTime> {
-    let changed = Stamp::of(&path.symlink_metadata().ok()?).changed;
+fn changed_at(path: &Place) -> Option<SystemTime> {
+    let changed = Stamp::of(&path.status_of_name().ok()?).changed;
     UNIX_EPOCH.checked_add(Duration::from_nanos(u64::try_from(changed).ok()?))
 }
 

@@ -5,7 +5,7 @@ use std::io;
 use milescale_workspace::Workspace;
 use milescale_workspace::durable;
 use milescale_workspace::error::{Problem, StoreError};
-use milescale_workspace::read::{Symlinks, read_regular};
+use milescale_workspace::read::read_regular;
 use serde::{Deserialize, Serialize};
 use tokio_postgres::{Client, Error};
 
@@ -35,7 +35,7 @@ impl Timeline {
     /// The newer timeline, where this one is older.
     pub(super) fn check(self, workspace: &Workspace) -> io::Result<Result<(), i64>> {
         let path = workspace.timeline();
-        let seen: Option<Self> = match read_regular(&path, Symlinks::Refuse, 4096) {
+        let seen: Option<Self> = match read_regular(&path, 4096) {
             Err(error) if error.kind() == io::ErrorKind::NotFound => None,
             other => serde_json::from_slice(&other?.0).ok(),
         };

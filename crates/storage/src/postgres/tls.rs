@@ -5,7 +5,7 @@ use std::path::Path;
 use std::sync::Arc;
 
 use milescale_workspace::error::{Problem, StoreError};
-use milescale_workspace::read::{Symlinks, read_regular};
+use milescale_workspace::folder::system;
 use rustls::client::WebPkiServerVerifier;
 use rustls::client::danger::{HandshakeSignatureValid, ServerCertVerified, ServerCertVerifier};
 use rustls::crypto::{CryptoProvider, ring, verify_tls12_signature, verify_tls13_signature};
@@ -75,7 +75,7 @@ fn roots(authority: Option<&Path>) -> Result<RootCertStore, StoreError> {
 }
 
 fn certificates(path: &Path) -> Result<Vec<CertificateDer<'static>>, StoreError> {
-    let read = read_regular(path, Symlinks::Follow, LIMIT);
+    let read = system::read(path, LIMIT);
     let (pem, _) = read.map_err(|error| unusable(path, &format!("no certificates can be read: {error}")))?;
     let found: Result<Vec<_>, _> = CertificateDer::pem_slice_iter(&pem).collect();
     match found {
@@ -87,7 +87,7 @@ fn certificates(path: &Path) -> Result<Vec<CertificateDer<'static>>, StoreError>
 
 /// The client's key. One that others may read is refused, as by libpq.
 fn private_key(path: &Path) -> Result<PrivateKeyDer<'static>, StoreError> {
-    let read = read_regular(path, Symlinks::Follow, LIMIT);
+    let read = system::read(path, LIMIT);
     let (pem, metadata) = read.map_err(|error| unusable(path, &format!("the key cannot be read: {error}")))?;
     let others = if metadata.uid() == 0 { 0o037 } else { 0o077 };
     if metadata.permissions().mode() & others != 0 {

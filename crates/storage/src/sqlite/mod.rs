@@ -25,7 +25,6 @@ pub(crate) use ledger::LedgerFile;
 pub(crate) use schema::{has_table, missing_columns};
 
 use std::fmt;
-use std::fs::File;
 use std::io::{self, Read};
 use std::os::unix::fs::MetadataExt;
 use std::path::{Path, PathBuf};
@@ -33,7 +32,9 @@ use std::pin::Pin;
 use std::task::{self, Poll};
 use std::time::{Duration, Instant};
 
+use milescale_workspace::Place;
 use milescale_workspace::error::{Problem, StoreError};
+use milescale_workspace::folder::system;
 use sqlx::sqlite::{SqliteConnectOptions, SqliteSynchronous};
 use sqlx::{ConnectOptions, Connection, SqliteConnection};
 
@@ -99,7 +100,8 @@ impl<R> Page<R> {
 /// A database file, and the connection to it while there is one.
 pub(crate) struct Sqlite {
     runtime: OwnRuntime,
-    path: PathBuf,
+    /// Its place; that of what a trusted symlink leads to is asked for when it is opened.
+    place: Place,
     /// The path as people read it.
     pub(crate) shown: String,
     /// What to do where the file is damaged.
@@ -113,18 +115,18 @@ pub(crate) struct Sqlite {
 
 impl fmt::Debug for Sqlite {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.debug_struct("Sqlite").field("path", &self.path).finish_non_exhaustive()
+        f.debug_struct("Sqlite").field("place", &self.place).finish_non_exhaustive()
     }
 }
 
 impl Sqlite {
     /// A file that is opened when it is first needed.
-    pub(crate) fn new(path: PathBuf, shown: String, remedy: &'static str) -> Result<Self, StoreError> {
+    pub(crate) fn new(place: Place, shown: String, remedy: &'static str) -> Result<Self, StoreError> {
         let runtime =
             OwnRuntime::new().map_err(|error| StoreError::io(&shown, "a runtime cannot be started", &error))?;
         Ok(Self {
             runtime,
-            path,
+            place,
             shown,
             remedy,
             connection: None,
@@ -139,8 +141,12 @@ impl Sqlite {
     /// # Errors
     /// When that cannot be told, and where something else has the name.
     pub(crate) fn holds_something(&self) -> Result<bool, StoreError> {
-        match self.path.metadata() {
+        match self.place.status() {
             Ok(metadata) if metadata.is_file() => Ok(metadata.len() > 0),
+            Ok(metadata) if metadata.is_symlink() => {
+                let cause = self.place.open().err().map_or_else(String::new, |error| error.to_string());
+                Err(self.error(Problem::Refused, cause))
+            }
             Ok(_) => Err(self.error(Problem::Corrupt, "it is no regular file; expected a database of SQLite")),
             Err(error) if error.kind() == io::ErrorKind::NotFound => Ok(false),
             Err(error) => Err(self.error(Problem::Unavailable, error.to_string())),
@@ -149,7 +155,7 @@ impl Sqlite {
 
     /// Whether the file holds something that is no database of SQLite, as one that was overwritten does.
     pub(crate) fn is_no_database(&self) -> bool {
-        is_no_database(&self.path)
+        is_no_database(&self.place)
     }
 
     /// Opens the file where it is not open, or where another file has its name now. Whether it was opened anew.
@@ -157,19 +163,19 @@ impl Sqlite {
         if !self.holds_something()? && make == Make::Never {
             self.close();
             let what =
-                if self.path.exists() { "is empty, as `sqlite3` makes it when it only reads" } else { "is missing" };
+                if self.place.exists() { "is empty, as `sqlite3` makes it when it only reads" } else { "is missing" };
             let cause =
                 format!("the database {what}; put it back, or see `milescale doctor` for the ways on without it");
             return Err(self.error(Problem::Unavailable, cause));
         }
-        let identity = || self.path.metadata().map(|metadata| (metadata.dev(), metadata.ino()));
-        if self.connection.is_some() && identity().is_ok_and(|identity| identity == self.identity) {
+        if self.connection.is_some() && self.identity_now().is_ok_and(|identity| identity == self.identity) {
             return Ok(false);
         }
         self.close();
+        let path = self.path_to_open(make)?;
         let options = SqliteConnectOptions::new()
-            .filename(&self.path)
-            .create_if_missing(make == Make::IfMissing)
+            .filename(&path)
+            .create_if_missing(false)
             .busy_timeout(BUSY_TIMEOUT)
             .synchronous(SqliteSynchronous::Extra)
             .row_buffer_size(ROWS_ON_THE_WAY)
@@ -183,9 +189,36 @@ impl Sqlite {
         if numbers(&version) < numbers(OLDEST) {
             return Err(self.error(Problem::Refused, format!("SQLite {version} is older than {OLDEST}; not used")));
         }
-        self.identity = self.path.metadata().map(|metadata| (metadata.dev(), metadata.ino())).unwrap_or_default();
         self.connection = Some(connection);
+        // SQLite opens by name: what has the name now is compared with what had it before.
+        if identity_of(&path).ok() != Some(self.identity) {
+            self.close();
+            return Err(self.error(Problem::Busy, "another file took its name at that instant; try again"));
+        }
         Ok(true)
+    }
+
+    /// Device and inode of the file that has the name now.
+    fn identity_now(&self) -> io::Result<(u64, u64)> {
+        self.place.status().map(|metadata| (metadata.dev(), metadata.ino()))
+    }
+
+    /// The path that SQLite is to open, of a file that was made or looked at through the workspace's folder.
+    fn path_to_open(&mut self, make: Make) -> Result<PathBuf, StoreError> {
+        let unavailable = |this: &Self, error: &io::Error| this.error(Problem::Unavailable, error.to_string());
+        if make == Make::IfMissing {
+            match self.place.make() {
+                Err(error) if error.kind() != io::ErrorKind::AlreadyExists => return Err(unavailable(self, &error)),
+                _ => {}
+            }
+        }
+        let real = self.place.real().map_err(|error| unavailable(self, &error))?;
+        self.identity = self.identity_now().map_err(|error| unavailable(self, &error))?;
+        let path = real.path();
+        if identity_of(&path).ok() != Some(self.identity) {
+            return Err(self.error(Problem::Busy, "its folder was replaced at that instant; try again"));
+        }
+        Ok(path)
     }
 
     /// Lets the file go.
@@ -238,7 +271,7 @@ impl Sqlite {
                 Ok(done) => Ok(Ok(done)),
             }
         });
-        self.pace.wrote(&self.path);
+        self.pace.wrote(&self.place);
         done?
     }
 
@@ -299,7 +332,7 @@ impl Sqlite {
                 return Ok(());
             }
             if self.others == Others::MayWrite {
-                let pause = self.pace.pause(&self.path, took, started);
+                let pause = self.pace.pause(&self.place, took, started);
                 let since = started.elapsed().saturating_sub(took);
                 std::thread::sleep(pause.saturating_sub(since));
             }
@@ -326,13 +359,18 @@ impl Sqlite {
     }
 }
 
+/// Device and inode of what has a path, as SQLite finds it.
+fn identity_of(path: &Path) -> io::Result<(u64, u64)> {
+    system::status(path).map(|metadata| (metadata.dev(), metadata.ino()))
+}
+
 /// How each database of SQLite begins.
 const MAGIC: &[u8] = b"SQLite format 3\0";
 
 /// Whether a file holds something that is no database of SQLite. What cannot be read may be one, and an empty file is one.
-pub fn is_no_database(path: &Path) -> bool {
+pub fn is_no_database(place: &Place) -> bool {
     let mut begin = Vec::new();
-    let read = File::open(path).and_then(|file| file.take(MAGIC.len() as u64).read_to_end(&mut begin));
+    let read = place.open().and_then(|(file, _)| file.take(MAGIC.len() as u64).read_to_end(&mut begin));
     read.is_ok() && !begin.is_empty() && begin != MAGIC
 }
 

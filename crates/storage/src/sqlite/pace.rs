@@ -5,8 +5,9 @@
 
 use std::io;
 use std::os::unix::fs::MetadataExt;
-use std::path::Path;
 use std::time::{Duration, Instant};
+
+use milescale_workspace::Place;
 
 /// A pause is this much longer than the read before it while nobody has written: the first write of somebody who comes
 /// meets a read lock one time in ten at most.
@@ -36,12 +37,12 @@ pub(super) struct Pace {
 
 impl Pace {
     /// milescale itself has written.
-    pub(super) fn wrote(&mut self, path: &Path) {
+    pub(super) fn wrote(&mut self, path: &Place) {
         self.trace = trace(path).ok();
     }
 
     /// How long to wait after a read that took so long.
-    pub(super) fn pause(&mut self, path: &Path, took: Duration, now: Instant) -> Duration {
+    pub(super) fn pause(&mut self, path: &Place, took: Duration, now: Instant) -> Duration {
         let trace = trace(path).ok();
         if self.trace.is_some() && trace != self.trace {
             self.written = Some(now);
@@ -55,8 +56,8 @@ impl Pace {
     }
 }
 
-fn trace(path: &Path) -> io::Result<Trace> {
-    path.metadata().map(|metadata| (metadata.mtime(), metadata.mtime_nsec(), metadata.size()))
+fn trace(path: &Place) -> io::Result<Trace> {
+    path.status().map(|metadata| (metadata.mtime(), metadata.mtime_nsec(), metadata.size()))
 }
 
 #[cfg(test)]

@@ -1,7 +1,5 @@
 //! What stands against a move out of SQLite or into it: rows without a name, and what other programs have added to the table.
 
-use std::path::PathBuf;
-
 use milescale_document::milestone::Packed;
 use milescale_document::timestamp;
 use milescale_workspace::error::StoreError;
@@ -127,7 +125,7 @@ impl SqliteStore {
         milestones: &mut dyn Iterator<Item = Packed>,
     ) -> Result<Vec<(String, String)>, StoreError> {
         let definitions = self.definitions()?;
-        let mut scratch = Sqlite::new(PathBuf::new(), self.sqlite.shown.clone(), DAMAGED)?;
+        let mut scratch = Sqlite::new(self.sqlite.place.clone(), self.sqlite.shown.clone(), DAMAGED)?;
         // Without a name: in a temporary file, where it is too large for memory.
         let options = SqliteConnectOptions::new().filename("").foreign_keys(false).disable_statement_logging();
         let opened = scratch.runtime.block_on(SqliteConnection::connect_with(&options));

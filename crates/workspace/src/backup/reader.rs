@@ -1,7 +1,6 @@
 //! A backup that is read: the source of a restore.
 
 use std::collections::{BTreeMap, HashMap, HashSet};
-use std::fs::File;
 use std::io::{BufRead, BufReader};
 use std::os::unix::fs::FileExt;
 
@@ -15,6 +14,7 @@ use serde::Deserialize;
 use super::{Metadata, milestones, path, verify};
 use crate::Workspace;
 use crate::error::{Problem, StoreError};
+use crate::folder::File;
 
 /// A backup, opened.
 #[derive(Debug)]

@@ -1,12 +1,13 @@
 //! What is done to places.
 
+use std::ffi::CStr;
 use std::fs::{File, Metadata};
 use std::io;
 use std::os::fd::{AsFd, AsRawFd, OwnedFd};
 use std::os::unix::ffi::OsStrExt;
 use std::path::{Path, PathBuf};
 
-use rustix::fs::{Access, AtFlags, Dir, FileType, Mode, OFlags, RawMode, RenameFlags, openat, statat};
+use rustix::fs::{Access, AtFlags, Dir, FileType, Mode, OFlags, RawMode, RenameFlags, Stat, openat, statat};
 use rustix::io::Errno;
 
 use super::kinds::{Entry, Kind, Use};
@@ -97,9 +98,9 @@ impl Place {
                 other => other.map(|_| true),
             };
         }
-        let found = self.parent_and_name().and_then(|(parent, name)| {
-            statat(parent, name, AtFlags::SYMLINK_NOFOLLOW).map_err(io::Error::from)
-        });
+        let found = self
+            .parent_and_name()
+            .and_then(|(parent, name)| statat(parent, name, AtFlags::SYMLINK_NOFOLLOW).map_err(io::Error::from));
         match found {
             Err(error) if error.kind() == io::ErrorKind::NotFound => Ok(false),
             other => other.map(|_| true),
@@ -137,9 +138,7 @@ impl Place {
             other => other?,
         };
         match FileType::from_raw_mode(status.st_mode) {
-            FileType::RegularFile => {
-                self.file(openat(&parent, name, what.flags() | ALWAYS, Mode::empty()), &parent)
-            }
+            FileType::RegularFile => self.file(openat(&parent, name, what.flags() | ALWAYS, Mode::empty()), &parent),
             FileType::Symlink => {
                 let target = self.trusted_target(parent.as_fd())?.ok_or(io::ErrorKind::NotFound)?;
                 open_trusted(&parent, &target, what)
@@ -248,7 +247,11 @@ impl Place {
     pub fn make_folder(&self) -> io::Result<()> {
         if self.inside().as_os_str().is_empty() {
             let path = self.folder().path();
-            return if self.folder().is_named() { std::fs::create_dir_all(path) } else { Ok(rustix::fs::mkdir(path, mode_of(NEW_FOLDER))?) };
+            return if self.folder().is_named() {
+                std::fs::create_dir_all(path)
+            } else {
+                Ok(rustix::fs::mkdir(path, mode_of(NEW_FOLDER))?)
+            };
         }
         let (parent, name) = self.parent_and_name()?;
         Ok(rustix::fs::mkdirat(parent, name, mode_of(NEW_FOLDER))?)
@@ -329,12 +332,6 @@ impl Place {
         Ok(rustix::fs::syncfs(self.opened()?)?)
     }
 
-    /// Sets the mode of a regular file; nothing else is touched.
-    pub fn set_mode(&self, mode: u32) -> io::Result<()> {
-        let (parent, name) = self.parent_and_name()?;
-        set_mode_in(&parent, name, mode)
-    }
-
     /// Whether this process may use what lies there so.
     pub fn access(&self, access: Access) -> io::Result<()> {
         if self.inside().as_os_str().is_empty() {
@@ -356,11 +353,13 @@ fn open_trusted(parent: &Parent, target: &Path, what: Use) -> io::Result<(File, 
     regular(File::from(openat(parent, target, flags, Mode::empty())?))
 }
 
-/// Sets the mode of a regular file in an open folder by its handle: a symlink that comes under the name meanwhile leads nowhere.
+/// Sets the mode of a regular file beneath an open folder by its handle: a symlink that comes under the name meanwhile leads nowhere.
 ///
 /// # Errors
 /// When it cannot be set; of kind `NotFound` where there is no regular file of this name.
-pub fn set_mode_in(folder: impl AsFd, name: impl rustix::path::Arg, mode: u32) -> io::Result<()> {
+pub fn set_mode_in(folder: impl AsFd, inside: &CStr, mode: u32) -> io::Result<()> {
+    let (below, name) = super::below(&folder, inside)?;
+    let folder = below.as_ref().map_or(folder.as_fd(), AsFd::as_fd);
     let handle = File::from(openat(folder, name, HANDLE, Mode::empty())?);
     if !handle.metadata()?.is_file() {
         return Err(io::ErrorKind::NotFound.into());
@@ -371,4 +370,11 @@ pub fn set_mode_in(folder: impl AsFd, name: impl rustix::path::Arg, mode: u32) -
     #[cfg(not(target_os = "linux"))]
     rustix::fs::fchmod(&handle, mode_of(mode))?;
     Ok(())
+}
+
+/// What lies under a name beneath an open folder, be it a symlink. None is followed.
+pub fn status_in(folder: impl AsFd, inside: &CStr) -> io::Result<Stat> {
+    let (below, name) = super::below(&folder, inside)?;
+    let folder = below.as_ref().map_or(folder.as_fd(), AsFd::as_fd);
+    Ok(statat(folder, name, AtFlags::SYMLINK_NOFOLLOW)?)
 }

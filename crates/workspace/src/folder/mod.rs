@@ -23,9 +23,10 @@ use std::sync::{Arc, Mutex, PoisonError};
 
 pub use std::fs::{File, Metadata, TryLockError};
 
-pub use acts::set_mode_in;
+pub use acts::{set_mode_in, status_in};
 pub use kinds::{Entry, Kind, Use, is_about_a_link};
 pub use links::{Link, Links};
+pub use opening::below;
 
 /// A folder that everything is reached through. Clones are the same folder.
 #[derive(Clone)]
@@ -152,6 +153,9 @@ impl Place {
     /// A name beneath it. One with parts that are not plain (`..`, `/`) is no place: every act on it is an error.
     #[must_use]
     pub fn join(&self, name: impl AsRef<Path>) -> Self {
+        if name.as_ref().as_os_str().is_empty() {
+            return self.clone();
+        }
         // Joined as bytes: an absolute path would take the place of the whole.
         let mut inside = self.inside.as_os_str().to_owned();
         if !inside.is_empty() {
@@ -196,7 +200,11 @@ impl Place {
 
     /// Its whole path, for people and for what takes nothing else: SQLite, the watcher.
     pub fn path(&self) -> PathBuf {
-        if self.inside.as_os_str().is_empty() { self.folder.path().to_owned() } else { self.folder.path().join(&self.inside) }
+        if self.inside.as_os_str().is_empty() {
+            self.folder.path().to_owned()
+        } else {
+            self.folder.path().join(&self.inside)
+        }
     }
 
     /// The folder that it is beneath.

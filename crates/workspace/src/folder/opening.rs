@@ -1,10 +1,10 @@
 //! Opening folders part by part, and what a symlink in between means.
 
-use std::ffi::OsStr;
+use std::ffi::{CStr, OsStr};
 use std::io;
 use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
 use std::os::unix::ffi::OsStrExt;
-use std::path::{Path, PathBuf};
+use std::path::{Component, Path, PathBuf};
 use std::sync::Arc;
 
 use milescale_document::text::harmless;
@@ -67,6 +67,37 @@ fn open_beneath(_: BorrowedFd<'_>, _: &Path) -> Option<Result<OwnedFd, Errno>> {
     None
 }
 
+/// The open folder of a name that may lead through folders beneath one that is open (`None`: through none), and its last part. No
+/// symlink is followed.
+///
+/// # Errors
+/// Of kind `NotFound` where something else than a folder is in between: then there is nothing of this name.
+pub fn below<'a>(at: impl AsFd, inside: &'a CStr) -> io::Result<(Option<OwnedFd>, &'a CStr)> {
+    let bytes = inside.to_bytes_with_nul();
+    let Some(slash) = bytes.iter().rposition(|byte| *byte == b'/') else { return Ok((None, inside)) };
+    let (folder, name) = (Path::new(OsStr::from_bytes(&bytes[..slash])), &bytes[slash + 1..]);
+    let name = CStr::from_bytes_with_nul(name).unwrap_or_default();
+    if !folder.components().all(|part| matches!(part, Component::Normal(_))) {
+        return Err(io::Error::new(io::ErrorKind::InvalidInput, "it is no plain name"));
+    }
+    let opened = match open_beneath(at.as_fd(), folder) {
+        Some(opened) => opened,
+        None => part_by_part(at.as_fd(), folder),
+    };
+    match opened {
+        Err(Errno::LOOP | Errno::NOTDIR) => Err(io::ErrorKind::NotFound.into()),
+        other => Ok((Some(other?), name)),
+    }
+}
+
+fn part_by_part(at: BorrowedFd<'_>, folder: &Path) -> Result<OwnedFd, Errno> {
+    let mut below = None::<OwnedFd>;
+    for part in folder.components() {
+        below = Some(open_plain(below.as_ref().map_or(at, AsFd::as_fd), part.as_os_str())?);
+    }
+    below.ok_or(Errno::NOENT)
+}
+
 /// What a symlink says; `None` where it is none.
 pub(super) fn target_of(at: impl AsFd, name: &OsStr) -> Option<PathBuf> {
     let target = rustix::fs::readlinkat(at, name, Vec::new()).ok()?;
@@ -100,7 +131,8 @@ impl Folder {
 
     /// That a symlink is not followed, with what lets it be.
     pub(super) fn leads_elsewhere(&self, inside: &Path, target: &Path) -> io::Error {
-        let (is_top, known) = (inside == Path::new("."), self.path().file_name().is_some_and(|it| it == crate::layout::FOLDER));
+        let (is_top, known) =
+            (inside == Path::new("."), self.path().file_name().is_some_and(|it| it == crate::layout::FOLDER));
         let what = if is_top { self.path() } else { inside };
         let shown = |path: &Path| harmless(&path.to_string_lossy());
         let mut message = format!("{} is a symlink to {}, and is not followed", shown(what), shown(target));
@@ -151,7 +183,11 @@ pub(super) fn behind(target: &Path, error: io::Error) -> io::Error {
 /// A word as a shell takes it.
 fn in_command(word: &str) -> String {
     let is_plain = |letter: char| letter.is_alphanumeric() || "/._-+,:@%".contains(letter);
-    if word.chars().all(is_plain) && !word.is_empty() { word.to_owned() } else { format!("'{}'", word.replace('\'', r"'\''")) }
+    if word.chars().all(is_plain) && !word.is_empty() {
+        word.to_owned()
+    } else {
+        format!("'{}'", word.replace('\'', r"'\''"))
+    }
 }
 
 impl Place {

@@ -22,11 +22,12 @@ pub fn text(path: impl AsRef<Path>) -> io::Result<String> {
     Ok(text)
 }
 
-/// Reads a whole regular file that a person, or a program's own rules, have named: symlinks are followed, nothing else is opened.
+/// Opens a regular file for reading that a person, or a program's own rules, have named: symlinks are followed, nothing else is
+/// opened.
 ///
 /// # Errors
-/// Of kind `InvalidInput` for what is no regular file, `FileTooLarge` for one that is larger than `limit` bytes.
-pub fn read(path: &Path, limit: u64) -> io::Result<(Vec<u8>, Metadata)> {
+/// Of kind `InvalidInput` for what is no regular file.
+pub fn open(path: &Path) -> io::Result<(File, Metadata)> {
     let before = fs::metadata(path)?;
     if !before.is_file() {
         return Err(no_regular_file(before.is_dir()));
@@ -37,6 +38,15 @@ pub fn read(path: &Path, limit: u64) -> io::Result<(Vec<u8>, Metadata)> {
     if !metadata.is_file() {
         return Err(no_regular_file(metadata.is_dir()));
     }
+    Ok((file, metadata))
+}
+
+/// Reads a whole file, as [`open`] opens it.
+///
+/// # Errors
+/// As [`open`]; of kind `FileTooLarge` for one that is larger than `limit` bytes.
+pub fn read(path: &Path, limit: u64) -> io::Result<(Vec<u8>, Metadata)> {
+    let (file, metadata) = open(path)?;
     let mut content = Vec::new();
     file.take(limit + 1).read_to_end(&mut content)?;
     if content.len() as u64 > limit {

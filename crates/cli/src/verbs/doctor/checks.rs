@@ -1,6 +1,5 @@
 //! The checks of `doctor`. Each looks at one thing and says something about it, also when all is well.
 
-use std::fs;
 use std::path::Path;
 
 use milescale_core::backend::InUse;
@@ -11,9 +10,10 @@ use milescale_document::timestamp;
 use milescale_migration::network_file_system;
 use milescale_storage::files::{self, Odd};
 use milescale_storage::hybrid;
-use milescale_workspace::Workspace;
+use milescale_workspace::folder::{Kind, system};
 use milescale_workspace::read::CANNOT_BE_READ;
 use milescale_workspace::switch;
+use milescale_workspace::{Place, Workspace};
 
 use super::super::status::Daemon;
 use super::{Finding, Level, backups, moves, places, stores};
@@ -223,7 +223,7 @@ fn own(workspace: &Workspace, status: &Status) -> Vec<Finding> {
         .collect();
     findings.extend(set_aside(workspace));
     for (path, folder) in [(workspace.folder(), ".milestones"), (workspace.logs(), "logs")] {
-        if rustix::fs::access(&path, rustix::fs::Access::WRITE_OK).is_err() {
+        if path.access(rustix::fs::Access::WRITE_OK).is_err() {
             findings.push(finding(
                 Level::Wrong,
                 format!("{folder} cannot be written by this user"),
@@ -237,10 +237,9 @@ fn own(workspace: &Workspace, status: &Status) -> Vec<Finding> {
 
 /// Files that milescale could not use, and keeps for a person.
 fn set_aside(workspace: &Workspace) -> Vec<Finding> {
-    let entries = fs::read_dir(workspace.own()).into_iter().flatten().flatten();
     let mut findings = Vec::new();
-    for (name, shown) in entries.map(|entry| (entry.file_name(), workspace.shown(&entry.path()))) {
-        let name = name.to_string_lossy();
+    for entry in workspace.own().entries_or_none() {
+        let (name, shown) = (entry.name.to_string_lossy(), workspace.shown(&workspace.own().join(&entry.name)));
         if name.starts_with("state.unreadable-") {
             findings.push(finding(
                 Level::Wrong,
@@ -284,7 +283,7 @@ fn file_system(workspace: &Workspace) -> Vec<Finding> {
 
 fn watch_limits(workspace: &Workspace) -> Vec<Finding> {
     let read = |name: &str| -> Option<u64> {
-        fs::read_to_string(Path::new("/proc/sys/fs/inotify").join(name)).ok()?.trim().parse().ok()
+        system::text(Path::new("/proc/sys/fs/inotify").join(name)).ok()?.trim().parse().ok()
     };
     let Some(limit) = read("max_user_watches") else { return Vec::new() };
     let needed = folders_below(&workspace.active()) + 4;
@@ -299,13 +298,13 @@ fn watch_limits(workspace: &Workspace) -> Vec<Finding> {
     ok(format!("{needed} folders are to be watched, well below the limit of {limit}"))
 }
 
-fn folders_below(folder: &Path) -> u64 {
+fn folders_below(folder: &Place) -> u64 {
     let mut count = 0;
-    let mut folders = vec![folder.to_owned()];
+    let mut folders = vec![folder.clone()];
     while let Some(folder) = folders.pop() {
         count += 1;
-        let entries = fs::read_dir(folder).into_iter().flatten().flatten();
-        folders.extend(entries.filter(|it| it.file_type().is_ok_and(|kind| kind.is_dir())).map(|it| it.path()));
+        let entries = folder.entries_or_none().into_iter();
+        folders.extend(entries.filter(|it| it.kind == Kind::Folder).map(|it| folder.join(it.name)));
     }
     count
 }

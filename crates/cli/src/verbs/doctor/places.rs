@@ -10,7 +10,7 @@ use super::{Finding, Level};
 
 pub(super) fn all(workspace: &Workspace, in_use: Option<InUse>) -> Vec<Finding> {
     // Before the first command that writes there is nothing to try in, and a reader makes nothing.
-    if !workspace.own().is_dir() {
+    if !workspace.own().is_folder() {
         return Vec::new();
     }
     let means =

@@ -1,7 +1,5 @@
 //! What `doctor` says of the store in use, of what names it, and of the other sources of figures.
 
-use std::fs;
-
 use milescale_daemon::status::Status;
 use milescale_daemon::{Access, Gone};
 use milescale_storage::store::{Part, Risk, Store};
@@ -31,9 +29,9 @@ pub(super) fn sources(status: &Status, gone: Option<&Gone>) -> Vec<Finding> {
 
 pub(super) fn marker(workspace: &Workspace, status: &Status) -> Vec<Finding> {
     let path = workspace.shown(&workspace.marker());
-    match fs::metadata(workspace.marker()).and_then(|metadata| metadata.modified()) {
+    match workspace.marker().status().and_then(|metadata| metadata.modified()) {
         // What it is, the sources of figures say.
-        Err(_) if workspace.marker().symlink_metadata().is_ok() => Vec::new(),
+        Err(_) if workspace.marker().exists() => Vec::new(),
         Err(_) if !matches!(status.current_backend.as_str(), "" | "file") => vec![finding(
             Level::Wrong,
             format!("{path}: there is no marker, which means file, and {} is in use", status.current_backend),

@@ -10,8 +10,9 @@ use milescale_document::milestone::Milestone;
 use milescale_document::text::harmless;
 use milescale_document::value::Value;
 use milescale_storage::archive::Archive;
-use milescale_workspace::Workspace;
 use milescale_workspace::durable;
+use milescale_workspace::folder::Folder;
+use milescale_workspace::{Place, Workspace};
 use serde::Serialize;
 
 use super::Desk;
@@ -32,12 +33,13 @@ struct Exported {
 const BESIDE: &str = "completed";
 
 pub(super) fn run(desk: &mut Desk, options: &ExportOptions) -> Result<(), Failure> {
-    if let Some(folder) = &options.dir {
+    let folder = options.dir.as_ref().map(|folder| Folder::named(folder).place());
+    if let Some(folder) = &folder {
         durable::create_folder(folder).map_err(|error| failed(folder, &error))?;
     }
     let (mut left_out, mut result, mut exported) = (0_u64, Ok(()), HashSet::new());
     let mut export = |milestone: Milestone, is_beside: bool| {
-        let done = match &options.dir {
+        let done = match &folder {
             Some(folder) => {
                 let is_second = !exported.insert(milestone.id.clone());
                 if is_beside && is_second {
@@ -100,7 +102,7 @@ fn print(milestone: Milestone) -> Result<Done, Failure> {
     Ok(Done::Exported)
 }
 
-fn write(folder: &Path, milestone: &Milestone) -> Result<Done, Failure> {
+fn write(folder: &Place, milestone: &Milestone) -> Result<Done, Failure> {
     let id: Id = match milestone.id.parse() {
         Ok(id) => id,
         Err(bad) => return Ok(Done::LeftOut(format!("{}: {bad}", milestone.place))),
@@ -115,13 +117,13 @@ fn in_archive(workspace: &Workspace, milestone: &Milestone) -> PathBuf {
     inside.components().filter(|part| matches!(part, Component::Normal(_))).collect()
 }
 
-fn write_at(path: &Path, milestone: &Milestone) -> Result<Done, Failure> {
-    let folder = path.parent().unwrap_or(path);
-    durable::create_folder(folder).map_err(|error| failed(folder, &error))?;
+fn write_at(path: &Place, milestone: &Milestone) -> Result<Done, Failure> {
+    let folder = path.parent();
+    durable::create_folder(&folder).map_err(|error| failed(&folder, &error))?;
     match durable::create(path, &milestone.text) {
         Ok(true) => Ok(Done::Exported),
         Ok(false) => {
-            let shown = harmless(&path.display().to_string());
+            let shown = harmless(&path.path().display().to_string());
             Err(Failure::Failed(format!(
                 "{shown}: it is there already, and nothing is overwritten; use an empty folder"
             )))
@@ -130,6 +132,6 @@ fn write_at(path: &Path, milestone: &Milestone) -> Result<Done, Failure> {
     }
 }
 
-fn failed(path: &Path, error: &io::Error) -> Failure {
-    Failure::Failed(format!("{}: it cannot be written: {error}", harmless(&path.display().to_string())))
+fn failed(path: &Place, error: &io::Error) -> Failure {
+    Failure::Failed(format!("{}: it cannot be written: {error}", harmless(&path.path().display().to_string())))
 }

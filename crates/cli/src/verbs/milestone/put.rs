@@ -13,8 +13,8 @@ use milescale_document::yaml;
 use milescale_storage::archive::{Found, only_archived};
 use milescale_storage::store::Seen;
 use milescale_workspace::error::{Problem, StoreError};
+use milescale_workspace::folder::system;
 use milescale_workspace::locks;
-use milescale_workspace::read::{Symlinks, read_regular};
 use serde::Serialize;
 
 use super::Desk;
@@ -91,7 +91,7 @@ fn input(file: Option<&Path>) -> Result<(String, Vec<u8>), Failure> {
     let failed = |name: &str, error: io::Error| Failure::Failed(format!("{name}: it cannot be read: {error}"));
     if let Some(file) = file.filter(|file| *file != Path::new("-")) {
         let name = file.display().to_string();
-        let read = read_regular(file, Symlinks::Follow, yaml::SIZE_LIMIT);
+        let read = system::read(file, yaml::SIZE_LIMIT);
         return read.map_err(|error| failed(&name, error)).map(|(text, _)| (name, text));
     }
     let mut text = Vec::new();

@@ -4,7 +4,7 @@ use std::io;
 use std::os::unix::fs::PermissionsExt;
 use std::path::{Path, PathBuf};
 
-use milescale_workspace::read::{Symlinks, read_regular};
+use milescale_workspace::folder::system;
 
 use super::Place;
 use super::parameters;
@@ -33,7 +33,7 @@ impl ServiceFiles {
         let mut looked_at = Vec::new();
         for path in self.paths() {
             let shown = path.display().to_string();
-            match read_regular(&path, Symlinks::Follow, LIMIT) {
+            match system::read(&path, LIMIT) {
                 Ok((content, _)) => {
                     if let Some(found) = service(&String::from_utf8_lossy(&content), name, &shown)? {
                         return Ok(found);
@@ -84,7 +84,7 @@ fn service(text: &str, name: &str, shown: &str) -> Result<Option<Parameters>, St
 
 /// The password that a file of passwords has for a server. A file that others may read is not used, as with libpq.
 pub(super) fn password(path: &Path, place: &Place, port: u16, database: &str, user: &str) -> Option<String> {
-    let (content, metadata) = match read_regular(path, Symlinks::Follow, LIMIT) {
+    let (content, metadata) = match system::read(path, LIMIT) {
         Ok(found) => found,
         Err(error) => {
             tracing::debug!(path = %path.display(), %error, "the file of passwords is not read");

@@ -4,6 +4,7 @@ use std::net::IpAddr;
 use std::path::{Path, PathBuf};
 
 use milescale_workspace::error::StoreError;
+use milescale_workspace::folder::system;
 
 use super::Gathered;
 
@@ -123,7 +124,7 @@ fn place(given: &Gathered, name: Option<String>, address: Option<String>, port: 
 /// The folder in which a server of this port has its socket, else the first folder that is there.
 fn default_folder(port: u16) -> PathBuf {
     let folders = || SOCKET_FOLDERS.iter().map(Path::new);
-    let with_socket = folders().find(|folder| folder.join(format!(".s.PGSQL.{port}")).exists());
-    let found = with_socket.or_else(|| folders().find(|folder| folder.is_dir()));
+    let with_socket = folders().find(|folder| system::exists(folder.join(format!(".s.PGSQL.{port}"))));
+    let found = with_socket.or_else(|| folders().find(|folder| system::is_folder(folder)));
     found.unwrap_or(Path::new(SOCKET_FOLDERS[0])).to_owned()
 }

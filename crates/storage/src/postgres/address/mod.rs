@@ -15,6 +15,7 @@ use std::time::Duration;
 use milescale_core::config::{ClientEnvironment, UrlFrom};
 use milescale_document::text::harmless;
 use milescale_workspace::error::{Problem, StoreError};
+use milescale_workspace::folder::system;
 use tokio_postgres::Config;
 use tokio_postgres::config::{ChannelBinding, SslNegotiation};
 
@@ -263,7 +264,7 @@ fn security(given: &Gathered, client: &ClientEnvironment) -> Result<Security, St
     let mode = given.word("sslmode", &words)?.unwrap_or(Mode::Prefer);
     let own = |name: &str| {
         let path = client.home.as_ref()?.join(".postgresql").join(name);
-        path.exists().then_some(path)
+        system::exists(&path).then_some(path)
     };
     let named = given.get("sslrootcert");
     let authority = match named {
