@@ -7,6 +7,7 @@ use std::time::Duration;
 
 use jiff::{SignedDuration, Timestamp};
 use milescale_sensing::log::EventLog;
+use milescale_workspace::Place;
 
 use crate::figures::{median, ratio, shown, side_by_side, timed};
 use crate::run::Run;
@@ -50,7 +51,7 @@ pub(crate) fn measure(run: &mut Run) {
     write(&short, (50 << 20) / u64::from(scale), now);
     write(&long, (5 << 30) / u64::from(scale), now);
     let start = |path: &Path| {
-        let mut log = EventLog::new(path.to_owned(), None);
+        let mut log = EventLog::new(Place::named(path), None);
         timed(|| log.look(now).unwrap())
     };
     let (of_long, of_short) = side_by_side(run.times(9), || start(&long), || start(&short));
@@ -60,9 +61,9 @@ pub(crate) fn measure(run: &mut Run) {
         "one with 50 MB and the same window",
         format!("{} and {}; the window has 20,000 lines", shown(of_long), shown(of_short)),
     );
-    let mut log = EventLog::new(long.clone(), None);
+    let mut log = EventLog::new(Place::named(&long), None);
     log.look(now).unwrap();
-    let mut log_of_short = EventLog::new(short.clone(), None);
+    let mut log_of_short = EventLog::new(Place::named(&short), None);
     log_of_short.look(now).unwrap();
     let (of_long, of_short) =
         side_by_side(run.times(9), || timed(|| log.look(now).unwrap()), || timed(|| log_of_short.look(now).unwrap()));

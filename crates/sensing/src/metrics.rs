@@ -63,13 +63,14 @@ fn query_time(entry: &Entry<'_>) -> Option<Decimal> {
 mod tests {
     use super::last_query_times;
     use milescale_document::decimal::Decimal;
+    use milescale_workspace::Place;
     use std::fs;
 
     #[test]
     fn reads_the_last_ten_and_on_into_the_rotated_file() {
         let folder = tempfile::tempdir().unwrap();
         let path = folder.path().join("m");
-        assert_eq!(last_query_times(&path).unwrap(), []);
+        assert_eq!(last_query_times(&Place::named(&path)).unwrap(), []);
         let entry = |time: &str| format!("{{\"performance\":{{\"avg_query_time_ms\":{time}}}}}\n");
         fs::write(
             &path,
@@ -80,6 +81,6 @@ mod tests {
         fs::write(folder.path().join("m.1"), (0..20).map(|time| entry(&time.to_string())).collect::<String>()).unwrap();
         let expected: Vec<_> =
             ["13", "14", "15", "16", "17", "18", "19", "7", "3.6"].map(|time| Decimal::parse(time).unwrap()).into();
-        assert_eq!(last_query_times(&path).unwrap(), expected);
+        assert_eq!(last_query_times(&Place::named(&path)).unwrap(), expected);
     }
 }

@@ -217,6 +217,7 @@ pub(crate) fn text_of(path: &Place) -> io::Result<Option<Vec<u8>>> {
 #[cfg(test)]
 mod tests {
     use super::{Around, Digest, Engine, SystemTime, exchange, settle, with_engine};
+    use crate::Place;
     use crate::Workspace;
     use std::fs;
     use std::path::Path;
@@ -246,13 +247,15 @@ mod tests {
     fn an_edit_in_between_is_kept_and_names_the_engine_too() {
         let folder = tempfile::tempdir().unwrap();
         let (path, prepared) = (folder.path().join("config.yaml"), folder.path().join(".prepared"));
+        let (place, prepared_place) = (Place::named(&path), Place::named(&prepared));
         let (content, digests) = digests();
         for (there, expected) in
             [(BEFORE, String::from_utf8(content.clone()).unwrap()), (EDIT, EDIT.replace("sqlite", "postgresql"))]
         {
             fs::write(&prepared, &content).unwrap();
             fs::write(&path, there).unwrap();
-            exchange(around(&Workspace::at(folder.path())), &prepared, &path, digests, Engine::Postgresql).unwrap();
+            exchange(around(&Workspace::at(folder.path())), &prepared_place, &place, digests, Engine::Postgresql)
+                .unwrap();
             assert_eq!(fs::read_to_string(&path).unwrap(), expected);
             assert!(!prepared.exists());
         }
@@ -262,14 +265,15 @@ mod tests {
     fn what_a_death_after_the_exchange_left_is_dealt_with_later() {
         let folder = tempfile::tempdir().unwrap();
         let (path, prepared) = (folder.path().join("config.yaml"), folder.path().join(".prepared"));
+        let (place, prepared_place) = (Place::named(&path), Place::named(&prepared));
         let (content, digests) = digests();
         fs::write(&path, &content).unwrap();
         fs::write(&prepared, EDIT).unwrap();
-        settle(around(&Workspace::at(folder.path())), &prepared, &path, digests, Engine::Postgresql).unwrap();
+        settle(around(&Workspace::at(folder.path())), &prepared_place, &place, digests, Engine::Postgresql).unwrap();
         assert_eq!(fs::read_to_string(&path).unwrap(), EDIT.replace("sqlite", "postgresql"));
         assert_eq!(files(folder.path()), 1);
         // And once more: nothing is left to be done.
-        settle(around(&Workspace::at(folder.path())), &prepared, &path, digests, Engine::Postgresql).unwrap();
+        settle(around(&Workspace::at(folder.path())), &prepared_place, &place, digests, Engine::Postgresql).unwrap();
     }
 
     /// An edit came out, was given the engine and exchanged, and a second one came out of that: a death at each step.
@@ -308,8 +312,8 @@ mod tests {
             }
             settle(
                 around(&Workspace::at(folder.path())),
-                &folder.path().join(".prepared"),
-                &path,
+                &Place::named(&folder.path().join(".prepared")),
+                &Place::named(&path),
                 digests,
                 Engine::Postgresql,
             )

@@ -65,30 +65,48 @@ pub fn document(text: &[u8]) -> Result<Document<'_>, Vec<Problem>> {
 #[cfg(test)]
 mod tests {
     use super::text;
+    use crate::Workspace;
+    use crate::folder::{Link, Links};
     use std::fs;
     use std::os::unix::fs::symlink;
 
     #[test]
     fn what_is_there_and_no_file_is_never_taken_for_none() {
         let folder = tempfile::tempdir().unwrap();
-        let path = |name: &str| folder.path().join(name);
-        assert_eq!(text(&path("none")), Ok(None));
+        let workspace = Workspace::at(folder.path());
+        let place = |name: &str| workspace.folder().join(name);
+        let path = |name: &str| place(name).path();
+        fs::create_dir(workspace.folder().path()).unwrap();
+        assert_eq!(text(&place("none")), Ok(None));
         symlink("nowhere", path("dangling")).unwrap();
         symlink("loop", path("loop")).unwrap();
         fs::create_dir(path("folder")).unwrap();
         symlink("folder", path("to-folder")).unwrap();
         fs::write(path("file"), "storage:\n").unwrap();
         symlink("file", path("good")).unwrap();
+        let links = ["dangling", "loop", "to-folder", "good"];
+        for name in links.into_iter().chain(["dangling/config.yaml"]) {
+            let problem = text(&place(name)).unwrap_err();
+            let link = name.split('/').next().unwrap();
+            assert!(problem.message.contains(&format!("{link} is a symlink to ")), "{name}: {problem}");
+            assert!(problem.message.contains(&format!("--link {link}")), "{name}: {problem}");
+        }
+        let trusted = |name: &str| Link { name: name.into(), target: fs::read_link(path(name)).unwrap() };
+        workspace.capability().trust(Links::new(links.map(trusted).into()));
         for (name, said) in [
-            ("dangling", "a symlink to \"nowhere\", and there is nothing"),
-            ("loop", "a symlink to \"loop\", and Too many levels"),
-            ("dangling/config.yaml", "its folder is a symlink to \"nowhere\""),
-            ("folder", "cannot be read"),
-            ("to-folder", "a symlink to \"folder\", and "),
+            ("dangling", "a symlink to nowhere, and there is nothing"),
+            ("loop", "a symlink to loop, and Too many levels"),
+            ("dangling/config.yaml", "a symlink to nowhere, and there is nothing"),
+            ("folder", "expected a regular file"),
+            ("to-folder", "expected a regular file"),
         ] {
-            let problem = text(&path(name)).unwrap_err();
+            let problem = text(&place(name)).unwrap_err();
             assert!(problem.message.contains(said), "{name}: {problem}");
         }
-        assert_eq!(text(&path("good")), Ok(Some(b"storage:\n".to_vec())));
+        assert_eq!(text(&place("good")), Ok(Some(b"storage:\n".to_vec())));
+        assert_eq!(text(&place("to-folder/none")), Ok(None));
+        fs::remove_file(path("good")).unwrap();
+        symlink("folder", path("good")).unwrap();
+        assert!(text(&place("good")).is_err(), "it leads elsewhere than when it was trusted");
     }
 }

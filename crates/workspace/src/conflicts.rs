@@ -304,17 +304,17 @@ mod tests {
         assert!(is_new);
         assert_eq!(keeper.keep(&conflict(), b"n: 1\n", now).unwrap(), (first.clone(), false));
         // A program writes into it.
-        fs::write(&first, "n: 2\n").unwrap();
+        fs::write(&first.path(), "n: 2\n").unwrap();
         for again in [false, true] {
             if again {
                 keeper = Keeper::open(&workspace, Box::new(Empty)).unwrap();
             }
             let (second, _) = keeper.keep(&conflict(), b"n: 1\n", now).unwrap();
             assert_ne!(second, first);
-            assert_eq!(fs::read(second).unwrap(), b"n: 1\n");
+            assert_eq!(fs::read(second.path()).unwrap(), b"n: 1\n");
         }
         assert_eq!(count(&workspace).unwrap(), 2);
-        assert_eq!(fs::read(first).unwrap(), b"n: 2\n", "and what it wrote is there as well");
+        assert_eq!(fs::read(first.path()).unwrap(), b"n: 2\n", "and what it wrote is there as well");
     }
 
     /// The name of what a review has moved here says what left its place, and the file holds something else.
@@ -322,13 +322,13 @@ mod tests {
     fn what_is_kept_is_not_taken_for_what_a_name_says() {
         let folder = tempfile::tempdir().unwrap();
         let workspace = Workspace::at(folder.path());
-        fs::create_dir_all(workspace.displaced()).unwrap();
+        fs::create_dir_all(workspace.displaced().path()).unwrap();
         let digits = super::digits(b"n: 1\n");
         let name = format!("20260101T000000Z-{digits}-{digits}-0123456789ab.x.yaml");
-        fs::write(workspace.displaced().join(name), "n: late\n").unwrap();
+        fs::write(workspace.displaced().join(name).path(), "n: late\n").unwrap();
         assert_eq!(review(&workspace, SystemTime::now() + Duration::from_secs(10)).unwrap().len(), 1);
         let (path, is_new) = keep(&workspace, Box::new(Empty), &conflict(), b"n: 1\n", Timestamp::now()).unwrap();
         assert!(is_new);
-        assert_eq!(fs::read(path).unwrap(), b"n: 1\n");
+        assert_eq!(fs::read(path.path()).unwrap(), b"n: 1\n");
     }
 }

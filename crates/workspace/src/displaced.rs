@@ -255,13 +255,13 @@ mod tests {
     fn names_that_hold_a_long_id_themselves_are_read() {
         let folder = tempfile::tempdir().unwrap();
         let workspace = Workspace::at(folder.path());
-        fs::create_dir_all(workspace.displaced()).unwrap();
-        fs::create_dir_all(workspace.conflicts()).unwrap();
+        fs::create_dir_all(workspace.displaced().path()).unwrap();
+        fs::create_dir_all(workspace.conflicts().path()).unwrap();
         let id = "x".repeat(186);
         let digits = "0123456789abcdef";
         let name = |random: u32| format!("20260101T000000Z-{digits}-{digits}-{random:012}.{id}.yaml");
-        fs::write(workspace.displaced().join(name(1)), "n: 1\n").unwrap();
-        fs::write(workspace.conflicts().join(name(2)), "n: 2\n").unwrap();
+        fs::write(workspace.displaced().join(name(1)).path(), "n: 1\n").unwrap();
+        fs::write(workspace.conflicts().join(name(2)).path(), "n: 2\n").unwrap();
         review(&workspace, SystemTime::now() + Duration::from_secs(10)).unwrap();
         let found = conflicts::list(&workspace).unwrap();
         assert_eq!(found.len(), 2);

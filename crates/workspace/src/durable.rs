@@ -318,6 +318,7 @@ pub(crate) fn sync_folder(path: &Place) -> io::Result<()> {
 mod tests {
     use super::temporary::{Temporary, remove_leftovers};
     use super::{Outcome, can_exchange, create, exchange, publish, rename, rename_new, replace};
+    use crate::Place;
     use std::fs;
     use std::time::{Duration, SystemTime};
 
@@ -325,8 +326,8 @@ mod tests {
     fn create_never_overwrites() {
         let folder = tempfile::tempdir().unwrap();
         let path = folder.path().join("a");
-        assert!(create(&path, b"one").unwrap());
-        assert!(!create(&path, b"two").unwrap());
+        assert!(create(&Place::named(&path), b"one").unwrap());
+        assert!(!create(&Place::named(&path), b"two").unwrap());
         assert_eq!(fs::read(&path).unwrap(), b"one");
         assert_eq!(fs::read_dir(folder.path()).unwrap().count(), 1);
     }
@@ -336,8 +337,8 @@ mod tests {
         let folder = tempfile::tempdir().unwrap();
         let path = folder.path().join("a");
         fs::create_dir_all(path.join("not empty")).unwrap();
-        assert!(replace(&path, b"x").is_err());
-        assert!(publish(&path, b"x").is_err());
+        assert!(replace(&Place::named(&path), b"x").is_err());
+        assert!(publish(&Place::named(&path), b"x").is_err());
         assert_eq!(fs::read_dir(folder.path()).unwrap().count(), 1);
     }
 
@@ -345,7 +346,7 @@ mod tests {
     fn left_overs_of_a_crash_go_and_nothing_else() {
         let folder = tempfile::tempdir().unwrap();
         let path = |name: &str| folder.path().join(name);
-        let writing = Temporary::beside(&path("a")).unwrap();
+        let writing = Temporary::beside(&Place::named(&path("a"))).unwrap();
         let dead =
             std::process::Command::new("true").spawn().and_then(|mut child| child.wait().map(|_| child.id())).unwrap();
         let (parent, now) = (std::os::unix::process::parent_id(), SystemTime::now());
@@ -364,9 +365,9 @@ mod tests {
         }
         // A left-over may be a second name of what is in use.
         fs::hard_link(path(".milescale-tmp-00ff"), path("n1.yaml")).unwrap();
-        remove_leftovers(folder.path(), now);
+        remove_leftovers(&Place::named(folder.path()), now);
         let there = |name: &str| path(name).exists();
-        assert!(writing.path().exists(), "what somebody is writing stays");
+        assert!(writing.place().exists(), "what somebody is writing stays");
         let stay = files.iter().map(|(name, _)| there(name)).collect::<Vec<_>>();
         assert_eq!(stay, [false, true, false, true, false, true]);
         assert_eq!(fs::read(path("n1.yaml")).unwrap(), b"half");
@@ -375,20 +376,21 @@ mod tests {
     #[test]
     fn renaming_what_is_not_there_is_no_error() {
         let folder = tempfile::tempdir().unwrap();
-        assert!(!rename(&folder.path().join("a"), &folder.path().join("b")).unwrap());
+        assert!(!rename(&Place::named(&folder.path().join("a")), &Place::named(&folder.path().join("b"))).unwrap());
     }
 
     #[test]
     fn two_files_are_exchanged_and_none_is_renamed_over() {
         let folder = tempfile::tempdir().unwrap();
-        assert!(can_exchange(folder.path()).unwrap());
+        assert!(can_exchange(&Place::named(folder.path())).unwrap());
         let (a, b) = (folder.path().join("a"), folder.path().join("b"));
+        let (one, other) = (Place::named(&a), Place::named(&b));
         fs::write(&a, "a").unwrap();
-        assert_eq!(exchange(&a, &b).unwrap_err().kind(), std::io::ErrorKind::NotFound);
+        assert_eq!(exchange(&one, &other).unwrap_err().kind(), std::io::ErrorKind::NotFound);
         fs::write(&b, "b").unwrap();
-        assert!(matches!(exchange(&a, &b), Ok(Outcome::Done)));
+        assert!(matches!(exchange(&one, &other), Ok(Outcome::Done)));
         assert_eq!((fs::read(&a).unwrap(), fs::read(&b).unwrap()), (b"b".to_vec(), b"a".to_vec()));
-        assert_eq!(rename_new(&a, &b).unwrap_err().kind(), std::io::ErrorKind::AlreadyExists);
+        assert_eq!(rename_new(&one, &other).unwrap_err().kind(), std::io::ErrorKind::AlreadyExists);
         assert_eq!(fs::read_dir(folder.path()).unwrap().count(), 2);
     }
 }

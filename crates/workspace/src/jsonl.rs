@@ -135,6 +135,7 @@ fn rotate(path: &Place, files: u64) -> io::Result<()> {
 #[cfg(test)]
 mod tests {
     use super::{Rotation, append, fill_nuls};
+    use crate::Place;
     use std::fs;
 
     const ROTATION: Rotation = Rotation { at_bytes: 30, files: 2 };
@@ -144,8 +145,8 @@ mod tests {
         let folder = tempfile::tempdir().unwrap();
         let path = folder.path().join("log");
         fs::write(&path, "{\"a\":").unwrap();
-        append(&path, &1, ROTATION).unwrap();
-        append(&path, &2, ROTATION).unwrap();
+        append(&Place::named(&path), &1, ROTATION).unwrap();
+        append(&Place::named(&path), &2, ROTATION).unwrap();
         assert_eq!(fs::read_to_string(&path).unwrap(), "{\"a\":\n1\n2\n");
     }
 
@@ -156,15 +157,15 @@ mod tests {
         let rotation = Rotation { at_bytes: u64::MAX, files: 1 };
         let nuls = "\0".repeat(200_000);
         fs::write(&path, format!("1\n{nuls}2\n[\0\0{nuls}")).unwrap();
-        append(&path, &3, rotation).unwrap();
-        append(&path, &4, rotation).unwrap();
+        append(&Place::named(&path), &3, rotation).unwrap();
+        append(&Place::named(&path), &4, rotation).unwrap();
         let text = fs::read_to_string(&path).unwrap();
         assert_eq!(text.split_whitespace().collect::<Vec<_>>(), ["1", "2", "[", "3", "4"]);
         assert!(!text.contains('\0') && text.lines().any(|line| line == "2"), "each line on its own");
         fs::write(&path, "\0").unwrap();
-        fill_nuls(&path).unwrap();
+        fill_nuls(&Place::named(&path)).unwrap();
         assert_eq!(fs::read_to_string(&path).unwrap(), "\n");
-        fill_nuls(&folder.path().join("none")).unwrap();
+        fill_nuls(&Place::named(&folder.path().join("none"))).unwrap();
     }
 
     #[test]
@@ -172,7 +173,7 @@ mod tests {
         let folder = tempfile::tempdir().unwrap();
         let path = folder.path().join("log");
         for number in 0..7 {
-            append(&path, &format!("a long line, number {number}"), ROTATION).unwrap();
+            append(&Place::named(&path), &format!("a long line, number {number}"), ROTATION).unwrap();
         }
         let read = |name: &str| fs::read_to_string(folder.path().join(name)).unwrap();
         assert!(read("log").contains('6') && read("log.1").contains('5') && read("log.2").contains('4'));

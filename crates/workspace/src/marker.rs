@@ -59,15 +59,16 @@ fn word(text: &str) -> Word {
 #[cfg(test)]
 mod tests {
     use super::{Backend, Word, word};
+    use crate::Place;
 
     #[test]
     fn a_link_to_nowhere_is_not_a_missing_marker() {
         let folder = tempfile::tempdir().unwrap();
         let path = folder.path().join("marker");
-        assert_eq!(super::read(&path).unwrap().word, Word::Missing);
+        assert_eq!(super::read(&Place::named(&path)).unwrap().word, Word::Missing);
         for target in ["nowhere", "marker"] {
             std::os::unix::fs::symlink(target, &path).unwrap();
-            assert!(super::read(&path).unwrap_err().to_string().contains("is a symlink to"));
+            assert!(super::read(&Place::named(&path)).unwrap_err().to_string().contains("is a symlink to"));
             std::fs::remove_file(&path).unwrap();
         }
     }

@@ -181,12 +181,12 @@ mod tests {
     fn without_a_whole_head_nothing_was_begun() {
         let folder = tempfile::tempdir().unwrap();
         let workspace = Workspace::at(folder.path());
-        fs::create_dir_all(workspace.own()).unwrap();
+        fs::create_dir_all(workspace.own().path()).unwrap();
         for torn in ["", "\n", "\0\0\n", "{\"form\n", "{\"format\":1,\"epo", "\0\n{\"id\":\"a\"}\n"] {
-            fs::write(workspace.move_journal(), torn).unwrap();
+            fs::write(workspace.move_journal().path(), torn).unwrap();
             assert!(read(&workspace).unwrap().is_none(), "{torn:?}");
         }
-        fs::write(workspace.move_journal(), "{\"format\":2,\"number\":3}\n").unwrap();
+        fs::write(workspace.move_journal().path(), "{\"format\":2,\"number\":3}\n").unwrap();
         assert!(read(&workspace).unwrap_err().to_string().contains("newer milescale"));
         MoveJournal::begin(&workspace, 7, Side::Files).unwrap();
         assert_eq!(read(&workspace).unwrap().unwrap().epoch, 7);

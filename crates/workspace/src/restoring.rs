@@ -88,9 +88,9 @@ mod tests {
     fn one_of_a_newer_milescale_is_refused_by_name() {
         let folder = tempfile::tempdir().unwrap();
         let workspace = Workspace::at(folder.path());
-        fs::create_dir_all(workspace.own()).unwrap();
+        fs::create_dir_all(workspace.own().path()).unwrap();
         assert_eq!(Restoring::load(&workspace).unwrap(), None);
-        fs::write(workspace.restoring(), r#"{"version":2,"backup":"b","displaced":[],"began":""}"#).unwrap();
+        fs::write(workspace.restoring().path(), r#"{"version":2,"backup":"b","displaced":[],"began":""}"#).unwrap();
         let error = Restoring::load(&workspace).unwrap_err().to_string();
         assert_eq!(error, "it is of version 2, written by a newer milescale");
     }

@@ -69,7 +69,7 @@ mod tests {
     fn every_id_stands_in_a_name_that_is_short_and_its_own() {
         let folder = tempfile::tempdir().unwrap();
         let workspace = Workspace::at(folder.path());
-        fs::create_dir_all(workspace.displaced()).unwrap();
+        fs::create_dir_all(workspace.displaced().path()).unwrap();
         let long =
             ["x".repeat(160), "x".repeat(161), "x".repeat(200), "ü".repeat(80), "ü".repeat(100), "🔄".repeat(50)];
         for id in ["a", "row-a", "a.b", "a/b", ""].map(str::to_owned).iter().chain(&long) {

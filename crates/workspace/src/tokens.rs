@@ -295,7 +295,7 @@ mod tests {
         let first = tokens.draw("a").unwrap();
         let link = Link { number: 1, token: first };
         assert_eq!(tokens.confirm(("a", "here"), link, None, None), Ok(Confirming::Note));
-        let mut file = fs::File::options().append(true).open(workspace.tokens()).unwrap();
+        let mut file = fs::File::options().append(true).open(workspace.tokens().path()).unwrap();
         file.write_all(b"= a 7 01\0\0\0").unwrap();
         let second = tokens.draw("a").unwrap();
         let other = tokens.draw("b").unwrap();
@@ -303,16 +303,16 @@ mod tests {
         assert_eq!(listed.of_chain("a").tokens(), [first, second]);
         assert_eq!(listed.of_chain("b").tokens(), [other]);
         assert_eq!((listed.confirmed_at("here"), listed.confirmed_at("there")), (Some(link), None));
-        assert!(fs::read_to_string(workspace.tokens()).unwrap().starts_with(HEAD));
+        assert!(fs::read_to_string(workspace.tokens().path()).unwrap().starts_with(HEAD));
         for torn in ["\0\0\0\0", "mileca\0\0\n", "milescale tok", "milescale tokens, format 1", "", "\0\n+ c 7\n"] {
-            fs::write(workspace.tokens(), torn).unwrap();
+            fs::write(workspace.tokens().path(), torn).unwrap();
             assert!(tokens.read().unwrap().of_chain("a").tokens().is_empty(), "{torn:?}");
             let token = tokens.draw("a").unwrap();
             assert_eq!(tokens.confirm(("a", "here"), Link { number: 1, token }, None, None), Ok(Confirming::Note));
             assert_eq!(tokens.read().unwrap().of_chain("a").tokens(), [token], "{torn:?}");
-            assert!(fs::read_to_string(workspace.tokens()).unwrap().starts_with(HEAD), "{torn:?}");
+            assert!(fs::read_to_string(workspace.tokens().path()).unwrap().starts_with(HEAD), "{torn:?}");
         }
-        fs::write(workspace.tokens(), "milescale tokens, format 2\n").unwrap();
+        fs::write(workspace.tokens().path(), "milescale tokens, format 2\n").unwrap();
         assert!(tokens.read().unwrap_err().cause.contains("newer milescale"));
     }
 
@@ -322,16 +322,16 @@ mod tests {
         let workspace = Workspace::at(folder.path());
         let tokens = Tokens::of(&workspace);
         tokens.draw("a").unwrap();
-        let mut text = fs::read_to_string(workspace.tokens()).unwrap();
+        let mut text = fs::read_to_string(workspace.tokens().path()).unwrap();
         for number in 0..12_000 {
             let _ = writeln!(text, "+ a {number:032x}");
         }
         let _ = write!(text, "= a 5 {:032x}\n@ a here\n", 11_990);
-        fs::write(workspace.tokens(), text).unwrap();
+        fs::write(workspace.tokens().path(), text).unwrap();
         let last = tokens.draw("a").unwrap();
         let chain = tokens.read().unwrap().of_chain("a");
         assert_eq!(chain.tokens().len(), KEPT + 1);
         assert!(chain.knows(last) && chain.confirmed().is_some_and(|link| link.number == 5));
-        assert!(fs::metadata(workspace.tokens()).unwrap().len() < 300_000);
+        assert!(fs::metadata(workspace.tokens().path()).unwrap().len() < 300_000);
     }
 }

@@ -1,3 +1,4 @@
+use milescale_workspace::Place;
 use std::fs;
 use std::io::Write;
 use std::path::PathBuf;
@@ -17,7 +18,7 @@ struct Bench {
 impl Bench {
     fn new() -> Self {
         let folder = tempfile::tempdir().unwrap();
-        let log = EventLog::new(folder.path().join("log"), None);
+        let log = EventLog::new(Place::named(&folder.path().join("log")), None);
         Self { folder, log, now: Timestamp::from_second(1_790_000_000).unwrap() }
     }
 
@@ -81,7 +82,7 @@ fn means_of_the_last_hundred_and_the_last_ten() {
     let more: String = (0..5).map(|_| bench.event(0, "a", "query", 1000)).collect();
     bench.append(&more);
     let followed = bench.look();
-    let mut fresh = EventLog::new(bench.path(), None);
+    let mut fresh = EventLog::new(Place::named(&bench.path()), None);
     fresh.look(bench.now).unwrap();
     assert_eq!(followed, fresh.figures(bench.now));
     assert_eq!(followed.query.recent, (5 * 1000 + (145..150).sum::<i64>()) / 10);
@@ -117,7 +118,7 @@ fn bad_lines_are_reported_once_with_their_numbers_across_restarts() {
     assert_eq!(bench.log.take_new_bad_lines(), None);
     let reported = bench.log.reported();
     bench.append("[1]\n");
-    bench.log = EventLog::new(bench.path(), reported);
+    bench.log = EventLog::new(Place::named(&bench.path()), reported);
     bench.look();
     let bad = bench.log.take_new_bad_lines().unwrap();
     assert_eq!((bad.count, bad.lines), (1, vec![8]));
@@ -185,7 +186,7 @@ fn a_whole_line_of_ten_megabytes_counts_and_a_longer_one_is_named() {
     bench.append(&bench.event(0, "a", "read", 11));
     assert_eq!(bench.look().read.average, 10);
     assert_eq!(bench.log.take_new_bad_lines().unwrap().lines, [3]);
-    let mut fresh = EventLog::new(bench.path(), None);
+    let mut fresh = EventLog::new(Place::named(&bench.path()), None);
     fresh.look(bench.now).unwrap();
     assert_eq!(fresh.figures(bench.now).read.average, 10);
     assert_eq!(fresh.bad_lines(), 1);

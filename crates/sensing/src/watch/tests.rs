@@ -4,7 +4,9 @@ use std::sync::Arc;
 use std::sync::mpsc::{Receiver, channel};
 use std::time::{Duration, Instant};
 
-use super::{Hints, Inbox, Places, Watch};
+use milescale_workspace::Workspace;
+
+use super::{Hints, Inbox, Watch};
 
 struct Bench {
     folder: tempfile::TempDir,
@@ -16,29 +18,19 @@ struct Bench {
 impl Bench {
     fn new() -> Self {
         let folder = tempfile::tempdir().unwrap();
-        let below = |path: &str| folder.path().join(path);
-        let places = Places {
-            root: folder.path().to_owned(),
-            folder: below("m"),
-            active: below("m/active"),
-            config_folder: below("m/config"),
-            config_file: below("m/config/c.yaml"),
-            marker: below("m/config/marker"),
-            logs: below("m/logs"),
-            storage_events: below("m/logs/events"),
-        };
-        for path in [&places.active, &places.config_folder, &places.logs] {
-            fs::create_dir_all(path).unwrap();
+        let workspace = Workspace::at(folder.path());
+        for place in [workspace.active(), workspace.config_folder(), workspace.logs()] {
+            fs::create_dir_all(place.path()).unwrap();
         }
         let (send, woken) = channel();
         let inbox = Arc::new(Inbox::new(move || send.send(()).unwrap_or_default()));
-        let mut watch = Watch::new(places, Arc::clone(&inbox)).unwrap();
+        let mut watch = Watch::new(workspace, Arc::clone(&inbox)).unwrap();
         watch.arm().unwrap();
         Self { folder, watch, inbox, woken }
     }
 
     fn path(&self, path: &str) -> PathBuf {
-        self.folder.path().join("m").join(path)
+        self.folder.path().join(".milestones").join(path)
     }
 
     /// Gathers hints until `enough` says so.
@@ -63,12 +55,12 @@ fn tells_what_changed() {
     let milestone = bench.path("active/a.yaml");
     fs::write(&milestone, "x").unwrap();
     bench.until_milestone(&milestone);
-    fs::write(bench.path("config/c.yaml"), "x").unwrap();
+    fs::write(bench.path("config/storage-config.yaml"), "x").unwrap();
     bench.until(|hints| hints.config);
     fs::write(bench.path("config/new"), "x").unwrap();
-    fs::rename(bench.path("config/new"), bench.path("config/marker")).unwrap();
+    fs::rename(bench.path("config/new"), bench.path("config/storage-backend.txt")).unwrap();
     bench.until(|hints| hints.marker);
-    fs::write(bench.path("logs/events"), "x").unwrap();
+    fs::write(bench.path("logs/storage-events.jsonl"), "x").unwrap();
     bench.until(|hints| hints.log);
 }
 
@@ -85,7 +77,7 @@ fn reading_and_other_files_wake_nobody() {
     fs::write(bench.path("logs/scale-events.jsonl"), "x").unwrap();
     fs::write(bench.path("active/4913"), "x").unwrap();
     // Events come in order: once this one is there, those above would be too.
-    fs::write(bench.path("config/c.yaml"), "x").unwrap();
+    fs::write(bench.path("config/storage-config.yaml"), "x").unwrap();
     bench.until(|hints| {
         assert!(
             hints.milestones.iter().all(|path| path.ends_with("4913")) && !hints.log && !hints.everything,

@@ -72,13 +72,13 @@ mod tests {
     fn what_looks_meant_is_named_in_subfolders_too() {
         let folder = tempfile::tempdir().unwrap();
         let workspace = Workspace::at(folder.path());
-        fs::create_dir_all(workspace.active().join("sub/.hidden")).unwrap();
+        fs::create_dir_all(workspace.active().join("sub/.hidden").path()).unwrap();
         let odd: [&[u8]; 6] = [b"c.YAML", b"e.yml", b"f.Yml", b"sub/g.yml", b"x\xff.yaml", b"sub/\xfe.yaml"];
         let usual: [&[u8]; 5] = [b"a.yaml", b"readme.md", b".b.yml", b"sub/.hidden/h.yml", b"yaml"];
         for name in odd.iter().chain(&usual) {
-            fs::write(workspace.active().join(OsStr::from_bytes(name)), "").unwrap();
+            fs::write(workspace.active().join(OsStr::from_bytes(name)).path(), "").unwrap();
         }
-        std::os::unix::fs::symlink("a.yaml", workspace.active().join("link.yaml")).unwrap();
+        std::os::unix::fs::symlink("a.yaml", workspace.active().join("link.yaml").path()).unwrap();
         let found = odd_names(&workspace);
         assert_eq!(found.len(), odd.len() + 1, "{found:?}");
         let not_utf8 = found.iter().find(|odd| odd.place.contains("x\u{fffd}")).unwrap();

@@ -1,3 +1,5 @@
+use milescale_workspace::Place;
+use milescale_workspace::folder::Folder;
 use std::fs;
 use std::os::unix::fs::symlink;
 use std::path::PathBuf;
@@ -144,7 +146,7 @@ fn a_lost_folder_is_not_an_empty_one() {
     assert_eq!(bench.figures(), (1, 1, 1), "the last figures stay");
     symlink("away", &active).unwrap();
     let lost = bench.store.survey(&Extent::Everything, SystemTime::now()).unwrap_err();
-    assert!(lost.cause.contains("not a folder"), "{lost}");
+    assert!(lost.cause.contains("active is a symlink to away") && lost.cause.contains("--link active"), "{lost}");
     fs::remove_file(&active).unwrap();
     fs::create_dir(&active).unwrap();
     assert_eq!(bench.look(), (0, 0, 0), "an empty folder is empty");
@@ -180,14 +182,14 @@ fn what_is_written_into_a_replaced_file_is_kept_and_named() {
     let draft = Draft::new(id, b"n: 2\n".to_vec(), jiff::Timestamp::now()).unwrap();
     store.put(&draft, seen).unwrap();
     let later = |seconds| SystemTime::now() + Duration::from_secs(seconds);
-    let nothing: [PathBuf; 0] = [];
+    let nothing: [Place; 0] = [];
     assert_eq!(review(&workspace, later(10)).unwrap(), nothing, "what nobody wrote to is no conflict");
     std::io::Write::write_all(&mut open, b"late: 3\n").unwrap();
     assert_eq!(review(&workspace, later(0)).unwrap(), nothing, "not while it is being written");
     let found = review(&workspace, later(10)).unwrap();
     let [kept_as] = &found[..] else { panic!("{found:?}") };
-    assert!(kept_as.to_string_lossy().ends_with(".a.yaml"), "{kept_as:?}");
-    assert_eq!(fs::read_to_string(kept_as).unwrap(), "n: 1\nlate: 3\n");
+    assert!(kept_as.name_text().ends_with(".a.yaml"), "{kept_as:?}");
+    assert_eq!(fs::read_to_string(kept_as.path()).unwrap(), "n: 1\nlate: 3\n");
     assert_eq!(fs::read_to_string(bench.path("a.yaml")).unwrap(), "n: 2\n");
     assert_eq!(review(&workspace, later(10)).unwrap(), nothing);
 }
@@ -201,7 +203,7 @@ fn what_was_replaced_goes_after_thirty_days() {
     let id: milescale_document::id::Id = "a".parse().unwrap();
     let seen = Seen::Text(store.get(&id).unwrap().digest());
     store.put(&Draft::new(id, b"n: 2\n".to_vec(), jiff::Timestamp::now()).unwrap(), seen).unwrap();
-    let count = || fs::read_dir(workspace.displaced()).unwrap().count();
+    let count = || fs::read_dir(workspace.displaced().path()).unwrap().count();
     let purge_on = |day: u64| {
         let now = SystemTime::now() + Duration::from_hours(day * 24 + 1);
         let mut new_day = NewDay::begin(&workspace, now.try_into().unwrap(), None).unwrap().unwrap();
@@ -209,7 +211,7 @@ fn what_was_replaced_goes_after_thirty_days() {
         new_day.end(&workspace).unwrap();
         count()
     };
-    fs::create_dir_all(workspace.own()).unwrap();
+    fs::create_dir_all(workspace.own().path()).unwrap();
     assert_eq!(purge_on(400), 1, "a clock that is ahead ends nothing");
     assert_eq!((0..30).map(purge_on).min(), Some(1));
     assert_eq!(purge_on(30), 0);
@@ -226,11 +228,11 @@ fn a_text_that_was_prepared_and_never_put_is_no_conflict() {
     let name =
         || milescale_workspace::displaced::name(&workspace, &id, Digest::of(old), Some(Digest::of(new)), now).unwrap();
     let (before, after, foreign) = (name(), name(), name());
-    fs::write(before, new).unwrap();
-    fs::write(after, old).unwrap();
-    fs::write(&foreign, "").unwrap();
+    fs::write(before.path(), new).unwrap();
+    fs::write(after.path(), old).unwrap();
+    fs::write(&foreign.path(), "").unwrap();
     let found = review(&workspace, SystemTime::now() + Duration::from_secs(10)).unwrap();
-    assert_eq!(found, [workspace.conflicts().join(foreign.file_name().unwrap())]);
+    assert_eq!(found, [workspace.conflicts().join(foreign.name())]);
 }
 
 #[test]
@@ -255,14 +257,14 @@ fn what_another_program_saved_in_between_is_put_back() {
     let draft = Draft::new("a".parse().unwrap(), b"n: 2\n".to_vec(), jiff::Timestamp::now()).unwrap();
     let seen = Digest::of(b"n: 1\n");
     let aside = workspace.displaced().join("aside.yaml");
-    fs::create_dir_all(workspace.displaced()).unwrap();
-    fs::write(&aside, &draft.text).unwrap();
+    fs::create_dir_all(workspace.displaced().path()).unwrap();
+    fs::write(&aside.path(), &draft.text).unwrap();
     // Between the check and the exchange.
     bench.write("a.yaml", "n: theirs\n");
-    let error = store.exchange(&aside, &bench.path("a.yaml"), &draft, seen).unwrap_err();
+    let error = store.exchange(&aside, &Place::named(&bench.path("a.yaml")), &draft, seen).unwrap_err();
     assert_eq!(error.problem, milescale_workspace::error::Problem::Changed, "{error}");
     assert_eq!(fs::read_to_string(bench.path("a.yaml")).unwrap(), "n: theirs\n");
-    let kept: Vec<_> = fs::read_dir(workspace.displaced())
+    let kept: Vec<_> = fs::read_dir(workspace.displaced().path())
         .unwrap()
         .map(|it| fs::read_to_string(it.unwrap().path()).unwrap())
         .collect();
@@ -270,9 +272,9 @@ fn what_another_program_saved_in_between_is_put_back() {
     let later = SystemTime::now() + Duration::from_secs(10);
     assert!(review(&workspace, later).unwrap().is_empty(), "and is no conflict");
     // A file that is gone by then is not made again.
-    fs::write(&aside, &draft.text).unwrap();
+    fs::write(&aside.path(), &draft.text).unwrap();
     fs::remove_file(bench.path("a.yaml")).unwrap();
-    assert!(store.exchange(&aside, &bench.path("a.yaml"), &draft, seen).is_err());
+    assert!(store.exchange(&aside, &Place::named(&bench.path("a.yaml")), &draft, seen).is_err());
     assert!(!bench.path("a.yaml").exists());
 }
 
@@ -365,11 +367,12 @@ fn an_id_is_found_by_its_name_where_no_other_file_can_have_it() {
         bench.write(name, KIRO);
     }
     symlink(bench.path("target"), bench.path("link.yaml")).unwrap();
-    let active = bench.path("");
+    let active = Workspace::at(bench.folder.path()).active();
     let by_name = |id: &str| by_name(&active, id);
-    let listed = |id: &str| bench.store.find(&id.parse().unwrap()).unwrap();
+    let listed =
+        |id: &str| -> Vec<_> { bench.store.find(&id.parse().unwrap()).unwrap().iter().map(Place::path).collect() };
     if by_name("a") != ByName::Unclear {
-        assert_eq!(by_name("a"), ByName::File(bench.path("a.yaml")));
+        assert_eq!(by_name("a"), ByName::File(active.join("a.yaml")));
         for id in ["b", "c", "link", "target"] {
             assert_eq!(by_name(id), ByName::Nothing, "{id}");
         }
@@ -393,8 +396,9 @@ fn an_id_is_found_by_its_name_where_no_other_file_can_have_it() {
 #[test]
 fn a_file_that_is_listed_twice_is_one() {
     let folder = tempfile::tempdir().unwrap();
-    let [here, gone, link] = ["here.yaml", "gone.yaml", "link.yaml"].map(|name| folder.path().join(name));
-    std::fs::write(&here, "a: 1\n").unwrap();
+    let [here, gone, link] =
+        ["here.yaml", "gone.yaml", "link.yaml"].map(|name| Folder::named(folder.path()).place().join(name));
+    std::fs::write(here.path(), "a: 1\n").unwrap();
     let mut found = vec![gone.clone(), here.clone()];
     assert!(are_several(&mut found));
     assert!(found.len() == 1 && found[0] == here);
@@ -403,7 +407,7 @@ fn a_file_that_is_listed_twice_is_one() {
         "it was renamed between two looks: to be listed again"
     );
     assert!(!are_several(&mut vec![gone]), "neither is there any more: to be listed again");
-    std::fs::hard_link(&here, &link).unwrap();
+    std::fs::hard_link(here.path(), link.path()).unwrap();
     let mut found = vec![here, link];
     assert!(are_several(&mut found) && found.len() == 2);
 }
@@ -450,9 +454,9 @@ fn long_ids_are_replaced_archived_and_removed_as_short_ones() {
         store.unarchive(&two, one.content().text).unwrap();
         store.remove(&id, two.content().text, Timestamp::now()).unwrap();
         let later = SystemTime::now() + Duration::from_secs(10);
-        assert_eq!(review(&workspace, later).unwrap(), Vec::<std::path::PathBuf>::new());
+        assert_eq!(review(&workspace, later).unwrap(), Vec::<Place>::new());
         // Somebody who has it open writes into it.
-        let name = fs::read_dir(workspace.displaced()).unwrap().flatten().map(|entry| entry.path());
+        let name = fs::read_dir(workspace.displaced().path()).unwrap().flatten().map(|entry| entry.path());
         let is_two =
             |path: &std::path::PathBuf| fs::read(path).is_ok_and(|text| Digest::of(&text) == two.content().text);
         fs::write(name.filter(is_two).last().unwrap(), "title: late\n").unwrap();

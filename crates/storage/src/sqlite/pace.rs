@@ -63,6 +63,7 @@ fn trace(path: &Place) -> io::Result<Trace> {
 #[cfg(test)]
 mod tests {
     use super::{Pace, READS, REMEMBERED, WHILE_QUIET, WHILE_WRITTEN};
+    use milescale_workspace::Place;
     use std::fs;
     use std::time::{Duration, Instant};
 
@@ -70,21 +71,22 @@ mod tests {
     fn pauses_are_longer_while_somebody_else_writes() {
         let folder = tempfile::tempdir().unwrap();
         let path = folder.path().join("a.db");
+        let place = Place::named(&path);
         let (took, start) = (Duration::from_micros(300), Instant::now());
         let mut pace = Pace::default();
         fs::write(&path, "1").unwrap();
         let (quiet, busy) = (took * WHILE_QUIET, took * WHILE_WRITTEN);
-        assert_eq!([pace.pause(&path, took, start), pace.pause(&path, took, start)], [quiet, quiet]);
+        assert_eq!([pace.pause(&place, took, start), pace.pause(&place, took, start)], [quiet, quiet]);
         fs::write(&path, "22").unwrap();
-        pace.wrote(&path);
-        assert_eq!(pace.pause(&path, took, start), quiet, "what milescale writes itself is nobody else's");
+        pace.wrote(&place);
+        assert_eq!(pace.pause(&place, took, start), quiet, "what milescale writes itself is nobody else's");
         fs::write(&path, "333").unwrap();
-        assert_eq!(pace.pause(&path, took, start), busy);
-        assert_eq!(pace.pause(&path, took, start + REMEMBERED / 2), busy, "who has written will write again");
-        assert_eq!(pace.pause(&path, took, start + REMEMBERED), quiet);
+        assert_eq!(pace.pause(&place, took, start), busy);
+        assert_eq!(pace.pause(&place, took, start + REMEMBERED / 2), busy, "who has written will write again");
+        assert_eq!(pace.pause(&place, took, start + REMEMBERED), quiet);
         let late = start + REMEMBERED;
-        assert_eq!(pace.pause(&path, took * 30, late), quiet, "a read that waited tells nothing");
-        let longer: Vec<_> = (0..READS).map(|_| pace.pause(&path, took * 2, late)).collect();
+        assert_eq!(pace.pause(&place, took * 30, late), quiet, "a read that waited tells nothing");
+        let longer: Vec<_> = (0..READS).map(|_| pace.pause(&place, took * 2, late)).collect();
         assert_eq!(longer.last(), Some(&(quiet * 2)), "what reads are now counts, not what they were");
     }
 }

@@ -51,7 +51,7 @@ impl Bench {
     }
 
     pub(crate) fn path(&self, path: &str) -> PathBuf {
-        self.workspace().folder().join(path)
+        self.workspace().folder().join(path).path()
     }
 
     /// The store, opened anew.

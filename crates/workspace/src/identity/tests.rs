@@ -26,7 +26,7 @@ fn what_raises_a_doubt_and_what_does_not() {
 
 fn workspace(folder: &std::path::Path) -> Workspace {
     let workspace = Workspace::at(folder.join("one"));
-    fs::create_dir_all(workspace.own()).unwrap();
+    fs::create_dir_all(workspace.own().path()).unwrap();
     workspace
 }
 
@@ -69,21 +69,21 @@ fn the_first_shape_is_taken_over_whatever_the_machine_and_not_read_by_what_wrote
     let folder = tempfile::tempdir().unwrap();
     let one = workspace(folder.path());
     let number = "0123456789abcdef0123456789abcdef";
-    fs::write(one.identity(), "").unwrap();
-    let inode = fs::metadata(one.identity()).unwrap().ino();
-    fs::write(one.identity(), format!("{number} {inode}@another-machine\n")).unwrap();
+    fs::write(one.identity().path(), "").unwrap();
+    let inode = fs::metadata(one.identity().path()).unwrap().ino();
+    fs::write(one.identity().path(), format!("{number} {inode}@another-machine\n")).unwrap();
     Tokens::of(&one).draw("a").unwrap();
     let identity = Identity::of_or_drawn(&one).unwrap();
     assert_eq!((identity.number.as_str(), identity.doubt), (number, None));
-    let text = fs::read_to_string(one.identity()).unwrap();
+    let text = fs::read_to_string(one.identity().path()).unwrap();
     assert_ne!(text.split_ascii_whitespace().next().unwrap().len(), 32);
     assert_eq!(Identity::of_or_drawn(&one).unwrap().number, number);
     // A copy of the first shape is doubted as well.
-    fs::write(one.identity(), format!("{number} {}@another-machine\n", inode + 1)).unwrap();
+    fs::write(one.identity().path(), format!("{number} {}@another-machine\n", inode + 1)).unwrap();
     assert!(Identity::of_or_drawn(&one).unwrap().doubt.is_some());
     // What a newer one has written is refused, as is what nobody has written.
     for text in ["{\"format\":3,\"number\":\"\",\"folder\":1,\"places\":[]}", "hello"] {
-        fs::write(one.identity(), text).unwrap();
+        fs::write(one.identity().path(), text).unwrap();
         assert!(Identity::of(&one).is_err(), "{text}");
     }
 }
