@@ -1,6 +1,7 @@
 //! The real binary on real workspaces. One module a subject; a test whose name has `needs_root` in it is skipped by
 //! `tests/run` where there is no root or there are no namespaces.
 
+#![allow(clippy::disallowed_methods, reason = "tests look with their own eyes")]
 #![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic, reason = "a failed step is a failed test")]
 #![allow(clippy::print_stdout, reason = "figures of a run")]
 

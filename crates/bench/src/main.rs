@@ -3,6 +3,7 @@
 //! `milescale-bench BINARY [--quick] [--only ROWS] [--output FILE]` measures everything in one run, medians of at least five,
 //! prints a table and writes it into a page, between two marks: what people wrote around it stays. `--quick` takes tiny
 //! sizes: that the measurements run, not what they say.
+#![allow(clippy::disallowed_methods, reason = "tests look with their own eyes")]
 #![allow(clippy::print_stdout, clippy::print_stderr, reason = "a program for developers")]
 #![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic, reason = "a step that fails is no measurement")]
 #![allow(clippy::unchecked_time_subtraction, reason = "clocks that go backwards are no measurement")]

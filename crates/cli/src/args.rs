@@ -115,6 +115,11 @@ pub(crate) enum Command {
         #[command(subcommand)]
         command: ConfigCommand,
     },
+    /// Trust a workspace of somebody else, a symlink in it, or a server that it names.
+    #[command(
+        after_help = "A workspace travels: it is cloned, shared, mounted. So milescale enters one that is not yours, follows a symlink in it\nand connects to a server on another machine only once you have said so on this machine.\n\nExamples:\n  milescale trust /srv/plans\n  milescale trust --link config/storage-config.yaml\n  milescale trust --server postgresql://ada@db.example.org/plans\n  milescale trust --list\n\nIt is written down in milescale/trust in your folder of configuration. /etc/milescale/trust, the file trust in\n$CONFIGURATION_DIRECTORY, and the file that MILESCALE_TRUST names count as well."
+    )]
+    Trust(TrustOptions),
     /// Completions for a shell, to standard output.
     #[command(
         after_help = "Example:\n  milescale completions bash > ~/.local/share/bash-completion/completions/milescale"
@@ -126,6 +131,27 @@ pub(crate) enum Command {
     /// The manual page, to standard output.
     #[command(after_help = "Examples:\n  milescale man | man -l -\n  milescale man --dir /usr/local/share/man/man1")]
     Man(ManOptions),
+}
+
+#[derive(Debug, Args)]
+pub(crate) struct TrustOptions {
+    /// The folder that holds .milestones/ [default: the nearest one from here upwards].
+    pub(crate) dir: Option<PathBuf>,
+    /// A symlink in .milestones/, by its path there; .milestones for that folder itself.
+    #[arg(long, value_name = "NAME")]
+    pub(crate) link: Vec<String>,
+    /// A server on another machine; no password is asked for or kept.
+    #[arg(long, value_name = "URL")]
+    pub(crate) server: Vec<String>,
+    /// Show what is trusted.
+    #[arg(long, conflicts_with_all = ["link", "server", "remove"])]
+    pub(crate) list: bool,
+    /// Trust it no longer; without --link or --server nothing of the workspace.
+    #[arg(long)]
+    pub(crate) remove: bool,
+    /// With --list: as JSON.
+    #[arg(long, requires = "list")]
+    pub(crate) json: bool,
 }
 
 #[derive(Debug, Subcommand)]

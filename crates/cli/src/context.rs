@@ -1,17 +1,21 @@
 //! What every verb needs: the workspace, the environment, and how a failure ends the program.
 
-use std::path::PathBuf;
+use std::io;
+use std::path::{Path, PathBuf};
 use std::process::ExitCode;
 use std::time::SystemTime;
 
 use jiff::Timestamp;
+use milescale_core::backend::Engine as DatabaseEngine;
 use milescale_core::config::ClientEnvironment;
-use milescale_daemon::config::Environment;
+use milescale_daemon::config::{ConfigKeeper, Environment};
 use milescale_daemon::{Engine, Mode, Patience, RunError};
+use milescale_storage::postgres::servers_without_consent;
 use milescale_workspace::Workspace;
 use milescale_workspace::folder::system;
+use milescale_workspace::trust::Trust;
 
-use crate::terminal;
+use crate::{terminal, trust};
 
 /// Why a verb did not do what it was asked.
 #[derive(Debug)]
@@ -53,21 +57,53 @@ impl Context {
         Self { given }
     }
 
-    /// The workspace: the one given, else the nearest from the current folder upwards.
+    /// The workspace: the one given, else the nearest from the current folder upwards. It is the caller's own, or trusted.
     pub(crate) fn workspace(&self) -> Result<Workspace, Failure> {
+        let workspace = self.workspace_as_it_is()?;
+        match workspace.look_again() {
+            Ok(()) => Ok(workspace),
+            Err(error) if error.kind() == io::ErrorKind::NotFound => Err(self.none(workspace.root())),
+            Err(error) => Err(Failure::Failed(error.to_string())),
+        }
+    }
+
+    /// The same, whoever it belongs to. Nothing in it is opened yet.
+    pub(crate) fn workspace_as_it_is(&self) -> Result<Workspace, Failure> {
         let start = self.start()?;
         let found = match self.given {
-            Some(_) => Some(Workspace::at(&start)).filter(Workspace::is_there),
+            Some(_) => Some(&*start),
             None => Workspace::find(&start),
         };
-        found.ok_or_else(|| {
-            let above = if self.given.is_some() { "" } else { " or above it" };
-            Failure::Usage(format!(
-                "{}: there is no folder .milestones here{above}; make one with `milescale init`, or say where it is with \
-                 --workspace DIR",
-                start.display()
-            ))
-        })
+        found.map(Self::trusting).ok_or_else(|| self.none(&start))
+    }
+
+    /// The workspace of a folder, with what is trusted on this machine.
+    pub(crate) fn trusting(root: &Path) -> Workspace {
+        Workspace::trusting(root, Trust::of(trust::sources()))
+    }
+
+    fn none(&self, start: &Path) -> Failure {
+        let above = if self.given.is_some() { "" } else { " or above it" };
+        Failure::Usage(format!(
+            "{}: there is no folder .milestones here{above}; make one with `milescale init`, or say where it is with \
+             --workspace DIR",
+            start.display()
+        ))
+    }
+
+    /// The workspace, for what reads or writes its milestones. Where they are to be on a server that nobody has consented to, and a
+    /// person is there, that is asked for.
+    pub(crate) fn workspace_with_stores(&self, engine: Option<DatabaseEngine>) -> Result<Workspace, Failure> {
+        let workspace = self.workspace()?;
+        let config = ConfigKeeper::start(workspace.clone(), Self::environment()).config().clone();
+        let mut database = config.database;
+        database.engine = engine.unwrap_or(database.engine);
+        if database.engine == DatabaseEngine::Postgresql {
+            // An address that cannot be understood is said by whatever needs it.
+            let servers = servers_without_consent(&workspace, &database).unwrap_or_default();
+            trust::asked(&workspace, &servers)?;
+        }
+        Ok(workspace)
     }
 
     /// The folder given, else the current one; with symlinks resolved.

@@ -1,9 +1,12 @@
 //! The command `milescale`: reads its arguments, calls one verb, prints, and answers with an exit status.
 
+#![cfg_attr(test, allow(clippy::disallowed_methods, reason = "tests look with their own eyes"))]
+
 mod args;
 mod context;
 mod logging;
 mod terminal;
+mod trust;
 mod verbs;
 
 use std::process::ExitCode;
@@ -46,6 +49,7 @@ fn dispatch(arguments: Arguments) -> Result<ExitCode, Failure> {
             ConfigCommand::Show(options) => verbs::config::show(&context, &options),
             ConfigCommand::Schema => verbs::config::schema(),
         },
+        Command::Trust(options) => verbs::trust::run(&context, &options),
         Command::Completions { shell } => verbs::manual::completions(shell),
         Command::Man(options) => verbs::manual::man(&options),
     }

@@ -152,6 +152,49 @@ pub(crate) fn json_line(object: &impl Serialize) {
     }
 }
 
+/// Lines beside standard output that say how far something is: on a terminal each takes the place of the one before.
+#[derive(Debug)]
+pub(crate) struct Lines {
+    pub(crate) is_terminal: bool,
+    /// A line stands there that another one may take the place of.
+    open: bool,
+}
+
+impl Lines {
+    pub(crate) fn new() -> Self {
+        Self { is_terminal: io::stderr().is_terminal(), open: false }
+    }
+
+    /// Writes a line that the next one may take the place of.
+    pub(crate) fn passing(&mut self, text: &str) {
+        if !self.is_terminal {
+            return self.line(text);
+        }
+        self.open = true;
+        let mut err = io::stderr().lock();
+        let _ = write!(err, "\r\x1b[K{}", harmless(text));
+        let _ = err.flush();
+    }
+
+    /// Writes a line that stays.
+    pub(crate) fn line(&mut self, text: &str) {
+        self.end();
+        let _ = writeln!(io::stderr(), "{}", harmless(text));
+    }
+
+    /// Ends the line that stands there.
+    pub(crate) fn end(&mut self) {
+        if std::mem::take(&mut self.open) {
+            let _ = writeln!(io::stderr());
+        }
+    }
+}
+
+/// Whether there is a person to ask.
+pub(crate) fn is_there() -> bool {
+    io::stdin().is_terminal() && io::stderr().is_terminal()
+}
+
 /// Asks a person. Without a terminal nobody is there to answer.
 pub(crate) fn asked(question: &str) -> Result<bool, Failure> {
     if !io::stdin().is_terminal() {

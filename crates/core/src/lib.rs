@@ -4,6 +4,8 @@
 //! the program senses ends up in an [`figures::Observation`]; [`decision::decide`] turns one into a
 //! [`decision::Decision`]; [`mod@line`] holds the shapes of what people tail.
 
+#![cfg_attr(test, allow(clippy::disallowed_methods, reason = "tests look with their own eyes"))]
+
 pub mod backend;
 pub mod base;
 pub mod chain;

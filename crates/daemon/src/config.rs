@@ -9,6 +9,7 @@ use milescale_workspace::Workspace;
 use milescale_workspace::config_file;
 use milescale_workspace::durable;
 use milescale_workspace::read::read_regular;
+use milescale_workspace::readers::Readers;
 
 use crate::note::Note;
 
@@ -173,7 +174,12 @@ impl ConfigKeeper {
         let path = self.workspace.last_good_config();
         match read_regular(&path, 1 << 20) {
             Ok((kept, _)) if kept == *text => Ok(()),
-            _ => durable::replace(&path, text),
+            _ => {
+                let file = self.workspace.config_file();
+                let readers = file.status().ok().zip(file.parent().status().ok());
+                let readers = readers.map_or(Readers::OWN, |(file, folder)| Readers::of(&file).within(&folder));
+                durable::replace_for(&path, readers, text)
+            }
         }
     }
 

@@ -5,6 +5,8 @@
 //! into a [`document::Document`] by [`yaml`], which is what milestones mean as a [`value::Value`]; a [`milestone::Milestone`]
 //! is one as a store holds it, a [`milestone::Draft`] one that every store can keep.
 
+#![cfg_attr(test, allow(clippy::disallowed_methods, reason = "tests look with their own eyes"))]
+
 pub mod columns;
 pub mod content;
 pub mod decimal;

@@ -5,13 +5,16 @@ use std::collections::{BTreeSet, HashMap};
 use std::io;
 use std::ops::ControlFlow;
 
+use milescale_core::backend::Engine;
 use milescale_core::migration::Phase;
 use milescale_document::digest::Digest;
 use milescale_document::id::Id;
 use milescale_document::milestone::Milestone;
 use milescale_storage::archive::Archive;
+use milescale_storage::files::readers_of_all;
 use milescale_storage::store::{Store, Touched};
 use milescale_workspace::backup::{Backup, Metadata, Writer};
+use milescale_workspace::readers::Readers;
 
 use crate::compare::hash;
 use crate::context::{Context, Error};
@@ -34,7 +37,12 @@ pub(crate) fn take(
     progress: &mut dyn FnMut(Phase, u64) -> Option<Told>,
 ) -> Result<Metadata, Error> {
     let failed = |error: io::Error| Error::own("the backup cannot be written", &error);
-    let mut writer = Writer::begin(context.workspace, ways.0, ways.1, context.now()).map_err(failed)?;
+    // Who may read what is on a server, its own rules say: nobody else reads the copy.
+    let readers = match ways.0.parse() {
+        Ok(Engine::Postgresql) => Readers::OWN,
+        _ => readers_of_all(context.workspace)?,
+    };
+    let mut writer = Writer::begin(context.workspace, readers, ways.0, ways.1, context.now()).map_err(failed)?;
     match fill(store, &mut writer, restored, context, progress) {
         Ok(count) => {
             let root = context.workspace.root().to_string_lossy().replace('\'', r"'\''");

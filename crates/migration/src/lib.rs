@@ -5,12 +5,13 @@
 //! [`milescale_core::migration`] says which may follow which; what each change on an old store comes to, says
 //! [`milescale_core::base`].
 
+#![cfg_attr(test, allow(clippy::disallowed_methods, reason = "tests look with their own eyes"))]
+
 mod backup;
 mod compare;
 mod context;
 mod copy;
 mod followed;
-mod git;
 pub mod identity;
 mod keeping;
 mod level;

@@ -9,11 +9,11 @@ use milescale_document::id::Id;
 use milescale_document::milestone::Milestone;
 use milescale_storage::store::{Part, Store};
 use milescale_workspace::error::Problem;
+use milescale_workspace::git;
 use milescale_workspace::identity::Identity;
 use milescale_workspace::record::{self, Old, Record};
 
 use crate::context::{Context, Error};
-use crate::git;
 use crate::level::there;
 use crate::machine;
 use crate::moving::engine_of_file;

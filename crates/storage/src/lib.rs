@@ -3,6 +3,8 @@
 //! [`store::Store`] is what each of them can do: milestone [`files`], files with an index ([`hybrid`]), documents in
 //! [`sqlite`] and in [`postgres`]. Nothing here reads the clock or the environment.
 
+#![cfg_attr(test, allow(clippy::disallowed_methods, reason = "tests look with their own eyes"))]
+
 pub mod archive;
 pub mod archived_before;
 mod beside;

@@ -47,12 +47,14 @@ impl Which {
     /// When the configuration does not say where it is.
     pub fn open(&self, workspace: &Workspace, remembered: u64) -> Result<Box<dyn Store>, StoreError> {
         Ok(match (self.backend, &self.database) {
-            (Backend::Hybrid, _) => Box::new(HybridStore::new(workspace, remembered)?),
+            (Backend::Hybrid, _) => {
+                Box::new(HybridStore::new(workspace, remembered)?.with_timeout(self.statement_timeout))
+            }
             (Backend::Database, Some(database)) if database.engine == Engine::Postgresql => {
                 let timeouts = Timeouts { statement: self.statement_timeout, reconnect: self.reconnects_for };
                 Box::new(PostgresStore::at(workspace, database, timeouts)?)
             }
-            (Backend::Database, _) => Box::new(SqliteStore::new(workspace)?),
+            (Backend::Database, _) => Box::new(SqliteStore::new(workspace)?.with_timeout(self.statement_timeout)),
             (Backend::File, _) => Box::new(FileStore::new(workspace.clone(), remembered)),
         })
     }

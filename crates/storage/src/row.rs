@@ -27,6 +27,8 @@ pub(crate) struct Row {
     pub(crate) updated_at: Option<String>,
     /// The text that was put, and the mark of `data` then.
     pub(crate) kept: Option<(Vec<u8>, String)>,
+    /// It has more than a milestone may have, and its texts were not read.
+    pub(crate) is_too_large: bool,
 }
 
 impl Row {
@@ -54,7 +56,7 @@ impl Row {
     ) -> Milestone {
         let id = String::from_utf8_lossy(&self.id).into_owned();
         let data = self.data.unwrap_or_default();
-        let mut value = value(&data);
+        let mut value = if self.is_too_large { Err(yaml::too_large_to_write()) } else { value(&data) };
         let said = value.as_mut().ok().map(|value| text(value, &data, self.kept));
         let (text, is_given) = match said {
             Some((text, is_given)) if text.len() as u64 <= yaml::SIZE_LIMIT => (text, is_given),
@@ -85,7 +87,8 @@ impl Row {
 
     /// What it adds to the figures.
     pub(crate) fn adds(&self) -> Adds {
-        match value(self.data.as_deref().unwrap_or_default()) {
+        let read = || value(self.data.as_deref().unwrap_or_default());
+        match if self.is_too_large { Err(yaml::too_large_to_write()) } else { read() } {
             Ok(value) => Adds::of(&value),
             Err(flaw) => Adds { flaw: Some(Box::new(flaw)), ..Adds::default() },
         }

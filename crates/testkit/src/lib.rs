@@ -1,6 +1,7 @@
 //! What the tests of milescale need: a workspace to make, a command to run, a daemon to start, a condition to wait for.
 //!
 //! Only for tests: a failure here is a panic with what was seen last.
+#![allow(clippy::disallowed_methods, reason = "tests look with their own eyes")]
 #![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic, reason = "a failed step is a failed test")]
 
 mod postgres;
@@ -186,6 +187,11 @@ impl Workspace {
         for (name, _) in std::env::vars_os().filter(|(name, _)| name.to_string_lossy().starts_with("PG")) {
             command.env_remove(name);
         }
+        // What the person who runs the tests trusts is not meant for them either, nor who has called `sudo`.
+        for name in ["MILESCALE_TRUST", "CONFIGURATION_DIRECTORY", "SUDO_UID", "SYSTEMD_EXEC_PID"] {
+            command.env_remove(name);
+        }
+        command.env("XDG_CONFIG_HOME", self.root.join(".config-of-the-person"));
         command.envs(self.environment.iter().cloned());
         command
     }

@@ -20,7 +20,8 @@ use serde_json::json;
 
 use crate::durable::{self, Growing};
 use crate::keeping::{Counted, NewDay};
-use crate::read::read_regular;
+use crate::read::{from_yaml, read_regular};
+use crate::readers::Readers;
 use crate::{Place, Workspace};
 
 /// The name of the file of milestones.
@@ -61,7 +62,8 @@ pub struct Writer {
 
 impl Writer {
     /// Begins a backup of the move `from` → `to`, in the words of BACKUP_ID.
-    pub fn begin(workspace: &Workspace, from: &str, to: &str, now: Timestamp) -> io::Result<Self> {
+    /// It is for those who may read what is backed up.
+    pub fn begin(workspace: &Workspace, readers: Readers, from: &str, to: &str, now: Timestamp) -> io::Result<Self> {
         durable::create_folder(&workspace.backups())?;
         let plain = format!("migration-{}-{from}-to-{to}", now.strftime("%Y%m%d-%H%M%S"));
         let names = (1..).map(|number| if number == 1 { plain.clone() } else { format!("{plain}-{number}") });
@@ -72,7 +74,7 @@ impl Writer {
         let id = names.into_iter().find(is_free).unwrap_or_default();
         let partial = partial(workspace, &id);
         durable::create_folder(&partial)?;
-        let file = Growing::create(&milestones(&partial))?;
+        let file = Growing::create(&milestones(&partial), readers)?;
         Ok(Self { workspace: workspace.clone(), id, partial, file, running: Running::default(), bytes: 0 })
     }
 
@@ -247,7 +249,10 @@ pub fn metadata(workspace: &Workspace, id: &str) -> Result<Metadata, String> {
     let path = path(workspace, id)?.join(METADATA);
     let shown = workspace.shown(&path);
     let (text, _) = read_regular(&path, 1 << 20).map_err(|error| format!("{shown}: {error}"))?;
-    serde_yaml::from_slice(&text).map_err(|error| format!("{shown}: it is no metadata of a backup: {error}"))
+    let metadata: Metadata =
+        from_yaml(&text).map_err(|why| format!("{shown}: it is no metadata of a backup: {why}"))?;
+    // It goes by the name of its folder, whatever is written in it.
+    Ok(Metadata { id: id.to_owned(), ..metadata })
 }
 
 /// Whether its milestones are what was written: their number of bytes and their digest.

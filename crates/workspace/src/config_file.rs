@@ -66,7 +66,7 @@ pub fn document(text: &[u8]) -> Result<Document<'_>, Vec<Problem>> {
 mod tests {
     use super::text;
     use crate::Workspace;
-    use crate::folder::{Link, Links};
+    use crate::trust::{Entry, Trust};
     use std::fs;
     use std::os::unix::fs::symlink;
 
@@ -91,8 +91,11 @@ mod tests {
             assert!(problem.message.contains(&format!("{link} is a symlink to ")), "{name}: {problem}");
             assert!(problem.message.contains(&format!("--link {link}")), "{name}: {problem}");
         }
-        let trusted = |name: &str| Link { name: name.into(), target: fs::read_link(path(name)).unwrap() };
-        workspace.capability().trust(Links::new(links.map(trusted).into()));
+        let target = |name: &str| fs::read_link(path(name)).unwrap().to_str().map(str::to_owned);
+        let root = folder.path().to_str().unwrap();
+        let trusted = |name: &str| Entry { link: Some(name.into()), target: target(name), ..Entry::owner(root) };
+        let workspace = Workspace::trusting(folder.path(), Trust::given(links.map(trusted).into()));
+        let place = |name: &str| workspace.folder().join(name);
         for (name, said) in [
             ("dangling", "a symlink to nowhere, and there is nothing"),
             ("loop", "a symlink to loop, and Too many levels"),

@@ -20,6 +20,7 @@ use serde::{Deserialize, Serialize};
 use crate::durable;
 use crate::folder::Metadata;
 use crate::read::{digest_of, read_json, read_regular};
+use crate::readers::Readers;
 use crate::short::{self, in_name};
 use crate::{Place, Workspace};
 
@@ -62,6 +63,7 @@ pub trait Beside: fmt::Debug {
 /// What keeps contents. It reads the names of those that are kept once, so that keeping many costs what each costs.
 #[derive(Debug)]
 pub struct Keeper {
+    workspace: Workspace,
     folder: Place,
     archive: Box<dyn Beside>,
     /// By digits of a digest that may be the content's, and by what stands for the id; oldest first. What a review has moved
@@ -78,7 +80,7 @@ impl Keeper {
         for (key, name) in names(workspace)?.into_iter().filter_map(|name| Some((key_of(&name)?, name))) {
             by_key.entry(key).or_default().push(name);
         }
-        Ok(Self { folder, archive, names: by_key })
+        Ok(Self { workspace: workspace.clone(), folder, archive, names: by_key })
     }
 
     /// Keeps a content durably. The path under which it is kept, and whether it was not kept before.
@@ -124,8 +126,12 @@ impl Keeper {
         let path = self.folder.join(&name);
         // The content last: a conflict without one would name nothing.
         let known = serde_json::to_vec_pretty(&Conflict { others: self.others(conflict, text), ..conflict.clone() })?;
-        durable::replace(&about(&path), &known)?;
-        let is_new = durable::create(&path, text)?;
+        let readers = Readers::of_milestone(&self.workspace, &conflict.id);
+        durable::replace_for(&about(&path), readers, &known)?;
+        let is_new = match durable::create_for(&path, readers, text) {
+            Err(error) if error.kind() == io::ErrorKind::AlreadyExists => false,
+            created => created?.durably().map(|()| true)?,
+        };
         self.names.entry(key).or_default().push(name);
         Ok((path, is_new))
     }
@@ -304,7 +310,7 @@ mod tests {
         assert!(is_new);
         assert_eq!(keeper.keep(&conflict(), b"n: 1\n", now).unwrap(), (first.clone(), false));
         // A program writes into it.
-        fs::write(&first.path(), "n: 2\n").unwrap();
+        fs::write(first.path(), "n: 2\n").unwrap();
         for again in [false, true] {
             if again {
                 keeper = Keeper::open(&workspace, Box::new(Empty)).unwrap();

@@ -88,8 +88,8 @@ fn take_in(path: &Place, to: &Place) -> io::Result<()> {
     match durable::rename_new(path, to) {
         Err(error) if error.kind() == io::ErrorKind::NotFound => Ok(()),
         Err(error) if error.kind() == io::ErrorKind::CrossesDevices => {
-            let (text, _) = read_regular(path, config_file::LIMIT)?;
-            durable::create(to, &text)?;
+            let (text, metadata) = read_regular(path, config_file::LIMIT)?;
+            durable::prepare(to, &text, Some(&metadata))?;
             durable::remove(path)
         }
         renamed => renamed?.durably(),

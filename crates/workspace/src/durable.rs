@@ -9,14 +9,15 @@ mod temporary;
 use std::ffi::CStr;
 use std::io::{self, Seek as _, Write};
 use std::os::fd::AsFd;
-use std::os::unix::fs::{MetadataExt, fchown};
+use std::os::unix::fs::{MetadataExt, PermissionsExt as _, fchown};
 use std::time::SystemTime;
 
 pub use names::{Outcome, can_exchange, exchange, rename_new, second_name};
 use temporary::Temporary;
 
-use crate::folder::{File, Metadata, Place, Use};
+use crate::folder::{File, Metadata, Permissions, Place, Use};
 use crate::layout::{OWN_GITIGNORE, Workspace};
+use crate::readers::Readers;
 
 /// Whether a replacement must outlive a power cut.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -33,7 +34,13 @@ pub fn replace(path: &Place, content: &[u8]) -> io::Result<()> {
 
 /// Like [`replace`], with what `write` writes piece by piece.
 pub fn replace_with(path: &Place, write: impl FnOnce(&mut File) -> io::Result<()>) -> io::Result<()> {
-    written(path, Promise::Durable, write)?.replace(path)?;
+    written(path, Readers::ALL, Promise::Durable, write)?.replace(path)?;
+    sync_folder(path)
+}
+
+/// Like [`replace`], of a copy that is for these readers.
+pub fn replace_for(path: &Place, readers: Readers, content: &[u8]) -> io::Result<()> {
+    written(path, readers, Promise::Durable, |file| file.write_all(content))?.replace(path)?;
     sync_folder(path)
 }
 
@@ -45,7 +52,7 @@ pub fn publish(path: &Place, content: &[u8]) -> io::Result<()> {
 
 /// Like [`publish`], of what `write` writes piece by piece.
 pub fn publish_with(path: &Place, write: impl FnOnce(&mut File) -> io::Result<()>) -> io::Result<()> {
-    written(path, Promise::WholeOnly, write)?.replace(path)
+    written(path, Readers::ALL, Promise::WholeOnly, write)?.replace(path)
 }
 
 /// Creates `path` with `content`, durably, unless something is there already: then nothing is changed and the answer
@@ -63,15 +70,23 @@ pub fn create(path: &Place, content: &[u8]) -> io::Result<bool> {
 /// # Errors
 /// When nothing was created; of kind `AlreadyExists` where something is there.
 pub fn create_new(path: &Place, content: &[u8]) -> io::Result<Outcome> {
-    create_with(path, |file| file.write_all(content))
+    create_with(path, Readers::ALL, |file| file.write_all(content))
 }
 
-fn create_with(path: &Place, write: impl FnOnce(&mut File) -> io::Result<()>) -> io::Result<Outcome> {
+/// Like [`create_new`], of a copy that is for these readers.
+///
+/// # Errors
+/// As [`create_new`].
+pub fn create_for(path: &Place, readers: Readers, content: &[u8]) -> io::Result<Outcome> {
+    create_with(path, readers, |file| file.write_all(content))
+}
+
+fn create_with(path: &Place, readers: Readers, write: impl FnOnce(&mut File) -> io::Result<()>) -> io::Result<Outcome> {
     if path.is_there()? {
         return Err(io::ErrorKind::AlreadyExists.into());
     }
-    let Some(mut file) = path.make_without_name() else {
-        return written(path, Promise::Durable, write)?.become_new(path);
+    let Some(mut file) = path.make_without_name(readers) else {
+        return written(path, readers, Promise::Durable, write)?.become_new(path);
     };
     write(&mut file)?;
     file.sync_all()?;
@@ -79,8 +94,8 @@ fn create_with(path: &Place, write: impl FnOnce(&mut File) -> io::Result<()>) ->
 }
 
 /// Writes one of many new files whose names nobody reads yet; all are on the disk once [`sync_file_system`] returns. Its inode.
-pub fn prepare_among_many(path: &Place, content: &[u8]) -> io::Result<u64> {
-    let mut file = path.make()?;
+pub fn prepare_among_many(path: &Place, readers: Readers, content: &[u8]) -> io::Result<u64> {
+    let mut file = path.make_for(readers)?;
     file.write_all(content)?;
     Ok(file.metadata()?.ino())
 }
@@ -107,9 +122,9 @@ pub struct Growing {
 }
 
 impl Growing {
-    /// A new one. An existing `path` is an error of kind `AlreadyExists`.
-    pub fn create(path: &Place) -> io::Result<Self> {
-        Ok(Self { file: io::BufWriter::new(path.make()?) })
+    /// A new one, for these readers. An existing `path` is an error of kind `AlreadyExists`.
+    pub fn create(path: &Place, readers: Readers) -> io::Result<Self> {
+        Ok(Self { file: io::BufWriter::new(path.make_for(readers)?) })
     }
 
     /// One that is there, to go on at its end.
@@ -171,11 +186,16 @@ pub fn prepare(path: &Place, content: &[u8], like: Option<&Metadata>) -> io::Res
         let ours = file.metadata()?;
         if (ours.uid(), ours.gid()) != (like.uid(), like.gid()) {
             // Only root may give files away; without that right the writer owns what it wrote.
-            let _ = fchown(&*file, Some(like.uid()), Some(like.gid()));
+            let _ = fchown(&*file, Some(like.uid()), None);
+            let _ = fchown(&*file, None, Some(like.gid()));
         }
-        file.set_permissions(like.permissions())
+        // What another group may do was not meant for this one.
+        let others = if file.metadata()?.gid() == like.gid() { 0 } else { 0o070 };
+        file.set_permissions(Permissions::from_mode(like.permissions().mode() & !others))
     };
-    create_with(path, write)?.durably()
+    // Until it has that mode, nobody else reads it.
+    let readers = if like.is_some() { Readers::OWN } else { Readers::ALL };
+    create_with(path, readers, write)?.durably()
 }
 
 /// Waits until a file that another program wrote is on the disk.
@@ -300,8 +320,13 @@ pub fn remove_leftovers(workspace: &Workspace, now: SystemTime) {
 }
 
 /// Lets a temporary file beside `path` be written.
-fn written(path: &Place, promise: Promise, write: impl FnOnce(&mut File) -> io::Result<()>) -> io::Result<Temporary> {
-    let mut temporary = Temporary::beside(path)?;
+fn written(
+    path: &Place,
+    readers: Readers,
+    promise: Promise,
+    write: impl FnOnce(&mut File) -> io::Result<()>,
+) -> io::Result<Temporary> {
+    let mut temporary = Temporary::beside(path, readers)?;
     write(&mut temporary.file)?;
     if promise == Promise::Durable {
         temporary.file.sync_all()?;
@@ -319,6 +344,7 @@ mod tests {
     use super::temporary::{Temporary, remove_leftovers};
     use super::{Outcome, can_exchange, create, exchange, publish, rename, rename_new, replace};
     use crate::Place;
+    use crate::readers::Readers;
     use std::fs;
     use std::time::{Duration, SystemTime};
 
@@ -346,7 +372,7 @@ mod tests {
     fn left_overs_of_a_crash_go_and_nothing_else() {
         let folder = tempfile::tempdir().unwrap();
         let path = |name: &str| folder.path().join(name);
-        let writing = Temporary::beside(&Place::named(&path("a"))).unwrap();
+        let writing = Temporary::beside(&Place::named(&path("a")), Readers::ALL).unwrap();
         let dead =
             std::process::Command::new("true").spawn().and_then(|mut child| child.wait().map(|_| child.id())).unwrap();
         let (parent, now) = (std::os::unix::process::parent_id(), SystemTime::now());

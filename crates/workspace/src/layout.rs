@@ -1,11 +1,13 @@
 //! Where everything lies under a workspace (contract §2).
 
+use std::io;
 use std::path::{Path, PathBuf};
 
 use milescale_document::text::harmless;
 
 use crate::folder::{Folder, Place, system};
 use crate::stop::Stop;
+use crate::trust::Trust;
 
 /// The folder that holds every file of contract §2.
 pub const FOLDER: &str = ".milestones";
@@ -143,8 +145,13 @@ paths! {
 impl Workspace {
     /// The workspace at `root`, whether or not there is one.
     pub fn at(root: impl Into<PathBuf>) -> Self {
+        Self::trusting(root, Trust::default())
+    }
+
+    /// The same, with what is trusted in it.
+    pub fn trusting(root: impl Into<PathBuf>, trust: Trust) -> Self {
         let root = root.into();
-        let folder = Folder::inside(root.join(FOLDER));
+        let folder = Folder::of_workspace(root.join(FOLDER), trust);
         Self { root, folder, stop: Stop::default() }
     }
 
@@ -154,8 +161,8 @@ impl Workspace {
     }
 
     /// The nearest folder from `start` upwards that holds `.milestones/`, as git finds `.git`.
-    pub fn find(start: &Path) -> Option<Self> {
-        start.ancestors().find(|folder| system::is_folder(folder.join(FOLDER))).map(Self::at)
+    pub fn find(start: &Path) -> Option<&Path> {
+        start.ancestors().find(|folder| system::is_folder(folder.join(FOLDER)))
     }
 
     /// The path of the folder that holds `.milestones/`.
@@ -171,7 +178,16 @@ impl Workspace {
     /// Whether there is a folder `.milestones` now. Where another one has its name since it was opened, that one is used from now
     /// on: who works on for long asks before each piece of work.
     pub fn is_there(&self) -> bool {
-        self.folder.look_again().is_ok()
+        self.look_again().is_ok()
+    }
+
+    /// The same, with why it cannot be used.
+    ///
+    /// # Errors
+    /// Of kind `NotFound` where there is none; what says of trust what to do where that is missing
+    /// ([`is_about_trust`](crate::folder::is_about_trust)).
+    pub fn look_again(&self) -> io::Result<()> {
+        self.folder.look_again().map(drop)
     }
 
     /// `.milestones/` as what everything in it is reached through.

@@ -4,6 +4,8 @@
 //! processes that of [`lock`] and [`locks`]. The rest is one file of milescale's each: marker, configuration, record of moves, identity,
 //! backups, conflicts, what was displaced. Nothing here reads the clock or the environment.
 
+#![cfg_attr(test, allow(clippy::disallowed_methods, reason = "tests look with their own eyes"))]
+
 pub mod backup;
 mod config_exchange;
 pub mod config_file;
@@ -12,6 +14,7 @@ pub mod displaced;
 pub mod durable;
 pub mod error;
 pub mod folder;
+pub mod git;
 pub mod identity;
 pub mod jsonl;
 pub mod keeping;
@@ -26,6 +29,7 @@ pub mod notification;
 mod process;
 mod random;
 pub mod read;
+pub mod readers;
 pub mod record;
 pub mod restoring;
 mod short;
@@ -34,6 +38,7 @@ pub mod switch;
 pub mod switches;
 pub mod tokens;
 pub mod trial;
+pub mod trust;
 
 pub use folder::Place;
 pub use layout::Workspace;

@@ -18,6 +18,7 @@ use serde_json::Value;
 use crate::Workspace;
 use crate::durable::{self, Growing};
 use crate::read::read_regular;
+use crate::readers::Readers;
 
 /// The version of the file's shape.
 const FORMAT: u32 = 1;
@@ -78,7 +79,7 @@ impl MoveJournal {
     /// Begins the journal of a move, durably. An earlier one goes.
     pub fn begin(workspace: &Workspace, epoch: u64, to: Side) -> io::Result<Self> {
         discard(workspace)?;
-        let mut begun = Self { file: Growing::create(&workspace.move_journal())? };
+        let mut begun = Self { file: Growing::create(&workspace.move_journal(), Readers::ALL)? };
         begun.append(&Head { format: FORMAT, epoch, to: Some(to) })?;
         begun.sync()?;
         durable::sync_folder(&workspace.move_journal())?;

@@ -7,12 +7,12 @@ use serde_json::Value;
 
 use crate::Workspace;
 use crate::durable;
-use crate::read::read_regular;
+use crate::read::{from_yaml, read_regular};
 
 /// The notification that lies there; `None` where none does or it is not one of milescale's.
 pub fn read(workspace: &Workspace) -> Option<Notification> {
     let (content, _) = read_regular(&workspace.notification(), 1 << 20).ok()?;
-    serde_yaml::from_slice(&content).ok()
+    from_yaml(&content).ok()
 }
 
 /// Writes it, durably.

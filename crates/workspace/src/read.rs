@@ -8,11 +8,13 @@ use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
 use jiff::Timestamp;
 use milescale_document::digest::{Digest, Running};
-use rustix::fs::{AtFlags, FileType, Mode, OFlags, Stat};
+use milescale_document::value::Value;
+use milescale_document::yaml;
+use rustix::fs::{FileType, Mode, OFlags, Stat};
 use rustix::io::Errno;
 use serde::de::DeserializeOwned;
 
-use crate::folder::{self, Metadata, Place};
+use crate::folder::{self, Metadata, Place, status_in};
 
 /// The longest tick of a file system's clock.
 const CLOCK_TICK_NANOSECONDS: i64 = 2_000_000_000;
@@ -53,7 +55,7 @@ impl Stamp {
 
     /// The stamp of what is under a name now, where that is a regular file; no symlink is followed.
     pub fn at(folder: impl AsFd, name: &CStr) -> io::Result<Option<Self>> {
-        let status = rustix::fs::statat(folder, name, AtFlags::SYMLINK_NOFOLLOW)?;
+        let status = status_in(folder, name)?;
         Ok((FileType::from_raw_mode(status.st_mode) == FileType::RegularFile).then(|| Self::of_status(&status)))
     }
 
@@ -199,6 +201,16 @@ pub fn read_json<T: DeserializeOwned>(path: &Place, limit: u64) -> io::Result<Op
         Err(error) if error.kind() == io::ErrorKind::NotFound => Ok(None),
         other => Ok(Some(serde_json::from_slice(&other?.0)?)),
     }
+}
+
+/// What a YAML text says that others may have written, by the one reader that bounds it.
+///
+/// # Errors
+/// In words: it is no YAML, or says something else.
+pub fn from_yaml<T: DeserializeOwned>(text: &[u8]) -> Result<T, String> {
+    let document = yaml::parse(text).map_err(|flaw| flaw.to_string())?;
+    let value = Value::of(&document).map_err(|flaw| flaw.to_string())?;
+    serde_json::to_value(&value).and_then(serde_json::from_value).map_err(|error| error.to_string())
 }
 
 /// What an error says of a file of milescale's own that has to be read before anything is written.

@@ -182,7 +182,13 @@ fn h17_a_configuration_that_is_a_link_to_nowhere_is_named_and_not_valid() {
         [("nowhere", "there is nothing there"), ("storage-config.yaml", "Too many levels of symbolic links")]
     {
         std::os::unix::fs::symlink(target, &path).unwrap();
-        let named = format!("it is a symlink to {target:?}, and ");
+        let named = format!("config/storage-config.yaml is a symlink to {target}, and is not followed; ");
+        for verb in [&["config", "check"][..], &["status"], &["doctor"]] {
+            let said = workspace.run(verb.iter());
+            assert!(said.out.contains(&named) && said.out.contains("--link config/storage-config.yaml"), "{said:?}");
+        }
+        assert_eq!(workspace.run(["trust", "--link", "config/storage-config.yaml"]).code, 0);
+        let named = format!("it is a symlink to {target}, and ");
         let said = workspace.run(["config", "check"]);
         assert!(said.code == 2 && said.out.contains(&named) && said.out.contains(why), "{said:?}");
         assert!(["status", "doctor"].iter().all(|verb| workspace.run([*verb]).out.contains(&named)));

@@ -11,7 +11,7 @@ use milescale_workspace::keeping::Counted;
 use milescale_workspace::restoring::Restoring;
 use serde_json::json;
 
-use super::migrate::{Bar, brought_along, mover, recovered, stop_on_signal};
+use super::migrate::{Bar, brought_along, mover_of_stores, recovered, stop_on_signal};
 use crate::args::{BackupsCommand, ConsentOptions, RestoreOptions};
 use crate::context::{Context, Failure};
 use crate::terminal;
@@ -119,7 +119,7 @@ fn prune(workspace: &Workspace, options: &ConsentOptions) -> Result<ExitCode, Fa
 }
 
 pub(crate) fn restore(context: &Context, options: &RestoreOptions) -> Result<ExitCode, Failure> {
-    let mover = mover(context)?;
+    let mover = mover_of_stores(context, None)?;
     // What a dead move has left of a store that is gone is dealt with once a person has said yes.
     let is_gone = mover.gone().map_err(Failure::Failed)?.is_some();
     let mover = if is_gone { mover } else { recovered(&mover)?.0 };

@@ -15,7 +15,11 @@ use crate::context::{Context, Failure};
 use crate::terminal;
 
 pub(crate) fn run(context: &Context, options: &JsonOptions) -> Result<ExitCode, Failure> {
-    let workspace = Workspace::at(context.start()?);
+    let workspace = Context::trusting(&context.start()?);
+    match workspace.look_again() {
+        Err(error) if error.kind() != io::ErrorKind::NotFound => return Err(Failure::Failed(error.to_string())),
+        _ => {}
+    }
     let say = |text: &str| {
         if !options.json {
             terminal::line(text);

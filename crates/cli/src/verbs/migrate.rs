@@ -1,19 +1,18 @@
 //! `milescale migrate` and `milescale rollback`.
 
-use std::io::{IsTerminal as _, Write as _};
 use std::process::ExitCode;
 
-use milescale_core::backend::InUse;
+use milescale_core::backend::{Engine, InUse};
 use milescale_core::migration::Adopt;
 use milescale_daemon::Mover;
-use milescale_document::text::{counted, harmless};
+use milescale_document::text::counted;
 use milescale_migration::{Done, Plan, Progress, Told};
 use milescale_workspace::Workspace;
 use serde_json::json;
 
 use crate::args::{ConsentOptions, MigrateOptions};
 use crate::context::{Context, Failure};
-use crate::terminal;
+use crate::terminal::{self, Lines};
 
 /// Characters of the bar.
 const BAR: usize = 24;
@@ -22,7 +21,7 @@ const BAR: usize = 24;
 const NAMED: usize = 5;
 
 pub(crate) fn migrate(context: &Context, options: &MigrateOptions) -> Result<ExitCode, Failure> {
-    let mover = mover(context)?;
+    let mover = mover_of_stores(context, options.engine)?;
     // A dry run changes nothing; whoever moves goes by what an interrupted migration comes to.
     let (mover, has_finished) = if options.dry_run { (mover, false) } else { recovered(&mover)? };
     let to = mover.store(options.backend, options.engine);
@@ -60,7 +59,7 @@ pub(crate) fn migrate(context: &Context, options: &MigrateOptions) -> Result<Exi
 }
 
 pub(crate) fn rollback(context: &Context, options: &ConsentOptions) -> Result<ExitCode, Failure> {
-    let (mover, _) = recovered(&mover(context)?)?;
+    let (mover, _) = recovered(&mover_of_stores(context, None)?)?;
     let to = mover.before().map_err(Failure::Failed)?;
     let in_use = mover.in_use().map_err(Failure::Failed)?;
     if to == in_use {
@@ -84,6 +83,11 @@ pub(super) fn brought_along(mover: &Mover, to: InUse) -> Result<String, Failure>
         held.len(),
         to.side()
     ))
+}
+
+/// The same, for what moves milestones: consent to the server that they go to is asked for.
+pub(super) fn mover_of_stores(context: &Context, engine: Option<Engine>) -> Result<Mover, Failure> {
+    Ok(Mover::new(context.workspace_with_stores(engine)?, Context::environment()))
 }
 
 pub(super) fn mover(context: &Context) -> Result<Mover, Failure> {
@@ -197,14 +201,13 @@ pub(super) fn stop_on_signal(workspace: &Workspace) -> impl Fn() -> bool + Clone
 
 /// How far a migration is: a bar on a terminal, lines elsewhere.
 pub(super) struct Bar {
-    is_terminal: bool,
+    lines: Lines,
     silent: bool,
-    open: bool,
 }
 
 impl Bar {
     pub(super) fn new(silent: bool) -> Self {
-        Self { is_terminal: std::io::stderr().is_terminal(), silent, open: false }
+        Self { lines: Lines::new(), silent }
     }
 
     pub(super) fn tell(&mut self, told: &Told) {
@@ -225,22 +228,17 @@ impl Bar {
         if self.silent {
             return;
         }
-        let text = harmless(&text);
-        let mut err = std::io::stderr().lock();
-        if is_progress && self.is_terminal {
-            self.open = true;
-            let _ = write!(err, "\r\x1b[K{text}");
-            let _ = err.flush();
+        if is_progress {
+            self.lines.passing(&text);
         } else {
-            let before = if std::mem::take(&mut self.open) { "\n" } else { "" };
-            let _ = writeln!(err, "{before}{text}");
+            self.lines.line(&text);
         }
     }
 
     fn progress(&self, it: &Progress) -> String {
         let phase = it.phase.as_str().replace('_', " ");
         let figures = format!("{} of {}, {:.0} a second, {} s left", it.done, it.total, it.per_second, it.seconds_left);
-        if !self.is_terminal {
+        if !self.lines.is_terminal {
             return format!("{phase}: {figures}");
         }
         let part = it.done.saturating_mul(BAR as u64).checked_div(it.total).unwrap_or(0);
@@ -249,8 +247,6 @@ impl Bar {
     }
 
     pub(super) fn end(&mut self) {
-        if std::mem::take(&mut self.open) {
-            let _ = writeln!(std::io::stderr());
-        }
+        self.lines.end();
     }
 }

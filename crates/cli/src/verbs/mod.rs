@@ -14,3 +14,4 @@ pub(crate) mod milestone;
 pub(crate) mod old_stores;
 pub(crate) mod run;
 pub(crate) mod status;
+pub(crate) mod trust;

@@ -13,6 +13,7 @@ use milescale_workspace::durable;
 use milescale_workspace::error::StoreError;
 use milescale_workspace::folder::Metadata;
 use milescale_workspace::move_journal::{self, Entry, Journal, MoveJournal};
+use milescale_workspace::readers::Readers;
 
 use super::FileStore;
 use crate::budget::{Room, next_ones};
@@ -44,6 +45,8 @@ impl FileStore {
         let path = self.workspace.move_journal();
         let mut journal =
             MoveJournal::open(&self.workspace, epoch, Side::Files).map_err(|error| self.not_written(&path, &error))?;
+        // What they come from is a database, or a backup: whoever reads that may read them.
+        let readers = self.workspace.enterprise_db().status().map_or(Readers::ALL, |file| Readers::of(&file));
         let mut incoming = Vec::new();
         loop {
             let packed = next_ones(Room::new(AT_ONCE), milestones, Packed::bytes);
@@ -54,7 +57,7 @@ impl FileStore {
             let bases: Vec<_> = packed.iter().map(|it| (it.id.to_string(), it.content.into())).collect();
             self.own_ledger()?.set(from, &bases)?;
             for it in packed {
-                let written = durable::prepare_among_many(&self.aside(&it.id), &it.text)
+                let written = durable::prepare_among_many(&self.aside(&it.id), readers, &it.text)
                     .and_then(|inode| journal.write(&it.id, it.content, Some(inode)));
                 written.map_err(|error| self.not_written(&self.aside(&it.id), &error))?;
                 incoming.push(Incoming { id: it.id, is_archived: it.is_archived });

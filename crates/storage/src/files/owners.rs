@@ -4,7 +4,7 @@ use std::ffi::CStr;
 
 use milescale_workspace::Workspace;
 use milescale_workspace::error::StoreError;
-use rustix::fs::{AtFlags, statat};
+use milescale_workspace::folder::status_in;
 
 use super::walk;
 
@@ -25,7 +25,7 @@ pub fn files_of_others(workspace: &Workspace) -> Result<Vec<String>, StoreError>
     walk::walk(workspace, &mut |batch| {
         for number in 0..batch.len() {
             let name: &CStr = batch.name(number);
-            let status = statat(batch.folder, name, AtFlags::SYMLINK_NOFOLLOW);
+            let status = status_in(batch.folder, name);
             let is_theirs =
                 status.is_ok_and(|it| it.st_uid != user.as_raw() && u32::from(it.st_mode) & WRITE_BITS != 0);
             if is_theirs {

@@ -230,7 +230,7 @@ fn a_text_that_was_prepared_and_never_put_is_no_conflict() {
     let (before, after, foreign) = (name(), name(), name());
     fs::write(before.path(), new).unwrap();
     fs::write(after.path(), old).unwrap();
-    fs::write(&foreign.path(), "").unwrap();
+    fs::write(foreign.path(), "").unwrap();
     let found = review(&workspace, SystemTime::now() + Duration::from_secs(10)).unwrap();
     assert_eq!(found, [workspace.conflicts().join(foreign.name())]);
 }
@@ -258,7 +258,7 @@ fn what_another_program_saved_in_between_is_put_back() {
     let seen = Digest::of(b"n: 1\n");
     let aside = workspace.displaced().join("aside.yaml");
     fs::create_dir_all(workspace.displaced().path()).unwrap();
-    fs::write(&aside.path(), &draft.text).unwrap();
+    fs::write(aside.path(), &draft.text).unwrap();
     // Between the check and the exchange.
     bench.write("a.yaml", "n: theirs\n");
     let error = store.exchange(&aside, &Place::named(&bench.path("a.yaml")), &draft, seen).unwrap_err();
@@ -272,7 +272,7 @@ fn what_another_program_saved_in_between_is_put_back() {
     let later = SystemTime::now() + Duration::from_secs(10);
     assert!(review(&workspace, later).unwrap().is_empty(), "and is no conflict");
     // A file that is gone by then is not made again.
-    fs::write(&aside.path(), &draft.text).unwrap();
+    fs::write(aside.path(), &draft.text).unwrap();
     fs::remove_file(bench.path("a.yaml")).unwrap();
     assert!(store.exchange(&aside, &Place::named(&bench.path("a.yaml")), &draft, seen).is_err());
     assert!(!bench.path("a.yaml").exists());

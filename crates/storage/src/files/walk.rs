@@ -1,16 +1,16 @@
 //! Which files count: regular files in `active/` and its subfolders whose names end in `.yaml`, nothing that begins
 //! with a dot, no symlink followed (contract §2).
 
-use std::ffi::{CStr, OsStr};
+use std::ffi::{CStr, CString, OsStr};
 use std::io;
 use std::os::fd::OwnedFd;
 use std::os::unix::ffi::OsStrExt;
 use std::path::{Path, PathBuf};
 
 use milescale_workspace::error::{Problem, StoreError};
-use milescale_workspace::folder::is_about_a_link;
+use milescale_workspace::folder::{is_about_trust, status_in};
 use milescale_workspace::{Place, Workspace};
-use rustix::fs::{AtFlags, Dir, FileType};
+use rustix::fs::{Dir, FileType};
 
 use super::is_hidden;
 
@@ -84,7 +84,7 @@ pub(super) fn walk_below(
     match root.status() {
         Ok(metadata) if metadata.is_dir() => {}
         Ok(_) => {
-            let why = root.open_folder().err().filter(is_about_a_link).map(|error| error.to_string());
+            let why = root.open_folder().err().filter(is_about_trust).map(|error| error.to_string());
             let cause = why.unwrap_or_else(|| "it is not a folder; make it one".to_owned());
             return Err(StoreError::new(Problem::Unavailable, workspace.shown(root), cause));
         }
@@ -129,10 +129,10 @@ fn list(
         }
         let kind = match entry.file_type() {
             // Some file systems do not tell.
-            FileType::Unknown => match rustix::fs::statat(&folder, name, AtFlags::SYMLINK_NOFOLLOW) {
+            FileType::Unknown => match status_in(&folder, name) {
                 Ok(status) => FileType::from_raw_mode(status.st_mode),
-                Err(rustix::io::Errno::NOENT) => continue,
-                Err(error) => return Ok(Err(error.into())),
+                Err(error) if error.kind() == io::ErrorKind::NotFound => continue,
+                Err(error) => return Ok(Err(error)),
             },
             kind => kind,
         };
@@ -159,7 +159,7 @@ pub(super) fn open(active: &Place, inside: &Path) -> io::Result<OwnedFd> {
     let place = if inside.as_os_str().is_empty() { active.clone() } else { active.join(inside) };
     match place.open_folder() {
         // Another thing has the name by now: gone, as far as milestones go.
-        Err(error) if is_about_a_link(&error) || error.kind() == io::ErrorKind::NotADirectory => {
+        Err(error) if is_about_trust(&error) || error.kind() == io::ErrorKind::NotADirectory => {
             Err(io::ErrorKind::NotFound.into())
         }
         other => other,
@@ -182,11 +182,11 @@ pub(super) fn by_name(root: &Place, id: &str) -> ByName {
     // Names that are not ASCII may be one file's in several spellings.
     let folder = open(root, Path::new("")).ok().filter(|folder| id.is_ascii() && is_flat(folder));
     let Some(folder) = folder else { return ByName::Unclear };
-    let status = |name: &str| rustix::fs::statat(&folder, name, AtFlags::SYMLINK_NOFOLLOW);
+    let status = |name: &str| status_in(&folder, &CString::new(name)?);
     let name = format!("{id}.yaml");
     let there = match status(&name) {
         Ok(there) => there,
-        Err(rustix::io::Errno::NOENT) => return ByName::Nothing,
+        Err(error) if error.kind() == io::ErrorKind::NotFound => return ByName::Nothing,
         Err(_) => return ByName::Unclear,
     };
     let other_case =

@@ -3,6 +3,7 @@
 use std::collections::BTreeMap;
 use std::ops::ControlFlow;
 use std::path::{Path, PathBuf};
+use std::time::Duration;
 
 use milescale_document::columns::{Columns, DEFAULT_PRIORITY, instant};
 use milescale_workspace::Place;
@@ -15,7 +16,7 @@ use sqlx::{AssertSqlSafe, QueryBuilder, Row as _, Sqlite as Driver, SqliteConnec
 use super::known::Known;
 use super::mend::Pair;
 use crate::files::ColumnsHash;
-use crate::sqlite::{Changed, Changes, Make, Sqlite, has_table, missing_columns};
+use crate::sqlite::{Changed, Changes, Make, Sqlite, flaw_of_table, has_table, missing_columns};
 
 /// The table (contract §2).
 const TABLE: &str = "CREATE TABLE IF NOT EXISTS milestones (id TEXT PRIMARY KEY, title TEXT, status TEXT, priority TEXT, \
@@ -120,9 +121,12 @@ pub(super) struct Index {
 
 impl Index {
     pub(super) fn new(workspace: &Workspace) -> Result<Self, StoreError> {
-        let path = workspace.index_db();
-        let shown = workspace.shown(&path);
-        Ok(Self { workspace: workspace.clone(), sqlite: Sqlite::new(path, shown, DAMAGED)?, known: None, changes: 0 })
+        let sqlite = Sqlite::new(workspace, workspace.index_db(), DAMAGED)?;
+        Ok(Self { workspace: workspace.clone(), sqlite, known: None, changes: 0 })
+    }
+
+    pub(super) fn with_timeout(self, timeout: Duration) -> Self {
+        Self { sqlite: self.sqlite.with_timeout(timeout), ..self }
     }
 
     /// Opens it; `false` where there is no index: no file, an empty one, one that is no database, or no table.
@@ -201,6 +205,9 @@ impl Index {
     }
 
     fn check_shape(&mut self) -> Result<(), StoreError> {
+        if let Some(flaw) = self.sqlite.run(async |connection| flaw_of_table(connection).await)? {
+            return Err(self.sqlite.error(Problem::Corrupt, flaw));
+        }
         let missing = self.sqlite.run(async |connection| missing_columns(connection, COLUMNS).await)?;
         if missing.is_empty() {
             return Ok(());

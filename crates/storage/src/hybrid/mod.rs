@@ -54,6 +54,12 @@ impl HybridStore {
         })
     }
 
+    /// The same with what a statement on the index may take.
+    #[must_use]
+    pub fn with_timeout(self, timeout: Duration) -> Self {
+        Self { index: self.index.with_timeout(timeout), ..self }
+    }
+
     /// The figures of contract §4: of the rows where there is an index, else of the files.
     fn figures(&mut self, of_files: StoreFigures) -> Result<StoreFigures, StoreError> {
         if !self.index.is_there()? {

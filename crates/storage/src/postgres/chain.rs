@@ -13,7 +13,8 @@ use milescale_workspace::tokens::{self, Tokens};
 use tokio_postgres::Client;
 
 use super::PostgresStore;
-use super::connection::{Access, Failed, Hurry, IDLE_AT_MOST, Outcome};
+use super::begin::IDLE_AT_MOST;
+use super::connection::{Access, Failed, Hurry, Outcome};
 use super::documents::Table;
 use super::owner::{KEPT_LINKS, Meta, belongs};
 

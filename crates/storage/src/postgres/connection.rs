@@ -10,6 +10,7 @@ use std::io;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
+use milescale_workspace::Workspace;
 use milescale_workspace::error::{Problem, StoreError};
 use milescale_workspace::stop::Stop;
 use tokio_postgres::Client;
@@ -20,8 +21,10 @@ use super::address::{Address, Host};
 use super::dial::{Dialer, Link};
 pub(super) use super::failure::Failed;
 use super::failure::{grant, judge};
+use super::messages::BoundedTls;
 use super::tls;
 use super::waits::{Meter, Patience};
+use super::{begin, consent};
 use crate::runtime::OwnRuntime;
 
 /// Time between two attempts to reach a server that is just starting.
@@ -36,17 +39,6 @@ const GRACE: Duration = Duration::from_secs(2);
 /// What a statement without a time-out may take.
 const UNLIMITED: Duration = Duration::from_hours(24);
 
-/// How long the server keeps a transaction whose program does not go on: one that is stopped holds nobody for longer.
-pub(super) const IDLE_AT_MOST: Duration = Duration::from_secs(5);
-
-/// The same for a transaction that writes a whole table, while the source of its rows may be slow.
-const IDLE_WHILE_FILLED: Duration = Duration::from_mins(1);
-
-/// Milliseconds that a statement waits for a lock of another program.
-const LOCK_TIMEOUT_MILLISECONDS: u32 = 5000;
-
-/// Rows that a policy hides are an error, and never silently missing.
-const NOTHING_HIDDEN: &str = "SET LOCAL row_security = off";
 /// How long a server is waited for.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Timeouts {
@@ -58,6 +50,8 @@ pub struct Timeouts {
 
 /// A server, and the connection to it while there is one.
 pub(super) struct Connection {
+    /// Who consents to it.
+    workspace: Workspace,
     runtime: OwnRuntime,
     address: Arc<Address>,
     timeouts: Timeouts,
@@ -92,10 +86,11 @@ pub(super) enum Hurry {
 }
 
 impl Connection {
-    pub(super) fn new(address: Address, timeouts: Timeouts, stop: Stop) -> Result<Self, StoreError> {
+    pub(super) fn new(workspace: &Workspace, address: Address, timeouts: Timeouts) -> Result<Self, StoreError> {
         let runtime =
             OwnRuntime::new().map_err(|error| StoreError::io(&address.shown, "a runtime cannot be started", &error))?;
-        Ok(Self { runtime, address: Arc::new(address), timeouts, stop, link: None, is_held: false })
+        let (workspace, stop) = (workspace.clone(), workspace.stop().clone());
+        Ok(Self { workspace, runtime, address: Arc::new(address), timeouts, stop, link: None, is_held: false })
     }
 
     pub(super) fn shown(&self) -> &str {
@@ -124,7 +119,8 @@ impl Connection {
             let why = "the connection that kept other writers out is lost";
             return Err(StoreError::new(Problem::Busy, self.shown(), why));
         }
-        let tls = MakeRustlsConnect::new(tls::config(&self.address)?);
+        consent::check(&self.workspace, &self.address)?;
+        let tls = BoundedTls(MakeRustlsConnect::new(tls::config(&self.address)?));
         let dialer = Dialer { address: Arc::clone(&self.address), tls };
         let others = if known { OTHERS_AT_MOST } else { self.address.connect_timeout };
         let patience = self.patience(Meter::default());
@@ -190,7 +186,9 @@ impl Connection {
         }
         let begin = self.begin(link.version, access, hurry);
         let done = self.runtime.block_on(async {
-            patience.wait(silence, client.batch_execute(&begin)).await.map_err(|failed| (failed, false))?;
+            within(silence * 4, patience.wait(silence, client.batch_execute(&begin)))
+                .await
+                .map_err(|failed| (failed, false))?;
             let work = work(client);
             // Each statement has its time-out on the server; a time-out here is for a server that is silent.
             let worked = match hurry {
@@ -200,12 +198,13 @@ impl Connection {
             };
             match worked {
                 Ok(done) => {
-                    patience.wait(silence, client.batch_execute("COMMIT")).await.map_err(|failed| (failed, true))?;
+                    let committed = patience.wait(silence, client.batch_execute("COMMIT"));
+                    within(silence * 4, committed).await.map_err(|failed| (failed, true))?;
                     Ok(done)
                 }
                 Err(failed) => {
                     if !matches!(failed, Failed::Silent(_) | Failed::Stopped) {
-                        let _ = patience.wait(silence, client.batch_execute("ROLLBACK")).await;
+                        let _ = within(silence * 4, patience.wait(silence, client.batch_execute("ROLLBACK"))).await;
                     }
                     Err((failed, false))
                 }
@@ -226,26 +225,8 @@ impl Connection {
         })
     }
 
-    /// What begins a transaction. Its time-outs are its own, and go with it.
     fn begin(&self, version: u32, access: Access, hurry: Hurry) -> String {
-        let statement = if hurry == Hurry::Unlimited { 0 } else { self.timeouts.statement.as_millis() };
-        let idle = if hurry == Hurry::Yes { IDLE_AT_MOST } else { IDLE_WHILE_FILLED };
-        let (begin, rest) = match access {
-            Access::Read => ("BEGIN READ ONLY", ""),
-            Access::Write => ("BEGIN", WAIT_FOR_THE_DISK),
-        };
-        // Also while its program sends one statement after the other: 17 is the first version that can say so.
-        let whole = match hurry {
-            Hurry::Yes if version >= 17 => {
-                format!("SET LOCAL transaction_timeout = {}; ", (self.silence() * 4).as_millis())
-            }
-            _ => String::new(),
-        };
-        format!(
-            "{begin}; SET LOCAL statement_timeout = {statement}; SET LOCAL lock_timeout = {LOCK_TIMEOUT_MILLISECONDS}; \
-             SET LOCAL idle_in_transaction_session_timeout = {}; {NOTHING_HIDDEN}; {whole}{rest}",
-            idle.as_millis()
-        )
+        begin::statements(version, access, hurry, self.timeouts.statement, self.silence())
     }
 
     /// Begins a transaction and takes a lock in it that is kept until [`Connection::release`]; it is waited for 200 ms.
@@ -254,7 +235,8 @@ impl Connection {
         let begin = self.begin(link.version, Access::Write, Hurry::Yes);
         let statements = format!("{begin}; SET LOCAL lock_timeout = 200; {lock}");
         let patience = self.patience(link.meter.clone());
-        match self.runtime.block_on(patience.wait(self.silence(), link.client.batch_execute(&statements))) {
+        let held = patience.wait(self.silence(), link.client.batch_execute(&statements));
+        match self.runtime.block_on(within(self.silence() * 4, held)) {
             Ok(()) => {
                 self.is_held = true;
                 Ok(())
@@ -273,7 +255,7 @@ impl Connection {
         if let Some(link) = self.link.as_ref() {
             let patience = self.patience(link.meter.clone());
             let ended = patience.wait(self.silence(), link.client.batch_execute("ROLLBACK"));
-            if let Err(failed) = self.runtime.block_on(ended) {
+            if let Err(failed) = self.runtime.block_on(within(self.silence() * 4, ended)) {
                 let error = self.failed(failed);
                 tracing::debug!(%error, "the lock goes with its connection");
             }
@@ -323,10 +305,6 @@ impl Connection {
         error
     }
 }
-
-/// Lets the server wait for its own disk where it was told not to: what milescale has written is not lost with its power.
-const WAIT_FOR_THE_DISK: &str = "SELECT set_config('synchronous_commit', 'local', true) \
-     WHERE current_setting('synchronous_commit') = 'off'";
 
 /// What a person can do where nobody answers at an address.
 fn advice_unreachable(error: &io::Error) -> &'static str {

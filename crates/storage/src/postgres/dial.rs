@@ -18,6 +18,7 @@ use tokio_postgres_rustls::MakeRustlsConnect;
 
 use super::address::{Address, Host, Keepalives, Mode, Place, Wanted};
 use super::connection::Failed;
+use super::messages::{Bounded, BoundedTls};
 use super::timeline::Timeline;
 use super::waits::{Meter, Metered};
 
@@ -47,7 +48,7 @@ impl Drop for Link {
 #[derive(Clone)]
 pub(super) struct Dialer {
     pub(super) address: Arc<Address>,
-    pub(super) tls: MakeRustlsConnect,
+    pub(super) tls: BoundedTls<MakeRustlsConnect>,
 }
 
 /// Where a socket is opened.
@@ -159,8 +160,8 @@ impl Dialer {
             Place::Network(name, _) => name.as_str(),
             Place::Socket(_) => "",
         };
-        let Ok(tls) = MakeTlsConnect::<Metered>::make_tls_connect(&mut self.tls.clone(), name);
-        let (client, connection) = config.connect_raw(stream, tls).await?;
+        let Ok(tls) = MakeTlsConnect::<Bounded<Metered>>::make_tls_connect(&mut self.tls.clone(), name);
+        let (client, connection) = config.connect_raw(Bounded::new(stream), tls).await?;
         let version = connection.parameter("server_version").map_or(0, major);
         let task = tokio::spawn(connection);
         let mut link = Link { client, version, meter, timeline: None, task };

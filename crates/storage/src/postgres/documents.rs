@@ -372,6 +372,7 @@ pub(super) fn row(row: &tokio_postgres::Row) -> Result<Row, Error> {
         created_at: row.try_get(2)?,
         updated_at: row.try_get(3)?,
         kept,
+        is_too_large: false,
     })
 }
 

@@ -1,10 +1,12 @@
 //! Documents in PostgreSQL as a [`Store`], through tokio-postgres.
 
 mod address;
+mod begin;
 mod bulk;
 mod chain;
 mod changes;
 mod connection;
+mod consent;
 mod dial;
 mod displaced;
 mod documents;
@@ -13,6 +15,7 @@ mod failure;
 mod figures;
 mod ledger;
 mod listing;
+mod messages;
 mod moving;
 mod opening;
 mod owner;
@@ -49,6 +52,7 @@ pub use address::flaw_of_address;
 use chain::{Claim, Owned};
 pub use connection::Timeouts;
 use connection::{Access, Connection, Failed, Hurry, Outcome, saying_what_became};
+pub use consent::{servers, servers_without_consent};
 use documents::{Table, text};
 
 /// Rows read at once.

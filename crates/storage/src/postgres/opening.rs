@@ -35,7 +35,7 @@ impl PostgresStore {
         let address = address::read(&database.url, database.url_from, &database.client)?;
         Ok(Self {
             workspace: workspace.clone(),
-            connection: Connection::new(address, timeouts, workspace.stop().clone())?,
+            connection: Connection::new(workspace, address, timeouts)?,
             table: Table::new(&database.schema),
             statement_timeout: timeouts.statement,
             tokens: Tokens::of(workspace),

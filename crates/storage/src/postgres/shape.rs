@@ -20,6 +20,23 @@ pub(super) async fn not_used(client: &Client, name: &str) -> Result<Option<Strin
             "milestones is {kind} and no table; milestones are kept in a table: name the schema or database where that is"
         )));
     }
+    let select = "WITH t AS (SELECT oid, relowner FROM pg_class WHERE oid = to_regclass($1)),
+                  parts AS (SELECT 'pg_trigger'::regclass AS class, oid FROM pg_trigger WHERE tgrelid = (SELECT oid FROM t)
+                    UNION ALL SELECT 'pg_attrdef'::regclass, oid FROM pg_attrdef WHERE adrelid = (SELECT oid FROM t)
+                    UNION ALL SELECT 'pg_constraint'::regclass, oid FROM pg_constraint WHERE conrelid = (SELECT oid FROM t)
+                    UNION ALL SELECT 'pg_class'::regclass, indexrelid FROM pg_index WHERE indrelid = (SELECT oid FROM t))
+                  SELECT DISTINCT p.oid::regprocedure::text, quote_ident(r.rolname)
+                  FROM t, parts JOIN pg_depend d ON d.classid = parts.class AND d.objid = parts.oid
+                       JOIN pg_proc p ON d.refclassid = 'pg_proc'::regclass AND p.oid = d.refobjid
+                       JOIN pg_roles r ON r.oid = p.proowner
+                  WHERE r.oid <> t.relowner AND r.rolname <> current_user AND NOT r.rolsuper ORDER BY 1 LIMIT 1";
+    if let Some(row) = client.query_typed_opt(select, &[(&name, Type::TEXT)]).await? {
+        let (function, owner): (String, String) = (row.try_get(0)?, row.try_get(1)?);
+        return Ok(Some(format!(
+            "its function {function} belongs to {owner}, and would run with the rights of {user}; give it to the owner of the \
+             table (ALTER FUNCTION … OWNER TO …), or drop what calls it"
+        )));
+    }
     if !rules.is_empty() {
         return Ok(Some(format!(
             "rules rewrite what is written there ({}); drop them, or use triggers instead",

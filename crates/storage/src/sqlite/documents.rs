@@ -2,7 +2,7 @@
 
 use std::collections::BTreeMap;
 use std::ops::ControlFlow;
-use std::time::SystemTime;
+use std::time::{Duration, SystemTime};
 
 use jiff::Timestamp;
 use milescale_core::base::Side;
@@ -17,7 +17,9 @@ use sqlx::{AssertSqlSafe, Row as _};
 use super::changes::Changes;
 use super::facts::{NAMED, NAMELESS_ADVICE, Remembered, nameless};
 use super::reading::{one, range, several};
-use super::schema::{COLUMNS, DOCUMENTS, has_beside_documents, make_beside_documents, missing_columns, refuse};
+use super::schema::{
+    COLUMNS, DOCUMENTS, flaw_of_table, has_beside_documents, make_beside_documents, missing_columns, refuse,
+};
 use super::shape::{Shape, is_taken};
 use super::{Make, Others, Sqlite, has_table};
 use crate::ledger::{Entry, Ledger};
@@ -51,17 +53,21 @@ pub(super) const DAMAGED: &str =
 impl SqliteStore {
     /// The store in `enterprise.db`. It is opened when it is first needed.
     pub fn new(workspace: &Workspace) -> Result<Self, StoreError> {
-        let path = workspace.enterprise_db();
-        let shown = workspace.shown(&path);
         Ok(Self {
             workspace: workspace.clone(),
-            sqlite: Sqlite::new(path, shown, DAMAGED)?,
+            sqlite: Sqlite::new(workspace, workspace.enterprise_db(), DAMAGED)?,
             may_be_another: false,
             remembered: None,
             watch: None,
             has_own: false,
             shape: Shape::default(),
         })
+    }
+
+    /// The same with what a statement may take.
+    #[must_use]
+    pub fn with_timeout(self, timeout: Duration) -> Self {
+        Self { sqlite: self.sqlite.with_timeout(timeout), ..self }
     }
 
     /// Opens the file and looks at its shape, and whether it is the one that milescale knows. A new file gets the table.
@@ -90,12 +96,11 @@ impl SqliteStore {
                 Ok(())
             })?;
         }
+        let flaw = self.sqlite.run(async |connection| flaw_of_table(connection).await)?;
         let missing = self.sqlite.run(async |connection| missing_columns(connection, COLUMNS).await)?;
         self.shape = self.sqlite.run(async |connection| Shape::of(connection).await)?;
-        let cause = if let Some(kind) = &self.shape.is_no_table {
-            format!(
-                "milestones is a {kind} and no table; milestones are kept in a table: name another workspace or make it one"
-            )
+        let cause = if let Some(flaw) = flaw {
+            flaw
         } else if missing.is_empty() {
             return Ok(true);
         } else if missing.len() == COLUMNS.len() {

@@ -200,12 +200,10 @@ pub(crate) struct LedgerFile {
 impl LedgerFile {
     /// The ledger of a workspace; its file is made when it is first needed.
     pub(crate) fn new(workspace: &Workspace) -> Result<Self, StoreError> {
-        let path = workspace.base_db();
-        let shown = workspace.shown(&path);
         Ok(Self {
             sqlite: Sqlite::new(
-                path,
-                shown,
+                workspace,
+                workspace.base_db(),
                 "; remove it: what differs between files and an old store is a conflict then, and nothing is lost",
             )?,
         })

@@ -4,6 +4,7 @@
 //! is one row in a transaction of its own, and the journal stays as the file has it (a rollback journal where milescale
 //! makes the file), with `synchronous=EXTRA`: the one setting with which no acknowledged commit was lost by a power cut.
 
+mod bound;
 mod changes;
 mod displaced;
 mod documents;
@@ -12,6 +13,7 @@ mod facts;
 mod ledger;
 mod listing;
 mod moving;
+mod opening;
 mod pace;
 mod reading;
 mod schema;
@@ -22,24 +24,22 @@ mod write;
 pub(crate) use changes::{Changed, Changes};
 pub use documents::SqliteStore;
 pub(crate) use ledger::LedgerFile;
-pub(crate) use schema::{has_table, missing_columns};
+pub(crate) use schema::{flaw_of_table, has_table, missing_columns};
 
 use std::fmt;
-use std::io::{self, Read};
-use std::os::unix::fs::MetadataExt;
-use std::path::{Path, PathBuf};
+use std::io::Read;
 use std::pin::Pin;
 use std::task::{self, Poll};
 use std::time::{Duration, Instant};
 
-use milescale_workspace::Place;
 use milescale_workspace::error::{Problem, StoreError};
-use milescale_workspace::folder::system;
-use sqlx::sqlite::{SqliteConnectOptions, SqliteSynchronous};
-use sqlx::{ConnectOptions, Connection, SqliteConnection};
+use milescale_workspace::stop::Stop;
+use milescale_workspace::{Place, Workspace};
+use sqlx::{Connection, SqliteConnection};
 
 use crate::budget;
 use crate::runtime::OwnRuntime;
+use bound::Bound;
 use pace::Pace;
 
 /// How long milescale waits for a lock of another program.
@@ -107,6 +107,12 @@ pub(crate) struct Sqlite {
     /// What to do where the file is damaged.
     remedy: &'static str,
     connection: Option<SqliteConnection>,
+    /// What a statement may take.
+    timeout: Duration,
+    workspace: Workspace,
+    stop: Stop,
+    /// The bound of the open connection's statements.
+    bound: Bound,
     /// Device and inode of the file that is open: another one may take its name.
     identity: (u64, u64),
     pub(crate) others: Others,
@@ -121,7 +127,8 @@ impl fmt::Debug for Sqlite {
 
 impl Sqlite {
     /// A file that is opened when it is first needed.
-    pub(crate) fn new(place: Place, shown: String, remedy: &'static str) -> Result<Self, StoreError> {
+    pub(crate) fn new(workspace: &Workspace, place: Place, remedy: &'static str) -> Result<Self, StoreError> {
+        let (shown, stop) = (workspace.shown(&place), workspace.stop().clone());
         let runtime =
             OwnRuntime::new().map_err(|error| StoreError::io(&shown, "a runtime cannot be started", &error))?;
         Ok(Self {
@@ -130,95 +137,19 @@ impl Sqlite {
             shown,
             remedy,
             connection: None,
+            timeout: bound::USUAL,
+            bound: Bound::new(bound::USUAL, stop.clone()),
+            workspace: workspace.clone(),
+            stop,
             identity: (0, 0),
             others: Others::MayWrite,
             pace: Pace::default(),
         })
     }
 
-    /// Whether there is a file with something in it.
-    ///
-    /// # Errors
-    /// When that cannot be told, and where something else has the name.
-    pub(crate) fn holds_something(&self) -> Result<bool, StoreError> {
-        match self.place.status() {
-            Ok(metadata) if metadata.is_file() => Ok(metadata.len() > 0),
-            Ok(metadata) if metadata.is_symlink() => {
-                let cause = self.place.open().err().map_or_else(String::new, |error| error.to_string());
-                Err(self.error(Problem::Refused, cause))
-            }
-            Ok(_) => Err(self.error(Problem::Corrupt, "it is no regular file; expected a database of SQLite")),
-            Err(error) if error.kind() == io::ErrorKind::NotFound => Ok(false),
-            Err(error) => Err(self.error(Problem::Unavailable, error.to_string())),
-        }
-    }
-
-    /// Whether the file holds something that is no database of SQLite, as one that was overwritten does.
-    pub(crate) fn is_no_database(&self) -> bool {
-        is_no_database(&self.place)
-    }
-
-    /// Opens the file where it is not open, or where another file has its name now. Whether it was opened anew.
-    pub(crate) fn open(&mut self, make: Make) -> Result<bool, StoreError> {
-        if !self.holds_something()? && make == Make::Never {
-            self.close();
-            let what =
-                if self.place.exists() { "is empty, as `sqlite3` makes it when it only reads" } else { "is missing" };
-            let cause =
-                format!("the database {what}; put it back, or see `milescale doctor` for the ways on without it");
-            return Err(self.error(Problem::Unavailable, cause));
-        }
-        if self.connection.is_some() && self.identity_now().is_ok_and(|identity| identity == self.identity) {
-            return Ok(false);
-        }
-        self.close();
-        let path = self.path_to_open(make)?;
-        let options = SqliteConnectOptions::new()
-            .filename(&path)
-            .create_if_missing(false)
-            .busy_timeout(BUSY_TIMEOUT)
-            .synchronous(SqliteSynchronous::Extra)
-            .row_buffer_size(ROWS_ON_THE_WAY)
-            .disable_statement_logging();
-        let opened = self.runtime.block_on(async {
-            let mut connection = SqliteConnection::connect_with(&options).await?;
-            let version: String = sqlx::query_scalar("SELECT sqlite_version()").fetch_one(&mut connection).await?;
-            Ok((connection, version))
-        });
-        let (connection, version) = opened.map_err(|error| self.failed(&error))?;
-        if numbers(&version) < numbers(OLDEST) {
-            return Err(self.error(Problem::Refused, format!("SQLite {version} is older than {OLDEST}; not used")));
-        }
-        self.connection = Some(connection);
-        // SQLite opens by name: what has the name now is compared with what had it before.
-        if identity_of(&path).ok() != Some(self.identity) {
-            self.close();
-            return Err(self.error(Problem::Busy, "another file took its name at that instant; try again"));
-        }
-        Ok(true)
-    }
-
-    /// Device and inode of the file that has the name now.
-    fn identity_now(&self) -> io::Result<(u64, u64)> {
-        self.place.status().map(|metadata| (metadata.dev(), metadata.ino()))
-    }
-
-    /// The path that SQLite is to open, of a file that was made or looked at through the workspace's folder.
-    fn path_to_open(&mut self, make: Make) -> Result<PathBuf, StoreError> {
-        let unavailable = |this: &Self, error: &io::Error| this.error(Problem::Unavailable, error.to_string());
-        if make == Make::IfMissing {
-            match self.place.make() {
-                Err(error) if error.kind() != io::ErrorKind::AlreadyExists => return Err(unavailable(self, &error)),
-                _ => {}
-            }
-        }
-        let real = self.place.real().map_err(|error| unavailable(self, &error))?;
-        self.identity = self.identity_now().map_err(|error| unavailable(self, &error))?;
-        let path = real.path();
-        if identity_of(&path).ok() != Some(self.identity) {
-            return Err(self.error(Problem::Busy, "its folder was replaced at that instant; try again"));
-        }
-        Ok(path)
+    /// The same with what a statement may take.
+    pub(crate) fn with_timeout(self, timeout: Duration) -> Self {
+        Self { timeout, ..self }
     }
 
     /// Lets the file go.
@@ -237,9 +168,14 @@ impl Sqlite {
         let Some(connection) = self.connection.as_mut() else {
             return Err(self.error(Problem::Unavailable, "the database is not open"));
         };
-        match self.runtime.block_on(work(connection)) {
-            Ok(done) => Ok(done),
-            Err(error) => {
+        match self.runtime.block_on(self.bound.within(work(connection))) {
+            Ok(Ok(done)) => Ok(done),
+            Err(why) => {
+                // Its thread is dead or hangs: to close it would be to wait for it.
+                drop(self.connection.take());
+                Err(self.error(Problem::Unavailable, why))
+            }
+            Ok(Err(error)) => {
                 let error = self.failed(&error);
                 if matches!(error.problem, Problem::Unavailable | Problem::Corrupt) {
                     self.close();
@@ -347,22 +283,25 @@ impl Sqlite {
         let code =
             error.as_database_error().and_then(|error| error.code()?.parse::<u32>().ok()).map(|code| code & 0xff);
         let message = error.as_database_error().map_or_else(|| error.to_string(), |error| error.message().to_owned());
+        if code == Some(INTERRUPTED) {
+            let problem = if self.stop.is_asked() { Problem::Stopped } else { Problem::Unavailable };
+            return self.error(problem, self.bound.why());
+        }
         let (problem, advice) = match code {
             Some(5 | 6) => (Problem::Busy, "; another program holds it; try again"),
             Some(8 | 3 | 23) => (Problem::Refused, "; give milescale's user the right to write it"),
             Some(11 | 26) => (Problem::Corrupt, self.remedy),
             Some(1) => (Problem::Corrupt, "; its tables are not those of milestones"),
             Some(13) => (Problem::Unavailable, "; the disk is full"),
+            Some(7) => (Problem::Corrupt, "; a row, or what a trigger makes of one, needs more than 256 MiB"),
             _ => (Problem::Unavailable, ""),
         };
         self.error(problem, format!("{message}{advice}"))
     }
 }
 
-/// Device and inode of what has a path, as SQLite finds it.
-fn identity_of(path: &Path) -> io::Result<(u64, u64)> {
-    system::status(path).map(|metadata| (metadata.dev(), metadata.ino()))
-}
+/// SQLite's number for a statement that was interrupted.
+const INTERRUPTED: u32 = 9;
 
 /// How each database of SQLite begins.
 const MAGIC: &[u8] = b"SQLite format 3\0";

@@ -4,8 +4,10 @@ use jiff::Timestamp;
 use milescale_core::base::Side;
 use milescale_document::digest::Digest;
 use milescale_document::id::Id;
-use milescale_document::milestone::{Draft, Packed};
+use milescale_document::milestone::{Draft, Milestone, Packed};
 use milescale_workspace::error::{Problem, StoreError};
+
+use sqlx::SqliteConnection;
 
 use super::changes::{Changed, Changes};
 use super::documents::SqliteStore;
@@ -15,8 +17,27 @@ use super::schema::{make_log, suspend_log};
 use super::write::{delete_row, insert_many, put_row, remove_row};
 use super::{Make, Sqlite, WriteError};
 use crate::ledger::{Entry, Ledger as _};
-use crate::row::changed;
+use crate::row::{changed, place};
 use crate::store::{Seen, Store as _, Touched};
+
+/// A row that is about to be changed.
+///
+/// # Errors
+/// Where it is so large that what it holds was not read: nothing is written over it.
+async fn one_to_change(
+    connection: &mut SqliteConnection,
+    id: &[u8],
+    shown: &str,
+) -> Result<Option<Milestone>, WriteError> {
+    let row = one(connection, Kept::With, id).await?;
+    if row.as_ref().is_some_and(|row| row.is_too_large) {
+        let place = place(shown, &String::from_utf8_lossy(id));
+        let cause =
+            "it is larger than a milestone may be, and nothing is written over it; make it smaller with what wrote it";
+        return Err(WriteError::Store(StoreError::new(Problem::Refused, place, cause)));
+    }
+    Ok(row.map(|row| row.milestone(shown)))
+}
 
 impl SqliteStore {
     /// Writes a row if it is what was seen and, where it comes from an old side, its base there in the same transaction.
@@ -25,8 +46,7 @@ impl SqliteStore {
         let shown = self.sqlite.shown.clone();
         let id = draft.id.as_str().as_bytes();
         let written = self.sqlite.write(async |connection| {
-            let row = one(connection, Kept::With, id).await?;
-            let there = row.map(|row| row.milestone(&shown));
+            let there = one_to_change(connection, id, &shown).await?;
             match (&there, seen) {
                 (None, Seen::Nothing) => {}
                 (Some(there), Seen::Text(digest)) if there.digest() == digest => {}
@@ -55,8 +75,8 @@ impl SqliteStore {
         self.adopt()?;
         let shown = self.sqlite.shown.clone();
         let written = self.sqlite.write(async |connection| {
-            let row = one(connection, Kept::With, id.as_str().as_bytes()).await?;
-            let there = row.map(|row| row.milestone(&shown)).filter(|there| there.digest() == seen);
+            let there = one_to_change(connection, id.as_str().as_bytes(), &shown).await?;
+            let there = there.filter(|there| there.digest() == seen);
             let there = there.ok_or_else(|| WriteError::Store(changed(&shown, id, true, Seen::Text(seen))))?;
             remove_row(connection, &there, now).await
         });

@@ -2,6 +2,7 @@
 
 use std::ops::ControlFlow;
 
+use milescale_document::yaml;
 use milescale_workspace::error::StoreError;
 use sqlx::sqlite::SqliteRow;
 use sqlx::{AssertSqlSafe, Encode, QueryBuilder, Row as _, Sqlite as Driver, SqliteConnection, Type};
@@ -112,7 +113,8 @@ async fn page(
     Ok(if cut.is_some() { Page::cut(rows) } else { Page::of(rows, limit) })
 }
 
-/// What is read of a row without its texts where those have more than so many bytes: see [`is_large`].
+/// What is read of a row without its texts where those have more than so many bytes: see [`is_large`]. Bytes, for no type and no
+/// encoding is certain.
 pub(super) fn small_columns(kept: Kept, most: u64) -> String {
     let (size, table) = (size(kept), table(kept));
     let small = |column: &str| format!("CASE WHEN {size} > {most} THEN NULL ELSE {column} END");
@@ -173,15 +175,10 @@ fn table(kept: Kept) -> &'static str {
     }
 }
 
-/// What is read of a row; bytes, for no type and no encoding is certain.
-pub(super) fn columns(kept: Kept) -> &'static str {
-    match kept {
-        Kept::With => {
-            "SELECT CAST(m.id AS BLOB), CAST(m.data AS BLOB), CAST(m.created_at AS TEXT), CAST(m.updated_at AS TEXT), \
-             t.text, t.data_digest FROM milestones m LEFT JOIN milescale_texts t ON t.id = m.id"
-        }
-        Kept::Without => "SELECT CAST(m.id AS BLOB), CAST(m.data AS BLOB), NULL, NULL FROM milestones m",
-    }
+/// What is read of a row; bytes, for no type and no encoding is certain. Of one that is larger than a milestone may be, no text.
+fn columns(kept: Kept) -> String {
+    // Twice the limit: what a row keeps beside its data may be as large.
+    small_columns(kept, 2 * yaml::SIZE_LIMIT)
 }
 
 pub(super) async fn one(connection: &mut SqliteConnection, kept: Kept, id: &[u8]) -> Result<Option<Row>, sqlx::Error> {
@@ -223,7 +220,7 @@ fn among(statement: &mut QueryBuilder<Driver>, ids: &[String]) {
 }
 
 pub(super) fn plain_row(row: &SqliteRow) -> Result<Row, sqlx::Error> {
-    let kept = match (row.len() > 4).then(|| row.try_get::<Option<Vec<u8>>, _>(4)).transpose()?.flatten() {
+    let kept = match row.try_get::<Option<Vec<u8>>, _>(4)? {
         Some(text) => Some((text, row.try_get(5)?)),
         None => None,
     };
@@ -232,6 +229,7 @@ pub(super) fn plain_row(row: &SqliteRow) -> Result<Row, sqlx::Error> {
         data: row.try_get(1)?,
         created_at: row.try_get(2)?,
         updated_at: row.try_get(3)?,
+        is_too_large: is_large(row)?,
         kept,
     })
 }

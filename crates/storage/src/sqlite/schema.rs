@@ -1,5 +1,6 @@
 //! The tables of contract §2, and milescale's own beside them.
 
+use milescale_document::text::harmless;
 use sqlx::{AssertSqlSafe, Row as _, SqliteConnection};
 
 /// The table of documents, as adapters make it.
@@ -97,6 +98,28 @@ async fn has(connection: &mut SqliteConnection, names: &[&str]) -> Result<bool, 
         sqlx::query("SELECT name FROM sqlite_master WHERE name GLOB 'milescale_*'").fetch_all(connection).await?;
     let there: Vec<String> = rows.iter().map(|row| row.try_get(0)).collect::<Result<_, _>>()?;
     Ok(names.iter().all(|name| there.iter().any(|there| there == name)))
+}
+
+/// Why a table of milestones cannot be used, whatever its columns are: it is none, or its names and types are no text.
+pub(crate) async fn flaw_of_table(connection: &mut SqliteConnection) -> Result<Option<String>, sqlx::Error> {
+    let select = "SELECT type FROM pragma_table_list WHERE schema = 'main' AND name = 'milestones' COLLATE NOCASE";
+    let kind: Option<String> = sqlx::query_scalar(select).fetch_optional(&mut *connection).await?;
+    if let Some(kind) = kind.filter(|kind| kind != "table") {
+        let kind = if kind == "virtual" { "virtual table" } else { &kind };
+        return Ok(Some(format!(
+            "milestones is a {kind} and no table; milestones are kept in a table: name another workspace or make it one"
+        )));
+    }
+    // The driver cannot read what is not UTF-8 there.
+    let select = "SELECT CAST(name AS BLOB), CAST(type AS BLOB) FROM pragma_table_xinfo('milestones')";
+    for row in sqlx::query(select).fetch_all(connection).await? {
+        let (name, declared): (Vec<u8>, Vec<u8>) = (row.try_get(0)?, row.try_get(1)?);
+        if str::from_utf8(&name).is_err() || str::from_utf8(&declared).is_err() {
+            let name = harmless(&String::from_utf8_lossy(&name));
+            return Ok(Some(format!("name or type of its column {name} is no text in UTF-8; make the table anew")));
+        }
+    }
+    Ok(None)
 }
 
 /// The columns that a table of milestones has at least.

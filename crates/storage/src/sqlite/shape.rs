@@ -13,8 +13,6 @@ use crate::row::Row;
 /// What is known of the table.
 #[derive(Debug, Clone, Default)]
 pub(super) struct Shape {
-    /// What it is where it is no table: a view, a virtual table.
-    pub(super) is_no_table: Option<String>,
     /// Its column `id` keeps texts as texts: a text that looks like a number is not made one.
     pub(super) keeps_texts: bool,
     /// Its rows have numbers.
@@ -23,22 +21,14 @@ pub(super) struct Shape {
 
 impl Shape {
     pub(super) async fn of(connection: &mut SqliteConnection) -> Result<Self, sqlx::Error> {
-        let select =
-            "SELECT type, wr FROM pragma_table_list WHERE schema = 'main' AND name = 'milestones' COLLATE NOCASE";
-        let found = sqlx::query(select).fetch_optional(&mut *connection).await?;
-        let (kind, without_rowids) = match &found {
-            Some(row) => (row.try_get::<String, _>(0)?, row.try_get::<bool, _>(1)?),
-            None => ("table".to_owned(), false),
-        };
+        let select = "SELECT wr FROM pragma_table_list WHERE schema = 'main' AND name = 'milestones' COLLATE NOCASE";
+        let without_rowids: bool =
+            sqlx::query_scalar(select).fetch_optional(&mut *connection).await?.unwrap_or_default();
         let select = "SELECT upper(type) FROM pragma_table_info('milestones') WHERE name = 'id' COLLATE NOCASE";
         let declared: Option<String> = sqlx::query_scalar(select).fetch_optional(connection).await?;
         let declared = declared.unwrap_or_default();
         let is_text = ["CHAR", "CLOB", "TEXT"].iter().any(|word| declared.contains(word));
-        Ok(Self {
-            is_no_table: (kind != "table").then_some(kind),
-            keeps_texts: is_text && !declared.contains("INT"),
-            has_rowids: !without_rowids,
-        })
+        Ok(Self { keeps_texts: is_text && !declared.contains("INT"), has_rowids: !without_rowids })
     }
 }
 

@@ -125,7 +125,7 @@ impl SqliteStore {
         milestones: &mut dyn Iterator<Item = Packed>,
     ) -> Result<Vec<(String, String)>, StoreError> {
         let definitions = self.definitions()?;
-        let mut scratch = Sqlite::new(self.sqlite.place.clone(), self.sqlite.shown.clone(), DAMAGED)?;
+        let mut scratch = Sqlite::new(&self.workspace, self.sqlite.place.clone(), DAMAGED)?;
         // Without a name: in a temporary file, where it is too large for memory.
         let options = SqliteConnectOptions::new().filename("").foreign_keys(false).disable_statement_logging();
         let opened = scratch.runtime.block_on(SqliteConnection::connect_with(&options));

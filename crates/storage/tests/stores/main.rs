@@ -1,5 +1,6 @@
 //! One suite for every store: a further one is one line in [`suite!`].
 
+#![allow(clippy::disallowed_methods, reason = "tests look with their own eyes")]
 #![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic, reason = "a failed step is a failed test")]
 #![allow(clippy::print_stdout, reason = "figures of a run")]
 

@@ -9,6 +9,7 @@ use rustix::io::Errno;
 use super::sync_folder;
 use super::temporary::Temporary;
 use crate::folder::{File, Metadata, Place};
+use crate::readers::Readers;
 
 /// What became of a change of names. With an [`io::Error`] in its place, nothing has changed.
 #[derive(Debug)]
@@ -192,7 +193,7 @@ fn cannot_exchange() -> io::Error {
 /// When it cannot be tried: no file can be made there.
 pub fn can_exchange(folder: &Place) -> io::Result<bool> {
     let beside = folder.join("any");
-    let (one, other) = (Temporary::beside(&beside)?, Temporary::beside(&beside)?);
+    let (one, other) = (Temporary::beside(&beside, Readers::OWN)?, Temporary::beside(&beside, Readers::OWN)?);
     match one.place().rename_with(other.place(), RenameFlags::EXCHANGE) {
         Ok(()) => Ok(inode(one.place())? == inode_of(&other.file.metadata()?)),
         Err(error) if is_unsupported(&error) => Ok(false),

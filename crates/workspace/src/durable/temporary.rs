@@ -12,6 +12,7 @@ use super::names::{Outcome, name_file, rename_new, synced};
 use crate::folder::{File, Place};
 use crate::process;
 use crate::random;
+use crate::readers::Readers;
 
 /// How every temporary name begins.
 const PREFIX: &str = ".milescale-tmp-";
@@ -32,10 +33,10 @@ pub(super) struct Temporary {
 
 impl Temporary {
     /// Makes one in the folder of `path`, under a name that cannot be guessed.
-    pub(super) fn beside(place: &Place) -> io::Result<Self> {
+    pub(super) fn beside(place: &Place, readers: Readers) -> io::Result<Self> {
         loop {
             let place = place.with_name(format!("{PREFIX}{}", random::hexadecimal::<RANDOM_BYTES>()?));
-            let file = place.make()?;
+            let file = place.make_for(readers)?;
             // Where locks are not known, left-overs stay.
             let _ = file.try_lock();
             // Before it was locked, another process may have taken it for a left-over.

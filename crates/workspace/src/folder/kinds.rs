@@ -64,17 +64,17 @@ impl Use {
 
 /// Why a place is not opened.
 #[derive(Debug)]
-pub(super) struct LeadsElsewhere(pub(super) String);
+pub(super) struct NotTrusted(pub(super) String);
 
-impl std::fmt::Display for LeadsElsewhere {
+impl std::fmt::Display for NotTrusted {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
         f.write_str(&self.0)
     }
 }
 
-impl std::error::Error for LeadsElsewhere {}
+impl std::error::Error for NotTrusted {}
 
-/// Whether an error says that a place was not reached because a symlink is in it.
-pub fn is_about_a_link(error: &io::Error) -> bool {
-    error.get_ref().is_some_and(<dyn std::error::Error + Send + Sync>::is::<LeadsElsewhere>)
+/// Whether an error says that a place was not reached because a symlink in it, or its owner, is not trusted. It says what to do.
+pub fn is_about_trust(error: &io::Error) -> bool {
+    error.get_ref().is_some_and(<dyn std::error::Error + Send + Sync>::is::<NotTrusted>)
 }

@@ -4,12 +4,12 @@
 //! no symlink is followed, nothing above the folder can be named, and nothing but regular files and folders is opened. So a
 //! workspace that somebody else has prepared, or changes at this instant, leads nowhere else (contract §10).
 //!
-//! A symlink leads somewhere only where a person has trusted it: [`Links`]. Files of the system, which no workspace names, are
+//! A symlink leads somewhere only where a person has trusted it, and a workspace of somebody else is entered only then: [`Trust`]. Files of the system, which no workspace names, are
 //! the matter of [`system`].
 
 mod acts;
+mod files;
 mod kinds;
-mod links;
 mod opening;
 pub mod system;
 
@@ -21,11 +21,12 @@ use std::os::unix::ffi::OsStrExt;
 use std::path::{Component, Path, PathBuf};
 use std::sync::{Arc, Mutex, PoisonError};
 
-pub use std::fs::{File, Metadata, TryLockError};
+use crate::trust::Trust;
+
+pub use std::fs::{File, Metadata, Permissions, TryLockError};
 
 pub use acts::{set_mode_in, status_in};
-pub use kinds::{Entry, Kind, Use, is_about_a_link};
-pub use links::{Link, Links};
+pub use kinds::{Entry, Kind, Use, is_about_trust};
 pub use opening::below;
 
 /// A folder that everything is reached through. Clones are the same folder.
@@ -34,9 +35,9 @@ pub struct Folder(Arc<Inner>);
 
 struct Inner {
     path: PathBuf,
-    /// Whether the last part of its path may be a symlink: a person has named it.
+    /// Whether the last part of its path may be a symlink, and whoever owns it: a person has named it.
     is_named: bool,
-    links: Mutex<Arc<Links>>,
+    trust: Trust,
     opened: Mutex<Option<Arc<OwnedFd>>>,
 }
 
@@ -52,16 +53,17 @@ pub enum Since {
 impl Folder {
     /// The folder of a path that a person has named: symlinks in it are followed. Nothing is touched yet.
     pub fn named(path: impl Into<PathBuf>) -> Self {
-        Self::new(path.into(), true)
+        Self::new(path.into(), true, Trust::default())
     }
 
-    /// A folder in the folder that a person has named: the last part of its path is no symlink, unless it is trusted as `.`.
-    pub(crate) fn inside(path: PathBuf) -> Self {
-        Self::new(path, false)
+    /// The folder `.milestones` in the folder that a person has named. It is no symlink and the caller's own, and so are the
+    /// folders of the configuration and of milescale's own files in it, but for what is trusted.
+    pub(crate) fn of_workspace(path: PathBuf, trust: Trust) -> Self {
+        Self::new(path, false, trust)
     }
 
-    fn new(path: PathBuf, is_named: bool) -> Self {
-        Self(Arc::new(Inner { path, is_named, links: Mutex::default(), opened: Mutex::default() }))
+    fn new(path: PathBuf, is_named: bool, trust: Trust) -> Self {
+        Self(Arc::new(Inner { path, is_named, trust, opened: Mutex::default() }))
     }
 
     /// Its path, for people and for what takes nothing else.
@@ -79,14 +81,14 @@ impl Folder {
         Place { folder: self.clone(), inside: PathBuf::new() }
     }
 
-    /// Follows these symlinks from now on.
-    pub fn trust(&self, links: Links) {
-        *self.0.links.lock().unwrap_or_else(PoisonError::into_inner) = Arc::new(links);
-        *self.0.opened.lock().unwrap_or_else(PoisonError::into_inner) = None;
+    /// What is trusted.
+    pub fn trust(&self) -> &Trust {
+        &self.0.trust
     }
 
-    fn links(&self) -> Arc<Links> {
-        Arc::clone(&self.0.links.lock().unwrap_or_else(PoisonError::into_inner))
+    /// The folder that a person has named, which this one lies in.
+    fn root(&self) -> &Path {
+        self.0.path.parent().filter(|above| !above.as_os_str().is_empty()).unwrap_or(Path::new("."))
     }
 
     /// The open folder.

@@ -8,11 +8,13 @@ use std::path::{Component, Path, PathBuf};
 use std::sync::Arc;
 
 use milescale_document::text::harmless;
-use rustix::fs::{CWD, Mode, OFlags, openat};
+use rustix::fs::{AtFlags, CWD, Mode, OFlags, openat};
 use rustix::io::Errno;
 
-use super::kinds::LeadsElsewhere;
-use super::{Folder, Place};
+use super::kinds::NotTrusted;
+use super::{Folder, Place, system};
+use crate::layout::OWN_FOLDER;
+use crate::trust::{WHOLE, can_be_trusted};
 
 /// The open folder that a place lies in.
 pub(super) enum Parent {
@@ -72,7 +74,7 @@ fn open_beneath(_: BorrowedFd<'_>, _: &Path) -> Option<Result<OwnedFd, Errno>> {
 ///
 /// # Errors
 /// Of kind `NotFound` where something else than a folder is in between: then there is nothing of this name.
-pub fn below<'a>(at: impl AsFd, inside: &'a CStr) -> io::Result<(Option<OwnedFd>, &'a CStr)> {
+pub fn below(at: impl AsFd, inside: &CStr) -> io::Result<(Option<OwnedFd>, &CStr)> {
     let bytes = inside.to_bytes_with_nul();
     let Some(slash) = bytes.iter().rposition(|byte| *byte == b'/') else { return Ok((None, inside)) };
     let (folder, name) = (Path::new(OsStr::from_bytes(&bytes[..slash])), &bytes[slash + 1..]);
@@ -104,23 +106,54 @@ pub(super) fn target_of(at: impl AsFd, name: &OsStr) -> Option<PathBuf> {
     Some(PathBuf::from(OsStr::from_bytes(target.as_bytes())))
 }
 
+/// What else has to be the caller's own beside `.milestones/` itself.
+const GUARDED: [&str; 2] = ["config", OWN_FOLDER];
+
 impl Folder {
     pub(super) fn open(&self) -> io::Result<OwnedFd> {
-        let path = self.path();
-        let (Some(above), Some(name), false) = (path.parent(), path.file_name(), self.0.is_named) else {
+        let (path, above) = (self.path(), self.root());
+        let (Some(name), false) = (path.file_name(), self.is_named()) else {
             return open_following(CWD, path);
         };
-        let above = if above.as_os_str().is_empty() { Path::new(".") } else { above };
         let above = open_following(CWD, above)?;
-        self.step(above.as_fd(), name, Path::new("."))
+        let folder = self.step(above.as_fd(), name, Path::new(WHOLE))?;
+        self.check_owner(&folder)?;
+        Ok(folder)
+    }
+
+    /// Whether the folder, and what decides in it what happens, are the caller's own, or trusted.
+    fn check_owner(&self, folder: &OwnedFd) -> io::Result<()> {
+        let trust = self.trust();
+        let whole = (self.path().to_owned(), rustix::fs::fstat(folder)?.st_uid);
+        let guarded = GUARDED.iter().filter_map(|name| {
+            let status = rustix::fs::statat(folder, *name, AtFlags::SYMLINK_NOFOLLOW).ok()?;
+            Some((self.path().join(name), status.st_uid))
+        });
+        let foreign = std::iter::once(whole).chain(guarded).find(|(_, owner)| !trust.is_own(*owner));
+        let Some((path, owner)) = foreign.filter(|_| !trust.has_workspace(self.root())) else { return Ok(()) };
+        let shown = |path: &Path| harmless(&path.to_string_lossy());
+        let message = format!(
+            "{} belongs to {}, and may lead you to do what they want; if you trust it, `milescale trust {}`{}",
+            shown(&path),
+            system::name_of_user(owner),
+            in_command(&shown(self.root())),
+            self.problems_of_trust()
+        );
+        Err(io::Error::new(io::ErrorKind::PermissionDenied, NotTrusted(message)))
+    }
+
+    /// Why trust that was given may not be seen, in parentheses.
+    fn problems_of_trust(&self) -> String {
+        let problems = self.trust().problems();
+        if problems.is_empty() { String::new() } else { format!(" ({})", problems.join("; ")) }
     }
 
     /// Opens one part of a path. `inside` is what leads to it from the folder.
     fn step(&self, at: BorrowedFd<'_>, name: &OsStr, inside: &Path) -> io::Result<OwnedFd> {
         match open_plain(at, name) {
             Err(error @ (Errno::LOOP | Errno::NOTDIR)) => match target_of(at, name) {
-                Some(target) if self.links().has(inside, &target) => {
-                    open_following(at, &target).map_err(|error| behind(&target, error))
+                Some(target) if self.trust().has_link(self.root(), inside, &target) => {
+                    open_following(at, &target).map_err(|error| behind(&target, &error))
                 }
                 Some(target) => Err(self.leads_elsewhere(inside, &target)),
                 None => Err(error.into()),
@@ -131,21 +164,21 @@ impl Folder {
 
     /// That a symlink is not followed, with what lets it be.
     pub(super) fn leads_elsewhere(&self, inside: &Path, target: &Path) -> io::Error {
-        let (is_top, known) =
-            (inside == Path::new("."), self.path().file_name().is_some_and(|it| it == crate::layout::FOLDER));
-        let what = if is_top { self.path() } else { inside };
+        let is_whole = inside == Path::new(WHOLE);
         let shown = |path: &Path| harmless(&path.to_string_lossy());
+        let what = if is_whole { self.path() } else { inside };
         let mut message = format!("{} is a symlink to {}, and is not followed", shown(what), shown(target));
-        if known {
-            let root = self.path().parent().unwrap_or(Path::new("."));
-            let link = if is_top { crate::layout::FOLDER.to_owned() } else { shown(inside) };
+        if !self.is_named() && !can_be_trusted(inside) {
+            message += "; put there what it leads to";
+        } else if !self.is_named() {
             message += &format!(
-                "; put there what it leads to, or, if you trust it, `milescale trust {} --link {}`",
-                in_command(&shown(root)),
-                in_command(&link)
+                "; put there what it leads to, or, if you trust it, `milescale trust {} --link {}`{}",
+                in_command(&shown(self.root())),
+                in_command(&shown(inside)),
+                self.problems_of_trust()
             );
         }
-        io::Error::new(io::ErrorKind::InvalidInput, LeadsElsewhere(message))
+        io::Error::new(io::ErrorKind::InvalidInput, NotTrusted(message))
     }
 
     /// Opens a folder beneath.
@@ -170,7 +203,7 @@ impl Folder {
 }
 
 /// What to say where what a trusted symlink leads to cannot be reached. A link to nowhere is not the same as no file.
-pub(super) fn behind(target: &Path, error: io::Error) -> io::Error {
+pub(super) fn behind(target: &Path, error: &io::Error) -> io::Error {
     let why = match error.kind() {
         io::ErrorKind::NotFound => "there is nothing there".to_owned(),
         _ => error.to_string(),
@@ -207,7 +240,8 @@ impl Place {
     /// Where its last part is a symlink that is trusted, what that says; an error where it is one that is not.
     pub(super) fn trusted_target(&self, parent: BorrowedFd<'_>) -> io::Result<Option<PathBuf>> {
         let Some(target) = target_of(parent, self.name()) else { return Ok(None) };
-        if self.folder().links().has(self.inside(), &target) {
+        let folder = self.folder();
+        if folder.trust().has_link(folder.root(), self.inside(), &target) {
             return Ok(Some(target));
         }
         Err(self.folder().leads_elsewhere(self.inside(), &target))

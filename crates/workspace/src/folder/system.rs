@@ -5,9 +5,10 @@ use std::io::{self, Read};
 use std::os::unix::fs::OpenOptionsExt;
 use std::path::Path;
 
+use milescale_document::text::harmless;
 use rustix::fs::OFlags;
 
-use super::acts::no_regular_file;
+use super::files::no_regular_file;
 use crate::read::too_large;
 
 pub use std::fs::{File, Metadata};
@@ -60,6 +61,11 @@ pub fn status(path: impl AsRef<Path>) -> io::Result<Metadata> {
     fs::metadata(path)
 }
 
+/// What a symlink says; `None` where none lies there.
+pub fn link_target(path: &Path) -> Option<std::path::PathBuf> {
+    fs::read_link(path).ok()
+}
+
 /// Whether anything lies at a path.
 pub fn exists(path: impl AsRef<Path>) -> bool {
     status(path).is_ok()
@@ -78,4 +84,15 @@ pub fn real_path(path: impl AsRef<Path>) -> io::Result<std::path::PathBuf> {
 /// Whether there is a terminal.
 pub fn has_terminal() -> bool {
     fs::File::open("/dev/tty").is_ok()
+}
+
+/// The name that the system knows a user by, with its number.
+pub fn name_of_user(user: u32) -> String {
+    let known = text("/etc/passwd").unwrap_or_default();
+    let name = known.lines().find_map(|line| {
+        let mut fields = line.split(':');
+        let name = fields.next()?;
+        (fields.nth(1)?.parse() == Ok(user)).then_some(name)
+    });
+    name.map_or_else(|| format!("the user {user}"), |name| format!("{} (user {user})", harmless(name)))
 }

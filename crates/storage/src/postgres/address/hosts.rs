@@ -54,6 +54,15 @@ pub(in crate::postgres) struct Host {
 }
 
 impl Host {
+    /// Its name or address, where it is not on this machine; what is connected to is the address, where both are given.
+    pub(super) fn elsewhere(&self) -> Option<String> {
+        let Place::Network(name, address) = &self.place else { return None };
+        match address.or_else(|| name.parse().ok()) {
+            Some(address) => (!address.is_loopback()).then(|| address.to_string()),
+            None => (!name.eq_ignore_ascii_case("localhost")).then(|| name.clone()),
+        }
+    }
+
     /// Whether it is reached over a network, be it this machine's own.
     pub(in crate::postgres) fn is_on_a_network(&self) -> bool {
         matches!(self.place, Place::Network(..))

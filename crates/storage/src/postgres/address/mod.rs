@@ -16,6 +16,7 @@ use milescale_core::config::{ClientEnvironment, UrlFrom};
 use milescale_document::text::harmless;
 use milescale_workspace::error::{Problem, StoreError};
 use milescale_workspace::folder::system;
+use milescale_workspace::trust::Server;
 use tokio_postgres::Config;
 use tokio_postgres::config::{ChannelBinding, SslNegotiation};
 
@@ -101,6 +102,15 @@ impl std::fmt::Debug for Secrets {
 }
 
 impl Address {
+    /// Its servers that are not on this machine, as they are consented to.
+    pub(super) fn servers_elsewhere(&self) -> Vec<Server> {
+        let server = |host: &Host| {
+            let (database, user) = (self.database.clone(), self.user.clone());
+            Some(Server { host: host.elsewhere()?, port: host.port, database, user })
+        };
+        self.hosts.iter().filter_map(server).collect()
+    }
+
     /// The password for a host: the address's own, else the environment's, else that of a file.
     pub(super) fn password(&self, host: &Host) -> Option<String> {
         let Secrets { password, variable, file } = &self.secrets;

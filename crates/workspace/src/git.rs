@@ -6,7 +6,7 @@ use std::io::{self, BufRead, BufReader, Read};
 use std::os::unix::ffi::OsStrExt;
 use std::path::{Path, PathBuf};
 
-use milescale_workspace::folder::system;
+use crate::folder::system;
 
 /// Bytes of an index that are read: one of a million files has about 100 MB.
 const LIMIT: u64 = 1 << 30;
@@ -21,7 +21,7 @@ const BEFORE_NUMBER: usize = 40;
 const NUMBERS: [usize; 2] = [20, 32];
 
 /// Whether git keeps files below a folder, which is given from `root`.
-pub(crate) fn keeps(root: &Path, below: &Path) -> bool {
+pub fn keeps(root: &Path, below: &Path) -> bool {
     let Some((top, folder)) = root.ancestors().find_map(|top| Some((top, folder_of(top)?))) else { return false };
     let Ok(inside) = root.strip_prefix(top) else { return false };
     let mut wanted = inside.join(below).into_os_string().into_encoded_bytes();

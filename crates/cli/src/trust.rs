@@ -1,0 +1,116 @@
+//! What the environment says of trust: where it is written down, and who the caller is (contract §10).
+
+use std::path::{Path, PathBuf};
+
+use etcetera::BaseStrategy as _;
+use milescale_workspace::Workspace;
+use milescale_workspace::durable;
+use milescale_workspace::folder::{Folder, system};
+use milescale_workspace::readers::Readers;
+use milescale_workspace::trust::{Entry, Server, Sources, parse, text_of};
+
+use crate::context::Failure;
+use crate::terminal;
+
+/// Where the machine's administrator writes down what is trusted.
+const OF_THE_MACHINE: &str = "/etc/milescale/trust";
+
+/// The name of the file in a folder of configuration.
+const FILE: &str = "trust";
+
+/// Where trust comes from.
+pub(crate) fn sources() -> Sources {
+    let folders = std::env::var_os("CONFIGURATION_DIRECTORY").unwrap_or_default();
+    let given = std::env::split_paths(&folders).filter(|folder| folder.is_absolute()).map(|folder| folder.join(FILE));
+    let own = own_file().into_iter();
+    Sources {
+        files: own.chain([PathBuf::from(OF_THE_MACHINE)]).chain(given).collect(),
+        named: std::env::var_os("MILESCALE_TRUST").filter(|file| !file.is_empty()).map(PathBuf::from),
+        callers: callers(),
+    }
+}
+
+/// The person's own file.
+fn own_file() -> Option<PathBuf> {
+    let folder = etcetera::base_strategy::Xdg::new().ok()?.config_dir();
+    folder.is_absolute().then(|| folder.join("milescale").join(FILE))
+}
+
+/// Who counts as the caller beside the process's own user.
+fn callers() -> Vec<u32> {
+    let number = |name: &str| std::env::var(name).ok()?.parse::<u32>().ok();
+    let is_root = rustix::process::geteuid().is_root();
+    let by_sudo = number("SUDO_UID").filter(|_| is_root);
+    // The service manager has started this very process, in a user namespace that cannot name the workspace's owner.
+    let by_manager = number("SYSTEMD_EXEC_PID") == Some(std::process::id()) && !knows_all_users();
+    let unnamed = by_manager.then(|| system::text("/proc/sys/kernel/overflowuid").ok()?.trim().parse().ok()).flatten();
+    by_sudo.into_iter().chain(unnamed).collect()
+}
+
+/// Whether the user namespace has a number for every user.
+fn knows_all_users() -> bool {
+    let map = system::text("/proc/self/uid_map").unwrap_or_default();
+    map.split_whitespace().collect::<Vec<_>>() == ["0", "0", "4294967295"]
+}
+
+/// What a person's own file says, and where it is.
+fn own() -> Result<(PathBuf, Vec<Entry>), Failure> {
+    let nowhere =
+        "there is no folder for your configuration; set HOME or XDG_CONFIG_HOME, or write /etc/milescale/trust";
+    let file = own_file().ok_or_else(|| Failure::Failed(nowhere.to_owned()))?;
+    let failed = |why: String| Failure::Failed(format!("{}: {why}", file.display()));
+    let entries = match system::read(&file, 1 << 20) {
+        Err(error) if error.kind() == std::io::ErrorKind::NotFound => Vec::new(),
+        Err(error) => return Err(failed(format!("it cannot be read: {error}"))),
+        Ok((text, _)) => parse(&text).map_err(failed)?,
+    };
+    Ok((file, entries))
+}
+
+/// Changes what a person's own file says. Where it is.
+pub(crate) fn change(change: impl FnOnce(&mut Vec<Entry>)) -> Result<PathBuf, Failure> {
+    let (file, mut entries) = own()?;
+    change(&mut entries);
+    entries.sort();
+    entries.dedup();
+    let failed = |error: std::io::Error| Failure::Failed(format!("{}: it cannot be written: {error}", file.display()));
+    let folder = file.parent().unwrap_or(Path::new("/"));
+    let place = Folder::named(folder).place();
+    durable::create_folder(&place).map_err(failed)?;
+    let text = text_of(&entries).map_err(failed)?;
+    durable::replace_for(&place.join(FILE), Readers::OWN, text.as_bytes()).map_err(failed)?;
+    Ok(file)
+}
+
+/// Writes down that a server may be connected to for a workspace.
+pub(crate) fn consent(workspace: &Workspace, servers: &[Server]) -> Result<PathBuf, Failure> {
+    let root = root_of(workspace)?;
+    change(|entries| {
+        entries.extend(servers.iter().map(|server| Entry { server: Some(server.clone()), ..Entry::owner(&root) }));
+    })
+}
+
+/// The path of a workspace as it is written down.
+pub(crate) fn root_of(workspace: &Workspace) -> Result<String, Failure> {
+    let root = workspace.root().to_str().map(str::to_owned);
+    root.ok_or_else(|| {
+        Failure::Failed(format!("{}: its path is not UTF-8, and cannot be written down", workspace.root().display()))
+    })
+}
+
+/// Asks for consent to each server that a workspace has none for, where there is a person to answer.
+pub(crate) fn asked(workspace: &Workspace, servers: &[Server]) -> Result<(), Failure> {
+    if servers.is_empty() || !terminal::is_there() {
+        return Ok(());
+    }
+    let named: Vec<String> = servers.iter().map(ToString::to_string).collect();
+    let question = format!(
+        "The milestones of {} are to be kept on {}. Connect to it?",
+        workspace.root().display(),
+        named.join(" and ")
+    );
+    if terminal::asked(&question)? {
+        consent(workspace, servers)?;
+    }
+    Ok(())
+}

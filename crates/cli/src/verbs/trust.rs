@@ -1,0 +1,143 @@
+//! `milescale trust`: what of a workspace is trusted on this machine, though it is not the caller's own, or leads elsewhere.
+
+use std::path::Path;
+use std::process::ExitCode;
+
+use milescale_core::backend::Engine;
+use milescale_core::config::{Database, UrlFrom};
+use milescale_document::text::harmless;
+use milescale_storage::postgres;
+use milescale_workspace::Workspace;
+use milescale_workspace::folder::system;
+use milescale_workspace::layout::FOLDER;
+use milescale_workspace::trust::{Entry, Server, can_be_trusted};
+use serde_json::json;
+
+use crate::args::TrustOptions;
+use crate::context::{Context, Failure};
+use crate::terminal;
+use crate::trust::{change, root_of};
+
+pub(crate) fn run(context: &Context, options: &TrustOptions) -> Result<ExitCode, Failure> {
+    let workspace = workspace(context, options)?;
+    if options.list {
+        return list(&workspace, options);
+    }
+    let root = root_of(&workspace)?;
+    let links = options.link.iter().map(|name| link(&workspace, &root, name, options.remove));
+    let mut wanted = links.collect::<Result<Vec<_>, _>>()?;
+    for url in &options.server {
+        let server = |server: Server| Entry { server: Some(server), ..Entry::owner(&root) };
+        wanted.extend(servers(url)?.into_iter().map(server));
+    }
+    if wanted.is_empty() {
+        if !options.server.is_empty() {
+            terminal::line("a server on this machine needs no consent; nothing was written");
+            return Ok(ExitCode::SUCCESS);
+        }
+        wanted.push(Entry::owner(&root));
+    }
+    let is_all = options.link.is_empty() && options.server.is_empty();
+    let file = change(|entries| {
+        if options.remove {
+            // Without a link or a server named, nothing of the workspace is trusted any more.
+            let goes =
+                |entry: &Entry| entry.workspace == root && (is_all || wanted.iter().any(|it| is_same(it, entry)));
+            entries.retain(|entry| !goes(entry));
+        } else {
+            // A link that leads elsewhere by now is the same one.
+            entries.retain(|entry| !wanted.iter().any(|it| is_same(it, entry)));
+            entries.extend(wanted.iter().cloned());
+        }
+    })?;
+    let done = if options.remove { "no longer trusted" } else { "trusted" };
+    for entry in &wanted {
+        let what = if is_all && options.remove { format!("{}, and all in it", entry.workspace) } else { named(entry) };
+        terminal::line(&format!("{done}: {what}"));
+    }
+    terminal::line(&format!("written down in {}", file.display()));
+    Ok(ExitCode::SUCCESS)
+}
+
+/// Whether two entries are about the same thing, wherever a link leads.
+fn is_same(one: &Entry, other: &Entry) -> bool {
+    (&one.workspace, &one.link, &one.server) == (&other.workspace, &other.link, &other.server)
+}
+
+fn named(entry: &Entry) -> String {
+    match (&entry.link, &entry.target, &entry.server) {
+        (Some(link), Some(target), _) => format!("{}: the symlink {link} to {target}", entry.workspace),
+        (Some(link), None, _) => format!("{}: the symlink {link}", entry.workspace),
+        (_, _, Some(server)) => format!("{}: {server}", entry.workspace),
+        _ => format!("{}, whoever it belongs to", entry.workspace),
+    }
+}
+
+/// The workspace that is named, whether or not it may be entered yet.
+fn workspace(context: &Context, options: &TrustOptions) -> Result<Workspace, Failure> {
+    let Some(folder) = &options.dir else { return context.workspace_as_it_is() };
+    let root = system::real_path(folder).map_err(|error| Failure::Usage(format!("{}: {error}", folder.display())))?;
+    if !system::exists(root.join(FOLDER)) && !options.remove && !options.list {
+        let why = "there is no folder .milestones in it; name the folder that holds it";
+        return Err(Failure::Usage(format!("{}: {why}", folder.display())));
+    }
+    Ok(Context::trusting(&root))
+}
+
+/// The entry of a symlink, by its name in `.milestones/` or with that before it.
+fn link(workspace: &Workspace, root: &str, name: &str, is_removed: bool) -> Result<Entry, Failure> {
+    let refused = |why: &str| Failure::Usage(format!("{}: {why}", harmless(name)));
+    let name = name.trim_end_matches('/');
+    let inside = name.strip_prefix(".milestones/").unwrap_or(name);
+    if !can_be_trusted(Path::new(inside)) {
+        return Err(refused(
+            "a milestone behind a symlink does not count; name a folder, or a file that is no milestone",
+        ));
+    }
+    let whole = Path::new(inside) == Path::new(FOLDER);
+    let path = if whole { workspace.root().join(FOLDER) } else { workspace.root().join(FOLDER).join(inside) };
+    let target = system::link_target(&path).map(|target| target.into_os_string().into_string());
+    let target = match target {
+        Some(Ok(target)) => Some(target),
+        Some(Err(_)) => return Err(refused("what it leads to is not UTF-8, and cannot be written down")),
+        None if is_removed => None,
+        None => {
+            return Err(refused(
+                "it is no symlink in .milestones; name one by its path there, such as config/storage-config.yaml",
+            ));
+        }
+    };
+    Ok(Entry { link: Some(inside.to_owned()), target, ..Entry::owner(root) })
+}
+
+/// The servers of an address that are not on this machine.
+fn servers(url: &str) -> Result<Vec<Server>, Failure> {
+    let client = Context::environment().client;
+    let database = Database {
+        engine: Engine::Postgresql,
+        url: url.to_owned(),
+        url_from: UrlFrom::File,
+        client,
+        ..Database::default()
+    };
+    postgres::servers(&database).map_err(|error| Failure::Usage(format!("--server: {}", error.cause)))
+}
+
+fn list(workspace: &Workspace, options: &TrustOptions) -> Result<ExitCode, Failure> {
+    let trust = workspace.capability().trust();
+    for problem in trust.problems() {
+        terminal::error(&problem);
+    }
+    let entries = trust.entries(options.dir.as_ref().map(|_| workspace.root()));
+    if options.json {
+        terminal::json(&json!({ "trusted": entries }));
+        return Ok(ExitCode::SUCCESS);
+    }
+    for entry in &entries {
+        terminal::line(&named(entry));
+    }
+    if entries.is_empty() {
+        terminal::line("nothing is trusted but what is your own");
+    }
+    Ok(ExitCode::SUCCESS)
+}

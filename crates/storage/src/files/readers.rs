@@ -1,0 +1,44 @@
+//! Who may read all milestones of a workspace.
+
+use milescale_workspace::Workspace;
+use milescale_workspace::error::StoreError;
+use milescale_workspace::readers::Readers;
+
+use super::walk;
+use crate::threads::in_shares;
+
+/// Those who may read every milestone file and the databases that hold milestones: what holds a copy of all is for nobody else.
+///
+/// # Errors
+/// When a folder cannot be read.
+pub fn readers_of_all(workspace: &Workspace) -> Result<Readers, StoreError> {
+    let mut all = Readers::ALL;
+    for folder in [workspace.active(), workspace.completed()] {
+        let mut found = Readers::ALL;
+        walk::walk_below(workspace, &folder, &mut |batch| {
+            let below = milescale_workspace::folder::File::from(
+                batch.folder.try_clone().map_err(unreadable(workspace, &folder))?,
+            );
+            let below = below.metadata().map_err(unreadable(workspace, &folder))?;
+            let of = |number: usize| Readers::at_in(batch.folder, batch.name(number));
+            let shares = in_shares(batch.len(), |numbers| numbers.filter_map(of).fold(Readers::ALL, Readers::and));
+            found = shares.into_iter().fold(found, Readers::and).within(&below);
+            Ok(())
+        })?;
+        if let Ok(metadata) = folder.status() {
+            found = found.within(&metadata);
+        }
+        all = all.and(found);
+    }
+    for database in [workspace.enterprise_db(), workspace.index_db()] {
+        all = database.status().map_or(all, |file| all.and(Readers::of(&file)));
+    }
+    Ok(all)
+}
+
+fn unreadable<'a>(
+    workspace: &'a Workspace,
+    folder: &'a milescale_workspace::Place,
+) -> impl Fn(std::io::Error) -> StoreError + 'a {
+    move |error| StoreError::io(workspace.shown(folder), "it cannot be looked at", &error)
+}

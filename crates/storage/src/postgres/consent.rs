@@ -1,0 +1,65 @@
+//! Consent to a connection that leaves the machine: given on it, once a workspace and server (contract §10). A configuration that
+//! travels with a repository says where plans are kept, never that they may be sent there.
+
+use milescale_core::config::Database;
+use milescale_workspace::Workspace;
+use milescale_workspace::error::{Problem, StoreError};
+use milescale_workspace::git;
+use milescale_workspace::identity::Identity;
+use milescale_workspace::layout::{FOLDER, OWN_FOLDER};
+use milescale_workspace::tokens::Tokens;
+use milescale_workspace::trust::Server;
+
+use super::address::{self, Address};
+
+/// The servers of an address that are not on this machine.
+///
+/// # Errors
+/// When the address cannot be understood.
+pub fn servers(database: &Database) -> Result<Vec<Server>, StoreError> {
+    Ok(address::read(&database.url, database.url_from, &database.client)?.servers_elsewhere())
+}
+
+/// Those that a workspace has no consent for.
+///
+/// # Errors
+/// As [`servers`].
+pub fn servers_without_consent(workspace: &Workspace, database: &Database) -> Result<Vec<Server>, StoreError> {
+    let address = address::read(&database.url, database.url_from, &database.client)?;
+    Ok(lacking(workspace, &address))
+}
+
+/// Refuses what was not consented to; nothing was sent, and no secret looked up.
+///
+/// # Errors
+/// The sentence that gives consent.
+pub(super) fn check(workspace: &Workspace, address: &Address) -> Result<(), StoreError> {
+    let Some(server) = lacking(workspace, address).into_iter().next() else { return Ok(()) };
+    let problems = workspace.capability().trust().problems();
+    let problems = if problems.is_empty() { String::new() } else { format!(" ({})", problems.join("; ")) };
+    let cause = format!(
+        "nothing is sent to {server} before you say that it may be: `milescale trust {} --server '{server}'`{problems}",
+        workspace.root().display(),
+    );
+    Err(StoreError::new(Problem::Refused, &address.shown, cause))
+}
+
+fn lacking(workspace: &Workspace, address: &Address) -> Vec<Server> {
+    let trust = workspace.capability().trust();
+    let mut lacking = address.servers_elsewhere();
+    lacking.retain(|server| !trust.has_server(workspace.root(), server));
+    if lacking.is_empty() || is_used(workspace, address) { Vec::new() } else { lacking }
+}
+
+/// Whether this workspace has written there, from this machine. Its list of tokens says so where it was made here: `.milescale` is
+/// the folder that it was drawn in, and came with no repository.
+fn is_used(workspace: &Workspace, address: &Address) -> bool {
+    let is_here = Identity::of(workspace).is_ok_and(|it| it.is_some_and(|it| it.doubt.is_none()));
+    let own = std::path::Path::new(FOLDER).join(OWN_FOLDER);
+    is_here
+        && Tokens::of(workspace).read().is_ok_and(|listed| {
+            let begins = format!("{}, table ", address.shown);
+            listed.confirmed_places().iter().any(|place| place.starts_with(&begins))
+        })
+        && !git::keeps(workspace.root(), &own)
+}

@@ -1,0 +1,283 @@
+//! What a server may send: messages of a size that its kind has, and no more than so much in answer to one question. The driver
+//! takes whatever comes into memory.
+
+use std::future::Future;
+use std::io;
+use std::pin::Pin;
+use std::task::{Context, Poll, ready};
+
+use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
+use tokio_postgres::tls::{ChannelBinding, MakeTlsConnect, TlsConnect, TlsStream};
+
+/// Bytes of a row: two texts of a milestone, and what is beside them.
+const ROW: usize = (32 << 20) + (1 << 20);
+
+/// Bytes of a message that describes columns.
+const DESCRIPTION: usize = 1 << 20;
+
+/// Bytes of any other message: an error, a notice, a setting.
+const OTHER: usize = 64 << 10;
+
+/// Bytes of all that is sent before the server is ready for the next question.
+const ANSWER: usize = 256 << 20;
+
+/// Bytes of a message's head: its kind, and its length, which counts itself.
+const HEAD: usize = 5;
+
+/// What a client sends that asks for TLS.
+const ASKS_FOR_TLS: [u8; 8] = [0, 0, 0, 8, 4, 210, 22, 47];
+
+/// How the first record of TLS begins.
+const HANDSHAKE: u8 = 0x16;
+
+/// Where in what the server sends the reading stands.
+#[derive(Debug)]
+enum State {
+    /// Nothing was sent to it yet.
+    Silent,
+    /// It says in one byte whether it speaks TLS.
+    IsAsked,
+    /// What comes is TLS, and looked at once it is read.
+    Encrypted,
+    /// In the head of a message.
+    Head { head: [u8; HEAD], there: usize },
+    /// In a message, of which so much is left.
+    Body { left: usize },
+}
+
+/// Looks at what a server sends.
+#[derive(Debug)]
+struct Messages {
+    state: State,
+    /// Bytes since the server was ready last.
+    answer: usize,
+}
+
+impl Messages {
+    fn new(state: State) -> Self {
+        Self { state, answer: 0 }
+    }
+
+    /// What is sent first says what comes back.
+    fn sent(&mut self, bytes: &[u8]) {
+        if let State::Silent = self.state {
+            self.state = match bytes {
+                bytes if bytes.starts_with(&ASKS_FOR_TLS) => State::IsAsked,
+                [HANDSHAKE, ..] => State::Encrypted,
+                _ => State::Head { head: [0; HEAD], there: 0 },
+            };
+        }
+    }
+
+    /// Takes in what has come.
+    ///
+    /// # Errors
+    /// Where a message is larger than one of its kind may be, before it is read.
+    fn came(&mut self, mut bytes: &[u8]) -> io::Result<()> {
+        while !bytes.is_empty() {
+            match &mut self.state {
+                State::Encrypted => return Ok(()),
+                State::Silent | State::IsAsked => {
+                    let is_tls = bytes[0] == b'S';
+                    // An old server answers with an error: a message.
+                    let is_message = bytes[0] == b'E';
+                    bytes = if is_message { bytes } else { &bytes[1..] };
+                    self.state = if is_tls { State::Encrypted } else { State::Head { head: [0; HEAD], there: 0 } };
+                }
+                State::Head { head, there } => {
+                    let taken = (HEAD - *there).min(bytes.len());
+                    head[*there..*there + taken].copy_from_slice(&bytes[..taken]);
+                    *there += taken;
+                    bytes = &bytes[taken..];
+                    if *there == HEAD {
+                        let head = *head;
+                        self.began(head)?;
+                    }
+                }
+                State::Body { left } => {
+                    let taken = (*left).min(bytes.len());
+                    *left -= taken;
+                    bytes = &bytes[taken..];
+                    if *left == 0 {
+                        self.state = State::Head { head: [0; HEAD], there: 0 };
+                    }
+                }
+            }
+        }
+        Ok(())
+    }
+
+    fn began(&mut self, [kind, length @ ..]: [u8; HEAD]) -> io::Result<()> {
+        let length = u32::from_be_bytes(length) as usize;
+        let most = match kind {
+            b'D' | b'd' => ROW,
+            b'T' | b't' => DESCRIPTION,
+            _ => OTHER,
+        };
+        let left = length.checked_sub(4).filter(|left| *left <= most);
+        let left = left.ok_or_else(|| too_much(&format!("a message of {length} bytes, where {most} are the most")))?;
+        self.answer = if kind == b'Z' { 0 } else { self.answer + HEAD + left };
+        if self.answer > ANSWER {
+            return Err(too_much(&format!("more than {} MiB in one answer", ANSWER >> 20)));
+        }
+        self.state = if left == 0 { State::Head { head: [0; HEAD], there: 0 } } else { State::Body { left } };
+        Ok(())
+    }
+}
+
+fn too_much(what: &str) -> io::Error {
+    io::Error::new(io::ErrorKind::InvalidData, format!("the server sent {what}; it is not heard any more"))
+}
+
+/// A stream that ends where the server sends too much.
+#[derive(Debug)]
+pub(super) struct Bounded<S> {
+    stream: S,
+    messages: Messages,
+}
+
+impl<S> Bounded<S> {
+    /// Of a connection on which nothing was said yet.
+    pub(super) fn new(stream: S) -> Self {
+        Self { stream, messages: Messages::new(State::Silent) }
+    }
+}
+
+impl<S: AsyncRead + Unpin> AsyncRead for Bounded<S> {
+    fn poll_read(mut self: Pin<&mut Self>, cx: &mut Context<'_>, buffer: &mut ReadBuf<'_>) -> Poll<io::Result<()>> {
+        let before = buffer.filled().len();
+        ready!(Pin::new(&mut self.stream).poll_read(cx, buffer))?;
+        Poll::Ready(self.messages.came(&buffer.filled()[before..]))
+    }
+}
+
+impl<S: AsyncWrite + Unpin> AsyncWrite for Bounded<S> {
+    fn poll_write(mut self: Pin<&mut Self>, cx: &mut Context<'_>, bytes: &[u8]) -> Poll<io::Result<usize>> {
+        self.messages.sent(bytes);
+        Pin::new(&mut self.stream).poll_write(cx, bytes)
+    }
+
+    fn poll_flush(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
+        Pin::new(&mut self.stream).poll_flush(cx)
+    }
+
+    fn poll_shutdown(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
+        Pin::new(&mut self.stream).poll_shutdown(cx)
+    }
+}
+
+impl<S: TlsStream + Unpin> TlsStream for Bounded<S> {
+    fn channel_binding(&self) -> ChannelBinding {
+        self.stream.channel_binding()
+    }
+}
+
+/// TLS of which what is read is looked at.
+#[derive(Clone)]
+pub(super) struct BoundedTls<T>(pub(super) T);
+
+impl<S, T: MakeTlsConnect<S>> MakeTlsConnect<S> for BoundedTls<T>
+where
+    T::TlsConnect: TlsConnect<S, Stream = T::Stream>,
+    <T::TlsConnect as TlsConnect<S>>::Future: Send + 'static,
+{
+    type Stream = Bounded<T::Stream>;
+    type TlsConnect = BoundedTls<T::TlsConnect>;
+    type Error = T::Error;
+
+    fn make_tls_connect(&mut self, domain: &str) -> Result<Self::TlsConnect, Self::Error> {
+        self.0.make_tls_connect(domain).map(BoundedTls)
+    }
+}
+
+impl<S, T: TlsConnect<S>> TlsConnect<S> for BoundedTls<T>
+where
+    T::Future: Send + 'static,
+{
+    type Stream = Bounded<T::Stream>;
+    type Error = T::Error;
+    type Future = Pin<Box<dyn Future<Output = Result<Self::Stream, Self::Error>> + Send>>;
+
+    fn connect(self, stream: S) -> Self::Future {
+        let connecting = self.0.connect(stream);
+        Box::pin(async move { connecting.await.map(Bounded::new) })
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::{ANSWER, Messages, OTHER, ROW, State};
+    use proptest::prelude::*;
+
+    fn message(kind: u8, length: usize) -> Vec<u8> {
+        let counted = u32::try_from(length + 4).unwrap();
+        [&[kind][..], &counted.to_be_bytes(), &vec![0; length]].concat()
+    }
+
+    fn plain() -> Messages {
+        let mut messages = Messages::new(State::Silent);
+        messages.sent(b"\0\0\0\x09\0\x03\0\0\0");
+        messages
+    }
+
+    #[test]
+    fn a_message_has_the_size_of_its_kind_at_most() {
+        for (kind, most) in [(b'D', ROW), (b'E', OTHER), (b'S', OTHER), (b'?', OTHER)] {
+            assert!(plain().came(&message(kind, most)).is_ok(), "{kind}");
+            let mut head = message(kind, 0);
+            head[1..5].copy_from_slice(&u32::try_from(most + 5).unwrap().to_be_bytes());
+            assert!(plain().came(&head).unwrap_err().to_string().contains("the server sent a message"), "{kind}");
+        }
+        assert!(plain().came(b"D\0\0\0\x03").is_err(), "shorter than its own length");
+    }
+
+    #[test]
+    fn an_answer_is_bounded_and_the_next_one_begins_anew() {
+        let (mut messages, row) = (plain(), message(b'D', 1 << 20));
+        for _ in 0..3 {
+            for _ in 0..(ANSWER >> 20) - 1 {
+                messages.came(&row).unwrap();
+            }
+            messages.came(&message(b'Z', 1)).unwrap();
+        }
+        let error = (0..=(ANSWER >> 20)).find_map(|_| messages.came(&row).err()).unwrap();
+        assert!(error.to_string().contains("in one answer"), "{error}");
+    }
+
+    #[test]
+    fn what_is_encrypted_is_looked_at_later() {
+        for (answer, is_looked_at) in
+            [(&b"S\xff\xff\xff\xff\xff\xff"[..], false), (b"NE\xff\xff\xff\xff", true), (b"E\xff\xff\xff\xff", true)]
+        {
+            let mut messages = Messages::new(State::Silent);
+            messages.sent(&super::ASKS_FOR_TLS);
+            assert_eq!(messages.came(answer).is_err(), is_looked_at, "{answer:?}");
+        }
+        let mut direct = Messages::new(State::Silent);
+        direct.sent(&[super::HANDSHAKE, 3, 1]);
+        assert!(direct.came(&[0xff; 40]).is_ok());
+    }
+
+    proptest! {
+        #[test]
+        fn it_does_not_matter_in_what_pieces_bytes_come(
+            lengths in prop::collection::vec(0..300_usize, 1..20),
+            at in prop::collection::vec(any::<prop::sample::Index>(), 0..20),
+            bad in any::<bool>(),
+        ) {
+            let mut bytes: Vec<u8> = lengths.iter().flat_map(|length| message(b'S', *length)).collect();
+            if bad {
+                bytes.extend(b"E\xff\xff\xff\xff");
+            }
+            let mut ends: Vec<usize> = at.iter().map(|it| it.index(bytes.len())).chain([bytes.len()]).collect();
+            ends.sort_unstable();
+            let (mut messages, mut from) = (plain(), 0);
+            let results: Vec<bool> = ends.iter().map(|end| {
+                let came = messages.came(&bytes[from..*end]).is_ok();
+                from = *end;
+                came
+            }).collect();
+            prop_assert_eq!(results.iter().all(|it| *it), !bad);
+        }
+    }
+}

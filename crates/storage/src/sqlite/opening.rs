@@ -1,0 +1,117 @@
+//! Opening a database file: made and looked at through the workspace's folder, opened by SQLite by name, and compared.
+
+use std::io;
+use std::os::unix::fs::MetadataExt;
+use std::path::{Path, PathBuf};
+
+use milescale_workspace::error::{Problem, StoreError};
+use milescale_workspace::folder::system;
+use sqlx::sqlite::{SqliteConnectOptions, SqliteSynchronous};
+use sqlx::{ConnectOptions, Connection, SqliteConnection};
+
+use super::bound::{self, Bound};
+use super::{BUSY_TIMEOUT, Make, OLDEST, ROWS_ON_THE_WAY, Sqlite, is_no_database, numbers};
+use crate::files::readers_of_all;
+
+/// What all connections of this process may take of memory: a row of somebody else may be of any size.
+const HEAP: &str = "PRAGMA hard_heap_limit = 268435456";
+
+impl Sqlite {
+    /// Whether there is a file with something in it.
+    ///
+    /// # Errors
+    /// When that cannot be told, and where something else has the name.
+    pub(crate) fn holds_something(&self) -> Result<bool, StoreError> {
+        match self.place.status() {
+            Ok(metadata) if metadata.is_file() => Ok(metadata.len() > 0),
+            Ok(metadata) if metadata.is_symlink() => {
+                let cause = self.place.open().err().map_or_else(String::new, |error| error.to_string());
+                Err(self.error(Problem::Refused, cause))
+            }
+            Ok(_) => Err(self.error(Problem::Corrupt, "it is no regular file; expected a database of SQLite")),
+            Err(error) if error.kind() == io::ErrorKind::NotFound => Ok(false),
+            Err(error) => Err(self.error(Problem::Unavailable, error.to_string())),
+        }
+    }
+
+    /// Whether the file holds something that is no database of SQLite, as one that was overwritten does.
+    pub(crate) fn is_no_database(&self) -> bool {
+        is_no_database(&self.place)
+    }
+
+    /// Opens the file where it is not open, or where another file has its name now. Whether it was opened anew.
+    pub(crate) fn open(&mut self, make: Make) -> Result<bool, StoreError> {
+        if !self.holds_something()? && make == Make::Never {
+            self.close();
+            let what =
+                if self.place.exists() { "is empty, as `sqlite3` makes it when it only reads" } else { "is missing" };
+            let cause =
+                format!("the database {what}; put it back, or see `milescale doctor` for the ways on without it");
+            return Err(self.error(Problem::Unavailable, cause));
+        }
+        if self.connection.is_some() && self.identity_now().is_ok_and(|identity| identity == self.identity) {
+            return Ok(false);
+        }
+        self.close();
+        let path = self.path_to_open(make)?;
+        bound::watch_threads();
+        self.bound = Bound::new(self.timeout, self.stop.clone());
+        let (bound, thread) = (self.bound.clone(), self.bound.thread.clone());
+        let options = SqliteConnectOptions::new()
+            .filename(&path)
+            .create_if_missing(false)
+            .busy_timeout(BUSY_TIMEOUT)
+            .synchronous(SqliteSynchronous::Extra)
+            .row_buffer_size(ROWS_ON_THE_WAY)
+            .thread_name(move |_| thread.clone())
+            .disable_statement_logging();
+        let opened = self.runtime.block_on(self.bound.within(async {
+            let mut connection = SqliteConnection::connect_with(&options).await?;
+            sqlx::query(sqlx::AssertSqlSafe(HEAP)).execute(&mut connection).await?;
+            connection.lock_handle().await?.set_progress_handler(bound::STEPS, move || bound.goes_on());
+            let version: String = sqlx::query_scalar("SELECT sqlite_version()").fetch_one(&mut connection).await?;
+            Ok((connection, version))
+        }));
+        let opened = opened.map_err(|why| self.error(Problem::Unavailable, why))?;
+        let (connection, version) = opened.map_err(|error| self.failed(&error))?;
+        if numbers(&version) < numbers(OLDEST) {
+            return Err(self.error(Problem::Refused, format!("SQLite {version} is older than {OLDEST}; not used")));
+        }
+        self.connection = Some(connection);
+        // SQLite opens by name: what has the name now is compared with what had it before.
+        if identity_of(&path).ok() != Some(self.identity) {
+            self.close();
+            return Err(self.error(Problem::Busy, "another file took its name at that instant; try again"));
+        }
+        Ok(true)
+    }
+
+    /// Device and inode of the file that has the name now.
+    fn identity_now(&self) -> io::Result<(u64, u64)> {
+        self.place.status().map(|metadata| (metadata.dev(), metadata.ino()))
+    }
+
+    /// The path that SQLite is to open, of a file that was made or looked at through the workspace's folder.
+    fn path_to_open(&mut self, make: Make) -> Result<PathBuf, StoreError> {
+        let unavailable = |this: &Self, error: &io::Error| this.error(Problem::Unavailable, error.to_string());
+        if make == Make::IfMissing && !self.place.exists() {
+            let readers = readers_of_all(&self.workspace)?;
+            match self.place.make_for(readers) {
+                Err(error) if error.kind() != io::ErrorKind::AlreadyExists => return Err(unavailable(self, &error)),
+                _ => {}
+            }
+        }
+        let real = self.place.real().map_err(|error| unavailable(self, &error))?;
+        self.identity = self.identity_now().map_err(|error| unavailable(self, &error))?;
+        let path = real.path();
+        if identity_of(&path).ok() != Some(self.identity) {
+            return Err(self.error(Problem::Busy, "its folder was replaced at that instant; try again"));
+        }
+        Ok(path)
+    }
+}
+
+/// Device and inode of what has a path, as SQLite finds it.
+fn identity_of(path: &Path) -> io::Result<(u64, u64)> {
+    system::status(path).map(|metadata| (metadata.dev(), metadata.ino()))
+}

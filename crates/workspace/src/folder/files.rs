@@ -1,0 +1,132 @@
+//! Opening files, and making new ones: regular files, and nothing else.
+
+use std::fs::{File, Metadata};
+use std::io;
+use std::os::fd::{AsFd, OwnedFd};
+use std::path::Path;
+
+use rustix::fs::{AtFlags, FileType, Mode, OFlags, openat, statat};
+use rustix::io::Errno;
+
+use super::Place;
+use super::acts::{by_descriptor, mode_of};
+use super::kinds::Use;
+use super::opening::{Parent, behind};
+use crate::readers::Readers;
+
+/// How every file is opened: nothing waits, no symlink is followed, no terminal becomes ours.
+const ALWAYS: OFlags = OFlags::NONBLOCK.union(OFlags::NOFOLLOW).union(OFlags::NOCTTY).union(OFlags::CLOEXEC);
+
+/// The mode of a new file, before the caller's umask: never one that all may write, whatever that says.
+const NEW_FILE: u32 = 0o664;
+
+pub(super) fn no_regular_file(is_folder: bool) -> io::Error {
+    let what = if is_folder { "a folder" } else { "a FIFO, socket or device" };
+    io::Error::new(io::ErrorKind::InvalidInput, format!("it is {what}, expected a regular file"))
+}
+
+/// An open file, where it is a regular one.
+fn regular(file: File) -> io::Result<(File, Metadata)> {
+    let metadata = file.metadata()?;
+    if metadata.is_file() { Ok((file, metadata)) } else { Err(no_regular_file(metadata.is_dir())) }
+}
+
+impl Place {
+    /// Opens a regular file for reading.
+    ///
+    /// # Errors
+    /// Of kind `InvalidInput` for anything else, which is not opened.
+    pub fn open(&self) -> io::Result<(File, Metadata)> {
+        self.open_for(Use::Read)
+    }
+
+    /// Opens a regular file.
+    ///
+    /// # Errors
+    /// Of kind `InvalidInput` for anything else, which is not opened.
+    pub fn open_for(&self, what: Use) -> io::Result<(File, Metadata)> {
+        let (parent, name) = self.parent_and_name()?;
+        let status = match statat(&parent, name, AtFlags::SYMLINK_NOFOLLOW) {
+            Err(Errno::NOENT) if what == Use::Append => {
+                let flags = what.flags() | ALWAYS | OFlags::CREATE | OFlags::EXCL;
+                match openat(&parent, name, flags, mode_of(NEW_FILE)) {
+                    // Another process was first.
+                    Err(Errno::EXIST) => statat(&parent, name, AtFlags::SYMLINK_NOFOLLOW)?,
+                    other => return regular(File::from(other?)),
+                }
+            }
+            other => other?,
+        };
+        match FileType::from_raw_mode(status.st_mode) {
+            FileType::RegularFile => self.file(openat(&parent, name, what.flags() | ALWAYS, Mode::empty()), &parent),
+            FileType::Symlink => {
+                let target = self.trusted_target(parent.as_fd())?.ok_or(io::ErrorKind::NotFound)?;
+                open_trusted(&parent, &target, what)
+            }
+            kind => Err(no_regular_file(kind == FileType::Directory)),
+        }
+    }
+
+    /// What was opened; where a symlink has come under the name meanwhile, that it is one.
+    fn file(&self, opened: Result<OwnedFd, Errno>, parent: &Parent) -> io::Result<(File, Metadata)> {
+        match opened {
+            Err(Errno::LOOP) => {
+                self.trusted_target(parent.as_fd())?;
+                Err(io::ErrorKind::NotFound.into())
+            }
+            other => regular(File::from(other?)),
+        }
+    }
+
+    /// Makes a new file and opens it for writing. Others may read it as far as `mode` and the umask let them.
+    ///
+    /// # Errors
+    /// Of kind `AlreadyExists` where anything has the name.
+    pub fn make_with(&self, mode: u32) -> io::Result<File> {
+        let (parent, name) = self.parent_and_name()?;
+        let flags = OFlags::WRONLY | OFlags::CREATE | OFlags::EXCL | ALWAYS;
+        Ok(File::from(openat(&parent, name, flags, mode_of(mode))?))
+    }
+
+    /// The same, of a file that all may read whom the umask lets.
+    pub fn make(&self) -> io::Result<File> {
+        self.make_with(NEW_FILE)
+    }
+
+    /// The same, of a file for these readers.
+    pub fn make_for(&self, readers: Readers) -> io::Result<File> {
+        let file = self.make_with(readers.mode())?;
+        readers.settle(&file)?;
+        Ok(file)
+    }
+
+    /// Opens a new file without a name in the folder of this place, of which a crash leaves nothing. `None` where the file system
+    /// or the kernel knows no such files.
+    pub fn make_without_name(&self, readers: Readers) -> Option<File> {
+        #[cfg(target_os = "linux")]
+        {
+            let flags = OFlags::TMPFILE | OFlags::WRONLY | OFlags::CLOEXEC;
+            let (parent, _) = self.parent_and_name().ok()?;
+            let file = File::from(openat(&parent, ".", flags, mode_of(readers.mode())).ok()?);
+            readers.settle(&file).ok()?;
+            // Without /proc it could never get a name.
+            rustix::fs::lstat(by_descriptor(&file)).is_ok().then_some(file)
+        }
+        #[cfg(not(target_os = "linux"))]
+        {
+            let _ = readers;
+            None
+        }
+    }
+}
+
+/// Opens what a trusted symlink leads to, where that is a regular file.
+fn open_trusted(parent: &Parent, target: &Path, what: Use) -> io::Result<(File, Metadata)> {
+    let status = statat(parent, target, AtFlags::empty()).map_err(|error| behind(target, &error.into()))?;
+    let kind = FileType::from_raw_mode(status.st_mode);
+    if kind != FileType::RegularFile {
+        return Err(no_regular_file(kind == FileType::Directory));
+    }
+    let flags = what.flags() | ALWAYS.difference(OFlags::NOFOLLOW);
+    regular(File::from(openat(parent, target, flags, Mode::empty())?))
+}

@@ -1,0 +1,158 @@
+//! Who may read what holds a copy of something else: nobody who could not read the original (contract §10).
+
+use std::ffi::CStr;
+use std::io;
+use std::os::fd::AsFd;
+use std::os::unix::fs::{MetadataExt, PermissionsExt, fchown};
+
+use crate::folder::{File, Metadata, Permissions, Place, status_in};
+use crate::layout::Workspace;
+
+/// The bits of a mode by which a group, and everybody, may read a file.
+const GROUP: u32 = 0o040;
+const EVERYBODY: u32 = 0o004;
+
+/// Those who may read all of some files.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Readers {
+    /// The one user that all of them belong to.
+    owner: Option<u32>,
+    /// The one group of all of them, where it may read each.
+    group: Option<u32>,
+    everybody: bool,
+    /// Nothing is known of yet.
+    is_unbounded: bool,
+}
+
+impl Readers {
+    /// Those of nothing: whoever else may.
+    pub const ALL: Self = Self { owner: None, group: None, everybody: true, is_unbounded: true };
+
+    /// The process's own user alone.
+    pub const OWN: Self = Self { owner: None, group: None, everybody: false, is_unbounded: false };
+
+    /// Those of one file.
+    pub fn of(file: &Metadata) -> Self {
+        Self {
+            owner: Some(file.uid()),
+            group: (file.mode() & GROUP != 0).then(|| file.gid()),
+            everybody: file.mode() & EVERYBODY != 0,
+            is_unbounded: false,
+        }
+    }
+
+    /// The same by its name beneath an open folder; `None` where there is none.
+    #[allow(clippy::useless_conversion, reason = "the types differ by platform")]
+    pub fn at_in(folder: impl AsFd, name: &CStr) -> Option<Self> {
+        let status = status_in(folder, name).ok()?;
+        let (mode, owner, group) = (u32::from(status.st_mode), status.st_uid, status.st_gid);
+        let group = (mode & GROUP != 0).then_some(group);
+        Some(Self { owner: Some(owner), group, everybody: mode & EVERYBODY != 0, is_unbounded: false })
+    }
+
+    /// Those of a folder's files, as far as the folder lets them in.
+    #[must_use]
+    pub fn within(self, folder: &Metadata) -> Self {
+        if self.is_unbounded {
+            return self;
+        }
+        // To enter a folder is the bit beside the one to write.
+        let enters = |read: u32| folder.mode() & (read >> 2) != 0;
+        let group = self.group.filter(|group| enters(EVERYBODY) || enters(GROUP) && folder.gid() == *group);
+        Self { group, everybody: self.everybody && enters(EVERYBODY), is_unbounded: false, ..self }
+    }
+
+    /// Those of a file, where there is one, as far as its folder lets them in.
+    fn at(place: &Place) -> Option<Self> {
+        let file = place.status().ok()?;
+        Some(Self::of(&file).within(&place.parent().status().ok()?))
+    }
+
+    /// Those of a milestone, wherever its text stands. What stands on a server alone is read by its rules: then nobody else's.
+    pub fn of_milestone(workspace: &Workspace, id: &str) -> Self {
+        let name = format!("{id}.yaml");
+        let places = [
+            workspace.active().join(&name),
+            workspace.completed().join(&name),
+            workspace.enterprise_db(),
+            workspace.index_db(),
+        ];
+        let found = places.iter().filter_map(Self::at).reduce(Self::and);
+        found.unwrap_or(Self::OWN)
+    }
+
+    /// Those who may read both.
+    #[must_use]
+    pub fn and(self, other: Self) -> Self {
+        match (self, other) {
+            (Self { is_unbounded: true, .. }, other) => other,
+            (this, Self { is_unbounded: true, .. }) => this,
+            (this, other) => Self {
+                owner: this.owner.filter(|owner| other.owner == Some(*owner)),
+                group: this.group.filter(|group| other.group == Some(*group)),
+                everybody: this.everybody && other.everybody,
+                is_unbounded: false,
+            },
+        }
+    }
+
+    /// The mode of a file that they may read, before the umask.
+    pub(crate) fn mode(self) -> u32 {
+        match self {
+            Self { is_unbounded: true, .. } => 0o664,
+            Self { everybody: true, .. } => 0o644,
+            Self { group: Some(_), .. } => 0o640,
+            _ => 0o600,
+        }
+    }
+
+    /// Lets a new file, made with that mode, be theirs: what its group may read belongs to that group, or is not for it.
+    pub(crate) fn settle(self, file: &File) -> io::Result<()> {
+        let metadata = file.metadata()?;
+        // Only root may give files away; without that right the writer owns what it wrote.
+        if let Some(owner) = self.owner.filter(|owner| rustix::process::geteuid().is_root() && *owner != metadata.uid())
+        {
+            let _ = fchown(file, Some(owner), None);
+        }
+        let Some(group) = self.group.filter(|_| !self.everybody) else { return Ok(()) };
+        if metadata.gid() != group && fchown(file, None, Some(group)).is_err() {
+            file.set_permissions(Permissions::from_mode(metadata.mode() & 0o7700))?;
+        }
+        Ok(())
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::Readers;
+
+    fn readers(owner: u32, group: Option<u32>, everybody: bool) -> Readers {
+        Readers { owner: Some(owner), group, everybody, is_unbounded: false }
+    }
+
+    #[test]
+    fn a_copy_of_several_is_for_those_who_may_read_each() {
+        let all = [readers(1, Some(5), true), readers(1, Some(5), false), readers(2, Some(5), true)];
+        let modes = |these: &[Readers]| these.iter().fold(Readers::ALL, |sum, it| sum.and(*it)).mode();
+        assert_eq!(modes(&[]), 0o664, "no original: whatever the umask says");
+        assert_eq!(modes(&all[..1]), 0o644);
+        assert_eq!(modes(&all), 0o640);
+        assert_eq!(modes(&[all[0], readers(1, Some(6), false)]), 0o600, "no group may read both");
+        assert_eq!(Readers::ALL.and(Readers::OWN).mode(), 0o600);
+        assert_eq!(all[0].and(all[2]).owner, None);
+    }
+
+    #[test]
+    fn a_folder_that_nobody_may_enter_hides_what_is_in_it() {
+        use std::fs;
+        use std::os::unix::fs::PermissionsExt;
+        let folder = tempfile::tempdir().unwrap();
+        let mode = |mode: u32| {
+            fs::set_permissions(folder.path(), fs::Permissions::from_mode(mode)).unwrap();
+            let metadata = fs::metadata(folder.path()).unwrap();
+            let group = std::os::unix::fs::MetadataExt::gid(&metadata);
+            readers(1, Some(group), true).within(&metadata).mode()
+        };
+        assert_eq!([mode(0o755), mode(0o750), mode(0o700)], [0o644, 0o640, 0o600]);
+    }
+}

@@ -1,0 +1,313 @@
+//! What a person has trusted on this machine: workspaces of others, symlinks in them, servers that they name (contract §10).
+//!
+//! A workspace travels, so it cannot trust itself: what is trusted stands in files outside of it, which only the caller or root
+//! may write. A text of lines, a JSON object each:
+//!
+//! ```text
+//! {"milescale":"trust","format":1}
+//! {"workspace":"/srv/plans"}
+//! {"workspace":"/srv/plans","link":"config/storage-config.yaml","target":"..data/storage-config.yaml"}
+//! {"workspace":"/srv/plans","server":{"host":"db.example.org","port":5432,"database":"plans","user":"ada"}}
+//! ```
+
+use std::io;
+use std::os::unix::fs::MetadataExt;
+use std::path::{Component, Path, PathBuf};
+use std::sync::{Arc, Mutex, PoisonError};
+
+use milescale_document::text::harmless;
+use serde::{Deserialize, Serialize};
+
+use crate::folder::system;
+use crate::read::Stamp;
+
+/// The version of the files.
+const FORMAT: u32 = 1;
+
+/// The most that is read of such a file.
+const LIMIT: u64 = 1 << 20;
+
+/// The bits of a mode that let others write.
+const WRITABLE_BY_OTHERS: u32 = 0o022;
+
+/// The name of a workspace's own folder where it is a symlink itself.
+pub const WHOLE: &str = ".milestones";
+
+/// Whether a symlink of this name in `.milestones/` can be trusted. A milestone is a file: one behind a symlink does not count.
+pub fn can_be_trusted(name: &Path) -> bool {
+    let is_milestone =
+        ["active", "completed"].iter().any(|folder| name.starts_with(folder) && name != Path::new(folder));
+    !is_milestone && name.components().all(|part| matches!(part, Component::Normal(_)))
+}
+
+/// A server, as it is consented to.
+#[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
+pub struct Server {
+    /// Its name or address.
+    pub host: String,
+    /// Its port.
+    pub port: u16,
+    /// The database.
+    pub database: String,
+    /// As whom.
+    pub user: String,
+}
+
+impl std::fmt::Display for Server {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        let host = if self.host.contains(':') { format!("[{}]", self.host) } else { self.host.clone() };
+        let text = format!("postgresql://{}@{host}:{}/{}", self.user, self.port, self.database);
+        f.write_str(&harmless(&text))
+    }
+}
+
+/// One thing that is trusted.
+#[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Entry {
+    /// The folder that holds `.milestones/`, without symlinks.
+    pub workspace: String,
+    /// The name of a symlink in `.milestones/`; [`WHOLE`] for that folder itself.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub link: Option<String>,
+    /// What that symlink says. One that says something else by now is not trusted.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub target: Option<String>,
+    /// A server that may be connected to.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub server: Option<Server>,
+}
+
+impl Entry {
+    /// That a workspace is trusted, whoever it belongs to.
+    pub fn owner(workspace: &str) -> Self {
+        Self { workspace: workspace.to_owned(), link: None, target: None, server: None }
+    }
+}
+
+#[derive(Serialize, Deserialize)]
+struct Head {
+    milescale: String,
+    format: u32,
+}
+
+/// The entries of a text.
+///
+/// # Errors
+/// What is wrong with it, with the number of the line.
+pub fn parse(text: &[u8]) -> Result<Vec<Entry>, String> {
+    let mut entries = Vec::new();
+    for (number, line) in (1..).zip(text.split(|byte| *byte == b'\n')) {
+        let line = line.trim_ascii();
+        if line.is_empty() {
+            continue;
+        }
+        if let Ok(Head { format, .. }) = serde_json::from_slice::<Head>(line) {
+            if format > FORMAT {
+                return Err(format!("it is of format {format}, written by a newer milescale"));
+            }
+            continue;
+        }
+        let entry: Entry = serde_json::from_slice(line).map_err(|error| format!("line {number}: {error}"))?;
+        entries.push(entry);
+    }
+    Ok(entries)
+}
+
+/// The text of entries.
+///
+/// # Errors
+/// Never, but for what cannot be written as JSON.
+pub fn text_of(entries: &[Entry]) -> io::Result<String> {
+    let head = Head { milescale: "trust".to_owned(), format: FORMAT };
+    let mut text = serde_json::to_string(&head)? + "\n";
+    for entry in entries {
+        text += &(serde_json::to_string(entry)? + "\n");
+    }
+    Ok(text)
+}
+
+/// Who asks, and what is trusted. Clones are the same.
+#[derive(Debug, Clone, Default)]
+pub struct Trust(Arc<Inner>);
+
+#[derive(Debug, Default)]
+struct Inner {
+    sources: Sources,
+    given: Vec<Entry>,
+    read: Mutex<Read>,
+}
+
+/// Where trust comes from, as the program's environment says.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub struct Sources {
+    /// The files, of which those that are missing say nothing.
+    pub files: Vec<PathBuf>,
+    /// One that the caller has named, whoever owns it.
+    pub named: Option<PathBuf>,
+    /// Who counts as the caller beside the process's own user: who has called `sudo`, and whom the service manager has mapped.
+    pub callers: Vec<u32>,
+}
+
+/// What was read last, of which files.
+#[derive(Debug, Default)]
+struct Read {
+    stamps: Option<Vec<Option<Stamp>>>,
+    entries: Vec<Entry>,
+    problems: Vec<String>,
+}
+
+impl Trust {
+    /// What these sources say.
+    pub fn of(sources: Sources) -> Self {
+        Self(Arc::new(Inner { sources, ..Inner::default() }))
+    }
+
+    /// These entries.
+    pub fn given(entries: Vec<Entry>) -> Self {
+        Self(Arc::new(Inner { given: entries, ..Inner::default() }))
+    }
+
+    /// Whether what belongs to this user is the caller's own. Root's is everybody's: against root nothing helps.
+    pub fn is_own(&self, owner: u32) -> bool {
+        owner == 0 || owner == rustix::process::geteuid().as_raw() || self.0.sources.callers.contains(&owner)
+    }
+
+    /// Whether a workspace is trusted, whoever it belongs to.
+    pub fn has_workspace(&self, root: &Path) -> bool {
+        self.any(root, |entry| entry.link.is_none() && entry.server.is_none())
+    }
+
+    /// Whether a symlink in a workspace is trusted, by its name and by what it says.
+    pub fn has_link(&self, root: &Path, name: &Path, target: &Path) -> bool {
+        can_be_trusted(name)
+            && self.any(root, |entry| {
+                let is_it =
+                    |known: &Option<String>, now: &Path| known.as_deref().is_some_and(|it| Path::new(it) == now);
+                is_it(&entry.link, name) && is_it(&entry.target, target)
+            })
+    }
+
+    /// Whether a server may be connected to for a workspace.
+    pub fn has_server(&self, root: &Path, server: &Server) -> bool {
+        self.any(root, |entry| entry.server.as_ref() == Some(server))
+    }
+
+    /// All that is trusted, or all of one workspace.
+    pub fn entries(&self, root: Option<&Path>) -> Vec<Entry> {
+        let is_wanted = |entry: &&Entry| root.is_none_or(|root| Path::new(&entry.workspace) == root);
+        let mut entries: Vec<Entry> =
+            self.with_read(|read| read.entries.iter().chain(&self.0.given).filter(is_wanted).cloned().collect());
+        entries.sort();
+        entries.dedup();
+        entries
+    }
+
+    /// What keeps some of the files from being used.
+    pub fn problems(&self) -> Vec<String> {
+        self.with_read(|read| read.problems.clone())
+    }
+
+    fn any(&self, root: &Path, is_it: impl Fn(&Entry) -> bool) -> bool {
+        let is_it = |entry: &Entry| Path::new(&entry.workspace) == root && is_it(entry);
+        self.0.given.iter().any(is_it) || self.with_read(|read| read.entries.iter().any(is_it))
+    }
+
+    /// What the files say now. They are read again where one has changed: a daemon need not be told.
+    fn with_read<R>(&self, with: impl FnOnce(&Read) -> R) -> R {
+        let mut read = self.0.read.lock().unwrap_or_else(PoisonError::into_inner);
+        let Sources { files, named, .. } = &self.0.sources;
+        let all = || files.iter().map(|file| (file, false)).chain(named.iter().map(|file| (file, true)));
+        let stamps =
+            all().map(|(file, _)| file).map(|file| system::status(file).ok().map(|it| Stamp::of(&it))).collect();
+        if read.stamps.as_ref() != Some(&stamps) {
+            *read = Read { stamps: Some(stamps), ..Read::default() };
+            for (file, is_named) in all() {
+                match self.read(file, is_named) {
+                    Ok(entries) => read.entries.extend(entries),
+                    Err(why) => read.problems.push(format!("{}: {why}", harmless(&file.to_string_lossy()))),
+                }
+            }
+        }
+        with(&read)
+    }
+
+    fn read(&self, file: &Path, is_named: bool) -> Result<Vec<Entry>, String> {
+        let (text, metadata) = match system::read(file, LIMIT) {
+            Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(Vec::new()),
+            other => other.map_err(|error| format!("it cannot be read: {error}"))?,
+        };
+        let is_safe = self.is_own(metadata.uid()) && metadata.mode() & WRITABLE_BY_OTHERS == 0;
+        if !is_named && !is_safe {
+            return Err(
+                "it is not used, for others own it or may write it; take their rights away: chmod 0600".to_owned()
+            );
+        }
+        parse(&text)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::{Entry, Server, Sources, Trust, parse, text_of};
+    use std::fs;
+    use std::os::unix::fs::PermissionsExt;
+    use std::path::Path;
+
+    fn entries() -> Vec<Entry> {
+        let server = Server { host: "db".into(), port: 5432, database: "plans".into(), user: "ada".into() };
+        vec![
+            Entry::owner("/srv/p"),
+            Entry { link: Some("logs".into()), target: Some("/var/log/p".into()), ..Entry::owner("/srv/q") },
+            Entry { server: Some(server), ..Entry::owner("/srv/q") },
+        ]
+    }
+
+    #[test]
+    fn what_is_written_is_read_again_and_what_is_not_understood_is_an_error() {
+        let text = text_of(&entries()).unwrap();
+        assert_eq!(parse(text.as_bytes()).unwrap(), entries());
+        assert_eq!(parse(b"\n\n").unwrap(), []);
+        for (text, said) in [
+            ("{\"milescale\":\"trust\",\"format\":2}\n", "a newer milescale"),
+            ("{\"workspace\":\"/a\"}\nnonsense\n", "line 2"),
+            ("{\"workspace\":\"/a\",\"unknown\":1}\n", "line 1"),
+        ] {
+            assert!(parse(text.as_bytes()).unwrap_err().contains(said), "{text}");
+        }
+    }
+
+    #[test]
+    fn each_is_trusted_for_its_workspace_alone_and_a_changed_file_is_read_again() {
+        let folder = tempfile::tempdir().unwrap();
+        let file = folder.path().join("trust");
+        let trust = Trust::of(Sources { files: vec![file.clone()], ..Sources::default() });
+        let (p, q) = (Path::new("/srv/p"), Path::new("/srv/q"));
+        assert!(!trust.has_workspace(p));
+        let write = |text: &str| {
+            fs::write(&file, text).unwrap();
+            fs::set_permissions(&file, fs::Permissions::from_mode(0o600)).unwrap();
+        };
+        write(&text_of(&entries()).unwrap());
+        assert!(trust.has_workspace(p) && !trust.has_workspace(q), "a link or a server is not the whole");
+        let link = |root, name, target| trust.has_link(root, Path::new(name), Path::new(target));
+        assert!(link(q, "logs", "/var/log/p") && !link(p, "logs", "/var/log/p"));
+        assert!(!link(q, "logs", "/var/log/other") && !link(q, "config", "/var/log/p"));
+        let server = entries()[2].server.clone().unwrap();
+        assert!(trust.has_server(q, &server) && !trust.has_server(p, &server));
+        assert!(!trust.has_server(q, &Server { port: 5433, ..server }));
+        write("nonsense\n");
+        assert!(!trust.has_workspace(p) && trust.problems()[0].contains("line 1"));
+    }
+
+    #[test]
+    fn a_file_that_others_may_write_is_not_used() {
+        let folder = tempfile::tempdir().unwrap();
+        let file = folder.path().join("trust");
+        fs::write(&file, text_of(&entries()).unwrap()).unwrap();
+        fs::set_permissions(&file, fs::Permissions::from_mode(0o620)).unwrap();
+        let trust = Trust::of(Sources { files: vec![file], ..Sources::default() });
+        assert!(!trust.has_workspace(Path::new("/srv/p")));
+        assert!(trust.problems()[0].contains("others"), "{:?}", trust.problems());
+    }
+}
