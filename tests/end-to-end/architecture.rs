@@ -48,9 +48,9 @@ const ONLY_IN: &[(&str, &[&str])] = &[
     ("std::fs", &["workspace/src/folder/"]),
     ("openat", &["workspace/src/folder/", "workspace/src/read.rs"]),
     ("statat", &["workspace/src/folder/"]),
-    ("renameat", &["workspace/src/folder/"]),
+    ("fs::renameat", &["workspace/src/folder/"]),
     ("unlinkat", &["workspace/src/folder/"]),
-    ("linkat", &["workspace/src/folder/"]),
+    ("fs::linkat", &["workspace/src/folder/"]),
     ("mkdirat", &["workspace/src/folder/"]),
     ("CWD", &["workspace/src/folder/"]),
     // What makes, renames or removes a file does it so that it is there whole or not at all.

@@ -5,7 +5,7 @@ use std::path::{Path, PathBuf};
 
 use milescale_workspace::Workspace;
 
-use super::index::IndexRow;
+use super::row::IndexRow;
 use crate::files::ColumnsHash;
 use crate::sqlite::Changes;
 

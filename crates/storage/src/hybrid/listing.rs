@@ -7,7 +7,8 @@ use milescale_workspace::Workspace;
 use milescale_workspace::error::StoreError;
 use sqlx::{AssertSqlSafe, SqliteConnection};
 
-use super::index::{Index, IndexRow, TEXTS, index_row};
+use super::index::{Index, TEXTS, index_row};
+use super::row::IndexRow;
 use crate::outline::{Outline, Wanted};
 use crate::sqlite::{Others, Sqlite};
 use crate::threads::ahead;

@@ -14,7 +14,7 @@ use milescale_workspace::locks;
 use milescale_workspace::read::Stamp;
 
 use super::HybridStore;
-use super::index::IndexRow;
+use super::row::IndexRow;
 use crate::files::id_of;
 use crate::store::{Difference, Mended, Store as _};
 

@@ -4,6 +4,7 @@ mod index;
 mod known;
 mod listing;
 mod mend;
+mod row;
 
 use std::collections::{BTreeMap, BTreeSet, HashMap};
 use std::ops::ControlFlow;
@@ -24,8 +25,9 @@ use crate::files::{FileStore, id_of};
 use crate::ledger::{Entry, Ledger};
 use crate::outline::{Outline, Wanted};
 use crate::store::{Difference, Extent, Occasion, Seen, Store, Survey, Touched};
+use index::Index;
 pub use index::SET_ASIDE;
-use index::{Index, IndexRow};
+use row::IndexRow;
 
 /// The files of one workspace with their index.
 #[derive(Debug)]
