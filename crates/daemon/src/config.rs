@@ -172,14 +172,12 @@ impl ConfigKeeper {
     pub(crate) fn keep_last_good(&self) -> std::io::Result<()> {
         let Some(text) = &self.text else { return Ok(()) };
         let path = self.workspace.last_good_config();
+        let file = self.workspace.config_file();
+        let readers = file.status().ok().zip(file.parent().status().ok());
+        let readers = readers.map_or(Readers::OWN, |(file, folder)| Readers::of(&file).within(&folder));
         match read_regular(&path, 1 << 20) {
-            Ok((kept, _)) if kept == *text => Ok(()),
-            _ => {
-                let file = self.workspace.config_file();
-                let readers = file.status().ok().zip(file.parent().status().ok());
-                let readers = readers.map_or(Readers::OWN, |(file, folder)| Readers::of(&file).within(&folder));
-                durable::replace_for(&path, readers, text)
-            }
+            Ok((kept, metadata)) if kept == *text && !readers.are_exceeded_by(&metadata) => Ok(()),
+            _ => durable::replace_for(&path, readers, text),
         }
     }
 

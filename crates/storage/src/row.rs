@@ -56,7 +56,7 @@ impl Row {
     ) -> Milestone {
         let id = String::from_utf8_lossy(&self.id).into_owned();
         let data = self.data.unwrap_or_default();
-        let mut value = if self.is_too_large { Err(yaml::too_large_to_write()) } else { value(&data) };
+        let mut value = if self.is_too_large { Err(too_large()) } else { value(&data) };
         let said = value.as_mut().ok().map(|value| text(value, &data, self.kept));
         let (text, is_given) = match said {
             Some((text, is_given)) if text.len() as u64 <= yaml::SIZE_LIMIT => (text, is_given),
@@ -88,12 +88,19 @@ impl Row {
     /// What it adds to the figures.
     pub(crate) fn adds(&self) -> Adds {
         let read = || value(self.data.as_deref().unwrap_or_default());
-        match if self.is_too_large { Err(yaml::too_large_to_write()) } else { read() } {
+        match if self.is_too_large { Err(too_large()) } else { read() } {
             Ok(value) => Adds::of(&value),
             Err(flaw) => Adds { flaw: Some(Box::new(flaw)), ..Adds::default() },
         }
     }
 }
+
+fn too_large() -> Flaw {
+    Flaw { position: None, reason: TOO_LARGE.to_owned() }
+}
+
+/// What is the matter with a row whose texts were not read.
+pub(crate) const TOO_LARGE: &str = "it is larger than a milestone may be";
 
 fn bytes(rows: &[Row]) -> u64 {
     rows.iter().map(Row::bytes).sum()

@@ -15,7 +15,7 @@ use std::time::SystemTime;
 pub use names::{Outcome, can_exchange, exchange, rename_new, second_name};
 use temporary::Temporary;
 
-use crate::folder::{File, Metadata, Permissions, Place, Use};
+use crate::folder::{File, Metadata, Permissions, Place, Use, is_about_trust};
 use crate::layout::{OWN_GITIGNORE, Workspace};
 use crate::readers::Readers;
 
@@ -242,9 +242,12 @@ pub fn create_folder(path: &Place) -> io::Result<bool> {
     }
     match path.make_folder() {
         Ok(()) => sync_folder(path).map(|()| true),
-        // Another process was first.
-        Err(_) if path.is_folder() => Ok(false),
-        Err(error) => Err(error),
+        Err(error) => match path.open_folder() {
+            // Another process was first.
+            Ok(_) => Ok(false),
+            Err(why) if is_about_trust(&why) => Err(why),
+            Err(_) => Err(error),
+        },
     }
 }
 

@@ -96,6 +96,12 @@ impl Readers {
         }
     }
 
+    /// Whether somebody else may read a file.
+    pub fn are_exceeded_by(self, file: &Metadata) -> bool {
+        let (group, everybody) = (file.mode() & GROUP != 0, file.mode() & EVERYBODY != 0);
+        everybody && !self.everybody || group && !self.everybody && self.group != Some(file.gid())
+    }
+
     /// The mode of a file that they may read, before the umask.
     pub(crate) fn mode(self) -> u32 {
         match self {

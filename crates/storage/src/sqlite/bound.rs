@@ -5,9 +5,9 @@
 
 use std::future::Future;
 use std::pin::Pin;
-use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, Once, PoisonError};
-use std::task::{self, Poll};
+use std::task::{self, Poll, Wake, Waker};
 use std::time::{Duration, Instant};
 
 use milescale_workspace::stop::Stop;
@@ -82,7 +82,8 @@ impl Bound {
     /// Why the driver is given up.
     pub(super) async fn within<R>(&self, work: impl Future<Output = R>) -> Result<R, String> {
         self.hear();
-        let work = Heard { work: Box::pin(work), bound: self };
+        let wakes = Arc::new(Wakes { is_woken: AtomicBool::new(true), outer: Mutex::new(None) });
+        let work = Heard { work: Box::pin(work), bound: self, wakes };
         tokio::select! {
             biased;
             done = work => Ok(done),
@@ -103,18 +104,39 @@ impl Bound {
     }
 }
 
-/// Work that something is heard of each time it is woken.
+/// Work that something is heard of each time it is woken itself, not with what is beside it.
 struct Heard<'a, F> {
     work: Pin<Box<F>>,
     bound: &'a Bound,
+    wakes: Arc<Wakes>,
+}
+
+/// Whether the work was woken since it was looked at, and who looks at it.
+struct Wakes {
+    is_woken: AtomicBool,
+    outer: Mutex<Option<Waker>>,
+}
+
+impl Wake for Wakes {
+    fn wake(self: Arc<Self>) {
+        self.is_woken.store(true, Ordering::Release);
+        if let Some(outer) = &*self.outer.lock().unwrap_or_else(PoisonError::into_inner) {
+            outer.wake_by_ref();
+        }
+    }
 }
 
 impl<F: Future> Future for Heard<'_, F> {
     type Output = F::Output;
 
     fn poll(mut self: Pin<&mut Self>, context: &mut task::Context<'_>) -> Poll<F::Output> {
+        *self.wakes.outer.lock().unwrap_or_else(PoisonError::into_inner) = Some(context.waker().clone());
+        if !self.wakes.is_woken.swap(false, Ordering::AcqRel) {
+            return Poll::Pending;
+        }
         self.bound.hear();
-        self.work.as_mut().poll(context)
+        let waker = Waker::from(Arc::clone(&self.wakes));
+        self.work.as_mut().poll(&mut task::Context::from_waker(&waker))
     }
 }
 
@@ -173,6 +195,22 @@ mod tests {
         };
         assert_eq!(within(&bound, rows), Ok(false));
         assert!(bound.why().contains("query_timeout"));
+    }
+
+    #[test]
+    fn to_look_whether_the_driver_lives_is_no_word_from_it() {
+        let bound = Bound::new(Duration::from_secs(1), Stop::default());
+        let asked = bound.clone();
+        // As the driver's thread asks, while nothing comes from it.
+        let thread = std::thread::spawn(move || {
+            let began = std::time::Instant::now();
+            while asked.goes_on() && began.elapsed() < Duration::from_secs(10) {
+                std::thread::sleep(Duration::from_millis(20));
+            }
+            began.elapsed()
+        });
+        let silent = async { tokio::task::spawn_blocking(move || thread.join().unwrap()).await.unwrap() };
+        assert!(within(&bound, silent).unwrap() < Duration::from_secs(8));
     }
 
     #[test]

@@ -24,7 +24,7 @@ use super::shape::{Shape, is_taken};
 use super::{Make, Others, Sqlite, has_table};
 use crate::ledger::{Entry, Ledger};
 use crate::outline::{Outline, Wanted};
-use crate::row::work_on;
+use crate::row::{TOO_LARGE, place, work_on};
 use crate::store::{Against, Extent, Part, Seen, Store, Survey, Touched};
 
 /// Ids read at once from an index: a read lock of well below 2 ms.
@@ -155,6 +155,10 @@ impl Store for SqliteStore {
         let kept = self.kept()?;
         let row = self.sqlite.run(async |connection| one(connection, kept, id.as_str().as_bytes()).await)?;
         let row = row.ok_or_else(|| self.sqlite.error(Problem::NotThere, format!("there is no milestone {id}")))?;
+        if row.is_too_large {
+            let place = place(&self.sqlite.shown, id.as_str());
+            return Err(StoreError::new(Problem::Refused, place, format!("{TOO_LARGE}, and is not read")));
+        }
         Ok(row.milestone(&self.sqlite.shown))
     }
 

@@ -17,7 +17,7 @@ use super::schema::{make_log, suspend_log};
 use super::write::{delete_row, insert_many, put_row, remove_row};
 use super::{Make, Sqlite, WriteError};
 use crate::ledger::{Entry, Ledger as _};
-use crate::row::{changed, place};
+use crate::row::{TOO_LARGE, changed, place};
 use crate::store::{Seen, Store as _, Touched};
 
 /// A row that is about to be changed.
@@ -32,8 +32,7 @@ async fn one_to_change(
     let row = one(connection, Kept::With, id).await?;
     if row.as_ref().is_some_and(|row| row.is_too_large) {
         let place = place(shown, &String::from_utf8_lossy(id));
-        let cause =
-            "it is larger than a milestone may be, and nothing is written over it; make it smaller with what wrote it";
+        let cause = format!("{TOO_LARGE}, and nothing is written over it; make it smaller with what wrote it");
         return Err(WriteError::Store(StoreError::new(Problem::Refused, place, cause)));
     }
     Ok(row.map(|row| row.milestone(shown)))

@@ -112,6 +112,12 @@ impl Place {
         Ok(Self::named(&real))
     }
 
+    /// Why what lies there is not reached, where that is a symlink that nobody has trusted.
+    pub fn untrusted(&self) -> Option<io::Error> {
+        let (parent, _) = self.parent_and_name().ok()?;
+        self.trusted_target(parent.as_fd()).err()
+    }
+
     /// What a symlink says; `None` where none lies there.
     pub fn link_target(&self) -> Option<PathBuf> {
         let (parent, name) = self.parent_and_name().ok()?;

@@ -37,6 +37,7 @@ pub(super) fn all(
         own(workspace, status),
         backups::all(workspace),
         file_system(workspace),
+        places::links(workspace),
         places::all(workspace, in_use),
         watch_limits(workspace),
         vec![running(status, daemon)],

@@ -3,10 +3,29 @@
 use milescale_core::backend::{Backend, InUse};
 use milescale_core::base::Side;
 use milescale_workspace::Workspace;
+use milescale_workspace::folder::Kind;
 use milescale_workspace::trial::{Hindrance, Use, hindrances};
 
 use super::checks::{finding, or_ok};
 use super::{Finding, Level};
+
+/// Symlinks in the places of milescale, which are not followed. Those of milestones are another check's.
+pub(super) fn links(workspace: &Workspace) -> Vec<Finding> {
+    let folders = [workspace.folder(), workspace.config_folder(), workspace.logs(), workspace.own()];
+    let links = folders.iter().flat_map(|folder| {
+        let entries = folder.entries_or_none().into_iter().filter(|entry| entry.kind == Kind::Link);
+        entries.filter_map(|entry| folder.join(entry.name).untrusted())
+    });
+    let found = links.map(|error| {
+        finding(
+            Level::Wrong,
+            error.to_string(),
+            "What it leads to is neither read nor written.",
+            "Do what the line says.",
+        )
+    });
+    or_ok(found.collect(), "no symlink leads out of the workspace")
+}
 
 pub(super) fn all(workspace: &Workspace, in_use: Option<InUse>) -> Vec<Finding> {
     // Before the first command that writes there is nothing to try in, and a reader makes nothing.
