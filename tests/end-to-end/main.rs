@@ -16,6 +16,7 @@ mod commands;
 mod config;
 mod daemon;
 mod day;
+mod doors;
 mod faults;
 mod migrations;
 mod milestones;

@@ -3,6 +3,7 @@
 use std::fmt;
 use std::str::FromStr;
 
+use milescale_document::text::glimpse;
 use serde::{Deserialize, Serialize};
 
 use crate::base::Side;
@@ -53,7 +54,7 @@ pub struct UnknownBackend(pub String);
 
 impl fmt::Display for UnknownBackend {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        write!(f, "{:?} is not a backend; expected file, hybrid or database", self.0)
+        write!(f, "\"{}\" is not a backend; expected file, hybrid or database", glimpse(&self.0))
     }
 }
 
@@ -94,7 +95,7 @@ impl FromStr for Engine {
         match word {
             "sqlite" => Ok(Self::Sqlite),
             "postgresql" => Ok(Self::Postgresql),
-            other => Err(format!("{other:?} is not an engine; expected sqlite or postgresql")),
+            other => Err(format!("\"{}\" is not an engine; expected sqlite or postgresql", glimpse(other))),
         }
     }
 }

@@ -23,6 +23,16 @@ pub fn harmless(text: &str) -> String {
     harmless
 }
 
+/// What is shown of a text that is not what was expected: an address with a password in it may stand anywhere by mistake. Up to 40
+/// characters; of what may be one the first 12, up to any `:`, `@` or `=`.
+pub fn glimpse(text: &str) -> String {
+    let end = text.find([':', '@', '=']);
+    let most = if end.is_some() { 12 } else { 40 };
+    let cut: String = text[..end.unwrap_or(text.len())].chars().take(most).collect();
+    let dots = if cut.len() < text.len() { "…" } else { "" };
+    format!("{}{dots}", cut.escape_debug())
+}
+
 /// A count with what is counted, as `1 file belongs` or `2 files belong`.
 pub fn counted(count: u64, one: &str, more: &str) -> String {
     format!("{count} {}", if count == 1 { one } else { more })
@@ -30,6 +40,20 @@ pub fn counted(count: u64, one: &str, more: &str) -> String {
 
 #[cfg(test)]
 mod tests {
+    #[test]
+    fn no_password_is_seen_at_a_glimpse() {
+        for (text, shown) in [
+            ("file", "file"),
+            ("a word that is longer than what is shown of it", "a word that is longer than what is shown…"),
+            ("postgresql://u:secret@host/d", "postgresql…"),
+            ("u:secret@host", "u…"),
+            ("averyverylongname@secret", "averyverylon…"),
+            ("password=secret", "password…"),
+        ] {
+            assert_eq!(super::glimpse(text), shown);
+        }
+    }
+
     #[test]
     fn control_characters_become_escapes_and_all_else_stays() {
         assert_eq!(super::harmless("a\n\u{1b}[2J é🔄 \u{9b}"), "a\\n\\u{1b}[2J é🔄 \\u{9b}");

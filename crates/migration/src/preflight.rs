@@ -7,6 +7,7 @@ use milescale_core::base::Side;
 use milescale_core::migration::Phase;
 use milescale_document::id::Id;
 use milescale_document::milestone::Milestone;
+use milescale_document::text::glimpse;
 use milescale_storage::store::{Part, Store};
 use milescale_workspace::error::Problem;
 use milescale_workspace::git;
@@ -121,7 +122,7 @@ fn environment(plan: &mut Plan, wish: &Wish, context: &Context<'_>) -> Result<()
     }
     let engine = wish.to.engine.unwrap_or(Engine::Sqlite);
     if let Some(word) = wish.engine_of_environment.as_deref().filter(|word| *word != engine.as_str()) {
-        let reason = format!("the environment says {word}, and the target is {}", engine.as_str());
+        let reason = format!("the environment says {}, and the target is {}", glimpse(word), engine.as_str());
         plan.obstacle("DATABASE_TYPE", None, reason, "unset it, or set it to the target's engine, for all programs");
     }
     let file = engine_of_file(context);

@@ -8,7 +8,6 @@
 pub mod log;
 pub mod machine;
 pub mod metrics;
-pub mod tail;
 pub mod watch;
 
 mod disk;

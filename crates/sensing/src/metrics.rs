@@ -10,7 +10,7 @@ use milescale_workspace::jsonl::rotated;
 use serde::Deserialize;
 use serde_json::value::RawValue;
 
-use crate::tail::{Line, after_nuls, lines_backwards};
+use milescale_workspace::tail::{Line, after_nuls, lines_backwards};
 
 #[derive(Deserialize)]
 struct Entry<'a> {

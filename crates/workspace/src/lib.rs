@@ -36,6 +36,7 @@ mod short;
 pub mod stop;
 pub mod switch;
 pub mod switches;
+pub mod tail;
 pub mod tokens;
 pub mod trial;
 pub mod trust;

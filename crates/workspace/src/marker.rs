@@ -4,6 +4,7 @@ use std::io;
 use std::time::SystemTime;
 
 use milescale_core::backend::{Backend, UnknownBackend};
+use milescale_document::text::glimpse;
 
 use crate::Place;
 use crate::read::read_regular;
@@ -52,7 +53,7 @@ fn word(text: &str) -> Word {
     }
     match word.parse() {
         Ok(backend) => Word::Backend(backend),
-        Err(UnknownBackend(word)) => Word::Unknown(UnknownBackend(word.chars().take(40).collect())),
+        Err(UnknownBackend(word)) => Word::Unknown(UnknownBackend(glimpse(&word))),
     }
 }
 

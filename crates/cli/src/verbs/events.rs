@@ -1,11 +1,12 @@
 //! `milescale events`: what milescale has said, from `logs/scale-events.jsonl` and its rotated files.
 
-use std::io::{self, BufRead, BufReader, Read};
+use std::io::{self, Read, Seek as _};
+use std::ops::ControlFlow;
 use std::os::unix::fs::MetadataExt;
 use std::process::ExitCode;
 use std::time::Duration;
 
-use jiff::Timestamp;
+use jiff::{SignedDuration, Timestamp};
 use milescale_core::line::EventName;
 use milescale_document::text::harmless;
 use milescale_document::timestamp;
@@ -13,6 +14,7 @@ use milescale_workspace::Place;
 use milescale_workspace::Workspace;
 use milescale_workspace::folder::File;
 use milescale_workspace::jsonl::rotated;
+use milescale_workspace::tail::{LINE_LIMIT, lines_backwards};
 use serde_json::Value;
 
 use crate::args::EventsOptions;
@@ -33,89 +35,154 @@ pub(crate) fn run(context: &Context, options: &EventsOptions) -> Result<ExitCode
     }
     let since = options.since.map(|span| Timestamp::try_from(std::time::SystemTime::now() - span).unwrap_or_default());
     let printer = Printer { screen: Screen::new(), options, since };
-    // Opened before what is there is read, so that nothing said in between is missed.
-    let path = workspace.scale_events();
-    let mut follower = Follower { path: path.clone(), open: None, partial: Vec::new() };
-    let lines = lines(&workspace, since.is_some(), &mut follower)?;
-    let wanted: Vec<&String> = lines.iter().filter(|line| printer.wants(line)).collect();
-    let skipped = if since.is_some() { 0 } else { wanted.len().saturating_sub(LAST) };
-    wanted.into_iter().skip(skipped).for_each(|line| printer.print(line));
+    let log = workspace.scale_events();
+    let failed = |error: io::Error| Failure::Failed(format!("{}: {error}", workspace.shown(&log)));
+    let print = |line: &[u8]| {
+        if let Ok(line) = std::str::from_utf8(line)
+            && printer.wants(line)
+        {
+            printer.print(line);
+        }
+    };
+    let mut follower = from_the_first(&log, &printer, &print).map_err(failed)?;
+    while follower.new_lines(&print).map_err(failed)? {}
     if !options.follow {
         return Ok(ExitCode::SUCCESS);
     }
     loop {
-        for line in follower.new_lines().map_err(|error| unreadable(&path, &error))? {
-            if printer.wants(&line) {
-                printer.print(&line);
-            }
-        }
+        // Another folder may have the name by now.
+        let _ = workspace.is_there();
+        while follower.new_lines(&print).map_err(failed)? {}
         std::thread::sleep(LOOK_EVERY);
     }
 }
 
-/// The last events, oldest first.
-pub(crate) fn last(workspace: &Workspace, count: usize) -> Vec<Value> {
-    let mut follower = Follower { path: workspace.scale_events(), open: None, partial: Vec::new() };
-    let lines = lines(workspace, false, &mut follower).unwrap_or_default();
-    let objects: Vec<Value> = lines.iter().filter_map(|line| serde_json::from_str(line).ok()).collect();
-    let skipped = objects.len().saturating_sub(count);
-    objects.into_iter().skip(skipped).collect()
-}
-
-/// All lines that are there, oldest first; the rotated files too where they are wanted or the current one is short.
-fn lines(workspace: &Workspace, all: bool, follower: &mut Follower) -> Result<Vec<String>, Failure> {
-    let path = workspace.scale_events();
-    let current = follower.new_lines().map_err(|error| unreadable(&path, &error))?;
-    let mut older: Vec<Vec<String>> = Vec::new();
-    for number in 1.. {
-        let short = current.len() + older.iter().map(Vec::len).sum::<usize>() < LAST;
-        if !all && !short {
+/// Prints what is wanted of the rotated files, and follows the current one from where what is wanted of it begins. Read is what is
+/// needed, from the end backwards, and none of it is kept.
+fn from_the_first(log: &Place, printer: &Printer<'_>, print: &dyn Fn(&[u8])) -> io::Result<Follower> {
+    let mut follower = Follower { log: log.clone(), open: None, lines: Lines::default() };
+    // The current one is opened first, so that nothing said in between is missed.
+    let (mut found, mut rotated_files, mut first) = (0, Vec::new(), 0);
+    for number in 0.. {
+        let place = if number == 0 { log.clone() } else { rotated(log, number) };
+        let (file, metadata) = match place.open() {
+            Err(error) if error.kind() == io::ErrorKind::NotFound && number == 0 => continue,
+            Err(_) if number > 0 => break,
+            other => other?,
+        };
+        let (mut begins, mut is_enough) = (None, false);
+        lines_backwards(&file, metadata.len(), |offset, line| {
+            let Some(line) = line.text() else { return ControlFlow::Continue(()) };
+            if printer.wants(line) {
+                (found, begins) = (found + 1, Some(offset));
+            }
+            is_enough = if printer.since.is_some() { printer.is_long_before(line) } else { found == LAST };
+            if is_enough { ControlFlow::Break(()) } else { ControlFlow::Continue(()) }
+        })?;
+        let begins = begins.unwrap_or(metadata.len());
+        if number == 0 {
+            (follower.open, first) = (Some(file), begins);
+        } else {
+            rotated_files.push((file, begins));
+        }
+        if is_enough {
             break;
         }
-        match rotated(&path, number).open() {
-            Ok((file, _)) => older.push(BufReader::new(file).lines().map_while(Result::ok).collect()),
-            Err(_) => break,
-        }
     }
-    Ok(older.into_iter().rev().flatten().chain(current).collect())
+    for (mut file, begins) in rotated_files.into_iter().rev() {
+        file.seek(io::SeekFrom::Start(begins))?;
+        let mut lines = Lines::default();
+        while lines.read(&mut file, print)? {}
+    }
+    if let Some(file) = &mut follower.open {
+        file.seek(io::SeekFrom::Start(first))?;
+    }
+    Ok(follower)
 }
 
-fn unreadable(path: &Place, error: &io::Error) -> Failure {
-    Failure::Failed(format!("{}: {error}", path.path().display()))
+/// The last events, oldest first.
+pub(crate) fn last(workspace: &Workspace, count: usize) -> Vec<Value> {
+    let (log, mut events) = (workspace.scale_events(), Vec::new());
+    for place in [log.clone(), rotated(&log, 1)] {
+        let Ok((file, metadata)) = place.open() else { continue };
+        let read = lines_backwards(&file, metadata.len(), |_, line| {
+            events.extend(line.text().and_then(|line| serde_json::from_str::<Value>(line).ok()));
+            if events.len() < count { ControlFlow::Continue(()) } else { ControlFlow::Break(()) }
+        });
+        if read.is_err() || events.len() >= count {
+            break;
+        }
+    }
+    events.reverse();
+    events
+}
+
+/// Lines that are read piece by piece.
+#[derive(Debug, Default)]
+struct Lines {
+    /// A line whose end has not come yet.
+    partial: Vec<u8>,
+    /// It is longer than any event, and left out.
+    is_skipped: bool,
+}
+
+/// Bytes read at once.
+const PIECE: usize = 256 << 10;
+
+impl Lines {
+    /// Reads some more and hands over each line that is whole. Whether there was anything.
+    fn read(&mut self, file: &mut File, print: &dyn Fn(&[u8])) -> io::Result<bool> {
+        let mut piece = vec![0; PIECE];
+        let count = file.read(&mut piece)?;
+        for part in piece[..count].split_inclusive(|byte| *byte == b'\n') {
+            if !self.is_skipped {
+                self.partial.extend(part);
+            }
+            if self.partial.len() > LINE_LIMIT {
+                (self.is_skipped, self.partial) = (true, Vec::new());
+            }
+            if part.ends_with(b"\n") {
+                print(self.partial.trim_ascii_end());
+                (self.is_skipped, self.partial) = (false, Vec::new());
+            }
+        }
+        Ok(count > 0)
+    }
 }
 
 /// Reads a log that is appended to and rotated, as `tail -F` does.
 struct Follower {
-    path: Place,
+    log: Place,
     open: Option<File>,
-    /// A line whose end has not come yet.
-    partial: Vec<u8>,
+    lines: Lines,
 }
 
 impl Follower {
-    fn new_lines(&mut self) -> io::Result<Vec<String>> {
-        let mut bytes = std::mem::take(&mut self.partial);
-        if let Some(file) = &mut self.open {
-            file.read_to_end(&mut bytes)?;
+    /// Hands over what has come. Whether there may be more at once.
+    fn new_lines(&mut self, print: &dyn Fn(&[u8])) -> io::Result<bool> {
+        if let Some(file) = &mut self.open
+            && self.lines.read(file, print)?
+        {
+            return Ok(true);
         }
         // What was still written to the old file is read; now its successor, if there is one.
-        match self.path.open() {
-            Ok((mut file, metadata)) => {
-                let same = match &self.open {
+        match self.log.open() {
+            Ok((file, metadata)) => {
+                let is_same = match &self.open {
                     Some(open) => open.metadata()?.ino() == metadata.ino(),
                     None => false,
                 };
-                if !same {
-                    file.read_to_end(&mut bytes)?;
+                if !is_same {
                     self.open = Some(file);
                 }
+                Ok(!is_same)
             }
-            Err(error) if error.kind() == io::ErrorKind::NotFound => self.open = None,
-            Err(error) => return Err(error),
+            Err(error) if error.kind() == io::ErrorKind::NotFound => {
+                self.open = None;
+                Ok(false)
+            }
+            Err(error) => Err(error),
         }
-        let end = bytes.iter().rposition(|&byte| byte == b'\n').map_or(0, |newline| newline + 1);
-        self.partial = bytes.split_off(end);
-        Ok(bytes.lines().map_while(Result::ok).collect())
     }
 }
 
@@ -125,7 +192,18 @@ struct Printer<'a> {
     since: Option<Timestamp>,
 }
 
+/// How far clocks are put back at most while lines are still taken for one after the other.
+const OUT_OF_ORDER: SignedDuration = SignedDuration::from_hours(1);
+
 impl Printer<'_> {
+    /// Whether a line was said so long before what is wanted that nothing before it is.
+    fn is_long_before(&self, line: &str) -> bool {
+        let event: Option<Value> = serde_json::from_str(line).ok();
+        let stamp = event.and_then(|event| event["timestamp"].as_str().and_then(timestamp::from_text));
+        let end = self.since.and_then(|since| since.checked_sub(OUT_OF_ORDER).ok());
+        stamp.zip(end).is_some_and(|(stamp, end)| stamp < end)
+    }
+
     fn wants(&self, line: &str) -> bool {
         // Half a line that a full disk left is no event.
         let Ok(event) = serde_json::from_str::<Value>(line) else { return false };

@@ -3,6 +3,7 @@
 use std::fmt;
 
 use milescale_document::document::{Content, Document, NodeId, Position};
+use milescale_document::text::glimpse;
 use serde::{Deserialize, Serialize};
 
 use super::keys::{KEYS, Key, Kind, Value, key};
@@ -184,7 +185,7 @@ fn value(document: &Document<'_>, node: NodeId, kind: Kind) -> Result<Value, Str
         return Err("nothing".to_owned());
     }
     let found = || {
-        if plain { shown(text) } else { format!("the quoted text \"{}\"", shown(text)) }
+        if plain { glimpse(text) } else { format!("the quoted text \"{}\"", glimpse(text)) }
     };
     match kind {
         Kind::Word(words) if words.contains(&text) => Ok(Value::Text(text.to_owned())),
@@ -200,11 +201,4 @@ fn value(document: &Document<'_>, node: NodeId, kind: Kind) -> Result<Value, Str
             .ok_or_else(found),
         _ => Err(found()),
     }
-}
-
-/// A text from outside, short enough and harmless for a message.
-fn shown(text: &str) -> String {
-    let cut: String = text.chars().take(40).collect();
-    let dots = if cut.len() < text.len() { "…" } else { "" };
-    format!("{}{dots}", cut.escape_debug())
 }

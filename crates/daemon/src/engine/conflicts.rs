@@ -9,10 +9,10 @@ use std::time::Duration;
 
 use milescale_core::line::EventName;
 use milescale_migration::take_lock;
-use milescale_sensing::tail::{Line, lines_backwards};
 use milescale_workspace::Workspace;
 use milescale_workspace::conflicts;
 use milescale_workspace::jsonl::rotated;
+use milescale_workspace::tail::{Line, lines_backwards};
 use serde_json::{Value, json};
 
 use super::{Engine, Mode};

@@ -20,8 +20,8 @@ use milescale_workspace::folder::{File, Metadata};
 use milescale_workspace::jsonl::rotated;
 use serde::{Deserialize, Serialize};
 
-use crate::tail::{LINE_LIMIT, Line, after_nuls, lines_backwards};
 use event::Event;
+use milescale_workspace::tail::{LINE_LIMIT, Line, after_nuls, lines_backwards};
 use numbering::Numbering;
 use window::Window;
 

@@ -19,7 +19,7 @@ pub(super) const STEPS: i32 = 10_000;
 const LOOK_EVERY: Duration = Duration::from_millis(250);
 
 /// After so long without a word the driver is given up, whatever its thread does: a disk that hangs, say.
-const GIVEN_UP_AFTER: Duration = Duration::from_mins(10);
+const GIVEN_UP_AFTER: Duration = Duration::from_mins(2);
 
 /// How long a statement may say nothing once a stop was asked for: an undo has to be done.
 const AFTER_STOP: Duration = Duration::from_millis(1500);

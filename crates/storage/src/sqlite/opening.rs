@@ -49,6 +49,7 @@ impl Sqlite {
                 format!("the database {what}; put it back, or see `milescale doctor` for the ways on without it");
             return Err(self.error(Problem::Unavailable, cause));
         }
+        self.check_beside()?;
         if self.connection.is_some() && self.identity_now().is_ok_and(|identity| identity == self.identity) {
             return Ok(false);
         }
@@ -84,6 +85,19 @@ impl Sqlite {
             return Err(self.error(Problem::Busy, "another file took its name at that instant; try again"));
         }
         Ok(true)
+    }
+
+    /// Whether what SQLite opens beside the file is regular: it would wait for a FIFO for ever.
+    fn check_beside(&self) -> Result<(), StoreError> {
+        for suffix in ["-journal", "-wal", "-shm"] {
+            let beside = self.place.with_name(format!("{}{suffix}", self.place.name_text()));
+            if beside.status_of_name().is_ok_and(|it| !it.is_file()) {
+                let place = self.workspace.shown(&beside);
+                let cause = "it is no regular file, and SQLite would open it; remove it";
+                return Err(StoreError::new(Problem::Corrupt, place, cause));
+            }
+        }
+        Ok(())
     }
 
     /// Device and inode of the file that has the name now.

@@ -4,7 +4,7 @@ use std::io;
 use std::ops::ControlFlow;
 use std::os::unix::fs::FileExt;
 
-use milescale_workspace::folder::File;
+use crate::folder::File;
 
 /// The longest line that is read, in bytes; a longer one is [`Line::TooLong`].
 pub const LINE_LIMIT: usize = 16 << 20;
@@ -18,6 +18,14 @@ pub enum Line<'a> {
     Whole(&'a [u8]),
     /// Longer than [`LINE_LIMIT`].
     TooLong,
+}
+
+impl<'a> Line<'a> {
+    /// Its text, where it is one.
+    pub fn text(&self) -> Option<&'a str> {
+        let Self::Whole(bytes) = self else { return None };
+        std::str::from_utf8(bytes).ok()
+    }
 }
 
 /// The part of a line that follows the NULs which a power cut left in the place of lines before it.

@@ -1,0 +1,255 @@
+//! Bounds for bytes and time: databases, servers, certificates, logs.
+
+use std::io::{Read, Write};
+use std::net::{TcpListener, TcpStream};
+use std::process::Command;
+use std::time::{Duration, Instant};
+
+use milescale_testkit::{Said, Workspace};
+
+use super::bounded;
+use crate::workspace;
+
+/// Runs a command. What it took at most of memory, in MiB, and of time.
+fn measured(workspace: &Workspace, arguments: &[&str]) -> (Said, u64, Duration) {
+    let began = Instant::now();
+    let report = tempfile::NamedTempFile::new().unwrap();
+    let output = Command::new("/usr/bin/time")
+        .args(["-f", "%M", "-o"])
+        .arg(report.path())
+        .args(["timeout", "-k", "1", "60"])
+        .arg(crate::BINARY)
+        .args(arguments)
+        .current_dir(workspace.root())
+        .env("XDG_CONFIG_HOME", workspace.root().join(".config-of-the-person"))
+        .stdin(std::process::Stdio::null())
+        .output()
+        .unwrap();
+    let text = |bytes: Vec<u8>| String::from_utf8_lossy(&bytes).into_owned();
+    let said = Said { code: output.status.code().unwrap_or(-1), out: text(output.stdout), err: text(output.stderr) };
+    let kilobytes: u64 =
+        std::fs::read_to_string(report.path()).unwrap().lines().last().unwrap().trim().parse().unwrap();
+    assert_ne!(said.code, 124, "{arguments:?} hangs: {said:?}");
+    (said, kilobytes >> 10, began.elapsed())
+}
+
+fn on_sqlite() -> Workspace {
+    let workspace = workspace();
+    workspace.milestones("m", 3);
+    assert_eq!(workspace.run(["migrate", "database", "--yes"]).code, 0);
+    workspace
+}
+
+fn sql(workspace: &Workspace, statements: &str) {
+    let done = Command::new("sqlite3").arg(workspace.path("enterprise.db")).arg(statements).status().unwrap();
+    assert!(done.success(), "{statements}");
+}
+
+const ENDLESS: &str = "WITH RECURSIVE c(n) AS (SELECT 1 UNION ALL SELECT n + 1 FROM c)";
+
+#[test]
+fn d12_a_view_that_never_ends_is_no_table() {
+    let workspace = on_sqlite();
+    sql(
+        &workspace,
+        &format!(
+            "ALTER TABLE milestones RENAME TO others; CREATE VIEW milestones AS {ENDLESS} SELECT n AS id, '{{}}' AS data, '' AS \
+             created_at, '' AS updated_at FROM c"
+        ),
+    );
+    for arguments in [&["check"][..], &["status"], &["milestone", "list"], &["milestone", "put", "m-9"], &["doctor"]] {
+        let said = bounded(&workspace, arguments);
+        let all = format!("{}{}", said.out, said.err);
+        assert!(all.contains("milestones is a view and no table"), "{arguments:?}: {said:?}");
+    }
+}
+
+#[test]
+fn d12_a_trigger_that_never_ends_is_interrupted_and_nothing_of_the_write_stays() {
+    let workspace = on_sqlite();
+    workspace.write(
+        "config/storage-config.yaml",
+        "storage:\n  database: {type: sqlite}\n  performance: {query_timeout: 2}\n",
+    );
+    sql(
+        &workspace,
+        &format!(
+            "CREATE TRIGGER t AFTER INSERT ON milestones BEGIN INSERT INTO milescale_changes (id) {ENDLESS} SELECT max(n) FROM c; END"
+        ),
+    );
+    let began = Instant::now();
+    let said = bounded(&workspace, &["milestone", "put", "m-new"]);
+    assert!(said.code == 1 && said.err.contains("query_timeout") && said.err.contains("trigger"), "{said:?}");
+    assert!(began.elapsed() < Duration::from_secs(10), "{:?}", began.elapsed());
+    sql(&workspace, "DROP TRIGGER t");
+    assert!(!bounded(&workspace, &["milestone", "list"]).out.contains("m-new"));
+    assert_eq!(bounded(&workspace, &["milestone", "put", "m-new"]).code, 0);
+}
+
+#[test]
+fn d12_rows_of_any_size_are_named_and_fill_no_memory() {
+    let workspace = on_sqlite();
+    sql(&workspace, "INSERT INTO milestones (id, data) VALUES ('big', zeroblob(300000000))");
+    for arguments in [
+        &["check"][..],
+        &["milestone", "list"],
+        &["milestone", "show", "big"],
+        &["milestone", "put", "big"],
+        &["migrate", "file", "--yes"],
+    ] {
+        let (said, megabytes, _) = measured(&workspace, arguments);
+        assert!(megabytes < 200, "{arguments:?}: {megabytes} MiB: {said:?}");
+    }
+    assert!(bounded(&workspace, &["milestone", "list"]).out.contains("larger than a milestone may be"));
+    let said = bounded(&workspace, &["milestone", "show", "big"]);
+    assert!(said.code == 1 && said.err.contains("larger than a milestone may be"), "{said:?}");
+    // An id of that size, which no page can be read past.
+    sql(
+        &workspace,
+        "DELETE FROM milestones; INSERT INTO milestones (id, data) VALUES (hex(zeroblob(200000000)), '{}')",
+    );
+    for arguments in [&["check"][..], &["milestone", "list"], &["status"]] {
+        let (said, megabytes, _) = measured(&workspace, arguments);
+        assert!(megabytes < 400, "{arguments:?}: {megabytes} MiB: {:.300}", said.err);
+    }
+}
+
+#[test]
+fn d14_a_type_that_is_no_text_is_named() {
+    let workspace = on_sqlite();
+    let script = "import sqlite3, sys
+c = sqlite3.connect(sys.argv[1]); c.text_factory = bytes; c.execute('PRAGMA writable_schema = 1')
+sql = c.execute(\"SELECT sql FROM sqlite_master WHERE name = 'milestones'\").fetchone()[0].replace(b'data TEXT', b'data T\\xff\\xfeXT')
+c.execute(\"UPDATE sqlite_master SET sql = CAST(? AS TEXT) WHERE name = 'milestones'\", (sql,)); c.commit()";
+    let done = Command::new("python3").args(["-c", script]).arg(workspace.path("enterprise.db")).status().unwrap();
+    assert!(done.success());
+    for arguments in [&["check"][..], &["milestone", "list"], &["milestone", "put", "m-9"], &["doctor"]] {
+        let said = bounded(&workspace, arguments);
+        let all = format!("{}{}", said.out, said.err);
+        assert!(all.contains("its column data is no text in UTF-8"), "{arguments:?}: {said:?}");
+    }
+}
+
+/// A server that answers with these bytes, again and again, for as long as somebody listens.
+fn serves(once: &'static [u8], again: Vec<u8>) -> String {
+    let listener = TcpListener::bind("127.0.0.1:0").unwrap();
+    let port = listener.local_addr().unwrap().port();
+    std::thread::spawn(move || {
+        for stream in listener.incoming().flatten() {
+            let again = again.clone();
+            std::thread::spawn(move || serve(stream, once, &again));
+        }
+    });
+    format!("postgresql://plans@127.0.0.1:{port}/plans?sslmode=disable&connect_timeout=3")
+}
+
+fn serve(mut stream: TcpStream, once: &[u8], again: &[u8]) -> Option<()> {
+    let mut said = [0; 4096];
+    stream.read(&mut said).ok()?;
+    stream.write_all(once).ok()?;
+    while !again.is_empty() {
+        stream.write_all(again).ok()?;
+    }
+    std::thread::sleep(Duration::from_secs(60));
+    Some(())
+}
+
+fn message(kind: u8, body: &[u8]) -> Vec<u8> {
+    [&[kind][..], &u32::try_from(body.len() + 4).unwrap().to_be_bytes(), body].concat()
+}
+
+#[test]
+fn d11_a_server_that_floods_or_says_nothing_fills_no_memory_and_hangs_nobody() {
+    let ready: &'static [u8] = b"R\0\0\0\x08\0\0\0\0Z\0\0\0\x05I";
+    let row = message(b'D', &[&[0, 1][..], &1000_u32.to_be_bytes(), &[b'x'; 1000]].concat());
+    let error = [&b"E"[..], &200_000_000_u32.to_be_bytes(), &vec![b'x'; 1 << 20]].concat();
+    let notice = message(b'N', &[b"SNOTICE\0Mflood ".to_vec(), vec![b'x'; 30_000], b"\0\0".to_vec()].concat());
+    for (what, once, again) in [
+        ("rows without end", ready, row.repeat(100)),
+        ("an error of 200 MB", b"" as &[u8], error),
+        ("notices without end", ready, notice.repeat(10)),
+        ("a message of 2 GB", b"S\x7f\xff\xff\xff", vec![b'x'; 1 << 20]),
+        ("nothing", b"", Vec::new()),
+        ("nothing after it is ready", ready, Vec::new()),
+        ("nonsense", b"HTTP/1.1 400 Bad Request\r\n\r\n", Vec::new()),
+    ] {
+        let workspace = workspace();
+        workspace.milestones("m", 2);
+        let url = serves(once, again);
+        workspace.write(
+            "config/storage-config.yaml",
+            format!("storage:\n  database: {{type: postgresql, url: {url:?}}}\n  performance: {{query_timeout: 1}}\n"),
+        );
+        let (said, megabytes, took) = measured(&workspace, &["migrate", "database", "--engine", "postgresql", "--yes"]);
+        assert!(
+            said.code == 1 && megabytes < 400 && took < Duration::from_secs(40),
+            "{what}: {megabytes} MiB, {took:?}: {said:?}"
+        );
+        println!("{what}: {megabytes} MiB, {:.1} s", took.as_secs_f64());
+    }
+}
+
+#[test]
+fn d11_certificates_are_regular_files_of_a_size() {
+    let folder = tempfile::tempdir().unwrap();
+    let (fifo, large) = (folder.path().join("fifo"), folder.path().join("large"));
+    assert!(Command::new("mkfifo").arg(&fifo).status().unwrap().success());
+    std::fs::File::create(&large).unwrap().set_len(1 << 40).unwrap();
+    for path in ["/dev/zero", fifo.to_str().unwrap(), large.to_str().unwrap()] {
+        for name in ["sslrootcert", "sslcert", "sslkey"] {
+            let workspace = workspace();
+            let all = format!(
+                "sslmode=require&sslrootcert=/etc/ssl/certs/ca-certificates.crt&sslcert={path}&sslkey={path}&{name}={path}"
+            );
+            let url = format!("postgresql://plans@127.0.0.1:1/plans?{all}");
+            workspace.write(
+                "config/storage-config.yaml",
+                format!("storage:\n  database: {{type: postgresql, url: {url:?}}}\n"),
+            );
+            let (said, megabytes, took) =
+                measured(&workspace, &["migrate", "database", "--engine", "postgresql", "--yes"]);
+            assert!(
+                said.code != 0 && megabytes < 200 && took < Duration::from_secs(10),
+                "{path}: {megabytes} MiB: {said:?}"
+            );
+        }
+    }
+}
+
+#[test]
+fn logs_of_any_length_are_read_by_their_ends() {
+    let workspace = workspace();
+    let line = |number: usize| {
+        format!(
+            "{{\"timestamp\":\"2026-01-01T00:00:00Z\",\"event\":\"scale_status\",\"details\":{{\"number\":{number},\"pad\":\"{}\"}}}}\n",
+            "x".repeat(1000)
+        )
+    };
+    let text: String = (0..300_000).map(line).collect();
+    workspace.write("logs/scale-events.jsonl", &text);
+    workspace.write("logs/storage-events.jsonl", &text);
+    for arguments in [&["events"][..], &["dashboard"], &["doctor"], &["status"], &["check"]] {
+        let (said, megabytes, _) = measured(&workspace, arguments);
+        assert!(megabytes < 150, "{arguments:?}: {megabytes} MiB: {:.300}", said.err);
+    }
+    assert!(bounded(&workspace, &["events", "--json"]).out.contains("\"number\":299999"));
+}
+
+#[test]
+fn a_stop_is_heard_within_two_seconds_while_a_statement_never_ends_needs_root() {
+    let workspace = on_sqlite();
+    sql(
+        &workspace,
+        &format!(
+            "CREATE TRIGGER t AFTER INSERT ON milestones BEGIN INSERT INTO milescale_changes (id) {ENDLESS} SELECT max(n) FROM c; END"
+        ),
+    );
+    workspace.save("active/m-7.yaml", "title: late\n");
+    let mut daemon = workspace.daemon_at_once([] as [&str; 0]);
+    std::thread::sleep(Duration::from_secs(4));
+    assert!(daemon.runs());
+    let began = Instant::now();
+    daemon.signal("TERM");
+    let (_, log) = daemon.ended();
+    assert!(began.elapsed() < Duration::from_secs(4), "{:?}: {log}", began.elapsed());
+}

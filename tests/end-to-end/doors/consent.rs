@@ -1,0 +1,119 @@
+//! Connections that leave the machine: none without consent.
+
+use std::fs;
+use std::io::Read;
+use std::net::TcpListener;
+use std::process::Command;
+
+use milescale_testkit::Workspace;
+
+use super::bounded;
+use crate::workspace;
+
+/// An address that stands for another machine; in the namespace of a test it is the loopback's.
+const ELSEWHERE: &str = "203.0.113.9";
+
+fn configured(url: &str) -> Workspace {
+    let workspace = workspace();
+    workspace.milestones("m", 300);
+    workspace.write(
+        "config/storage-config.yaml",
+        format!(
+            "storage:\n  database:\n    type: postgresql\n    url: {url:?}\n  migration:\n    auto_migrate: true\n  \
+             thresholds:\n    milestone_count: {{file_to_hybrid: 1, hybrid_to_database: 2}}\n"
+        ),
+    );
+    workspace.age_marker(400);
+    workspace
+}
+
+/// Runs a script in a network of its own, in which that address is this machine's.
+fn in_a_network(script: &str, workspace: &Workspace) -> (i32, String) {
+    let output = Command::new("unshare")
+        .args(["--net", "--", "sh", "-c"])
+        .arg(format!("ip link set lo up; ip addr add {ELSEWHERE}/32 dev lo; {script}"))
+        .arg(crate::BINARY)
+        .current_dir(workspace.root())
+        .env("XDG_CONFIG_HOME", workspace.root().join(".config-of-the-person"))
+        .env("PGPASSWORD", "hunter2-of-the-environment")
+        .stdin(std::process::Stdio::null())
+        .output()
+        .unwrap();
+    let text = [output.stdout, output.stderr].concat();
+    (output.status.code().unwrap_or(-1), String::from_utf8_lossy(&text).into_owned())
+}
+
+#[test]
+fn d10_nothing_is_sent_to_a_server_elsewhere_before_a_person_has_said_so_needs_root() {
+    let workspace = configured(&format!("postgresql://plans@{ELSEWHERE}:5999/plans"));
+    // A listener that writes down what it is sent.
+    let listener = "python3 -c '
+import socket, sys
+s = socket.socket(); s.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1); s.bind((\"203.0.113.9\", 5999)); s.listen(20)
+while True:
+    c, _ = s.accept(); c.settimeout(2)
+    open(\"heard\", \"ab\").write(b\"connected \")
+    try: open(\"heard\", \"ab\").write(c.recv(4096))
+    except OSError: pass
+    c.close()
+' & L=$!; sleep 0.5;";
+    let heard = || fs::read(workspace.root().join("heard")).unwrap_or_default();
+    for verb in ["check", "status", "doctor", "migrate database --engine postgresql --yes", "milestone list"] {
+        let (_, said) = in_a_network(&format!("{listener} \"$0\" {verb}; kill $L"), &workspace);
+        assert!(heard().is_empty(), "{verb}: {said}");
+    }
+    let (code, said) = in_a_network("\"$0\" migrate database --engine postgresql --yes", &workspace);
+    let sentence =
+        format!("milescale trust {} --server 'postgresql://plans@{ELSEWHERE}:5999/plans'", workspace.root().display());
+    assert!(code != 0 && said.contains(&sentence), "{said}");
+    // What it says is what gives consent.
+    let given = sentence.strip_prefix("milescale ").unwrap();
+    let (code, said) = in_a_network(&format!("\"$0\" {given}"), &workspace);
+    assert_eq!(code, 0, "{said}");
+    let (_, said) =
+        in_a_network(&format!("{listener} \"$0\" migrate database --engine postgresql --yes; kill $L"), &workspace);
+    assert!(heard().starts_with(b"connected"), "{said}");
+    // For this server alone.
+    fs::remove_file(workspace.root().join("heard")).unwrap();
+    let other = configured(&format!("postgresql://plans@{ELSEWHERE}:5999/other"));
+    let trust = workspace.root().join(".config-of-the-person");
+    let done = Command::new("cp").arg("-a").arg(trust).arg(other.root()).status().unwrap();
+    assert!(done.success());
+    let (_, said) =
+        in_a_network(&format!("{listener} \"$0\" migrate database --engine postgresql --yes; kill $L"), &other);
+    assert!(!other.root().join("heard").exists() && said.contains("milescale trust"), "{said}");
+}
+
+#[test]
+fn a_server_on_this_machine_needs_no_consent() {
+    let listener = TcpListener::bind("127.0.0.1:0").unwrap();
+    let port = listener.local_addr().unwrap().port();
+    let heard = std::thread::spawn(move || {
+        let (mut stream, _) = listener.accept().unwrap();
+        let mut said = [0; 8];
+        stream.read_exact(&mut said).unwrap();
+    });
+    let workspace = configured(&format!("postgresql://plans@127.0.0.1:{port}/plans"));
+    let said = bounded(&workspace, &["migrate", "database", "--engine", "postgresql", "--yes"]);
+    assert!(!said.err.contains("milescale trust"), "{said:?}");
+    heard.join().unwrap();
+    let said = bounded(&workspace, &["trust", "--server", "postgresql://plans@localhost/plans"]);
+    assert!(said.out.contains("needs no consent"), "{said:?}");
+}
+
+#[test]
+fn what_is_connected_to_is_what_is_consented_to() {
+    // The name says this machine, the address another one.
+    let workspace = configured("postgresql://plans@localhost/plans?hostaddr=203.0.113.9");
+    let said = bounded(&workspace, &["migrate", "database", "--engine", "postgresql", "--yes"]);
+    assert!(said.err.contains("--server 'postgresql://plans@203.0.113.9:5432/plans'"), "{said:?}");
+    // Of several hosts each.
+    let workspace = configured("postgresql://plans@127.0.0.1:1,203.0.113.9:5432/plans");
+    let said = bounded(&workspace, &["migrate", "database", "--engine", "postgresql", "--yes"]);
+    assert!(said.err.contains("203.0.113.9"), "{said:?}");
+    for name in ["localhost.example.org", "127.0.0.1.example.org", "localhost.", "0x7f.1"] {
+        let workspace = configured(&format!("postgresql://plans@{name}/plans"));
+        let said = bounded(&workspace, &["migrate", "database", "--engine", "postgresql", "--yes"]);
+        assert!(said.err.contains("milescale trust"), "{name}: {said:?}");
+    }
+}

@@ -1,0 +1,104 @@
+//! Copies are for nobody who could not read the original, whatever the umask.
+
+use std::fs;
+use std::os::unix::fs::{MetadataExt, PermissionsExt, chown};
+use std::process::Command;
+
+use milescale_testkit::Workspace;
+
+use crate::workspace;
+
+/// Runs commands under a umask.
+fn run(workspace: &Workspace, umask: &str, arguments: &[&str]) {
+    let output = Command::new("sh")
+        .args(["-c", &format!("umask {umask}; exec \"$0\" \"$@\"")])
+        .arg(crate::BINARY)
+        .args(arguments)
+        .current_dir(workspace.root())
+        .env("XDG_CONFIG_HOME", workspace.root().join(".config-of-the-person"))
+        .output()
+        .unwrap();
+    assert!(output.status.success(), "{arguments:?}: {output:?}");
+}
+
+fn set_mode(workspace: &Workspace, path: &str, mode: u32) {
+    fs::set_permissions(workspace.path(path), fs::Permissions::from_mode(mode)).unwrap();
+}
+
+/// Every file below a folder whose text has a word, with its mode.
+fn holding(workspace: &Workspace, word: &str) -> Vec<(String, u32)> {
+    let found = Command::new("grep").args(["-rlaF", word]).arg(workspace.path("")).output().unwrap();
+    let paths = String::from_utf8_lossy(&found.stdout).into_owned();
+    let mode = |path: &str| (path.to_owned(), fs::metadata(path).unwrap().mode() & 0o777);
+    paths.lines().map(mode).collect()
+}
+
+#[test]
+fn d08_what_holds_a_private_text_is_private_in_all_that_is_made_of_it() {
+    for umask in ["000", "022", "077"] {
+        let workspace = workspace();
+        workspace.milestones("m", 3);
+        workspace.write("active/secret.yaml", "title: PRIVATE-TEXT\n");
+        set_mode(&workspace, "active/secret.yaml", 0o600);
+        workspace.write("config/storage-config.yaml", "# PRIVATE-CONFIG\nstorage: {}\n");
+        set_mode(&workspace, "config/storage-config.yaml", 0o600);
+        for arguments in
+            [&["check"][..], &["migrate", "hybrid", "--yes"], &["migrate", "database", "--yes"], &["check"]]
+        {
+            run(&workspace, umask, arguments);
+        }
+        // A conflict: both sides change.
+        let sql = "UPDATE milestones SET data = '{\"title\":\"PRIVATE-TEXT row\"}' WHERE id = 'secret'";
+        assert!(Command::new("sqlite3").arg(workspace.path("enterprise.db")).arg(sql).status().unwrap().success());
+        set_mode(&workspace, "active/secret.yaml", 0o600);
+        fs::write(workspace.path("active/secret.yaml"), "title: PRIVATE-TEXT file\n").unwrap();
+        run(&workspace, umask, &["check"]);
+        run(&workspace, umask, &["migrate", "file", "--yes"]);
+        run(&workspace, umask, &["check"]);
+        let found: Vec<_> =
+            ["PRIVATE-TEXT", "PRIVATE-CONFIG"].iter().flat_map(|word| holding(&workspace, word)).collect();
+        assert!(found.len() >= 6, "{found:?}");
+        for (path, mode) in found {
+            assert_eq!(mode & 0o077, 0, "umask {umask}: {path} has the mode {mode:o}");
+        }
+    }
+}
+
+#[test]
+fn nothing_that_is_made_may_be_written_by_everybody() {
+    let workspace = Workspace::empty(crate::BINARY);
+    run(&workspace, "000", &["init"]);
+    workspace.milestones("m", 3);
+    for arguments in
+        [&["check"][..], &["migrate", "hybrid", "--yes"], &["migrate", "database", "--yes"], &["check"], &["pause"]]
+    {
+        run(&workspace, "000", arguments);
+    }
+    let found =
+        Command::new("find").arg(workspace.path("")).args(["-perm", "-002", "!", "-type", "l"]).output().unwrap();
+    let theirs: Vec<String> = String::from_utf8_lossy(&found.stdout).lines().map(str::to_owned).collect();
+    assert!(theirs.iter().all(|path| path.contains("/active/m-")), "what the test itself has made apart: {theirs:?}");
+}
+
+#[test]
+fn a_copy_goes_to_the_group_of_its_original_or_to_no_group_needs_root() {
+    let workspace = workspace();
+    workspace.milestones("m", 2);
+    for name in ["active/m-0.yaml", "active/m-1.yaml"] {
+        chown(workspace.path(name), None, Some(60001)).unwrap();
+        set_mode(&workspace, name, 0o640);
+    }
+    chown(workspace.path("active"), None, Some(60001)).unwrap();
+    run(&workspace, "022", &["migrate", "database", "--yes"]);
+    let database = fs::metadata(workspace.path("enterprise.db")).unwrap();
+    assert_eq!((database.mode() & 0o777, database.gid()), (0o640, 60001));
+    // Of two groups no one may read both.
+    let workspace = self::workspace();
+    workspace.milestones("m", 2);
+    for (name, group) in [("active/m-0.yaml", 60001), ("active/m-1.yaml", 60002)] {
+        chown(workspace.path(name), None, Some(group)).unwrap();
+        set_mode(&workspace, name, 0o640);
+    }
+    run(&workspace, "022", &["migrate", "database", "--yes"]);
+    assert_eq!(fs::metadata(workspace.path("enterprise.db")).unwrap().mode() & 0o777, 0o600);
+}

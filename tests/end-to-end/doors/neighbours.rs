@@ -1,0 +1,72 @@
+//! Neighbours in the database: what stands beside milestones, or in their place, runs nothing with milescale's rights.
+
+use milescale_testkit::{Postgres, Workspace};
+
+use super::bounded;
+use crate::workspace;
+
+fn on_postgresql(server: &Postgres, database: &str) -> Workspace {
+    server.psql("postgres", &format!("CREATE DATABASE {database}"));
+    let workspace = workspace();
+    workspace.milestones("m", 3);
+    let url = server.url();
+    let url = format!("{}/{database}", url.rsplit_once('/').unwrap().0);
+    workspace.write(
+        "config/storage-config.yaml",
+        format!("storage:\n  database: {{type: postgresql, url: {url:?}}}\n  performance: {{query_timeout: 2}}\n"),
+    );
+    workspace
+}
+
+#[test]
+fn d18_what_is_no_plain_table_and_what_others_functions_run_in_is_refused_by_name() {
+    let server = Postgres::start();
+    server.psql("postgres", "CREATE ROLE neighbour");
+    let table =
+        "CREATE TABLE milestones (id TEXT PRIMARY KEY, data JSONB, created_at TIMESTAMP, updated_at TIMESTAMP);";
+    let function = "CREATE FUNCTION theirs() RETURNS trigger LANGUAGE plpgsql AS $$ BEGIN PERFORM set_config('statement_timeout', \
+                    '0', false); CREATE TABLE IF NOT EXISTS pwned (); RETURN new; END $$; ALTER FUNCTION theirs() OWNER TO neighbour;";
+    let plain = "CREATE FUNCTION plain() RETURNS text LANGUAGE sql AS $$ SELECT '{}' $$; ALTER FUNCTION plain() OWNER TO neighbour;";
+    let cases = [
+        ("a view", format!("{table} ALTER TABLE milestones RENAME TO t; CREATE VIEW milestones AS SELECT * FROM t")),
+        ("theirs()", format!("{table} {function} CREATE TRIGGER t BEFORE INSERT ON milestones FOR EACH ROW EXECUTE FUNCTION theirs()")),
+        ("plain()", format!("{table} {plain} ALTER TABLE milestones ALTER created_at SET DEFAULT plain()::timestamp")),
+        ("plain()", format!("{table} {plain} ALTER TABLE milestones ADD CHECK (plain() IS NOT NULL)")),
+        ("rules rewrite", format!("{table} CREATE TABLE o (id TEXT); CREATE RULE r AS ON INSERT TO milestones DO INSTEAD INSERT INTO o VALUES ('x')")),
+        ("a materialized view", "CREATE MATERIALIZED VIEW milestones AS SELECT 'a'::text AS id, '{}'::jsonb AS data, now() AS created_at, now() AS updated_at".to_owned()),
+    ];
+    for (number, (named, statements)) in cases.into_iter().enumerate() {
+        let database = format!("d18_{number}");
+        let workspace = on_postgresql(&server, &database);
+        server.psql(&database, &statements);
+        let said = bounded(&workspace, &["migrate", "database", "--engine", "postgresql", "--yes"]);
+        assert!(said.code == 1 && said.err.contains(named), "{named}: {said:?}");
+        workspace.write("config/storage-backend.txt", "database\n");
+        for arguments in [&["milestone", "put", "m-9"][..], &["milestone", "list"], &["check"]] {
+            let said = bounded(&workspace, arguments);
+            let all = format!("{}{}", said.out, said.err);
+            assert!(all.contains(named), "{arguments:?}: {named}: {said:?}");
+        }
+        assert_eq!(server.psql(&database, "SELECT to_regclass('pwned') IS NULL").trim(), "t");
+    }
+}
+
+#[test]
+fn names_mean_the_servers_own_whatever_the_search_path_says() {
+    let server = Postgres::start();
+    let workspace = on_postgresql(&server, "paths");
+    assert_eq!(bounded(&workspace, &["migrate", "database", "--engine", "postgresql", "--yes"]).code, 0);
+    // A function of the same name in a schema that comes before the server's own, for every new session.
+    server.psql(
+        "paths",
+        "CREATE SCHEMA evil; CREATE FUNCTION evil.octet_length(text) RETURNS int LANGUAGE plpgsql AS \
+         $$ BEGIN RAISE EXCEPTION 'pwned'; END $$; CREATE FUNCTION evil.to_regclass(text) RETURNS regclass LANGUAGE plpgsql AS \
+         $$ BEGIN RAISE EXCEPTION 'pwned'; END $$; ALTER DATABASE paths SET search_path = evil, public, pg_catalog",
+    );
+    for arguments in
+        [&["milestone", "list"][..], &["milestone", "put", "m-9"], &["check"], &["milestone", "search", "m"]]
+    {
+        let said = bounded(&workspace, arguments);
+        assert!(said.code == 0 && !said.err.contains("pwned"), "{arguments:?}: {said:?}");
+    }
+}

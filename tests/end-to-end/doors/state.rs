@@ -1,0 +1,224 @@
+//! State is input: what a clone brings in `.milescale`, in backups and in conflicts names nothing outside, runs nothing, and costs no
+//! more than it is long.
+
+use std::fs;
+use std::process::Command;
+use std::time::{Duration, Instant};
+
+use milescale_testkit::{Workspace, seed_of_commit, takes};
+use serde_json::{Value, json};
+
+use super::{Outside, bounded, copy_of};
+use crate::workspace;
+
+/// A workspace with all that a move leaves.
+fn moved() -> Workspace {
+    let workspace = workspace();
+    workspace.milestones("m", 3);
+    assert_eq!(workspace.run(["migrate", "database", "--yes"]).code, 0);
+    workspace.save("active/m-1.yaml", "title: of a file\n");
+    assert_eq!(workspace.run(["check"]).code, 0);
+    workspace
+}
+
+#[test]
+fn d01_a_clone_that_looks_like_a_repository_starts_no_process_needs_root() {
+    let workspace = workspace();
+    workspace.milestones("m", 3);
+    for folder in ["objects", "refs", ".git/objects", ".git/refs"] {
+        fs::create_dir_all(workspace.root().join(folder)).unwrap();
+    }
+    let config =
+        "[core]\n\tbare = false\n\tworktree = \".\"\n\tfsmonitor = \"touch PWNED; false\"\n\tpager = touch PWNED\n";
+    for folder in ["", ".git/"] {
+        fs::write(workspace.root().join(format!("{folder}HEAD")), "ref: refs/heads/main\n").unwrap();
+        fs::write(workspace.root().join(format!("{folder}config")), config).unwrap();
+        fs::write(workspace.root().join(format!("{folder}index")), "DIRC\0\0\0\x02\0\0\0\0").unwrap();
+    }
+    for arguments in
+        [&["migrate", "database", "--dry-run"][..], &["check"], &["doctor"], &["migrate", "database", "--yes"]]
+    {
+        let trace = tempfile::NamedTempFile::new().unwrap();
+        let traced = Command::new("strace")
+            .args(["-f", "-qq", "-e", "trace=execve,execveat", "-o"])
+            .arg(trace.path())
+            .arg(crate::BINARY)
+            .args(arguments)
+            .current_dir(workspace.root())
+            .env("XDG_CONFIG_HOME", "/nonexistent")
+            .output()
+            .unwrap();
+        let started = fs::read_to_string(trace.path()).unwrap();
+        assert_eq!(started.lines().filter(|line| line.contains("execve")).count(), 1, "{traced:?}: {started}");
+    }
+    assert!(!workspace.root().join("PWNED").exists());
+}
+
+#[test]
+fn d02_no_name_that_state_contains_is_a_path() {
+    let outside = Outside::new();
+    let victims = ["../../../victim", "/etc/hostname", "..", ".", "", "a/../../b", "a\0b"];
+    let template = moved();
+    for victim in victims {
+        for (file, keys) in [
+            ("migration.json", &["prepared", "name"][..]),
+            ("migration.json", &["moving", "prepared", "name"]),
+            ("restore.json", &["backup"]),
+            ("restore.json", &["displaced"]),
+        ] {
+            let workspace = copy_of(&template);
+            let path = workspace.path(".milescale").join(file);
+            let mut state: Value = serde_json::from_str(&fs::read_to_string(&path).unwrap_or_default()).unwrap_or_else(
+                |_| json!({"version": 1, "backup": "b", "displaced": [], "began": "2026-01-01T00:00:00Z"}),
+            );
+            set(&mut state, keys, victim);
+            fs::write(&path, state.to_string()).unwrap();
+            let before = outside.print();
+            for arguments in
+                [&["check"][..], &["doctor", "--fix", "--yes"], &["rollback", "--yes"], &["migrate", "file", "--yes"]]
+            {
+                bounded(&workspace, arguments);
+            }
+            assert_eq!(outside.print(), before, "{file} {keys:?} {victim}");
+        }
+        for arguments in [
+            &["backups", "show", victim][..],
+            &["restore", victim, "--yes"],
+            &["conflicts", "show", victim],
+            &["conflicts", "resolve", victim, "--take-kept"],
+        ] {
+            if !victim.contains('\0') {
+                let said = bounded(&template, arguments);
+                assert!(said.code != 0 && !said.out.contains("CANARY"), "{said:?}");
+            }
+        }
+    }
+}
+
+/// Sets a value somewhere in an object; what is in between is made.
+fn set(value: &mut Value, keys: &[&str], text: &str) {
+    let Some((key, rest)) = keys.split_first() else {
+        *value = json!(text);
+        return;
+    };
+    if !value.is_object() {
+        *value = json!({});
+    }
+    set(&mut value[*key], rest, text);
+}
+
+#[test]
+fn a_backup_goes_by_the_name_of_its_folder() {
+    let workspace = moved();
+    let id =
+        fs::read_dir(workspace.path("backups")).unwrap().next().unwrap().unwrap().file_name().into_string().unwrap();
+    let metadata = workspace.path("backups").join(&id).join("backup-metadata.yaml");
+    let text = fs::read_to_string(&metadata).unwrap().replace(&format!("id: {id:?}"), "id: \"../../../etc\"");
+    fs::write(&metadata, text).unwrap();
+    let listed = workspace.run(["backups", "list", "--json"]).json();
+    assert_eq!(listed[0]["id"], json!(id), "{listed}");
+    assert_eq!(bounded(&workspace, &["restore", &id, "--yes"]).code, 0);
+}
+
+/// What a file of state may hold that nobody has thought of.
+fn odd(number: usize) -> Vec<u8> {
+    let nested = |open: &str, times: usize| open.repeat(times).into_bytes();
+    match number {
+        0 => Vec::new(),
+        1 => b"\0\0\0\0".to_vec(),
+        2 => b"\xff\xfe\xfd".to_vec(),
+        3 => nested("{a: ", 100_000),
+        4 => nested("[", 100_000),
+        5 => nested("{\"a\":", 100_000),
+        6 => b"{}".to_vec(),
+        7 => b"[]".to_vec(),
+        8 => b"{\"version\":99,\"format\":99}".to_vec(),
+        9 => format!("{{\"version\":1,\"format\":1,\"x\":\"{}\"}}", "y".repeat(4 << 20)).into_bytes(),
+        10 => format!("&a [{}]", "*a,".repeat(100_000)).into_bytes(),
+        _ => b"null".to_vec(),
+    }
+}
+
+const ODD: usize = 12;
+
+/// Files of state that a clone may bring.
+const STATE: &[&str] = &[
+    ".milescale/migration.json",
+    ".milescale/state.json",
+    ".milescale/status.json",
+    ".milescale/held.json",
+    ".milescale/sweeps.json",
+    ".milescale/tokens",
+    ".milescale/identity",
+    ".milescale/days.json",
+    ".milescale/modes.json",
+    ".milescale/importing.json",
+    ".milescale/restore.json",
+    ".milescale/move-journal.jsonl",
+    ".milescale/archived-before.json",
+    ".milescale/facts",
+    ".milescale/dirty.jsonl",
+    ".milescale/last-ids.json",
+    ".milescale/displaced-looked.json",
+    ".milescale/retired-looked.json",
+    ".milescale/postgresql.json",
+    ".milescale/switches",
+    ".milescale/paused.json",
+    ".milescale/last-good-config.yaml",
+    ".milescale/base.db",
+    "config/migration-notification.yaml",
+    "config/storage-config.yaml",
+    "config/storage-backend.txt",
+    "logs/storage-events.jsonl",
+    "logs/scale-events.jsonl",
+    "logs/performance-metrics.jsonl",
+];
+
+#[test]
+fn d13_whatever_a_file_of_state_holds_each_command_ends_soon_and_says_which_it_is() {
+    let template = moved();
+    let all = std::env::var_os("MILESCALE_LONG").is_some();
+    let (mut point, mut tried) = (seed_of_commit(), 0);
+    for file in STATE {
+        for number in 0..ODD {
+            point += 1;
+            if !all && !takes(point, 8) {
+                continue;
+            }
+            tried += 1;
+            let workspace = copy_of(&template);
+            workspace.write(file, odd(number));
+            for arguments in [
+                &["status"][..],
+                &["doctor"],
+                &["check"],
+                &["milestone", "list"],
+                &["milestone", "put", "m-new"],
+                &["backups", "list"],
+                &["conflicts"],
+                &["events"],
+                &["dashboard"],
+                &["import"],
+                &["migrate", "file", "--yes"],
+            ] {
+                let began = Instant::now();
+                let said = bounded(&workspace, arguments);
+                assert!(began.elapsed() < Duration::from_secs(10), "{file} {number}: {said:?}");
+            }
+        }
+    }
+    println!("{tried} odd files of state, each command within 10 s");
+}
+
+#[test]
+fn d13_metadata_of_a_backup_is_read_in_a_time_that_is_linear() {
+    let workspace = workspace();
+    for (number, text) in ["{a: ".repeat(100_000), "- ".repeat(500_000), "&a ".repeat(300_000)].into_iter().enumerate()
+    {
+        workspace.write(format!("backups/migration-20260101-00000{number}-a-to-b/backup-metadata.yaml"), text);
+    }
+    let began = Instant::now();
+    let said = bounded(&workspace, &["backups", "list"]);
+    assert!(began.elapsed() < Duration::from_secs(5), "{said:?}");
+    assert_eq!(said.out.matches("it is no metadata of a backup").count(), 3, "{said:?}");
+}

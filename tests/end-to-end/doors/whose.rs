@@ -1,0 +1,214 @@
+//! Whose a workspace is, and who is the caller.
+
+use std::fs;
+use std::os::unix::fs::{PermissionsExt, chown};
+use std::path::Path;
+use std::process::Command;
+
+use milescale_testkit::Workspace;
+
+use super::{as_nobody, bounded};
+use crate::workspace;
+
+/// A user that has nothing.
+const NOBODY: u32 = 65534;
+
+fn give_to(path: &Path, user: u32) {
+    let done = Command::new("chown").arg("-R").arg(format!("{user}:{user}")).arg(path).status().unwrap();
+    assert!(done.success());
+}
+
+/// A workspace of somebody else's in a folder above the one that commands are run in.
+fn of_nobody() -> Workspace {
+    let workspace = workspace();
+    workspace.milestones("m", 2);
+    give_to(&workspace.path(""), NOBODY);
+    fs::create_dir(workspace.root().join("below")).unwrap();
+    workspace
+}
+
+#[test]
+fn d09_a_workspace_of_somebody_else_is_refused_by_each_command_until_it_is_trusted_needs_root() {
+    let workspace = of_nobody();
+    let before = fs::read_dir(workspace.path("active")).unwrap().count();
+    let root = workspace.root().to_str().unwrap();
+    for arguments in [
+        &["status"][..],
+        &["check"],
+        &["run"],
+        &["doctor"],
+        &["dashboard"],
+        &["events"],
+        &["init"],
+        &["milestone", "list"],
+        &["milestone", "put", "m-0"],
+        &["migrate", "database", "--yes"],
+        &["rollback", "--yes"],
+        &["restore", "migration-x", "--yes"],
+        &["backups", "list"],
+        &["conflicts"],
+        &["import"],
+        &["retire", "files", "--yes"],
+        &["pause"],
+        &["resume"],
+        &["config", "show"],
+    ] {
+        let said = bounded(&workspace, arguments);
+        let sentence = format!(
+            "belongs to nobody (user {NOBODY}), and may lead you to do what they want; if you trust it, `milescale trust {root}`"
+        );
+        assert!(said.code == 1 && said.err.contains(&sentence), "{arguments:?}: {said:?}");
+        assert_eq!(said.err.trim_end().lines().count(), 1, "one sentence: {said:?}");
+    }
+    assert_eq!(fs::read_dir(workspace.path("active")).unwrap().count(), before);
+    assert!(!workspace.path("enterprise.db").exists());
+    assert_eq!(bounded(&workspace, &["trust"]).code, 0);
+    assert_eq!(bounded(&workspace, &["status"]).code, 0);
+    assert_eq!(bounded(&workspace, &["trust", "--remove"]).code, 0);
+    assert_eq!(bounded(&workspace, &["status"]).code, 1);
+}
+
+#[test]
+fn the_folders_that_decide_what_happens_have_to_be_the_callers_own_too_needs_root() {
+    for folder in ["config", ".milescale"] {
+        let workspace = workspace();
+        chown(workspace.path(folder), Some(NOBODY), None).unwrap();
+        let said = bounded(&workspace, &["status"]);
+        assert!(said.code == 1 && said.err.contains(&format!(".milestones/{folder} belongs to nobody")), "{said:?}");
+    }
+    let workspace = workspace();
+    chown(workspace.path("active"), Some(NOBODY), None).unwrap();
+    assert_eq!(bounded(&workspace, &["status"]).code, 0, "whoever writes milestones");
+}
+
+#[test]
+fn who_called_sudo_is_the_caller_and_only_for_root_needs_root() {
+    let mut workspace = of_nobody();
+    workspace.environment.push(("SUDO_UID".to_owned(), NOBODY.to_string()));
+    assert_eq!(bounded(&workspace, &["status"]).code, 0);
+    let other = self::workspace();
+    give_to(&other.path(""), 65533);
+    let (folder, home) = (tempfile::tempdir().unwrap(), tempfile::tempdir().unwrap());
+    fs::set_permissions(folder.path(), fs::Permissions::from_mode(0o777)).unwrap();
+    fs::set_permissions(other.root(), fs::Permissions::from_mode(0o755)).unwrap();
+    let environment = [("SUDO_UID", "65533"), ("XDG_CONFIG_HOME", home.path().to_str().unwrap())];
+    let said = as_nobody(&["-w", other.root().to_str().unwrap(), "status"], folder.path(), &environment);
+    assert!(said.code == 1 && said.err.contains("milescale trust"), "{said:?}");
+}
+
+#[test]
+fn roots_own_is_everybodys_and_ones_own_needs_no_home_as_under_cron_needs_root() {
+    let workspace = workspace();
+    fs::set_permissions(workspace.root(), fs::Permissions::from_mode(0o755)).unwrap();
+    let root = workspace.root().to_str().unwrap();
+    let said = as_nobody(&["-w", root, "status"], Path::new("/"), &[]);
+    assert_eq!(said.code, 0, "{said:?}");
+    give_to(&workspace.path(""), NOBODY);
+    for verb in ["check", "status"] {
+        let said = as_nobody(&["-w", root, verb], Path::new("/"), &[]);
+        assert_eq!(said.code, 0, "{verb}: {said:?}");
+    }
+}
+
+#[test]
+fn a_workspace_that_a_group_shares_is_used_by_all_who_trust_it_needs_root() {
+    let folder = tempfile::tempdir().unwrap();
+    let root = folder.path().join("plans");
+    fs::create_dir(&root).unwrap();
+    fs::set_permissions(folder.path(), fs::Permissions::from_mode(0o755)).unwrap();
+    chown(&root, Some(65532), Some(60000)).unwrap();
+    fs::set_permissions(&root, fs::Permissions::from_mode(0o2775)).unwrap();
+    let homes = [tempfile::tempdir().unwrap(), tempfile::tempdir().unwrap()];
+    let users = ["65532", "65531"];
+    for (home, user) in homes.iter().zip(users) {
+        chown(home.path(), Some(user.parse().unwrap()), None).unwrap();
+    }
+    let as_user = |number: usize, arguments: &[&str]| {
+        let script = format!("umask 002; exec \"$0\" \"$@\"");
+        let output = Command::new("setpriv")
+            .args([&format!("--reuid={}", users[number]), "--regid=60000", "--clear-groups", "--", "sh", "-c", &script])
+            .arg(crate::BINARY)
+            .args(arguments)
+            .current_dir(&root)
+            .env("XDG_CONFIG_HOME", homes[number].path())
+            .stdin(std::process::Stdio::null())
+            .output()
+            .unwrap();
+        (output.status.code().unwrap_or(-1), String::from_utf8_lossy(&output.stderr).into_owned())
+    };
+    assert_eq!(as_user(0, &["init"]).0, 0);
+    fs::write(root.join("doc.yaml"), "title: x\n").unwrap();
+    let (code, said) = as_user(1, &["status"]);
+    assert!(code == 1 && said.contains("milescale trust"), "{said}");
+    assert_eq!(as_user(1, &["trust", root.to_str().unwrap()]).0, 0);
+    // What one has made the other one writes to, in turn.
+    for (round, user) in [1, 0, 1, 0].into_iter().enumerate() {
+        let id = format!("m-{round}");
+        for arguments in [&["milestone", "put", &id, "doc.yaml"][..], &["check"], &["milestone", "list"]] {
+            let (code, said) = as_user(user, arguments);
+            assert_eq!(code, 0, "{user}, {arguments:?}: {said}");
+        }
+    }
+    // Folders that the other one has made count as trusted.
+    assert_eq!(as_user(0, &["status"]).0, 0);
+    for arguments in [&["migrate", "hybrid", "--yes"][..], &["migrate", "database", "--yes"]] {
+        let (code, said) = as_user(0, arguments);
+        assert_eq!(code, 0, "{arguments:?}: {said}");
+    }
+    let (code, said) = as_user(1, &["milestone", "list"]);
+    assert_eq!(code, 0, "{said}");
+}
+
+#[test]
+fn trust_is_read_from_each_of_its_places_needs_root() {
+    let workspace = of_nobody();
+    let root = workspace.root().to_str().unwrap();
+    let folder = tempfile::tempdir().unwrap();
+    let file = folder.path().join("trust");
+    let line = format!("{{\"milescale\":\"trust\",\"format\":1}}\n{{\"workspace\":{root:?}}}\n");
+    fs::write(&file, &line).unwrap();
+    let with = |name: &str, value: &Path| {
+        let mut it = Workspace::at(workspace.root(), crate::BINARY);
+        it.environment.push((name.to_owned(), value.to_str().unwrap().to_owned()));
+        bounded(&it, &["status"])
+    };
+    assert_eq!(with("MILESCALE_TRUST", &file).code, 0);
+    assert_eq!(with("CONFIGURATION_DIRECTORY", folder.path()).code, 0);
+    // One that others may write decides nothing, and that is said; a container's owner is another matter.
+    fs::set_permissions(&file, fs::Permissions::from_mode(0o666)).unwrap();
+    let said = with("CONFIGURATION_DIRECTORY", folder.path());
+    assert!(said.code == 1 && said.err.contains("others own it or may write it"), "{said:?}");
+    fs::set_permissions(&file, fs::Permissions::from_mode(0o644)).unwrap();
+    chown(&file, Some(1000), None).unwrap();
+    assert_eq!(with("CONFIGURATION_DIRECTORY", folder.path()).code, 1);
+    assert_eq!(with("MILESCALE_TRUST", &file).code, 0, "the caller has named it");
+    fs::write(&file, "nonsense\n").unwrap();
+    let said = with("MILESCALE_TRUST", &file);
+    assert!(said.code == 1 && said.err.contains("line 1"), "{said:?}");
+}
+
+#[test]
+fn a_container_is_told_how_and_a_service_manager_needs_no_word_needs_root() {
+    let workspace = of_nobody();
+    let root = workspace.root().to_str().unwrap();
+    // In a user namespace that knows root alone, nobody has no number of his own.
+    let inside = |script: &str| {
+        let output = Command::new("unshare")
+            .args(["--user", "--map-root-user", "--", "sh", "-c", script])
+            .arg(crate::BINARY)
+            .arg(root)
+            .env_remove("SUDO_UID")
+            .env("XDG_CONFIG_HOME", "/nonexistent")
+            .stdin(std::process::Stdio::null())
+            .output()
+            .unwrap();
+        (output.status.code().unwrap_or(-1), String::from_utf8_lossy(&output.stderr).into_owned())
+    };
+    let (code, said) = inside(r#"exec "$0" -w "$1" status"#);
+    assert!(code == 1 && said.contains("milescale trust"), "{said}");
+    // As systemd says it: the number of the process that it has started.
+    let (code, said) = inside(r#"SYSTEMD_EXEC_PID=$$ exec "$0" -w "$1" status"#);
+    assert_eq!(code, 0, "{said}");
+    let (code, _) = inside(r#"SYSTEMD_EXEC_PID=1 exec "$0" -w "$1" status"#);
+    assert_eq!(code, 1, "of a process that another one has started it says nothing");
+}
