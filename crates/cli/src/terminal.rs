@@ -136,6 +136,15 @@ pub(crate) fn bytes(bytes: &[u8]) {
     }
 }
 
+/// Prints a document: as it is where a program reads it; on a terminal with escapes in the place of what does something to that.
+pub(crate) fn document(text: &[u8]) {
+    if !io::stdout().is_terminal() {
+        return bytes(text);
+    }
+    let text = String::from_utf8_lossy(text);
+    bytes(text.split('\t').map(harmless_lines).collect::<Vec<_>>().join("\t").as_bytes());
+}
+
 /// Prints an object as JSON over several lines.
 pub(crate) fn json(object: &impl Serialize) {
     match serde_json::to_string_pretty(object) {

@@ -3,10 +3,10 @@
 use std::path::{Path, PathBuf};
 
 use etcetera::BaseStrategy as _;
-use milescale_workspace::Workspace;
 use milescale_workspace::durable;
 use milescale_workspace::folder::{Folder, system};
 use milescale_workspace::readers::Readers;
+use milescale_workspace::{Place, Workspace};
 use milescale_workspace::trust::{Entry, Server, Sources, parse, text_of};
 
 use crate::context::Failure;
@@ -75,10 +75,11 @@ pub(crate) fn change(change: impl FnOnce(&mut Vec<Entry>)) -> Result<PathBuf, Fa
     entries.dedup();
     let failed = |error: std::io::Error| Failure::Failed(format!("{}: it cannot be written: {error}", file.display()));
     let folder = file.parent().unwrap_or(Path::new("/"));
-    let place = Folder::named(folder).place();
-    durable::create_folder(&place).map_err(failed)?;
+    durable::create_folder(&Folder::named(folder).place()).map_err(failed)?;
     let text = text_of(&entries).map_err(failed)?;
-    durable::replace_for(&place.join(FILE), Readers::OWN, text.as_bytes()).map_err(failed)?;
+    // A person may keep it elsewhere, behind a symlink: that stays one.
+    let real = system::real_path(&file).unwrap_or_else(|_| file.clone());
+    durable::replace_for(&Place::named(&real), Readers::OWN, text.as_bytes()).map_err(failed)?;
     Ok(file)
 }
 
@@ -109,8 +110,8 @@ pub(crate) fn asked(workspace: &Workspace, servers: &[Server]) -> Result<(), Fai
         workspace.root().display(),
         named.join(" and ")
     );
-    if terminal::asked(&question)? {
-        consent(workspace, servers)?;
+    if !terminal::asked(&question)? {
+        return Err(Failure::Failed("nothing was sent, and nothing was changed".to_owned()));
     }
-    Ok(())
+    consent(workspace, servers).map(drop)
 }

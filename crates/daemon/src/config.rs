@@ -4,7 +4,9 @@ use std::time::Duration;
 
 use milescale_core::backend::{Engine, InUse};
 use milescale_core::config::{ClientEnvironment, Config, Interpreted, KEYS, Problem, UrlFrom, Value};
+use milescale_document::text::glimpse;
 use milescale_storage::configured;
+use milescale_storage::postgres::{flaw_of_address, shown_address};
 use milescale_workspace::Workspace;
 use milescale_workspace::config_file;
 use milescale_workspace::durable;
@@ -144,6 +146,10 @@ impl ConfigKeeper {
             let message = format!("{error}; the environment's value is not used");
             interpreted.warnings.push(Problem { position: None, key: Some("DATABASE_TYPE".to_owned()), message });
         }
+        let url = self.environment.database_url.as_deref().filter(|url| !url.is_empty());
+        if let Some(message) = url.and_then(|url| flaw_of_address(url, &self.environment.client)) {
+            interpreted.warnings.push(Problem { position: None, key: Some("DATABASE_URL".to_owned()), message });
+        }
         Ok(interpreted)
     }
 
@@ -247,7 +253,11 @@ impl ConfigKeeper {
         KEYS.iter()
             .map(|key| {
                 let value = match (key.get)(config) {
-                    Value::Text(url) if key.path == "storage.database.url" => Value::Text(without_password(&url)),
+                    Value::Text(url) if key.path == "storage.database.url" && !url.is_empty() => {
+                        Value::Text(shown_address(&config.database))
+                    }
+                    // An address may stand there by mistake.
+                    Value::Text(text) if key.path == "storage.database.schema" => Value::Text(glimpse(&text)),
                     value => value,
                 };
                 let origin = if from_environment(key.path) {
@@ -267,29 +277,9 @@ fn defaults() -> Interpreted {
     Interpreted { config: Config::default(), set: Vec::new(), warnings: Vec::new(), places: Vec::new() }
 }
 
-/// A connection text without its password, in either spelling of PostgreSQL: `scheme://user:password@host` with perhaps
-/// `?password=…`, and `password=…` words.
-pub fn without_password(url: &str) -> String {
-    let mut text = url.to_owned();
-    if let Some((scheme, rest)) = url.split_once("://") {
-        // A password may hold an @ that nobody escaped: the last one before the path ends it.
-        let end = rest.find(['?', '#']).unwrap_or(rest.len());
-        if let Some(at) = rest[..end].rfind('@')
-            && let Some(colon) = rest[..at].find(':')
-        {
-            text = format!("{scheme}://{}:***{}", &rest[..colon], &rest[at..]);
-        }
-    }
-    let Some(start) = text.to_ascii_lowercase().find("password") else { return text };
-    let Some(equals) = text[start..].find('=').map(|at| start + at + 1) else { return text };
-    // What follows may be quoted and hold anything: nothing after it is worth the risk.
-    text.truncate(equals);
-    text + "***"
-}
-
 #[cfg(test)]
 mod tests {
-    use super::{DEFAULT_TEXT, without_password};
+    use super::DEFAULT_TEXT;
     use milescale_core::config::{Config, KEYS};
     use milescale_workspace::config_file;
 
@@ -298,21 +288,5 @@ mod tests {
         let interpreted = config_file::parse(DEFAULT_TEXT.as_bytes()).unwrap();
         assert_eq!((interpreted.config, interpreted.warnings), (Config::default(), vec![]));
         assert_eq!(interpreted.set.len(), KEYS.len());
-    }
-
-    #[test]
-    fn a_password_never_shows() {
-        for url in [
-            "postgresql://ada:s3cret@host/db",
-            "postgres://ada:s3cret@x@host:5432/db?sslmode=require",
-            "postgresql://host/db?user=ada&password=s3cret",
-            "host=h user=ada password='s3cret x' dbname=d",
-            "postgresql://ada:s3/cret@host/db",
-            "host=h PASSWORD = s3cret",
-        ] {
-            let shown = without_password(url);
-            assert!(!shown.contains("s3") && !shown.contains("cret"), "{shown}");
-        }
-        assert_eq!(without_password("postgresql://ada@host/db"), "postgresql://ada@host/db");
     }
 }

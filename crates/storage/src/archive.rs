@@ -13,8 +13,9 @@ use milescale_document::milestone::differ_archived;
 use milescale_document::milestone::{Draft, Milestone};
 use milescale_workspace::Workspace;
 use milescale_workspace::error::{Problem, StoreError};
+use milescale_workspace::readers::Readers;
 
-use crate::files::FileStore;
+use crate::files::{FileStore, readers_of_all};
 use crate::outline::{Outline, Wanted};
 use crate::store::{Seen, Store};
 
@@ -54,6 +55,12 @@ impl Archive {
     /// The archive of a workspace. Nothing is read yet.
     pub fn new(workspace: &Workspace) -> Self {
         Self { files: FileStore::new(workspace.clone(), 0) }
+    }
+
+    /// Who may read every milestone that is a file or stands in a file; where that cannot be seen, nobody else.
+    pub(crate) fn readers_of_all(&self) -> Readers {
+        let readers = readers_of_all(self.files.workspace()).unwrap_or(Readers::OWN);
+        if readers == Readers::ALL { Readers::OWN } else { readers }
     }
 
     /// Finds a milestone: in the store in use, else in `completed/`, which is not read before.

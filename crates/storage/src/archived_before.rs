@@ -22,7 +22,7 @@ use crate::store::Store;
 const FORMAT: u32 = 1;
 
 /// Bytes that the file may have: a million ids.
-const LIMIT: u64 = 1 << 30;
+const LIMIT: u64 = 64 << 20;
 
 /// What lay there.
 #[derive(Debug, Default, Serialize, Deserialize)]

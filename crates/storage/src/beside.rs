@@ -3,6 +3,7 @@
 use milescale_document::digest::Digest;
 use milescale_document::id::Id;
 use milescale_document::milestone::Milestone;
+use milescale_workspace::readers::Readers;
 use milescale_workspace::conflicts::Beside;
 
 use crate::archive::Archive;
@@ -10,5 +11,9 @@ use crate::archive::Archive;
 impl Beside for Archive {
     fn others(&mut self, id: &Id, is_it: &dyn Fn(&Milestone) -> bool) -> Option<Vec<Digest>> {
         Self::others(self, id, is_it)
+    }
+
+    fn readers(&mut self) -> Readers {
+        self.readers_of_all()
     }
 }

@@ -58,13 +58,17 @@ pub trait Beside: fmt::Debug {
     /// The digests of what lies in `completed/` under an id, but for what `is_it` takes for the milestone itself. `None` where it
     /// cannot be read.
     fn others(&mut self, id: &Id, is_it: &dyn Fn(&Milestone) -> bool) -> Option<Vec<Digest>>;
+
+    /// Who may read all milestones, wherever their texts stand.
+    fn readers(&mut self) -> Readers;
 }
 
 /// What keeps contents. It reads the names of those that are kept once, so that keeping many costs what each costs.
 #[derive(Debug)]
 pub struct Keeper {
-    workspace: Workspace,
     folder: Place,
+    /// Once it was asked for.
+    readers: Option<Readers>,
     archive: Box<dyn Beside>,
     /// By digits of a digest that may be the content's, and by what stands for the id; oldest first. What a review has moved
     /// here bears the digest of another one.
@@ -80,7 +84,7 @@ impl Keeper {
         for (key, name) in names(workspace)?.into_iter().filter_map(|name| Some((key_of(&name)?, name))) {
             by_key.entry(key).or_default().push(name);
         }
-        Ok(Self { workspace: workspace.clone(), folder, archive, names: by_key })
+        Ok(Self { folder, readers: None, archive, names: by_key })
     }
 
     /// Keeps a content durably. The path under which it is kept, and whether it was not kept before.
@@ -126,7 +130,7 @@ impl Keeper {
         let path = self.folder.join(&name);
         // The content last: a conflict without one would name nothing.
         let known = serde_json::to_vec_pretty(&Conflict { others: self.others(conflict, text), ..conflict.clone() })?;
-        let readers = Readers::of_milestone(&self.workspace, &conflict.id);
+        let readers = self.readers();
         durable::replace_for(&about(&path), readers, &known)?;
         let is_new = match durable::create_for(&path, readers, text) {
             Err(error) if error.kind() == io::ErrorKind::AlreadyExists => false,
@@ -134,6 +138,10 @@ impl Keeper {
         };
         self.names.entry(key).or_default().push(name);
         Ok((path, is_new))
+    }
+
+    fn readers(&mut self) -> Readers {
+        *self.readers.get_or_insert_with(|| self.archive.readers())
     }
 
     /// What lies in `completed/` beside the two that are in conflict.
@@ -283,6 +291,10 @@ mod tests {
     impl Beside for Empty {
         fn others(&mut self, _: &Id, _: &dyn Fn(&Milestone) -> bool) -> Option<Vec<Digest>> {
             Some(Vec::new())
+        }
+
+        fn readers(&mut self) -> crate::readers::Readers {
+            crate::readers::Readers::OWN
         }
     }
 

@@ -8,8 +8,8 @@ use std::path::{Path, PathBuf};
 
 use crate::folder::system;
 
-/// Bytes of an index that are read: one of a million files has about 100 MB.
-const LIMIT: u64 = 1 << 30;
+/// Bytes of an index that are read: one of two million files has about 200 MB.
+const LIMIT: u64 = 256 << 20;
 
 /// The longest name in an index that is read.
 const LONGEST_NAME: u64 = 1 << 16;

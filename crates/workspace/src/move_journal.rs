@@ -24,7 +24,7 @@ use crate::readers::Readers;
 const FORMAT: u32 = 1;
 
 /// Bytes that a journal may have: a million entries have a fifth of it.
-const LIMIT: u64 = 1 << 30;
+const LIMIT: u64 = 128 << 20;
 
 #[derive(Serialize, Deserialize)]
 struct Head {

@@ -5,12 +5,14 @@ use std::io;
 use std::os::fd::AsFd;
 use std::os::unix::fs::{MetadataExt, PermissionsExt, fchown};
 
-use crate::folder::{File, Metadata, Permissions, Place, status_in};
-use crate::layout::Workspace;
+use crate::folder::{File, Metadata, Permissions, status_in};
 
 /// The bits of a mode by which a group, and everybody, may read a file.
 const GROUP: u32 = 0o040;
 const EVERYBODY: u32 = 0o004;
+
+/// The bit by which a group may write it.
+const GROUP_WRITES: u32 = 0o020;
 
 /// Those who may read all of some files.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -20,16 +22,18 @@ pub struct Readers {
     /// The one group of all of them, where it may read each.
     group: Option<u32>,
     everybody: bool,
+    /// The group may write each, too.
+    group_writes: bool,
     /// Nothing is known of yet.
     is_unbounded: bool,
 }
 
 impl Readers {
     /// Those of nothing: whoever else may.
-    pub const ALL: Self = Self { owner: None, group: None, everybody: true, is_unbounded: true };
+    pub const ALL: Self = Self { owner: None, group: None, everybody: true, group_writes: true, is_unbounded: true };
 
     /// The process's own user alone.
-    pub const OWN: Self = Self { owner: None, group: None, everybody: false, is_unbounded: false };
+    pub const OWN: Self = Self { owner: None, group: None, everybody: false, group_writes: false, is_unbounded: false };
 
     /// Those of one file.
     pub fn of(file: &Metadata) -> Self {
@@ -37,6 +41,7 @@ impl Readers {
             owner: Some(file.uid()),
             group: (file.mode() & GROUP != 0).then(|| file.gid()),
             everybody: file.mode() & EVERYBODY != 0,
+            group_writes: file.mode() & (GROUP | GROUP_WRITES) == GROUP | GROUP_WRITES,
             is_unbounded: false,
         }
     }
@@ -47,7 +52,8 @@ impl Readers {
         let status = status_in(folder, name).ok()?;
         let (mode, owner, group) = (u32::from(status.st_mode), status.st_uid, status.st_gid);
         let group = (mode & GROUP != 0).then_some(group);
-        Some(Self { owner: Some(owner), group, everybody: mode & EVERYBODY != 0, is_unbounded: false })
+        let group_writes = mode & (GROUP | GROUP_WRITES) == GROUP | GROUP_WRITES;
+        Some(Self { owner: Some(owner), group, everybody: mode & EVERYBODY != 0, group_writes, is_unbounded: false })
     }
 
     /// Those of a folder's files, as far as the folder lets them in.
@@ -62,25 +68,6 @@ impl Readers {
         Self { group, everybody: self.everybody && enters(EVERYBODY), is_unbounded: false, ..self }
     }
 
-    /// Those of a file, where there is one, as far as its folder lets them in.
-    fn at(place: &Place) -> Option<Self> {
-        let file = place.status().ok()?;
-        Some(Self::of(&file).within(&place.parent().status().ok()?))
-    }
-
-    /// Those of a milestone, wherever its text stands. What stands on a server alone is read by its rules: then nobody else's.
-    pub fn of_milestone(workspace: &Workspace, id: &str) -> Self {
-        let name = format!("{id}.yaml");
-        let places = [
-            workspace.active().join(&name),
-            workspace.completed().join(&name),
-            workspace.enterprise_db(),
-            workspace.index_db(),
-        ];
-        let found = places.iter().filter_map(Self::at).reduce(Self::and);
-        found.unwrap_or(Self::OWN)
-    }
-
     /// Those who may read both.
     #[must_use]
     pub fn and(self, other: Self) -> Self {
@@ -91,6 +78,7 @@ impl Readers {
                 owner: this.owner.filter(|owner| other.owner == Some(*owner)),
                 group: this.group.filter(|group| other.group == Some(*group)),
                 everybody: this.everybody && other.everybody,
+                group_writes: this.group_writes && other.group_writes,
                 is_unbounded: false,
             },
         }
@@ -106,25 +94,47 @@ impl Readers {
     pub(crate) fn mode(self) -> u32 {
         match self {
             Self { is_unbounded: true, .. } => 0o664,
+            Self { everybody, group: Some(_), group_writes: true, .. } => if everybody { 0o664 } else { 0o660 },
             Self { everybody: true, .. } => 0o644,
             Self { group: Some(_), .. } => 0o640,
             _ => 0o600,
         }
     }
 
-    /// Lets a new file, made with that mode, be theirs: what its group may read belongs to that group, or is not for it.
-    pub(crate) fn settle(self, file: &File) -> io::Result<()> {
+    /// Lets a new file, made with that mode in a folder, be theirs: what its group may read belongs to that group, or is not for it.
+    pub(crate) fn settle(self, file: &File, folder: impl AsFd) -> io::Result<()> {
+        if self.is_unbounded {
+            give_to_owner_of(folder, file);
+            return Ok(());
+        }
+        // What the folder gives to others by itself, as a list of rights does, was not the original's to give.
+        #[cfg(target_os = "linux")]
+        let _ = rustix::fs::fremovexattr(file, "system.posix_acl_access");
         let metadata = file.metadata()?;
         // Only root may give files away; without that right the writer owns what it wrote.
-        if let Some(owner) = self.owner.filter(|owner| rustix::process::geteuid().is_root() && *owner != metadata.uid())
-        {
+        let is_root = rustix::process::geteuid().is_root();
+        if let Some(owner) = self.owner.filter(|owner| is_root && *owner != metadata.uid()) {
             let _ = fchown(file, Some(owner), None);
         }
-        let Some(group) = self.group.filter(|_| !self.everybody) else { return Ok(()) };
+        let Some(group) = self.group.filter(|_| !self.everybody || self.group_writes) else { return Ok(()) };
         if metadata.gid() != group && fchown(file, None, Some(group)).is_err() {
-            file.set_permissions(Permissions::from_mode(metadata.mode() & 0o7700))?;
+            let kept = if self.everybody { 0o7744 } else { 0o7700 };
+            file.set_permissions(Permissions::from_mode(metadata.mode() & kept))?;
         }
         Ok(())
+    }
+}
+
+/// Gives what root has made to the owner of the folder that it lies in: a command that root has run once, for a workspace of somebody
+/// else's, keeps nobody out of it.
+pub(crate) fn give_to_owner_of(folder: impl AsFd, made: impl AsFd) {
+    if !rustix::process::geteuid().is_root() {
+        return;
+    }
+    let (Ok(folder), Ok(ours)) = (rustix::fs::fstat(folder), rustix::fs::fstat(&made)) else { return };
+    if ours.st_uid == 0 && folder.st_uid != 0 {
+        let (owner, group) = (rustix::fs::Uid::from_raw(folder.st_uid), rustix::fs::Gid::from_raw(folder.st_gid));
+        let _ = rustix::fs::fchown(made, Some(owner), Some(group));
     }
 }
 
@@ -133,7 +143,7 @@ mod tests {
     use super::Readers;
 
     fn readers(owner: u32, group: Option<u32>, everybody: bool) -> Readers {
-        Readers { owner: Some(owner), group, everybody, is_unbounded: false }
+        Readers { owner: Some(owner), group, everybody, group_writes: false, is_unbounded: false }
     }
 
     #[test]
@@ -143,6 +153,9 @@ mod tests {
         assert_eq!(modes(&[]), 0o664, "no original: whatever the umask says");
         assert_eq!(modes(&all[..1]), 0o644);
         assert_eq!(modes(&all), 0o640);
+        let shared = Readers { group_writes: true, ..all[0] };
+        assert_eq!((modes(&[shared]), modes(&[shared, all[0]])), (0o664, 0o644));
+        assert_eq!(modes(&[Readers { everybody: false, ..shared }]), 0o660);
         assert_eq!(modes(&[all[0], readers(1, Some(6), false)]), 0o600, "no group may read both");
         assert_eq!(Readers::ALL.and(Readers::OWN).mode(), 0o600);
         assert_eq!(all[0].and(all[2]).owner, None);

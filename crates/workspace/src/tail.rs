@@ -11,6 +11,9 @@ pub const LINE_LIMIT: usize = 16 << 20;
 
 const CHUNK: usize = 64 << 10;
 
+/// Bytes at the end of a file that are looked through at most: one that somebody has made may be of any length.
+const LOOKED_THROUGH: u64 = 256 << 20;
+
 /// A line without its newline.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Line<'a> {
@@ -46,7 +49,7 @@ pub fn lines_backwards(
     let mut rest: Vec<u8> = Vec::new();
     let mut too_long = false;
     let mut chunk = vec![0; CHUNK];
-    while position > 0 {
+    while position > 0 && end - position < LOOKED_THROUGH {
         let size = usize::try_from(position).unwrap_or(CHUNK).min(CHUNK);
         position -= size as u64;
         match file.read_exact_at(&mut chunk[..size], position) {
@@ -78,6 +81,9 @@ pub fn lines_backwards(
         } else if !too_long {
             rest.splice(0..0, chunk[..stop].iter().copied());
         }
+    }
+    if position > 0 {
+        return Ok(());
     }
     let first = if too_long { Line::TooLong } else { Line::Whole(&rest) };
     let _ = each(0, first);

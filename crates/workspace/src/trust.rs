@@ -40,6 +40,23 @@ pub fn can_be_trusted(name: &Path) -> bool {
     !is_milestone && name.components().all(|part| matches!(part, Component::Normal(_)))
 }
 
+/// The name beneath the folder that a symlink of this name leads to; `None` where it leads out of the folder.
+pub(crate) fn inside(name: &Path, target: &Path) -> Option<PathBuf> {
+    let mut inside = name.parent()?.to_owned();
+    for part in target.components() {
+        match part {
+            Component::Normal(part) => inside.push(part),
+            Component::CurDir => {}
+            Component::ParentDir => {
+                inside.file_name()?;
+                inside.pop();
+            }
+            _ => return None,
+        }
+    }
+    (name != Path::new(WHOLE) && !inside.as_os_str().is_empty()).then_some(inside)
+}
+
 /// A server, as it is consented to.
 #[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
 pub struct Server {
@@ -178,13 +195,16 @@ impl Trust {
         self.any(root, |entry| entry.link.is_none() && entry.server.is_none())
     }
 
-    /// Whether a symlink in a workspace is trusted, by its name and by what it says.
+    /// Whether a symlink in a workspace is trusted, by its name and by what it says. One that stays inside may say something else by
+    /// now, as long as that is inside as well: so a mounted configuration is exchanged for a newer one.
     pub fn has_link(&self, root: &Path, name: &Path, target: &Path) -> bool {
         can_be_trusted(name)
             && self.any(root, |entry| {
                 let is_it =
                     |known: &Option<String>, now: &Path| known.as_deref().is_some_and(|it| Path::new(it) == now);
-                is_it(&entry.link, name) && is_it(&entry.target, target)
+                let stays = |target: &Path| inside(name, target).is_some();
+            let stayed = entry.target.as_deref().is_some_and(|before| stays(Path::new(before)));
+            is_it(&entry.link, name) && (is_it(&entry.target, target) || stayed && stays(target))
             })
     }
 
@@ -234,7 +254,7 @@ impl Trust {
 
     fn read(&self, file: &Path, is_named: bool) -> Result<Vec<Entry>, String> {
         let (text, metadata) = match system::read(file, LIMIT) {
-            Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(Vec::new()),
+            Err(error) if error.kind() == io::ErrorKind::NotFound && !is_named => return Ok(Vec::new()),
             other => other.map_err(|error| format!("it cannot be read: {error}"))?,
         };
         let is_safe = self.is_own(metadata.uid()) && metadata.mode() & WRITABLE_BY_OTHERS == 0;
@@ -298,6 +318,22 @@ mod tests {
         assert!(!trust.has_server(q, &Server { port: 5433, ..server }));
         write("nonsense\n");
         assert!(!trust.has_workspace(p) && trust.problems()[0].contains("line 1"));
+    }
+
+    #[test]
+    fn a_link_that_stays_inside_may_change_and_one_that_leads_out_may_not() {
+        let inside = |name: &str, target: &str| super::inside(Path::new(name), Path::new(target));
+        assert_eq!(inside("config/c.yaml", "..data/c.yaml").unwrap(), Path::new("config/..data/c.yaml"));
+        assert_eq!(inside("config/c.yaml", "../logs/./c").unwrap(), Path::new("logs/c"));
+        for target in ["../../c", "/etc/c", "..", "../../../.milestones/c"] {
+            assert_eq!(inside("config/c.yaml", target), None, "{target}");
+        }
+        let entry = |target: &str| Entry { link: Some("config/a".into()), target: Some(target.into()), ..Entry::owner("/w") };
+        let has = |before: &str, now: &str| {
+            Trust::given(vec![entry(before)]).has_link(Path::new("/w"), Path::new("config/a"), Path::new(now))
+        };
+        assert!(has("..2026_1", "..2026_2") && has("/srv/c", "/srv/c"));
+        assert!(!has("..2026_1", "/etc/shadow") && !has("..2026_1", "../../x") && !has("/srv/c", "/srv/d") && !has("/srv/c", "b"));
     }
 
     #[test]

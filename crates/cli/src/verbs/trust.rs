@@ -1,6 +1,6 @@
 //! `milescale trust`: what of a workspace is trusted on this machine, though it is not the caller's own, or leads elsewhere.
 
-use std::path::Path;
+use std::path::{Component, Path};
 use std::process::ExitCode;
 
 use milescale_core::backend::Engine;
@@ -10,19 +10,19 @@ use milescale_storage::postgres;
 use milescale_workspace::Workspace;
 use milescale_workspace::folder::system;
 use milescale_workspace::layout::FOLDER;
-use milescale_workspace::trust::{Entry, Server, can_be_trusted};
+use milescale_workspace::trust::{Entry, Server, Trust, can_be_trusted};
 use serde_json::json;
 
 use crate::args::TrustOptions;
 use crate::context::{Context, Failure};
 use crate::terminal;
-use crate::trust::{change, root_of};
+use crate::trust::{change, root_of, sources};
 
 pub(crate) fn run(context: &Context, options: &TrustOptions) -> Result<ExitCode, Failure> {
-    let workspace = workspace(context, options)?;
     if options.list {
-        return list(&workspace, options);
+        return list(options);
     }
+    let workspace = workspace(context, options)?;
     let root = root_of(&workspace)?;
     let links = options.link.iter().map(|name| link(&workspace, &root, name, options.remove));
     let mut wanted = links.collect::<Result<Vec<_>, _>>()?;
@@ -38,18 +38,25 @@ pub(crate) fn run(context: &Context, options: &TrustOptions) -> Result<ExitCode,
         wanted.push(Entry::owner(&root));
     }
     let is_all = options.link.is_empty() && options.server.is_empty();
+    let mut count = 0;
     let file = change(|entries| {
         if options.remove {
             // Without a link or a server named, nothing of the workspace is trusted any more.
             let goes =
                 |entry: &Entry| entry.workspace == root && (is_all || wanted.iter().any(|it| is_same(it, entry)));
+            let before = entries.len();
             entries.retain(|entry| !goes(entry));
+            count = before - entries.len();
         } else {
             // A link that leads elsewhere by now is the same one.
             entries.retain(|entry| !wanted.iter().any(|it| is_same(it, entry)));
             entries.extend(wanted.iter().cloned());
         }
     })?;
+    if options.remove && count == 0 {
+        terminal::line(&format!("nothing of it was trusted in {}", file.display()));
+        return Ok(ExitCode::SUCCESS);
+    }
     let done = if options.remove { "no longer trusted" } else { "trusted" };
     for entry in &wanted {
         let what = if is_all && options.remove { format!("{}, and all in it", entry.workspace) } else { named(entry) };
@@ -76,8 +83,13 @@ fn named(entry: &Entry) -> String {
 /// The workspace that is named, whether or not it may be entered yet.
 fn workspace(context: &Context, options: &TrustOptions) -> Result<Workspace, Failure> {
     let Some(folder) = &options.dir else { return context.workspace_as_it_is() };
-    let root = system::real_path(folder).map_err(|error| Failure::Usage(format!("{}: {error}", folder.display())))?;
-    if !system::exists(root.join(FOLDER)) && !options.remove && !options.list {
+    let root = match system::real_path(folder) {
+        // What is gone can still be taken off the list.
+        Err(_) if options.remove => std::path::absolute(folder),
+        real => real,
+    };
+    let root = root.map_err(|error| Failure::Usage(format!("{}: {error}", folder.display())))?;
+    if !system::exists(root.join(FOLDER)) && !options.remove {
         let why = "there is no folder .milestones in it; name the folder that holds it";
         return Err(Failure::Usage(format!("{}: {why}", folder.display())));
     }
@@ -89,6 +101,9 @@ fn link(workspace: &Workspace, root: &str, name: &str, is_removed: bool) -> Resu
     let refused = |why: &str| Failure::Usage(format!("{}: {why}", harmless(name)));
     let name = name.trim_end_matches('/');
     let inside = name.strip_prefix(".milestones/").unwrap_or(name);
+    if Path::new(inside).components().any(|part| !matches!(part, Component::Normal(_))) {
+        return Err(refused("name it by its path in .milestones, such as config/storage-config.yaml"));
+    }
     if !can_be_trusted(Path::new(inside)) {
         return Err(refused(
             "a milestone behind a symlink does not count; name a folder, or a file that is no milestone",
@@ -123,12 +138,14 @@ fn servers(url: &str) -> Result<Vec<Server>, Failure> {
     postgres::servers(&database).map_err(|error| Failure::Usage(format!("--server: {}", error.cause)))
 }
 
-fn list(workspace: &Workspace, options: &TrustOptions) -> Result<ExitCode, Failure> {
-    let trust = workspace.capability().trust();
+fn list(options: &TrustOptions) -> Result<ExitCode, Failure> {
+    let trust = Trust::of(sources());
+    let root = options.dir.as_deref().map(|folder| system::real_path(folder).or_else(|_| std::path::absolute(folder)));
+    let root = root.transpose().map_err(|error| Failure::Usage(error.to_string()))?;
     for problem in trust.problems() {
         terminal::error(&problem);
     }
-    let entries = trust.entries(options.dir.as_ref().map(|_| workspace.root()));
+    let entries = trust.entries(root.as_deref());
     if options.json {
         terminal::json(&json!({ "trusted": entries }));
         return Ok(ExitCode::SUCCESS);

@@ -41,7 +41,7 @@ impl Opened {
 }
 
 /// Bytes that the list of ids may have.
-const LIMIT: u64 = 1 << 30;
+const LIMIT: u64 = 64 << 20;
 
 /// The ids of the last full reading, kept across restarts.
 #[derive(Debug, Default)]

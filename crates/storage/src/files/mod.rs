@@ -88,6 +88,10 @@ impl FileStore {
         self.table.get(inside).map(|known| (known.kiro_enabled, known.requires))
     }
 
+    pub(crate) fn workspace(&self) -> &Workspace {
+        &self.workspace
+    }
+
     /// A number that stays the same while no look finds a change.
     pub(crate) fn changes(&self) -> u64 {
         self.changes

@@ -13,7 +13,7 @@ use sqlx::{AssertSqlSafe, QueryBuilder, Row as _, Sqlite as Driver, SqliteConnec
 use super::known::Known;
 use super::mend::Pair;
 use super::row::IndexRow;
-use crate::sqlite::{Changed, Changes, Make, Sqlite, flaw_of_table, has_table, missing_columns};
+use crate::sqlite::{Changed, Changes, Make, Sqlite, has_table, missing_columns};
 
 /// The table (contract §2).
 const TABLE: &str = "CREATE TABLE IF NOT EXISTS milestones (id TEXT PRIMARY KEY, title TEXT, status TEXT, priority TEXT, \
@@ -137,9 +137,6 @@ impl Index {
     }
 
     fn check_shape(&mut self) -> Result<(), StoreError> {
-        if let Some(flaw) = self.sqlite.run(async |connection| flaw_of_table(connection).await)? {
-            return Err(self.sqlite.error(Problem::Corrupt, flaw));
-        }
         let missing = self.sqlite.run(async |connection| missing_columns(connection, COLUMNS).await)?;
         if missing.is_empty() {
             return Ok(());

@@ -21,7 +21,6 @@ use super::address::{Address, Host};
 use super::dial::{Dialer, Link};
 pub(super) use super::failure::Failed;
 use super::failure::{grant, judge};
-use super::messages::BoundedTls;
 use super::tls;
 use super::waits::{Meter, Patience};
 use super::{begin, consent};
@@ -56,6 +55,8 @@ pub(super) struct Connection {
     address: Arc<Address>,
     timeouts: Timeouts,
     stop: Stop,
+    /// What else begins a transaction that writes, once the table is known.
+    guard: String,
     link: Option<Link>,
     /// A transaction is open that keeps other writers out; what reads meanwhile reads in it.
     is_held: bool,
@@ -90,7 +91,12 @@ impl Connection {
         let runtime =
             OwnRuntime::new().map_err(|error| StoreError::io(&address.shown, "a runtime cannot be started", &error))?;
         let (workspace, stop) = (workspace.clone(), workspace.stop().clone());
-        Ok(Self { workspace, runtime, address: Arc::new(address), timeouts, stop, link: None, is_held: false })
+        Ok(Self { workspace, runtime, address: Arc::new(address), timeouts, stop, guard: String::new(), link: None, is_held: false })
+    }
+
+    /// Begins each transaction that writes with these statements too.
+    pub(super) fn guard(&mut self, statements: String) {
+        self.guard = statements;
     }
 
     pub(super) fn shown(&self) -> &str {
@@ -120,7 +126,7 @@ impl Connection {
             return Err(StoreError::new(Problem::Busy, self.shown(), why));
         }
         consent::check(&self.workspace, &self.address)?;
-        let tls = BoundedTls(MakeRustlsConnect::new(tls::config(&self.address)?));
+        let tls = MakeRustlsConnect::new(tls::config(&self.address)?);
         let dialer = Dialer { address: Arc::clone(&self.address), tls };
         let others = if known { OTHERS_AT_MOST } else { self.address.connect_timeout };
         let patience = self.patience(Meter::default());
@@ -226,7 +232,9 @@ impl Connection {
     }
 
     fn begin(&self, version: u32, access: Access, hurry: Hurry) -> String {
-        begin::statements(version, access, hurry, self.timeouts.statement, self.silence())
+        let guard = if access == Access::Write { self.guard.as_str() } else { "" };
+        let begin = begin::statements(version, access, hurry, self.timeouts.statement, self.silence());
+        format!("{begin}; {guard}")
     }
 
     /// Begins a transaction and takes a lock in it that is kept until [`Connection::release`]; it is waited for 200 ms.

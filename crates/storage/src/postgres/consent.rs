@@ -1,13 +1,11 @@
 //! Consent to a connection that leaves the machine: given on it, once a workspace and server (contract §10). A configuration that
-//! travels with a repository says where plans are kept, never that they may be sent there.
+//! travels with a repository says where plans are kept, never that they may be sent there. Nor does anything else in the workspace: what
+//! says there that a server was used before, whoever may write there can write.
 
 use milescale_core::config::Database;
+use milescale_document::text::glimpse;
 use milescale_workspace::Workspace;
 use milescale_workspace::error::{Problem, StoreError};
-use milescale_workspace::git;
-use milescale_workspace::identity::Identity;
-use milescale_workspace::layout::{FOLDER, OWN_FOLDER};
-use milescale_workspace::tokens::Tokens;
 use milescale_workspace::trust::Server;
 
 use super::address::{self, Address};
@@ -18,6 +16,14 @@ use super::address::{self, Address};
 /// When the address cannot be understood.
 pub fn servers(database: &Database) -> Result<Vec<Server>, StoreError> {
     Ok(address::read(&database.url, database.url_from, &database.client)?.servers_elsewhere())
+}
+
+/// An address as it may be shown: what of it says where the server is; of one that cannot be understood its beginning.
+pub fn shown_address(database: &Database) -> String {
+    match address::read(&database.url, database.url_from, &database.client) {
+        Ok(address) => address.shown,
+        Err(_) => glimpse(&database.url),
+    }
 }
 
 /// Those that a workspace has no consent for.
@@ -48,18 +54,5 @@ fn lacking(workspace: &Workspace, address: &Address) -> Vec<Server> {
     let trust = workspace.capability().trust();
     let mut lacking = address.servers_elsewhere();
     lacking.retain(|server| !trust.has_server(workspace.root(), server));
-    if lacking.is_empty() || is_used(workspace, address) { Vec::new() } else { lacking }
-}
-
-/// Whether this workspace has written there, from this machine. Its list of tokens says so where it was made here: `.milescale` is
-/// the folder that it was drawn in, and came with no repository.
-fn is_used(workspace: &Workspace, address: &Address) -> bool {
-    let is_here = Identity::of(workspace).is_ok_and(|it| it.is_some_and(|it| it.doubt.is_none()));
-    let own = std::path::Path::new(FOLDER).join(OWN_FOLDER);
-    is_here
-        && Tokens::of(workspace).read().is_ok_and(|listed| {
-            let begins = format!("{}, table ", address.shown);
-            listed.confirmed_places().iter().any(|place| place.starts_with(&begins))
-        })
-        && !git::keeps(workspace.root(), &own)
+    lacking
 }

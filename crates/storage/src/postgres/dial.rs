@@ -48,7 +48,7 @@ impl Drop for Link {
 #[derive(Clone)]
 pub(super) struct Dialer {
     pub(super) address: Arc<Address>,
-    pub(super) tls: BoundedTls<MakeRustlsConnect>,
+    pub(super) tls: MakeRustlsConnect,
 }
 
 /// Where a socket is opened.
@@ -160,8 +160,8 @@ impl Dialer {
             Place::Network(name, _) => name.as_str(),
             Place::Socket(_) => "",
         };
-        let Ok(tls) = MakeTlsConnect::<Bounded<Metered>>::make_tls_connect(&mut self.tls.clone(), name);
-        let (client, connection) = config.connect_raw(Bounded::new(stream), tls).await?;
+        let Ok(tls) = MakeTlsConnect::<Bounded<Metered>>::make_tls_connect(&mut BoundedTls { tls: self.tls.clone(), meter: meter.clone() }, name);
+        let (client, connection) = config.connect_raw(Bounded::new(stream, meter.clone()), tls).await?;
         let version = connection.parameter("server_version").map_or(0, major);
         let task = tokio::spawn(connection);
         let mut link = Link { client, version, meter, timeline: None, task };

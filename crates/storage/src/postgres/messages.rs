@@ -9,6 +9,8 @@ use std::task::{Context, Poll, ready};
 use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
 use tokio_postgres::tls::{ChannelBinding, MakeTlsConnect, TlsConnect, TlsStream};
 
+use super::waits::Meter;
+
 /// Bytes of a row: two texts of a milestone, and what is beside them.
 const ROW: usize = (32 << 20) + (1 << 20);
 
@@ -43,6 +45,8 @@ enum State {
     Head { head: [u8; HEAD], there: usize },
     /// In a message, of which so much is left.
     Body { left: usize },
+    /// In a description of columns, which is kept until it is whole.
+    Description { is_of_columns: bool, left: usize, there: Vec<u8> },
 }
 
 /// Looks at what a server sends.
@@ -51,11 +55,13 @@ struct Messages {
     state: State,
     /// Bytes since the server was ready last.
     answer: usize,
+    /// Counts what is an answer; notices and settings are none, however many come.
+    meter: Meter,
 }
 
 impl Messages {
-    fn new(state: State) -> Self {
-        Self { state, answer: 0 }
+    fn new(state: State, meter: Meter) -> Self {
+        Self { state, answer: 0, meter }
     }
 
     /// What is sent first says what comes back.
@@ -94,6 +100,16 @@ impl Messages {
                         self.began(head)?;
                     }
                 }
+                State::Description { is_of_columns, left, there } => {
+                    let taken = (*left).min(bytes.len());
+                    there.extend_from_slice(&bytes[..taken]);
+                    *left -= taken;
+                    bytes = &bytes[taken..];
+                    if *left == 0 {
+                        check_types(there, *is_of_columns)?;
+                        self.state = State::Head { head: [0; HEAD], there: 0 };
+                    }
+                }
                 State::Body { left } => {
                     let taken = (*left).min(bytes.len());
                     *left -= taken;
@@ -120,9 +136,41 @@ impl Messages {
         if self.answer > ANSWER {
             return Err(too_much(&format!("more than {} MiB in one answer", ANSWER >> 20)));
         }
-        self.state = if left == 0 { State::Head { head: [0; HEAD], there: 0 } } else { State::Body { left } };
+        if !matches!(kind, b'N' | b'S' | b'A') {
+            self.meter.add(HEAD + left);
+        }
+        self.state = match kind {
+            _ if left == 0 => State::Head { head: [0; HEAD], there: 0 },
+            b'T' | b't' => State::Description { is_of_columns: kind == b'T', left, there: Vec::new() },
+            _ => State::Body { left },
+        };
         Ok(())
     }
+}
+
+/// The number of the first type that is not the server's own. The driver asks a server what others are, and what those are made of,
+/// for as long as it answers.
+const FIRST_OF_OTHERS: u32 = 16_384;
+
+/// Whether each type in a description is one of the server's own.
+fn check_types(description: &[u8], is_of_columns: bool) -> io::Result<()> {
+    let damaged = || too_much("a description that is damaged");
+    let (count, mut rest) = description.split_first_chunk::<2>().ok_or_else(damaged)?;
+    for _ in 0..u16::from_be_bytes(*count) {
+        if is_of_columns {
+            // The name; then the table's number and the column's.
+            let end = memchr::memchr(0, rest).ok_or_else(damaged)?;
+            rest = rest.get(end + 1 + 6..).ok_or_else(damaged)?;
+        }
+        let (number, after) = rest.split_first_chunk::<4>().ok_or_else(damaged)?;
+        let number = u32::from_be_bytes(*number);
+        if number >= FIRST_OF_OTHERS {
+            return Err(too_much(&format!("a value of the type {number}, which is not its own and was not asked for")));
+        }
+        // The type's size and modifier, and the format.
+        rest = if is_of_columns { after.get(8..).ok_or_else(damaged)? } else { after };
+    }
+    Ok(())
 }
 
 fn too_much(what: &str) -> io::Error {
@@ -138,8 +186,8 @@ pub(super) struct Bounded<S> {
 
 impl<S> Bounded<S> {
     /// Of a connection on which nothing was said yet.
-    pub(super) fn new(stream: S) -> Self {
-        Self { stream, messages: Messages::new(State::Silent) }
+    pub(super) fn new(stream: S, meter: Meter) -> Self {
+        Self { stream, messages: Messages::new(State::Silent, meter) }
     }
 }
 
@@ -174,7 +222,10 @@ impl<S: TlsStream + Unpin> TlsStream for Bounded<S> {
 
 /// TLS of which what is read is looked at.
 #[derive(Clone)]
-pub(super) struct BoundedTls<T>(pub(super) T);
+pub(super) struct BoundedTls<T> {
+    pub(super) tls: T,
+    pub(super) meter: Meter,
+}
 
 impl<S, T: MakeTlsConnect<S>> MakeTlsConnect<S> for BoundedTls<T>
 where
@@ -186,7 +237,8 @@ where
     type Error = T::Error;
 
     fn make_tls_connect(&mut self, domain: &str) -> Result<Self::TlsConnect, Self::Error> {
-        self.0.make_tls_connect(domain).map(BoundedTls)
+        let meter = self.meter.clone();
+        self.tls.make_tls_connect(domain).map(|tls| BoundedTls { tls, meter })
     }
 }
 
@@ -199,8 +251,8 @@ where
     type Future = Pin<Box<dyn Future<Output = Result<Self::Stream, Self::Error>> + Send>>;
 
     fn connect(self, stream: S) -> Self::Future {
-        let connecting = self.0.connect(stream);
-        Box::pin(async move { connecting.await.map(Bounded::new) })
+        let (connecting, meter) = (self.tls.connect(stream), self.meter);
+        Box::pin(async move { connecting.await.map(|stream| Bounded::new(stream, meter)) })
     }
 }
 
@@ -215,7 +267,7 @@ mod tests {
     }
 
     fn plain() -> Messages {
-        let mut messages = Messages::new(State::Silent);
+        let mut messages = Messages::new(State::Silent, Meter::default());
         messages.sent(b"\0\0\0\x09\0\x03\0\0\0");
         messages
     }
@@ -229,6 +281,34 @@ mod tests {
             assert!(plain().came(&head).unwrap_err().to_string().contains("the server sent a message"), "{kind}");
         }
         assert!(plain().came(b"D\0\0\0\x03").is_err(), "shorter than its own length");
+    }
+
+    #[test]
+    fn a_type_that_the_driver_would_ask_about_is_not_heard() {
+        let columns = |number: u32| {
+            let column = [&b"name\0"[..], &[0; 6], &number.to_be_bytes(), &[0; 8]].concat();
+            [&[0, 2][..], &column, &column].concat()
+        };
+        for (body, is_heard) in [(columns(25), true), (columns(16_384), false), (b"\0\x01name\0".to_vec(), false)] {
+            let message = [&b"T"[..], &u32::try_from(body.len() + 4).unwrap().to_be_bytes(), &body].concat();
+            for cut in [0, 1, 7, message.len() - 1] {
+                let mut messages = plain();
+                let came = messages.came(&message[..cut]).and_then(|()| messages.came(&message[cut..]));
+                assert_eq!(came.is_ok(), is_heard, "{cut}: {message:?}");
+            }
+        }
+        let parameters = [&b"t\0\0\0\x0a\0\x01"[..], &20_000_u32.to_be_bytes()].concat();
+        assert!(plain().came(&parameters).is_err());
+    }
+
+    #[test]
+    fn notices_are_no_sign_that_an_answer_comes() {
+        let mut messages = plain();
+        messages.came(&message(b'N', 100)).unwrap();
+        messages.came(&message(b'S', 100)).unwrap();
+        assert_eq!(messages.meter.moved(), 0);
+        messages.came(&message(b'D', 100)).unwrap();
+        assert!(messages.meter.moved() > 0);
     }
 
     #[test]
@@ -249,11 +329,11 @@ mod tests {
         for (answer, is_looked_at) in
             [(&b"S\xff\xff\xff\xff\xff\xff"[..], false), (b"NE\xff\xff\xff\xff", true), (b"E\xff\xff\xff\xff", true)]
         {
-            let mut messages = Messages::new(State::Silent);
+            let mut messages = Messages::new(State::Silent, Meter::default());
             messages.sent(&super::ASKS_FOR_TLS);
             assert_eq!(messages.came(answer).is_err(), is_looked_at, "{answer:?}");
         }
-        let mut direct = Messages::new(State::Silent);
+        let mut direct = Messages::new(State::Silent, Meter::default());
         direct.sent(&[super::HANDSHAKE, 3, 1]);
         assert!(direct.came(&[0xff; 40]).is_ok());
     }

@@ -7,6 +7,7 @@ use milescale_workspace::Workspace;
 use milescale_workspace::error::StoreError;
 use milescale_workspace::tokens::Tokens;
 
+use super::shape;
 use super::connection::{Access, Connection, Hurry, Outcome, Timeouts};
 use super::documents::Table;
 use super::{PostgresStore, address};
@@ -76,6 +77,7 @@ impl PostgresStore {
         let looked = self.connection.transaction(Access::Read, Hurry::Yes, async |client| table.look(client).await);
         looked.map_err(Outcome::error)?;
         self.table = table;
+        self.connection.guard(shape::guard(&self.table.named("milestones")));
         self.table.fits(self.connection.shown()).map(|()| true)
     }
 }

@@ -20,21 +20,12 @@ pub(super) async fn not_used(client: &Client, name: &str) -> Result<Option<Strin
             "milestones is {kind} and no table; milestones are kept in a table: name the schema or database where that is"
         )));
     }
-    let select = "WITH t AS (SELECT oid, relowner FROM pg_class WHERE oid = to_regclass($1)),
-                  parts AS (SELECT 'pg_trigger'::regclass AS class, oid FROM pg_trigger WHERE tgrelid = (SELECT oid FROM t)
-                    UNION ALL SELECT 'pg_attrdef'::regclass, oid FROM pg_attrdef WHERE adrelid = (SELECT oid FROM t)
-                    UNION ALL SELECT 'pg_constraint'::regclass, oid FROM pg_constraint WHERE conrelid = (SELECT oid FROM t)
-                    UNION ALL SELECT 'pg_class'::regclass, indexrelid FROM pg_index WHERE indrelid = (SELECT oid FROM t))
-                  SELECT DISTINCT p.oid::regprocedure::text, quote_ident(r.rolname)
-                  FROM t, parts JOIN pg_depend d ON d.classid = parts.class AND d.objid = parts.oid
-                       JOIN pg_proc p ON d.refclassid = 'pg_proc'::regclass AND p.oid = d.refobjid
-                       JOIN pg_roles r ON r.oid = p.proowner
-                  WHERE r.oid <> t.relowner AND r.rolname <> current_user AND NOT r.rolsuper ORDER BY 1 LIMIT 1";
-    if let Some(row) = client.query_typed_opt(select, &[(&name, Type::TEXT)]).await? {
+    let select = format!("{} ORDER BY 1 LIMIT 1", functions_of_others("$1"));
+    if let Some(row) = client.query_typed_opt(&select, &[(&name, Type::TEXT)]).await? {
         let (function, owner): (String, String) = (row.try_get(0)?, row.try_get(1)?);
         return Ok(Some(format!(
-            "its function {function} belongs to {owner}, and would run with the rights of {user}; give it to the owner of the \
-             table (ALTER FUNCTION … OWNER TO …), or drop what calls it"
+            "its function {function} belongs to {owner}, and would run with the rights of {user}; give it to {user} (ALTER \
+             FUNCTION … OWNER TO {user}), or drop what calls it"
         )));
     }
     if !rules.is_empty() {
@@ -49,6 +40,33 @@ pub(super) async fn not_used(client: &Client, name: &str) -> Result<Option<Strin
              that (ALTER ROLE … BYPASSRLS), or turn it off (ALTER TABLE … DISABLE ROW LEVEL SECURITY)"
         )
     }))
+}
+
+/// Selects the functions that run with the rights of whoever writes to a table, and belong neither to milescale's user nor to one who
+/// may do everything: those of triggers, defaults, constraints and indexes.
+fn functions_of_others(table: &str) -> String {
+    format!(
+        "WITH t AS (SELECT to_regclass({table})::oid AS oid),
+         parts AS (SELECT 'pg_trigger'::regclass AS class, oid FROM pg_trigger WHERE tgrelid = (SELECT oid FROM t)
+           UNION ALL SELECT 'pg_attrdef'::regclass, oid FROM pg_attrdef WHERE adrelid = (SELECT oid FROM t)
+           UNION ALL SELECT 'pg_constraint'::regclass, oid FROM pg_constraint WHERE conrelid = (SELECT oid FROM t)
+           UNION ALL SELECT 'pg_class'::regclass, indexrelid FROM pg_index WHERE indrelid = (SELECT oid FROM t))
+         SELECT p.oid::regprocedure::text, quote_ident(r.rolname)
+         FROM parts JOIN pg_depend d ON d.classid = parts.class AND d.objid = parts.oid
+              JOIN pg_proc p ON d.refclassid = 'pg_proc'::regclass AND p.oid = d.refobjid
+              JOIN pg_roles r ON r.oid = p.proowner
+         WHERE r.rolname <> current_user AND NOT r.rolsuper"
+    )
+}
+
+/// What a transaction that writes begins with: nothing is written where such a function has come since the table was looked at.
+pub(super) fn guard(name: &str) -> String {
+    let functions = functions_of_others(&format!("'{}'", name.replace('\'', "''")));
+    format!(
+        "DO $milescale$ BEGIN IF EXISTS ({functions}) THEN RAISE EXCEPTION USING ERRCODE = 'insufficient_privilege', \
+         MESSAGE = 'a function of somebody else would run with the rights of milescale; `milescale doctor` names it'; \
+         END IF; END $milescale$; "
+    )
 }
 
 /// Why the table is not used where milescale's own tables, found by the same search path, are of another table of its name.

@@ -22,11 +22,11 @@ const TICK: Duration = Duration::from_millis(100);
 pub(super) struct Meter(Arc<AtomicU64>);
 
 impl Meter {
-    fn moved(&self) -> u64 {
+    pub(super) fn moved(&self) -> u64 {
         self.0.load(Ordering::Relaxed)
     }
 
-    fn add(&self, bytes: usize) {
+    pub(super) fn add(&self, bytes: usize) {
         self.0.fetch_add(bytes as u64, Ordering::Relaxed);
     }
 }
@@ -77,7 +77,7 @@ impl Patience {
     }
 }
 
-/// A connection of the network or to a socket, whose bytes are counted.
+/// A connection of the network or to a socket. What is written is counted here, and what comes where it is known what it is.
 pub(super) struct Metered {
     stream: Stream,
     meter: Meter,
@@ -120,10 +120,7 @@ impl AsyncRead for Metered {
         cx: &mut Context<'_>,
         buffer: &mut ReadBuf<'_>,
     ) -> Poll<std::io::Result<()>> {
-        let before = buffer.filled().len();
-        let read = either!(self, stream => stream.poll_read(cx, buffer));
-        self.meter.add(buffer.filled().len() - before);
-        read
+        either!(self, stream => stream.poll_read(cx, buffer))
     }
 }
 

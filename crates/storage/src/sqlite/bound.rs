@@ -18,8 +18,9 @@ pub(super) const STEPS: i32 = 10_000;
 /// How often the driver's thread is looked at while nothing comes from it.
 const LOOK_EVERY: Duration = Duration::from_millis(250);
 
-/// After so long without a word the driver is given up, whatever its thread does: a disk that hangs, say.
-const GIVEN_UP_AFTER: Duration = Duration::from_mins(2);
+/// So much longer than a statement may say nothing the driver is waited for: what is in one step of SQLite's machine cannot be
+/// interrupted, nor what waits for a disk. Nothing that was begun is committed after that.
+const GRACE: Duration = Duration::from_secs(5);
 
 /// How long a statement may say nothing once a stop was asked for: an undo has to be done.
 const AFTER_STOP: Duration = Duration::from_millis(1500);
@@ -86,7 +87,8 @@ impl Bound {
         let work = Heard { work: Box::pin(work), bound: self, wakes };
         tokio::select! {
             biased;
-            done = work => Ok(done),
+            // Where its thread has died, what came before that may look like all there is.
+            done = work => death_of(&self.thread).map_or(Ok(done), |why| Err(failed(&why))),
             why = self.given_up() => Err(why),
         }
     }
@@ -95,10 +97,11 @@ impl Bound {
         loop {
             tokio::time::sleep(LOOK_EVERY).await;
             if let Some(why) = death_of(&self.thread) {
-                return format!("the driver of SQLite failed: {why}");
+                return failed(&why);
             }
-            if self.silent_for() > GIVEN_UP_AFTER.max(2 * self.silence) {
-                return format!("the driver of SQLite has not answered for {} s", self.silent_for().as_secs());
+            let silent = self.silent_for();
+            if silent > self.silence + GRACE || self.stop.is_asked() && silent > AFTER_STOP + LOOK_EVERY {
+                return format!("the driver of SQLite has not answered for {} s; {}", silent.as_secs(), self.why());
             }
         }
     }
@@ -138,6 +141,10 @@ impl<F: Future> Future for Heard<'_, F> {
         let waker = Waker::from(Arc::clone(&self.wakes));
         self.work.as_mut().poll(&mut task::Context::from_waker(&waker))
     }
+}
+
+fn failed(why: &str) -> String {
+    format!("the driver of SQLite failed: {why}")
 }
 
 /// How the names of the driver's threads begin.

@@ -18,7 +18,7 @@ use super::changes::Changes;
 use super::facts::{NAMED, NAMELESS_ADVICE, Remembered, nameless};
 use super::reading::{one, range, several};
 use super::schema::{
-    COLUMNS, DOCUMENTS, flaw_of_table, has_beside_documents, make_beside_documents, missing_columns, refuse,
+    COLUMNS, DOCUMENTS, has_beside_documents, make_beside_documents, missing_columns, refuse,
 };
 use super::shape::{Shape, is_taken};
 use super::{Make, Others, Sqlite, has_table};
@@ -96,12 +96,9 @@ impl SqliteStore {
                 Ok(())
             })?;
         }
-        let flaw = self.sqlite.run(async |connection| flaw_of_table(connection).await)?;
         let missing = self.sqlite.run(async |connection| missing_columns(connection, COLUMNS).await)?;
         self.shape = self.sqlite.run(async |connection| Shape::of(connection).await)?;
-        let cause = if let Some(flaw) = flaw {
-            flaw
-        } else if missing.is_empty() {
+        let cause = if missing.is_empty() {
             return Ok(true);
         } else if missing.len() == COLUMNS.len() {
             "it has no table milestones: put the file back from a copy of yours; or move it away, with its -wal and \

@@ -24,10 +24,11 @@ mod write;
 pub(crate) use changes::{Changed, Changes};
 pub use documents::SqliteStore;
 pub(crate) use ledger::LedgerFile;
-pub(crate) use schema::{flaw_of_table, has_table, missing_columns};
+pub(crate) use schema::{has_table, missing_columns};
 
 use std::fmt;
 use std::io::Read;
+use std::path::{Path, PathBuf};
 use std::pin::Pin;
 use std::task::{self, Poll};
 use std::time::{Duration, Instant};
@@ -102,6 +103,8 @@ pub(crate) struct Sqlite {
     runtime: OwnRuntime,
     /// Its place; that of what a trusted symlink leads to is asked for when it is opened.
     place: Place,
+    /// Its path, as SQLite has opened it.
+    path: PathBuf,
     /// The path as people read it.
     pub(crate) shown: String,
     /// What to do where the file is damaged.
@@ -134,6 +137,7 @@ impl Sqlite {
         Ok(Self {
             runtime,
             place,
+            path: PathBuf::new(),
             shown,
             remedy,
             connection: None,
@@ -190,9 +194,11 @@ impl Sqlite {
         &mut self,
         work: impl AsyncFnOnce(&mut SqliteConnection) -> Result<R, WriteError>,
     ) -> Result<R, StoreError> {
+        let (path, identity, shown) = (self.path.clone(), self.identity, self.shown.clone());
         let done = self.run(async |connection| {
             sqlx::query("BEGIN IMMEDIATE").execute(&mut *connection).await?;
-            let done = match work(&mut *connection).await {
+            // Somebody may have kept the lock to exchange names meanwhile.
+            let done = match work_on_it(&mut *connection, (&path, identity, &shown), work).await {
                 Ok(done) => match sqlx::query("COMMIT").execute(&mut *connection).await {
                     Ok(_) => return Ok(Ok(done)),
                     Err(error) => Err(WriteError::Sqlite(error)),
@@ -298,6 +304,19 @@ impl Sqlite {
         };
         self.error(problem, format!("{message}{advice}"))
     }
+}
+
+/// Works on a database that is locked, where it still has its name.
+async fn work_on_it<R>(
+    connection: &mut SqliteConnection,
+    (path, identity, shown): (&Path, (u64, u64), &str),
+    work: impl AsyncFnOnce(&mut SqliteConnection) -> Result<R, WriteError>,
+) -> Result<R, WriteError> {
+    if Sqlite::still_has_its_name(path, identity) {
+        return work(connection).await;
+    }
+    let cause = "another file has its name by now, and nothing was written; try again";
+    Err(WriteError::Store(StoreError::new(Problem::Busy, shown, cause)))
 }
 
 /// SQLite's number for a statement that was interrupted.

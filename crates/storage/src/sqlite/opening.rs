@@ -1,15 +1,17 @@
 //! Opening a database file: made and looked at through the workspace's folder, opened by SQLite by name, and compared.
 
 use std::io;
-use std::os::unix::fs::MetadataExt;
+use std::os::unix::fs::{FileExt, MetadataExt};
 use std::path::{Path, PathBuf};
 
+use milescale_workspace::Place;
 use milescale_workspace::error::{Problem, StoreError};
 use milescale_workspace::folder::system;
 use sqlx::sqlite::{SqliteConnectOptions, SqliteSynchronous};
 use sqlx::{ConnectOptions, Connection, SqliteConnection};
 
 use super::bound::{self, Bound};
+use super::schema::flaw_of_tables;
 use super::{BUSY_TIMEOUT, Make, OLDEST, ROWS_ON_THE_WAY, Sqlite, is_no_database, numbers};
 use crate::files::readers_of_all;
 
@@ -79,25 +81,42 @@ impl Sqlite {
             return Err(self.error(Problem::Refused, format!("SQLite {version} is older than {OLDEST}; not used")));
         }
         self.connection = Some(connection);
+        self.path = path.clone();
         // SQLite opens by name: what has the name now is compared with what had it before.
         if identity_of(&path).ok() != Some(self.identity) {
             self.close();
             return Err(self.error(Problem::Busy, "another file took its name at that instant; try again"));
         }
+        if let Some(flaw) = self.run(async |connection| flaw_of_tables(connection).await)? {
+            self.close();
+            return Err(self.error(Problem::Corrupt, flaw));
+        }
         Ok(true)
     }
 
-    /// Whether what SQLite opens beside the file is regular: it would wait for a FIFO for ever.
+    /// Whether what SQLite opens beside the file is harmless: it would wait for a FIFO for ever, and remove the file that a journal
+    /// names as the one above it.
     fn check_beside(&self) -> Result<(), StoreError> {
         for suffix in ["-journal", "-wal", "-shm"] {
             let beside = self.place.with_name(format!("{}{suffix}", self.place.name_text()));
-            if beside.status_of_name().is_ok_and(|it| !it.is_file()) {
-                let place = self.workspace.shown(&beside);
-                let cause = "it is no regular file, and SQLite would open it; remove it";
-                return Err(StoreError::new(Problem::Corrupt, place, cause));
+            let refused = |cause: &str| Err(StoreError::new(Problem::Corrupt, self.workspace.shown(&beside), cause));
+            let Ok(metadata) = beside.status_of_name() else { continue };
+            if !metadata.is_file() {
+                return refused("it is no regular file, and SQLite would open it; remove it");
+            }
+            if suffix == "-journal" && names_another(&beside) {
+                return refused(
+                    "it belongs to a transaction over several databases, and SQLite would remove the file that it names; look at it \
+                     with `sqlite3`, as the user whose program has left it, or remove it",
+                );
             }
         }
         Ok(())
+    }
+
+    /// Whether the file that is open still has its name, as SQLite finds it: beside that name its journal is made.
+    pub(super) fn still_has_its_name(path: &Path, identity: (u64, u64)) -> bool {
+        identity_of(path).ok() == Some(identity)
     }
 
     /// Device and inode of the file that has the name now.
@@ -122,6 +141,22 @@ impl Sqlite {
             return Err(self.error(Problem::Busy, "its folder was replaced at that instant; try again"));
         }
         Ok(path)
+    }
+}
+
+/// The last bytes of a journal that names another one above it.
+const ABOVE_IT: [u8; 8] = [0xd9, 0xd5, 0x05, 0xf9, 0x20, 0xa1, 0x63, 0xd7];
+
+/// Whether a journal names another file. One that is gone names none; of one that cannot be read nothing is known.
+fn names_another(journal: &Place) -> bool {
+    let mut end = [0; ABOVE_IT.len()];
+    match journal.open() {
+        Err(error) => error.kind() != io::ErrorKind::NotFound,
+        Ok((_, metadata)) if metadata.len() < end.len() as u64 => false,
+        Ok((file, metadata)) => {
+            let at = metadata.len() - ABOVE_IT.len() as u64;
+            file.read_exact_at(&mut end, at).is_err() || end == ABOVE_IT
+        }
     }
 }
 

@@ -100,14 +100,17 @@ async fn has(connection: &mut SqliteConnection, names: &[&str]) -> Result<bool, 
     Ok(names.iter().all(|name| there.iter().any(|there| there == name)))
 }
 
-/// Why a table of milestones cannot be used, whatever its columns are: it is none, or its names and types are no text.
-pub(crate) async fn flaw_of_table(connection: &mut SqliteConnection) -> Result<Option<String>, sqlx::Error> {
-    let select = "SELECT type FROM pragma_table_list WHERE schema = 'main' AND name = 'milestones' COLLATE NOCASE";
-    let kind: Option<String> = sqlx::query_scalar(select).fetch_optional(&mut *connection).await?;
-    if let Some(kind) = kind.filter(|kind| kind != "table") {
+/// Why tables cannot be used, whatever their columns are: one of milestones or of milescale's is none, or names and types are no
+/// text.
+pub(crate) async fn flaw_of_tables(connection: &mut SqliteConnection) -> Result<Option<String>, sqlx::Error> {
+    let select = "SELECT type, lower(name) FROM pragma_table_list WHERE schema = 'main' AND type <> 'table'
+                  AND (lower(name) = 'milestones' OR lower(name) GLOB 'milescale_*') LIMIT 1";
+    if let Some(row) = sqlx::query(select).fetch_optional(&mut *connection).await? {
+        let (kind, name): (String, String) = (row.try_get(0)?, row.try_get(1)?);
         let kind = if kind == "virtual" { "virtual table" } else { &kind };
         return Ok(Some(format!(
-            "milestones is a {kind} and no table; milestones are kept in a table: name another workspace or make it one"
+            "{} is a {kind} and no table; milestones are kept in a table: name another workspace or make it one",
+            harmless(&name)
         )));
     }
     // The driver cannot read what is not UTF-8 there.

@@ -2,7 +2,7 @@
 
 use std::ops::ControlFlow;
 
-use milescale_workspace::error::StoreError;
+use milescale_workspace::error::{Problem, StoreError};
 use sqlx::{AssertSqlSafe, Row as _, SqliteConnection};
 
 use super::Page;
@@ -51,7 +51,22 @@ impl SqliteStore {
         let next = "FROM milestones WHERE rowid > ?1 AND typeof(id) <> 'text' ORDER BY rowid LIMIT ?2";
         let everywhere = format!("SELECT rowid, CAST(data AS BLOB) {next}");
         let sizes = format!("SELECT ifnull(octet_length(data), 0) AS size {next}");
-        let in_pages = !shape.keeps_texts && shape.has_rowids;
+        // Where there are more than fit into memory at once, all rows are looked through in pages.
+        let sum = format!("SELECT coalesce(sum(ifnull(octet_length(data), 0) + 64), 0) FROM ({})", if shape.keeps_texts {
+            "SELECT data FROM milestones WHERE id IS NULL UNION ALL SELECT data FROM milestones WHERE id >= x''"
+        } else {
+            "SELECT data FROM milestones WHERE typeof(id) <> 'text'"
+        });
+        let is_known_small = async |connection: &mut SqliteConnection| -> Result<bool, sqlx::Error> {
+            let sum: i64 = sqlx::query_scalar(AssertSqlSafe(sum.clone())).fetch_one(connection).await?;
+            Ok(sum.unsigned_abs() <= bytes)
+        };
+        let is_small = (shape.keeps_texts || !shape.has_rowids) && self.sqlite.run(is_known_small)?;
+        let in_pages = !is_small && shape.has_rowids;
+        if !is_small && !in_pages {
+            let cause = "its rows whose id is no text are too many or too large to be read; give them texts as ids";
+            return Err(self.sqlite.error(Problem::Corrupt, cause));
+        }
         let select = match (in_pages, shape.keeps_texts) {
             (true, _) => everywhere,
             (false, true) => at_the_ends,

@@ -11,8 +11,9 @@ use rustix::fs::{Access, AtFlags, Dir, FileType, Mode, OFlags, RawMode, RenameFl
 use rustix::io::Errno;
 
 use super::kinds::{Entry, Kind};
-use super::opening::Parent;
+use super::opening::{Parent, behind};
 use super::{Folder, Place};
+use crate::readers::give_to_owner_of;
 
 /// The mode of a new folder, before the caller's umask: never one that all may write.
 const NEW_FOLDER: u32 = 0o775;
@@ -43,6 +44,10 @@ impl Place {
         let metadata = self.status_of_name()?;
         if !metadata.is_symlink() {
             return Ok(metadata);
+        }
+        let followed = self.followed()?;
+        if followed != *self {
+            return followed.status();
         }
         let (parent, _) = self.parent_and_name()?;
         match self.trusted_target(parent.as_fd()) {
@@ -104,11 +109,12 @@ impl Place {
             Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(self.clone()),
             other => other?,
         };
-        if self.trusted_target(parent.as_fd())?.is_none() {
-            return Ok(self.clone());
+        let followed = self.followed()?;
+        if followed != *self {
+            return followed.real();
         }
-        let path = self.path();
-        let real = std::fs::canonicalize(&path)?;
+        let Some(target) = self.trusted_target(parent.as_fd())? else { return Ok(self.clone()) };
+        let real = std::fs::canonicalize(self.parent().path().join(&target)).map_err(|error| behind(&target, &error))?;
         Ok(Self::named(&real))
     }
 
@@ -165,7 +171,11 @@ impl Place {
             };
         }
         let (parent, name) = self.parent_and_name()?;
-        Ok(rustix::fs::mkdirat(parent, name, mode_of(NEW_FOLDER))?)
+        rustix::fs::mkdirat(&parent, name, mode_of(NEW_FOLDER))?;
+        if let Ok(made) = self.open_folder() {
+            give_to_owner_of(parent, made);
+        }
+        Ok(())
     }
 
     /// Removes an empty folder.

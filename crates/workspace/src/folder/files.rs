@@ -12,7 +12,7 @@ use super::Place;
 use super::acts::{by_descriptor, mode_of};
 use super::kinds::Use;
 use super::opening::{Parent, behind};
-use crate::readers::Readers;
+use crate::readers::{Readers, give_to_owner_of};
 
 /// How every file is opened: nothing waits, no symlink is followed, no terminal becomes ours.
 const ALWAYS: OFlags = OFlags::NONBLOCK.union(OFlags::NOFOLLOW).union(OFlags::NOCTTY).union(OFlags::CLOEXEC);
@@ -52,13 +52,22 @@ impl Place {
                 match openat(&parent, name, flags, mode_of(NEW_FILE)) {
                     // Another process was first.
                     Err(Errno::EXIST) => statat(&parent, name, AtFlags::SYMLINK_NOFOLLOW)?,
-                    other => return regular(File::from(other?)),
+                    other => {
+                        let file = other?;
+                        give_to_owner_of(&parent, &file);
+                        return regular(File::from(file));
+                    }
                 }
             }
             other => other?,
         };
         match FileType::from_raw_mode(status.st_mode) {
             FileType::RegularFile => self.file(openat(&parent, name, what.flags() | ALWAYS, Mode::empty()), &parent),
+            FileType::Symlink if let followed = self.followed()? && followed != *self => {
+                let opened = followed.open_for(what);
+                // A link to nowhere is not the same as no file.
+                opened.map_err(|error| if error.kind() == io::ErrorKind::NotFound { behind(followed.inside(), &error) } else { error })
+            }
             FileType::Symlink => {
                 let target = self.trusted_target(parent.as_fd())?.ok_or(io::ErrorKind::NotFound)?;
                 open_trusted(&parent, &target, what)
@@ -85,7 +94,9 @@ impl Place {
     pub fn make_with(&self, mode: u32) -> io::Result<File> {
         let (parent, name) = self.parent_and_name()?;
         let flags = OFlags::WRONLY | OFlags::CREATE | OFlags::EXCL | ALWAYS;
-        Ok(File::from(openat(&parent, name, flags, mode_of(mode))?))
+        let file = File::from(openat(&parent, name, flags, mode_of(mode))?);
+        give_to_owner_of(parent, &file);
+        Ok(file)
     }
 
     /// The same, of a file that all may read whom the umask lets.
@@ -95,8 +106,10 @@ impl Place {
 
     /// The same, of a file for these readers.
     pub fn make_for(&self, readers: Readers) -> io::Result<File> {
-        let file = self.make_with(readers.mode())?;
-        readers.settle(&file)?;
+        let (parent, name) = self.parent_and_name()?;
+        let flags = OFlags::WRONLY | OFlags::CREATE | OFlags::EXCL | ALWAYS;
+        let file = File::from(openat(&parent, name, flags, mode_of(readers.mode()))?);
+        readers.settle(&file, parent)?;
         Ok(file)
     }
 
@@ -108,7 +121,7 @@ impl Place {
             let flags = OFlags::TMPFILE | OFlags::WRONLY | OFlags::CLOEXEC;
             let (parent, _) = self.parent_and_name().ok()?;
             let file = File::from(openat(&parent, ".", flags, mode_of(readers.mode())).ok()?);
-            readers.settle(&file).ok()?;
+            readers.settle(&file, parent).ok()?;
             // Without /proc it could never get a name.
             rustix::fs::lstat(by_descriptor(&file)).is_ok().then_some(file)
         }

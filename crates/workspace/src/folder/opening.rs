@@ -106,6 +106,9 @@ pub(super) fn target_of(at: impl AsFd, name: &OsStr) -> Option<PathBuf> {
     Some(PathBuf::from(OsStr::from_bytes(target.as_bytes())))
 }
 
+/// How many symlinks lead to each other at most.
+const LINKS: usize = 8;
+
 /// What else has to be the caller's own beside `.milestones/` itself.
 const GUARDED: [&str; 2] = ["config", OWN_FOLDER];
 
@@ -116,7 +119,7 @@ impl Folder {
             return open_following(CWD, path);
         };
         let above = open_following(CWD, above)?;
-        let folder = self.step(above.as_fd(), name, Path::new(WHOLE))?;
+        let folder = self.step(above.as_fd(), name, Path::new(WHOLE), LINKS)?;
         self.check_owner(&folder)?;
         Ok(folder)
     }
@@ -149,9 +152,19 @@ impl Folder {
     }
 
     /// Opens one part of a path. `inside` is what leads to it from the folder.
-    fn step(&self, at: BorrowedFd<'_>, name: &OsStr, inside: &Path) -> io::Result<OwnedFd> {
+    fn step(&self, at: BorrowedFd<'_>, name: &OsStr, inside: &Path, left: usize) -> io::Result<OwnedFd> {
         match open_plain(at, name) {
             Err(error @ (Errno::LOOP | Errno::NOTDIR)) => match target_of(at, name) {
+                Some(target) if let Some(there) = self.trusted_inside(inside, &target) => {
+                    if left == 0 {
+                        return Err(behind(&target, &Errno::LOOP.into()));
+                    }
+                    // What else is linked on the way has to be trusted too.
+                    match self.descend_within(&there, left - 1).map_err(|error| behind(&target, &error))? {
+                        Parent::Below(folder) => Ok(folder),
+                        Parent::Top(folder) => folder.try_clone(),
+                    }
+                }
                 Some(target) if self.trust().has_link(self.root(), inside, &target) => {
                     open_following(at, &target).map_err(|error| behind(&target, &error))
                 }
@@ -181,8 +194,18 @@ impl Folder {
         io::Error::new(io::ErrorKind::InvalidInput, NotTrusted(message))
     }
 
+    /// Where a symlink leads that is trusted and stays inside.
+    pub(super) fn trusted_inside(&self, name: &Path, target: &Path) -> Option<PathBuf> {
+        let there = crate::trust::inside(name, target)?;
+        self.trust().has_link(self.root(), name, target).then_some(there)
+    }
+
     /// Opens a folder beneath.
     fn descend(&self, inside: &Path) -> io::Result<Parent> {
+        self.descend_within(inside, LINKS)
+    }
+
+    fn descend_within(&self, inside: &Path, left: usize) -> io::Result<Parent> {
         let top = self.opened()?;
         if inside.as_os_str().is_empty() {
             return Ok(Parent::Top(top));
@@ -196,7 +219,7 @@ impl Folder {
         for part in inside.components() {
             leads.push(part);
             let at = below.as_ref().map_or(top.as_fd(), AsFd::as_fd);
-            below = Some(self.step(at, part.as_os_str(), &leads)?);
+            below = Some(self.step(at, part.as_os_str(), &leads, left)?);
         }
         Ok(below.map_or(Parent::Top(top), Parent::Below))
     }
@@ -235,6 +258,19 @@ impl Place {
     pub(super) fn opened(&self) -> io::Result<Parent> {
         self.check()?;
         self.folder().descend(self.inside())
+    }
+
+    /// The place that it leads to where its last part is a symlink that is trusted and stays inside; itself where it is none, or one
+    /// that leads out.
+    pub(super) fn followed(&self) -> io::Result<Self> {
+        let mut place = self.clone();
+        for _ in 0..LINKS {
+            let (parent, name) = place.parent_and_name()?;
+            let Some(target) = target_of(parent.as_fd(), name) else { return Ok(place) };
+            let Some(there) = self.folder().trusted_inside(place.inside(), &target) else { return Ok(place) };
+            place = self.folder().place().join(there);
+        }
+        Err(behind(self.inside(), &Errno::LOOP.into()))
     }
 
     /// Where its last part is a symlink that is trusted, what that says; an error where it is one that is not.

@@ -28,7 +28,7 @@ pub(super) fn run(desk: &mut Desk, options: &ShowOptions) -> Result<(), Failure>
         let data = milestone.value.clone().ok();
         terminal::json(&Shown { listed: Listed::of(milestone), text, data });
     } else {
-        terminal::bytes(&milestone.text);
+        terminal::document(&milestone.text);
         terminal::error(&format!("digest {digest}"));
     }
     Ok(())

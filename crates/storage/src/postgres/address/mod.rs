@@ -144,6 +144,9 @@ pub(super) fn read(url: &str, from: UrlFrom, client: &ClientEnvironment) -> Resu
         return Err(given.error("user", "there is none; write postgresql://user@host/database"));
     }
     let database = given.get("dbname").unwrap_or(&user).to_owned();
+    if [&user, &database].iter().any(|text| text.contains("://") || text.contains('=')) {
+        return Err(given.error("dbname", "it is an address, and no name; write the address alone"));
+    }
     let hosts = hosts::hosts(&given)?;
     let shown: Vec<String> = hosts.iter().map(ToString::to_string).collect();
     let file = given.get("passfile").map(PathBuf::from).or_else(|| Some(client.home.as_ref()?.join(".pgpass")));
