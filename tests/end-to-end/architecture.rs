@@ -17,6 +17,7 @@ const ARROWS: &[(&str, &[&str])] = &[
     ("daemon", &["document", "core", "workspace", "storage", "sensing", "migration"]),
     ("cli", &["document", "core", "workspace", "storage", "migration", "daemon"]),
     ("testkit", &[]),
+    ("fuzzed", &["document", "core", "workspace", "storage", "sensing", "migration"]),
     ("bench", &["document", "core", "workspace", "storage", "sensing", "daemon", "testkit"]),
 ];
 
@@ -95,7 +96,7 @@ fn rooms() -> Vec<(String, String)> {
     let mut rooms = Vec::new();
     for (name, _) in ARROWS {
         for path in sources(&crates.join(name).join("src")) {
-            if !path.iter().any(|part| part == "tests" || part == "tests.rs") && !["testkit", "bench"].contains(name) {
+            if !path.iter().any(|part| part == "tests" || part == "tests.rs") && !["testkit", "bench", "fuzzed"].contains(name) {
                 rooms.push((path.strip_prefix(&crates).unwrap().to_str().unwrap().to_owned(), code(&path)));
             }
         }

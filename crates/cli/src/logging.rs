@@ -61,9 +61,8 @@ fn harmless_log(lines: &str) -> String {
 }
 
 /// What the log writes in colour.
-const COLOURS: [&str; 9] = [
-    "\x1b[0m", "\x1b[1m", "\x1b[2m", "\x1b[3m", "\x1b[31m", "\x1b[32m", "\x1b[33m", "\x1b[34m", "\x1b[35m",
-];
+const COLOURS: [&str; 9] =
+    ["\x1b[0m", "\x1b[1m", "\x1b[2m", "\x1b[3m", "\x1b[31m", "\x1b[32m", "\x1b[33m", "\x1b[34m", "\x1b[35m"];
 
 /// Lines for the journal: the priority in front, no time and no level, for the journal has both.
 struct ForJournal(Format<Full, ()>);

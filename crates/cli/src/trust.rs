@@ -6,8 +6,8 @@ use etcetera::BaseStrategy as _;
 use milescale_workspace::durable;
 use milescale_workspace::folder::{Folder, system};
 use milescale_workspace::readers::Readers;
-use milescale_workspace::{Place, Workspace};
 use milescale_workspace::trust::{Entry, Server, Sources, parse, text_of};
+use milescale_workspace::{Place, Workspace};
 
 use crate::context::Failure;
 use crate::terminal;

@@ -3,8 +3,8 @@
 use milescale_document::digest::Digest;
 use milescale_document::id::Id;
 use milescale_document::milestone::Milestone;
-use milescale_workspace::readers::Readers;
 use milescale_workspace::conflicts::Beside;
+use milescale_workspace::readers::Readers;
 
 use crate::archive::Archive;
 

@@ -94,7 +94,13 @@ impl Readers {
     pub(crate) fn mode(self) -> u32 {
         match self {
             Self { is_unbounded: true, .. } => 0o664,
-            Self { everybody, group: Some(_), group_writes: true, .. } => if everybody { 0o664 } else { 0o660 },
+            Self { everybody, group: Some(_), group_writes: true, .. } => {
+                if everybody {
+                    0o664
+                } else {
+                    0o660
+                }
+            }
             Self { everybody: true, .. } => 0o644,
             Self { group: Some(_), .. } => 0o640,
             _ => 0o600,

@@ -203,8 +203,8 @@ impl Trust {
                 let is_it =
                     |known: &Option<String>, now: &Path| known.as_deref().is_some_and(|it| Path::new(it) == now);
                 let stays = |target: &Path| inside(name, target).is_some();
-            let stayed = entry.target.as_deref().is_some_and(|before| stays(Path::new(before)));
-            is_it(&entry.link, name) && (is_it(&entry.target, target) || stayed && stays(target))
+                let stayed = entry.target.as_deref().is_some_and(|before| stays(Path::new(before)));
+                is_it(&entry.link, name) && (is_it(&entry.target, target) || stayed && stays(target))
             })
     }
 
@@ -328,12 +328,18 @@ mod tests {
         for target in ["../../c", "/etc/c", "..", "../../../.milestones/c"] {
             assert_eq!(inside("config/c.yaml", target), None, "{target}");
         }
-        let entry = |target: &str| Entry { link: Some("config/a".into()), target: Some(target.into()), ..Entry::owner("/w") };
+        let entry =
+            |target: &str| Entry { link: Some("config/a".into()), target: Some(target.into()), ..Entry::owner("/w") };
         let has = |before: &str, now: &str| {
             Trust::given(vec![entry(before)]).has_link(Path::new("/w"), Path::new("config/a"), Path::new(now))
         };
         assert!(has("..2026_1", "..2026_2") && has("/srv/c", "/srv/c"));
-        assert!(!has("..2026_1", "/etc/shadow") && !has("..2026_1", "../../x") && !has("/srv/c", "/srv/d") && !has("/srv/c", "b"));
+        assert!(
+            !has("..2026_1", "/etc/shadow")
+                && !has("..2026_1", "../../x")
+                && !has("/srv/c", "/srv/d")
+                && !has("/srv/c", "b")
+        );
     }
 
     #[test]

@@ -145,12 +145,12 @@ fn serves(once: &'static [u8], again: Vec<u8>) -> String {
 
 fn serve(mut stream: TcpStream, once: &[u8], again: &[u8]) -> Option<()> {
     let mut said = [0; 4096];
-    stream.read(&mut said).ok()?;
+    let _ = stream.read(&mut said).ok()?;
     stream.write_all(once).ok()?;
     while !again.is_empty() {
         stream.write_all(again).ok()?;
     }
-    std::thread::sleep(Duration::from_secs(60));
+    std::thread::sleep(Duration::from_mins(1));
     Some(())
 }
 
@@ -252,4 +252,89 @@ fn a_stop_is_heard_within_two_seconds_while_a_statement_never_ends_needs_root() 
     daemon.signal("TERM");
     let (_, log) = daemon.ended();
     assert!(began.elapsed() < Duration::from_secs(4), "{:?}: {log}", began.elapsed());
+}
+
+/// The journal of a transaction over several databases names the one above it, which SQLite removes once it has rolled back.
+#[test]
+fn a_journal_that_names_another_file_removes_nothing() {
+    let victim = tempfile::NamedTempFile::new().unwrap();
+    for (database, to) in [("enterprise.db", "database"), ("index.db", "hybrid")] {
+        let workspace = workspace();
+        workspace.milestones("m", 3);
+        assert_eq!(workspace.run(["migrate", to, "--yes"]).code, 0);
+        let script = "import struct, sys, os
+db, victim = sys.argv[1:]
+page = struct.unpack('>H', open(db, 'rb').read(18)[16:])[0]
+original = open(db, 'rb').read(page)
+nonce, sector = 1, 512
+def checksum(data):
+    total, at = nonce, len(data) - 200
+    while at > 0:
+        total += data[at]; at -= 200
+    return total & 0xffffffff
+head = bytes.fromhex('d9d505f920a163d7') + struct.pack('>IIIII', 1, nonce, os.path.getsize(db) // page, sector, page)
+name = victim.encode()
+body = struct.pack('>I', 1) + original + struct.pack('>I', checksum(original))
+above = struct.pack('>I', 0x40000000 // page + 1) + name + struct.pack('>II', len(name), sum(name)) + bytes.fromhex('d9d505f920a163d7')
+open(db + '-journal', 'wb').write(head.ljust(sector, b'\\0') + body + above)";
+        let path = workspace.path(database);
+        let made = Command::new("python3").args(["-c", script]).arg(&path).arg(victim.path()).status().unwrap();
+        assert!(made.success());
+        for arguments in
+            [&["status"][..], &["milestone", "list"], &["milestone", "put", "m-0"], &["check"], &["doctor"]]
+        {
+            bounded(&workspace, arguments);
+            assert!(victim.path().exists(), "{database}, {arguments:?}");
+        }
+        let said = bounded(&workspace, &["doctor"]);
+        assert!(said.out.contains("a transaction over several databases"), "{said:?}");
+    }
+}
+
+#[test]
+fn what_sqlite_opens_beside_a_database_is_regular() {
+    for suffix in ["-journal", "-wal", "-shm"] {
+        let workspace = on_sqlite();
+        let beside = workspace.path(format!("enterprise.db{suffix}"));
+        assert!(Command::new("mkfifo").arg(&beside).status().unwrap().success());
+        for arguments in [&["status"][..], &["milestone", "list"], &["check"]] {
+            let began = Instant::now();
+            let said = bounded(&workspace, arguments);
+            assert!(began.elapsed() < Duration::from_secs(5), "{suffix}, {arguments:?}: {said:?}");
+        }
+        assert!(bounded(&workspace, &["milestone", "list"]).err.contains("no regular file, and SQLite would open it"));
+        std::fs::remove_file(beside).unwrap();
+        assert_eq!(bounded(&workspace, &["milestone", "list"]).code, 0);
+    }
+}
+
+#[test]
+fn views_in_the_place_of_milescales_own_tables_are_named() {
+    for table in ["milescale_texts", "milescale_base", "milescale_sides", "milescale_changes", "milescale_displaced"] {
+        let workspace = on_sqlite();
+        sql(
+            &workspace,
+            &format!(
+                "DROP TABLE {table}; CREATE VIEW {table} AS {ENDLESS} SELECT n AS id, n AS side, n AS text, n AS number FROM c"
+            ),
+        );
+        let said = bounded(&workspace, &["milestone", "list"]);
+        assert!(said.err.contains(&format!("{table} is a view and no table")), "{table}: {said:?}");
+    }
+}
+
+/// Where the driver's thread dies of what it cannot have, what it has sent before is not all there is.
+#[test]
+fn rows_that_do_not_fit_into_memory_are_never_taken_for_fewer() {
+    let workspace = on_sqlite();
+    sql(
+        &workspace,
+        "WITH RECURSIVE c(n) AS (SELECT 1 UNION ALL SELECT n + 1 FROM c WHERE n < 60) INSERT INTO milestones (id, data) SELECT \
+         CAST('blob' || n AS BLOB), zeroblob(8000000) FROM c",
+    );
+    let (said, megabytes, _) = measured(&workspace, &["status", "--json"]);
+    let status = said.json();
+    let counted = status["milestone_count"].as_u64().or(status["figures"]["milestone_count"].as_u64());
+    let is_stale = said.out.contains("\"stale\": true") || said.out.contains("not of now");
+    assert!(megabytes < 400 && (counted == Some(63) || is_stale), "{megabytes} MiB, {counted:?}: {:.600}", said.out);
 }

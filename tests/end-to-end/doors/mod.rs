@@ -64,7 +64,9 @@ fn look(path: &Path, found: &mut Vec<String>) {
         String::from_utf8_lossy(&content)
     ));
     if it.is_dir() {
-        fs::read_dir(path).unwrap().for_each(|entry| look(&entry.unwrap().path(), found));
+        for entry in fs::read_dir(path).unwrap() {
+            look(&entry.unwrap().path(), found);
+        }
     }
 }
 

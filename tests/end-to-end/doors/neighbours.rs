@@ -6,7 +6,8 @@ use super::bounded;
 use crate::workspace;
 
 fn on_postgresql(server: &Postgres, database: &str) -> Workspace {
-    server.psql("postgres", &format!("CREATE DATABASE {database}"));
+    server.psql("postgres", &format!("CREATE DATABASE {database} OWNER ada"));
+    server.psql(database, "ALTER SCHEMA public OWNER TO ada");
     let workspace = workspace();
     workspace.milestones("m", 3);
     let url = server.url();
@@ -22,18 +23,17 @@ fn on_postgresql(server: &Postgres, database: &str) -> Workspace {
 fn d18_what_is_no_plain_table_and_what_others_functions_run_in_is_refused_by_name() {
     let server = Postgres::start();
     server.psql("postgres", "CREATE ROLE neighbour");
-    let table =
-        "CREATE TABLE milestones (id TEXT PRIMARY KEY, data JSONB, created_at TIMESTAMP, updated_at TIMESTAMP);";
+    let table = "SET ROLE ada; CREATE TABLE milestones (id TEXT PRIMARY KEY, data JSONB, created_at TIMESTAMP, updated_at TIMESTAMP);";
     let function = "CREATE FUNCTION theirs() RETURNS trigger LANGUAGE plpgsql AS $$ BEGIN PERFORM set_config('statement_timeout', \
-                    '0', false); CREATE TABLE IF NOT EXISTS pwned (); RETURN new; END $$; ALTER FUNCTION theirs() OWNER TO neighbour;";
-    let plain = "CREATE FUNCTION plain() RETURNS text LANGUAGE sql AS $$ SELECT '{}' $$; ALTER FUNCTION plain() OWNER TO neighbour;";
+                    '0', false); CREATE TABLE IF NOT EXISTS pwned (); RETURN new; END $$;";
+    let plain = "CREATE FUNCTION plain() RETURNS text LANGUAGE sql AS $$ SELECT '{}' $$;";
     let cases = [
         ("a view", format!("{table} ALTER TABLE milestones RENAME TO t; CREATE VIEW milestones AS SELECT * FROM t")),
-        ("theirs()", format!("{table} {function} CREATE TRIGGER t BEFORE INSERT ON milestones FOR EACH ROW EXECUTE FUNCTION theirs()")),
-        ("plain()", format!("{table} {plain} ALTER TABLE milestones ALTER created_at SET DEFAULT plain()::timestamp")),
-        ("plain()", format!("{table} {plain} ALTER TABLE milestones ADD CHECK (plain() IS NOT NULL)")),
+        ("theirs()", format!("{table} {function} CREATE TRIGGER t BEFORE INSERT ON milestones FOR EACH ROW EXECUTE FUNCTION theirs(); RESET ROLE; ALTER FUNCTION theirs() OWNER TO neighbour")),
+        ("plain()", format!("{table} {plain} ALTER TABLE milestones ALTER created_at SET DEFAULT plain()::timestamp; RESET ROLE; ALTER FUNCTION plain() OWNER TO neighbour")),
+        ("plain()", format!("{table} {plain} ALTER TABLE milestones ADD CHECK (plain() IS NOT NULL); RESET ROLE; ALTER FUNCTION plain() OWNER TO neighbour")),
         ("rules rewrite", format!("{table} CREATE TABLE o (id TEXT); CREATE RULE r AS ON INSERT TO milestones DO INSTEAD INSERT INTO o VALUES ('x')")),
-        ("a materialized view", "CREATE MATERIALIZED VIEW milestones AS SELECT 'a'::text AS id, '{}'::jsonb AS data, now() AS created_at, now() AS updated_at".to_owned()),
+        ("a materialized view", "SET ROLE ada; CREATE MATERIALIZED VIEW milestones AS SELECT 'a'::text AS id, '{}'::jsonb AS data, now() AS created_at, now() AS updated_at".to_owned()),
     ];
     for (number, (named, statements)) in cases.into_iter().enumerate() {
         let database = format!("d18_{number}");
@@ -55,7 +55,8 @@ fn d18_what_is_no_plain_table_and_what_others_functions_run_in_is_refused_by_nam
 fn names_mean_the_servers_own_whatever_the_search_path_says() {
     let server = Postgres::start();
     let workspace = on_postgresql(&server, "paths");
-    assert_eq!(bounded(&workspace, &["migrate", "database", "--engine", "postgresql", "--yes"]).code, 0);
+    let said = bounded(&workspace, &["migrate", "database", "--engine", "postgresql", "--yes"]);
+    assert_eq!(said.code, 0, "{said:?}");
     // A function of the same name in a schema that comes before the server's own, for every new session.
     server.psql(
         "paths",
@@ -69,4 +70,29 @@ fn names_mean_the_servers_own_whatever_the_search_path_says() {
         let said = bounded(&workspace, arguments);
         assert!(said.code == 0 && !said.err.contains("pwned"), "{arguments:?}: {said:?}");
     }
+}
+
+#[test]
+fn d18_a_trigger_that_comes_later_is_seen_by_each_transaction_that_writes() {
+    let server = Postgres::start();
+    server.psql("postgres", "CREATE ROLE neighbour");
+    let workspace = on_postgresql(&server, "later");
+    assert_eq!(bounded(&workspace, &["migrate", "database", "--engine", "postgresql", "--yes"]).code, 0);
+    let daemon = workspace.daemon(["--interval", "1"]);
+    server.psql(
+        "later",
+        "GRANT USAGE, CREATE ON SCHEMA public TO neighbour; GRANT ALL ON milestones TO neighbour; SET ROLE neighbour; CREATE FUNCTION \
+         later() RETURNS trigger LANGUAGE plpgsql AS $$ BEGIN CREATE TABLE IF NOT EXISTS public.pwned (); RETURN new; END $$; CREATE \
+         TRIGGER later BEFORE INSERT OR UPDATE ON milestones FOR EACH ROW EXECUTE FUNCTION later()",
+    );
+    // The daemon is connected, and has looked at the table before.
+    workspace.save("active/m-0.yaml", "title: changed in its old file\n");
+    milescale_testkit::until("what it says of it", || {
+        let said = bounded(&workspace, &["milestone", "put", "m-1", "--if-match", "none"]);
+        let told = format!("{}{}", daemon.log(), workspace.status());
+        told.contains("a function of somebody else").then_some(said)
+    });
+    let said = bounded(&workspace, &["milestone", "put", "m-9"]);
+    assert!(said.code == 1 && said.err.contains("later()") && said.err.contains("neighbour"), "{said:?}");
+    assert_eq!(server.psql("later", "SELECT to_regclass('public.pwned') IS NULL"), "t");
 }

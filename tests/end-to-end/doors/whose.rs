@@ -124,9 +124,9 @@ fn a_workspace_that_a_group_shares_is_used_by_all_who_trust_it_needs_root() {
         chown(home.path(), Some(user.parse().unwrap()), None).unwrap();
     }
     let as_user = |number: usize, arguments: &[&str]| {
-        let script = format!("umask 002; exec \"$0\" \"$@\"");
+        let script = r#"umask 002; exec "$0" "$@""#;
         let output = Command::new("setpriv")
-            .args([&format!("--reuid={}", users[number]), "--regid=60000", "--clear-groups", "--", "sh", "-c", &script])
+            .args([&format!("--reuid={}", users[number]), "--regid=60000", "--clear-groups", "--", "sh", "-c", script])
             .arg(crate::BINARY)
             .args(arguments)
             .current_dir(&root)

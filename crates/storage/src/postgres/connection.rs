@@ -91,7 +91,16 @@ impl Connection {
         let runtime =
             OwnRuntime::new().map_err(|error| StoreError::io(&address.shown, "a runtime cannot be started", &error))?;
         let (workspace, stop) = (workspace.clone(), workspace.stop().clone());
-        Ok(Self { workspace, runtime, address: Arc::new(address), timeouts, stop, guard: String::new(), link: None, is_held: false })
+        Ok(Self {
+            workspace,
+            runtime,
+            address: Arc::new(address),
+            timeouts,
+            stop,
+            guard: String::new(),
+            link: None,
+            is_held: false,
+        })
     }
 
     /// Begins each transaction that writes with these statements too.

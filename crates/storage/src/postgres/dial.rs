@@ -160,7 +160,10 @@ impl Dialer {
             Place::Network(name, _) => name.as_str(),
             Place::Socket(_) => "",
         };
-        let Ok(tls) = MakeTlsConnect::<Bounded<Metered>>::make_tls_connect(&mut BoundedTls { tls: self.tls.clone(), meter: meter.clone() }, name);
+        let Ok(tls) = MakeTlsConnect::<Bounded<Metered>>::make_tls_connect(
+            &mut BoundedTls { tls: self.tls.clone(), meter: meter.clone() },
+            name,
+        );
         let (client, connection) = config.connect_raw(Bounded::new(stream, meter.clone()), tls).await?;
         let version = connection.parameter("server_version").map_or(0, major);
         let task = tokio::spawn(connection);

@@ -258,7 +258,7 @@ where
 
 #[cfg(test)]
 mod tests {
-    use super::{ANSWER, Messages, OTHER, ROW, State};
+    use super::{ANSWER, Messages, Meter, OTHER, ROW, State};
     use proptest::prelude::*;
 
     fn message(kind: u8, length: usize) -> Vec<u8> {

@@ -7,9 +7,9 @@ use milescale_workspace::Workspace;
 use milescale_workspace::error::StoreError;
 use milescale_workspace::tokens::Tokens;
 
-use super::shape;
 use super::connection::{Access, Connection, Hurry, Outcome, Timeouts};
 use super::documents::Table;
+use super::shape;
 use super::{PostgresStore, address};
 
 impl PostgresStore {

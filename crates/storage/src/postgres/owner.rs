@@ -8,6 +8,7 @@ use tokio_postgres::{Client, Error};
 
 use super::connection::Failed;
 use super::documents::{Table, time};
+use super::shape;
 
 /// The oldest server that is used: the first with generated columns.
 const OLDEST_SERVER: i32 = 120_000;
@@ -59,6 +60,9 @@ impl Table {
         }
         if is_standby {
             return refused("it is a standby, which is never written to: name the primary".to_owned());
+        }
+        if let Some(why) = shape::not_used(client, &self.named("milestones")).await? {
+            return refused(why);
         }
         if self.exists(client).await? {
             let select = "SELECT has_table_privilege(to_regclass($1), 'INSERT, UPDATE, DELETE') AND pg_has_role(relowner, 'USAGE')

@@ -17,9 +17,7 @@ use sqlx::{AssertSqlSafe, Row as _};
 use super::changes::Changes;
 use super::facts::{NAMED, NAMELESS_ADVICE, Remembered, nameless};
 use super::reading::{one, range, several};
-use super::schema::{
-    COLUMNS, DOCUMENTS, has_beside_documents, make_beside_documents, missing_columns, refuse,
-};
+use super::schema::{COLUMNS, DOCUMENTS, has_beside_documents, make_beside_documents, missing_columns, refuse};
 use super::shape::{Shape, is_taken};
 use super::{Make, Others, Sqlite, has_table};
 use crate::ledger::{Entry, Ledger};

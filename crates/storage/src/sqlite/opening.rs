@@ -81,7 +81,7 @@ impl Sqlite {
             return Err(self.error(Problem::Refused, format!("SQLite {version} is older than {OLDEST}; not used")));
         }
         self.connection = Some(connection);
-        self.path = path.clone();
+        self.path.clone_from(&path);
         // SQLite opens by name: what has the name now is compared with what had it before.
         if identity_of(&path).ok() != Some(self.identity) {
             self.close();

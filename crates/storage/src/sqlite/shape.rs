@@ -52,11 +52,14 @@ impl SqliteStore {
         let everywhere = format!("SELECT rowid, CAST(data AS BLOB) {next}");
         let sizes = format!("SELECT ifnull(octet_length(data), 0) AS size {next}");
         // Where there are more than fit into memory at once, all rows are looked through in pages.
-        let sum = format!("SELECT coalesce(sum(ifnull(octet_length(data), 0) + 64), 0) FROM ({})", if shape.keeps_texts {
-            "SELECT data FROM milestones WHERE id IS NULL UNION ALL SELECT data FROM milestones WHERE id >= x''"
-        } else {
-            "SELECT data FROM milestones WHERE typeof(id) <> 'text'"
-        });
+        let sum = format!(
+            "SELECT coalesce(sum(ifnull(octet_length(data), 0) + 64), 0) FROM ({})",
+            if shape.keeps_texts {
+                "SELECT data FROM milestones WHERE id IS NULL UNION ALL SELECT data FROM milestones WHERE id >= x''"
+            } else {
+                "SELECT data FROM milestones WHERE typeof(id) <> 'text'"
+            }
+        );
         let is_known_small = async |connection: &mut SqliteConnection| -> Result<bool, sqlx::Error> {
             let sum: i64 = sqlx::query_scalar(AssertSqlSafe(sum.clone())).fetch_one(connection).await?;
             Ok(sum.unsigned_abs() <= bytes)

@@ -114,7 +114,8 @@ impl Place {
             return followed.real();
         }
         let Some(target) = self.trusted_target(parent.as_fd())? else { return Ok(self.clone()) };
-        let real = std::fs::canonicalize(self.parent().path().join(&target)).map_err(|error| behind(&target, &error))?;
+        let real =
+            std::fs::canonicalize(self.parent().path().join(&target)).map_err(|error| behind(&target, &error))?;
         Ok(Self::named(&real))
     }
 

@@ -63,10 +63,15 @@ impl Place {
         };
         match FileType::from_raw_mode(status.st_mode) {
             FileType::RegularFile => self.file(openat(&parent, name, what.flags() | ALWAYS, Mode::empty()), &parent),
-            FileType::Symlink if let followed = self.followed()? && followed != *self => {
+            FileType::Symlink
+                if let followed = self.followed()?
+                    && followed != *self =>
+            {
                 let opened = followed.open_for(what);
                 // A link to nowhere is not the same as no file.
-                opened.map_err(|error| if error.kind() == io::ErrorKind::NotFound { behind(followed.inside(), &error) } else { error })
+                opened.map_err(|error| {
+                    if error.kind() == io::ErrorKind::NotFound { behind(followed.inside(), &error) } else { error }
+                })
             }
             FileType::Symlink => {
                 let target = self.trusted_target(parent.as_fd())?.ok_or(io::ErrorKind::NotFound)?;

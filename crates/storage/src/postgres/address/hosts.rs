@@ -126,7 +126,7 @@ fn place(given: &Gathered, name: Option<String>, address: Option<String>, port: 
             );
         }
         // What is no name may be a part of a password that nobody has escaped.
-        Some(name) if name.contains(|letter: char| "@=/?#%&;'\"".contains(letter) || letter.is_whitespace()) => {
+        Some(name) if name.contains(|letter: char| "@=/?#&;'\"".contains(letter) || letter.is_whitespace()) => {
             let cause = "it is no name of a host; in a URL, write : / ? # @ of a password as %3A %2F %3F %23 %40";
             return Err(given.error("host", cause));
         }

@@ -33,7 +33,7 @@ fn what_libpq_knows_is_understood() {
         ),
         ("postgres://h", "postgresql://lin@h:5432/lin"),
         ("postgresql://[::1]:77,h/d", "postgresql://lin@[::1]:77,h:5432/d"),
-        ("  host = 'h h' user='a\\'b' port=1 ", "postgresql://a'b@h h:1/a'b"),
+        ("  host = 'h' user='a\\'b' port=1 ", "postgresql://a'b@h:1/a'b"),
         ("postgresql://u:p%40%2f@h/d?host=x&hostaddr=127.0.0.1&port=9", "postgresql://u@x:9/d"),
         (
             "postgresql://h/d?ssl=true&sslcompression=0&krbsrvname=x&load_balance_hosts=random",
