@@ -96,7 +96,9 @@ fn rooms() -> Vec<(String, String)> {
     let mut rooms = Vec::new();
     for (name, _) in ARROWS {
         for path in sources(&crates.join(name).join("src")) {
-            if !path.iter().any(|part| part == "tests" || part == "tests.rs") && !["testkit", "bench", "fuzzed"].contains(name) {
+            if !path.iter().any(|part| part == "tests" || part == "tests.rs")
+                && !["testkit", "bench", "fuzzed"].contains(name)
+            {
                 rooms.push((path.strip_prefix(&crates).unwrap().to_str().unwrap().to_owned(), code(&path)));
             }
         }

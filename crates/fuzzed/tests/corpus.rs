@@ -27,8 +27,16 @@ fn every_text_of_the_corpus_is_read_without_a_panic() {
 
 #[test]
 fn each_target_takes_what_no_one_expects() {
-    let odd: [&[u8]; 8] =
-        [b"", b"\0", b"\xff\xfe", b"{a: {a: {a: ", b"[[[[[[", b"SQLite format 3\0", b"DIRC\0\0\0\x02\xff\xff\xff\xff", b"\x00{}"];
+    let odd: [&[u8]; 8] = [
+        b"",
+        b"\0",
+        b"\xff\xfe",
+        b"{a: {a: {a: ",
+        b"[[[[[[",
+        b"SQLite format 3\0",
+        b"DIRC\0\0\0\x02\xff\xff\xff\xff",
+        b"\x00{}",
+    ];
     for (_, target) in TARGETS {
         odd.iter().for_each(|text| target(text));
     }

@@ -7,7 +7,7 @@ use std::time::{Duration, Instant};
 
 use milescale_testkit::{Said, Workspace};
 
-use super::bounded;
+use super::{bounded, door};
 use crate::workspace;
 
 /// Runs a command. What it took at most of memory, in MiB, and of time.
@@ -62,6 +62,7 @@ fn d12_a_view_that_never_ends_is_no_table() {
         let all = format!("{}{}", said.out, said.err);
         assert!(all.contains("milestones is a view and no table"), "{arguments:?}: {said:?}");
     }
+    door("D12", "`milestones` is a view without end", "refused by name");
 }
 
 #[test]
@@ -80,10 +81,16 @@ fn d12_a_trigger_that_never_ends_is_interrupted_and_nothing_of_the_write_stays()
     let began = Instant::now();
     let said = bounded(&workspace, &["milestone", "put", "m-new"]);
     assert!(said.code == 1 && said.err.contains("query_timeout") && said.err.contains("trigger"), "{said:?}");
-    assert!(began.elapsed() < Duration::from_secs(10), "{:?}", began.elapsed());
+    let took = began.elapsed().as_secs_f64();
+    assert!(took < 10.0, "{took}");
     sql(&workspace, "DROP TRIGGER t");
     assert!(!bounded(&workspace, &["milestone", "list"]).out.contains("m-new"));
     assert_eq!(bounded(&workspace, &["milestone", "put", "m-new"]).code, 0);
+    door(
+        "D12",
+        "a trigger without end, query_timeout 2",
+        format!("given up after {took:.1} s; nothing of the write stays"),
+    );
 }
 
 #[test]
@@ -112,6 +119,7 @@ fn d12_rows_of_any_size_are_named_and_fill_no_memory() {
         let (said, megabytes, _) = measured(&workspace, arguments);
         assert!(megabytes < 400, "{arguments:?}: {megabytes} MiB: {:.300}", said.err);
     }
+    door("D12", "a row of 300 MB, an id of 400 MB", "named, within 200 and 400 MiB");
 }
 
 #[test]
@@ -128,6 +136,7 @@ c.execute(\"UPDATE sqlite_master SET sql = CAST(? AS TEXT) WHERE name = 'milesto
         let all = format!("{}{}", said.out, said.err);
         assert!(all.contains("its column data is no text in UTF-8"), "{arguments:?}: {said:?}");
     }
+    door("D14", "a column type that is not UTF-8", "named");
 }
 
 /// A server that answers with these bytes, again and again, for as long as somebody listens.
@@ -164,6 +173,7 @@ fn d11_a_server_that_floods_or_says_nothing_fills_no_memory_and_hangs_nobody() {
     let row = message(b'D', &[&[0, 1][..], &1000_u32.to_be_bytes(), &[b'x'; 1000]].concat());
     let error = [&b"E"[..], &200_000_000_u32.to_be_bytes(), &vec![b'x'; 1 << 20]].concat();
     let notice = message(b'N', &[b"SNOTICE\0Mflood ".to_vec(), vec![b'x'; 30_000], b"\0\0".to_vec()].concat());
+    let (mut most, mut longest) = (0, 0.0_f64);
     for (what, once, again) in [
         ("rows without end", ready, row.repeat(100)),
         ("an error of 200 MB", b"" as &[u8], error),
@@ -186,7 +196,13 @@ fn d11_a_server_that_floods_or_says_nothing_fills_no_memory_and_hangs_nobody() {
             "{what}: {megabytes} MiB, {took:?}: {said:?}"
         );
         println!("{what}: {megabytes} MiB, {:.1} s", took.as_secs_f64());
+        (most, longest) = (most.max(megabytes), longest.max(took.as_secs_f64()));
     }
+    door(
+        "D11",
+        "servers that flood rows, notices, one message; that say nothing, or nonsense",
+        format!("at most {most} MiB and {longest:.1} s"),
+    );
 }
 
 #[test]
@@ -214,6 +230,7 @@ fn d11_certificates_are_regular_files_of_a_size() {
             );
         }
     }
+    door("D11", "certificates and keys that are a device, a FIFO, a terabyte", "each refused within 10 s and 200 MiB");
 }
 
 #[test]
@@ -233,6 +250,7 @@ fn logs_of_any_length_are_read_by_their_ends() {
         assert!(megabytes < 150, "{arguments:?}: {megabytes} MiB: {:.300}", said.err);
     }
     assert!(bounded(&workspace, &["events", "--json"]).out.contains("\"number\":299999"));
+    door("(new)", "logs of 340 MB, each command", "within 150 MiB");
 }
 
 #[test]
@@ -251,7 +269,9 @@ fn a_stop_is_heard_within_two_seconds_while_a_statement_never_ends_needs_root() 
     let began = Instant::now();
     daemon.signal("TERM");
     let (_, log) = daemon.ended();
-    assert!(began.elapsed() < Duration::from_secs(4), "{:?}: {log}", began.elapsed());
+    let took = began.elapsed().as_secs_f64();
+    assert!(took < 4.0, "{took}: {log}");
+    door("D12", "SIGTERM while a statement never ends", format!("heard after {took:.1} s"));
 }
 
 /// The journal of a transaction over several databases names the one above it, which SQLite removes once it has rolled back.
@@ -289,6 +309,7 @@ open(db + '-journal', 'wb').write(head.ljust(sector, b'\\0') + body + above)";
         let said = bounded(&workspace, &["doctor"]);
         assert!(said.out.contains("a transaction over several databases"), "{said:?}");
     }
+    door("(new)", "a journal of SQLite that names a file to remove", "0 removed");
 }
 
 #[test]
@@ -306,6 +327,7 @@ fn what_sqlite_opens_beside_a_database_is_regular() {
         std::fs::remove_file(beside).unwrap();
         assert_eq!(bounded(&workspace, &["milestone", "list"]).code, 0);
     }
+    door("(new)", "FIFOs as the files beside a database", "none waits");
 }
 
 #[test]
@@ -321,6 +343,7 @@ fn views_in_the_place_of_milescales_own_tables_are_named() {
         let said = bounded(&workspace, &["milestone", "list"]);
         assert!(said.err.contains(&format!("{table} is a view and no table")), "{table}: {said:?}");
     }
+    door("(new)", "views in the place of milescale's own tables", "5 of 5 refused by name");
 }
 
 /// Where the driver's thread dies of what it cannot have, what it has sent before is not all there is.
@@ -337,4 +360,5 @@ fn rows_that_do_not_fit_into_memory_are_never_taken_for_fewer() {
     let counted = status["milestone_count"].as_u64().or(status["figures"]["milestone_count"].as_u64());
     let is_stale = said.out.contains("\"stale\": true") || said.out.contains("not of now");
     assert!(megabytes < 400 && (counted == Some(63) || is_stale), "{megabytes} MiB, {counted:?}: {:.600}", said.out);
+    door("(new)", "rows that do not fit into the memory that SQLite is given", "never taken for fewer");
 }

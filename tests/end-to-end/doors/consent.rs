@@ -7,7 +7,7 @@ use std::process::Command;
 
 use milescale_testkit::Workspace;
 
-use super::bounded;
+use super::{bounded, door};
 use crate::workspace;
 
 /// An address that stands for another machine; in the namespace of a test it is the loopback's.
@@ -82,6 +82,11 @@ while True:
     let (_, said) =
         in_a_network(&format!("{listener} \"$0\" migrate database --engine postgresql --yes; kill $L"), &other);
     assert!(!other.root().join("heard").exists() && said.contains("milescale trust"), "{said}");
+    door(
+        "D10",
+        "a server elsewhere (a network namespace with a listener), before and after consent, with PGPASSWORD set",
+        "0 bytes sent before",
+    );
 }
 
 #[test]

@@ -6,6 +6,7 @@ use std::process::Command;
 
 use milescale_testkit::Workspace;
 
+use super::door;
 use crate::workspace;
 
 /// Runs commands under a umask.
@@ -62,6 +63,11 @@ fn d08_what_holds_a_private_text_is_private_in_all_that_is_made_of_it() {
             assert_eq!(mode & 0o077, 0, "umask {umask}: {path} has the mode {mode:o}");
         }
     }
+    door(
+        "D8",
+        "a private milestone and configuration through moves, conflicts and a return, under three umasks",
+        "0 copies that others may read",
+    );
 }
 
 #[test]
@@ -78,6 +84,7 @@ fn nothing_that_is_made_may_be_written_by_everybody() {
         Command::new("find").arg(workspace.path("")).args(["-perm", "-002", "!", "-type", "l"]).output().unwrap();
     let theirs: Vec<String> = String::from_utf8_lossy(&found.stdout).lines().map(str::to_owned).collect();
     assert!(theirs.iter().all(|path| path.contains("/active/m-")), "what the test itself has made apart: {theirs:?}");
+    door("D8", "all that is made under umask 000", "0 files that everybody may write");
 }
 
 #[test]
@@ -101,4 +108,9 @@ fn a_copy_goes_to_the_group_of_its_original_or_to_no_group_needs_root() {
     }
     run(&workspace, "022", &["migrate", "database", "--yes"]);
     assert_eq!(fs::metadata(workspace.path("enterprise.db")).unwrap().mode() & 0o777, 0o600);
+    door(
+        "D8",
+        "copies of files that a group may read, of one group and of two",
+        "0 readers more than the originals have",
+    );
 }

@@ -3,12 +3,12 @@
 use std::fs;
 use std::os::unix::fs::symlink;
 use std::os::unix::net::UnixListener;
-use std::path::Path;
+use std::path::{Path, PathBuf};
 use std::process::Command;
 
 use milescale_testkit::{Workspace, seed_of_commit, takes};
 
-use super::{Outside, bounded, copy_of, is_root};
+use super::{Outside, Watched, bounded, copy_of, door, is_root};
 use crate::workspace;
 
 /// Folders of a workspace.
@@ -212,6 +212,17 @@ fn d03_d05_d15_nothing_outside_is_reached_by_any_kind_of_link_in_any_place_by_an
     }
     println!("links and other kinds: {tried} in their places, {runs} commands, 0 bytes outside");
     assert!(tried > 20);
+    door(
+        "D3, D5, D15",
+        "links to a file, a folder, nothing, to what was there; FIFO, device, socket: each in place of each file and folder, each verb",
+        format!("{tried} places, {runs} commands; 0 opens, reads and writes outside (inotify); none waits"),
+    );
+}
+
+/// All folders outside.
+fn folders_of(outside: &Outside) -> Vec<PathBuf> {
+    let found = Command::new("find").arg(outside.path("")).args(["-type", "d"]).output().unwrap();
+    String::from_utf8_lossy(&found.stdout).lines().map(PathBuf::from).collect()
 }
 
 fn one(template: &Workspace, in_use: &str, place: &str, kind: Kind) {
@@ -220,14 +231,16 @@ fn one(template: &Workspace, in_use: &str, place: &str, kind: Kind) {
     let _kept = put(kind, &path, &outside);
     println!("{kind:?} in {place}, {in_use} in use");
     let before = outside.print();
+    let watched = Watched::new(&folders_of(&outside));
     for arguments in COMMANDS {
         let began = std::time::Instant::now();
         let said = bounded(&workspace, arguments);
         assert!(began.elapsed().as_secs() < 10, "{kind:?} in {place}, {in_use} in use, {arguments:?}");
         let what = format!("{kind:?} in {place}, {in_use} in use, {arguments:?}: {said:?}");
-        assert_eq!(outside.print(), before, "{what}");
+        assert_eq!(watched.events(), 0, "{what}");
         assert!(!said.out.contains("CANARY of") && !said.err.contains("CANARY of"), "{what}");
     }
+    assert_eq!(outside.print(), before, "{kind:?} in {place}, {in_use} in use");
     // Once it is gone, and what was moved is back, milestones are read and written as before.
     remove(&path);
     if kind == Kind::ToTheSame && outside.path("same").exists() {
@@ -255,6 +268,7 @@ fn what_is_linked_is_named_with_the_command_that_lets_it_be_and_that_command_doe
         assert_eq!(said.code, 0, "{said:?}");
         assert!(bounded(&workspace, &["doctor"]).out.contains(&named), "{place}");
     }
+    door("D5", "a link is named with the command that trusts it, which does; the link stays", "6 places");
 }
 
 #[test]

@@ -2,14 +2,13 @@
 
 use std::fs;
 use std::os::unix::fs::symlink;
-use std::path::{Path, PathBuf};
+use std::path::Path;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::time::{Duration, Instant};
 
-use rustix::fs::inotify;
 use rustix::fs::{CWD, RenameFlags, renameat_with};
 
-use super::{Outside, bounded};
+use super::{Outside, Watched, bounded, door};
 use crate::workspace;
 
 /// How long each race lasts.
@@ -41,37 +40,7 @@ fn exchange(one: &Path, other: &Path, stop: &AtomicBool, count: &AtomicU64) {
     }
 }
 
-/// What was opened, read, written or made in a folder and in a folder in it since this began.
-struct Watched(std::os::fd::OwnedFd);
-
-impl Watched {
-    fn new(folders: &[PathBuf]) -> Self {
-        let watch = inotify::init(inotify::CreateFlags::NONBLOCK).unwrap();
-        let what = inotify::WatchFlags::OPEN
-            | inotify::WatchFlags::ACCESS
-            | inotify::WatchFlags::MODIFY
-            | inotify::WatchFlags::ATTRIB
-            | inotify::WatchFlags::CREATE
-            | inotify::WatchFlags::DELETE
-            | inotify::WatchFlags::MOVE;
-        for folder in folders {
-            inotify::add_watch(&watch, folder, what).unwrap();
-        }
-        Self(watch)
-    }
-
-    fn events(&self) -> usize {
-        let mut buffer = vec![std::mem::MaybeUninit::uninit(); 64 << 10];
-        let mut reader = inotify::Reader::new(&self.0, &mut buffer);
-        let mut count = 0;
-        while reader.next().is_ok() {
-            count += 1;
-        }
-        count
-    }
-}
-
-/// Runs verbs beside such exchanges. How many of either, and how often something outside was touched.
+/// Runs verbs beside such exchanges and a daemon. How many of either, and how often something outside was touched.
 fn race(place: &str, prepare: impl Fn(&Path, &Path)) -> (u64, u64, usize) {
     let (workspace, outside) = (workspace(), Outside::new());
     workspace.milestones("m", 20);
@@ -81,6 +50,7 @@ fn race(place: &str, prepare: impl Fn(&Path, &Path)) -> (u64, u64, usize) {
     symlink(outside.path("folder"), &beside).unwrap();
     let before = outside.print();
     let watched = Watched::new(&[outside.path(""), outside.path("folder")]);
+    let mut daemon = workspace.daemon_at_once(["--interval", "1"]);
     let (stop, exchanged, began, mut runs) = (AtomicBool::new(false), AtomicU64::new(0), Instant::now(), 0);
     std::thread::scope(|scope| {
         scope.spawn(|| exchange(&inside, &beside, &stop, &exchanged));
@@ -90,9 +60,13 @@ fn race(place: &str, prepare: impl Fn(&Path, &Path)) -> (u64, u64, usize) {
                 assert!(!said.out.contains("CANARY of"), "{place}, {arguments:?}: {said:?}");
                 runs += 1;
             }
+            if !daemon.runs() {
+                daemon = workspace.daemon_at_once(["--interval", "1"]);
+            }
         }
         stop.store(true, Ordering::Relaxed);
     });
+    drop(daemon);
     let touched = watched.events();
     assert_eq!(outside.print(), before, "{place}: nothing outside has changed");
     (runs, exchanged.load(Ordering::Relaxed), touched)
@@ -100,6 +74,7 @@ fn race(place: &str, prepare: impl Fn(&Path, &Path)) -> (u64, u64, usize) {
 
 #[test]
 fn d06_d07_a_folder_that_is_exchanged_for_a_link_leads_nowhere() {
+    let (mut all, mut exchanges) = (0, 0);
     for place in ["active/sub", "active", ".milescale", "config", "logs", "completed", "locks", "backups"] {
         let (runs, exchanged, touched) = race(place, |inside, _| {
             fs::create_dir_all(inside).unwrap();
@@ -108,9 +83,15 @@ fn d06_d07_a_folder_that_is_exchanged_for_a_link_leads_nowhere() {
             }
         });
         println!("{place}: {runs} commands beside {exchanged} exchanges, {touched} touches outside");
+        (all, exchanges) = (all + runs, exchanges + exchanged);
         assert_eq!(touched, 0, "{place}");
         assert!(exchanged > 100, "{place}: {exchanged}");
     }
+    door(
+        "D4, D6, D7",
+        "a folder and a link to a folder outside exchanged without a pause, eight folders, beside verbs, moves and a daemon",
+        format!("{all} commands beside {exchanges} exchanges: 0 opens, reads and writes outside (inotify)"),
+    );
 }
 
 /// SQLite opens by name. What that leaves is told, and what is written there is never a milestone's loss.
@@ -141,5 +122,14 @@ fn a_database_that_is_exchanged_for_a_link_is_written_only_within_the_window_tha
         "enterprise.db: {runs} commands beside {} exchanges, {} events on the file outside in the window of SQLite's opening",
         exchanged.load(Ordering::Relaxed),
         watched.events()
+    );
+    door(
+        "D5 (window)",
+        "a database exchanged with a link to one outside without a pause",
+        format!(
+            "{} events on the file outside; {runs} commands, {} exchanges",
+            watched.events(),
+            exchanged.load(Ordering::Relaxed)
+        ),
     );
 }

@@ -5,9 +5,9 @@ use std::io::{Read, Write};
 use std::net::TcpListener;
 use std::path::Path;
 
-use milescale_testkit::Workspace;
+use milescale_testkit::{Workspace, takes};
 
-use super::bounded;
+use super::{bounded, door};
 use crate::workspace;
 
 /// The secret; no part of it of five letters stands anywhere else.
@@ -103,13 +103,18 @@ fn files_that_show(folder: &Path, found: &mut Vec<String>) {
 #[test]
 fn d16_a_password_is_never_shown() {
     let port = asks_for_it();
-    let mut sightings = Vec::new();
+    let (mut sightings, mut all, mut tried) = (Vec::new(), 0, 0);
     for (number, url) in spellings(port).into_iter().enumerate() {
         for place in ["url", "type", "schema", "environment", "type-of-environment"] {
             // Each spelling in one place or two.
             if place != "url" && !number.is_multiple_of(3) {
                 continue;
             }
+            all += 1;
+            if !takes(all, 8) {
+                continue;
+            }
+            tried += 1;
             let mut workspace = workspace();
             workspace.milestones("m", 2);
             let config = match place {
@@ -130,6 +135,11 @@ fn d16_a_password_is_never_shown() {
         }
     }
     assert_eq!(sightings, [] as [String; 0]);
+    door(
+        "D16",
+        "a password in 30 spellings of addresses, in five places, a server that asks for it in clear text; output, events, state, logs",
+        format!("{tried} of {all}: 0 sightings"),
+    );
 }
 
 fn look(workspace: &Workspace, what: &str, sightings: &mut Vec<String>) {
@@ -179,4 +189,5 @@ fn a_password_is_not_in_proc_of_a_daemon_beyond_what_it_was_started_with() {
     let (_, log) = daemon.stop();
     assert!(!shows(&log), "{log}");
     assert!(!shows(&workspace.read("logs/scale-events.jsonl")));
+    door("D16", "`/proc` of a daemon that knows the password", "0 sightings");
 }

@@ -8,7 +8,7 @@ use std::time::{Duration, Instant};
 use milescale_testkit::{Workspace, seed_of_commit, takes};
 use serde_json::{Value, json};
 
-use super::{Outside, bounded, copy_of};
+use super::{Outside, bounded, copy_of, door};
 use crate::workspace;
 
 /// A workspace with all that a move leaves.
@@ -52,6 +52,11 @@ fn d01_a_clone_that_looks_like_a_repository_starts_no_process_needs_root() {
         assert_eq!(started.lines().filter(|line| line.contains("execve")).count(), 1, "{traced:?}: {started}");
     }
     assert!(!workspace.root().join("PWNED").exists());
+    door(
+        "D1",
+        "a folder that looks like a repository with an fsmonitor, each command under strace",
+        "0 processes started",
+    );
 }
 
 #[test]
@@ -93,6 +98,11 @@ fn d02_no_name_that_state_contains_is_a_path() {
             }
         }
     }
+    door(
+        "D2",
+        "seven names that are paths in the fields of state that hold one, and as names of backups and conflicts",
+        "0 files outside touched",
+    );
 }
 
 /// Sets a value somewhere in an object; what is in between is made.
@@ -208,6 +218,11 @@ fn d13_whatever_a_file_of_state_holds_each_command_ends_soon_and_says_which_it_i
         }
     }
     println!("{tried} odd files of state, each command within 10 s");
+    door(
+        "D13",
+        "odd texts (nothing, NULs, nests, aliases, other versions, 4 MB) as each file of state, each command",
+        format!("{tried} of them, each command within 10 s"),
+    );
 }
 
 #[test]
@@ -221,4 +236,9 @@ fn d13_metadata_of_a_backup_is_read_in_a_time_that_is_linear() {
     let said = bounded(&workspace, &["backups", "list"]);
     assert!(began.elapsed() < Duration::from_secs(5), "{said:?}");
     assert_eq!(said.out.matches("it is no metadata of a backup").count(), 3, "{said:?}");
+    door(
+        "D13",
+        "metadata of backups that nest 100,000 deep, 500,000 dashes, 300,000 anchors",
+        format!("{:.2} s for all three", began.elapsed().as_secs_f64()),
+    );
 }

@@ -6,7 +6,7 @@ use std::process::Command;
 
 use milescale_testkit::Workspace;
 
-use super::bounded;
+use super::{bounded, door};
 use crate::workspace;
 
 /// What does something to a terminal: ESC, BEL, DEL, a C1 character, one that turns the direction, and a carriage return.
@@ -113,6 +113,7 @@ fn d17_escapes_in_every_field_of_every_source_are_shown_as_escapes() {
             None => std::fs::remove_file(workspace.path(file)).unwrap_or_default(),
         }
     }
+    door("D17", "ESC, BEL, DEL, C1, a turn of direction, CR in each field of each file, each command", "0 raw");
 }
 
 #[test]
@@ -141,6 +142,7 @@ fn d17_escapes_in_rows_and_in_errors_of_a_server_are_shown_as_escapes() {
     let said = bounded(&workspace, &["migrate", "database", "--engine", "postgresql", "--yes"]);
     assert!(said.err.contains("\\u{1b}") && raw(&said.err).is_none(), "{said:?}");
     none_is_raw(&workspace, "errors of a server");
+    door("D17", "the same in rows, triggers and errors of a server", "0 raw");
 }
 
 /// A server that errs with escapes.

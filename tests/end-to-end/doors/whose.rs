@@ -7,7 +7,7 @@ use std::process::Command;
 
 use milescale_testkit::Workspace;
 
-use super::{as_nobody, bounded};
+use super::{as_nobody, bounded, door};
 use crate::workspace;
 
 /// A user that has nothing.
@@ -66,6 +66,7 @@ fn d09_a_workspace_of_somebody_else_is_refused_by_each_command_until_it_is_trust
     assert_eq!(bounded(&workspace, &["status"]).code, 0);
     assert_eq!(bounded(&workspace, &["trust", "--remove"]).code, 0);
     assert_eq!(bounded(&workspace, &["status"]).code, 1);
+    door("D9", "a workspace of somebody else, by each verb, as root", "refused by one sentence by each of 19 commands");
 }
 
 #[test]
@@ -94,6 +95,7 @@ fn who_called_sudo_is_the_caller_and_only_for_root_needs_root() {
     let environment = [("SUDO_UID", "65533"), ("XDG_CONFIG_HOME", home.path().to_str().unwrap())];
     let said = as_nobody(&["-w", other.root().to_str().unwrap(), "status"], folder.path(), &environment);
     assert!(said.code == 1 && said.err.contains("milescale trust"), "{said:?}");
+    door("D9", "SUDO_UID, as root and as nobody", "counts for root alone");
 }
 
 #[test]
@@ -157,6 +159,7 @@ fn a_workspace_that_a_group_shares_is_used_by_all_who_trust_it_needs_root() {
     }
     let (code, said) = as_user(1, &["milestone", "list"]);
     assert_eq!(code, 0, "{said}");
+    door("D9", "two accounts of a group, who take turns", "each writes what the other one made, after one `trust`");
 }
 
 #[test]
@@ -211,4 +214,9 @@ fn a_container_is_told_how_and_a_service_manager_needs_no_word_needs_root() {
     assert_eq!(code, 0, "{said}");
     let (code, _) = inside(r#"SYSTEMD_EXEC_PID=1 exec "$0" -w "$1" status"#);
     assert_eq!(code, 1, "of a process that another one has started it says nothing");
+    door(
+        "D9",
+        "a user namespace that cannot name the owner, without and with a service manager",
+        "told how; no word needed",
+    );
 }

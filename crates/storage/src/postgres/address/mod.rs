@@ -144,8 +144,12 @@ pub(super) fn read(url: &str, from: UrlFrom, client: &ClientEnvironment) -> Resu
         return Err(given.error("user", "there is none; write postgresql://user@host/database"));
     }
     let database = given.get("dbname").unwrap_or(&user).to_owned();
-    if [&user, &database].iter().any(|text| text.contains("://") || text.contains('=')) {
-        return Err(given.error("dbname", "it is an address, and no name; write the address alone"));
+    // Both are shown; what looks like more than a name may hold a password.
+    if user.contains([':', '=']) {
+        return Err(given.error("user", "there is a : or = in it, as in an address; write the name alone"));
+    }
+    if given.get("dbname").is_some_and(|name| name.contains([':', '=', '@'])) {
+        return Err(given.error("dbname", "there is a :, = or @ in it, as in an address; write the name alone"));
     }
     let hosts = hosts::hosts(&given)?;
     let shown: Vec<String> = hosts.iter().map(ToString::to_string).collect();

@@ -62,6 +62,13 @@ fn uri(rest: &str) -> Result<Parameters, String> {
     }
     let (place, query) = rest.split_once('?').map_or((rest, None), |(place, query)| (place, Some(query)));
     let (hosts, database) = place.split_once('/').map_or((place, None), |(hosts, it)| (hosts, Some(it)));
+    // The name is shown; a password with one of these that was not encoded would be shown as part of it.
+    if let Some(sign) = database.and_then(|it| it.chars().find(|sign| matches!(sign, '#' | '@' | ':'))) {
+        let number = u32::from(sign);
+        return Err(format!(
+            "dbname: there is a {sign} in it; in a password or a name, / is written %2F and {sign} %{number:02X}"
+        ));
+    }
     let (mut names, mut ports) = (Vec::new(), Vec::new());
     for (number, host) in hosts.split(',').enumerate() {
         let (name, port) = host_and_port(host, number + 1)?;
