@@ -31,7 +31,7 @@ def compare(world, arguments, input=None):
     with open(trace, encoding='utf-8', errors='replace') as file:
         for line in file:
             found = CALL.match(line)
-            if not found or found.group(1) not in CALLS or '/.milestones/' not in line + world.root:
+            if not found or found.group(1) not in CALLS or '/.milestones' not in line + world.root:
                 continue
             call, rest = found.groups()
             if call in ('open', 'openat', 'openat2') and not re.search(r'O_CREAT|O_TRUNC', rest):
