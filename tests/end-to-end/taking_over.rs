@@ -4,7 +4,7 @@
 //! changes, a retired side, an archived row, a pending notification.
 
 use std::fs;
-use std::os::unix::fs::MetadataExt;
+use std::os::unix::fs::{MetadataExt, symlink};
 use std::path::{Path, PathBuf};
 use std::process::Command;
 
@@ -149,4 +149,72 @@ fn a_record_of_a_later_milescale_is_refused_and_left_as_it_is() {
     }
     assert_eq!(workspace.read(".milescale/migration.json"), later);
     assert_eq!(workspace.read("config/storage-backend.txt").trim(), "database");
+}
+
+/// A Kubernetes ConfigMap: the name of the file leads to a link, which is exchanged with each update.
+fn as_config_map(workspace: &Workspace, text: &str, version: &str) {
+    let config = workspace.path("config");
+    fs::create_dir_all(config.join(version)).unwrap();
+    fs::write(config.join(version).join("storage-config.yaml"), text).unwrap();
+    let _ = fs::remove_file(config.join("..new"));
+    symlink(version, config.join("..new")).unwrap();
+    fs::rename(config.join("..new"), config.join("..data")).unwrap();
+    let _ = fs::remove_file(config.join("storage-config.yaml"));
+    symlink("..data/storage-config.yaml", config.join("storage-config.yaml")).unwrap();
+}
+
+/// The commands of `milescale trust` that a text names, as arguments.
+fn named(text: &str) -> Vec<Vec<String>> {
+    let parts = text.split("`milescale trust ").skip(1).filter_map(|it| it.split_once('`'));
+    let words = |it: &str| it.split_whitespace().map(|word| word.trim_matches('\'').to_owned()).collect();
+    parts.map(|(arguments, _)| words(arguments)).collect()
+}
+
+#[test]
+fn a_configuration_that_is_a_link_goes_on_after_the_sentence_that_lets_it() {
+    let server = Postgres::start();
+    for name in ["file", "hybrid", "sqlite"] {
+        let fixture = repository().join(format!("tests/fixtures/8547b1b/{name}.tar.gz"));
+        let (workspace, expected) = unpack(&fixture, &server);
+        let text = workspace.read("config/storage-config.yaml");
+        as_config_map(&workspace, &text, "..2026_01");
+        let mut times = 0;
+        // One link leads to the other: each is named in turn.
+        loop {
+            let said = workspace.run(["check"]);
+            let all = format!("{}{}{}", said.out, said.err, workspace.run(["doctor"]).out);
+            let Some(arguments) = named(&all).into_iter().next() else { break };
+            times += 1;
+            assert!(times <= 2, "{name}: {all}");
+            let trusted = workspace.run(["trust"].into_iter().chain(arguments.iter().map(String::as_str)));
+            assert_eq!(trusted.code, 0, "{arguments:?}: {trusted:?}");
+        }
+        assert!((1..=2).contains(&times), "{name}: {times}");
+        assert_eq!(dump(&workspace, &server, &expected), expected["dump"].as_str().unwrap(), "{name}");
+        // An update of the map is followed without another word.
+        as_config_map(&workspace, &format!("{text}\n# changed\n"), "..2026_02");
+        let said = workspace.run(["check"]);
+        assert!(said.code == 0 && named(&said.err).is_empty(), "{name}: {said:?}");
+    }
+}
+
+#[test]
+fn a_server_elsewhere_that_was_in_use_goes_on_after_the_sentence_that_lets_it() {
+    let server = Postgres::start();
+    let (workspace, _) = unpack(&repository().join("tests/fixtures/8547b1b/postgresql.tar.gz"), &server);
+    let config = workspace
+        .read("config/storage-config.yaml")
+        .replace(&server.url(), "postgresql://ada@203.0.113.9/plans?connect_timeout=2");
+    fs::write(workspace.path("config/storage-config.yaml"), config).unwrap();
+    let before = fs::read(workspace.path(".milescale/migration.json")).unwrap();
+    for arguments in [&["check"][..], &["milestone", "list"], &["milestone", "put", "m-1"], &["status"], &["doctor"]] {
+        let said = workspace.run(arguments);
+        let all = format!("{}{}", said.out, said.err);
+        let sentence = format!(
+            "milescale trust {} --server 'postgresql://ada@203.0.113.9:5432/plans'",
+            workspace.root().display()
+        );
+        assert!(all.contains(&sentence), "{arguments:?}: {said:?}");
+    }
+    assert_eq!(fs::read(workspace.path(".milescale/migration.json")).unwrap(), before);
 }

@@ -129,10 +129,12 @@ impl Output {
 
     /// Makes one of the folders, but never `.milestones/` itself: where that is gone, somebody is about to put it back.
     pub(crate) fn folder(&self, path: &milescale_workspace::Place) -> io::Result<()> {
-        if self.workspace.is_there() {
-            durable::create_folder(path).map(drop)
-        } else {
-            Err(io::Error::new(io::ErrorKind::NotFound, "the folder .milestones is gone"))
+        match self.workspace.look_again() {
+            Ok(()) => durable::create_folder(path).map(drop),
+            Err(error) if error.kind() == io::ErrorKind::NotFound => {
+                Err(io::Error::new(io::ErrorKind::NotFound, "the folder .milestones is gone"))
+            }
+            Err(error) => Err(error),
         }
     }
 

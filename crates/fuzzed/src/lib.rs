@@ -26,8 +26,11 @@ use milescale_workspace::restoring::Restoring;
 use milescale_workspace::tokens::Tokens;
 use milescale_workspace::{Workspace, conflicts, git, marker, move_journal, switches, trust};
 
+/// Takes a text; panics where one must not be possible.
+pub type Target = fn(&[u8]);
+
 /// All targets, by name.
-pub const TARGETS: &[(&str, fn(&[u8]))] = &[
+pub const TARGETS: &[(&str, Target)] = &[
     ("yaml", yaml_text),
     ("json", json_text),
     ("configuration", configuration),
@@ -41,9 +44,7 @@ pub const TARGETS: &[(&str, fn(&[u8]))] = &[
 
 /// A workspace in a folder of its own, with a file in it.
 fn with(path: &str, content: &[u8]) -> Option<(tempfile::TempDir, Workspace)> {
-    let memory = Path::new("/dev/shm");
-    let folder = if memory.is_dir() { tempfile::tempdir_in(memory) } else { tempfile::tempdir() };
-    let folder = folder.ok()?;
+    let folder = tempfile::tempdir_in("/dev/shm").or_else(|_| tempfile::tempdir()).ok()?;
     let path = folder.path().join(".milestones").join(path);
     for needed in
         [path.parent()?, &folder.path().join(".milestones/.milescale"), &folder.path().join(".milestones/active")]
@@ -141,7 +142,9 @@ pub fn backup_lines(bytes: &[u8]) {
     metadata.sha256 = milescale_document::digest::Digest::of(lines);
     if let Ok(backup) = Backup::open(&workspace, &metadata) {
         let ids: Vec<String> = backup.ids().map(str::to_owned).collect();
-        ids.iter().for_each(|id| drop((backup.get(id), backup.is_archived(id), backup.others(id).len())));
+        for id in &ids {
+            let _ = (backup.get(id), backup.is_archived(id), backup.others(id).len());
+        }
     }
 }
 

@@ -5,12 +5,10 @@ use std::collections::HashSet;
 use std::ops::ControlFlow;
 
 use jiff::Timestamp;
-use milescale_document::columns::ARCHIVED;
 use milescale_document::digest::Digest;
 use milescale_document::document::Flaw;
 use milescale_document::id::Id;
-use milescale_document::milestone::differ_archived;
-use milescale_document::milestone::{Draft, Milestone};
+use milescale_document::milestone::{Draft, Milestone, differ_archived};
 use milescale_workspace::Workspace;
 use milescale_workspace::error::{Problem, StoreError};
 use milescale_workspace::readers::Readers;
@@ -431,11 +429,4 @@ fn unedited(there: &Milestone, flaw: &Flaw) -> StoreError {
 pub fn only_archived(id: &Id, there: &Milestone) -> StoreError {
     let cause = format!("{id} is archived; `milescale milestone unarchive {id}` brings it back");
     StoreError::new(Problem::Changed, there.place.clone(), cause)
-}
-
-impl Wanted {
-    /// Whether archived ones may be among what is to be shown.
-    pub fn asks_for_archived(&self) -> bool {
-        self.status.as_deref().map_or(self.all, |status| self.all || status == ARCHIVED)
-    }
 }

@@ -63,6 +63,11 @@ impl Needle {
 }
 
 impl Wanted {
+    /// Whether archived ones may be among what is to be shown.
+    pub fn asks_for_archived(&self) -> bool {
+        self.status.as_deref().map_or(self.all, |status| self.all || status == ARCHIVED)
+    }
+
     /// Whether a milestone is to be shown.
     pub fn takes(&self, milestone: &Milestone) -> bool {
         self.takes_columns(&milestone.columns)

@@ -183,6 +183,9 @@ impl Default for Record {
 /// Migrations remembered.
 const REMEMBERED: usize = 50;
 
+/// Old stores that a record may have: each move leaves one, and a person retires them.
+const OLD_STORES: usize = 256;
+
 impl Record {
     /// Reads it; a workspace without one has the default. One that is lost says nothing but the number of the last switch.
     ///
@@ -212,7 +215,14 @@ impl Record {
         if version > VERSION {
             return Err(newer(version));
         }
-        serde_json::from_slice(&content).map_err(|error| damaged(&error))
+        let mut record: Self = serde_json::from_slice(&content).map_err(|error| damaged(&error))?;
+        // What milescale has not written is not carried through each cycle.
+        if record.old.len() > OLD_STORES {
+            return Err(damaged(&format!("{} old stores, where {OLD_STORES} are the most", record.old.len())));
+        }
+        let surplus = record.past.len().saturating_sub(REMEMBERED);
+        record.past.drain(..surplus);
+        Ok(record)
     }
 
     /// Whether it says nothing: nothing was moved here, or it is lost.
@@ -307,7 +317,7 @@ impl Record {
 pub const LOST: &str = "milescale's record of its moves is gone, or of before the last move";
 
 /// That it is damaged, and what to do about that.
-fn damaged(error: &serde_json::Error) -> io::Error {
+fn damaged(error: &impl std::fmt::Display) -> io::Error {
     let cause = format!(
         "{error}; put it back from a copy of yours, or move it away and run `milescale check`, which says what is known without it"
     );

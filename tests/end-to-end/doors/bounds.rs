@@ -174,10 +174,14 @@ fn d11_a_server_that_floods_or_says_nothing_fills_no_memory_and_hangs_nobody() {
     let error = [&b"E"[..], &200_000_000_u32.to_be_bytes(), &vec![b'x'; 1 << 20]].concat();
     let notice = message(b'N', &[b"SNOTICE\0Mflood ".to_vec(), vec![b'x'; 30_000], b"\0\0".to_vec()].concat());
     let (mut most, mut longest) = (0, 0.0_f64);
+    // Each of another name; the driver keeps them.
+    let setting = |number: usize| message(b'S', format!("n{number}\0{}\0", "x".repeat(1000)).as_bytes());
+    let settings: Vec<u8> = (0..20_000).flat_map(setting).collect();
     for (what, once, again) in [
         ("rows without end", ready, row.repeat(100)),
         ("an error of 200 MB", b"" as &[u8], error),
         ("notices without end", ready, notice.repeat(10)),
+        ("settings without end", b"R\0\0\0\x08\0\0\0\0", settings),
         ("a message of 2 GB", b"S\x7f\xff\xff\xff", vec![b'x'; 1 << 20]),
         ("nothing", b"", Vec::new()),
         ("nothing after it is ready", ready, Vec::new()),

@@ -242,3 +242,18 @@ fn d13_metadata_of_a_backup_is_read_in_a_time_that_is_linear() {
         format!("{:.2} s for all three", began.elapsed().as_secs_f64()),
     );
 }
+
+#[test]
+fn a_record_of_moves_that_names_more_old_stores_than_there_are_moves_is_refused() {
+    let workspace = moved();
+    let path = workspace.path(".milescale/migration.json");
+    let mut record: Value = serde_json::from_str(&fs::read_to_string(&path).unwrap()).unwrap();
+    let old = record["old"][0].clone();
+    record["old"] = vec![old; 60_000].into();
+    fs::write(&path, record.to_string()).unwrap();
+    let began = Instant::now();
+    let said = bounded(&workspace, &["check"]);
+    let all = format!("{}{}", said.out, said.err);
+    assert!(all.contains("60000 old stores, where 256 are the most"), "{said:?}");
+    assert!(began.elapsed() < Duration::from_secs(5), "{:?}", began.elapsed());
+}

@@ -5,13 +5,14 @@ use std::collections::BTreeMap;
 use std::io;
 use std::time::{Duration, Instant, SystemTime};
 
-use milescale_core::backend::{Backend, InUse};
+use milescale_core::backend::{Backend, Engine as Database, InUse};
 use milescale_core::config::Choice;
 use milescale_core::decision::Decision;
 use milescale_core::migration::Phase;
 use milescale_document::timestamp;
 use milescale_migration::{Context, Error, Recovered, Said, Told, Wish, migrate, plan, recover};
 use milescale_sensing::watch::Hints;
+use milescale_storage::postgres::waits_for_consent;
 use milescale_workspace::Workspace;
 use milescale_workspace::record::Record;
 
@@ -216,6 +217,14 @@ impl Engine {
         }
         if pair.1 < pair.0 && !migration.auto_downscale {
             return Some("a smaller backend is taken by itself only with auto_downscale".to_owned());
+        }
+        // Not tried, and so no attempt is lost before somebody has said it.
+        let database = &self.config.config().database;
+        if pair.1 == Backend::Database
+            && database.engine == Database::Postgresql
+            && let Some(sentence) = waits_for_consent(&self.workspace, database)
+        {
+            return Some(sentence);
         }
         if let Some(tries) = self.state.tries.as_ref().filter(|tries| tries.pair == pair) {
             let failed = format!("{} attempts failed, the last because: {}", tries.failed, tries.reason);

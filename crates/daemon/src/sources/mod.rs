@@ -140,7 +140,8 @@ impl Sources {
     ) -> Option<Duration> {
         self.unavailable.clear();
         let mut again = None;
-        let folder_is_there = self.workspace.is_there();
+        let folder = self.workspace.look_again();
+        let folder_is_there = folder.is_ok();
         self.is_blind = !folder_is_there || record.is_err();
         if folder_is_there {
             self.follow_the_switch(record);
@@ -150,7 +151,10 @@ impl Sources {
             again = earlier(again, self.say_flawed(moment, notes));
         } else {
             self.store_missed = true;
-            let reason = "the folder is gone; put it back, or run milescale init".to_owned();
+            let reason = match folder {
+                Err(error) if error.kind() != std::io::ErrorKind::NotFound => error.to_string(),
+                _ => "the folder is gone; put it back, or run milescale init".to_owned(),
+            };
             self.unavailable.insert(self.shown(&self.workspace.folder()), reason);
         }
         self.say_unavailable(notes);

@@ -40,14 +40,26 @@ pub fn servers_without_consent(workspace: &Workspace, database: &Database) -> Re
 /// # Errors
 /// The sentence that gives consent.
 pub(super) fn check(workspace: &Workspace, address: &Address) -> Result<(), StoreError> {
-    let Some(server) = lacking(workspace, address).into_iter().next() else { return Ok(()) };
+    match sentence(workspace, address) {
+        Some(sentence) => Err(StoreError::new(Problem::Refused, &address.shown, sentence)),
+        None => Ok(()),
+    }
+}
+
+/// What a move to this database waits for, in words: the sentence that gives consent to its server. `None`: for nothing, or the
+/// address cannot be understood.
+pub fn waits_for_consent(workspace: &Workspace, database: &Database) -> Option<String> {
+    sentence(workspace, &address::read(&database.url, database.url_from, &database.client).ok()?)
+}
+
+fn sentence(workspace: &Workspace, address: &Address) -> Option<String> {
+    let server = lacking(workspace, address).into_iter().next()?;
     let problems = workspace.capability().trust().problems();
     let problems = if problems.is_empty() { String::new() } else { format!(" ({})", problems.join("; ")) };
-    let cause = format!(
+    Some(format!(
         "nothing is sent to {server} before you say that it may be: `milescale trust {} --server '{server}'`{problems}",
         workspace.root().display(),
-    );
-    Err(StoreError::new(Problem::Refused, &address.shown, cause))
+    ))
 }
 
 fn lacking(workspace: &Workspace, address: &Address) -> Vec<Server> {

@@ -23,6 +23,10 @@ const OTHER: usize = 64 << 10;
 /// Bytes of all that is sent before the server is ready for the next question.
 const ANSWER: usize = 256 << 20;
 
+/// Bytes of what is no part of an answer, before the server is ready for the next question: notices, settings, notifications. The
+/// driver keeps the settings.
+const ASIDE: usize = 4 << 20;
+
 /// Bytes of a message's head: its kind, and its length, which counts itself.
 const HEAD: usize = 5;
 
@@ -55,13 +59,15 @@ struct Messages {
     state: State,
     /// Bytes since the server was ready last.
     answer: usize,
+    /// Those of them that are no part of the answer.
+    aside: usize,
     /// Counts what is an answer; notices and settings are none, however many come.
     meter: Meter,
 }
 
 impl Messages {
     fn new(state: State, meter: Meter) -> Self {
-        Self { state, answer: 0, meter }
+        Self { state, answer: 0, aside: 0, meter }
     }
 
     /// What is sent first says what comes back.
@@ -132,11 +138,18 @@ impl Messages {
         };
         let left = length.checked_sub(4).filter(|left| *left <= most);
         let left = left.ok_or_else(|| too_much(&format!("a message of {length} bytes, where {most} are the most")))?;
-        self.answer = if kind == b'Z' { 0 } else { self.answer + HEAD + left };
+        let is_aside = matches!(kind, b'N' | b'S' | b'A');
+        (self.answer, self.aside) = match kind {
+            b'Z' => (0, 0),
+            _ => (self.answer + HEAD + left, self.aside + usize::from(is_aside) * (HEAD + left)),
+        };
+        if self.aside > ASIDE {
+            return Err(too_much(&format!("more than {} MiB of notices and settings in one answer", ASIDE >> 20)));
+        }
         if self.answer > ANSWER {
             return Err(too_much(&format!("more than {} MiB in one answer", ANSWER >> 20)));
         }
-        if !matches!(kind, b'N' | b'S' | b'A') {
+        if !is_aside {
             self.meter.add(HEAD + left);
         }
         self.state = match kind {
@@ -258,7 +271,7 @@ where
 
 #[cfg(test)]
 mod tests {
-    use super::{ANSWER, Messages, Meter, OTHER, ROW, State};
+    use super::{ANSWER, ASIDE, HEAD, Messages, Meter, OTHER, ROW, State};
     use proptest::prelude::*;
 
     fn message(kind: u8, length: usize) -> Vec<u8> {
@@ -322,6 +335,13 @@ mod tests {
         }
         let error = (0..=(ANSWER >> 20)).find_map(|_| messages.came(&row).err()).unwrap();
         assert!(error.to_string().contains("in one answer"), "{error}");
+    }
+
+    #[test]
+    fn settings_and_notices_are_bounded_more_closely() {
+        let (mut messages, setting) = (plain(), message(b'S', 32 << 10));
+        let came: Vec<bool> = (0..200).map(|_| messages.came(&setting).is_ok()).collect();
+        assert_eq!(came.iter().filter(|it| **it).count(), ASIDE / (HEAD + (32 << 10)));
     }
 
     #[test]

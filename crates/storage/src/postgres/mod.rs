@@ -52,7 +52,7 @@ pub use address::flaw_of_address;
 use chain::{Claim, Owned};
 pub use connection::Timeouts;
 use connection::{Access, Connection, Failed, Hurry, Outcome, saying_what_became};
-pub use consent::{servers, servers_without_consent, shown_address};
+pub use consent::{servers, servers_without_consent, shown_address, waits_for_consent};
 use documents::{Table, text};
 
 /// Rows read at once.

@@ -62,13 +62,6 @@ fn uri(rest: &str) -> Result<Parameters, String> {
     }
     let (place, query) = rest.split_once('?').map_or((rest, None), |(place, query)| (place, Some(query)));
     let (hosts, database) = place.split_once('/').map_or((place, None), |(hosts, it)| (hosts, Some(it)));
-    // The name is shown; a password with one of these that was not encoded would be shown as part of it.
-    if let Some(sign) = database.and_then(|it| it.chars().find(|sign| matches!(sign, '#' | '@' | ':'))) {
-        let number = u32::from(sign);
-        return Err(format!(
-            "dbname: there is a {sign} in it; in a password or a name, / is written %2F and {sign} %{number:02X}"
-        ));
-    }
     let (mut names, mut ports) = (Vec::new(), Vec::new());
     for (number, host) in hosts.split(',').enumerate() {
         let (name, port) = host_and_port(host, number + 1)?;
@@ -77,6 +70,17 @@ fn uri(rest: &str) -> Result<Parameters, String> {
     }
     found.push(("host", names.join(",")));
     found.push(("port", ports.join(",")));
+    // The name is shown; a password with one of these that was not encoded would be shown as part of it. Where a port is none,
+    // that is said of it first.
+    let has_ports = ports.iter().all(|port| port.bytes().all(|byte| byte.is_ascii_digit()));
+    if let Some(sign) = database.and_then(|it| it.chars().find(|sign| matches!(sign, '#' | '@' | ':')))
+        && has_ports
+    {
+        let number = u32::from(sign);
+        return Err(format!(
+            "dbname: there is a {sign} in it; in a password or a name, / is written %2F and {sign} %{number:02X}"
+        ));
+    }
     found.push(("dbname", decoded(database.unwrap_or_default(), "database")?));
     for (number, parameter) in query.into_iter().flat_map(|query| query.split('&')).enumerate() {
         found.extend(of_query(parameter, number + 1, !rest.contains('@'))?);
