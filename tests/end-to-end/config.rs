@@ -89,7 +89,7 @@ fn show_tells_where_each_value_comes_from_and_never_a_password() {
     };
     assert_eq!(line("storage.monitoring.interval"), "storage.monitoring.interval 7 file");
     assert_eq!(line("storage.backend"), "storage.backend auto default");
-    assert!(line("storage.database.url").starts_with("storage.database.url postgresql://ada:***@h/d file"));
+    assert!(line("storage.database.url").starts_with("storage.database.url postgresql://ada@h:5432/d file"));
     assert!(line("storage.performance.cache_ttl").contains("no effect"), "keys without effect are named");
     workspace.environment.push(("DATABASE_TYPE".to_owned(), "postgresql".to_owned()));
     workspace.environment.push(("DATABASE_URL".to_owned(), "postgres://eve:s3cret@other/d?password=s3cret".to_owned()));

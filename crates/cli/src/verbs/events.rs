@@ -70,13 +70,14 @@ fn from_the_first(log: &Place, printer: &Printer<'_>, print: &dyn Fn(&[u8])) -> 
             Err(_) if number > 0 => break,
             other => other?,
         };
-        let (mut begins, mut is_enough) = (None, false);
+        let (mut begins, mut is_enough, mut long_before) = (None, false, 0);
         lines_backwards(&file, metadata.len(), |offset, line| {
             let Some(line) = line.text() else { return ControlFlow::Continue(()) };
             if printer.wants(line) {
                 (found, begins) = (found + 1, Some(offset));
             }
-            is_enough = if printer.since.is_some() { printer.is_long_before(line) } else { found == LAST };
+            long_before = if printer.is_long_before(line) { long_before + 1 } else { 0 };
+            is_enough = if printer.since.is_some() { long_before == LONG_BEFORE } else { found == LAST };
             if is_enough { ControlFlow::Break(()) } else { ControlFlow::Continue(()) }
         })?;
         let begins = begins.unwrap_or(metadata.len());
@@ -194,6 +195,10 @@ struct Printer<'a> {
 
 /// How far clocks are put back at most while lines are still taken for one after the other.
 const OUT_OF_ORDER: SignedDuration = SignedDuration::from_hours(1);
+
+/// Lines in a row that were said long before what is wanted, before which nothing else is looked for: a clock that was wrong for
+/// a moment hides nothing.
+const LONG_BEFORE: usize = 1000;
 
 impl Printer<'_> {
     /// Whether a line was said so long before what is wanted that nothing before it is.
