@@ -151,7 +151,7 @@ fn a_record_of_a_later_milescale_is_refused_and_left_as_it_is() {
     assert_eq!(workspace.read("config/storage-backend.txt").trim(), "database");
 }
 
-/// A Kubernetes ConfigMap: the name of the file leads to a link, which is exchanged with each update.
+/// A `ConfigMap` of Kubernetes: the name of the file leads to a link, which is exchanged with each update.
 fn as_config_map(workspace: &Workspace, text: &str, version: &str) {
     let config = workspace.path("config");
     fs::create_dir_all(config.join(version)).unwrap();
@@ -207,7 +207,7 @@ fn a_server_elsewhere_that_was_in_use_goes_on_after_the_sentence_that_lets_it() 
         .replace(&server.url(), "postgresql://ada@203.0.113.9/plans?connect_timeout=2");
     fs::write(workspace.path("config/storage-config.yaml"), config).unwrap();
     let before = fs::read(workspace.path(".milescale/migration.json")).unwrap();
-    for arguments in [&["check"][..], &["milestone", "list"], &["milestone", "put", "m-1"], &["status"], &["doctor"]] {
+    for arguments in [&["check"][..], &["milestone", "list"], &["milestone", "show", "m-1"], &["status"], &["doctor"]] {
         let said = workspace.run(arguments);
         let all = format!("{}{}", said.out, said.err);
         let sentence = format!(

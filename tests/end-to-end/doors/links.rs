@@ -190,7 +190,7 @@ fn with_a_history(in_use: &str) -> Workspace {
 
 /// Every so many of the matrix, all in the long form.
 fn one_in() -> usize {
-    if std::env::var_os("MILESCALE_LONG").is_some() { 1 } else { 24 }
+    if std::env::var_os("MILESCALE_LONG").is_some() { 1 } else { 40 }
 }
 
 #[test]
@@ -211,7 +211,7 @@ fn d03_d05_d15_nothing_outside_is_reached_by_any_kind_of_link_in_any_place_by_an
         }
     }
     println!("links and other kinds: {tried} in their places, {runs} commands, 0 bytes outside");
-    assert!(tried > 20);
+    assert!(tried > 8);
     door(
         "D3, D5, D15",
         "links to a file, a folder, nothing, to what was there; FIFO, device, socket: each in place of each file and folder, each verb",

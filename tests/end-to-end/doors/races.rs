@@ -13,7 +13,7 @@ use crate::workspace;
 
 /// How long each race lasts.
 fn lasts() -> Duration {
-    Duration::from_secs(if std::env::var_os("MILESCALE_LONG").is_some() { 60 } else { 4 })
+    Duration::from_secs(if std::env::var_os("MILESCALE_LONG").is_some() { 60 } else { 2 })
 }
 
 const VERBS: &[&[&str]] = &[

@@ -111,7 +111,7 @@ fn d16_a_password_is_never_shown() {
                 continue;
             }
             all += 1;
-            if !takes(all, 8) {
+            if !takes(all, 12) {
                 continue;
             }
             tried += 1;

@@ -12,11 +12,10 @@ use milescale_document::id::Id;
 use milescale_document::milestone::{Draft, Milestone, Packed};
 use milescale_workspace::Workspace;
 use milescale_workspace::error::{Problem, StoreError};
-use sqlx::{AssertSqlSafe, Row as _};
 
 use super::changes::Changes;
 use super::facts::{NAMED, NAMELESS_ADVICE, Remembered, nameless};
-use super::reading::{one, range, several};
+use super::reading::{one, several};
 use super::schema::{COLUMNS, DOCUMENTS, has_beside_documents, make_beside_documents, missing_columns, refuse};
 use super::shape::{Shape, is_taken};
 use super::{Make, Others, Sqlite, has_table};
@@ -24,9 +23,6 @@ use crate::ledger::{Entry, Ledger};
 use crate::outline::{Outline, Wanted};
 use crate::row::{TOO_LARGE, place, work_on};
 use crate::store::{Against, Extent, Part, Seen, Store, Survey, Touched};
-
-/// Ids read at once from an index: a read lock of well below 2 ms.
-const KEYS: i64 = 500;
 
 /// The documents of one workspace in SQLite.
 #[derive(Debug)]
@@ -348,24 +344,6 @@ impl Store for SqliteStore {
     }
 
     fn ids(&mut self) -> Result<Vec<String>, StoreError> {
-        self.open(Make::Never)?;
-        let (mut ids, mut after) = (Vec::new(), None::<Vec<u8>>);
-        self.sqlite.pages(
-            KEYS,
-            async |connection| {
-                let select =
-                    format!("SELECT CAST(id AS BLOB) FROM milestones WHERE {} LIMIT ?2", range("id", after.as_deref()));
-                let query = sqlx::query(AssertSqlSafe(select)).bind(after.as_deref().unwrap_or_default()).bind(KEYS);
-                let rows = query.fetch_all(connection).await?;
-                let page: Vec<Vec<u8>> = rows.iter().map(|row| row.try_get(0)).collect::<Result<_, _>>()?;
-                after = page.last().cloned();
-                Ok(page)
-            },
-            |id| {
-                ids.push(String::from_utf8_lossy(&id).into_owned());
-                ControlFlow::Continue(())
-            },
-        )?;
-        Ok(ids)
+        self.all_ids()
     }
 }

@@ -7,11 +7,16 @@ use std::ops::ControlFlow;
 use milescale_core::figures::StoreFigures;
 use milescale_document::document::Flaw;
 use milescale_workspace::error::StoreError;
+use sqlx::{AssertSqlSafe, Row as _};
 
+use super::Make;
 use super::changes::{Changed, Changes};
 use super::documents::SqliteStore;
-use super::reading::{Kept, one};
+use super::reading::{Kept, one, range};
 use crate::row::{Adds, place};
+
+/// Ids read at once from an index: a read lock of well below 2 ms.
+const KEYS: i64 = 500;
 
 /// Rows without a name whose numbers are told.
 pub(super) const NAMED: usize = 10;
@@ -113,5 +118,28 @@ impl SqliteStore {
             }
         }
         Ok(true)
+    }
+
+    /// The ids of all rows, page by page.
+    pub(super) fn all_ids(&mut self) -> Result<Vec<String>, StoreError> {
+        self.open(Make::Never)?;
+        let (mut ids, mut after) = (Vec::new(), None::<Vec<u8>>);
+        self.sqlite.pages(
+            KEYS,
+            async |connection| {
+                let select =
+                    format!("SELECT CAST(id AS BLOB) FROM milestones WHERE {} LIMIT ?2", range("id", after.as_deref()));
+                let query = sqlx::query(AssertSqlSafe(select)).bind(after.as_deref().unwrap_or_default()).bind(KEYS);
+                let rows = query.fetch_all(connection).await?;
+                let page: Vec<Vec<u8>> = rows.iter().map(|row| row.try_get(0)).collect::<Result<_, _>>()?;
+                after = page.last().cloned();
+                Ok(page)
+            },
+            |id| {
+                ids.push(String::from_utf8_lossy(&id).into_owned());
+                ControlFlow::Continue(())
+            },
+        )?;
+        Ok(ids)
     }
 }

@@ -144,6 +144,7 @@ pub(super) fn read(url: &str, from: UrlFrom, client: &ClientEnvironment) -> Resu
         return Err(given.error("user", "there is none; write postgresql://user@host/database"));
     }
     let database = given.get("dbname").unwrap_or(&user).to_owned();
+    let hosts = hosts::hosts(&given)?;
     // Both are shown; what looks like more than a name may hold a password.
     if user.contains([':', '=']) {
         return Err(given.error("user", "there is a : or = in it, as in an address; write the name alone"));
@@ -151,7 +152,6 @@ pub(super) fn read(url: &str, from: UrlFrom, client: &ClientEnvironment) -> Resu
     if given.get("dbname").is_some_and(|name| name.contains([':', '=', '@'])) {
         return Err(given.error("dbname", "there is a :, = or @ in it, as in an address; write the name alone"));
     }
-    let hosts = hosts::hosts(&given)?;
     let shown: Vec<String> = hosts.iter().map(ToString::to_string).collect();
     let file = given.get("passfile").map(PathBuf::from).or_else(|| Some(client.home.as_ref()?.join(".pgpass")));
     Ok(Address {
