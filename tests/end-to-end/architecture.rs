@@ -27,6 +27,8 @@ const ONLY_IN: &[(&str, &[&str])] = &[
     ("sqlx::", &["storage/src/sqlite/", "storage/src/hybrid/index.rs", "storage/src/hybrid/listing.rs"]),
     ("tokio_postgres::", &["storage/src/postgres/"]),
     ("rustls::", &["storage/src/postgres/"]),
+    ("unsafe", &["sqlite-guard/src/lib.rs"]),
+    ("libsqlite3_sys", &["sqlite-guard/src/lib.rs"]),
     ("notify::", &["sensing/src/watch.rs", "daemon/src/supervisor.rs"]),
     ("sysinfo::", &["sensing/src/machine.rs"]),
     ("signal_hook", &["daemon/src/signals.rs"]),

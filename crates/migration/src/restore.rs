@@ -67,13 +67,17 @@ pub fn restore(metadata: &Metadata, in_use: InUse, context: &mut Context<'_>) ->
     let from = word(in_use);
     let displaced = backup::take(&mut *target, (from, from), Some(&source), context, &mut |_, _| None)?;
     let before = Backup::open(context.workspace, &displaced)?;
+    let readers = source.readers();
+    target.make_for(readers);
+    let mut archive = Archive::new(context.workspace);
+    archive.make_for(readers);
     let interrupted = note(&metadata.id, &displaced.id, context)?;
     let mut run = Run {
         is_of_rows: matches!(metadata.from.as_str(), "sqlite" | "postgresql"),
         source,
         before,
         target,
-        archive: Archive::new(context.workspace),
+        archive,
         keeper: None,
         restored: Restored {
             into: in_use,

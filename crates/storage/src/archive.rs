@@ -61,6 +61,11 @@ impl Archive {
         if readers == Readers::ALL { Readers::OWN } else { readers }
     }
 
+    /// Says who may read what new files of the archive are made of.
+    pub fn make_for(&mut self, readers: Readers) {
+        self.files.make_for(readers);
+    }
+
     /// Finds a milestone: in the store in use, else in `completed/`, which is not read before.
     ///
     /// # Errors

@@ -18,6 +18,7 @@ use milescale_document::document::Flaw;
 use milescale_document::id::Id;
 use milescale_document::milestone::{Draft, Milestone, Packed};
 use milescale_workspace::error::{Problem, StoreError};
+use milescale_workspace::readers::Readers;
 use milescale_workspace::trial::Hindrance;
 
 pub use crate::difference::{Difference, Mended};
@@ -145,6 +146,9 @@ pub trait Store: fmt::Debug + Send {
     /// Says that this need not be a store that milescale knows: the target of a move, or one that a person names. Any other one
     /// is neither read nor written where [`Store::is_another`] has a reason.
     fn may_be_another(&mut self) {}
+
+    /// Says who may read what new files are made of from now on: a copy is for nobody else.
+    fn make_for(&mut self, _: Readers) {}
 
     /// Leaves a mark in a store that is left: one that was copied before, and is put in its place, is known by the lack of it.
     fn leave(&mut self) -> Result<(), StoreError> {

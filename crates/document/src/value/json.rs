@@ -13,6 +13,9 @@ use super::{Number, Value};
 use crate::document::{Flaw, Position};
 use crate::word::{any, below_blank, equal_to};
 
+/// The most values a text may have, as for YAML.
+const VALUE_LIMIT: usize = 1_000_000;
+
 /// The deepest nesting that is read, as for YAML.
 const DEPTH_LIMIT: usize = 100;
 
@@ -22,6 +25,9 @@ impl Value {
     /// # Errors
     /// What is no JSON, with its place; a key twice, a number or text that not every store can keep, without.
     pub fn from_json(text: &str) -> Result<Self, Flaw> {
+        if has_too_many_values(text) {
+            return Err(Flaw { position: None, reason: format!("it has more than {VALUE_LIMIT} values") });
+        }
         plain::read(text).map_or_else(|| full(text), Ok)
     }
 
@@ -31,6 +37,32 @@ impl Value {
         write(self, &mut text);
         text
     }
+}
+
+/// Whether a text has more values than a document may have: in memory each takes many times its bytes.
+fn has_too_many_values(text: &str) -> bool {
+    // A value has a byte, and one that parts it from the next.
+    if text.len() < 2 * VALUE_LIMIT {
+        return false;
+    }
+    let (mut count, mut is_quoted, mut is_escaped, mut has_opened) = (1_usize, false, false, false);
+    for byte in text.bytes() {
+        if is_quoted {
+            is_quoted = is_escaped || byte != b'"';
+            is_escaped = !is_escaped && byte == b'\\';
+            continue;
+        }
+        // The first value of a list or a mapping has no comma before it.
+        match byte {
+            b' ' | b'\n' | b'\r' | b'\t' => continue,
+            b']' | b'}' => {}
+            _ => count += usize::from(has_opened),
+        }
+        has_opened = matches!(byte, b'[' | b'{');
+        is_quoted = byte == b'"';
+        count += usize::from(byte == b',');
+    }
+    count > VALUE_LIMIT
 }
 
 /// Reads any JSON there is.

@@ -53,3 +53,15 @@ fn what_is_no_json_or_not_every_store_keeps_is_named() {
     assert_eq!(json(r#""😀""#), Value::Text("😀".to_owned()));
     assert_eq!(json(r#""\ud83d\ude00""#), Value::Text("😀".to_owned()));
 }
+
+#[test]
+fn json_has_as_many_values_as_a_document_may_have() {
+    for (item, values) in [("0", 1), ("{}", 1), ("[0]", 2), ("{\"a\":[]}", 2), ("\"],[\\\"\"", 1)] {
+        let of = |count: usize| format!("[{}{item}]", format!("{item}, ").repeat(count - 1));
+        let most = (1_000_000 - 1) / values;
+        assert!(Value::from_json(&of(most)).is_ok(), "{item}");
+        let flaw = Value::from_json(&of(most + 1)).map(drop);
+        // What is too short to have so many is not counted.
+        assert!(flaw.is_ok() == (of(most + 1).len() < 2_000_000), "{item}");
+    }
+}

@@ -13,7 +13,6 @@ use milescale_workspace::durable;
 use milescale_workspace::error::StoreError;
 use milescale_workspace::folder::Metadata;
 use milescale_workspace::move_journal::{self, Entry, Journal, MoveJournal};
-use milescale_workspace::readers::Readers;
 
 use super::FileStore;
 use crate::budget::{Room, next_ones};
@@ -46,7 +45,7 @@ impl FileStore {
         let mut journal =
             MoveJournal::open(&self.workspace, epoch, Side::Files).map_err(|error| self.not_written(&path, &error))?;
         // What they come from is a database, or a backup: whoever reads that may read them.
-        let readers = self.workspace.enterprise_db().status().map_or(Readers::ALL, |file| Readers::of(&file));
+        let readers = self.readers_of(from).and(self.made_for);
         let mut incoming = Vec::new();
         loop {
             let packed = next_ones(Room::new(AT_ONCE), milestones, Packed::bytes);

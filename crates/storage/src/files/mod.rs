@@ -23,6 +23,7 @@ use std::path::Path;
 
 use milescale_core::figures::StoreFigures;
 use milescale_document::document::Flaw;
+use milescale_workspace::readers::Readers;
 use milescale_workspace::{Place, Workspace};
 
 use crate::sqlite::LedgerFile;
@@ -63,6 +64,8 @@ pub struct FileStore {
     nested: Option<archive::Nested>,
     /// What lay in the archive when it was looked at for changes last.
     archive: Option<archive::Watched>,
+    /// Who may read what new files are made of.
+    made_for: Readers,
 }
 
 impl FileStore {
@@ -80,6 +83,7 @@ impl FileStore {
             ledger: None,
             nested: None,
             archive: None,
+            made_for: Readers::ALL,
         }
     }
 

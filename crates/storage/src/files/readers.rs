@@ -1,10 +1,11 @@
 //! Who may read all milestones of a workspace.
 
+use milescale_core::base::Side;
 use milescale_workspace::Workspace;
 use milescale_workspace::error::StoreError;
 use milescale_workspace::readers::Readers;
 
-use super::walk;
+use super::{FileStore, walk};
 use crate::threads::in_shares;
 
 /// Those who may read every milestone file and the databases that hold milestones: what holds a copy of all is for nobody else.
@@ -34,6 +35,21 @@ pub fn readers_of_all(workspace: &Workspace) -> Result<Readers, StoreError> {
         all = database.status().map_or(all, |file| all.and(Readers::of(&file)));
     }
     Ok(all)
+}
+
+impl FileStore {
+    /// What comes from another store is for those who may read that one. Who may before.
+    pub(super) fn make_for_those_of(&mut self, side: Side) -> Readers {
+        let readers = self.readers_of(side).and(self.made_for);
+        std::mem::replace(&mut self.made_for, readers)
+    }
+
+    /// Those who may read a store; of a server that is not known here.
+    pub(super) fn readers_of(&self, side: Side) -> Readers {
+        let database = self.workspace().enterprise_db();
+        let database = (side == Side::Sqlite).then(|| database.status().ok()).flatten();
+        database.map_or(Readers::ALL, |file| Readers::of(&file))
+    }
 }
 
 fn unreadable<'a>(

@@ -15,6 +15,7 @@ use milescale_document::milestone::{Draft, Milestone, Packed};
 use milescale_workspace::durable;
 use milescale_workspace::error::{Problem, StoreError};
 use milescale_workspace::read::Stamp;
+use milescale_workspace::readers::Readers;
 
 use super::{FileStore, Remark, id_of, with_id};
 use crate::ledger::{Entry, Ledger};
@@ -126,14 +127,24 @@ impl Store for FileStore {
         self.archived_all_of(id)
     }
 
+    fn make_for(&mut self, readers: Readers) {
+        self.made_for = readers;
+    }
+
     fn bring(&mut self, draft: &Draft, seen: Seen, from: Side) -> Result<(), StoreError> {
-        self.place(draft, seen)?;
+        let made_for = self.make_for_those_of(from);
+        let placed = self.place(draft, seen);
+        self.made_for = made_for;
+        placed?;
         // The files are not in use yet: what was written before a death is known by the journal of the move.
         self.own_ledger()?.set(from, &[(draft.id.to_string(), draft.content().into())])
     }
 
     fn import(&mut self, draft: &Draft, seen: Seen, entry: &Entry) -> Result<(), StoreError> {
-        self.import_one(draft, seen, entry)
+        let made_for = self.make_for_those_of(entry.side);
+        let imported = self.import_one(draft, seen, entry);
+        self.made_for = made_for;
+        imported
     }
 
     fn finish(&mut self) -> Result<(), StoreError> {

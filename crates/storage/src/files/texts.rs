@@ -118,7 +118,7 @@ impl FileStore {
     pub(super) fn create_at(&self, path: &Place, draft: &Draft) -> Result<(), StoreError> {
         let failed = |error: io::Error| StoreError::io(self.workspace.shown(path), "it cannot be written", &error);
         durable::create_folder(&path.parent()).map_err(failed)?;
-        match durable::create_new(path, &draft.text) {
+        match durable::create_for(path, self.made_for, &draft.text) {
             Ok(outcome) => self.done(outcome, path, "written"),
             Err(error) if error.kind() == io::ErrorKind::AlreadyExists => Err(self.there_already(path)),
             Err(error) => Err(failed(error)),

@@ -20,6 +20,7 @@ use milescale_document::milestone::{Draft, Milestone, Packed};
 use milescale_workspace::Workspace;
 use milescale_workspace::error::StoreError;
 use milescale_workspace::read::Stamp;
+use milescale_workspace::readers::Readers;
 
 use crate::files::{FileStore, id_of};
 use crate::ledger::{Entry, Ledger};
@@ -207,6 +208,10 @@ impl Store for HybridStore {
 
     fn archived_all(&mut self, id: &Id) -> Result<Vec<Milestone>, StoreError> {
         self.files.archived_all(id)
+    }
+
+    fn make_for(&mut self, readers: Readers) {
+        self.files.make_for(readers);
     }
 
     fn bring(&mut self, draft: &Draft, seen: Seen, from: Side) -> Result<(), StoreError> {

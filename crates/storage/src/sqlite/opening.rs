@@ -60,8 +60,12 @@ impl Sqlite {
         bound::watch_threads();
         self.bound = Bound::new(self.timeout, self.stop.clone());
         let (bound, thread) = (self.bound.clone(), self.bound.thread.clone());
+        let guarded = milescale_sqlite_guard::register();
+        let guarded =
+            guarded.map_err(|code| self.error(Problem::Unavailable, format!("SQLite does not start: code {code}")))?;
         let options = SqliteConnectOptions::new()
             .filename(&path)
+            .vfs(guarded)
             .create_if_missing(false)
             .busy_timeout(BUSY_TIMEOUT)
             .synchronous(SqliteSynchronous::Extra)

@@ -15,6 +15,7 @@ use super::{Metadata, milestones, path, verify};
 use crate::Workspace;
 use crate::error::{Problem, StoreError};
 use crate::folder::File;
+use crate::readers::Readers;
 
 /// A backup, opened.
 #[derive(Debug)]
@@ -26,6 +27,8 @@ pub struct Backup {
     archive: HashSet<String>,
     /// By id the digests of other documents that lay in `completed/`.
     others: HashMap<String, Vec<Digest>>,
+    /// Who may read it.
+    readers: Readers,
 }
 
 /// Where the line of a milestone is, and how long.
@@ -69,7 +72,8 @@ impl Backup {
         let path = milestones(&path(workspace, &metadata.id).map_err(corrupt)?);
         let shown = workspace.shown(&path);
         let failed = |error: std::io::Error| StoreError::io(&shown, "it cannot be read", &error);
-        let (file, _) = path.open().map_err(failed)?;
+        let (file, metadata_of_file) = path.open().map_err(failed)?;
+        let readers = Readers::of(&metadata_of_file);
         let mut reader = BufReader::new(file.try_clone().map_err(failed)?);
         let (mut lines, mut archive, mut others) = (BTreeMap::new(), HashSet::new(), HashMap::new());
         let (mut at, mut text) = (0, Vec::new());
@@ -94,7 +98,12 @@ impl Backup {
             }
             at += length as u64;
         }
-        Ok(Self { shown, file, lines, archive, others })
+        Ok(Self { shown, file, lines, archive, others, readers })
+    }
+
+    /// Those who may read it.
+    pub fn readers(&self) -> Readers {
+        self.readers
     }
 
     fn milestone(&self, Span { at, length, .. }: Span) -> Result<Milestone, StoreError> {

@@ -10,8 +10,10 @@ use milescale_document::milestone::Milestone;
 use milescale_document::text::harmless;
 use milescale_document::value::Value;
 use milescale_storage::archive::Archive;
-use milescale_workspace::durable;
+use milescale_storage::files::readers_of_all;
+use milescale_workspace::durable::{self, Outcome};
 use milescale_workspace::folder::Folder;
+use milescale_workspace::readers::Readers;
 use milescale_workspace::{Place, Workspace};
 use serde::Serialize;
 
@@ -37,15 +39,17 @@ pub(super) fn run(desk: &mut Desk, options: &ExportOptions) -> Result<(), Failur
     if let Some(folder) = &folder {
         durable::create_folder(folder).map_err(|error| failed(folder, &error))?;
     }
+    // A copy is for those who may read every milestone.
+    let readers = if folder.is_some() { readers_of_all(&desk.workspace)? } else { Readers::ALL };
     let (mut left_out, mut result, mut exported) = (0_u64, Ok(()), HashSet::new());
     let mut export = |milestone: Milestone, is_beside: bool| {
         let done = match &folder {
             Some(folder) => {
                 let is_second = !exported.insert(milestone.id.clone());
                 if is_beside && is_second {
-                    write_at(&folder.join(BESIDE).join(in_archive(&desk.workspace, &milestone)), &milestone)
+                    write_at(&folder.join(BESIDE).join(in_archive(&desk.workspace, &milestone)), readers, &milestone)
                 } else {
-                    write(folder, &milestone)
+                    write(folder, readers, &milestone)
                 }
             }
             None => print(milestone),
@@ -102,12 +106,12 @@ fn print(milestone: Milestone) -> Result<Done, Failure> {
     Ok(Done::Exported)
 }
 
-fn write(folder: &Place, milestone: &Milestone) -> Result<Done, Failure> {
+fn write(folder: &Place, readers: Readers, milestone: &Milestone) -> Result<Done, Failure> {
     let id: Id = match milestone.id.parse() {
         Ok(id) => id,
         Err(bad) => return Ok(Done::LeftOut(format!("{}: {bad}", milestone.place))),
     };
-    write_at(&folder.join(format!("{id}.yaml")), milestone)
+    write_at(&folder.join(format!("{id}.yaml")), readers, milestone)
 }
 
 /// Where in the archive a milestone lies, which nothing else does; only plain names of folders are taken over.
@@ -117,12 +121,12 @@ fn in_archive(workspace: &Workspace, milestone: &Milestone) -> PathBuf {
     inside.components().filter(|part| matches!(part, Component::Normal(_))).collect()
 }
 
-fn write_at(path: &Place, milestone: &Milestone) -> Result<Done, Failure> {
+fn write_at(path: &Place, readers: Readers, milestone: &Milestone) -> Result<Done, Failure> {
     let folder = path.parent();
     durable::create_folder(&folder).map_err(|error| failed(&folder, &error))?;
-    match durable::create(path, &milestone.text) {
-        Ok(true) => Ok(Done::Exported),
-        Ok(false) => {
+    match durable::create_for(path, readers, &milestone.text).and_then(Outcome::durably) {
+        Ok(()) => Ok(Done::Exported),
+        Err(error) if error.kind() == io::ErrorKind::AlreadyExists => {
             let shown = harmless(&path.path().display().to_string());
             Err(Failure::Failed(format!(
                 "{shown}: it is there already, and nothing is overwritten; use an empty folder"

@@ -54,13 +54,18 @@ pub(in crate::postgres) struct Host {
 }
 
 impl Host {
-    /// Its name or address, where it is not on this machine; what is connected to is the address, where both are given.
-    pub(super) fn elsewhere(&self) -> Option<String> {
-        let Place::Network(name, address) = &self.place else { return None };
-        match address.or_else(|| name.parse().ok()) {
-            Some(address) => (!address.is_loopback()).then(|| address.to_string()),
-            None => (!name.eq_ignore_ascii_case("localhost")).then(|| name.clone()),
-        }
+    /// Its address and its name, as far as they are not of this machine: where both are given, the first is what is connected to,
+    /// the second what a password is looked up by.
+    pub(super) fn elsewhere(&self) -> Vec<String> {
+        let Place::Network(name, address) = &self.place else { return Vec::new() };
+        let is_here = |name: &str| match name.parse::<IpAddr>() {
+            Ok(address) => address.is_loopback(),
+            Err(_) => name.eq_ignore_ascii_case("localhost"),
+        };
+        let mut found: Vec<String> = address.map(|it| it.to_string()).into_iter().chain([name.clone()]).collect();
+        found.retain(|it| !is_here(it));
+        found.dedup();
+        found
     }
 
     /// Whether it is reached over a network, be it this machine's own.

@@ -25,6 +25,9 @@ pub(super) use hosts::{Host, Place};
 /// How long a connection to one host may take to come about, authentication included.
 const CONNECT_TIMEOUT: Duration = Duration::from_secs(5);
 
+/// The longest one: an address may come with a repository.
+const LONGEST_CONNECT_TIMEOUT: Duration = Duration::from_mins(1);
+
 /// Where to connect to, and how.
 #[derive(Debug)]
 pub(super) struct Address {
@@ -104,11 +107,12 @@ impl std::fmt::Debug for Secrets {
 impl Address {
     /// Its servers that are not on this machine, as they are consented to.
     pub(super) fn servers_elsewhere(&self) -> Vec<Server> {
-        let server = |host: &Host| {
-            let (database, user) = (self.database.clone(), self.user.clone());
-            Some(Server { host: host.elsewhere()?, port: host.port, database, user })
+        let servers = |host: &Host| {
+            let port = host.port;
+            let server = move |host| Server { host, port, database: self.database.clone(), user: self.user.clone() };
+            host.elsewhere().into_iter().map(server)
         };
-        self.hosts.iter().filter_map(server).collect()
+        self.hosts.iter().flat_map(servers).collect()
     }
 
     /// The password for a host: the address's own, else the environment's, else that of a file.
@@ -164,13 +168,20 @@ pub(super) fn read(url: &str, from: UrlFrom, client: &ClientEnvironment) -> Resu
         hosts,
         secrets: Secrets {
             password: given.get("password").map(str::to_owned),
-            variable: client.get("PGPASSWORD").map(str::to_owned),
+            variable: given
+                .is_where_the_environment_says(client)
+                .then(|| client.get("PGPASSWORD"))
+                .flatten()
+                .map(str::to_owned),
             file,
         },
         user,
         database,
     })
 }
+
+/// What parameters of a service come from.
+const SERVICE: &str = "the service file";
 
 /// All parameters, and what each comes from.
 struct Gathered {
@@ -198,13 +209,34 @@ impl Gathered {
             let found = files.find(&service);
             let refused = |cause| StoreError::new(Problem::Refused, from, format!("service: {cause}"));
             for (name, value) in found.map_err(refused)?.into_iter().rev() {
-                given.add(name, value, "the service file");
+                given.add(name, value, SERVICE);
             }
+            given.keep_secrets_of_the_service();
         }
         for (name, _) in parameters::KNOWN {
             given.add_variable(name, client);
         }
         Ok(given)
+    }
+
+    /// Whether the environment names no server, or this one: a password beside its name is for nobody else.
+    fn is_where_the_environment_says(&self, client: &ClientEnvironment) -> bool {
+        let is_the_same = |(name, variable)| client.get(variable).is_none_or(|said| self.get(name) == Some(said));
+        [("host", "PGHOST"), ("hostaddr", "PGHOSTADDR")].into_iter().all(is_the_same)
+    }
+
+    /// A password that a service has is for the server of the service: where somebody else says another one, it is not sent there.
+    fn keep_secrets_of_the_service(&mut self) {
+        let is_of_service = |(_, from): &(String, String)| from == SERVICE;
+        let is_another =
+            ["host", "hostaddr", "port"].iter().any(|name| self.values.get(name).is_some_and(|it| !is_of_service(it)));
+        if is_another {
+            for name in ["password", "passfile", "sslkey"] {
+                if self.values.get(name).is_some_and(is_of_service) {
+                    self.values.remove(name);
+                }
+            }
+        }
     }
 
     fn add(&mut self, name: &'static str, value: String, from: &str) {
@@ -317,9 +349,10 @@ fn keepalives(given: &Gathered) -> Result<Keepalives, StoreError> {
 
 /// Without one, or with 0, milescale's own: it never waits without end.
 fn connect_timeout(given: &Gathered) -> Result<Duration, StoreError> {
-    // As libpq does, a second becomes two.
+    // As libpq does, a second becomes two. Nobody waits for longer than the most.
     let seconds = given.number("connect_timeout")?;
-    Ok(seconds.map_or(CONNECT_TIMEOUT, |seconds| Duration::from_secs(seconds.max(2).into())))
+    let wanted = seconds.map_or(CONNECT_TIMEOUT, |seconds| Duration::from_secs(seconds.max(2).into()));
+    Ok(wanted.min(LONGEST_CONNECT_TIMEOUT))
 }
 
 fn wanted(given: &Gathered, hosts: usize) -> Result<Wanted, StoreError> {
