@@ -57,8 +57,8 @@ impl Archive {
 
     /// Who may read every milestone that is a file or stands in a file; where that cannot be seen, nobody else.
     pub(crate) fn readers_of_all(&self) -> Readers {
-        let readers = readers_of_all(self.files.workspace()).unwrap_or(Readers::OWN);
-        if readers == Readers::ALL { Readers::OWN } else { readers }
+        let readers = readers_of_all(self.files.workspace());
+        readers.ok().filter(|readers| *readers != Readers::ALL).unwrap_or(Readers::OWN)
     }
 
     /// Says who may read what new files of the archive are made of.
@@ -107,8 +107,11 @@ impl Archive {
     /// The digests of what lies in `completed/` under an id, but for what `is_it` takes for the milestone itself. None where it
     /// cannot be read.
     pub fn others(&mut self, id: &Id, is_it: &dyn Fn(&Milestone) -> bool) -> Option<Vec<Digest>> {
-        let all = self.files.archived_all(id);
-        let all = all.inspect_err(|error| tracing::warn!(%error, "what lies in the archive is not noted")).ok()?;
+        let all = self
+            .files
+            .archived_all(id)
+            .inspect_err(|error| tracing::warn!(%error, "what lies in the archive is not noted"))
+            .ok()?;
         Some(all.iter().filter(|it| !is_it(it)).map(Milestone::digest).collect())
     }
 

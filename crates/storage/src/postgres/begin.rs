@@ -1,6 +1,9 @@
 //! What begins a transaction: its time-outs, and what names in it mean. All of it goes with the transaction.
 
+use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
+
+use tokio_postgres::{Client, Error, SimpleQueryMessage};
 
 use super::connection::{Access, Hurry};
 
@@ -16,24 +19,98 @@ const LOCK_TIMEOUT_MILLISECONDS: u32 = 5000;
 /// Rows that a policy hides are an error, and never silently missing.
 const NOTHING_HIDDEN: &str = "SET LOCAL row_security = off";
 
-/// Names mean what they mean now until the transaction ends: the server's own functions come first, and no temporary table takes
-/// the place of another one. Nothing in it is found by a search path.
-const PATH_FIXED: &str = "SELECT pg_catalog.set_config('search_path', coalesce((SELECT pg_catalog.string_agg(\
-    pg_catalog.quote_ident(it), ', ') OPERATOR(pg_catalog.||) ', pg_temp' \
-    FROM pg_catalog.unnest(pg_catalog.current_schemas(false)) it \
-    WHERE it OPERATOR(pg_catalog.<>) 'pg_catalog'), pg_catalog.current_setting('search_path')), true)";
+/// The schemas in which a session looks for names, in their order, as its last transaction found them: one that is made later may come
+/// before the others.
+#[derive(Debug, Clone, Default)]
+pub(super) struct SearchPath(Arc<Mutex<Vec<String>>>);
+
+impl SearchPath {
+    /// One that stays as it is.
+    pub(super) fn of(schema: &str) -> Self {
+        Self(Arc::new(Mutex::new(vec![schema.to_owned()])))
+    }
+
+    pub(super) fn schemas(&self) -> Vec<String> {
+        self.0.lock().unwrap_or_else(PoisonError::into_inner).clone()
+    }
+}
+
+/// Begins a transaction with statements, the first of which selects a search path.
+pub(super) async fn on(client: &Client, statements: &str, path: &SearchPath) -> Result<(), Error> {
+    let said = client.simple_query(statements).await?;
+    let row = said.iter().find_map(|it| if let SimpleQueryMessage::Row(row) = it { row.get(0) } else { None });
+    if let Some(found) = row.and_then(|text| serde_json::from_str(text).ok()) {
+        *path.0.lock().unwrap_or_else(PoisonError::into_inner) = found;
+    }
+    Ok(())
+}
+
+/// Selects the search path. Every name in it is one of the server's, whatever the path says.
+macro_rules! path {
+    () => {
+        "SELECT pg_catalog.array_to_json(pg_catalog.current_schemas(false))::pg_catalog.text"
+    };
+}
+
+const PATH: &str = path!();
+
+/// What begins the transaction of a new connection.
+pub(super) const FIRST: &str = concat!("BEGIN; ", path!(), "; SET LOCAL search_path = pg_catalog, pg_temp");
+
+/// What names mean until the transaction ends: the server's own alone. A function of the same name in another schema would be taken
+/// where its types fit better, wherever that schema stands in the path. Tables are named with their schema.
+const OWN_NAMES: &str = "SET LOCAL search_path = pg_catalog, pg_temp";
+
+/// Functions of triggers may rely on the search path of the session. They get what of it nobody else may put anything into, and where
+/// nobody else has.
+fn path_for_triggers(path: &[String]) -> String {
+    let path: Vec<String> = path.iter().map(|name| literal(name)).collect();
+    if path.is_empty() {
+        return String::new();
+    }
+    format!(
+        "SELECT set_config('search_path', concat('pg_catalog, ', string_agg(quote_ident(n.nspname) || ', ', '' ORDER BY it.at),
+           'pg_temp'), true)
+         FROM unnest(ARRAY[{}]::text[]) WITH ORDINALITY it(name, at) JOIN pg_namespace n ON n.nspname = it.name
+              JOIN pg_roles owner ON owner.oid = n.nspowner
+         WHERE (owner.rolname = current_user OR owner.rolsuper OR owner.rolname = 'pg_database_owner' AND EXISTS (SELECT FROM
+                  pg_database b JOIN pg_roles r ON r.oid = b.datdba WHERE b.datname = current_database()
+                  AND (r.rolname = current_user OR r.rolsuper)))
+           AND NOT EXISTS (SELECT FROM aclexplode(n.nspacl) a LEFT JOIN pg_roles r ON r.oid = a.grantee
+                  WHERE a.privilege_type = 'CREATE' AND a.grantee <> n.nspowner
+                  AND (r.oid IS NULL OR r.rolname <> current_user AND NOT r.rolsuper))
+           AND NOT EXISTS (SELECT FROM pg_proc p JOIN pg_roles r ON r.oid = p.proowner WHERE p.pronamespace = n.oid
+                  AND r.rolname <> current_user AND NOT r.rolsuper); ",
+        path.join(", ")
+    )
+}
+
+/// A text as it stands in a statement.
+pub(super) fn literal(text: &str) -> String {
+    if text.contains('\\') {
+        format!(" E'{}'", text.replace('\\', "\\\\").replace('\'', "''"))
+    } else {
+        format!("'{}'", text.replace('\'', "''"))
+    }
+}
 
 /// Lets the server wait for its own disk where it was told not to: what milescale has written is not lost with its power.
 const WAIT_FOR_THE_DISK: &str = "SELECT set_config('synchronous_commit', 'local', true) \
      WHERE current_setting('synchronous_commit') = 'off'";
 
 /// What begins a transaction. Its time-outs are its own, and go with it.
-pub(super) fn statements(version: u32, access: Access, hurry: Hurry, statement: Duration, silence: Duration) -> String {
+pub(super) fn statements(
+    (version, path): (u32, &[String]),
+    access: Access,
+    hurry: Hurry,
+    statement: Duration,
+    silence: Duration,
+) -> String {
     let statement = if hurry == Hurry::Unlimited { 0 } else { statement.as_millis() };
     let idle = if hurry == Hurry::Yes { IDLE_AT_MOST } else { IDLE_WHILE_FILLED };
     let (begin, rest) = match access {
-        Access::Read => ("BEGIN READ ONLY", ""),
-        Access::Write => ("BEGIN", WAIT_FOR_THE_DISK),
+        Access::Read => ("BEGIN READ ONLY", String::new()),
+        Access::Write => ("BEGIN", path_for_triggers(path) + WAIT_FOR_THE_DISK),
     };
     // Also while its program sends one statement after the other: 17 is the first version that can say so.
     let whole = match hurry {
@@ -43,8 +120,8 @@ pub(super) fn statements(version: u32, access: Access, hurry: Hurry, statement: 
         _ => String::new(),
     };
     format!(
-        "{begin}; SET LOCAL statement_timeout = {statement}; SET LOCAL lock_timeout = {LOCK_TIMEOUT_MILLISECONDS}; \
-             SET LOCAL idle_in_transaction_session_timeout = {}; {NOTHING_HIDDEN}; {PATH_FIXED}; {whole}{rest}",
+        "{begin}; {PATH}; SET LOCAL statement_timeout = {statement}; SET LOCAL lock_timeout = {LOCK_TIMEOUT_MILLISECONDS}; \
+             SET LOCAL idle_in_transaction_session_timeout = {}; {NOTHING_HIDDEN}; {OWN_NAMES}; {whole}{rest}",
         idle.as_millis()
     )
 }

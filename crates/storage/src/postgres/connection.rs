@@ -6,7 +6,6 @@
 
 use std::fmt;
 use std::future::Future;
-use std::io;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
@@ -18,9 +17,10 @@ use tokio_postgres::error::Severity;
 use tokio_postgres_rustls::MakeRustlsConnect;
 
 use super::address::{Address, Host};
+use super::begin::SearchPath;
 use super::dial::{Dialer, Link};
 pub(super) use super::failure::Failed;
-use super::failure::{grant, judge};
+use super::failure::{advice_unreachable, advice_without_code, grant, judge};
 use super::tls;
 use super::waits::{Meter, Patience};
 use super::{begin, consent};
@@ -117,6 +117,11 @@ impl Connection {
         self.link.is_some()
     }
 
+    /// The schemas in which the session looks for names, while there is one.
+    pub(super) fn path(&self) -> SearchPath {
+        self.link.as_ref().map(|link| link.path.clone()).unwrap_or_default()
+    }
+
     /// Whether other writers are kept out now.
     pub(super) fn is_held(&self) -> bool {
         self.is_held
@@ -199,9 +204,9 @@ impl Connection {
             let done = self.runtime.block_on(within(silence * 4, patience.wait(silence, work(client))));
             return done.map_err(|failed| Outcome::NotDone(self.failed(failed)));
         }
-        let begin = self.begin(link.version, access, hurry);
+        let (begin, path) = (self.begin(link, access, hurry), &link.path);
         let done = self.runtime.block_on(async {
-            within(silence * 4, patience.wait(silence, client.batch_execute(&begin)))
+            within(silence * 4, patience.wait(silence, begin::on(client, &begin, path)))
                 .await
                 .map_err(|failed| (failed, false))?;
             let work = work(client);
@@ -240,16 +245,18 @@ impl Connection {
         })
     }
 
-    fn begin(&self, version: u32, access: Access, hurry: Hurry) -> String {
+    fn begin(&self, link: &Link, access: Access, hurry: Hurry) -> String {
         let guard = if access == Access::Write { self.guard.as_str() } else { "" };
-        let begin = begin::statements(version, access, hurry, self.timeouts.statement, self.silence());
+        let schemas = link.path.schemas();
+        let session = (link.version, schemas.as_slice());
+        let begin = begin::statements(session, access, hurry, self.timeouts.statement, self.silence());
         format!("{begin}; {guard}")
     }
 
     /// Begins a transaction and takes a lock in it that is kept until [`Connection::release`]; it is waited for 200 ms.
     pub(super) fn hold(&mut self, lock: &str) -> Result<(), StoreError> {
         let Some(link) = self.link.as_ref() else { return Err(self.not_connected()) };
-        let begin = self.begin(link.version, Access::Write, Hurry::Yes);
+        let begin = self.begin(link, Access::Write, Hurry::Yes);
         let statements = format!("{begin}; SET LOCAL lock_timeout = 200; {lock}");
         let patience = self.patience(link.meter.clone());
         let held = patience.wait(self.silence(), link.client.batch_execute(&statements));
@@ -320,27 +327,6 @@ impl Connection {
             self.link = None;
         }
         error
-    }
-}
-
-/// What a person can do where nobody answers at an address.
-fn advice_unreachable(error: &io::Error) -> &'static str {
-    match error.kind() {
-        io::ErrorKind::NotFound | io::ErrorKind::ConnectionRefused => {
-            "; no server listens there: start it, or correct host and port in storage.database.url or DATABASE_URL"
-        }
-        _ => "",
-    }
-}
-
-/// What a person can do about an error that has no code.
-fn advice_without_code(cause: &str) -> &'static str {
-    if cause.contains("password missing") {
-        "; write the password into the address, PGPASSWORD or .pgpass"
-    } else if cause.contains("UnknownIssuer") {
-        "; name who has signed it with sslrootcert, or write sslmode=prefer to go without the check"
-    } else {
-        ""
     }
 }
 

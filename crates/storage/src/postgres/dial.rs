@@ -17,6 +17,7 @@ use tokio_postgres::{Client, SimpleQueryMessage};
 use tokio_postgres_rustls::MakeRustlsConnect;
 
 use super::address::{Address, Host, Keepalives, Mode, Place, Wanted};
+use super::begin::{self, SearchPath};
 use super::connection::Failed;
 use super::messages::{Bounded, BoundedTls};
 use super::timeline::Timeline;
@@ -31,6 +32,8 @@ pub(super) struct Link {
     pub(super) client: Client,
     /// The major version of the server, 0 where it does not say.
     pub(super) version: u32,
+    /// The schemas in which the session looks for names, in their order.
+    pub(super) path: SearchPath,
     pub(super) meter: Meter,
     /// Where there are several hosts, the server's timeline, as far as it may be asked.
     timeline: Option<Timeline>,
@@ -167,11 +170,14 @@ impl Dialer {
         let (client, connection) = config.connect_raw(Bounded::new(stream, meter.clone()), tls).await?;
         let version = connection.parameter("server_version").map_or(0, major);
         let task = tokio::spawn(connection);
-        let mut link = Link { client, version, meter, timeline: None, task };
+        let mut link = Link { client, version, path: SearchPath::default(), meter, timeline: None, task };
+        // Every name is one of the server's, whatever the session's search path says.
+        begin::on(&link.client, begin::FIRST, &link.path).await?;
         self.is_wanted(&link.client).await?;
         if self.address.hosts.len() > 1 {
             link.timeline = Timeline::of(&link.client).await.ok();
         }
+        link.client.batch_execute("ROLLBACK").await?;
         Ok(link)
     }
 

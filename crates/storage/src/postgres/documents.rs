@@ -9,6 +9,7 @@ use milescale_workspace::error::{Problem, StoreError};
 use tokio_postgres::types::{ToSql, Type};
 use tokio_postgres::{Client, Error};
 
+use super::begin::SearchPath;
 use super::bulk::Time;
 use super::connection::Failed;
 use super::schema::{self, ACTIVE, FLAWED, KIRO, REQUIRES};
@@ -18,10 +19,14 @@ use crate::row::{Altered, Row};
 /// The table, as it was found.
 #[derive(Debug, Clone)]
 pub(super) struct Table {
-    /// What stands before the names of tables: a schema and a dot, or nothing.
+    /// What stands before the names of tables: a schema and a dot, or nothing where there is none.
     pub(super) prefix: String,
-    /// The schema, or nothing for the one that the search path says.
+    /// The schema that is configured, or nothing for the one that the search path says.
     pub(super) schema: String,
+    /// The schema that is used; nothing where there is none.
+    pub(super) used: String,
+    /// The search path of the session.
+    pub(super) path: SearchPath,
     found: Option<Found>,
 }
 
@@ -39,27 +44,19 @@ struct Found {
 
 impl Table {
     pub(super) fn new(schema: &str) -> Self {
-        let prefix = if schema.is_empty() { String::new() } else { format!("{}.", schema::quoted(schema)) };
-        Self { prefix, schema: schema.to_owned(), found: None }
+        let mut table = Self {
+            prefix: String::new(),
+            schema: schema.to_owned(),
+            used: String::new(),
+            path: SearchPath::default(),
+            found: None,
+        };
+        table.uses(schema.to_owned());
+        table
     }
 
     pub(super) fn prefix(&self) -> &str {
         &self.prefix
-    }
-
-    /// What keeps writers out for the rest of a transaction.
-    pub(super) fn lock(&self) -> String {
-        format!("LOCK TABLE {}milestones IN EXCLUSIVE MODE", self.prefix)
-    }
-
-    /// Turns the log of changes off or on, within a transaction.
-    pub(super) fn log_triggers(&self, how: &str) -> String {
-        let alter = |name: &str| format!("ALTER TABLE {}milestones {how} TRIGGER {name}", self.prefix);
-        format!("{}; {}", alter("milescale_log"), alter("milescale_log_truncate"))
-    }
-
-    pub(super) fn refuse(&self, message: Option<&str>) -> String {
-        schema::refuse(&self.prefix, message)
     }
 
     pub(super) fn is_known(&self) -> bool {
@@ -91,8 +88,7 @@ impl Table {
     }
 
     async fn oid(&self, client: &Client) -> Result<Option<u32>, Error> {
-        let name = format!("{}milestones", self.prefix);
-        client.query_typed_one("SELECT to_regclass($1)::oid", &[(&name, Type::TEXT)]).await?.try_get(0)
+        Ok(self.find(client, "milestones").await?.map(|(_, oid)| oid))
     }
 
     /// What makes the table, and milescale's own beside it.
@@ -130,8 +126,8 @@ impl Table {
         );
         let own = client.query_typed_one(&select, &[]).await?;
         let oid = self.oid(client).await?;
-        let not_used = match shape::not_used(client, &name).await? {
-            None => shape::torn_apart(client, &name, &self.named("milescale_meta")).await?,
+        let not_used = match shape::not_used(client, self).await? {
+            None => shape::torn_apart(client, self).await?,
             why => why,
         };
         let (has_meta, has_own) = (own.try_get(0)?, own.try_get(1)?);

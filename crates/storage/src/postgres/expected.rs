@@ -66,9 +66,9 @@ impl PostgresStore {
     /// The schema of the table, else the one where it would be made.
     fn schema_here(&mut self) -> Result<String, StoreError> {
         let (table, named) = (&self.table, self.table.named("milestones"));
-        let select = "SELECT coalesce((SELECT relnamespace::regnamespace::text FROM pg_class WHERE oid = to_regclass($1)), \
-                      nullif($2, ''), current_schema(), '')";
-        let parameters = [(&named as &(dyn ToSql + Sync), Type::TEXT), (&table.schema, Type::TEXT)];
+        let select =
+            "SELECT coalesce((SELECT relnamespace::regnamespace::text FROM pg_class WHERE oid = to_regclass($1)), $2)";
+        let parameters = [(&named as &(dyn ToSql + Sync), Type::TEXT), (&table.used, Type::TEXT)];
         let read = self.connection.transaction(super::Access::Read, super::Hurry::Yes, async |client| {
             Ok(client.query_typed_one(select, &parameters).await?.try_get::<_, String>(0)?)
         });

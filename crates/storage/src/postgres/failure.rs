@@ -101,3 +101,24 @@ pub(super) fn judge(code: &SqlState) -> (Problem, &'static str) {
         (Problem::Unavailable, "")
     }
 }
+
+/// What a person can do where nobody answers at an address.
+pub(super) fn advice_unreachable(error: &io::Error) -> &'static str {
+    match error.kind() {
+        io::ErrorKind::NotFound | io::ErrorKind::ConnectionRefused => {
+            "; no server listens there: start it, or correct host and port in storage.database.url or DATABASE_URL"
+        }
+        _ => "",
+    }
+}
+
+/// What a person can do about an error that has no code.
+pub(super) fn advice_without_code(cause: &str) -> &'static str {
+    if cause.contains("password missing") {
+        "; write the password into the address, PGPASSWORD or .pgpass"
+    } else if cause.contains("UnknownIssuer") {
+        "; name who has signed it with sslrootcert, or write sslmode=prefer to go without the check"
+    } else {
+        ""
+    }
+}

@@ -15,6 +15,7 @@ mod failure;
 mod figures;
 mod ledger;
 mod listing;
+mod located;
 mod messages;
 mod moving;
 mod opening;

@@ -51,7 +51,22 @@ impl PostgresStore {
     /// Connects where there is no connection. Whether it is a new one.
     pub(super) fn connect(&mut self) -> Result<bool, StoreError> {
         let known = self.workspace.timeline().exists();
-        self.connection.connect(known)
+        let is_new = self.connection.connect(known)?;
+        if is_new {
+            self.locate()?;
+        }
+        Ok(is_new)
+    }
+
+    /// Finds the schema of the table anew.
+    fn locate(&mut self) -> Result<(), StoreError> {
+        let (mut table, path) = (self.table.clone(), self.connection.path());
+        let located = self
+            .connection
+            .transaction(Access::Read, Hurry::Yes, async |client| Ok(table.locate(client, &path).await?));
+        located.map_err(Outcome::error)?;
+        self.table = table;
+        Ok(())
     }
 
     /// Connects, and on a new connection looks at the table: its shape, and whether it is the one that milescale knows.
@@ -73,11 +88,16 @@ impl PostgresStore {
             return Ok(false);
         }
         self.is_compared &= !is_new;
+        self.locate()?;
         let mut table = self.table.clone();
-        let looked = self.connection.transaction(Access::Read, Hurry::Yes, async |client| table.look(client).await);
-        looked.map_err(Outcome::error)?;
+        let looked = self.connection.transaction(Access::Read, Hurry::Yes, async |client| {
+            let known = shape::parts(client, &table).await?;
+            table.look(client).await?;
+            Ok(known)
+        });
+        let known = looked.map_err(Outcome::error)?;
         self.table = table;
-        self.connection.guard(shape::guard(&self.table.named("milestones")));
+        self.connection.guard(shape::guard(&self.table, &known));
         self.table.fits(self.connection.shown()).map(|()| true)
     }
 }

@@ -41,9 +41,7 @@ pub(super) struct Meta {
 impl Table {
     /// Whether there is such a table.
     pub(super) async fn exists(&self, client: &Client) -> Result<bool, Failed> {
-        let name = format!("{}milestones", self.prefix);
-        let select = "SELECT to_regclass($1) IS NOT NULL";
-        Ok(client.query_typed_one(select, &[(&name, Type::TEXT)]).await?.try_get(0)?)
+        Ok(self.find(client, "milestones").await?.is_some())
     }
 
     /// Whether the server and its rights are such that the table could be made and filled.
@@ -61,7 +59,7 @@ impl Table {
         if is_standby {
             return refused("it is a standby, which is never written to: name the primary".to_owned());
         }
-        if let Some(why) = shape::not_used(client, &self.named("milestones")).await? {
+        if let Some(why) = shape::not_used(client, self).await? {
             return refused(why);
         }
         if self.exists(client).await? {
@@ -72,11 +70,10 @@ impl Table {
                 return refused("the table milestones is another user's: make milescale's user its owner".to_owned());
             }
         } else {
-            let select = "SELECT CASE WHEN $1 = '' THEN has_schema_privilege(current_schema(), 'CREATE')
-                          WHEN to_regnamespace(quote_ident($1)) IS NULL
+            let select = "SELECT CASE WHEN $1 = '' THEN NULL WHEN to_regnamespace(quote_ident($1)) IS NULL
                           THEN has_database_privilege(current_database(), 'CREATE')
                           ELSE has_schema_privilege($1, 'CREATE') END";
-            let may: Option<bool> = client.query_typed_one(select, &[(&self.schema, Type::TEXT)]).await?.try_get(0)?;
+            let may: Option<bool> = client.query_typed_one(select, &[(&self.used, Type::TEXT)]).await?.try_get(0)?;
             if may.is_none() {
                 let cause = "no schema of its search_path is there: name one in storage.database.schema, or mend search_path \
                              for milescale's user";

@@ -4,6 +4,8 @@
 //! every path is strict and guarded by the type of what it stands on, and silent, so that no row is refused that would be
 //! accepted without them. They mean what `facts` in the core means, to the letter.
 
+use super::documents::Table;
+
 /// A task that has an enabled kiro workflow, of a list (`$[*]`) or a mapping (`$.*`).
 macro_rules! enabled {
     ($items:literal) => {
@@ -116,4 +118,21 @@ pub(super) fn refuse(prefix: &str, message: Option<&str>) -> String {
 /// A name as it stands in a statement.
 pub(super) fn quoted(name: &str) -> String {
     format!("\"{}\"", name.replace('"', "\"\""))
+}
+
+impl Table {
+    /// What keeps writers out for the rest of a transaction.
+    pub(super) fn lock(&self) -> String {
+        format!("LOCK TABLE {}milestones IN EXCLUSIVE MODE", self.prefix)
+    }
+
+    /// Turns the log of changes off or on, within a transaction.
+    pub(super) fn log_triggers(&self, how: &str) -> String {
+        let alter = |name: &str| format!("ALTER TABLE {}milestones {how} TRIGGER {name}", self.prefix);
+        format!("{}; {}", alter("milescale_log"), alter("milescale_log_truncate"))
+    }
+
+    pub(super) fn refuse(&self, message: Option<&str>) -> String {
+        refuse(&self.prefix, message)
+    }
 }
