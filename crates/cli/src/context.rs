@@ -57,6 +57,11 @@ impl Context {
         Self { given }
     }
 
+    /// The folder that `--workspace` names.
+    pub(crate) fn given(&self) -> Option<&Path> {
+        self.given.as_deref()
+    }
+
     /// The workspace: the one given, else the nearest from the current folder upwards. It is the caller's own, or trusted.
     pub(crate) fn workspace(&self) -> Result<Workspace, Failure> {
         let workspace = self.workspace_as_it_is()?;

@@ -17,7 +17,10 @@ use args::{Arguments, Command, ConfigCommand};
 use context::{Context, Failure};
 
 fn main() -> ExitCode {
-    let arguments = Arguments::parse();
+    let arguments = match Arguments::try_parse() {
+        Ok(arguments) => arguments,
+        Err(error) => std::process::exit(terminal::wrong_arguments(&error)),
+    };
     match dispatch(arguments) {
         Ok(code) => code,
         Err(failure) => failure.report(),

@@ -1,6 +1,7 @@
 //! Printing: colours only for people, widths of the terminal, and no complaint when the reader of a pipe has gone.
 
 use std::io::{self, IsTerminal, Write};
+use std::sync::LazyLock;
 
 use milescale_document::text::{harmless, is_harmful};
 use serde::Serialize;
@@ -100,6 +101,35 @@ pub(crate) fn line(text: impl Into<Line>) {
     let Line(mut line) = text.into();
     line.push('\n');
     bytes(line.as_bytes());
+}
+
+/// Passwords of addresses that stand among the arguments, where they belong or by mistake: no error repeats them.
+static SECRETS: LazyLock<Vec<String>> =
+    LazyLock::new(|| std::env::args_os().flat_map(|it| secrets_in(&it.to_string_lossy())).collect());
+
+/// The passwords of what may be an address, be it one or not.
+fn secrets_in(argument: &str) -> Vec<String> {
+    let of_url = argument.split_once("://").map(|(_, rest)| rest).and_then(|rest| Some(rest.rsplit_once('@')?.0));
+    let of_url = of_url.and_then(|credentials| Some(credentials.split_once(':')?.1));
+    let of_words = argument.split("password").skip(1).filter_map(|it| it.trim_start().strip_prefix('='));
+    let of_words = of_words.filter_map(|it| it.trim_start_matches([' ', '\'']).split([' ', '&', '\'']).next());
+    of_url.into_iter().chain(of_words).filter(|it| !it.is_empty()).map(str::to_owned).collect()
+}
+
+/// A text without those passwords.
+fn without_secrets(text: &str, secrets: &[String]) -> String {
+    secrets.iter().fold(text.to_owned(), |text, secret| text.replace(secret.as_str(), "…"))
+}
+
+/// What is wrong with the arguments. Its exit status.
+pub(crate) fn wrong_arguments(error: &clap::Error) -> i32 {
+    if error.use_stderr() && !SECRETS.is_empty() {
+        let text = without_secrets(&error.render().to_string(), &SECRETS);
+        let _ = write!(io::stderr(), "{}", harmless_lines(&text));
+    } else {
+        let _ = error.print();
+    }
+    error.exit_code()
 }
 
 /// A text of several lines in which all but their ends is harmless.
@@ -229,12 +259,27 @@ pub(crate) fn chosen<'a>(question: &str, words: &[&'a str]) -> Result<Option<&'a
 
 /// Prints an error or warning for people; it may have several lines.
 pub(crate) fn error(message: &str) {
-    let _ = writeln!(io::stderr(), "milescale: {}", harmless_lines(message));
+    let _ = writeln!(io::stderr(), "milescale: {}", harmless_lines(&without_secrets(message, &SECRETS)));
 }
 
 #[cfg(test)]
 mod tests {
-    use super::{Line, Screen, Style, cut};
+    use super::{Line, Screen, Style, cut, secrets_in, without_secrets};
+
+    #[test]
+    fn a_password_among_the_arguments_is_not_repeated() {
+        for (argument, secret) in [
+            ("postgresql://ada:s3cret@host/d", "s3cret"),
+            ("--engine=postgresql://ada:s3@cret@host/d", "s3@cret"),
+            ("host=h password = 's3cret' dbname=d", "s3cret"),
+            ("postgresql://h/d?user=u&password=s3cret&x=1", "s3cret"),
+        ] {
+            let secrets = secrets_in(argument);
+            let shown = without_secrets(&format!("invalid value '{argument}'"), &secrets);
+            assert!(secrets.contains(&secret.to_owned()) && !shown.contains("s3"), "{argument}: {secrets:?}");
+        }
+        assert!(["m-1", "postgresql://ada@host/d", "a: b"].iter().all(|it| secrets_in(it).is_empty()));
+    }
 
     #[test]
     fn only_milescales_own_colours_reach_a_terminal() {

@@ -81,6 +81,8 @@ pub struct Engine {
     has_recovered: bool,
     /// A move that is to be carried out.
     wanted: Option<(Backend, Backend)>,
+    /// Why a recommended move waits for a person, as it was warned of last.
+    warned: Option<String>,
 }
 
 impl Engine {
@@ -116,6 +118,7 @@ impl Engine {
             waits: patience == Patience::Wait,
             has_recovered: false,
             wanted: None,
+            warned: None,
             workspace,
             mode,
             config,

@@ -36,7 +36,8 @@ pub(crate) fn take(
     context: &mut Context<'_>,
     progress: &mut dyn FnMut(Phase, u64) -> Option<Told>,
 ) -> Result<Metadata, Error> {
-    let failed = |error: io::Error| Error::own("the backup cannot be written", &error);
+    let folder = context.workspace.shown(&context.workspace.backups());
+    let failed = |error: io::Error| Error::own(&format!("the backup cannot be written into {folder}"), &error);
     // Who may read what is on a server, its own rules say: nobody else reads the copy.
     let readers = match ways.0.parse() {
         Ok(Engine::Postgresql) => Readers::OWN,

@@ -1,6 +1,8 @@
 //! The archive, which is the same whatever store is in use: what lies in `completed/`, together with the rows of a database
 //! whose status is archived.
 
+mod found;
+
 use std::collections::HashSet;
 use std::ops::ControlFlow;
 
@@ -17,31 +19,10 @@ use crate::files::{FileStore, readers_of_all};
 use crate::outline::{Outline, Wanted};
 use crate::store::{Seen, Store};
 
+pub use found::Found;
+
 /// The status of a milestone that comes back from the archive and has no other one.
 pub const ACTIVE: &str = "active";
-
-/// What a workspace holds under an id.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub enum Found {
-    /// Nothing.
-    Nothing,
-    /// A milestone that is not archived, whatever lies in the archive.
-    Active(Milestone),
-    /// An archived one, among the rows of the store in use.
-    Row(Milestone),
-    /// An archived one, in `completed/`.
-    File(Milestone),
-}
-
-impl Found {
-    /// The milestone, where there is one.
-    pub fn milestone(&self) -> Option<&Milestone> {
-        match self {
-            Self::Nothing => None,
-            Self::Active(there) | Self::Row(there) | Self::File(there) => Some(there),
-        }
-    }
-}
 
 /// The archive of a workspace, beside the store in use.
 #[derive(Debug)]

@@ -24,6 +24,12 @@ use crate::readers::Readers;
 use crate::short::{self, in_name};
 use crate::{Place, Workspace};
 
+/// Bytes of what is noted of a conflict.
+const NOTE_AT_MOST: u64 = 64 << 10;
+
+/// Bytes of its reason that are kept in memory, about.
+const REASON_AT_MOST: usize = 2000;
+
 /// How a name begins, as names of displaced contents do: the second in which it was kept.
 const STAMP: &str = "%Y%m%dT%H%M%SZ";
 
@@ -249,7 +255,11 @@ pub fn settle(workspace: &Workspace, name: &str, seen: Option<Digest>, now: Time
 
 /// What is known of a conflict, where something was noted.
 fn read_about(path: &Place) -> Option<Conflict> {
-    read_json(&about(path), 1 << 20).ok().flatten()
+    let mut known: Conflict = read_json(&about(path), NOTE_AT_MOST).ok().flatten()?;
+    if known.reason.len() > REASON_AT_MOST {
+        known.reason = known.reason.chars().take(REASON_AT_MOST).collect();
+    }
+    Some(known)
 }
 
 fn about(path: &Place) -> Place {

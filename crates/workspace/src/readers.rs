@@ -122,6 +122,10 @@ impl Readers {
         if let Some(owner) = self.owner.filter(|owner| is_root && *owner != metadata.uid()) {
             let _ = fchown(file, Some(owner), None);
         }
+        // What is for the process's own user is, as root, for whoever the folder belongs to.
+        if self == Self::OWN {
+            give_to_owner_of(&folder, file);
+        }
         let Some(group) = self.group.filter(|_| !self.everybody || self.group_writes) else { return Ok(()) };
         if metadata.gid() != group && fchown(file, None, Some(group)).is_err() {
             let kept = if self.everybody { 0o7744 } else { 0o7700 };

@@ -82,7 +82,12 @@ fn named(entry: &Entry) -> String {
 
 /// The workspace that is named, whether or not it may be entered yet.
 fn workspace(context: &Context, options: &TrustOptions) -> Result<Workspace, Failure> {
-    let Some(folder) = &options.dir else { return context.workspace_as_it_is() };
+    let Some(folder) = options.dir.as_deref().or(context.given()) else { return context.workspace_as_it_is() };
+    if folder.to_str().is_some_and(|it| it.contains("://")) {
+        return Err(Failure::Usage(
+            "that is an address and no folder; to consent to a server: --server URL".to_owned(),
+        ));
+    }
     let root = match system::real_path(folder) {
         // What is gone can still be taken off the list.
         Err(_) if options.remove => std::path::absolute(folder),

@@ -35,6 +35,7 @@ impl Engine {
         match (decision.verdict, decision.recommended_move()) {
             (Verdict::MigrationRecommended, Some(pair)) => {
                 self.announce(pair, &decision);
+                self.warn_of_missing_consent(pair);
                 // What milescale carries out by itself waits for nobody, unless something keeps it back.
                 if self.is_automatic(&decision, pair) && self.kept_back(pair, Moment::now()).is_none() {
                     return false;

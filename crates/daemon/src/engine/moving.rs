@@ -203,6 +203,22 @@ impl Engine {
         kept_back.is_none()
     }
 
+    /// The sentence that gives consent to the server of a move, where that is missing.
+    fn lacks_consent(&self, pair: (Backend, Backend)) -> Option<String> {
+        let database = &self.config.config().database;
+        let is_there = pair.1 == Backend::Database && database.engine == Database::Postgresql;
+        is_there.then(|| waits_for_consent(&self.workspace, database)).flatten()
+    }
+
+    /// Warns of a recommended move that waits for consent, once.
+    pub(super) fn warn_of_missing_consent(&mut self, pair: (Backend, Backend)) {
+        let lacking = self.lacks_consent(pair).filter(|_| self.config.config().migration.auto_migrate);
+        if let Some(why) = lacking.as_ref().filter(|_| lacking != self.warned) {
+            tracing::warn!(%why, "the recommended move waits");
+        }
+        self.warned = lacking;
+    }
+
     /// What keeps a recommended move from being carried out now, in words, where `auto_migrate` is on.
     pub(crate) fn kept_back(&self, pair: (Backend, Backend), moment: Moment) -> Option<String> {
         let migration = &self.config.config().migration;
@@ -219,11 +235,7 @@ impl Engine {
             return Some("a smaller backend is taken by itself only with auto_downscale".to_owned());
         }
         // Not tried, and so no attempt is lost before somebody has said it.
-        let database = &self.config.config().database;
-        if pair.1 == Backend::Database
-            && database.engine == Database::Postgresql
-            && let Some(sentence) = waits_for_consent(&self.workspace, database)
-        {
+        if let Some(sentence) = self.lacks_consent(pair) {
             return Some(sentence);
         }
         if let Some(tries) = self.state.tries.as_ref().filter(|tries| tries.pair == pair) {

@@ -33,6 +33,15 @@ pub enum Value {
 }
 
 impl Value {
+    /// How many values it is made of, itself included.
+    pub fn count(&self) -> u64 {
+        1 + match self {
+            Self::List(items) => items.iter().map(Self::count).sum::<u64>(),
+            Self::Mapping(entries) => entries.iter().map(|(_, value)| value.count()).sum(),
+            _ => 0,
+        }
+    }
+
     /// The value under a key of a mapping.
     pub fn get(&self, key: &str) -> Option<&Self> {
         match self {

@@ -32,6 +32,16 @@ pub(super) struct Listing {
 /// What was read of a file, or why it cannot be read though it is there.
 type Content<'a> = Result<(&'a [u8], Stamp), Flaw>;
 
+/// Bytes that a value takes, about, beside its text.
+const VALUE: u64 = 64;
+
+/// What a milestone takes in memory, about: where aliases are expanded, a few bytes may become many values.
+fn in_memory(milestone: &Milestone) -> u64 {
+    let has = |byte| milestone.text.contains(&byte);
+    let values = if has(b'&') && has(b'*') { milestone.value.as_ref().map_or(0, Value::count) } else { 0 };
+    milestone.text.len() as u64 + values * VALUE
+}
+
 impl FileStore {
     /// A file of `active/` as a milestone.
     pub(crate) fn milestone(&self, path: &Place, text: Vec<u8>, stamp: Stamp) -> Milestone {
@@ -72,7 +82,9 @@ impl FileStore {
                     }
                 }
             };
+            let bytes = in_memory(&milestone);
             work(number, milestone);
+            bytes
         };
         self.batches(&work, &mut |paths| done(paths.len()))
     }
@@ -96,10 +108,10 @@ impl FileStore {
         Ok(())
     }
 
-    /// Reads every file and hands over what it holds; after each batch, its paths in `active/`.
+    /// Reads every file and hands over what it holds, which says what it takes in memory; after each batch, its paths in `active/`.
     fn batches(
         &self,
-        work: &(dyn Fn(usize, &Path, Content<'_>) + Sync),
+        work: &(dyn Fn(usize, &Path, Content<'_>) -> u64 + Sync),
         done: &mut dyn FnMut(&[Box<Path>]) -> ControlFlow<()>,
     ) -> Result<(), StoreError> {
         let Some(Listing { files, folder }) = self.sorted()? else { return Ok(()) };
@@ -110,14 +122,13 @@ impl FileStore {
                 let read = c_path(inside).and_then(|path| reader.read(&folder, &path, yaml::SIZE_LIMIT));
                 match read {
                     Ok((text, stamp)) => {
-                        work(number, inside, Ok((text, stamp)));
-                        return Ok(text.len() as u64);
+                        return Ok(work(number, inside, Ok((text, stamp))));
                     }
                     // One that vanished since it was listed is not there.
                     Err(error) if error.kind() == io::ErrorKind::NotFound => {}
                     Err(error) => match self.unreadable(inside, &error) {
                         StoreError { problem: Problem::Refused, cause, .. } => {
-                            work(number, inside, Err(Flaw { position: None, reason: cause }));
+                            return Ok(work(number, inside, Err(Flaw { position: None, reason: cause })));
                         }
                         error => return Err(error),
                     },

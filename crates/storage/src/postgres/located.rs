@@ -7,6 +7,10 @@ use super::begin::SearchPath;
 use super::documents::Table;
 use super::schema;
 
+/// The number of the table that the search path `$1` finds.
+pub(super) const FOUND: &str = "(SELECT c.oid FROM unnest($1) WITH ORDINALITY it(name, at) JOIN pg_namespace n ON n.nspname = it.name \
+     JOIN pg_class c ON c.relnamespace = n.oid AND c.relname = 'milestones' ORDER BY it.at LIMIT 1)";
+
 impl Table {
     pub(super) fn uses(&mut self, schema: String) {
         self.prefix = if schema.is_empty() { String::new() } else { format!("{}.", schema::quoted(&schema)) };

@@ -8,6 +8,7 @@ use tokio_postgres::{Client, Error};
 
 use super::connection::Failed;
 use super::documents::{Table, time};
+use super::located::FOUND;
 use super::shape;
 
 /// The oldest server that is used: the first with generated columns.
@@ -96,12 +97,12 @@ impl Table {
     /// What the table says of whom it belongs to, perhaps locked.
     pub(super) async fn meta(&self, client: &Client, lock: &str) -> Result<Option<Meta>, Error> {
         let select = format!(
-            "SELECT workspace, path, epoch, format, chain, number, token, {}, to_regclass($1)::oid FROM {}milescale_meta {lock}",
+            "SELECT workspace, path, epoch, format, chain, number, token, {}, {FOUND} FROM {}milescale_meta {lock}",
             time("(written AT TIME ZONE 'UTC')"),
             self.prefix
         );
-        let name = self.named("milestones");
-        let Some(row) = client.query_typed_opt(&select, &[(&name, Type::TEXT)]).await? else { return Ok(None) };
+        let path = self.path.schemas();
+        let Some(row) = client.query_typed_opt(&select, &[(&path, Type::TEXT_ARRAY)]).await? else { return Ok(None) };
         let token = row.try_get::<_, Option<String>>(6)?.and_then(|token| token.parse().ok());
         let number = row.try_get::<_, Option<i64>>(5)?.map(i64::unsigned_abs);
         Ok(Some(Meta {
