@@ -316,6 +316,123 @@ open(db + '-journal', 'wb').write(head.ljust(sector, b'\\0') + body + above)";
     door("(new)", "a journal of SQLite that names a file to remove", "0 removed");
 }
 
+/// The same journal, put there and taken away again and again: no look at it beforehand can see it in time.
+#[test]
+fn a_journal_that_comes_and_goes_removes_nothing_either() {
+    let victim = tempfile::NamedTempFile::new().unwrap();
+    let workspace = on_sqlite();
+    let script = "import os, struct, sys, time
+os.chdir(sys.argv[1]); victim = sys.argv[2].encode()
+head = open('enterprise.db', 'rb').read(100)
+page, count = struct.unpack('>H', head[16:18])[0], struct.unpack('>I', head[28:32])[0]
+magic = bytes.fromhex('d9d505f920a163d7')
+journal = (magic + struct.pack('>IIIII', 0, 1, count, 512, page)).ljust(512, b'\\0')
+journal += struct.pack('>I', 0x40000000 // page + 1) + victim + struct.pack('>II', len(victim), sum(victim)) + magic
+end, times = time.time() + float(sys.argv[3]), 0
+def spin():
+    until = time.perf_counter() + 0.002
+    while time.perf_counter() < until: pass
+while time.time() < end:
+    if not os.path.exists('evil'): open('evil', 'wb').write(journal)
+    os.rename('evil', 'enterprise.db-journal'); spin(); times += 1
+    try: os.rename('enterprise.db-journal', 'evil')
+    except FileNotFoundError: pass
+    spin()
+try: os.remove('enterprise.db-journal')
+except FileNotFoundError: pass
+print(times)";
+    let seconds = if std::env::var_os("MILESCALE_LONG").is_some() { "60" } else { "4" };
+    let mut racer = Command::new("python3")
+        .args(["-c", script])
+        .arg(workspace.path(""))
+        .arg(victim.path())
+        .arg(seconds)
+        .stdout(std::process::Stdio::piped())
+        .spawn()
+        .unwrap();
+    let mut runs = 0;
+    while racer.try_wait().unwrap().is_none() {
+        for arguments in [&["milestone", "list"][..], &["milestone", "put", "m-0"], &["check"]] {
+            bounded(&workspace, arguments);
+            assert!(victim.path().exists(), "{arguments:?}");
+            runs += 1;
+        }
+    }
+    let times = String::from_utf8_lossy(&racer.wait_with_output().unwrap().stdout).trim().to_owned();
+    assert!(times.parse::<u32>().unwrap() > 100, "{times}");
+    assert_eq!(bounded(&workspace, &["milestone", "list"]).code, 0);
+    door(
+        "(new)",
+        "the same journal, put there and taken away without a pause",
+        format!("{runs} commands, {times} times: 0 removed"),
+    );
+}
+
+#[test]
+fn few_bytes_that_become_many_values_fill_no_memory() {
+    // A row, and files with aliases.
+    let workspace = on_sqlite();
+    let values = format!("{{\"a\":[{}0]}}", "0,".repeat(7_900_000));
+    let path = workspace.root().join("row.sql");
+    std::fs::write(&path, format!("INSERT INTO milestones (id, data) VALUES ('z', '{values}');")).unwrap();
+    let mut filled = Command::new("sh");
+    filled.args(["-c", "sqlite3 \"$0\" < \"$1\""]).arg(workspace.path("enterprise.db")).arg(&path);
+    assert!(filled.status().unwrap().success());
+    let mut most = 0;
+    for arguments in
+        [&["status"][..], &["milestone", "list"], &["milestone", "show", "z"], &["migrate", "file", "--dry-run"]]
+    {
+        let (said, megabytes, took) = measured(&workspace, arguments);
+        assert!(
+            megabytes < 300 && took < Duration::from_secs(20),
+            "{arguments:?}: {megabytes} MiB, {took:?}: {:.300}",
+            said.err
+        );
+        most = most.max(megabytes);
+    }
+    let workspace = self::workspace();
+    let mut text = "title: x\na0: &a0 [x,x,x,x,x,x,x,x,x]\n".to_owned();
+    for number in 1..6 {
+        let before = format!("*a{}", number - 1);
+        text.push_str(&format!("a{number}: &a{number} [{}]\n", [before.as_str(); 9].join(",")));
+    }
+    for number in 0..20 {
+        workspace.write(format!("active/f{number}.yaml"), &text);
+    }
+    for arguments in [&["milestone", "export"][..], &["migrate", "hybrid", "--yes"]] {
+        let (said, megabytes, _) = measured(&workspace, arguments);
+        assert!(megabytes < 350, "{arguments:?}: {megabytes} MiB: {:.300}", said.err);
+        most = most.max(megabytes);
+    }
+    door(
+        "(new)",
+        "a row with 7.9 million values; twenty files of 300 bytes with 600,000 values each by aliases",
+        format!("at most {most} MiB"),
+    );
+}
+
+#[test]
+fn notes_beside_conflicts_are_bounded() {
+    let workspace = workspace();
+    workspace.milestones("m", 1);
+    assert_eq!(workspace.run(["check"]).code, 0);
+    let note = serde_json::json!({"id": "m", "at": "2026-01-01T00:00:00Z", "side": null, "place": "p", "reason": "r".repeat(900_000),
+        "current": null, "backup": null});
+    for number in 0..400 {
+        let name = format!(".milescale/conflicts/20260101T000000Z-{number:016x}-files-0.m.yaml");
+        workspace.write(&name, "title: x\n");
+        workspace.write(format!("{name}.json"), note.to_string());
+    }
+    for arguments in [&["conflicts", "list"][..], &["check"]] {
+        let (said, megabytes, took) = measured(&workspace, arguments);
+        assert!(
+            megabytes < 200 && took < Duration::from_secs(10),
+            "{arguments:?}: {megabytes} MiB, {took:?}: {:.300}",
+            said.err
+        );
+    }
+}
+
 #[test]
 fn what_sqlite_opens_beside_a_database_is_regular() {
     for suffix in ["-journal", "-wal", "-shm"] {

@@ -112,6 +112,10 @@ fn what_is_connected_to_is_what_is_consented_to() {
     let workspace = configured("postgresql://plans@localhost/plans?hostaddr=203.0.113.9");
     let said = bounded(&workspace, &["migrate", "database", "--engine", "postgresql", "--yes"]);
     assert!(said.err.contains("--server 'postgresql://plans@203.0.113.9:5432/plans'"), "{said:?}");
+    // The name says another machine, by which a password is looked up; the address this one.
+    let workspace = configured("postgresql://plans@db.example.org/plans?hostaddr=127.0.0.1");
+    let said = bounded(&workspace, &["migrate", "database", "--engine", "postgresql", "--yes"]);
+    assert!(said.err.contains("--server 'postgresql://plans@db.example.org:5432/plans'"), "{said:?}");
     // Of several hosts each.
     let workspace = configured("postgresql://plans@127.0.0.1:1,203.0.113.9:5432/plans");
     let said = bounded(&workspace, &["migrate", "database", "--engine", "postgresql", "--yes"]);
@@ -121,4 +125,39 @@ fn what_is_connected_to_is_what_is_consented_to() {
         let said = bounded(&workspace, &["migrate", "database", "--engine", "postgresql", "--yes"]);
         assert!(said.err.contains("milescale trust"), "{name}: {said:?}");
     }
+}
+
+/// A password that is said beside a host is for that host: in a service, and in the environment.
+#[test]
+fn a_password_goes_to_the_host_that_it_was_said_beside() {
+    let listener = TcpListener::bind("127.0.0.1:0").unwrap();
+    let port = listener.local_addr().unwrap().port();
+    let heard = std::sync::Arc::new(std::sync::Mutex::new(Vec::new()));
+    let all = std::sync::Arc::clone(&heard);
+    std::thread::spawn(move || {
+        for mut stream in listener.incoming().flatten() {
+            let mut said = vec![0; 4096];
+            let count = stream.read(&mut said).unwrap_or(0);
+            let _ = std::io::Write::write_all(&mut stream, b"R\0\0\0\x08\0\0\0\x03");
+            all.lock().unwrap().extend_from_slice(&said[..count]);
+            let count = stream.read(&mut said).unwrap_or(0);
+            all.lock().unwrap().extend_from_slice(&said[..count]);
+        }
+    });
+    let mut workspace = configured(&format!("postgresql://plans@127.0.0.1:{port}/plans?service=prod&sslmode=disable"));
+    let services = workspace.root().join("services");
+    fs::write(&services, "[prod]\nhost=db.example.org\npassword=Of-the-service\n").unwrap();
+    workspace.environment.push(("PGSERVICEFILE".to_owned(), services.display().to_string()));
+    bounded(&workspace, &["migrate", "database", "--engine", "postgresql", "--yes"]);
+    let mut workspace = configured(&format!("postgresql://plans@127.0.0.1:{port}/plans?sslmode=disable"));
+    workspace.environment.push(("PGHOST".to_owned(), "db.example.org".to_owned()));
+    workspace.environment.push(("PGPASSWORD".to_owned(), "Of-the-environment".to_owned()));
+    bounded(&workspace, &["migrate", "database", "--engine", "postgresql", "--yes"]);
+    let heard = String::from_utf8_lossy(&heard.lock().unwrap()).into_owned();
+    assert!(heard.contains("plans") && !heard.contains("Of-the"), "{heard:?}");
+    door(
+        "D10",
+        "a password of a service, and one of the environment beside PGHOST, where the address names another host",
+        "0 sent",
+    );
 }

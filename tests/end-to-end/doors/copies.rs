@@ -114,3 +114,33 @@ fn a_copy_goes_to_the_group_of_its_original_or_to_no_group_needs_root() {
         "0 readers more than the originals have",
     );
 }
+
+#[test]
+fn what_comes_back_from_a_private_store_is_private() {
+    let workspace = workspace();
+    workspace.milestones("m", 2);
+    set_mode(&workspace, "active/m-0.yaml", 0o600);
+    let mode = |path: &str| {
+        let file = fs::metadata(workspace.path(path)).unwrap_or_else(|error| panic!("{path}: {error}"));
+        file.mode() & 0o777
+    };
+    run(&workspace, "022", &["milestone", "export", "--dir", "out"]);
+    assert_eq!(fs::metadata(workspace.root().join("out/m-0.yaml")).unwrap().mode() & 0o077, 0, "an export");
+    run(&workspace, "022", &["migrate", "database", "--yes"]);
+    let sql = "INSERT INTO milestones (id, data) VALUES ('new', '{\"title\":\"t\"}')";
+    assert!(Command::new("sqlite3").arg(workspace.path("enterprise.db")).arg(sql).status().unwrap().success());
+    fs::remove_file(workspace.path("active/m-0.yaml")).unwrap();
+    run(&workspace, "022", &["rollback", "--yes"]);
+    assert_eq!((mode("active/new.yaml"), mode("active/m-0.yaml")), (0o600, 0o600), "what a rollback makes");
+    let mut backups =
+        fs::read_dir(workspace.path("backups")).unwrap().map(|it| it.unwrap().file_name().into_string().unwrap());
+    let backup = backups.find(|name| name.ends_with("-file-to-sqlite")).unwrap();
+    fs::remove_file(workspace.path("active/m-0.yaml")).unwrap();
+    run(&workspace, "022", &["restore", &backup, "--yes"]);
+    assert_eq!(mode("active/m-0.yaml"), 0o600, "what a restore makes");
+    door(
+        "D8",
+        "an export, a rollback and a restore of a private milestone, umask 022",
+        "0 copies that others may read",
+    );
+}

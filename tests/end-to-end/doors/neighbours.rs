@@ -33,6 +33,12 @@ fn d18_what_is_no_plain_table_and_what_others_functions_run_in_is_refused_by_nam
         ("plain()", format!("{table} {plain} ALTER TABLE milestones ALTER created_at SET DEFAULT plain()::timestamp; RESET ROLE; ALTER FUNCTION plain() OWNER TO neighbour")),
         ("plain()", format!("{table} {plain} ALTER TABLE milestones ADD CHECK (plain() IS NOT NULL); RESET ROLE; ALTER FUNCTION plain() OWNER TO neighbour")),
         ("rules rewrite", format!("{table} CREATE TABLE o (id TEXT); CREATE RULE r AS ON INSERT TO milestones DO INSTEAD INSERT INTO o VALUES ('x')")),
+        ("domain public.noted", format!("{table} {plain} CREATE DOMAIN noted AS text CHECK (plain() IS NOT NULL); ALTER TABLE milestones ADD COLUMN note noted; RESET ROLE; ALTER DOMAIN noted OWNER TO neighbour")),
+        ("same(text,text)", format!("{table} CREATE FUNCTION same(text, text) RETURNS boolean LANGUAGE sql AS 'SELECT true'; CREATE OPERATOR === (LEFTARG = text, RIGHTARG = text, FUNCTION = same); ALTER TABLE milestones ADD CONSTRAINT c CHECK (id === id); RESET ROLE; ALTER FUNCTION same(text, text) OWNER TO neighbour")),
+        ("query_to_xml", format!("{table} ALTER TABLE milestones ADD COLUMN note xml DEFAULT query_to_xml('SELECT 1', true, false, '')")),
+        ("theirs()", format!("SET ROLE ada; {function} CREATE TABLE milescale_texts (id TEXT PRIMARY KEY, text BYTEA NOT NULL, data_digest TEXT NOT NULL); CREATE TRIGGER t BEFORE INSERT ON milescale_texts FOR EACH ROW EXECUTE FUNCTION theirs(); RESET ROLE; ALTER FUNCTION theirs() OWNER TO neighbour")),
+        ("theirs()", format!("{table} {function} CREATE TABLE kid () INHERITS (milestones); CREATE TRIGGER t BEFORE UPDATE ON kid FOR EACH ROW EXECUTE FUNCTION theirs(); RESET ROLE; ALTER FUNCTION theirs() OWNER TO neighbour")),
+        ("constraint log_fkey of public.log", format!("{table} RESET ROLE; CREATE TABLE log (id TEXT CONSTRAINT log_fkey REFERENCES milestones (id) ON DELETE CASCADE); ALTER TABLE log OWNER TO neighbour")),
         ("a materialized view", "SET ROLE ada; CREATE MATERIALIZED VIEW milestones AS SELECT 'a'::text AS id, '{}'::jsonb AS data, now() AS created_at, now() AS updated_at".to_owned()),
     ];
     for (number, (named, statements)) in cases.into_iter().enumerate() {
@@ -50,8 +56,8 @@ fn d18_what_is_no_plain_table_and_what_others_functions_run_in_is_refused_by_nam
     }
     door(
         "D18",
-        "a view, a materialized view, a rule, functions of others in a trigger, a default, a check",
-        "6 of 6 refused by name, none run",
+        "a view, a materialized view, a rule; what is another user's in a trigger, a default, a check, an operator, a domain, a child, a cascade, in milescale's own tables; a text that is run",
+        "12 of 12 refused by name, none run",
     );
 }
 
@@ -68,9 +74,25 @@ fn names_mean_the_servers_own_whatever_the_search_path_says() {
          $$ BEGIN RAISE EXCEPTION 'pwned'; END $$; CREATE FUNCTION evil.to_regclass(text) RETURNS regclass LANGUAGE plpgsql AS \
          $$ BEGIN RAISE EXCEPTION 'pwned'; END $$; ALTER DATABASE paths SET search_path = evil, public, pg_catalog",
     );
-    for arguments in
-        [&["milestone", "list"][..], &["milestone", "put", "m-9"], &["check"], &["milestone", "search", "m"]]
-    {
+    // And those that fit better than the server's own, for whoever looks for names there.
+    for (name, types, returns) in [
+        ("has_schema_privilege", "name, text", "boolean"),
+        ("has_table_privilege", "regclass, text", "boolean"),
+        ("quote_ident", "name", "text"),
+    ] {
+        server.psql(
+            "paths",
+            &format!("CREATE FUNCTION evil.{name}({types}) RETURNS {returns} LANGUAGE plpgsql AS $$ BEGIN RAISE EXCEPTION 'pwned'; END $$"),
+        );
+    }
+    server.psql("paths", "GRANT USAGE ON SCHEMA evil TO public");
+    for arguments in [
+        &["migrate", "file", "--dry-run"][..],
+        &["milestone", "list"],
+        &["milestone", "put", "m-9"],
+        &["check"],
+        &["milestone", "search", "m"],
+    ] {
         let said = bounded(&workspace, arguments);
         assert!(said.code == 0 && !said.err.contains("pwned"), "{arguments:?}: {said:?}");
     }

@@ -23,7 +23,7 @@ pub(super) use super::failure::Failed;
 use super::failure::{advice_unreachable, advice_without_code, grant, judge};
 use super::tls;
 use super::waits::{Meter, Patience};
-use super::{begin, consent};
+use super::{begin, consent, silent};
 use crate::runtime::OwnRuntime;
 
 /// Time between two attempts to reach a server that is just starting.
@@ -140,6 +140,9 @@ impl Connection {
             return Err(StoreError::new(Problem::Busy, self.shown(), why));
         }
         consent::check(&self.workspace, &self.address)?;
+        if let Some(error) = silent::known(self.shown()) {
+            return Err(error);
+        }
         let tls = MakeRustlsConnect::new(tls::config(&self.address)?);
         let dialer = Dialer { address: Arc::clone(&self.address), tls };
         let others = if known { OTHERS_AT_MOST } else { self.address.connect_timeout };
@@ -168,6 +171,7 @@ impl Connection {
     /// An error that says what became of each host.
     fn unreachable(&mut self, failed: Vec<(Host, Failed)>) -> StoreError {
         let is_one = failed.len() == 1;
+        let is_silent = failed.iter().all(|(_, failed)| matches!(failed, Failed::Silent(_)));
         let errors: Vec<(Host, StoreError)> =
             failed.into_iter().map(|(host, failed)| (host, self.failed(failed))).collect();
         let causes = errors.iter().map(
@@ -177,7 +181,11 @@ impl Connection {
         );
         let causes: Vec<String> = causes.collect();
         let problem = errors.first().map_or(Problem::Unavailable, |(_, error)| error.problem);
-        StoreError::new(problem, self.shown(), causes.join("; "))
+        let error = StoreError::new(problem, self.shown(), causes.join("; "));
+        if is_silent {
+            silent::note(&error);
+        }
+        error
     }
 
     fn patience(&self, meter: Meter) -> Patience {

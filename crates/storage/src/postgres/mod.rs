@@ -24,6 +24,7 @@ mod reading;
 mod risks;
 mod schema;
 mod shape;
+mod silent;
 mod timeline;
 mod tls;
 mod trial;

@@ -124,7 +124,7 @@ fn place(given: &Gathered, name: Option<String>, address: Option<String>, port: 
         return Ok(Place::Network(name.unwrap_or(address), Some(parsed)));
     }
     Ok(match name {
-        Some(name) if name.starts_with('/') => Place::Socket(name.into()),
+        Some(name) if name.starts_with('/') && !name.contains(['@', '=', '?', '\0']) => Place::Socket(name.into()),
         Some(name) if name.starts_with('@') => {
             return Err(
                 given.error("host", "abstract sockets are not supported; name the folder of a socket, or a host")

@@ -25,8 +25,8 @@ pub(super) use hosts::{Host, Place};
 /// How long a connection to one host may take to come about, authentication included.
 const CONNECT_TIMEOUT: Duration = Duration::from_secs(5);
 
-/// The longest one: an address may come with a repository.
-const LONGEST_CONNECT_TIMEOUT: Duration = Duration::from_mins(1);
+/// The longest one of an address that may have come with a repository.
+const LONGEST_CONNECT_TIMEOUT: Duration = Duration::from_secs(10);
 
 /// Where to connect to, and how.
 #[derive(Debug)]
@@ -349,10 +349,11 @@ fn keepalives(given: &Gathered) -> Result<Keepalives, StoreError> {
 
 /// Without one, or with 0, milescale's own: it never waits without end.
 fn connect_timeout(given: &Gathered) -> Result<Duration, StoreError> {
-    // As libpq does, a second becomes two. Nobody waits for longer than the most.
+    // As libpq does, a second becomes two.
     let seconds = given.number("connect_timeout")?;
     let wanted = seconds.map_or(CONNECT_TIMEOUT, |seconds| Duration::from_secs(seconds.max(2).into()));
-    Ok(wanted.min(LONGEST_CONNECT_TIMEOUT))
+    let is_the_persons = given.from == UrlFrom::Environment;
+    Ok(if is_the_persons { wanted } else { wanted.min(LONGEST_CONNECT_TIMEOUT) })
 }
 
 fn wanted(given: &Gathered, hosts: usize) -> Result<Wanted, StoreError> {
