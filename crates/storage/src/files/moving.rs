@@ -104,8 +104,11 @@ impl FileStore {
         // Before the first one changes: a mode that is not known any more could not be put back.
         let text = serde_json::to_vec(&modes).unwrap_or_default();
         durable::replace(&self.workspace.modes(), &text).map_err(|error| failed(&self.workspace.modes(), &error))?;
-        set_modes(folder.as_ref(), &writable, |_, mode| mode & !WRITE_BITS)
+        let kept = set_modes(folder.as_ref(), &writable, |_, mode| mode & !WRITE_BITS)
             .map_err(|(inside, error)| failed(&self.active.join(inside), &error))?;
+        if !kept.is_empty() {
+            tracing::warn!(kept = kept.len(), "files of other owners, or on a read-only file system, keep their modes");
+        }
         let path = self.workspace.moved_note();
         if folder.is_none() {
             return Ok(());
@@ -129,13 +132,38 @@ impl FileStore {
         let read_only: Vec<_> = files.into_iter().filter(|(_, mode)| mode & WRITE_BITS == 0).collect();
         let before =
             |inside: &Path, mode: u32| modes.get(&*inside.to_string_lossy()).copied().unwrap_or(USUAL_MODE | mode);
-        set_modes(folder.as_ref(), &read_only, before)
+        let kept = set_modes(folder.as_ref(), &read_only, before)
             .map_err(|(inside, error)| failed(&self.active.join(inside), &error))?;
+        for inside in kept {
+            let Some((path, mode)) = read_only.iter().find(|(path, _)| **path == *inside) else { continue };
+            let again = self.own_again(path).and_then(|()| {
+                let again = [(path.clone(), before(path, *mode))];
+                let set = set_modes(folder.as_ref(), &again, |_, mode| mode);
+                set.map(drop).map_err(|(_, error)| failed(&self.active.join(path), &error))
+            });
+            if let Err(error) = again {
+                tracing::warn!(%error, "a file of another user stays read-only: its owner has to let it be written again");
+            }
+        }
         match remove_note(&self.workspace) {
             Err(error) if is_not_ours(&error) => tracing::warn!(%error, "the note in active/ cannot be removed"),
             other => other.map_err(|error| failed(&self.workspace.moved_note(), &error))?,
         }
         durable::remove(&self.workspace.modes()).map_err(|error| failed(&self.workspace.modes(), &error))
+    }
+
+    /// Lets a file of another user be this one's, as an editor does that saves it anew: nobody else may change the mode of the old
+    /// one, and who shares the folder is to write it.
+    fn own_again(&self, inside: &Path) -> Result<(), StoreError> {
+        let _alone = self.alone()?;
+        let path = self.active.join(inside);
+        let Some((text, metadata)) = self.content(&path)? else { return Ok(()) };
+        let refused = |why: String| StoreError::new(Problem::Refused, self.workspace.shown(&path), why);
+        let id = id_at(&path).parse::<Id>().map_err(|bad| refused(bad.to_string()))?;
+        let saved = metadata.modified().ok().and_then(|saved| Timestamp::try_from(saved).ok()).unwrap_or_default();
+        let seen = Digest::of(&text);
+        let draft = Draft::new(id, text, saved).map_err(|flaw| refused(flaw.to_string()))?;
+        self.replace(&path, &draft, seen)
     }
 
     /// Every file with its mode, and `active/` itself where there is one.
@@ -173,23 +201,20 @@ fn set_modes(
     folder: Option<&OwnedFd>,
     files: &[(Box<Path>, u32)],
     wanted: impl Fn(&Path, u32) -> u32 + Sync,
-) -> Result<(), (PathBuf, io::Error)> {
-    let Some(folder) = folder else { return Ok(()) };
+) -> Result<Vec<PathBuf>, (PathBuf, io::Error)> {
+    let Some(folder) = folder else { return Ok(Vec::new()) };
     let set = |numbers: Range<usize>| {
-        let mut kept = 0_u64;
+        let mut kept = Vec::new();
         for (inside, mode) in &files[numbers] {
             match c_path(inside).and_then(|name| durable::set_mode_in(folder, &name, wanted(inside, *mode))) {
-                Err(error) if is_not_ours(&error) => kept += 1,
+                Err(error) if is_not_ours(&error) => kept.push(inside.to_path_buf()),
                 other => other.map_err(|error| (inside.to_path_buf(), error))?,
             }
         }
         Ok(kept)
     };
-    let kept: u64 = in_shares(files.len(), set).into_iter().sum::<Result<u64, _>>()?;
-    if kept > 0 {
-        tracing::warn!(kept, "files of other owners, or on a read-only file system, keep their modes");
-    }
-    Ok(())
+    let kept = in_shares(files.len(), set).into_iter().collect::<Result<Vec<Vec<PathBuf>>, _>>()?.concat();
+    Ok(kept)
 }
 
 /// Whether a change failed because somebody else owns the file, or its file system takes none.
