@@ -210,10 +210,8 @@ fn a_server_elsewhere_that_was_in_use_goes_on_after_the_sentence_that_lets_it() 
     for arguments in [&["check"][..], &["milestone", "list"], &["milestone", "show", "m-1"], &["status"], &["doctor"]] {
         let said = workspace.run(arguments);
         let all = format!("{}{}", said.out, said.err);
-        let sentence = format!(
-            "milescale trust {} --server 'postgresql://ada@203.0.113.9:5432/plans'",
-            workspace.root().display()
-        );
+        let sentence =
+            format!("milescale trust {} --server postgresql://ada@203.0.113.9:5432/plans", workspace.root().display());
         assert!(all.contains(&sentence), "{arguments:?}: {said:?}");
     }
     assert_eq!(workspace.read("config/storage-backend.txt"), before);

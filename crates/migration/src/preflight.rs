@@ -127,7 +127,10 @@ fn environment(plan: &mut Plan, wish: &Wish, context: &Context<'_>) -> Result<()
     }
     let file = engine_of_file(context);
     if let Err(error) = &file {
-        plan.obstacle("config/storage-config.yaml", None, error.to_string(), "mend it first");
+        let (place, why) = ("config/storage-config.yaml", error.to_string());
+        // The error names the file as well.
+        let why = why.split_once(&format!("{place}: ")).map_or(&*why, |(_, why)| why);
+        plan.obstacle(place, None, why, "mend it first");
     }
     if engine == Engine::Postgresql {
         let of_file = milescale_workspace::config_file::text(&context.workspace.config_file()).ok().flatten();

@@ -72,10 +72,18 @@ pub struct Server {
 
 impl std::fmt::Display for Server {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        let host = if self.host.contains(':') { format!("[{}]", self.host) } else { self.host.clone() };
-        let text = format!("postgresql://{}@{host}:{}/{}", self.user, self.port, self.database);
-        f.write_str(&harmless(&text))
+        let (user, host, database) = (encoded(&self.user), encoded(&self.host), encoded(&self.database));
+        let host = if self.host.contains(':') { format!("[{}]", harmless(&self.host)) } else { host };
+        write!(f, "postgresql://{user}@{host}:{}/{database}", self.port)
     }
+}
+
+/// A part of an address, so that it is read as the same part again: whoever named the server cannot make it look like another one,
+/// nor like a command.
+fn encoded(part: &str) -> String {
+    let is_plain = |byte: u8| byte.is_ascii_alphanumeric() || b"-._~".contains(&byte);
+    let encode = |byte: u8| if is_plain(byte) { char::from(byte).to_string() } else { format!("%{byte:02X}") };
+    part.bytes().map(encode).collect()
 }
 
 /// One thing that is trusted.
@@ -100,6 +108,16 @@ impl Entry {
     pub fn owner(workspace: &str) -> Self {
         Self { workspace: workspace.to_owned(), link: None, target: None, server: None }
     }
+}
+
+/// An entry, and where it stands.
+#[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord, Serialize)]
+pub struct Trusted {
+    /// What is trusted.
+    #[serde(flatten)]
+    pub entry: Entry,
+    /// The file that says so.
+    pub file: PathBuf,
 }
 
 #[derive(Serialize, Deserialize)]
@@ -170,7 +188,7 @@ pub struct Sources {
 #[derive(Debug, Default)]
 struct Read {
     stamps: Option<Vec<Option<Stamp>>>,
-    entries: Vec<Entry>,
+    entries: Vec<Trusted>,
     problems: Vec<String>,
 }
 
@@ -213,11 +231,10 @@ impl Trust {
         self.any(root, |entry| entry.server.as_ref() == Some(server))
     }
 
-    /// All that is trusted, or all of one workspace.
-    pub fn entries(&self, root: Option<&Path>) -> Vec<Entry> {
-        let is_wanted = |entry: &&Entry| root.is_none_or(|root| Path::new(&entry.workspace) == root);
-        let mut entries: Vec<Entry> =
-            self.with_read(|read| read.entries.iter().chain(&self.0.given).filter(is_wanted).cloned().collect());
+    /// All that the files say, or all that they say of one workspace, in order.
+    pub fn entries(&self, root: Option<&Path>) -> Vec<Trusted> {
+        let is_wanted = |it: &&Trusted| root.is_none_or(|root| Path::new(&it.entry.workspace) == root);
+        let mut entries: Vec<Trusted> = self.with_read(|read| read.entries.iter().filter(is_wanted).cloned().collect());
         entries.sort();
         entries.dedup();
         entries
@@ -230,7 +247,7 @@ impl Trust {
 
     fn any(&self, root: &Path, is_it: impl Fn(&Entry) -> bool) -> bool {
         let is_it = |entry: &Entry| Path::new(&entry.workspace) == root && is_it(entry);
-        self.0.given.iter().any(is_it) || self.with_read(|read| read.entries.iter().any(is_it))
+        self.0.given.iter().any(is_it) || self.with_read(|read| read.entries.iter().any(|it| is_it(&it.entry)))
     }
 
     /// What the files say now. They are read again where one has changed: a daemon need not be told.
@@ -244,7 +261,10 @@ impl Trust {
             *read = Read { stamps: Some(stamps), ..Read::default() };
             for (file, is_named) in all() {
                 match self.read(file, is_named) {
-                    Ok(entries) => read.entries.extend(entries),
+                    Ok(entries) => {
+                        let here = |entry| Trusted { entry, file: file.clone() };
+                        read.entries.extend(entries.into_iter().map(here));
+                    }
                     Err(why) => read.problems.push(format!("{}: {why}", harmless(&file.to_string_lossy()))),
                 }
             }

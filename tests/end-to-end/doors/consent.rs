@@ -64,7 +64,7 @@ while True:
     }
     let (code, said) = in_a_network("\"$0\" migrate database --engine postgresql --yes", &workspace);
     let sentence =
-        format!("milescale trust {} --server 'postgresql://plans@{ELSEWHERE}:5999/plans'", workspace.root().display());
+        format!("milescale trust {} --server postgresql://plans@{ELSEWHERE}:5999/plans", workspace.root().display());
     assert!(code != 0 && said.contains(&sentence), "{said}");
     // What it says is what gives consent.
     let given = sentence.strip_prefix("milescale ").unwrap();
@@ -90,6 +90,48 @@ while True:
 }
 
 #[test]
+fn the_sentence_is_one_command_whatever_the_address_and_the_folder_are_called() {
+    let folder = tempfile::tempdir().unwrap();
+    let root = folder.path().join("it's; touch pwned; '$(touch pwned)");
+    fs::create_dir(&root).unwrap();
+    let workspace = Workspace::at(&root, crate::BINARY);
+    assert_eq!(workspace.run(["init"]).code, 0);
+    let url = "postgresql://a'%3Btouch%20pwned%3B'@db.example.org/p%60touch%20pwned%60%24(touch%20pwned)";
+    workspace.write(
+        "config/storage-config.yaml",
+        format!("storage:\n  database:\n    type: postgresql\n    url: {url:?}\n"),
+    );
+    workspace.milestones("m", 1);
+    let said = bounded(&workspace, &["migrate", "database", "--yes"]).err;
+    let (from, to) = (said.find("`milescale ").unwrap() + 1, said.rfind('`').unwrap());
+    let shell = format!("milescale() {{ \"$BINARY\" \"$@\"; }}; {}", &said[from..to]);
+    let home = folder.path().join("home");
+    let output = Command::new("sh")
+        .args(["-c", &shell])
+        .env("BINARY", crate::BINARY)
+        .env("XDG_CONFIG_HOME", &home)
+        .current_dir(folder.path())
+        .output()
+        .unwrap();
+    assert!(output.status.success(), "{said}: {output:?}");
+    let trust = fs::read_to_string(home.join("milescale/trust")).unwrap();
+    let line: serde_json::Value = serde_json::from_str(trust.lines().nth(1).unwrap()).unwrap();
+    assert_eq!(line["workspace"], root.to_str().unwrap());
+    let server = serde_json::json!({
+        "host": "db.example.org", "port": 5432, "database": "p`touch pwned`$(touch pwned)", "user": "a';touch pwned;'"
+    });
+    assert_eq!(line["server"], server);
+    for place in [folder.path(), &root] {
+        assert!(!place.join("pwned").exists());
+    }
+    door(
+        "D10",
+        "an address and a folder that are commands of a shell, in the sentence that names the command",
+        "one word each",
+    );
+}
+
+#[test]
 fn a_server_on_this_machine_needs_no_consent() {
     let listener = TcpListener::bind("127.0.0.1:0").unwrap();
     let port = listener.local_addr().unwrap().port();
@@ -111,11 +153,11 @@ fn what_is_connected_to_is_what_is_consented_to() {
     // The name says this machine, the address another one.
     let workspace = configured("postgresql://plans@localhost/plans?hostaddr=203.0.113.9");
     let said = bounded(&workspace, &["migrate", "database", "--engine", "postgresql", "--yes"]);
-    assert!(said.err.contains("--server 'postgresql://plans@203.0.113.9:5432/plans'"), "{said:?}");
+    assert!(said.err.contains("--server postgresql://plans@203.0.113.9:5432/plans`"), "{said:?}");
     // The name says another machine, by which a password is looked up; the address this one.
     let workspace = configured("postgresql://plans@db.example.org/plans?hostaddr=127.0.0.1");
     let said = bounded(&workspace, &["migrate", "database", "--engine", "postgresql", "--yes"]);
-    assert!(said.err.contains("--server 'postgresql://plans@db.example.org:5432/plans'"), "{said:?}");
+    assert!(said.err.contains("--server postgresql://plans@db.example.org:5432/plans`"), "{said:?}");
     // Of several hosts each.
     let workspace = configured("postgresql://plans@127.0.0.1:1,203.0.113.9:5432/plans");
     let said = bounded(&workspace, &["migrate", "database", "--engine", "postgresql", "--yes"]);

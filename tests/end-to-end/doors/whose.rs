@@ -185,6 +185,22 @@ fn trust_is_read_from_each_of_its_places_needs_root() {
     };
     assert_eq!(with("MILESCALE_TRUST", &file).code, 0);
     assert_eq!(with("CONFIGURATION_DIRECTORY", folder.path()).code, 0);
+    // Whoever takes it back, or asks what there is, is told of the other places.
+    let mut it = Workspace::at(workspace.root(), crate::BINARY);
+    it.environment.push(("CONFIGURATION_DIRECTORY".to_owned(), folder.path().to_str().unwrap().to_owned()));
+    let said = bounded(&it, &["trust", "--remove"]);
+    let file_shown = file.display();
+    assert!(said.out.contains(&format!("still trusted by {file_shown}: {root}")), "{said:?}");
+    let said = bounded(&it, &["trust", "--list"]);
+    assert!(said.out.contains(&format!("(in {file_shown})")), "{said:?}");
+    // And whoever allows one thing is told what else is missing.
+    std::os::unix::fs::symlink("/nowhere", workspace.path("notes")).unwrap();
+    let said = bounded(&workspace, &["trust", "--link", "notes"]);
+    assert!(
+        said.code == 0 && said.out.contains("not enough yet: ") && said.out.contains("belongs to nobody"),
+        "{said:?}"
+    );
+    assert_eq!(bounded(&workspace, &["trust", "--remove"]).code, 0);
     // One that others may write decides nothing, and that is said; a container's owner is another matter.
     fs::set_permissions(&file, fs::Permissions::from_mode(0o666)).unwrap();
     let said = with("CONFIGURATION_DIRECTORY", folder.path());

@@ -55,15 +55,30 @@ pub(crate) fn run(context: &Context, options: &TrustOptions) -> Result<ExitCode,
     })?;
     if options.remove && count == 0 {
         terminal::line(&format!("nothing of it was trusted in {}", file.display()));
-        return Ok(ExitCode::SUCCESS);
+    } else {
+        say_done(&wanted, options.remove, is_all, &file);
     }
-    let done = if options.remove { "no longer trusted" } else { "trusted" };
-    for entry in &wanted {
-        let what = if is_all && options.remove { format!("{}, and all in it", entry.workspace) } else { named(entry) };
+    if options.remove {
+        // Other files say so too: those of the machine, of a service, of a container.
+        for it in Trust::of(sources()).entries(Some(workspace.root())) {
+            if is_all || wanted.iter().any(|one| is_same(one, &it.entry)) {
+                terminal::line(&format!("still trusted by {}: {}", it.file.display(), named(&it.entry)));
+            }
+        }
+    } else if let Err(error) = Context::trusting(workspace.root()).look_again() {
+        terminal::line(&format!("not enough yet: {error}"));
+    }
+    Ok(ExitCode::SUCCESS)
+}
+
+/// Says what was written down.
+fn say_done(wanted: &[Entry], is_removed: bool, is_all: bool, file: &Path) {
+    let done = if is_removed { "no longer trusted" } else { "trusted" };
+    for entry in wanted {
+        let what = if is_all && is_removed { format!("{}, and all in it", entry.workspace) } else { named(entry) };
         terminal::line(&format!("{done}: {what}"));
     }
     terminal::line(&format!("written down in {}", file.display()));
-    Ok(ExitCode::SUCCESS)
 }
 
 /// Whether two entries are about the same thing, wherever a link leads.
@@ -155,8 +170,8 @@ fn list(options: &TrustOptions) -> Result<ExitCode, Failure> {
         terminal::json(&json!({ "trusted": entries }));
         return Ok(ExitCode::SUCCESS);
     }
-    for entry in &entries {
-        terminal::line(&named(entry));
+    for it in &entries {
+        terminal::line(&format!("{} (in {})", named(&it.entry), it.file.display()));
     }
     if entries.is_empty() {
         terminal::line("nothing is trusted but what is your own");

@@ -3,7 +3,7 @@
 //! says there that a server was used before, whoever may write there can write.
 
 use milescale_core::config::Database;
-use milescale_document::text::glimpse;
+use milescale_document::text::{glimpse, harmless, in_command};
 use milescale_workspace::Workspace;
 use milescale_workspace::error::{Problem, StoreError};
 use milescale_workspace::trust::Server;
@@ -57,8 +57,10 @@ fn sentence(workspace: &Workspace, address: &Address) -> Option<String> {
     let problems = workspace.capability().trust().problems();
     let problems = if problems.is_empty() { String::new() } else { format!(" ({})", problems.join("; ")) };
     Some(format!(
-        "nothing is sent to {server} before you say that it may be: `milescale trust {} --server '{server}'`{problems}",
-        workspace.root().display(),
+        "{} is not this machine, and a connection there needs your consent first: `milescale trust {} --server {}`{problems}",
+        harmless(&server.host),
+        in_command(&harmless(&workspace.root().to_string_lossy())),
+        in_command(&server.to_string()),
     ))
 }
 

@@ -108,6 +108,13 @@ pub(super) fn advice_unreachable(error: &io::Error) -> &'static str {
         io::ErrorKind::NotFound | io::ErrorKind::ConnectionRefused => {
             "; no server listens there: start it, or correct host and port in storage.database.url or DATABASE_URL"
         }
+        io::ErrorKind::NetworkUnreachable | io::ErrorKind::HostUnreachable | io::ErrorKind::TimedOut => {
+            "; see whether this machine's network leads there, or correct host and port in storage.database.url or DATABASE_URL"
+        }
+        // Whatever looks up a name has no kind of its own.
+        _ if error.to_string().contains("failed to lookup address") => {
+            "; correct the host in storage.database.url or DATABASE_URL, or see whether this machine's name service answers"
+        }
         _ => "",
     }
 }

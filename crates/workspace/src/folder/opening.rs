@@ -7,7 +7,7 @@ use std::os::unix::ffi::OsStrExt;
 use std::path::{Component, Path, PathBuf};
 use std::sync::Arc;
 
-use milescale_document::text::harmless;
+use milescale_document::text::{harmless, in_command};
 use rustix::fs::{AtFlags, CWD, Mode, OFlags, openat};
 use rustix::io::Errno;
 
@@ -234,16 +234,6 @@ pub(super) fn behind(target: &Path, error: &io::Error) -> io::Error {
     let target = harmless(&target.to_string_lossy());
     let message = format!("it is a symlink to {target}, and {why}; put the file itself there, or remove the link");
     io::Error::other(message)
-}
-
-/// A word as a shell takes it.
-fn in_command(word: &str) -> String {
-    let is_plain = |letter: char| letter.is_alphanumeric() || "/._-+,:@%".contains(letter);
-    if word.chars().all(is_plain) && !word.is_empty() {
-        word.to_owned()
-    } else {
-        format!("'{}'", word.replace('\'', r"'\''"))
-    }
 }
 
 impl Place {
