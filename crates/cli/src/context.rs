@@ -97,9 +97,16 @@ impl Context {
     }
 
     /// The workspace, for what reads or writes its milestones. Where they are to be on a server that nobody has consented to, and a
-    /// person is there, that is asked for.
-    pub(crate) fn workspace_with_stores(&self, engine: Option<DatabaseEngine>) -> Result<Workspace, Failure> {
+    /// person is there, that is asked for, unless the person has said not to be asked (`yes`).
+    pub(crate) fn workspace_with_stores(
+        &self,
+        engine: Option<DatabaseEngine>,
+        yes: bool,
+    ) -> Result<Workspace, Failure> {
         let workspace = self.workspace()?;
+        if yes {
+            return Ok(workspace);
+        }
         let config = ConfigKeeper::start(workspace.clone(), Self::environment()).config().clone();
         let mut database = config.database;
         database.engine = engine.unwrap_or(database.engine);

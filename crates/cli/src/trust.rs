@@ -6,7 +6,7 @@ use etcetera::BaseStrategy as _;
 use milescale_workspace::durable;
 use milescale_workspace::folder::{Folder, system};
 use milescale_workspace::readers::Readers;
-use milescale_workspace::trust::{Entry, Server, Sources, parse, text_of};
+use milescale_workspace::trust::{Entry, Server, Sources, Trust, text_of};
 use milescale_workspace::{Place, Workspace};
 
 use crate::context::Failure;
@@ -53,17 +53,15 @@ fn knows_all_users() -> bool {
     map.split_whitespace().collect::<Vec<_>>() == ["0", "0", "4294967295"]
 }
 
-/// What a person's own file says, and where it is.
+/// What a person's own file says, and where it is. One that is not used is not written either: what somebody else has put there would
+/// be the person's own then.
 fn own() -> Result<(PathBuf, Vec<Entry>), Failure> {
     let nowhere =
         "there is no folder for your configuration; set HOME or XDG_CONFIG_HOME, or write /etc/milescale/trust";
     let file = own_file().ok_or_else(|| Failure::Failed(nowhere.to_owned()))?;
-    let failed = |why: String| Failure::Failed(format!("{}: {why}", file.display()));
-    let entries = match system::read(&file, 1 << 20) {
-        Err(error) if error.kind() == std::io::ErrorKind::NotFound => Vec::new(),
-        Err(error) => return Err(failed(format!("it cannot be read: {error}"))),
-        Ok((text, _)) => parse(&text).map_err(failed)?,
-    };
+    let entries = Trust::of(sources()).of_file(&file);
+    let entries =
+        entries.map_err(|why| Failure::Failed(format!("{}: {why}; mend or remove it first", file.display())))?;
     Ok((file, entries))
 }
 
@@ -106,9 +104,11 @@ pub(crate) fn asked(workspace: &Workspace, servers: &[Server]) -> Result<(), Fai
     }
     let named: Vec<String> = servers.iter().map(ToString::to_string).collect();
     let question = format!(
-        "The milestones of {} are to be kept on {}. Connect to it?",
+        "The milestones of {} are to be kept on {}. Connect to it, now and from now on? (A yes is written down in {}; `milescale \
+         trust --remove` takes it back.)",
         workspace.root().display(),
-        named.join(" and ")
+        named.join(" and "),
+        own_file().unwrap_or_default().display()
     );
     if !terminal::asked(&question)? {
         return Err(Failure::Failed("nothing was sent, and nothing was changed".to_owned()));

@@ -93,7 +93,8 @@ pub(crate) fn lost_files(workspace: &Workspace, in_use: InUse) -> Option<StoreEr
 pub(crate) fn in_use(workspace: &Workspace, config: &ConfigKeeper) -> Result<(InUse, InUse, bool), String> {
     let (named, just_changed) = named(workspace, config)?;
     let state = State::load(workspace).map_err(|error| {
-        format!("{}: it cannot be read ({}); run `milescale check`", workspace.shown(&workspace.state()), error.0)
+        let advice = if error.is_elsewhere { "" } else { "; run `milescale check`" };
+        format!("{}: it cannot be read ({}){advice}", workspace.shown(&workspace.state()), error.reason)
     })?;
     let in_use = record(workspace)?.in_use_after(state.followed, state.epoch).unwrap_or(named);
     Ok((in_use, named, just_changed))

@@ -8,6 +8,7 @@ use milescale_core::figures::Figures;
 use milescale_sensing::log::Reported;
 use milescale_workspace::Workspace;
 use milescale_workspace::durable;
+use milescale_workspace::folder::is_about_trust;
 use milescale_workspace::read::read_regular;
 use serde::{Deserialize, Serialize};
 use serde_json::Value;
@@ -85,7 +86,11 @@ pub(crate) struct Tries {
 
 /// Why a memory could not be read.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub(crate) struct Unreadable(pub(crate) String);
+pub(crate) struct Unreadable {
+    pub(crate) reason: String,
+    /// It lies behind a symlink that is not trusted: it stays where it is, for it may be as soon as that is.
+    pub(crate) is_elsewhere: bool,
+}
 
 impl State {
     /// Reads the memory; a workspace without one has the default.
@@ -94,12 +99,15 @@ impl State {
             Err(error) if matches!(error.kind(), io::ErrorKind::NotFound | io::ErrorKind::NotADirectory) => {
                 return Ok(Self { conflicts: Some(BTreeSet::new()), ..Self::default() });
             }
-            Err(error) => return Err(Unreadable(error.to_string())),
+            Err(error) => {
+                return Err(Unreadable { reason: error.to_string(), is_elsewhere: is_about_trust(&error) });
+            }
             Ok((content, _)) => content,
         };
-        let state: Self = serde_json::from_slice(&content).map_err(|error| Unreadable(error.to_string()))?;
+        let unreadable = |reason: String| Unreadable { reason, is_elsewhere: false };
+        let state: Self = serde_json::from_slice(&content).map_err(|error| unreadable(error.to_string()))?;
         if state.version > VERSION {
-            return Err(Unreadable(format!("it is of version {}, written by a newer milescale", state.version)));
+            return Err(unreadable(format!("it is of version {}, written by a newer milescale", state.version)));
         }
         Ok(state)
     }

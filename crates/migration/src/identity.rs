@@ -32,10 +32,14 @@ pub(crate) fn leave_the_original_alone(context: &Context<'_>) -> Result<(), Erro
     }
     let record = context.record()?;
     match record.intent {
-        Some(intent) if intent.to.side() == Side::Postgresql => match context.open(intent.to)?.standing() {
-            Err(error) if error.problem == Problem::Refused => Err(error.into()),
-            _ => Ok(()),
-        },
+        Some(intent) if intent.to.side() == Side::Postgresql => {
+            let mut store = context.open(intent.to)?;
+            // A server that lets nobody in, or that nobody has consented to, is no reason to go on either.
+            match store.exists().and_then(|_| store.standing()) {
+                Err(error) if error.problem == Problem::Refused => Err(error.into()),
+                _ => Ok(()),
+            }
+        }
         _ => Ok(()),
     }
 }

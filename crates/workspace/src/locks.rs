@@ -11,6 +11,7 @@ use milescale_document::id::Id;
 use milescale_document::timestamp;
 
 use crate::durable;
+use crate::folder::is_about_trust;
 use crate::process;
 use crate::read::read_regular;
 use crate::{Place, Workspace};
@@ -44,6 +45,8 @@ pub enum Refused {
         /// The process that it names.
         pid: Option<u32>,
     },
+    /// The folder of the locks is a symlink that is not followed: why, and what lets it be.
+    Elsewhere(String),
     /// It is left over, and cannot be removed.
     LeftOver {
         /// The lock, as people read it.
@@ -64,6 +67,7 @@ impl std::fmt::Display for Refused {
                      taken over after ten minutes, or remove the folder if nobody writes"
                 )
             }
+            Self::Elsewhere(why) => f.write_str(why),
             Self::LeftOver { place, reason } => write!(
                 f,
                 "{place}: it was left by a process that is gone, and cannot be removed ({reason}); nothing was written. \
@@ -78,8 +82,9 @@ impl std::error::Error for Refused {}
 /// Takes the lock of a milestone, waiting for so long. `Ok(None)`: no lock can be made here, and none is needed.
 pub fn take(workspace: &Workspace, id: &Id, now: Timestamp, patience: Duration) -> Result<Option<Lock>, Refused> {
     let folder = path(workspace, id.as_str());
-    if durable::create_folder(&workspace.locks()).is_err() {
-        return Ok(None);
+    if let Err(error) = durable::create_folder(&workspace.locks()) {
+        // Others may keep their locks behind a symlink: without them nobody knows who writes.
+        return if is_about_trust(&error) { Err(Refused::Elsewhere(error.to_string())) } else { Ok(None) };
     }
     let end = Instant::now() + patience;
     let wall = SystemTime::try_from(now).unwrap_or(SystemTime::UNIX_EPOCH);

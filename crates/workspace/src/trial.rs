@@ -211,6 +211,10 @@ impl Trial<'_> {
         let (active, completed) = (self.workspace.active(), self.workspace.completed());
         self.exchanged_with_own(&active);
         self.exchanged_with_own(&completed);
+        let displaced = self.workspace.displaced();
+        if let (Ok(_), Err(error)) = (displaced.status_of_name(), displaced.open_folder()) {
+            self.failed(&displaced, "nothing can be kept there", &error);
+        }
         let of_active = mount(&active);
         for folder in folders_below(&active) {
             if mount(&folder) != of_active {
@@ -313,7 +317,8 @@ fn is_unsupported(error: &io::Error) -> bool {
 /// The folder, or the nearest above it that is there: the others are made in it.
 fn nearest(folder: &Place) -> Place {
     let mut nearest = folder.clone();
-    while !nearest.is_folder() && nearest.parent() != nearest {
+    // What has the name and is no folder is named by whoever tries to write there.
+    while nearest.status_of_name().is_err() && nearest.parent() != nearest {
         nearest = nearest.parent();
     }
     nearest

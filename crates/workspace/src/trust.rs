@@ -143,7 +143,13 @@ pub fn parse(text: &[u8]) -> Result<Vec<Entry>, String> {
             }
             continue;
         }
-        let entry: Entry = serde_json::from_slice(line).map_err(|error| format!("line {number}: {error}"))?;
+        // The parser counts within the line.
+        let flaw = |error: serde_json::Error| {
+            let text = error.to_string();
+            let what = text.split(" at line ").next().unwrap_or_default();
+            format!("line {number}, column {}: {what}", error.column())
+        };
+        let entry: Entry = serde_json::from_slice(line).map_err(flaw)?;
         entries.push(entry);
     }
     Ok(entries)
@@ -240,6 +246,14 @@ impl Trust {
         entries
     }
 
+    /// What one of the files says; nothing where there is none.
+    ///
+    /// # Errors
+    /// Why it is not used: it cannot be read or understood, or others own it or may write it.
+    pub fn of_file(&self, file: &Path) -> Result<Vec<Entry>, String> {
+        self.read(file, false)
+    }
+
     /// What keeps some of the files from being used.
     pub fn problems(&self) -> Vec<String> {
         self.with_read(|read| read.problems.clone())
@@ -280,7 +294,7 @@ impl Trust {
         let is_safe = self.is_own(metadata.uid()) && metadata.mode() & WRITABLE_BY_OTHERS == 0;
         if !is_named && !is_safe {
             return Err(
-                "it is not used, for others own it or may write it; take their rights away: chmod 0600".to_owned()
+                "it is not used, for others own it or may write it; see what it says, then take their rights away: chown, chmod 0600".to_owned()
             );
         }
         parse(&text)

@@ -5,7 +5,7 @@ use std::io::Read;
 use std::net::TcpListener;
 use std::process::Command;
 
-use milescale_testkit::Workspace;
+use milescale_testkit::{Postgres, Workspace, until};
 
 use super::{bounded, door};
 use crate::workspace;
@@ -166,6 +166,69 @@ fn what_is_connected_to_is_what_is_consented_to() {
         let workspace = configured(&format!("postgresql://plans@{name}/plans"));
         let said = bounded(&workspace, &["migrate", "database", "--engine", "postgresql", "--yes"]);
         assert!(said.err.contains("milescale trust"), "{name}: {said:?}");
+    }
+}
+
+/// A server that is called another machine's, and is reached on this one.
+fn elsewhere(server: &Postgres) -> String {
+    server.tcp_url().replace("@127.0.0.1:", "@db.example.org:") + "?hostaddr=127.0.0.1"
+}
+
+#[test]
+fn consent_that_is_taken_back_ends_the_connection_of_a_daemon() {
+    let server = Postgres::start();
+    let mut workspace = configured(&elsewhere(&server));
+    let config = workspace.read("config/storage-config.yaml").replace("auto_migrate: true", "auto_migrate: false");
+    workspace.write("config/storage-config.yaml", config);
+    workspace.environment.push(("DATABASE_URL".to_owned(), elsewhere(&server)));
+    let trust = |also: &[&str]| {
+        let said = workspace.run([&["trust", "--server", &elsewhere(&server)][..], also].concat());
+        assert_eq!(said.code, 0, "{said:?}");
+    };
+    trust(&[]);
+    let said = workspace.run(["migrate", "database", "--engine", "postgresql", "--yes"]);
+    assert_eq!(said.code, 0, "{said:?}");
+    let daemon = workspace.daemon(["--interval", "1"]);
+    let sessions =
+        || server.psql("plans", "SELECT count(*) FROM pg_stat_activity WHERE application_name ~ 'milescale'");
+    until("the daemon is connected", || (sessions().trim() != "0").then_some(()));
+    trust(&["--remove"]);
+    until("the daemon has left", || (sessions().trim() == "0").then_some(()));
+    daemon.until("stale", true);
+    // Nobody can tell whose the table is, and nobody is asked to.
+    let identity = workspace.read(".milescale/identity");
+    let doctor = workspace.run(["doctor"]);
+    assert!(doctor.out.contains("milescale trust") && !doctor.out.contains("--fix identity"), "{doctor:?}");
+    let fix = workspace.run(["doctor", "--fix", "identity"]);
+    assert!(fix.code == 1 && fix.err.contains("milescale trust"), "{fix:?}");
+    assert_eq!(workspace.read(".milescale/identity"), identity);
+    trust(&[]);
+    daemon.until("stale", false);
+    assert_eq!(daemon.stop().0, 0);
+    door("D10", "consent that is taken back while a daemon is connected", "it leaves within a cycle, and comes back");
+}
+
+#[test]
+fn a_terminal_is_asked_and_yes_answers_nothing_of_it() {
+    let workspace = configured("postgresql://plans@203.0.113.9/plans");
+    for (arguments, is_asked) in [
+        ("migrate database --engine postgresql", true),
+        ("migrate database --engine postgresql --yes", false),
+        ("check", false),
+        ("milestone list", true),
+    ] {
+        let output = Command::new("timeout")
+            .args(["20", "script", "-qec", &format!("\"$BINARY\" {arguments}"), "/dev/null"])
+            .env("BINARY", crate::BINARY)
+            .env("XDG_CONFIG_HOME", workspace.root().join(".config-of-the-person"))
+            .current_dir(workspace.root())
+            .stdin(std::process::Stdio::null())
+            .output()
+            .unwrap();
+        let said = String::from_utf8_lossy(&output.stdout).into_owned();
+        assert_eq!(said.contains("Connect to it"), is_asked, "{arguments}: {said}");
+        assert!(output.status.code() != Some(124), "{arguments}: {said}");
+        assert!(!is_asked || said.contains(".config-of-the-person/milescale/trust"), "{said}");
     }
 }
 

@@ -272,6 +272,47 @@ fn what_is_linked_is_named_with_the_command_that_lets_it_be_and_that_command_doe
 }
 
 #[test]
+fn what_a_link_stands_in_the_way_of_is_said_before_anything_is_done() {
+    let elsewhere = tempfile::tempdir().unwrap();
+    let linked = |workspace: &Workspace, name: &str, target: &Path| {
+        let path = workspace.path(name);
+        let _ = fs::remove_dir_all(&path);
+        symlink(target, path).unwrap();
+    };
+    for (name, to) in [("completed", "database"), ("backups", "database"), (".milescale/displaced", "file")] {
+        for target in [elsewhere.path(), Path::new("/nonexistent")] {
+            let workspace = workspace();
+            workspace.milestones("m", 2);
+            if to == "file" {
+                assert_eq!(workspace.run(["migrate", "database", "--yes"]).code, 0);
+            }
+            linked(&workspace, name, target);
+            let said = workspace.run(["migrate", to, "--dry-run"]);
+            assert!(said.code == 1 && said.out.contains(&format!("{name} is a symlink to")), "{name}: {said:?}");
+        }
+    }
+    // Somebody who keeps the locks elsewhere is asked, and not passed by.
+    let workspace = workspace();
+    fs::create_dir(elsewhere.path().join("m.lock")).unwrap();
+    linked(&workspace, "locks", elsewhere.path());
+    workspace.write("put.yaml", "title: put\n");
+    let put = || workspace.run(["milestone", "put", "m", ".milestones/put.yaml"]);
+    let said = put();
+    assert!(said.code == 1 && said.err.contains("milescale trust") && said.err.contains("--link locks"), "{said:?}");
+    assert_eq!(workspace.run(["trust", "--link", "locks"]).code, 0);
+    let said = put();
+    assert!(said.code == 1 && said.err.contains("is writing this milestone"), "{said:?}");
+    fs::remove_dir(elsewhere.path().join("m.lock")).unwrap();
+    assert_eq!(put().code, 0);
+    // What is remembered may lie elsewhere: it stays where it is until that is known.
+    linked(&workspace, ".milescale/state.json", &elsewhere.path().join("state.json"));
+    for _ in 0..2 {
+        let said = workspace.run(["check"]);
+        assert!(said.code == 1 && said.err.contains("--link .milescale/state.json"), "{said:?}");
+    }
+}
+
+#[test]
 fn a_workspace_that_is_a_link_itself_is_refused_until_it_is_trusted() {
     let (inside, outer) = (workspace(), tempfile::tempdir().unwrap());
     symlink(inside.path(""), outer.path().join(".milestones")).unwrap();

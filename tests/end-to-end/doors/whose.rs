@@ -215,6 +215,28 @@ fn trust_is_read_from_each_of_its_places_needs_root() {
 }
 
 #[test]
+fn what_somebody_else_may_have_written_does_not_become_ones_own_needs_root() {
+    let workspace = of_nobody();
+    let file = workspace.root().join(".config-of-the-person/milescale/trust");
+    fs::create_dir_all(file.parent().unwrap()).unwrap();
+    let line = format!("{{\"workspace\":{:?}}}\n", workspace.root().to_str().unwrap());
+    for (mode, owner) in [(0o666, None), (0o600, Some(NOBODY))] {
+        let _ = fs::remove_file(&file);
+        fs::write(&file, &line).unwrap();
+        fs::set_permissions(&file, fs::Permissions::from_mode(mode)).unwrap();
+        chown(&file, owner, None).unwrap();
+        let other = self::workspace();
+        let mut by_name = Workspace::at(other.root(), crate::BINARY);
+        let home = workspace.root().join(".config-of-the-person");
+        by_name.environment.push(("XDG_CONFIG_HOME".to_owned(), home.to_str().unwrap().to_owned()));
+        let said = by_name.run(["trust"]);
+        assert!(said.code == 1 && said.err.contains("it is not used") && said.err.contains("chmod 0600"), "{said:?}");
+        assert_eq!(fs::read_to_string(&file).unwrap(), line);
+        assert_eq!(bounded(&workspace, &["status"]).code, 1);
+    }
+}
+
+#[test]
 fn a_container_is_told_how_and_a_service_manager_needs_no_word_needs_root() {
     let workspace = of_nobody();
     let root = workspace.root().to_str().unwrap();

@@ -119,7 +119,7 @@ fn prune(workspace: &Workspace, options: &ConsentOptions) -> Result<ExitCode, Fa
 }
 
 pub(crate) fn restore(context: &Context, options: &RestoreOptions) -> Result<ExitCode, Failure> {
-    let mover = mover_of_stores(context, None)?;
+    let mover = mover_of_stores(context, None, options.consent.yes)?;
     // What a dead move has left of a store that is gone is dealt with once a person has said yes.
     let is_gone = mover.gone().map_err(Failure::Failed)?.is_some();
     let mover = if is_gone { mover } else { recovered(&mover)?.0 };

@@ -17,7 +17,7 @@ use crate::terminal;
 const STILL_WITHIN: Duration = Duration::from_secs(3);
 
 pub(crate) fn run(context: &Context, options: &JsonOptions) -> Result<ExitCode, Failure> {
-    let workspace = context.workspace_with_stores(None)?;
+    let workspace = context.workspace()?;
     let _lock = take_lock(&workspace)?;
     let mut engine = Engine::open(workspace, Context::environment(), Mode::Writing, Patience::SayAtOnce);
     let stop = stop_on_signal(engine.workspace());

@@ -21,7 +21,7 @@ const BAR: usize = 24;
 const NAMED: usize = 5;
 
 pub(crate) fn migrate(context: &Context, options: &MigrateOptions) -> Result<ExitCode, Failure> {
-    let mover = mover_of_stores(context, options.engine)?;
+    let mover = mover_of_stores(context, options.engine, options.consent.yes)?;
     // A dry run changes nothing; whoever moves goes by what an interrupted migration comes to.
     let (mover, has_finished) = if options.dry_run { (mover, false) } else { recovered(&mover)? };
     let to = mover.store(options.backend, options.engine);
@@ -59,7 +59,7 @@ pub(crate) fn migrate(context: &Context, options: &MigrateOptions) -> Result<Exi
 }
 
 pub(crate) fn rollback(context: &Context, options: &ConsentOptions) -> Result<ExitCode, Failure> {
-    let (mover, _) = recovered(&mover_of_stores(context, None)?)?;
+    let (mover, _) = recovered(&mover_of_stores(context, None, options.yes)?)?;
     let to = mover.before().map_err(Failure::Failed)?;
     let in_use = mover.in_use().map_err(Failure::Failed)?;
     if to == in_use {
@@ -86,8 +86,8 @@ pub(super) fn brought_along(mover: &Mover, to: InUse) -> Result<String, Failure>
 }
 
 /// The same, for what moves milestones: consent to the server that they go to is asked for.
-pub(super) fn mover_of_stores(context: &Context, engine: Option<Engine>) -> Result<Mover, Failure> {
-    Ok(Mover::new(context.workspace_with_stores(engine)?, Context::environment()))
+pub(super) fn mover_of_stores(context: &Context, engine: Option<Engine>, yes: bool) -> Result<Mover, Failure> {
+    Ok(Mover::new(context.workspace_with_stores(engine, yes)?, Context::environment()))
 }
 
 pub(super) fn mover(context: &Context) -> Result<Mover, Failure> {

@@ -14,7 +14,7 @@ use crate::context::{Context, Failure};
 use crate::terminal;
 
 pub(crate) fn import(context: &Context, options: &JsonOptions) -> Result<ExitCode, Failure> {
-    let mover = mover_of_stores(context, None)?;
+    let mover = mover_of_stores(context, None, false)?;
     let mut screen = Bar::new(options.json);
     let stop = stop_on_signal(mover.workspace());
     let Swept { imported, conflicts, failing, .. } =
@@ -31,7 +31,7 @@ pub(crate) fn import(context: &Context, options: &JsonOptions) -> Result<ExitCod
 }
 
 pub(crate) fn retire(context: &Context, options: &RetireOptions) -> Result<ExitCode, Failure> {
-    let mover = mover_of_stores(context, None)?;
+    let mover = mover_of_stores(context, None, options.consent.yes)?;
     let side = options.side.side();
     let question = if options.gone {
         format!("Retire {side}, which is gone? What was not brought over from it is lost with it.")

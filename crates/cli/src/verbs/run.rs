@@ -11,6 +11,6 @@ use crate::logging;
 pub(crate) fn run(context: &Context, options: &RunOptions) -> Result<ExitCode, Failure> {
     logging::start(options.log_format, options.log_level);
     let options = Options { interval: options.interval, environment: Context::environment() };
-    milescale_daemon::run(context.workspace_with_stores(None)?, options)?;
+    milescale_daemon::run(context.workspace()?, options)?;
     Ok(ExitCode::SUCCESS)
 }

@@ -58,14 +58,14 @@ pub(super) fn recall(workspace: &Workspace, mode: Mode, output: &mut Output) -> 
     let taken_over = |state: State| State { conflicts: state.conflicts.or_else(|| announced(workspace)), ..state };
     let unreadable = match State::load(workspace) {
         Ok(state) => return (taken_over(state), Vec::new()),
-        Err(unreadable) => unreadable.0,
+        Err(unreadable) => unreadable,
     };
     let mut kept_as = workspace.shown(&workspace.state());
-    if mode == Mode::Writing {
+    if mode == Mode::Writing && !unreadable.is_elsewhere {
         match State::set_aside(workspace) {
             Ok(aside) => kept_as = workspace.shown(&aside),
             Err(error) => output.note(".milescale/state.json", Err(error)),
         }
     }
-    (taken_over(State::default()), vec![Note::StateUnreadable { reason: unreadable, kept_as }])
+    (taken_over(State::default()), vec![Note::StateUnreadable { reason: unreadable.reason, kept_as }])
 }

@@ -182,7 +182,8 @@ impl Engine {
 
     /// Whether people have paused automatic migrations.
     pub(crate) fn is_paused(&self) -> bool {
-        self.workspace.paused().exists()
+        // Whatever has the name: what cannot be read is no word to go on.
+        self.workspace.paused().status_of_name().is_ok()
     }
 
     /// Whether a recommended move is milescale's to carry out, by itself. `None`: it is a person's.

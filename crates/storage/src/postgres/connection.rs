@@ -130,7 +130,9 @@ impl Connection {
     /// Connects where there is no connection; whether it is a new one. Of several hosts all are heard, unless the server
     /// is `known`: then those that are silent are waited for a moment only.
     pub(super) fn connect(&mut self, known: bool) -> Result<bool, StoreError> {
-        if self.link.as_ref().is_some_and(|link| !link.client.is_closed()) {
+        // Consent may have been taken back since; a transaction that keeps others out goes on to its end.
+        let consent = if self.is_held { Ok(()) } else { consent::check(&self.workspace, &self.address) };
+        if consent.is_ok() && self.link.as_ref().is_some_and(|link| !link.client.is_closed()) {
             return Ok(false);
         }
         self.link = None;
@@ -139,7 +141,7 @@ impl Connection {
             let why = "the connection that kept other writers out is lost";
             return Err(StoreError::new(Problem::Busy, self.shown(), why));
         }
-        consent::check(&self.workspace, &self.address)?;
+        consent?;
         if let Some(error) = silent::known(self.shown()) {
             return Err(error);
         }

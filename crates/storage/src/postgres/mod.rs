@@ -113,6 +113,11 @@ impl Store for PostgresStore {
 
     fn standing(&mut self) -> Result<(), StoreError> {
         let identity = self.may_write()?;
+        // What refuses the connection says nothing of whose the table is: consent that is missing, a wrong password.
+        self.connect().map_err(|error| match error.problem {
+            Problem::Refused => StoreError { problem: Problem::Unavailable, ..error },
+            _ => error,
+        })?;
         self.compare_timeline()?;
         if self.find(&identity)? { Ok(()) } else { self.is_not_emptied() }
     }

@@ -26,13 +26,14 @@ pub use documents::SqliteStore;
 pub(crate) use ledger::LedgerFile;
 pub(crate) use schema::{has_table, missing_columns};
 
+use std::ffi::OsString;
 use std::fmt;
 use std::io::Read;
-use std::path::{Path, PathBuf};
 use std::pin::Pin;
 use std::task::{self, Poll};
 use std::time::{Duration, Instant};
 
+use milescale_sqlite_guard::Pinned;
 use milescale_workspace::error::{Problem, StoreError};
 use milescale_workspace::stop::Stop;
 use milescale_workspace::{Place, Workspace};
@@ -103,8 +104,8 @@ pub(crate) struct Sqlite {
     runtime: OwnRuntime,
     /// Its place; that of what a trusted symlink leads to is asked for when it is opened.
     place: Place,
-    /// Its path, as SQLite has opened it.
-    path: PathBuf,
+    /// The folder that it was opened in, and its name there: SQLite does all that it does in that very folder.
+    opened_in: Option<(Pinned, OsString)>,
     /// The path as people read it.
     pub(crate) shown: String,
     /// What to do where the file is damaged.
@@ -137,7 +138,7 @@ impl Sqlite {
         Ok(Self {
             runtime,
             place,
-            path: PathBuf::new(),
+            opened_in: None,
             shown,
             remedy,
             connection: None,
@@ -162,6 +163,7 @@ impl Sqlite {
             // What a failed close leaves behind goes with the process.
             let _ = self.runtime.block_on(connection.close());
         }
+        self.opened_in = None;
     }
 
     /// Runs statements on the open connection. How long they took is what the next pause is measured by.
@@ -175,8 +177,9 @@ impl Sqlite {
         match self.runtime.block_on(self.bound.within(work(connection))) {
             Ok(Ok(done)) => Ok(done),
             Err(why) => {
-                // Its thread is dead or hangs: to close it would be to wait for it.
+                // Its thread is dead or hangs: to close it would be to wait for it. It may still undo what it has begun.
                 drop(self.connection.take());
+                std::mem::forget(self.opened_in.take());
                 Err(self.error(Problem::Unavailable, why))
             }
             Ok(Err(error)) => {
@@ -194,11 +197,11 @@ impl Sqlite {
         &mut self,
         work: impl AsyncFnOnce(&mut SqliteConnection) -> Result<R, WriteError>,
     ) -> Result<R, StoreError> {
-        let (path, identity, shown) = (self.path.clone(), self.identity, self.shown.clone());
+        let (place, identity, shown) = (self.place.clone(), self.identity, self.shown.clone());
         let done = self.run(async |connection| {
             sqlx::query("BEGIN IMMEDIATE").execute(&mut *connection).await?;
             // Somebody may have kept the lock to exchange names meanwhile.
-            let done = match work_on_it(&mut *connection, (&path, identity, &shown), work).await {
+            let done = match work_on_it(&mut *connection, (&place, identity, &shown), work).await {
                 Ok(done) => match sqlx::query("COMMIT").execute(&mut *connection).await {
                     Ok(_) => return Ok(Ok(done)),
                     Err(error) => Err(WriteError::Sqlite(error)),
@@ -299,7 +302,10 @@ impl Sqlite {
             Some(11 | 26) => (Problem::Corrupt, self.remedy),
             Some(1) => (Problem::Corrupt, "; its tables are not those of milestones"),
             Some(13) => (Problem::Unavailable, "; the disk is full"),
-            Some(7) => (Problem::Corrupt, "; a row, or what a trigger makes of one, needs more than 256 MiB"),
+            Some(7) => (
+                Problem::Corrupt,
+                "; a row, what a trigger makes of one, or the definitions of its tables need more than 256 MiB",
+            ),
             _ => (Problem::Unavailable, ""),
         };
         self.error(problem, format!("{message}{advice}"))
@@ -309,10 +315,10 @@ impl Sqlite {
 /// Works on a database that is locked, where it still has its name.
 async fn work_on_it<R>(
     connection: &mut SqliteConnection,
-    (path, identity, shown): (&Path, (u64, u64), &str),
+    (place, identity, shown): (&Place, (u64, u64), &str),
     work: impl AsyncFnOnce(&mut SqliteConnection) -> Result<R, WriteError>,
 ) -> Result<R, WriteError> {
-    if Sqlite::still_has_its_name(path, identity) {
+    if Sqlite::identity_of(place).is_ok_and(|now| now == identity) {
         return work(connection).await;
     }
     let cause = "another file has its name by now, and nothing was written; try again";

@@ -1,12 +1,15 @@
-//! Opening a database file: made and looked at through the workspace's folder, opened by SQLite by name, and compared.
+//! Opening a database file: made and looked at through the workspace's folder, opened by SQLite in the very same folder, and compared.
 
+use std::ffi::{CString, OsStr, OsString};
 use std::io;
+use std::os::unix::ffi::OsStrExt;
 use std::os::unix::fs::{FileExt, MetadataExt};
-use std::path::{Path, PathBuf};
+use std::path::Path;
 
+use milescale_sqlite_guard::{OPENING, Pinned};
 use milescale_workspace::Place;
 use milescale_workspace::error::{Problem, StoreError};
-use milescale_workspace::folder::system;
+use milescale_workspace::folder::status_in;
 use sqlx::sqlite::{SqliteConnectOptions, SqliteSynchronous};
 use sqlx::{ConnectOptions, Connection, SqliteConnection};
 
@@ -14,9 +17,6 @@ use super::bound::{self, Bound};
 use super::schema::flaw_of_tables;
 use super::{BUSY_TIMEOUT, Make, OLDEST, ROWS_ON_THE_WAY, Sqlite, is_no_database, numbers};
 use crate::files::readers_of_all;
-
-/// What all connections of this process may take of memory: a row of somebody else may be of any size.
-const HEAP: &str = "PRAGMA hard_heap_limit = 268435456";
 
 impl Sqlite {
     /// Whether there is a file with something in it.
@@ -56,38 +56,13 @@ impl Sqlite {
             return Ok(false);
         }
         self.close();
-        let path = self.path_to_open(make)?;
-        bound::watch_threads();
-        self.bound = Bound::new(self.timeout, self.stop.clone());
-        let (bound, thread) = (self.bound.clone(), self.bound.thread.clone());
-        let guarded = milescale_sqlite_guard::register();
-        let guarded =
-            guarded.map_err(|code| self.error(Problem::Unavailable, format!("SQLite does not start: code {code}")))?;
-        let options = SqliteConnectOptions::new()
-            .filename(&path)
-            .vfs(guarded)
-            .create_if_missing(false)
-            .busy_timeout(BUSY_TIMEOUT)
-            .synchronous(SqliteSynchronous::Extra)
-            .row_buffer_size(ROWS_ON_THE_WAY)
-            .thread_name(move |_| thread.clone())
-            .disable_statement_logging();
-        let opened = self.runtime.block_on(self.bound.within(async {
-            let mut connection = SqliteConnection::connect_with(&options).await?;
-            sqlx::query(sqlx::AssertSqlSafe(HEAP)).execute(&mut connection).await?;
-            connection.lock_handle().await?.set_progress_handler(bound::STEPS, move || bound.goes_on());
-            let version: String = sqlx::query_scalar("SELECT sqlite_version()").fetch_one(&mut connection).await?;
-            Ok((connection, version))
-        }));
-        let opened = opened.map_err(|why| self.error(Problem::Unavailable, why))?;
-        let (connection, version) = opened.map_err(|error| self.failed(&error))?;
-        if numbers(&version) < numbers(OLDEST) {
-            return Err(self.error(Problem::Refused, format!("SQLite {version} is older than {OLDEST}; not used")));
-        }
+        let (folder, name) = self.folder_to_open(make)?;
+        let connection = self.connected(&folder.path(&name))?;
+        // Its name may have gone to another file of the folder in between.
+        let is_the_same = identity_in(&folder, &name).is_ok_and(|identity| identity == self.identity);
         self.connection = Some(connection);
-        self.path.clone_from(&path);
-        // SQLite opens by name: what has the name now is compared with what had it before.
-        if identity_of(&path).ok() != Some(self.identity) {
+        self.opened_in = Some((folder, name));
+        if !is_the_same {
             self.close();
             return Err(self.error(Problem::Busy, "another file took its name at that instant; try again"));
         }
@@ -98,8 +73,51 @@ impl Sqlite {
         Ok(true)
     }
 
-    /// Whether what SQLite opens beside the file is harmless: it would wait for a FIFO for ever, and remove the file that a journal
-    /// names as the one above it.
+    /// A connection of this process: bounded before it has read anything. Without a path it has a database of its own, which goes when
+    /// it is closed: in a temporary file, where it is too large for memory.
+    pub(super) fn connected(&mut self, path: &Path) -> Result<SqliteConnection, StoreError> {
+        bound::watch_threads();
+        self.bound = Bound::new(self.timeout, self.stop.clone());
+        let (bound, thread) = (self.bound.clone(), self.bound.thread.clone());
+        let guarded = milescale_sqlite_guard::register();
+        let guarded =
+            guarded.map_err(|code| self.error(Problem::Unavailable, format!("SQLite does not start: code {code}")))?;
+        let options = SqliteConnectOptions::new()
+            .filename(path)
+            .vfs(guarded)
+            .create_if_missing(path.as_os_str().is_empty())
+            .busy_timeout(BUSY_TIMEOUT)
+            .synchronous(SqliteSynchronous::Extra)
+            .foreign_keys(!path.as_os_str().is_empty())
+            .row_buffer_size(ROWS_ON_THE_WAY)
+            .thread_name(move |_| thread.clone())
+            .disable_statement_logging();
+        let opened = self.runtime.block_on(self.bound.within(async {
+            let mut connection = SqliteConnection::connect_with(&options).await?;
+            // What a schema names is read before anything else is asked for, while the guard looks at the clock.
+            sqlx::query("SELECT count(*) FROM sqlite_schema").execute(&mut connection).await?;
+            let version: String = sqlx::query_scalar("SELECT sqlite_version()").fetch_one(&mut connection).await?;
+            connection.lock_handle().await?.set_progress_handler(bound::STEPS, move || bound.goes_on());
+            Ok((connection, version))
+        }));
+        let opened = opened.map_err(|why| self.error(Problem::Unavailable, why))?;
+        let (connection, version) = opened.map_err(|error| match is_interrupted(&error) {
+            true => self.error(
+                Problem::Corrupt,
+                format!(
+                    "to read what tables it has takes more than {} s; look at it with `sqlite3`",
+                    OPENING.as_secs()
+                ),
+            ),
+            false => self.failed(&error),
+        })?;
+        if numbers(&version) < numbers(OLDEST) {
+            return Err(self.error(Problem::Refused, format!("SQLite {version} is older than {OLDEST}; not used")));
+        }
+        Ok(connection)
+    }
+
+    /// Whether what SQLite finds beside the file is what it expects there. The guard opens nothing else; here it is said what it is.
     fn check_beside(&self) -> Result<(), StoreError> {
         for suffix in ["-journal", "-wal", "-shm"] {
             let beside = self.place.with_name(format!("{}{suffix}", self.place.name_text()));
@@ -118,18 +136,17 @@ impl Sqlite {
         Ok(())
     }
 
-    /// Whether the file that is open still has its name, as SQLite finds it: beside that name its journal is made.
-    pub(super) fn still_has_its_name(path: &Path, identity: (u64, u64)) -> bool {
-        identity_of(path).ok() == Some(identity)
-    }
-
     /// Device and inode of the file that has the name now.
     fn identity_now(&self) -> io::Result<(u64, u64)> {
-        self.place.status().map(|metadata| (metadata.dev(), metadata.ino()))
+        Self::identity_of(&self.place)
     }
 
-    /// The path that SQLite is to open, of a file that was made or looked at through the workspace's folder.
-    fn path_to_open(&mut self, make: Make) -> Result<PathBuf, StoreError> {
+    pub(super) fn identity_of(place: &Place) -> io::Result<(u64, u64)> {
+        place.status().map(|metadata| (metadata.dev(), metadata.ino()))
+    }
+
+    /// The folder that SQLite is to open the file in, and its name there; it was made or looked at through the workspace's folder.
+    fn folder_to_open(&mut self, make: Make) -> Result<(Pinned, OsString), StoreError> {
         let unavailable = |this: &Self, error: &io::Error| this.error(Problem::Unavailable, error.to_string());
         if make == Make::IfMissing && !self.place.exists() {
             let readers = readers_of_all(&self.workspace)?;
@@ -140,11 +157,12 @@ impl Sqlite {
         }
         let real = self.place.real().map_err(|error| unavailable(self, &error))?;
         self.identity = self.identity_now().map_err(|error| unavailable(self, &error))?;
-        let path = real.path();
-        if identity_of(&path).ok() != Some(self.identity) {
+        let folder = real.parent().open_folder().map_err(|error| unavailable(self, &error))?;
+        let (folder, name) = (Pinned::new(folder), real.name().to_owned());
+        if identity_in(&folder, &name).ok() != Some(self.identity) {
             return Err(self.error(Problem::Busy, "its folder was replaced at that instant; try again"));
         }
-        Ok(path)
+        Ok((folder, name))
     }
 }
 
@@ -164,7 +182,14 @@ fn names_another(journal: &Place) -> bool {
     }
 }
 
-/// Device and inode of what has a path, as SQLite finds it.
-fn identity_of(path: &Path) -> io::Result<(u64, u64)> {
-    system::status(path).map(|metadata| (metadata.dev(), metadata.ino()))
+/// Device and inode of what has a name in a folder, as SQLite finds it.
+#[allow(clippy::useless_conversion, clippy::unnecessary_fallible_conversions, reason = "the types differ by platform")]
+fn identity_in(folder: &Pinned, name: &OsStr) -> io::Result<(u64, u64)> {
+    let status = status_in(folder.folder(), &CString::new(name.as_bytes())?)?;
+    Ok((u64::try_from(status.st_dev).unwrap_or_default(), status.st_ino))
+}
+
+/// Whether SQLite says that it was asked to end.
+fn is_interrupted(error: &sqlx::Error) -> bool {
+    error.as_database_error().and_then(|error| error.code()).is_some_and(|code| code == "9")
 }

@@ -1,11 +1,12 @@
 //! What stands against a move out of SQLite or into it: rows without a name, and what other programs have added to the table.
 
+use std::path::Path;
+
 use milescale_document::milestone::Packed;
 use milescale_document::timestamp;
-use milescale_workspace::error::StoreError;
+use milescale_workspace::error::{Problem, StoreError};
 use milescale_workspace::trial::Hindrance;
-use sqlx::sqlite::SqliteConnectOptions;
-use sqlx::{AssertSqlSafe, ConnectOptions, Connection, Row as _, SqliteConnection};
+use sqlx::{AssertSqlSafe, Row as _, SqliteConnection};
 
 use super::Sqlite;
 use super::documents::{DAMAGED, SqliteStore};
@@ -110,13 +111,21 @@ impl SqliteStore {
     /// The definitions of the table and of what belongs to it, but for milescale's own.
     fn definitions(&mut self) -> Result<Vec<(String, String)>, StoreError> {
         self.open(super::Make::Never)?;
-        self.sqlite.run(async |connection| {
+        let found: Vec<(String, String)> = self.sqlite.run(async |connection| {
             let select =
                 "SELECT type, sql FROM sqlite_master WHERE tbl_name = 'milestones' COLLATE NOCASE AND sql NOT NULL
                           AND name NOT GLOB 'milescale_*' ORDER BY type = 'trigger', type = 'index'";
             let rows = sqlx::query(select).fetch_all(connection).await?;
             rows.iter().map(|row| Ok((row.try_get(0)?, row.try_get(1)?))).collect()
-        })
+        })?;
+        // SQLite reads the first statement of such a text; to carry it out would be to carry out all.
+        match found.iter().find(|(kind, sql)| kind != "trigger" && !is_one_statement(sql)) {
+            Some((kind, _)) => Err(self.sqlite.error(
+                Problem::Corrupt,
+                format!("the definition of a {kind} of milestones has more than one statement; somebody has written into sqlite_schema"),
+            )),
+            None => Ok(found),
+        }
     }
 
     /// Inserts all into a table of the same definition, in a database of its own that goes when it is closed.
@@ -126,10 +135,7 @@ impl SqliteStore {
     ) -> Result<Vec<(String, String)>, StoreError> {
         let definitions = self.definitions()?;
         let mut scratch = Sqlite::new(&self.workspace, self.sqlite.place.clone(), DAMAGED)?;
-        // Without a name: in a temporary file, where it is too large for memory.
-        let options = SqliteConnectOptions::new().filename("").foreign_keys(false).disable_statement_logging();
-        let opened = scratch.runtime.block_on(SqliteConnection::connect_with(&options));
-        scratch.connection = Some(opened.map_err(|error| scratch.failed(&error))?);
+        scratch.connection = Some(scratch.connected(Path::new(""))?);
         let refused = scratch.run(async |connection| {
             for (kind, sql) in definitions {
                 // What a trigger needs beside the table is not there: it is named in the plan.
@@ -155,6 +161,30 @@ impl SqliteStore {
     }
 }
 
+/// Whether a text of SQL has no `;` but in names, texts and comments.
+fn is_one_statement(sql: &str) -> bool {
+    let mut rest = sql.chars();
+    while let Some(letter) = rest.next() {
+        let ends = match letter {
+            ';' => return false,
+            '\'' | '"' | '`' => letter,
+            '[' => ']',
+            '-' if rest.as_str().starts_with('-') => '\n',
+            '/' if rest.as_str().starts_with('*') => {
+                let Some((_, after)) = rest.as_str()[1..].split_once("*/") else { return true };
+                rest = after.chars();
+                continue;
+            }
+            _ => continue,
+        };
+        // A quote that is doubled ends one text and begins the next.
+        if !rest.any(|it| it == ends) {
+            return true;
+        }
+    }
+    true
+}
+
 async fn insert(connection: &mut SqliteConnection, row: &Packed) -> Result<(), sqlx::Error> {
     let updated = timestamp::to_text(row.updated);
     sqlx::query("INSERT INTO milestones (id, data, created_at, updated_at) VALUES (?, ?, ?, ?)")
@@ -165,4 +195,24 @@ async fn insert(connection: &mut SqliteConnection, row: &Packed) -> Result<(), s
         .execute(connection)
         .await
         .map(drop)
+}
+
+#[cfg(test)]
+mod tests {
+    #[test]
+    fn a_definition_is_one_statement() {
+        for (sql, is_one) in [
+            ("CREATE TABLE a(b)", true),
+            ("CREATE TABLE a(b DEFAULT 'x;''y', \"c;\", [d;], `e;`) -- ; \n", true),
+            ("CREATE TABLE a(b /* ; */ TEXT)", true),
+            ("CREATE TABLE a(b);", false),
+            ("CREATE TABLE a(b); ATTACH 'x' AS y", false),
+            ("CREATE TABLE a(b DEFAULT 'x'); --", false),
+            ("CREATE TABLE a(b /* ' */); ATTACH 'x' AS y", false),
+            ("CREATE TABLE a(b -- '\n); ATTACH 'x' AS y", false),
+            ("CREATE TABLE a([b']); ATTACH 'x' AS y", false),
+        ] {
+            assert_eq!(super::is_one_statement(sql), is_one, "{sql}");
+        }
+    }
 }

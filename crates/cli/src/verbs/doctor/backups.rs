@@ -10,7 +10,10 @@ pub(super) fn all(workspace: &Workspace) -> Vec<Finding> {
     let shown = workspace.shown(&workspace.backups());
     let found = match backup::list(workspace) {
         Ok(found) => found,
-        Err(error) => return vec![damaged(format!("{shown}: {error}"))],
+        Err(error) => {
+            let means = "No backup can be listed, made or restored; the milestones in use are another matter.";
+            return vec![finding(Level::Wrong, format!("{shown}: {error}"), means, "Do what the line says.")];
+        }
     };
     if found.is_empty() {
         return Vec::new();

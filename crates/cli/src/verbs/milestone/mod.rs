@@ -68,7 +68,7 @@ impl From<StoreError> for Failure {
 }
 
 pub(crate) fn run(context: &Context, command: &MilestoneCommand) -> Result<ExitCode, Failure> {
-    let workspace = context.workspace_with_stores(None)?;
+    let workspace = context.workspace_with_stores(None, false)?;
     let writes = match command {
         MilestoneCommand::Put(options) => Some(&options.id),
         MilestoneCommand::Archive(options) => Some(&options.id),

@@ -1,0 +1,178 @@
+//! The calls that SQLite reaches the file system by, done in an open folder where the path means one.
+//!
+//! There nothing is followed, and only a regular file is opened: SQLite would wait for a FIFO for ever.
+
+use std::ffi::{CStr, c_char, c_int};
+use std::os::fd::AsRawFd;
+use std::sync::OnceLock;
+
+use libsqlite3_sys as ffi;
+
+use crate::pinned::{Meant, meant};
+
+type Open = unsafe extern "C" fn(*const c_char, c_int, c_int) -> c_int;
+type Stat = unsafe extern "C" fn(*const c_char, *mut libc::stat) -> c_int;
+type Access = unsafe extern "C" fn(*const c_char, c_int) -> c_int;
+type Unlink = unsafe extern "C" fn(*const c_char) -> c_int;
+
+/// SQLite's own calls, for all other paths.
+struct Own {
+    open: Open,
+    stat: Stat,
+    access: Access,
+    unlink: Unlink,
+}
+
+static OWN: OnceLock<Own> = OnceLock::new();
+
+/// Puts the calls below in the place of SQLite's own.
+///
+/// # Errors
+/// SQLite's code, where one cannot be exchanged.
+///
+/// # Safety
+/// `vfs` is SQLite's file system for Unix, and no connection is open.
+pub(crate) unsafe fn exchange(vfs: *mut ffi::sqlite3_vfs) -> Result<(), c_int> {
+    // SAFETY: the caller's.
+    let table = unsafe { &*vfs };
+    let (Some(get), Some(set)) = (table.xGetSystemCall, table.xSetSystemCall) else { return Err(ffi::SQLITE_ERROR) };
+    let call = |name: &CStr| {
+        // SAFETY: it is asked about a name.
+        unsafe { get(vfs, name.as_ptr()) }.ok_or(ffi::SQLITE_ERROR)
+    };
+    let (own_open, own_stat, own_access, own_unlink) =
+        (call(c"open")?, call(c"stat")?, call(c"access")?, call(c"unlink")?);
+    let own = Own {
+        // SAFETY: os_unix.c calls what has this name with these types.
+        open: unsafe { std::mem::transmute::<unsafe extern "C" fn(), Open>(own_open) },
+        // SAFETY: as above.
+        stat: unsafe { std::mem::transmute::<unsafe extern "C" fn(), Stat>(own_stat) },
+        // SAFETY: as above.
+        access: unsafe { std::mem::transmute::<unsafe extern "C" fn(), Access>(own_access) },
+        // SAFETY: as above.
+        unlink: unsafe { std::mem::transmute::<unsafe extern "C" fn(), Unlink>(own_unlink) },
+    };
+    if OWN.set(own).is_err() {
+        return Ok(());
+    }
+    type Any = unsafe extern "C" fn();
+    let ours: [(&CStr, Any); 4] = [
+        // SAFETY: os_unix.c calls it with the types that it has.
+        (c"open", unsafe { std::mem::transmute::<Open, Any>(open) }),
+        // SAFETY: as above.
+        (c"stat", unsafe { std::mem::transmute::<Stat, Any>(stat) }),
+        // SAFETY: as above.
+        (c"access", unsafe { std::mem::transmute::<Access, Any>(access) }),
+        // SAFETY: as above.
+        (c"unlink", unsafe { std::mem::transmute::<Unlink, Any>(unlink) }),
+    ];
+    for (name, call) in ours {
+        // SAFETY: a function that stays, of the type that SQLite calls it by.
+        let code = unsafe { set(vfs, name.as_ptr(), Some(call)) };
+        if code != ffi::SQLITE_OK {
+            return Err(code);
+        }
+    }
+    Ok(())
+}
+
+/// Fails as a call of the system does.
+fn fail(number: c_int) -> c_int {
+    #[cfg(target_os = "linux")]
+    // SAFETY: it is this thread's own number.
+    let place = unsafe { libc::__errno_location() };
+    #[cfg(not(target_os = "linux"))]
+    // SAFETY: it is this thread's own number.
+    let place = unsafe { libc::__error() };
+    // SAFETY: as above.
+    unsafe { *place = number };
+    -1
+}
+
+/// What a path means, else the number of an error.
+///
+/// # Safety
+/// `path` is a text of C that outlives the result, as SQLite's are.
+unsafe fn of<'a>(path: *const c_char) -> Meant<'a> {
+    if path.is_null() {
+        return Meant::Nothing;
+    }
+    // SAFETY: the caller's.
+    meant(unsafe { CStr::from_ptr(path) })
+}
+
+unsafe extern "C" fn open(path: *const c_char, flags: c_int, mode: c_int) -> c_int {
+    // SAFETY: SQLite hands over a path.
+    match (unsafe { of(path) }, OWN.get()) {
+        (Meant::In(folder, name), _) => {
+            let flags = flags | libc::O_NOFOLLOW | libc::O_NONBLOCK | libc::O_NOCTTY | libc::O_CLOEXEC;
+            let Ok(mode) = libc::c_uint::try_from(mode) else { return fail(libc::EINVAL) };
+            // SAFETY: an open folder and a name.
+            let file = unsafe { libc::openat(folder.as_raw_fd(), name.as_ptr(), flags, mode) };
+            if file < 0 {
+                return file;
+            }
+            let mut status = std::mem::MaybeUninit::<libc::stat>::uninit();
+            // SAFETY: an open file, and room for what is said of it.
+            let looked = unsafe { libc::fstat(file, status.as_mut_ptr()) };
+            // SAFETY: it is filled in where the call did not fail.
+            let kind = (looked == 0).then(|| unsafe { status.assume_init() }.st_mode & libc::S_IFMT);
+            if kind == Some(libc::S_IFREG) || kind == Some(libc::S_IFDIR) && name == c"." {
+                return file;
+            }
+            // SAFETY: it was opened above, and nobody else knows of it.
+            unsafe { libc::close(file) };
+            fail(libc::EACCES)
+        }
+        (Meant::Path, Some(own)) => {
+            // SAFETY: the same arguments, for SQLite's own call.
+            unsafe { (own.open)(path, flags, mode) }
+        }
+        _ => fail(libc::EACCES),
+    }
+}
+
+unsafe extern "C" fn stat(path: *const c_char, status: *mut libc::stat) -> c_int {
+    // SAFETY: SQLite hands over a path.
+    match (unsafe { of(path) }, OWN.get()) {
+        (Meant::In(folder, name), _) => {
+            // SAFETY: an open folder, a name, and SQLite's room.
+            unsafe { libc::fstatat(folder.as_raw_fd(), name.as_ptr(), status, libc::AT_SYMLINK_NOFOLLOW) }
+        }
+        (Meant::Path, Some(own)) => {
+            // SAFETY: the same arguments, for SQLite's own call.
+            unsafe { (own.stat)(path, status) }
+        }
+        _ => fail(libc::EACCES),
+    }
+}
+
+unsafe extern "C" fn access(path: *const c_char, mode: c_int) -> c_int {
+    // SAFETY: SQLite hands over a path.
+    match (unsafe { of(path) }, OWN.get()) {
+        (Meant::In(folder, name), _) => {
+            // SAFETY: an open folder and a name.
+            unsafe { libc::faccessat(folder.as_raw_fd(), name.as_ptr(), mode, 0) }
+        }
+        (Meant::Path, Some(own)) => {
+            // SAFETY: the same arguments, for SQLite's own call.
+            unsafe { (own.access)(path, mode) }
+        }
+        _ => fail(libc::EACCES),
+    }
+}
+
+unsafe extern "C" fn unlink(path: *const c_char) -> c_int {
+    // SAFETY: SQLite hands over a path.
+    match (unsafe { of(path) }, OWN.get()) {
+        (Meant::In(folder, name), _) => {
+            // SAFETY: an open folder and a name.
+            unsafe { libc::unlinkat(folder.as_raw_fd(), name.as_ptr(), 0) }
+        }
+        (Meant::Path, Some(own)) => {
+            // SAFETY: the same argument, for SQLite's own call.
+            unsafe { (own.unlink)(path) }
+        }
+        _ => fail(libc::EACCES),
+    }
+}
