@@ -35,14 +35,15 @@ impl SearchPath {
     }
 }
 
-/// Begins a transaction with statements, the first of which selects a search path.
-pub(super) async fn on(client: &Client, statements: &str, path: &SearchPath) -> Result<(), Error> {
+/// Begins a transaction with statements, the first of which selects a search path. What the last one selects.
+pub(super) async fn on(client: &Client, statements: &str, path: &SearchPath) -> Result<Option<String>, Error> {
     let said = client.simple_query(statements).await?;
-    let row = said.iter().find_map(|it| if let SimpleQueryMessage::Row(row) = it { row.get(0) } else { None });
-    if let Some(found) = row.and_then(|text| serde_json::from_str(text).ok()) {
+    let rows = said.iter().filter_map(|it| if let SimpleQueryMessage::Row(row) = it { row.get(0) } else { None });
+    let (first, last) = (rows.clone().next(), rows.last());
+    if let Some(found) = first.and_then(|text| serde_json::from_str(text).ok()) {
         *path.0.lock().unwrap_or_else(PoisonError::into_inner) = found;
     }
-    Ok(())
+    Ok(last.map(str::to_owned))
 }
 
 /// Selects the search path. Every name in it is one of the server's, whatever the path says.

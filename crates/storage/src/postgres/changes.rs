@@ -6,10 +6,12 @@
 
 use std::collections::BTreeSet;
 
-use tokio_postgres::types::Type;
+use tokio_postgres::types::{ToSql, Type};
 use tokio_postgres::{Client, Error};
 
+use super::begin::literal;
 use super::documents::Table;
+use super::schema::quoted;
 use crate::store::Touched;
 
 /// Entries that are kept for others who read the log.
@@ -29,19 +31,35 @@ pub(super) struct Mark {
     newest: i64,
 }
 
-/// What makes the log: appends an id, with its owner's rights, so that no program needs more than it has.
-pub(super) fn make(prefix: &str) -> String {
+/// The body of the function that appends an id to the log. It runs with its owner's rights, so that no program needs more than it has;
+/// therefore it writes to one table that its owner has made, for one table, whoever calls it. A schema's owner can replace both.
+fn body(schema: &str) -> String {
+    let log = format!("{}.milescale_changes", quoted(schema));
+    let (named, log_text) = (literal(&format!("{}.milestones", quoted(schema))), literal(&log));
+    format!(
+        "BEGIN IF coalesce(pg_partition_root(TG_RELID), TG_RELID) IS DISTINCT FROM to_regclass({named}) \
+         OR NOT EXISTS (SELECT FROM pg_class c \
+         JOIN pg_roles r ON r.oid = c.relowner WHERE c.oid = to_regclass({log_text}) AND c.relkind = 'r' \
+         AND r.rolname = current_user) THEN RETURN NULL; END IF; \
+         IF TG_OP = 'TRUNCATE' THEN INSERT INTO {log} (id) VALUES (NULL); RETURN NULL; END IF; \
+         IF TG_OP <> 'INSERT' THEN INSERT INTO {log} (id) VALUES (OLD.id::text); END IF; \
+         IF TG_OP = 'INSERT' OR (TG_OP = 'UPDATE' AND NEW.id IS DISTINCT FROM OLD.id) THEN \
+         INSERT INTO {log} (id) VALUES (NEW.id::text); END IF; RETURN NULL; END"
+    )
+}
+
+/// What makes the log. Nobody else may call its function, and it belongs to who makes it, be it another's before.
+pub(super) fn make(table: &Table) -> String {
+    let (prefix, body) = (table.prefix(), literal(&body(&table.used)));
     format!(
         "CREATE TABLE IF NOT EXISTS {prefix}milescale_changes (number BIGINT GENERATED ALWAYS AS IDENTITY PRIMARY KEY, \
          id TEXT, by BIGINT NOT NULL DEFAULT txid_current()); \
+         ALTER TABLE {prefix}milescale_changes OWNER TO CURRENT_USER; \
          CREATE INDEX IF NOT EXISTS milescale_changes_by ON {prefix}milescale_changes (by); \
          CREATE OR REPLACE FUNCTION {prefix}milescale_log() RETURNS trigger LANGUAGE plpgsql SECURITY DEFINER \
-         SET search_path = pg_catalog, pg_temp AS $log$ DECLARE log text := format('INSERT INTO %I.milescale_changes \
-         (id) VALUES ($1)', TG_TABLE_SCHEMA); BEGIN \
-         IF TG_OP = 'TRUNCATE' THEN EXECUTE log USING NULL::text; RETURN NULL; END IF; \
-         IF TG_OP <> 'INSERT' THEN EXECUTE log USING OLD.id::text; END IF; \
-         IF TG_OP = 'INSERT' OR (TG_OP = 'UPDATE' AND NEW.id IS DISTINCT FROM OLD.id) THEN \
-         EXECUTE log USING NEW.id::text; END IF; RETURN NULL; END $log$; \
+         SET search_path = pg_catalog, pg_temp AS {body}; \
+         ALTER FUNCTION {prefix}milescale_log() OWNER TO CURRENT_USER; \
+         REVOKE ALL ON FUNCTION {prefix}milescale_log() FROM PUBLIC; \
          DROP TRIGGER IF EXISTS milescale_log ON {prefix}milestones; \
          CREATE TRIGGER milescale_log AFTER INSERT OR UPDATE OR DELETE ON {prefix}milestones \
          FOR EACH ROW EXECUTE FUNCTION {prefix}milescale_log(); \
@@ -57,13 +75,17 @@ pub(super) async fn has_table(client: &Client, table: &Table) -> Result<bool, Er
     client.query_typed_one("SELECT to_regclass($1) IS NOT NULL", &[(&log, Type::TEXT)]).await?.try_get(0)
 }
 
-/// Whether the log is there with its triggers.
+/// Whether the log is there with its triggers, and with the function of this version.
 pub(super) async fn is_there(client: &Client, table: &Table) -> Result<bool, Error> {
     let select =
-        "SELECT to_regclass($1) IS NOT NULL AND (SELECT count(*) FROM pg_trigger WHERE tgrelid = to_regclass($2)
-                  AND tgname IN ('milescale_log', 'milescale_log_truncate') AND tgenabled <> 'D') = 2";
+        "SELECT to_regclass($1) IS NOT NULL AND (SELECT count(*) FROM pg_trigger g JOIN pg_proc p ON p.oid = g.tgfoid
+                  WHERE tgrelid = to_regclass($2) AND tgname IN ('milescale_log', 'milescale_log_truncate')
+                  AND tgenabled <> 'D' AND p.prosrc = $3 AND p.prosecdef
+                  AND p.proowner = (SELECT relowner FROM pg_class WHERE oid = to_regclass($1))) = 2";
     let (log, milestones) = (format!("{}milescale_changes", table.prefix()), format!("{}milestones", table.prefix()));
-    client.query_typed_one(select, &[(&log, Type::TEXT), (&milestones, Type::TEXT)]).await?.try_get(0)
+    let body = body(&table.used);
+    let values: [(&(dyn ToSql + Sync), Type); 3] = [(&log, Type::TEXT), (&milestones, Type::TEXT), (&body, Type::TEXT)];
+    client.query_typed_one(select, &values).await?.try_get(0)
 }
 
 /// The mark of now: what is written from here on is told by [`since`].

@@ -21,6 +21,7 @@ use super::begin::SearchPath;
 use super::dial::{Dialer, Link};
 pub(super) use super::failure::Failed;
 use super::failure::{advice_unreachable, advice_without_code, grant, judge};
+use super::shape::Guard;
 use super::tls;
 use super::waits::{Meter, Patience};
 use super::{begin, consent, silent};
@@ -55,8 +56,8 @@ pub(super) struct Connection {
     address: Arc<Address>,
     timeouts: Timeouts,
     stop: Stop,
-    /// What else begins a transaction that writes, once the table is known.
-    guard: String,
+    /// What each transaction looks at first, once the table is known.
+    guard: Option<Guard>,
     link: Option<Link>,
     /// A transaction is open that keeps other writers out; what reads meanwhile reads in it.
     is_held: bool,
@@ -97,15 +98,15 @@ impl Connection {
             address: Arc::new(address),
             timeouts,
             stop,
-            guard: String::new(),
+            guard: None,
             link: None,
             is_held: false,
         })
     }
 
-    /// Begins each transaction that writes with these statements too.
-    pub(super) fn guard(&mut self, statements: String) {
-        self.guard = statements;
+    /// Lets each transaction look whether the tables are those that were looked at.
+    pub(super) fn guard(&mut self, guard: Guard) {
+        self.guard = Some(guard);
     }
 
     pub(super) fn shown(&self) -> &str {
@@ -215,11 +216,17 @@ impl Connection {
             return done.map_err(|failed| Outcome::NotDone(self.failed(failed)));
         }
         let (begin, path) = (self.begin(link, access, hurry), &link.path);
+        let guard = &mut self.guard;
         let done = self.runtime.block_on(async {
-            within(silence * 4, patience.wait(silence, begin::on(client, &begin, path)))
+            let found = within(silence * 4, patience.wait(silence, begin::on(client, &begin, path)))
                 .await
                 .map_err(|failed| (failed, false))?;
-            let work = work(client);
+            let work = async {
+                if let Some(guard) = guard {
+                    guard.check(client, found, &self.address.shown).await?;
+                }
+                work(client).await
+            };
             // Each statement has its time-out on the server; a time-out here is for a server that is silent.
             let worked = match hurry {
                 Hurry::Yes => within(silence * 4, patience.wait(silence, work)).await,
@@ -256,7 +263,7 @@ impl Connection {
     }
 
     fn begin(&self, link: &Link, access: Access, hurry: Hurry) -> String {
-        let guard = if access == Access::Write { self.guard.as_str() } else { "" };
+        let guard = self.guard.as_ref().map_or("", |guard| guard.statement.as_str());
         let schemas = link.path.schemas();
         let session = (link.version, schemas.as_slice());
         let begin = begin::statements(session, access, hurry, self.timeouts.statement, self.silence());
@@ -324,12 +331,17 @@ impl Connection {
             Failed::Server(error) => match error.as_db_error() {
                 Some(said) => {
                     let (problem, advice) = judge(said.code());
-                    let advice = grant(said).unwrap_or_else(|| advice.to_owned());
-                    StoreError::new(problem, place, format!("{}{advice}", said.message()))
+                    let advice =
+                        grant(said).map_or_else(|| advice.to_owned(), |advice| self.address.without_secrets(&advice));
+                    let message = self.address.without_secrets(said.message());
+                    StoreError::new(problem, place, format!("{message}{advice}"))
                 }
                 None => {
                     let cause = std::error::Error::source(&error).map(|cause| format!(": {cause}")).unwrap_or_default();
-                    unavailable(format!("{error}{cause}{}", advice_without_code(&cause)))
+                    let refused = self.link.as_ref().and_then(|link| link.meter.refused());
+                    unavailable(
+                        refused.map_or_else(|| format!("{error}{cause}{}", advice_without_code(&cause)), str::to_owned),
+                    )
                 }
             },
         };

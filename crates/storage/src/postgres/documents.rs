@@ -9,7 +9,7 @@ use milescale_workspace::error::{Problem, StoreError};
 use tokio_postgres::types::{ToSql, Type};
 use tokio_postgres::{Client, Error};
 
-use super::begin::SearchPath;
+use super::begin::{SearchPath, literal};
 use super::bulk::Time;
 use super::connection::Failed;
 use super::schema::{self, ACTIVE, FLAWED, KIRO, REQUIRES};
@@ -96,7 +96,13 @@ impl Table {
         let schema = if self.schema.is_empty() {
             String::new()
         } else {
-            format!("CREATE SCHEMA IF NOT EXISTS {}; ", schema::quoted(&self.schema))
+            // Who may make tables in a schema need not have the right to make one.
+            let name = schema::quoted(&self.schema);
+            let make = literal(&format!(
+                "BEGIN IF to_regnamespace({}) IS NULL THEN CREATE SCHEMA {name}; END IF; END",
+                literal(&name)
+            ));
+            format!("DO {make}; ")
         };
         format!("{schema}{}; {}", schema::create(&self.prefix), schema::own(&self.prefix))
     }
@@ -117,14 +123,11 @@ impl Table {
         let name = format!("{}milestones", self.prefix);
         let rows = client.query_typed(select, &[(&name, Type::TEXT)]).await?;
         let columns = rows.iter().map(|row| Ok((row.try_get(0)?, row.try_get(1)?))).collect::<Result<_, Error>>()?;
-        let select = format!(
-            "SELECT meta, meta AND to_regclass('{0}milescale_texts') IS NOT NULL
-             AND to_regclass('{0}milescale_displaced') IS NOT NULL AND to_regclass('{0}milescale_earlier') IS NOT NULL
-             AND to_regclass('{0}milescale_tokens') IS NOT NULL
-             FROM (SELECT to_regclass('{0}milescale_meta') IS NOT NULL AS meta) AS it",
-            self.prefix.replace('\'', "''")
-        );
-        let own = client.query_typed_one(&select, &[]).await?;
+        let select = "SELECT meta, meta AND to_regclass($1 || 'milescale_texts') IS NOT NULL
+             AND to_regclass($1 || 'milescale_displaced') IS NOT NULL AND to_regclass($1 || 'milescale_earlier') IS NOT NULL
+             AND to_regclass($1 || 'milescale_tokens') IS NOT NULL
+             FROM (SELECT to_regclass($1 || 'milescale_meta') IS NOT NULL AS meta) AS it";
+        let own = client.query_typed_one(select, &[(&self.prefix, Type::TEXT)]).await?;
         let oid = self.oid(client).await?;
         let not_used = match shape::not_used(client, self).await? {
             None => shape::torn_apart(client, self).await?,
@@ -225,7 +228,7 @@ impl Table {
             ("NULL::bytea, NULL::text", String::new())
         };
         format!(
-            "SELECT m.id::text, m.data::text, {}, {}, {kept} FROM {}milestones m {join}",
+            "SELECT m.id::text, CASE WHEN {LARGE} THEN NULL ELSE m.data::text END, {}, {}, {kept}, {LARGE} FROM {}milestones m {join}",
             time("m.created_at"),
             time("m.updated_at"),
             self.prefix
@@ -357,6 +360,9 @@ pub(super) fn time(name: &str) -> String {
     format!("to_char({name}::timestamp, 'YYYY-MM-DD\"T\"HH24:MI:SS\"Z\"')")
 }
 
+/// Whether a document is so large that it is not sent: as JSON twice the largest YAML. The server compresses by 255 at most.
+const LARGE: &str = "(pg_column_size(m.data) > 65536 AND octet_length(m.data::text) > 33554432)";
+
 pub(super) fn row(row: &tokio_postgres::Row) -> Result<Row, Error> {
     let kept = match row.try_get::<_, Option<Vec<u8>>>(4)? {
         Some(text) => Some((text, row.try_get(5)?)),
@@ -368,7 +374,7 @@ pub(super) fn row(row: &tokio_postgres::Row) -> Result<Row, Error> {
         created_at: row.try_get(2)?,
         updated_at: row.try_get(3)?,
         kept,
-        is_too_large: false,
+        is_too_large: row.try_get::<_, Option<bool>>(6)? == Some(true),
     })
 }
 

@@ -40,9 +40,9 @@ impl Table {
     /// those that only their texts tell of.
     async fn list(&self, client: &Client, shown: &str, wanted: &Wanted) -> Result<Listed, Error> {
         let select = format!(
-            "SELECT id::text, created_at::timestamp, updated_at::timestamp, {FLAWED}, data->>'title', data->>'status', \
-             data->>'priority', coalesce(nullif(data->>'created_at', ''), data->'timeline'->>'estimated_start') \
-             FROM {}milestones WHERE id IS NOT NULL AND ($1 IS NULL OR data->>'status' = $1) \
+            "SELECT id::text, created_at::timestamp, updated_at::timestamp, {FLAWED}, left(data->>'title', {SHOWN}), \
+             left(data->>'status', {SHOWN}), left(data->>'priority', {SHOWN}), \
+             left(coalesce(nullif(data->>'created_at', ''), data->'timeline'->>'estimated_start'), {SHOWN}) FROM {}milestones WHERE id IS NOT NULL AND ($1 IS NULL OR data->>'status' = $1) \
              AND ($1 IS NOT NULL OR $3 OR {ACTIVE}) AND ($2 IS NULL OR $2 = '{DEFAULT_PRIORITY}' OR data->>'priority' = $2)",
             self.prefix
         );
@@ -70,7 +70,7 @@ impl Table {
         let is_not_ascii = |text: &str| format!("octet_length({text}) <> length({text})");
         let select = format!(
             "SELECT m.id::text, CASE WHEN pg_column_size(m.data) <= {SMALL} THEN m.data::text END, {}, {}, NULL::bytea, NULL::text, \
-             pg_column_size(m.data) > {SMALL} FROM {}milestones m \
+             false, pg_column_size(m.data) > {SMALL} FROM {}milestones m \
              WHERE m.id IS NOT NULL AND ($1 IS NULL OR (m.data::text COLLATE \"C\") ILIKE $1 OR (m.id COLLATE \"C\") ILIKE $1 {}) \
              ORDER BY m.id",
             time("m.created_at"),
@@ -88,7 +88,7 @@ impl Table {
         let values: [(&(dyn ToSql + Sync), Type); 1] = [(&pattern, Type::TEXT)];
         let mut rows = pin!(client.query_typed_raw(&select, values).await?);
         while let Some(found) = rows.try_next().await? {
-            if found.try_get::<_, Option<bool>>(6)? == Some(true) {
+            if found.try_get::<_, Option<bool>>(7)? == Some(true) {
                 large.push(found.try_get(0)?);
                 continue;
             }
@@ -108,6 +108,9 @@ impl Table {
 /// What was found at once, and the ids of what is read after it.
 type Listed = (Vec<Outline>, Vec<String>);
 
+/// Letters of a text that are read with many others. What is longer is read by itself.
+const SHOWN: usize = 10_000;
+
 /// Stored bytes of a document that is read with many others.
 const SMALL: u32 = 8192;
 
@@ -119,7 +122,8 @@ fn listed(found: &Found, shown: &str) -> Result<Result<Outline, String>, Error> 
         *text = found.try_get::<_, Option<String>>(4 + number)?.filter(|text| !text.is_empty());
     }
     // `->>` gives a list as its JSON, and a text that looks like one as it is.
-    if is_flawed || texts.iter().flatten().any(|text| text.starts_with(['[', '{'])) {
+    let is_whole = |text: &String| text.chars().nth(SHOWN - 1).is_none();
+    if is_flawed || texts.iter().flatten().any(|text| text.starts_with(['[', '{']) || !is_whole(text)) {
         return Ok(Err(id));
     }
     let time = |at: usize| -> Result<Option<String>, Error> {

@@ -11,8 +11,14 @@ use tokio_postgres::tls::{ChannelBinding, MakeTlsConnect, TlsConnect, TlsStream}
 
 use super::waits::Meter;
 
-/// Bytes of a row: two texts of a milestone, and what is beside them.
-const ROW: usize = (32 << 20) + (1 << 20);
+/// Bytes of a row: a document as JSON, its text, and what is beside them.
+const ROW: usize = (48 << 20) + (1 << 20);
+
+/// Columns of a row. The driver keeps several times of each what it is on its way.
+const COLUMNS: u16 = 64;
+
+/// What the driver has of each message beside its bytes.
+const MESSAGE: usize = 96;
 
 /// Bytes of a message that describes columns.
 const DESCRIPTION: usize = 1 << 20;
@@ -49,6 +55,8 @@ enum State {
     Head { head: [u8; HEAD], there: usize },
     /// In a message, of which so much is left.
     Body { left: usize },
+    /// In the number of columns of a row, of which so much is left.
+    Columns { there: Option<u8>, left: usize },
     /// In a description of columns, which is kept until it is whole.
     Description { is_of_columns: bool, left: usize, there: Vec<u8> },
 }
@@ -116,6 +124,19 @@ impl Messages {
                         self.state = State::Head { head: [0; HEAD], there: 0 };
                     }
                 }
+                State::Columns { there, left } => {
+                    let (byte, before) = (bytes[0], *there);
+                    bytes = &bytes[1..];
+                    let left = *left - 1;
+                    self.state = match before {
+                        None => State::Columns { there: Some(byte), left },
+                        Some(before) if u16::from_be_bytes([before, byte]) > COLUMNS => {
+                            return Err(too_much(&format!("a row of more than {COLUMNS} columns")));
+                        }
+                        Some(_) if left == 0 => State::Head { head: [0; HEAD], there: 0 },
+                        Some(_) => State::Body { left },
+                    };
+                }
                 State::Body { left } => {
                     let taken = (*left).min(bytes.len());
                     *left -= taken;
@@ -141,7 +162,7 @@ impl Messages {
         let is_aside = matches!(kind, b'N' | b'S' | b'A');
         (self.answer, self.aside) = match kind {
             b'Z' => (0, 0),
-            _ => (self.answer + HEAD + left, self.aside + usize::from(is_aside) * (HEAD + left)),
+            _ => (self.answer + MESSAGE + left, self.aside + usize::from(is_aside) * (MESSAGE + left)),
         };
         if self.aside > ASIDE {
             return Err(too_much(&format!("more than {} MiB of notices and settings in one answer", ASIDE >> 20)));
@@ -154,6 +175,7 @@ impl Messages {
         }
         self.state = match kind {
             _ if left == 0 => State::Head { head: [0; HEAD], there: 0 },
+            b'D' if left >= 2 => State::Columns { there: None, left },
             b'T' | b't' => State::Description { is_of_columns: kind == b'T', left, there: Vec::new() },
             _ => State::Body { left },
         };
@@ -208,7 +230,12 @@ impl<S: AsyncRead + Unpin> AsyncRead for Bounded<S> {
     fn poll_read(mut self: Pin<&mut Self>, cx: &mut Context<'_>, buffer: &mut ReadBuf<'_>) -> Poll<io::Result<()>> {
         let before = buffer.filled().len();
         ready!(Pin::new(&mut self.stream).poll_read(cx, buffer))?;
-        Poll::Ready(self.messages.came(&buffer.filled()[before..]))
+        let came = self.messages.came(&buffer.filled()[before..]);
+        if let Err(error) = &came {
+            // Whoever waits for an answer is told that the connection is closed, and no more.
+            self.messages.meter.refuse(error.to_string());
+        }
+        Poll::Ready(came)
     }
 }
 

@@ -48,7 +48,7 @@ use tokio_postgres::Client;
 
 use crate::ledger::{Entry, Ledger};
 use crate::outline::{Outline, Wanted};
-use crate::row::{Row, work_on};
+use crate::row::{self, Row, TOO_LARGE, work_on};
 use crate::store::{Against, Extent, Part, Risk, Seen, Store, Survey, Touched};
 pub use address::flaw_of_address;
 use chain::{Claim, Owned};
@@ -183,6 +183,10 @@ impl Store for PostgresStore {
         let shown = self.connection.shown();
         let row =
             row.ok_or_else(|| StoreError::new(Problem::NotThere, shown, format!("there is no milestone {id}")))?;
+        if row.is_too_large {
+            let place = row::place(shown, id.as_str());
+            return Err(StoreError::new(Problem::Refused, place, format!("{TOO_LARGE}, and is not read")));
+        }
         Ok(row.milestone(shown))
     }
 

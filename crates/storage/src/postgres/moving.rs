@@ -128,7 +128,7 @@ impl PostgresStore {
         self.patiently(|store| {
             store.write(Hurry::Yes, async |client, table| {
                 client.batch_execute("SET LOCAL lock_timeout = 200").await?;
-                Ok(client.batch_execute(&changes::make(table.prefix())).await?)
+                Ok(client.batch_execute(&changes::make(table)).await?)
             })
         })
     }

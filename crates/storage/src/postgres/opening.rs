@@ -9,7 +9,7 @@ use milescale_workspace::tokens::Tokens;
 
 use super::connection::{Access, Connection, Hurry, Outcome, Timeouts};
 use super::documents::Table;
-use super::shape;
+use super::shape::Guard;
 use super::{PostgresStore, address};
 
 impl PostgresStore {
@@ -91,13 +91,14 @@ impl PostgresStore {
         self.locate()?;
         let mut table = self.table.clone();
         let looked = self.connection.transaction(Access::Read, Hurry::Yes, async |client| {
-            let known = shape::parts(client, &table).await?;
+            // Before it is looked at: what changes meanwhile is looked at again.
+            let guard = Guard::of(client, &table).await?;
             table.look(client).await?;
-            Ok(known)
+            Ok(guard)
         });
-        let known = looked.map_err(Outcome::error)?;
+        let guard = looked.map_err(Outcome::error)?;
         self.table = table;
-        self.connection.guard(shape::guard(&self.table, &known));
+        self.connection.guard(guard);
         self.table.fits(self.connection.shown()).map(|()| true)
     }
 }

@@ -15,9 +15,10 @@ use crate::row::Row;
 use crate::scan::BATCH;
 use crate::threads::ahead;
 
-/// What the server says of the bytes of a row, without reading what it has stored elsewhere. Of a document it is the size that
-/// is stored, perhaps compressed.
-const STORED: &str = "pg_column_size(m.data)";
+/// What the server says of the bytes of a row. Of a small document it is the size that is stored, perhaps compressed; a larger one
+/// is measured: what has been compressed by a hundred would make an answer that nobody has room for.
+const STORED: &str =
+    "CASE WHEN pg_column_size(m.data) > 2000 THEN octet_length(m.data::text) ELSE pg_column_size(m.data) END";
 
 impl PostgresStore {
     /// Hands over the rows, many at once, in the server's order of ids; the server looks for the next ones meanwhile.

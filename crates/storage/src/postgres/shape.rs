@@ -1,9 +1,11 @@
 //! What the table is: only a plain table, whose rows are all to be seen, is one of milestones.
 
+use milescale_workspace::error::{Problem, StoreError};
 use tokio_postgres::types::{ToSql, Type};
 use tokio_postgres::{Client, Error};
 
 use super::begin::literal;
+use super::connection::Failed;
 use super::documents::Table;
 
 /// What else may have the name.
@@ -13,6 +15,9 @@ const KINDS: &[(&str, &str)] =
 /// Why the table is not used, where it is not: what milescale wrote or read there would be somebody else's to decide. The tables
 /// beside it that are milescale's own are looked at in the same way.
 pub(super) async fn not_used(client: &Client, table: &Table) -> Result<Option<String>, Error> {
+    if let Some(why) = somebody_else(client).await? {
+        return Ok(Some(why));
+    }
     let used = [(&table.used as &(dyn ToSql + Sync), Type::TEXT)];
     let select = "SELECT c.relname::text, c.relkind::text, c.relkind IN ('r', 'p') AND row_security_active(c.oid),
                   ARRAY(SELECT rulename::text FROM pg_rewrite WHERE ev_class = c.oid AND rulename <> '_RETURN'), current_user::text
@@ -32,11 +37,13 @@ pub(super) async fn not_used(client: &Client, table: &Table) -> Result<Option<St
         }
         found.push((name, hides, rules));
     }
-    let select = format!("{} ORDER BY 1 LIMIT 1", others("$1", "ARRAY[]::oid[]"));
+    let select = format!("{} ORDER BY 1 LIMIT 1", others("$1"));
     if let Some(row) = client.query_typed_opt(&select, &used).await? {
         let (what, owner, runs_texts): (String, String, bool) = (row.try_get(0)?, row.try_get(1)?, row.try_get(2)?);
         return Ok(Some(if runs_texts {
-            format!("its {what} runs what a text says, with the rights of {user}; drop what calls it")
+            format!(
+                "its {what} could run what somebody else says, with the rights of {user}; drop what calls it, or give the table to {user}"
+            )
         } else {
             format!(
                 "its {what} belongs to {owner}, and would run with the rights of {user}; give it to {user} (ALTER … OWNER TO \
@@ -62,6 +69,20 @@ pub(super) async fn not_used(client: &Client, table: &Table) -> Result<Option<St
     Ok(None)
 }
 
+/// Why the session is not the user's own: whoever owns the database can let it begin as another role, whose functions could then
+/// become the user.
+async fn somebody_else(client: &Client) -> Result<Option<String>, Error> {
+    let select = "SELECT current_user::text, session_user::text, current_database()::text FROM pg_roles r
+                  WHERE r.rolname = session_user AND current_user <> session_user AND (r.rolsuper OR EXISTS (SELECT
+                  FROM pg_db_role_setting s, unnest(s.setconfig) AS it WHERE s.setrole = 0 AND it ILIKE 'role=%'))";
+    let Some(row) = client.query_typed_opt(select, &[]).await? else { return Ok(None) };
+    let (now, user, database): (String, String, String) = (row.try_get(0)?, row.try_get(1)?, row.try_get(2)?);
+    Ok(Some(format!(
+        "the session of {user} is one of {now}, whose functions could become {user}; take that away (ALTER DATABASE {database} RESET \
+         role, or ALTER ROLE {user} RESET role), or connect as {now}"
+    )))
+}
+
 /// The tables of a schema that are written to, and those that inherit from them.
 fn tables(schema: &str) -> String {
     format!(
@@ -72,43 +93,62 @@ fn tables(schema: &str) -> String {
     )
 }
 
-/// The numbers of the defaults, constraints and indexes of the tables: each is another one once it is altered.
-pub(super) async fn parts(client: &Client, table: &Table) -> Result<Vec<u32>, Error> {
-    let select = format!(
-        "WITH RECURSIVE {} SELECT oid FROM pg_attrdef WHERE adrelid IN (SELECT oid FROM tables)
-         UNION ALL SELECT oid FROM pg_constraint WHERE conrelid IN (SELECT oid FROM tables)
-         UNION ALL SELECT indexrelid FROM pg_index WHERE indrelid IN (SELECT oid FROM tables)",
-        tables("$1")
-    );
-    let rows = client.query_typed(&select, &[(&table.used, Type::TEXT)]).await?;
-    rows.iter().map(|row| row.try_get(0)).collect()
-}
+/// Functions that are no constants, and do nothing to anything but their own value: a table of others may have them in its defaults.
+const HARMLESS: [&str; 22] = [
+    "now",
+    "transaction_timestamp",
+    "statement_timestamp",
+    "clock_timestamp",
+    "timezone",
+    "timestamptz",
+    "timestamp",
+    "date",
+    "date_trunc",
+    "to_char",
+    "nextval",
+    "gen_random_uuid",
+    "uuidv4",
+    "uuidv7",
+    "uuid_generate_v1",
+    "uuid_generate_v1mc",
+    "uuid_generate_v4",
+    "random",
+    "current_user",
+    "session_user",
+    "txid_current",
+    "jsonb_typeof",
+];
 
 /// Selects what runs with the rights of whoever writes to the tables, and belongs neither to milescale's user nor to one who may do
-/// everything: functions of triggers; of defaults, constraints and indexes but for `known` ones, be they called by an operator or by
+/// everything: functions of triggers, of defaults, constraints and indexes, be they called by an operator or by
 /// their name; domains; cascades. And what runs a text as a statement, whoever it belongs to. What, whose, and whether the last.
-fn others(schema: &str, known: &str) -> String {
+fn others(schema: &str) -> String {
     let tables = tables(schema);
-    let is_anothers = |role: &str| format!("{role}.rolname <> current_user AND NOT {role}.rolsuper");
-    let is_anothers_r = is_anothers("r");
+    let is_anothers_r = "r.rolname <> current_user AND NOT r.rolsuper";
+    // Whoever owns a table decides what its defaults, constraints and indexes call, and with what.
+    let harmless = HARMLESS.map(|name| format!("'{name}'")).join(", ");
     format!(
         "WITH RECURSIVE {tables},
-         parts AS (SELECT 'pg_trigger'::regclass AS class, g.oid, g.tgqual::text AS tree
+         owned AS (SELECT t.oid, {is_anothers_r} AS is_anothers FROM tables t JOIN pg_class c ON c.oid = t.oid
+           JOIN pg_roles r ON r.oid = c.relowner),
+         parts AS (SELECT 'pg_trigger'::regclass AS class, g.oid, g.tgqual::text AS tree, true AS by_others
              FROM pg_trigger g JOIN tables t ON g.tgrelid = t.oid
-           UNION ALL SELECT 'pg_attrdef'::regclass, d.oid, d.adbin::text FROM pg_attrdef d JOIN tables t ON d.adrelid = t.oid
-             WHERE d.oid <> ALL ({known})
-           UNION ALL SELECT 'pg_constraint'::regclass, c.oid, c.conbin::text FROM pg_constraint c JOIN tables t
-             ON c.conrelid = t.oid WHERE c.oid <> ALL ({known})
-           UNION ALL SELECT 'pg_class'::regclass, i.indexrelid, concat(i.indexprs::text, i.indpred::text) FROM pg_index i
-             JOIN tables t ON i.indrelid = t.oid WHERE i.indexrelid <> ALL ({known})),
-         called AS (SELECT m[1] AS how, m[2]::oid AS oid
+           UNION ALL SELECT 'pg_attrdef'::regclass, d.oid, d.adbin::text, t.is_anothers FROM pg_attrdef d
+             JOIN owned t ON d.adrelid = t.oid
+           UNION ALL SELECT 'pg_constraint'::regclass, c.oid, c.conbin::text, t.is_anothers FROM pg_constraint c JOIN owned t
+             ON c.conrelid = t.oid
+           UNION ALL SELECT 'pg_class'::regclass, p.partrelid, p.partexprs::text, t.is_anothers FROM pg_partitioned_table p
+             JOIN owned t ON p.partrelid = t.oid
+           UNION ALL SELECT 'pg_class'::regclass, i.indexrelid, concat(i.indexprs::text, i.indpred::text), t.is_anothers
+             FROM pg_index i JOIN owned t ON i.indrelid = t.oid),
+         called AS (SELECT m[1] AS how, m[2]::oid AS oid, by_others
            FROM parts, regexp_matches(parts.tree, ':(funcid|opfuncid|opno) ([0-9]+)', 'g') AS m),
-         functions AS (SELECT g.tgfoid AS oid FROM pg_trigger g JOIN tables t ON g.tgrelid = t.oid
-           UNION SELECT oid FROM called WHERE how <> 'opno'
-           UNION SELECT o.oprcode::oid FROM called JOIN pg_operator o ON how = 'opno' AND o.oid = called.oid
-           UNION SELECT d.refobjid FROM parts JOIN pg_depend d ON d.classid = parts.class AND d.objid = parts.oid
+         functions AS (SELECT g.tgfoid AS oid, false AS by_others FROM pg_trigger g JOIN tables t ON g.tgrelid = t.oid
+           UNION SELECT oid, by_others FROM called WHERE how <> 'opno'
+           UNION SELECT o.oprcode::oid, by_others FROM called JOIN pg_operator o ON how = 'opno' AND o.oid = called.oid
+           UNION SELECT d.refobjid, by_others AND parts.class <> 'pg_trigger'::regclass FROM parts JOIN pg_depend d ON d.classid = parts.class AND d.objid = parts.oid
              AND d.refclassid = 'pg_proc'::regclass
-           UNION SELECT o.oprcode::oid FROM parts JOIN pg_depend d ON d.classid = parts.class AND d.objid = parts.oid
+           UNION SELECT o.oprcode::oid, by_others FROM parts JOIN pg_depend d ON d.classid = parts.class AND d.objid = parts.oid
              AND d.refclassid = 'pg_operator'::regclass JOIN pg_operator o ON o.oid = d.refobjid),
          types AS (SELECT a.atttypid AS oid FROM pg_attribute a JOIN tables t ON a.attrelid = t.oid
              WHERE a.attnum > 0 AND NOT a.attisdropped
@@ -116,13 +156,22 @@ fn others(schema: &str, known: &str) -> String {
              AND d.refclassid = 'pg_type'::regclass),
          based AS (SELECT oid FROM types
            UNION SELECT it.oid FROM based b JOIN pg_type p ON p.oid = b.oid
-             CROSS JOIN LATERAL (VALUES (p.typbasetype), (p.typelem)) it(oid) WHERE it.oid <> 0),
+             CROSS JOIN LATERAL (
+             SELECT p.typbasetype UNION ALL SELECT p.typelem
+             UNION ALL SELECT a.atttypid FROM pg_attribute a WHERE a.attrelid = p.typrelid AND p.typtype = 'c' AND a.attnum > 0
+             UNION ALL SELECT g.rngsubtype FROM pg_range g WHERE g.rngtypid = p.oid) it(oid) WHERE it.oid <> 0),
          runs AS (SELECT p.oid, r.rolname, {is_anothers_r} AS is_anothers,
              p.pronamespace = 'pg_catalog'::regnamespace AND (p.proname ~ '^(query|cursor|table|schema|database)_to_xml'
                OR p.proname IN ('ts_stat', 'ts_rewrite', 'set_config', 'pg_notify', 'lo_import', 'lo_export'))
-             OR p.proname LIKE 'dblink%' AS runs_texts
+             OR p.proname ~ '^(dblink|crosstab|connectby|xpath_table|lo_manage|check_(primary|foreign)_key)'
+             OR f.by_others AND p.provolatile <> 'i' AND p.proname NOT IN ({harmless}) AS runs_texts
            FROM functions f JOIN pg_proc p ON p.oid = f.oid JOIN pg_roles r ON r.oid = p.proowner)
-         SELECT 'function ' || oid::regprocedure::text, quote_ident(rolname), NOT is_anothers FROM runs
+         SELECT 'table ' || t.oid::regclass::text, quote_ident(r.rolname), false
+           FROM tables t JOIN pg_class c ON c.oid = t.oid JOIN pg_roles r ON r.oid = c.relowner
+           WHERE c.relname LIKE 'milescale!_%' ESCAPE '!' AND {is_anothers_r}
+         UNION ALL SELECT 'table ' || t.oid::regclass::text, 'a table of several', false
+           FROM tables t JOIN pg_class c ON c.oid = t.oid WHERE c.relname LIKE 'milescale!_%' ESCAPE '!' AND c.relkind = 'p'
+         UNION ALL SELECT 'function ' || oid::regprocedure::text, quote_ident(rolname), NOT is_anothers FROM runs
            WHERE is_anothers OR runs_texts
          UNION ALL SELECT 'domain ' || format_type(p.oid, NULL), quote_ident(r.rolname), false
            FROM based JOIN pg_type p ON p.oid = based.oid AND p.typtype = 'd' JOIN pg_roles r ON r.oid = p.typowner
@@ -134,21 +183,49 @@ fn others(schema: &str, known: &str) -> String {
     )
 }
 
-/// What a transaction that writes begins with: nothing is written where something has come since the tables were looked at that would
-/// run somebody else's. `known` was looked at.
-pub(super) fn guard(table: &Table, known: &[u32]) -> String {
-    let known: Vec<String> = known.iter().map(u32::to_string).collect();
-    let others = others(&literal(&table.used), &format!("ARRAY[{}]::oid[]", known.join(",")));
-    // The name of a schema may hold anything.
-    let mut mark = "milescale".to_owned();
-    while table.used.contains(&mark) {
-        mark.push('_');
+/// What each transaction begins with: a look at whose the tables are and what they have of triggers, defaults, constraints, indexes,
+/// rules and heirs, each of which is another one once it is altered. Where that is not what was looked at, it is looked at in full,
+/// in that transaction.
+#[derive(Debug)]
+pub(super) struct Guard {
+    /// Selects it, as one text.
+    pub(super) statement: String,
+    table: Table,
+    seen: String,
+}
+
+impl Guard {
+    /// That of a table, which is looked at by the caller.
+    pub(super) async fn of(client: &Client, table: &Table) -> Result<Self, Error> {
+        let schema = literal(&table.used);
+        let statement = format!(
+            "WITH RECURSIVE t AS (SELECT c.oid, c.xmin, c.relowner, c.relkind FROM pg_class c
+               JOIN pg_namespace n ON n.oid = c.relnamespace WHERE n.nspname = {schema} AND c.relname IN ('milestones',
+               'milescale_meta', 'milescale_tokens', 'milescale_texts', 'milescale_displaced', 'milescale_base', 'milescale_sides',
+               'milescale_earlier', 'milescale_changes')
+               UNION SELECT c.oid, c.xmin, c.relowner, c.relkind FROM pg_inherits i JOIN t ON i.inhparent = t.oid
+               JOIN pg_class c ON c.oid = i.inhrelid)
+             SELECT coalesce(md5(string_agg(it, ' ' ORDER BY it)), '') FROM (
+               SELECT concat('t', oid, '/', xmin, '/', relowner, relkind) FROM t
+               UNION ALL SELECT concat('g', g.oid, '/', g.xmin) FROM pg_trigger g JOIN t ON g.tgrelid = t.oid
+               UNION ALL SELECT concat('d', d.oid, '/', d.xmin) FROM pg_attrdef d JOIN t ON d.adrelid = t.oid
+               UNION ALL SELECT concat('c', c.oid, '/', c.xmin) FROM pg_constraint c JOIN t ON c.conrelid = t.oid
+               UNION ALL SELECT concat('i', i.indexrelid, '/', i.xmin) FROM pg_index i JOIN t ON i.indrelid = t.oid
+               UNION ALL SELECT concat('r', r.oid, '/', r.xmin) FROM pg_rewrite r JOIN t ON r.ev_class = t.oid) AS all_of_it(it)"
+        );
+        let seen = client.query_typed_one(&statement, &[]).await?.try_get(0)?;
+        Ok(Self { statement, table: table.clone(), seen })
     }
-    format!(
-        "DO ${mark}$ BEGIN IF EXISTS ({others}) THEN RAISE EXCEPTION USING ERRCODE = 'insufficient_privilege', \
-         MESSAGE = 'a function of somebody else would run with the rights of milescale; `milescale doctor` names it'; \
-         END IF; END ${mark}$; "
-    )
+
+    /// Looks at the tables where they are not what they were.
+    pub(super) async fn check(&mut self, client: &Client, found: Option<String>, shown: &str) -> Result<(), Failed> {
+        let Some(found) = found.filter(|found| *found != self.seen) else { return Ok(()) };
+        if let Some(why) = not_used(client, &self.table).await? {
+            return Err(StoreError::new(Problem::Refused, format!("{shown}, table milestones"), why).into());
+        }
+        self.seen = found;
+        Ok(())
+    }
 }
 
 /// Why the table is not used where milescale's own tables, found by the same search path, are of another table of its name.

@@ -2,8 +2,8 @@
 
 use std::future::Future;
 use std::pin::{Pin, pin};
-use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::{Arc, OnceLock};
 use std::task::{Context, Poll};
 use std::time::Duration;
 
@@ -17,17 +17,30 @@ use super::connection::Failed;
 /// Time between two looks at a server that is waited for.
 const TICK: Duration = Duration::from_millis(100);
 
-/// How many bytes went to and from a server.
+/// Bytes within a tick by which a server is seen to work, once a stop was asked for.
+const WORKS: u64 = 2048;
+
+/// How many bytes went to and from a server, and why no more are taken.
 #[derive(Debug, Clone, Default)]
-pub(super) struct Meter(Arc<AtomicU64>);
+pub(super) struct Meter(Arc<(AtomicU64, OnceLock<String>)>);
 
 impl Meter {
     pub(super) fn moved(&self) -> u64 {
-        self.0.load(Ordering::Relaxed)
+        self.0.0.load(Ordering::Relaxed)
     }
 
     pub(super) fn add(&self, bytes: usize) {
-        self.0.fetch_add(bytes as u64, Ordering::Relaxed);
+        self.0.0.fetch_add(bytes as u64, Ordering::Relaxed);
+    }
+
+    /// Notes why the server is not heard any more.
+    pub(super) fn refuse(&self, why: String) {
+        let _ = self.0.1.set(why);
+    }
+
+    /// Why it is not.
+    pub(super) fn refused(&self) -> Option<&str> {
+        self.0.1.get().map(String::as_str)
     }
 }
 
@@ -59,13 +72,11 @@ impl Patience {
             }
             // While this thread was busy itself, the server was not silent.
             let tick = began.elapsed().min(TICK * 2);
-            if std::mem::replace(&mut moved, self.meter.moved()) != moved {
-                (silent, after_stop) = (Duration::ZERO, Duration::ZERO);
-                continue;
-            }
-            silent += tick;
+            let came = self.meter.moved().saturating_sub(std::mem::replace(&mut moved, self.meter.moved()));
+            silent = if came > 0 { Duration::ZERO } else { silent + tick };
             if self.stop.is_asked() {
-                after_stop += tick;
+                // What works goes on to its end; what only drips is no work.
+                after_stop = if came >= WORKS { Duration::ZERO } else { after_stop + tick };
             }
             if self.stop.ends(after_stop) {
                 return Err(Failed::Stopped);

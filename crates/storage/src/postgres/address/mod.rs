@@ -43,7 +43,15 @@ pub(super) struct Address {
     user: String,
     database: String,
     secrets: Secrets,
+    /// Words of its options, which nobody is shown.
+    options: Vec<String>,
 }
+
+/// The fewest letters of a secret that is looked for in what a server says: shorter ones stand in any text.
+const SHORTEST: usize = 3;
+
+/// What may be shown of an address, and so of what a server says about it.
+const SHOWN: [&str; 7] = ["host", "hostaddr", "port", "user", "dbname", "sslmode", "target_session_attrs"];
 
 /// Which of several servers is meant.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -115,6 +123,16 @@ impl Address {
         self.hosts.iter().flat_map(servers).collect()
     }
 
+    /// What a server says, as it may be shown: a server may repeat what it was sent.
+    pub(super) fn without_secrets(&self, said: &str) -> String {
+        let passwords = self.hosts.iter().filter_map(|host| self.password(host));
+        let mut secrets: Vec<String> = passwords.chain(self.options.iter().cloned()).collect();
+        secrets.retain(|secret| secret.chars().count() >= SHORTEST);
+        // The longer ones first: one may be a part of another.
+        secrets.sort_by_key(|secret| std::cmp::Reverse(secret.len()));
+        secrets.iter().fold(said.to_owned(), |said, secret| said.replace(secret.as_str(), "…"))
+    }
+
     /// The password for a host: the address's own, else the environment's, else that of a file.
     pub(super) fn password(&self, host: &Host) -> Option<String> {
         let Secrets { password, variable, file } = &self.secrets;
@@ -177,6 +195,7 @@ pub(super) fn read(url: &str, from: UrlFrom, client: &ClientEnvironment) -> Resu
         },
         user,
         database,
+        options: given.words_of_options(),
     })
 }
 
@@ -190,6 +209,13 @@ struct Gathered {
 }
 
 impl Gathered {
+    /// The words of what is not shown of an address.
+    fn words_of_options(&self) -> Vec<String> {
+        let hidden = self.values.iter().filter(|(name, _)| !SHOWN.contains(*name) && **name != "password");
+        let words = hidden.flat_map(|(_, (value, _))| value.split([' ', '=', '\\', '\'', '"']));
+        words.map(|word| word.trim_start_matches("--").trim_start_matches("-c").to_owned()).collect()
+    }
+
     /// The address first, then the service that it or the environment names, then the environment.
     fn of(url: &str, from: UrlFrom, client: &ClientEnvironment) -> Result<Self, StoreError> {
         let mut given = Self { values: BTreeMap::new(), from };
