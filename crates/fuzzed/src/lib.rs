@@ -176,5 +176,5 @@ pub fn git_index(bytes: &[u8]) {
     let Some((_folder, workspace)) = with("x", b"") else { return };
     let git = workspace.root().join(".git");
     let _ = fs::create_dir_all(&git).and_then(|()| fs::write(git.join("index"), bytes));
-    let _ = git::keeps(workspace.root(), Path::new(".milestones/active"));
+    let _ = git::keeps(&workspace, Path::new(".milestones/active"));
 }

@@ -80,8 +80,7 @@ pub(crate) fn look(
     if wish.from.side() == Side::Files {
         places::note_odd_names(plan, context);
     }
-    if moves && wish.from.side() == Side::Files && git::keeps(context.workspace.root(), Path::new(".milestones/active"))
-    {
+    if moves && wish.from.side() == Side::Files && git::keeps(context.workspace, Path::new(".milestones/active")) {
         plan.notes.push(
             "git keeps the milestone files: they stay where they are as they were, and are not what is current any more; \
              a checkout or pull that changes more than 5 of them waits for `milescale import`"

@@ -4,9 +4,12 @@
 use std::ffi::OsStr;
 use std::io::{self, BufRead, BufReader, Read};
 use std::os::unix::ffi::OsStrExt;
-use std::path::{Path, PathBuf};
+use std::path::Path;
+use std::time::{Duration, Instant};
 
-use crate::folder::system;
+use crate::folder::{Folder, system};
+use crate::read::read_regular;
+use crate::{Place, Workspace};
 
 /// Bytes of an index that are read: one of two million files has about 200 MB.
 const LIMIT: u64 = 256 << 20;
@@ -17,33 +20,55 @@ const LONGEST_NAME: u64 = 1 << 16;
 /// Bytes of an entry before its object's number: times, device, inode, mode, owner, size.
 const BEFORE_NUMBER: usize = 40;
 
+/// Entries between two looks whether to go on.
+const LOOKS_UP: u32 = 1024;
+
+/// Bytes of a file that names a folder.
+const SHORT: u64 = 1 << 16;
+
 /// The bytes of an object's number, with SHA-1 and with SHA-256.
 const NUMBERS: [usize; 2] = [20, 32];
 
-/// Whether git keeps files below a folder, which is given from `root`.
-pub fn keeps(root: &Path, below: &Path) -> bool {
+/// How long an index is read at most.
+const PATIENCE: Duration = Duration::from_secs(5);
+
+/// Whether git keeps files below a folder of a workspace, which is given from its root. Where a stop is asked for meanwhile, or it takes
+/// too long to tell: no.
+pub fn keeps(workspace: &Workspace, below: &Path) -> bool {
+    let root = workspace.root();
     let Some((top, folder)) = root.ancestors().find_map(|top| Some((top, folder_of(top)?))) else { return false };
     let Ok(inside) = root.strip_prefix(top) else { return false };
     let mut wanted = inside.join(below).into_os_string().into_encoded_bytes();
     wanted.push(b'/');
-    let index = folder.join("index");
+    let (stop, began) = (workspace.stop(), Instant::now());
+    let goes_on = || !stop.is_asked() && began.elapsed() < PATIENCE;
+    let look = |name: &str, number| look_in(&folder.join(name), number, &wanted, &goes_on);
     NUMBERS.iter().any(|number| {
-        let found = look_in(&index, *number, &wanted).unwrap_or_default();
+        let found = look("index", *number).unwrap_or_default();
         // Of an index that is split, most entries are in the one that it links to.
-        found.has_it
-            || found.shared.is_some_and(|name| look_in(&folder.join(name), *number, &wanted).is_ok_and(|it| it.has_it))
+        found.has_it || found.shared.is_some_and(|name| look(&name, *number).is_ok_and(|it| it.has_it))
     })
 }
 
-/// The folder in which git keeps the index of a working tree: `.git`, or what the file of that name says.
-fn folder_of(top: &Path) -> Option<PathBuf> {
-    let git = top.join(".git");
-    if system::is_folder(&git) {
+/// The folder in which git keeps the index of a working tree: `.git`, or what the file of that name says. Neither is followed where it is
+/// a symlink; and a file of that name is believed where git has written the same into the folder that it names.
+fn folder_of(top: &Path) -> Option<Place> {
+    let git = Folder::named(top).place().join(".git");
+    if git.is_folder() {
         return Some(git);
     }
-    let (text, _) = system::read(&git, 1 << 16).ok()?;
-    let named = text.strip_prefix(b"gitdir:")?.trim_ascii();
-    Some(top.join(OsStr::from_bytes(named)))
+    let (text, _) = read_regular(&git, SHORT).ok()?;
+    let named = top.join(OsStr::from_bytes(text.strip_prefix(b"gitdir:")?.trim_ascii()));
+    let named = system::real_path(named).ok()?;
+    let place = Folder::named(&named).place();
+    let is_of_a_worktree = || {
+        let (back, _) = read_regular(&place.join("gitdir"), SHORT).ok()?;
+        let back = named.join(OsStr::from_bytes(back.trim_ascii()));
+        (system::real_path(back).ok()? == system::real_path(git.path()).ok()?).then_some(())
+    };
+    // A submodule's is kept by the repository that it is a part of.
+    let is_of_a_submodule = top.ancestors().skip(1).any(|above| named.starts_with(above.join(".git/modules")));
+    (is_of_a_submodule || is_of_a_worktree().is_some()).then_some(place)
 }
 
 /// What an index says.
@@ -55,9 +80,9 @@ struct Found {
     shared: Option<String>,
 }
 
-fn look_in(path: &Path, number: usize, wanted: &[u8]) -> io::Result<Found> {
-    let (file, _) = system::open(path)?;
-    read(&mut BufReader::new(file.take(LIMIT)), number, wanted)
+fn look_in(index: &Place, number: usize, wanted: &[u8], goes_on: &dyn Fn() -> bool) -> io::Result<Found> {
+    let (file, _) = index.open()?;
+    read(&mut BufReader::new(file.take(LIMIT)), number, wanted, goes_on)
 }
 
 fn damaged() -> io::Error {
@@ -69,7 +94,7 @@ fn number_of(bytes: &[u8]) -> u32 {
 }
 
 /// Reads entries until one lies below the folder (gitformat-index: versions 2 to 4).
-fn read(index: &mut impl BufRead, number: usize, wanted: &[u8]) -> io::Result<Found> {
+fn read(index: &mut impl BufRead, number: usize, wanted: &[u8], goes_on: &dyn Fn() -> bool) -> io::Result<Found> {
     let mut head = [0; 12];
     index.read_exact(&mut head)?;
     let (version, count) = (number_of(&head[4..8]), number_of(&head[8..]));
@@ -77,8 +102,11 @@ fn read(index: &mut impl BufRead, number: usize, wanted: &[u8]) -> io::Result<Fo
         return Err(damaged());
     }
     let mut name = Vec::new();
-    for _ in 0..count {
-        let mut fixed = vec![0; BEFORE_NUMBER + number + 2];
+    let mut fixed = vec![0; BEFORE_NUMBER + number + 2];
+    for at in 0..count {
+        if at % LOOKS_UP == 0 && !goes_on() {
+            return Err(io::ErrorKind::TimedOut.into());
+        }
         index.read_exact(&mut fixed)?;
         let flags = number_of(&fixed[BEFORE_NUMBER + number..]);
         let is_extended = flags & 0x4000 != 0;
@@ -141,7 +169,7 @@ fn linked(index: &mut impl BufRead, number: usize) -> Option<String> {
 
 #[cfg(test)]
 mod tests {
-    use super::{Found, keeps, read};
+    use super::{Found, Workspace, keeps, read};
     use proptest::prelude::*;
     use std::fs;
     use std::path::Path;
@@ -158,7 +186,7 @@ mod tests {
     }
 
     fn kept(root: &Path) -> bool {
-        keeps(root, Path::new(".milestones/active"))
+        keeps(&Workspace::at(root), Path::new(".milestones/active"))
     }
 
     #[test]
@@ -208,6 +236,40 @@ mod tests {
         assert!(!kept(folder.path()));
     }
 
+    #[test]
+    fn a_repository_elsewhere_is_believed_where_it_knows_of_the_folder() {
+        let elsewhere = tempfile::tempdir().unwrap();
+        let top = elsewhere.path().join("top");
+        fs::create_dir_all(top.join(".milestones/active")).unwrap();
+        fs::write(top.join(".milestones/active/a.yaml"), "").unwrap();
+        git(&top, &["init", "-q"]);
+        git(&top, &["add", "."]);
+        git(&top, &["commit", "-qm", "one"]);
+        assert!(kept(&top));
+        // What a clone says of it: nothing is read there.
+        let clone = elsewhere.path().join("clone");
+        fs::create_dir_all(clone.join(".milestones/active")).unwrap();
+        let said = format!("gitdir: {}\n", top.join(".git").display());
+        fs::write(clone.join(".git"), &said).unwrap();
+        assert!(!kept(&clone));
+        fs::remove_file(clone.join(".git")).unwrap();
+        std::os::unix::fs::symlink(top.join(".git"), clone.join(".git")).unwrap();
+        assert!(!kept(&clone));
+        fs::remove_file(clone.join(".git")).unwrap();
+        fs::create_dir(clone.join(".git")).unwrap();
+        std::os::unix::fs::symlink(top.join(".git/index"), clone.join(".git/index")).unwrap();
+        assert!(!kept(&clone));
+        // A worktree and a submodule are known there.
+        let worktree = elsewhere.path().join("worktree");
+        git(&top, &["worktree", "add", "-q", worktree.to_str().unwrap()]);
+        assert!(kept(&worktree));
+        let above = elsewhere.path().join("above");
+        fs::create_dir(&above).unwrap();
+        git(&above, &["init", "-q"]);
+        git(&above, &["-c", "protocol.file.allow=always", "submodule", "--quiet", "add", top.to_str().unwrap(), "sub"]);
+        assert!(kept(&above.join("sub")));
+    }
+
     proptest! {
         #[test]
         fn what_is_no_index_is_an_error_or_nothing(mut bytes in prop::collection::vec(any::<u8>(), 0..400), head in any::<bool>()) {
@@ -215,7 +277,7 @@ mod tests {
                 bytes[..8].copy_from_slice(b"DIRC\0\0\0\x04");
             }
             for number in super::NUMBERS {
-                if let Ok(Found { has_it, .. }) = read(&mut &*bytes, number, b"x/") {
+                if let Ok(Found { has_it, .. }) = read(&mut &*bytes, number, b"x/", &|| true) {
                     prop_assert!(!has_it || bytes.windows(2).any(|pair| pair == b"x/") || bytes.contains(&b'/'));
                 }
             }

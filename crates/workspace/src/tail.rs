@@ -45,8 +45,9 @@ pub fn lines_backwards(
     mut each: impl FnMut(u64, Line<'_>) -> ControlFlow<()>,
 ) -> io::Result<()> {
     let mut position = end;
-    // The part of a line whose beginning has not been read yet; bytes in order.
-    let mut rest: Vec<u8> = Vec::new();
+    // The parts of a line whose beginning has not been read yet, the last part first: they are joined once, however many they are.
+    let mut rest: Vec<Vec<u8>> = Vec::new();
+    let mut length = 0;
     let mut too_long = false;
     let mut chunk = vec![0; CHUNK];
     while position > 0 && end - position < LOOKED_THROUGH {
@@ -65,29 +66,37 @@ pub fn lines_backwards(
             } else if rest.is_empty() {
                 each(begin, Line::Whole(line))
             } else {
-                rest.splice(0..0, line.iter().copied());
-                each(begin, Line::Whole(&rest))
+                rest.push(line.to_vec());
+                each(begin, Line::Whole(&joined(&rest)))
             };
             if flow.is_break() {
                 return Ok(());
             }
             rest.clear();
+            length = 0;
             too_long = false;
             stop = newline;
         }
-        if rest.len() + stop > LINE_LIMIT {
+        length += stop;
+        if length > LINE_LIMIT {
             too_long = true;
             rest = Vec::new();
-        } else if !too_long {
-            rest.splice(0..0, chunk[..stop].iter().copied());
+        } else if !too_long && stop > 0 {
+            rest.push(chunk[..stop].to_vec());
         }
     }
     if position > 0 {
         return Ok(());
     }
-    let first = if too_long { Line::TooLong } else { Line::Whole(&rest) };
+    let whole = joined(&rest);
+    let first = if too_long { Line::TooLong } else { Line::Whole(&whole) };
     let _ = each(0, first);
     Ok(())
+}
+
+/// Parts in order, of which the last one stands first.
+fn joined(parts: &[Vec<u8>]) -> Vec<u8> {
+    parts.iter().rev().flatten().copied().collect()
 }
 
 #[cfg(test)]
