@@ -123,7 +123,9 @@ fn without_secrets(text: &str, secrets: &[String]) -> String {
 
 /// What is wrong with the arguments. Its exit status.
 pub(crate) fn wrong_arguments(error: &clap::Error) -> i32 {
-    if error.use_stderr() && !SECRETS.is_empty() {
+    // Names of a clone get among the arguments by the shell: what clap repeats of them is shown as it is everywhere.
+    let is_harmless = |argument: std::ffi::OsString| !argument.to_string_lossy().chars().any(is_harmful);
+    if error.use_stderr() && (!SECRETS.is_empty() || !std::env::args_os().all(is_harmless)) {
         let text = without_secrets(&error.render().to_string(), &SECRETS);
         let _ = write!(io::stderr(), "{}", harmless_lines(&text));
     } else {

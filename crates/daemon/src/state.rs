@@ -95,7 +95,7 @@ pub(crate) struct Unreadable {
 impl State {
     /// Reads the memory; a workspace without one has the default.
     pub(crate) fn load(workspace: &Workspace) -> Result<Self, Unreadable> {
-        let content = match read_regular(&workspace.state(), 64 << 20) {
+        let content = match read_regular(&workspace.state(), 16 << 20) {
             Err(error) if matches!(error.kind(), io::ErrorKind::NotFound | io::ErrorKind::NotADirectory) => {
                 return Ok(Self { conflicts: Some(BTreeSet::new()), ..Self::default() });
             }

@@ -271,7 +271,7 @@ impl Status {
 
 /// What the running daemon has published last.
 pub fn published(workspace: &Workspace) -> io::Result<Value> {
-    let (content, _) = read_regular(&workspace.published(), 64 << 20)?;
+    let (content, _) = read_regular(&workspace.published(), 16 << 20)?;
     Ok(serde_json::from_slice(&content)?)
 }
 

@@ -58,6 +58,8 @@ pub struct Writer {
     file: Growing,
     running: Running,
     bytes: u64,
+    /// Those who may read what is backed up, as the names of the files say.
+    readers: Readers,
 }
 
 impl Writer {
@@ -74,8 +76,11 @@ impl Writer {
         let id = names.into_iter().find(is_free).unwrap_or_default();
         let partial = partial(workspace, &id);
         durable::create_folder(&partial)?;
-        let file = Growing::create(&milestones(&partial), readers)?;
-        Ok(Self { workspace: workspace.clone(), id, partial, file, running: Running::default(), bytes: 0 })
+        // Whose files it comes from is known when all are read: nobody else reads it before.
+        let meanwhile = if readers == Readers::OWN { readers } else { Readers::NONE };
+        Readers::forget_noted();
+        let file = Growing::create(&milestones(&partial), meanwhile)?;
+        Ok(Self { readers, workspace: workspace.clone(), id, partial, file, running: Running::default(), bytes: 0 })
     }
 
     /// Writes a milestone, or writes it again. `others`: the digests of other documents of its id that lie in `completed/`.
@@ -117,7 +122,8 @@ impl Writer {
         ways: (&str, &str),
         now: Timestamp,
     ) -> io::Result<Metadata> {
-        self.file.finish(&milestones(&self.partial))?;
+        let readers = (self.readers != Readers::OWN).then(|| self.readers.and(Readers::noted()));
+        self.file.finish(&milestones(&self.partial), readers)?;
         let keep = now.checked_add(kept()).unwrap_or(now);
         let metadata = Metadata {
             restore_command: restore.replace("BACKUP_ID", &self.id),
@@ -256,17 +262,41 @@ pub fn metadata(workspace: &Workspace, id: &str) -> Result<Metadata, String> {
 }
 
 /// Whether its milestones are what was written: their number of bytes and their digest.
+///
+/// # Errors
+/// In words: they are not, they cannot be read, or a stop was asked for.
 pub fn verify(workspace: &Workspace, metadata: &Metadata) -> Result<(), String> {
+    verify_while(workspace, metadata, &|| true)
+}
+
+/// The same, as long as `goes_on` says so: a backup may have any size.
+///
+/// # Errors
+/// As [`verify`]; and where it did not go on.
+pub fn verify_while(workspace: &Workspace, metadata: &Metadata, goes_on: &dyn Fn() -> bool) -> Result<(), String> {
     use std::io::Read as _;
     let path = milestones(&path(workspace, &metadata.id)?);
     let shown = workspace.shown(&path);
     let failed = |error: io::Error| format!("{shown}: {error}");
-    let (mut file, _) = path.open().map_err(failed)?;
+    let differs = || format!("{shown}: it is not what was written: its digest differs from the one in {METADATA}");
+    let (mut file, found) = path.open().map_err(failed)?;
+    if found.len() != metadata.size_bytes {
+        return Err(differs());
+    }
     let (mut running, mut buffer, mut bytes) = (Running::default(), vec![0; 1 << 16], 0);
     loop {
         let count = file.read(&mut buffer).map_err(failed)?;
-        if count == 0 {
+        if count == 0 || bytes > metadata.size_bytes {
             break;
+        }
+        if workspace.stop().is_asked() {
+            return Err(format!("{shown}: it was asked to stop while it was compared"));
+        }
+        if !goes_on() {
+            return Err(format!(
+                "{shown}: it is too large to be compared now; `milescale backups show {}` compares it",
+                metadata.id
+            ));
         }
         running.update(&buffer[..count]);
         bytes += count as u64;
@@ -274,7 +304,7 @@ pub fn verify(workspace: &Workspace, metadata: &Metadata) -> Result<(), String> 
     if bytes == metadata.size_bytes && running.finish() == metadata.sha256 {
         return Ok(());
     }
-    Err(format!("{shown}: it is not what was written: its digest differs from the one in {METADATA}"))
+    Err(differs())
 }
 
 /// Removes a backup.

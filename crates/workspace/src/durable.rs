@@ -145,9 +145,13 @@ impl Growing {
         self.file.write_all(bytes)
     }
 
-    /// Ends it: everything is on the disk.
-    pub fn finish(self, path: &Place) -> io::Result<()> {
-        self.file.into_inner().map_err(io::IntoInnerError::into_error)?.sync_all()?;
+    /// Ends it: everything is on the disk, and it is for these readers; without any for whom it was made for.
+    pub fn finish(self, path: &Place, readers: Option<Readers>) -> io::Result<()> {
+        let file = self.file.into_inner().map_err(io::IntoInnerError::into_error)?;
+        if let Some(readers) = readers {
+            readers.open_to(&file, path.parent().open_folder()?)?;
+        }
+        file.sync_all()?;
         sync_folder(path)
     }
 }

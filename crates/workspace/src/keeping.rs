@@ -94,7 +94,7 @@ impl Counted {
 
 fn load(workspace: &Workspace) -> io::Result<File> {
     let step = "remove it: the days are counted anew, and what is kept for 30 days is kept for longer";
-    let read = read_json::<File>(&workspace.days(), 64 << 20)
+    let read = read_json::<File>(&workspace.days(), 16 << 20)
         .map_err(|error| unreadable(&error, &workspace.shown(&workspace.days()), step))?;
     match read {
         Some(file) if file.version > VERSION => Err(newer(file.version)),

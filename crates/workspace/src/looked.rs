@@ -52,7 +52,7 @@ impl Looked {
 
     /// Reads it; what cannot be read is worth nothing.
     fn load(path: Place) -> Self {
-        let file: File = read_json(&path, 64 << 20).ok().flatten().unwrap_or_default();
+        let file: File = read_json(&path, 16 << 20).ok().flatten().unwrap_or_default();
         let files = if file.version == VERSION { file.files } else { HashMap::new() };
         let stamp = |(inode, size, modified, changed)| Stamp { inode, size, modified, changed };
         let stamps = files.into_iter().map(|(name, numbers)| (name, stamp(numbers))).collect();

@@ -15,6 +15,7 @@ use rustix::io::Errno;
 use serde::de::DeserializeOwned;
 
 use crate::folder::{self, Metadata, Place, status_in};
+use crate::readers::Readers;
 
 /// The longest tick of a file system's clock.
 const CLOCK_TICK_NANOSECONDS: i64 = 2_000_000_000;
@@ -148,6 +149,7 @@ impl Reader {
         if kind != FileType::RegularFile {
             return Err(no_regular_file(kind == FileType::Directory));
         }
+        Readers::of_status(&status).note();
         let stamp = Stamp::of_status(&status);
         if stamp.size > limit {
             return Err(too_large(limit));

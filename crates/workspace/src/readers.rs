@@ -5,7 +5,11 @@ use std::io;
 use std::os::fd::AsFd;
 use std::os::unix::fs::{MetadataExt, PermissionsExt, fchown};
 
-use crate::folder::{File, Metadata, Permissions, status_in};
+use std::sync::{Mutex, PoisonError};
+
+use rustix::fs::Stat;
+
+use crate::folder::{File, Metadata, Permissions, status_in, system};
 
 /// The bits of a mode by which a group, and everybody, may read a file.
 const GROUP: u32 = 0o040;
@@ -26,14 +30,39 @@ pub struct Readers {
     group_writes: bool,
     /// Nothing is known of yet.
     is_unbounded: bool,
+    /// There is no original: as root, it is for whoever the folder belongs to.
+    is_own: bool,
 }
+
+/// Those who may read all milestone files that were read since [`Readers::forget_noted`].
+static NOTED: Mutex<Readers> = Mutex::new(Readers::ALL);
 
 impl Readers {
     /// Those of nothing: whoever else may.
-    pub const ALL: Self = Self { owner: None, group: None, everybody: true, group_writes: true, is_unbounded: true };
+    pub const ALL: Self = Self { everybody: true, group_writes: true, is_unbounded: true, ..Self::NONE };
 
-    /// The process's own user alone.
-    pub const OWN: Self = Self { owner: None, group: None, everybody: false, group_writes: false, is_unbounded: false };
+    /// The process's own user alone, for what is a copy of nothing.
+    pub const OWN: Self = Self { is_own: true, ..Self::NONE };
+
+    /// Nobody whom two originals have in common: it stays with the process's user, whoever the folder belongs to.
+    pub const NONE: Self =
+        Self { owner: None, group: None, everybody: false, group_writes: false, is_unbounded: false, is_own: false };
+
+    /// Begins to note whose files are read.
+    pub fn forget_noted() {
+        *NOTED.lock().unwrap_or_else(PoisonError::into_inner) = Self::ALL;
+    }
+
+    /// Notes those of a file that is open: another one may have had its name when that was looked at, and may have it again.
+    pub fn note(self) {
+        let mut noted = NOTED.lock().unwrap_or_else(PoisonError::into_inner);
+        *noted = noted.and(self);
+    }
+
+    /// Those of all that was read meanwhile.
+    pub fn noted() -> Self {
+        *NOTED.lock().unwrap_or_else(PoisonError::into_inner)
+    }
 
     /// Those of one file.
     pub fn of(file: &Metadata) -> Self {
@@ -42,18 +71,22 @@ impl Readers {
             group: (file.mode() & GROUP != 0).then(|| file.gid()),
             everybody: file.mode() & EVERYBODY != 0,
             group_writes: file.mode() & (GROUP | GROUP_WRITES) == GROUP | GROUP_WRITES,
-            is_unbounded: false,
+            ..Self::NONE
         }
     }
 
     /// The same by its name beneath an open folder; `None` where there is none.
-    #[allow(clippy::useless_conversion, reason = "the types differ by platform")]
     pub fn at_in(folder: impl AsFd, name: &CStr) -> Option<Self> {
-        let status = status_in(folder, name).ok()?;
+        Some(Self::of_status(&status_in(folder, name).ok()?))
+    }
+
+    /// The same of what the system says of it.
+    #[allow(clippy::useless_conversion, reason = "the types differ by platform")]
+    pub(crate) fn of_status(status: &Stat) -> Self {
         let (mode, owner, group) = (u32::from(status.st_mode), status.st_uid, status.st_gid);
         let group = (mode & GROUP != 0).then_some(group);
         let group_writes = mode & (GROUP | GROUP_WRITES) == GROUP | GROUP_WRITES;
-        Some(Self { owner: Some(owner), group, everybody: mode & EVERYBODY != 0, group_writes, is_unbounded: false })
+        Self { owner: Some(owner), group, everybody: mode & EVERYBODY != 0, group_writes, ..Self::NONE }
     }
 
     /// Those of a folder's files, as far as the folder lets them in.
@@ -80,6 +113,7 @@ impl Readers {
                 everybody: this.everybody && other.everybody,
                 group_writes: this.group_writes && other.group_writes,
                 is_unbounded: false,
+                is_own: this.is_own && other.is_own,
             },
         }
     }
@@ -91,7 +125,7 @@ impl Readers {
     }
 
     /// The mode of a file that they may read, before the umask.
-    pub(crate) fn mode(self) -> u32 {
+    pub fn mode(self) -> u32 {
         match self {
             Self { is_unbounded: true, .. } => 0o664,
             Self { everybody, group: Some(_), group_writes: true, .. } => {
@@ -105,6 +139,12 @@ impl Readers {
             Self { group: Some(_), .. } => 0o640,
             _ => 0o600,
         }
+    }
+
+    /// Lets a file that nobody else could read be theirs, once it is whole.
+    pub(crate) fn open_to(self, file: &File, folder: impl AsFd) -> io::Result<()> {
+        file.set_permissions(Permissions::from_mode(self.mode() & !umask()))?;
+        self.settle(file, folder)
     }
 
     /// Lets a new file, made with that mode in a folder, be theirs: what its group may read belongs to that group, or is not for it.
@@ -123,7 +163,7 @@ impl Readers {
             let _ = fchown(file, Some(owner), None);
         }
         // What is for the process's own user is, as root, for whoever the folder belongs to.
-        if self == Self::OWN {
+        if self.is_own {
             give_to_owner_of(&folder, file);
         }
         let Some(group) = self.group.filter(|_| !self.everybody || self.group_writes) else { return Ok(()) };
@@ -133,6 +173,13 @@ impl Readers {
         }
         Ok(())
     }
+}
+
+/// The bits that the process's user gives to no new file. To ask the system for them is to change them for a moment.
+fn umask() -> u32 {
+    let status = system::text("/proc/self/status").unwrap_or_default();
+    let said = status.lines().find_map(|line| u32::from_str_radix(line.strip_prefix("Umask:")?.trim(), 8).ok());
+    said.unwrap_or(0o022)
 }
 
 /// Gives what root has made to the owner of the folder that it lies in: a command that root has run once, for a workspace of somebody
@@ -153,7 +200,7 @@ mod tests {
     use super::Readers;
 
     fn readers(owner: u32, group: Option<u32>, everybody: bool) -> Readers {
-        Readers { owner: Some(owner), group, everybody, group_writes: false, is_unbounded: false }
+        Readers { owner: Some(owner), group, everybody, ..Readers::NONE }
     }
 
     #[test]
@@ -169,6 +216,10 @@ mod tests {
         assert_eq!(modes(&[all[0], readers(1, Some(6), false)]), 0o600, "no group may read both");
         assert_eq!(Readers::ALL.and(Readers::OWN).mode(), 0o600);
         assert_eq!(all[0].and(all[2]).owner, None);
+        let private = |owner: u32| readers(owner, None, false);
+        let both = private(0).and(private(7));
+        assert!(both == Readers::NONE && both != Readers::OWN, "it is not given to the folder's owner");
+        assert!(Readers::OWN.and(private(7)) == Readers::NONE && Readers::OWN.and(Readers::ALL) == Readers::OWN);
     }
 
     #[test]

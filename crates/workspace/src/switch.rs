@@ -70,7 +70,7 @@ pub fn note_dirty(workspace: &Workspace, id: &Id) -> io::Result<()> {
 
 /// The milestones noted since the list was last cleared.
 pub fn dirty(workspace: &Workspace) -> io::Result<Vec<String>> {
-    let text = match read_regular(&workspace.dirty(), 64 << 20) {
+    let text = match read_regular(&workspace.dirty(), 16 << 20) {
         Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(Vec::new()),
         other => other?.0,
     };

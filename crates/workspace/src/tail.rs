@@ -96,7 +96,9 @@ pub fn lines_backwards(
 
 /// Parts in order, of which the last one stands first.
 fn joined(parts: &[Vec<u8>]) -> Vec<u8> {
-    parts.iter().rev().flatten().copied().collect()
+    let mut whole = Vec::with_capacity(parts.iter().map(Vec::len).sum());
+    parts.iter().rev().for_each(|part| whole.extend_from_slice(part));
+    whole
 }
 
 #[cfg(test)]

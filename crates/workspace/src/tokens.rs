@@ -36,7 +36,7 @@ pub const KEPT: usize = 4096;
 const LONG: u64 = 320 << 10;
 
 /// The most that is read: chains are few, and each is pruned.
-const LIMIT: u64 = 64 << 20;
+const LIMIT: u64 = 16 << 20;
 
 /// How long another process may change the list.
 const PATIENCE: Duration = Duration::from_secs(10);

@@ -35,7 +35,7 @@ pub(crate) fn run(
         Some(ConflictsCommand::List(options)) => list(&workspace, options.json),
         Some(ConflictsCommand::Show { name }) => {
             let text = conflicts::text(&workspace, name).map_err(|error| failed(name, &error))?;
-            terminal::bytes(&text);
+            terminal::document(&text);
             Ok(ExitCode::SUCCESS)
         }
         Some(ConflictsCommand::Resolve(options)) => resolve(&workspace, options),

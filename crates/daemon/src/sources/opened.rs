@@ -13,6 +13,8 @@ use milescale_workspace::durable;
 use milescale_workspace::error::StoreError;
 use milescale_workspace::read::read_json;
 use milescale_workspace::record::Record;
+use serde::de::{Error as _, SeqAccess, Visitor};
+use serde::{Deserialize, Deserializer};
 
 /// A store, opened as the configuration says.
 #[derive(Debug)]
@@ -86,7 +88,7 @@ impl LastIds {
 
     /// Those that were written down last; `None` where none were.
     pub(crate) fn written_down(workspace: &Workspace) -> io::Result<Option<Vec<String>>> {
-        read_json(&workspace.last_ids(), LIMIT)
+        Ok(read_json::<Listed>(&workspace.last_ids(), LIMIT)?.map(|listed| listed.0))
     }
 
     /// Those of the last full reading: of this process, else of the file. Without either the store is asked what it holds
@@ -109,6 +111,39 @@ impl LastIds {
         }
         let opened = Opened::open(None, workspace, in_use, config, 0);
         opened.and_then(|mut opened| opened.store.ids()).map_err(|error| unknown(error.to_string()))
+    }
+}
+
+/// Bytes of memory that a list of ids may take: short ones take several times what they have in a file.
+const MEMORY: usize = 256 << 20;
+
+/// A list of ids, as it is read.
+struct Listed(Vec<String>);
+
+impl<'de> Deserialize<'de> for Listed {
+    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
+        struct Ids;
+        impl<'de> Visitor<'de> for Ids {
+            type Value = Listed;
+
+            fn expecting(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+                f.write_str("a list of ids")
+            }
+
+            fn visit_seq<A: SeqAccess<'de>>(self, mut list: A) -> Result<Listed, A::Error> {
+                let (mut ids, mut bytes) = (Vec::new(), 0);
+                while let Some(id) = list.next_element::<String>()? {
+                    // A text has a place in the list and one of its own.
+                    bytes += size_of::<String>() + id.len().next_multiple_of(2 * size_of::<usize>()).max(32);
+                    if bytes > MEMORY {
+                        return Err(A::Error::custom("there are more ids than milescale has room for"));
+                    }
+                    ids.push(id);
+                }
+                Ok(Listed(ids))
+            }
+        }
+        deserializer.deserialize_seq(Ids)
     }
 }
 

@@ -18,7 +18,7 @@ use super::batch::Recent;
 const VERSION: u32 = 1;
 
 /// The largest file that is read.
-const LIMIT: u64 = 64 << 20;
+const LIMIT: u64 = 16 << 20;
 
 /// Per id the digest of the text that waits; `None`: the milestone is gone there.
 pub type Held = BTreeMap<String, Option<Digest>>;

@@ -118,13 +118,17 @@ impl SqliteStore {
         from: Side,
     ) -> Result<u64, StoreError> {
         self.remembered = None;
-        self.sqlite.write(async |connection| {
+        // Whose files it comes from is known when all are read: nobody else reads it before.
+        let mode = self.sqlite.close_to_others()?;
+        let loaded = self.sqlite.write(async |connection| {
             // Nobody else can write meanwhile: what is loaded need not be told to those who read the log.
             suspend_log(connection).await?;
             let count = insert_many(connection, milestones, from).await?;
             make_log(connection).await?;
             Ok(count)
-        })
+        });
+        self.sqlite.open_to_others(mode)?;
+        loaded
     }
 
     /// Removes rows that still are what they were brought as, a page at a time.

@@ -8,15 +8,20 @@ use std::path::Path;
 
 use milescale_sqlite_guard::{OPENING, Pinned};
 use milescale_workspace::Place;
+use milescale_workspace::durable::set_mode_in;
 use milescale_workspace::error::{Problem, StoreError};
 use milescale_workspace::folder::status_in;
+use milescale_workspace::readers::Readers;
 use sqlx::sqlite::{SqliteConnectOptions, SqliteSynchronous};
 use sqlx::{ConnectOptions, Connection, SqliteConnection};
 
 use super::bound::{self, Bound};
 use super::schema::flaw_of_tables;
-use super::{BUSY_TIMEOUT, Make, OLDEST, ROWS_ON_THE_WAY, Sqlite, is_no_database, numbers};
+use super::{BUSY_TIMEOUT, Make, OLDEST, Others, ROWS_ON_THE_WAY, Sqlite, is_no_database, numbers};
 use crate::files::readers_of_all;
+
+/// The bits of a mode by which others than the owner read and write.
+const RIGHTS_OF_OTHERS: u32 = 0o077;
 
 impl Sqlite {
     /// Whether there is a file with something in it.
@@ -134,6 +139,32 @@ impl Sqlite {
             }
         }
         Ok(())
+    }
+
+    /// Takes the rights of all others from the open file, where nobody knows of it yet. Its mode before, and whose it is.
+    pub(super) fn close_to_others(&mut self) -> Result<Option<(u32, Readers)>, StoreError> {
+        if self.others != Others::AreNotThere {
+            return Ok(None);
+        }
+        Readers::forget_noted();
+        let before = self.place.status().map_err(|error| self.error(Problem::Unavailable, error.to_string()))?;
+        self.set_mode(before.mode() & !RIGHTS_OF_OTHERS)?;
+        Ok(Some((before.mode(), Readers::of(&before))))
+    }
+
+    /// Gives them back, as far as what was read meanwhile is for those who had them.
+    pub(super) fn open_to_others(&mut self, before: Option<(u32, Readers)>) -> Result<(), StoreError> {
+        let Some((mode, readers)) = before else { return Ok(()) };
+        let both = readers.and(Readers::noted()).mode() | !RIGHTS_OF_OTHERS;
+        self.set_mode(mode & both)
+    }
+
+    /// Sets the mode of the open file; it is not opened for that: to close it would be to let SQLite's locks go.
+    fn set_mode(&self, mode: u32) -> Result<(), StoreError> {
+        let failed = |error: io::Error| self.error(Problem::Unavailable, format!("its mode cannot be set: {error}"));
+        let Some((folder, name)) = &self.opened_in else { return Ok(()) };
+        let name = CString::new(name.as_bytes()).map_err(|error| failed(error.into()))?;
+        set_mode_in(folder.folder(), &name, mode & 0o7777).map_err(failed)
     }
 
     /// Device and inode of the file that has the name now.

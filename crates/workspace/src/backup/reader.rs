@@ -1,7 +1,7 @@
 //! A backup that is read: the source of a restore.
 
 use std::collections::{BTreeMap, HashMap, HashSet};
-use std::io::{BufRead, BufReader};
+use std::io::{BufRead, BufReader, Read};
 use std::os::unix::fs::FileExt;
 
 use milescale_document::columns::Columns;
@@ -16,6 +16,12 @@ use crate::Workspace;
 use crate::error::{Problem, StoreError};
 use crate::folder::File;
 use crate::readers::Readers;
+
+/// The longest line, in bytes: a text of the largest size, each letter of which is an escape of six.
+const LONGEST: u64 = 6 * yaml::SIZE_LIMIT + (1 << 20);
+
+/// The most milestones of a backup that is read: where each lies is kept in memory.
+const MOST: usize = 2_000_000;
 
 /// A backup, opened.
 #[derive(Debug)]
@@ -79,9 +85,16 @@ impl Backup {
         let (mut at, mut text) = (0, Vec::new());
         loop {
             text.clear();
-            let length = reader.read_until(b'\n', &mut text).map_err(failed)?;
+            let length = (&mut reader).take(LONGEST).read_until(b'\n', &mut text).map_err(failed)?;
             if length == 0 {
                 break;
+            }
+            if length as u64 == LONGEST || lines.len() + archive.len() + others.len() > MOST {
+                let what = if length as u64 == LONGEST { "a line in it is longer" } else { "it has more milestones" };
+                return Err(corrupt(format!("{what} than milescale writes; nothing was read of it")));
+            }
+            if workspace.stop().is_asked() {
+                return Err(StoreError::stopped(shown));
             }
             let line: Line = serde_json::from_slice(&text).map_err(|error| corrupt(error.to_string()))?;
             if line.gone {

@@ -1,10 +1,15 @@
 //! The check of `doctor` on backups: each is read and compared with what was written.
 
+use std::time::{Duration, Instant};
+
 use milescale_workspace::Workspace;
 use milescale_workspace::backup;
 
 use super::checks::{finding, ok};
 use super::{Finding, Level};
+
+/// How long backups are compared with their digests at most.
+const PATIENCE: Duration = Duration::from_secs(4);
 
 pub(super) fn all(workspace: &Workspace) -> Vec<Finding> {
     let shown = workspace.shown(&workspace.backups());
@@ -19,8 +24,25 @@ pub(super) fn all(workspace: &Workspace) -> Vec<Finding> {
         return Vec::new();
     }
     let count = found.len();
-    let wrong = found.into_iter().filter_map(|(_, read)| read.and_then(|it| backup::verify(workspace, &it)).err());
-    let findings: Vec<Finding> = wrong.map(damaged).collect();
+    // All of them together have so much time: one may have any size.
+    let began = Instant::now();
+    let mut findings = Vec::new();
+    for (id, read) in found {
+        let goes_on = || began.elapsed() < PATIENCE;
+        let verified = read.and_then(|it| backup::verify_while(workspace, &it, &goes_on));
+        match verified {
+            Ok(()) => {}
+            Err(_) if !goes_on() => {
+                let what =
+                    format!("{shown}/{id}: whether it is what was written was not looked at, for that takes long");
+                let means = "Nothing is known to be wrong with it.";
+                let advice = format!("`milescale backups show {id}` compares it.");
+                findings.push(finding(Level::Note, what, means, advice));
+                break;
+            }
+            Err(why) => findings.push(damaged(why)),
+        }
+    }
     if findings.is_empty() { ok(format!("{count} backups are what was written")) } else { findings }
 }
 
