@@ -13,6 +13,8 @@ use crate::pinned::{Meant, meant};
 type Open = unsafe extern "C" fn(*const c_char, c_int, c_int) -> c_int;
 type Stat = unsafe extern "C" fn(*const c_char, *mut libc::stat) -> c_int;
 type Access = unsafe extern "C" fn(*const c_char, c_int) -> c_int;
+/// Any of them, as SQLite keeps it.
+type Any = unsafe extern "C" fn();
 type Unlink = unsafe extern "C" fn(*const c_char) -> c_int;
 
 /// SQLite's own calls, for all other paths.
@@ -55,7 +57,6 @@ pub(crate) unsafe fn exchange(vfs: *mut ffi::sqlite3_vfs) -> Result<(), c_int> {
     if OWN.set(own).is_err() {
         return Ok(());
     }
-    type Any = unsafe extern "C" fn();
     let ours: [(&CStr, Any); 4] = [
         // SAFETY: os_unix.c calls it with the types that it has.
         (c"open", unsafe { std::mem::transmute::<Open, Any>(open) }),

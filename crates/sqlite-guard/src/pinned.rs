@@ -14,8 +14,14 @@ use std::sync::{Arc, LazyLock, Mutex, PoisonError};
 /// How the paths begin. No file system has it: without the guard SQLite finds nothing there.
 const PREFIX: &str = "/milescale-pinned/";
 
-/// The open folders by their numbers, and the next number. A number is never given twice.
-static FOLDERS: LazyLock<Mutex<(u64, HashMap<u64, Arc<OwnedFd>>)>> = LazyLock::new(Mutex::default);
+/// The open folders by their numbers. A number is never given twice.
+#[derive(Default)]
+struct Folders {
+    given: u64,
+    open: HashMap<u64, Arc<OwnedFd>>,
+}
+
+static FOLDERS: LazyLock<Mutex<Folders>> = LazyLock::new(Mutex::default);
 
 /// An open folder, for as long as this is kept. After that SQLite finds nothing at its paths.
 #[derive(Debug)]
@@ -29,18 +35,20 @@ impl Pinned {
     pub fn new(folder: OwnedFd) -> Self {
         let folder = Arc::new(folder);
         let mut folders = FOLDERS.lock().unwrap_or_else(PoisonError::into_inner);
-        folders.0 += 1;
-        let number = folders.0;
-        folders.1.insert(number, Arc::clone(&folder));
+        folders.given += 1;
+        let number = folders.given;
+        folders.open.insert(number, Arc::clone(&folder));
         Self { number, folder }
     }
 
     /// The path of a file in it, for SQLite alone.
+    #[must_use]
     pub fn path(&self, name: &OsStr) -> PathBuf {
         Path::new(PREFIX).join(self.number.to_string()).join(name)
     }
 
     /// The open folder.
+    #[must_use]
     pub fn folder(&self) -> BorrowedFd<'_> {
         self.folder.as_fd()
     }
@@ -48,7 +56,7 @@ impl Pinned {
 
 impl Drop for Pinned {
     fn drop(&mut self) {
-        FOLDERS.lock().unwrap_or_else(PoisonError::into_inner).1.remove(&self.number);
+        FOLDERS.lock().unwrap_or_else(PoisonError::into_inner).open.remove(&self.number);
     }
 }
 
@@ -77,7 +85,7 @@ pub(crate) fn meant(path: &CStr) -> Meant<'_> {
         return Meant::Nothing;
     }
     let folders = FOLDERS.lock().unwrap_or_else(PoisonError::into_inner);
-    folders.1.get(&number).map_or(Meant::Nothing, |folder| Meant::In(Arc::clone(folder), name))
+    folders.open.get(&number).map_or(Meant::Nothing, |folder| Meant::In(Arc::clone(folder), name))
 }
 
 #[cfg(test)]

@@ -28,10 +28,18 @@ pub struct Readers {
     everybody: bool,
     /// The group may write each, too.
     group_writes: bool,
-    /// Nothing is known of yet.
-    is_unbounded: bool,
-    /// There is no original: as root, it is for whoever the folder belongs to.
-    is_own: bool,
+    of: Of,
+}
+
+/// What the readers are those of.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Of {
+    /// Of nothing yet: whoever else may.
+    Nothing,
+    /// Of what is a copy of nothing: as root, it is for whoever the folder belongs to.
+    Own,
+    /// Of originals.
+    Originals,
 }
 
 /// Those who may read all milestone files that were read since [`Readers::forget_noted`].
@@ -39,14 +47,13 @@ static NOTED: Mutex<Readers> = Mutex::new(Readers::ALL);
 
 impl Readers {
     /// Those of nothing: whoever else may.
-    pub const ALL: Self = Self { everybody: true, group_writes: true, is_unbounded: true, ..Self::NONE };
+    pub const ALL: Self = Self { everybody: true, group_writes: true, of: Of::Nothing, ..Self::NONE };
 
     /// The process's own user alone, for what is a copy of nothing.
-    pub const OWN: Self = Self { is_own: true, ..Self::NONE };
+    pub const OWN: Self = Self { of: Of::Own, ..Self::NONE };
 
     /// Nobody whom two originals have in common: it stays with the process's user, whoever the folder belongs to.
-    pub const NONE: Self =
-        Self { owner: None, group: None, everybody: false, group_writes: false, is_unbounded: false, is_own: false };
+    pub const NONE: Self = Self { owner: None, group: None, everybody: false, group_writes: false, of: Of::Originals };
 
     /// Begins to note whose files are read.
     pub fn forget_noted() {
@@ -92,28 +99,27 @@ impl Readers {
     /// Those of a folder's files, as far as the folder lets them in.
     #[must_use]
     pub fn within(self, folder: &Metadata) -> Self {
-        if self.is_unbounded {
+        if self.of == Of::Nothing {
             return self;
         }
         // To enter a folder is the bit beside the one to write.
         let enters = |read: u32| folder.mode() & (read >> 2) != 0;
         let group = self.group.filter(|group| enters(EVERYBODY) || enters(GROUP) && folder.gid() == *group);
-        Self { group, everybody: self.everybody && enters(EVERYBODY), is_unbounded: false, ..self }
+        Self { group, everybody: self.everybody && enters(EVERYBODY), ..self }
     }
 
     /// Those who may read both.
     #[must_use]
     pub fn and(self, other: Self) -> Self {
         match (self, other) {
-            (Self { is_unbounded: true, .. }, other) => other,
-            (this, Self { is_unbounded: true, .. }) => this,
+            (Self { of: Of::Nothing, .. }, other) => other,
+            (this, Self { of: Of::Nothing, .. }) => this,
             (this, other) => Self {
                 owner: this.owner.filter(|owner| other.owner == Some(*owner)),
                 group: this.group.filter(|group| other.group == Some(*group)),
                 everybody: this.everybody && other.everybody,
                 group_writes: this.group_writes && other.group_writes,
-                is_unbounded: false,
-                is_own: this.is_own && other.is_own,
+                of: if this.of == other.of { this.of } else { Of::Originals },
             },
         }
     }
@@ -127,7 +133,7 @@ impl Readers {
     /// The mode of a file that they may read, before the umask.
     pub fn mode(self) -> u32 {
         match self {
-            Self { is_unbounded: true, .. } => 0o664,
+            Self { of: Of::Nothing, .. } => 0o664,
             Self { everybody, group: Some(_), group_writes: true, .. } => {
                 if everybody {
                     0o664
@@ -149,7 +155,7 @@ impl Readers {
 
     /// Lets a new file, made with that mode in a folder, be theirs: what its group may read belongs to that group, or is not for it.
     pub(crate) fn settle(self, file: &File, folder: impl AsFd) -> io::Result<()> {
-        if self.is_unbounded {
+        if self.of == Of::Nothing {
             give_to_owner_of(folder, file);
             return Ok(());
         }
@@ -163,7 +169,7 @@ impl Readers {
             let _ = fchown(file, Some(owner), None);
         }
         // What is for the process's own user is, as root, for whoever the folder belongs to.
-        if self.is_own {
+        if self.of == Of::Own {
             give_to_owner_of(&folder, file);
         }
         let Some(group) = self.group.filter(|_| !self.everybody || self.group_writes) else { return Ok(()) };

@@ -88,7 +88,11 @@ pub fn hindrances(workspace: &Workspace, uses: &[Use]) -> Vec<Hindrance> {
             Use::Marker => trial.replaced(&workspace.marker()),
             Use::Configuration => trial.replaced(&workspace.config_file()),
             Use::Milestones => trial.milestones(),
-            Use::Note => trial.folder(&workspace.active(), false),
+            Use::Note => {
+                trial.folder(&workspace.active(), false);
+                // What lies there comes along.
+                trial.reached(&workspace.completed());
+            }
             Use::Index => trial.database(&workspace.index_db()),
             Use::Documents => trial.database(&workspace.enterprise_db()),
             Use::Backup => trial.folder(&workspace.backups(), false),
@@ -167,6 +171,13 @@ impl Trial<'_> {
         }
     }
 
+    /// Looks whether what has the name of a folder is one.
+    fn reached(&mut self, folder: &Place) {
+        if let (Ok(_), Err(error)) = (folder.status_of_name(), folder.open_folder()) {
+            self.failed(folder, "nothing can be read or written there", &error);
+        }
+    }
+
     fn exchanged<T>(&mut self, folder: &Place, exchanged: io::Result<T>) {
         match exchanged {
             Ok(_) => {}
@@ -211,10 +222,7 @@ impl Trial<'_> {
         let (active, completed) = (self.workspace.active(), self.workspace.completed());
         self.exchanged_with_own(&active);
         self.exchanged_with_own(&completed);
-        let displaced = self.workspace.displaced();
-        if let (Ok(_), Err(error)) = (displaced.status_of_name(), displaced.open_folder()) {
-            self.failed(&displaced, "nothing can be kept there", &error);
-        }
+        self.reached(&self.workspace.displaced());
         let of_active = mount(&active);
         for folder in folders_below(&active) {
             if mount(&folder) != of_active {

@@ -183,6 +183,9 @@ fn d11_a_server_that_floods_or_says_nothing_fills_no_memory_and_hangs_nobody() {
         ("notices without end", ready, notice.repeat(10)),
         ("settings without end", b"R\0\0\0\x08\0\0\0\0", settings),
         ("a message of 2 GB", b"S\x7f\xff\xff\xff", vec![b'x'; 1 << 20]),
+        ("rows of nothing without end", ready, message(b'D', &[0, 0]).repeat(1000)),
+        ("rows of many columns", ready, message(b'D', &[&5000_u16.to_be_bytes()[..], &vec![0; 20_000]].concat())),
+        ("answers of nothing without end", ready, message(b'C', b"OK\0").repeat(1000)),
         ("nothing", b"", Vec::new()),
         ("nothing after it is ready", ready, Vec::new()),
         ("nonsense", b"HTTP/1.1 400 Bad Request\r\n\r\n", Vec::new()),
@@ -482,4 +485,129 @@ fn rows_that_do_not_fit_into_memory_are_never_taken_for_fewer() {
     let is_stale = said.out.contains("\"stale\": true") || said.out.contains("not of now");
     assert!(megabytes < 400 && (counted == Some(63) || is_stale), "{megabytes} MiB, {counted:?}: {:.600}", said.out);
     door("(new)", "rows that do not fit into the memory that SQLite is given", "never taken for fewer");
+}
+
+/// Writes into a database what no program writes: a schema as its author wants it.
+fn forge(database: &std::path::Path, script: &str) {
+    let whole = format!("import sqlite3, sys\nc = sqlite3.connect(sys.argv[1], isolation_level=None)\n{script}");
+    let done = Command::new("python3").args(["-c", &whole]).arg(database).status().unwrap();
+    assert!(done.success());
+}
+
+#[test]
+fn a_definition_that_goes_on_with_other_statements_is_not_carried_out() {
+    let outside = tempfile::tempdir().unwrap();
+    let victim = outside.path().join("victim.db");
+    forge(&victim, "c.execute(\"CREATE TABLE t AS SELECT 's3cr3t' AS x\")");
+    let before = std::fs::read(&victim).unwrap();
+    let workspace = workspace();
+    workspace.milestones("m", 3);
+    forge(
+        &workspace.path("enterprise.db"),
+        &format!(
+            "c.execute('CREATE TABLE milestones (id TEXT PRIMARY KEY, data JSON, created_at TEXT, updated_at TEXT)')
+c.execute('PRAGMA writable_schema = ON')
+more = \"; ATTACH '{0}/victim.db' AS v; CREATE TABLE v.stolen (x); VACUUM INTO '{0}/made.db'\"
+c.execute(\"UPDATE sqlite_master SET sql = sql || ?\", (more,))",
+            outside.path().display()
+        ),
+    );
+    let mut outcomes = Vec::new();
+    for arguments in [
+        &["migrate", "database", "--engine", "sqlite", "--dry-run"][..],
+        &["migrate", "database", "--engine", "sqlite", "--yes"],
+        &["check"],
+        &["doctor"],
+    ] {
+        outcomes.push(bounded(&workspace, arguments));
+        assert_eq!(std::fs::read(&victim).unwrap(), before, "{arguments:?}");
+        assert!(!outside.path().join("made.db").exists(), "{arguments:?}");
+    }
+    assert!(outcomes[0].code == 1 && outcomes[0].out.contains("more than one statement"), "{:?}", outcomes[0]);
+    door(
+        "(new)",
+        "a definition in a database's schema that goes on with ATTACH and VACUUM INTO",
+        "0 files made or changed outside",
+    );
+}
+
+#[test]
+fn a_schema_of_any_size_is_given_up() {
+    let (mut most, mut longest) = (0, 0.0_f64);
+    for script in [
+        "c.execute('PRAGMA writable_schema = ON')
+c.execute(\"INSERT INTO sqlite_master VALUES ('view', 'v', 'v', 0, 'CREATE VIEW v AS SELECT ' || ?)\", ('1' + ' + 1' * 30_000_000,))",
+        "c.execute('BEGIN'); c.execute('PRAGMA writable_schema = ON')
+columns = ', '.join(f'c{n} TEXT' for n in range(200))
+for n in range(30_000): c.execute(\"INSERT INTO sqlite_master VALUES ('table', ?, ?, 2, ?)\", (f't{n}', f't{n}', f'CREATE TABLE t{n} ({columns})'))
+c.execute('COMMIT')",
+    ] {
+        let workspace = on_sqlite();
+        forge(&workspace.path("enterprise.db"), script);
+        for arguments in [&["status"][..], &["milestone", "list"], &["doctor"]] {
+            let (said, megabytes, took) = measured(&workspace, arguments);
+            assert!(megabytes < 400 && took < Duration::from_secs(15), "{arguments:?}: {megabytes} MiB, {took:?}: {said:?}");
+            (most, longest) = (most.max(megabytes), longest.max(took.as_secs_f64()));
+        }
+    }
+    door("D12", "a schema of 120 MB, and one of 30,000 tables", format!("at most {most} MiB and {longest:.1} s"));
+}
+
+#[test]
+fn backups_of_any_size_are_bounded() {
+    let workspace = on_sqlite();
+    let id = std::fs::read_dir(workspace.path("backups")).unwrap().flatten().find_map(|entry| {
+        let name = entry.file_name().into_string().unwrap();
+        name.starts_with("migration-").then_some(name)
+    });
+    let id = id.unwrap();
+    let milestones = workspace.path(format!("backups/{id}/milestones.jsonl"));
+    let metadata = format!("backups/{id}/backup-metadata.yaml");
+    let of_size = |size: u64, digest: &str| {
+        let text = workspace.read(&metadata);
+        let lines = text.lines().map(|line| match line.split_once(':') {
+            Some(("size_bytes", _)) => format!("size_bytes: {size}"),
+            Some(("sha256", _)) if !digest.is_empty() => format!("sha256: {digest:?}"),
+            _ => line.to_owned(),
+        });
+        workspace.write(&metadata, lines.collect::<Vec<_>>().join("\n") + "\n");
+    };
+    // A terabyte that is not there.
+    let file = std::fs::OpenOptions::new().write(true).open(&milestones).unwrap();
+    file.set_len(1 << 40).unwrap();
+    for claims in [true, false] {
+        if claims {
+            of_size(1 << 40, "");
+        }
+        let (said, megabytes, took) = measured(&workspace, &["doctor"]);
+        assert!(megabytes < 400 && took < Duration::from_secs(15), "{megabytes} MiB, {took:?}: {said:?}");
+        of_size(2000, "");
+    }
+    let (said, _, took) = measured(&workspace, &["restore", &id, "--yes"]);
+    assert!(said.code == 1 && took < Duration::from_secs(10), "{took:?}: {said:?}");
+    // One line, whose digest is right.
+    file.set_len(0).unwrap();
+    file.set_len(400 << 20).unwrap();
+    let digest = Command::new("sha256sum").arg(&milestones).output().unwrap();
+    of_size(400 << 20, String::from_utf8_lossy(&digest.stdout).split(' ').next().unwrap());
+    let (said, megabytes, _) = measured(&workspace, &["restore", &id, "--yes"]);
+    assert!(
+        said.code == 1 && megabytes < 400 && said.err.contains("longer than milescale writes"),
+        "{megabytes} MiB: {said:?}"
+    );
+    door("D13", "a backup of a terabyte, and one of a line of 400 MB with its digest", "named, within memory and time");
+}
+
+#[test]
+fn ids_without_end_fill_no_memory() {
+    let workspace = on_sqlite();
+    let list = format!("[{}\"\"]", "\"\",".repeat(20_000_000));
+    for file in [".milescale/last-ids.json", ".milescale/held.json"] {
+        let before = workspace.read(file);
+        workspace.write(file, &list);
+        let (said, megabytes, took) = measured(&workspace, &["status"]);
+        assert!(megabytes < 400 && took < Duration::from_secs(15), "{file}: {megabytes} MiB, {took:?}: {said:?}");
+        workspace.write(file, before);
+    }
+    door("D13", "60 MB of empty ids in files of state", "within 400 MiB");
 }

@@ -276,7 +276,7 @@ fn what_a_link_stands_in_the_way_of_is_said_before_anything_is_done() {
     let elsewhere = tempfile::tempdir().unwrap();
     let linked = |workspace: &Workspace, name: &str, target: &Path| {
         let path = workspace.path(name);
-        let _ = fs::remove_dir_all(&path);
+        let _ = fs::remove_dir_all(&path).or_else(|_| fs::remove_file(&path));
         symlink(target, path).unwrap();
     };
     for (name, to) in [("completed", "database"), ("backups", "database"), (".milescale/displaced", "file")] {

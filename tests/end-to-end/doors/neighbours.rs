@@ -39,6 +39,11 @@ fn d18_what_is_no_plain_table_and_what_others_functions_run_in_is_refused_by_nam
         ("theirs()", format!("SET ROLE ada; {function} CREATE TABLE milescale_texts (id TEXT PRIMARY KEY, text BYTEA NOT NULL, data_digest TEXT NOT NULL); CREATE TRIGGER t BEFORE INSERT ON milescale_texts FOR EACH ROW EXECUTE FUNCTION theirs(); RESET ROLE; ALTER FUNCTION theirs() OWNER TO neighbour")),
         ("theirs()", format!("{table} {function} CREATE TABLE kid () INHERITS (milestones); CREATE TRIGGER t BEFORE UPDATE ON kid FOR EACH ROW EXECUTE FUNCTION theirs(); RESET ROLE; ALTER FUNCTION theirs() OWNER TO neighbour")),
         ("constraint log_fkey of public.log", format!("{table} RESET ROLE; CREATE TABLE log (id TEXT CONSTRAINT log_fkey REFERENCES milestones (id) ON DELETE CASCADE); ALTER TABLE log OWNER TO neighbour")),
+        ("table public.milescale_tokens belongs to neighbour", "CREATE TYPE odd AS ENUM ('x'); CREATE TABLE milescale_tokens (number BIGINT PRIMARY KEY, token odd, written TIMESTAMPTZ DEFAULT now()); GRANT ALL ON milescale_tokens TO ada; ALTER TABLE milescale_tokens OWNER TO neighbour".to_owned()),
+        ("domain public.noted", format!("{table} {plain} CREATE DOMAIN noted AS text CHECK (plain() IS NOT NULL); CREATE TYPE pair AS (one noted); ALTER TABLE milestones ADD COLUMN note pair; RESET ROLE; ALTER DOMAIN noted OWNER TO neighbour")),
+        ("record_in(cstring,oid,integer)", format!("{table} CREATE TYPE one_of AS (a text); ALTER TABLE milestones ADD COLUMN note text DEFAULT record_in('(1)', 'one_of'::regtype::oid, -1)::text; RESET ROLE; GRANT ALL ON milestones TO ada; ALTER TABLE milestones OWNER TO neighbour; GRANT neighbour TO ada")),
+        ("pg_read_file(text)", format!("{table} RESET ROLE; ALTER TABLE milestones ADD COLUMN note text DEFAULT pg_read_file('x'); GRANT ALL ON milestones TO ada; ALTER TABLE milestones OWNER TO neighbour; GRANT neighbour TO ada")),
+        ("part(text)", format!("SET ROLE ada; {plain} CREATE FUNCTION part(text) RETURNS text IMMUTABLE LANGUAGE sql AS 'SELECT plain()'; CREATE TABLE milestones (id TEXT, data JSONB, created_at TIMESTAMP, updated_at TIMESTAMP) PARTITION BY LIST ((part(id))); CREATE TABLE one PARTITION OF milestones DEFAULT; RESET ROLE; ALTER FUNCTION part(text) OWNER TO neighbour")),
         ("a materialized view", "SET ROLE ada; CREATE MATERIALIZED VIEW milestones AS SELECT 'a'::text AS id, '{}'::jsonb AS data, now() AS created_at, now() AS updated_at".to_owned()),
     ];
     for (number, (named, statements)) in cases.into_iter().enumerate() {
@@ -56,8 +61,8 @@ fn d18_what_is_no_plain_table_and_what_others_functions_run_in_is_refused_by_nam
     }
     door(
         "D18",
-        "a view, a materialized view, a rule; what is another user's in a trigger, a default, a check, an operator, a domain, a child, a cascade, in milescale's own tables; a text that is run",
-        "12 of 12 refused by name, none run",
+        "a view, a materialized view, a rule; what is another user's in a trigger, a default, a check, an operator, a domain, a child, a cascade, a type of types, a partition, in milescale's own tables, or owns one of these; what runs what a text says",
+        "17 of 17 refused by name, none run",
     );
 }
 
@@ -117,10 +122,99 @@ fn d18_a_trigger_that_comes_later_is_seen_by_each_transaction_that_writes() {
     milescale_testkit::until("what it says of it", || {
         let said = bounded(&workspace, &["milestone", "put", "m-1", "--if-match", "none"]);
         let told = format!("{}{}", daemon.log(), workspace.status());
-        told.contains("a function of somebody else").then_some(said)
+        told.contains("function public.later() belongs to neighbour").then_some(said)
     });
     let said = bounded(&workspace, &["milestone", "put", "m-9"]);
     assert!(said.code == 1 && said.err.contains("later()") && said.err.contains("neighbour"), "{said:?}");
     assert_eq!(server.psql("later", "SELECT to_regclass('public.pwned') IS NULL"), "t");
     door("D18", "a trigger that comes while the daemon is connected", "not run");
+}
+
+/// What runs for whoever writes to the table runs with milescale's rights, for whoever calls it.
+#[test]
+fn the_function_of_the_log_writes_for_nobody_else() {
+    let server = Postgres::start();
+    server.psql("postgres", "CREATE ROLE neighbour");
+    let workspace = on_postgresql(&server, "log");
+    assert_eq!(bounded(&workspace, &["migrate", "database", "--engine", "postgresql", "--yes"]).code, 0);
+    let _daemon = workspace.daemon(["--interval", "1"]);
+    let has_log = || {
+        let select =
+            "SELECT count(*) FROM pg_proc WHERE proname = 'milescale_log' AND prosrc LIKE '%pg_partition_root%'";
+        (server.psql("log", select).trim() == "1").then_some(())
+    };
+    milescale_testkit::until("the daemon watches", has_log);
+    let calls = "CREATE SCHEMA IF NOT EXISTS evil AUTHORIZATION neighbour; SET ROLE neighbour; DROP TABLE IF EXISTS evil.t, evil.milescale_changes; \
+         CREATE TABLE evil.t (id text); CREATE TABLE evil.milescale_changes (id text); CREATE OR REPLACE FUNCTION evil.run() RETURNS trigger \
+         LANGUAGE plpgsql AS $$ BEGIN UPDATE public.milestones SET data = '{}'; RETURN new; END $$; CREATE TRIGGER t BEFORE INSERT ON \
+         evil.milescale_changes FOR EACH ROW EXECUTE FUNCTION evil.run()";
+    server.psql("log", calls);
+    let call = "DO $$ BEGIN SET ROLE neighbour; CREATE TRIGGER l AFTER INSERT ON evil.t FOR EACH ROW EXECUTE FUNCTION \
+         public.milescale_log(); INSERT INTO evil.t VALUES ('x'); EXCEPTION WHEN insufficient_privilege THEN NULL; END $$";
+    server.psql("log", call);
+    assert_eq!(server.psql("log", "SELECT count(*) FROM milestones WHERE data = '{}'").trim(), "0");
+    // Even for whoever was once allowed to call it.
+    server.psql("log", "GRANT EXECUTE ON FUNCTION milescale_log() TO neighbour");
+    server.psql("log", call);
+    assert_eq!(server.psql("log", "SELECT count(*) FROM milestones WHERE data = '{}'").trim(), "0");
+    // That of an older milescale is replaced.
+    server.psql(
+        "log",
+        "SET ROLE ada; CREATE OR REPLACE FUNCTION milescale_log() RETURNS trigger LANGUAGE plpgsql SECURITY DEFINER AS $$ BEGIN EXECUTE \
+         format('INSERT INTO %I.milescale_changes (id) VALUES (NULL)', TG_TABLE_SCHEMA); RETURN NULL; END $$",
+    );
+    milescale_testkit::until("it is replaced", has_log);
+    // And it goes on doing what it is for.
+    server.psql("log", "INSERT INTO milestones VALUES ('by-a-shell', '{\"title\": \"x\"}', now(), now())");
+    milescale_testkit::until("the row is seen", || {
+        (server.psql("log", "SELECT count(*) FROM milescale_changes WHERE id = 'by-a-shell'").trim() == "1")
+            .then_some(())
+    });
+    door("D18", "the function of the log of changes, called for a table of a neighbour's", "nothing run");
+}
+
+#[test]
+fn a_session_that_begins_as_somebody_else_is_refused() {
+    let server = Postgres::start();
+    server.psql("postgres", "CREATE ROLE neighbour; ALTER ROLE ada SUPERUSER");
+    let workspace = on_postgresql(&server, "roles");
+    server.psql("roles", "ALTER DATABASE roles SET role = neighbour; GRANT ALL ON SCHEMA public TO neighbour");
+    let said = bounded(&workspace, &["migrate", "database", "--engine", "postgresql", "--yes"]);
+    assert!(said.code == 1 && said.err.contains("the session of ada is one of neighbour"), "{said:?}");
+    door("D18", "a database whose owner lets sessions begin as himself", "refused");
+}
+
+#[test]
+fn rows_too_large_are_named_and_stop_no_other() {
+    let server = Postgres::start();
+    let workspace = on_postgresql(&server, "large");
+    assert_eq!(bounded(&workspace, &["migrate", "database", "--engine", "postgresql", "--yes"]).code, 0);
+    server.psql(
+        "large",
+        "INSERT INTO milestones SELECT 'large', jsonb_build_object('note', repeat('x', 40000000)), now(), now(); INSERT INTO milestones \
+         SELECT 'title', jsonb_build_object('title', repeat('y', 9000000)), now(), now()",
+    );
+    let said = bounded(&workspace, &["milestone", "list"]);
+    let listed = ["large", "m-0", "title"].iter().all(|id| said.out.contains(&format!("{id}  ")));
+    assert!(said.code == 0 && listed, "{}", said.err);
+    assert!(bounded(&workspace, &["milestone", "show", "large"]).err.contains("larger than a milestone may be"));
+    assert_eq!(bounded(&workspace, &["milestone", "put", "m-7"]).code, 0);
+    let said = bounded(&workspace, &["migrate", "file", "--dry-run"]);
+    assert!(
+        said.code == 1 && said.out.contains("row \"large\"") && !said.out.contains("connection closed"),
+        "{said:?}"
+    );
+    door("D12", "a row of 40 MB in PostgreSQL", "named; all others are read");
+}
+
+/// Who may make tables in a schema need not have the right to make one.
+#[test]
+fn a_schema_that_is_there_is_not_made() {
+    let server = Postgres::start();
+    let workspace = on_postgresql(&server, "made");
+    server.psql("made", "CREATE SCHEMA plans; GRANT ALL ON SCHEMA plans TO ada; ALTER DATABASE made OWNER TO postgres; REVOKE CREATE ON DATABASE made FROM public");
+    let config = workspace.read("config/storage-config.yaml").replace("{type:", "{schema: plans, type:");
+    workspace.write("config/storage-config.yaml", config);
+    let said = bounded(&workspace, &["migrate", "database", "--engine", "postgresql", "--yes"]);
+    assert_eq!(said.code, 0, "{said:?}");
 }

@@ -94,9 +94,8 @@ fn d06_d07_a_folder_that_is_exchanged_for_a_link_leads_nowhere() {
     );
 }
 
-/// SQLite opens by name. What that leaves is told, and what is written there is never a milestone's loss.
 #[test]
-fn a_database_that_is_exchanged_for_a_link_is_written_only_within_the_window_that_is_told() {
+fn a_database_that_is_exchanged_for_a_link_is_never_another_one() {
     let (workspace, outside) = (workspace(), Outside::new());
     workspace.milestones("m", 5);
     assert_eq!(workspace.run(["migrate", "database", "--yes"]).code, 0);
@@ -118,18 +117,43 @@ fn a_database_that_is_exchanged_for_a_link_is_written_only_within_the_window_tha
         }
         stop.store(true, Ordering::Relaxed);
     });
-    println!(
-        "enterprise.db: {runs} commands beside {} exchanges, {} events on the file outside in the window of SQLite's opening",
-        exchanged.load(Ordering::Relaxed),
-        watched.events()
-    );
+    let (exchanges, touched) = (exchanged.load(Ordering::Relaxed), watched.events());
+    assert_eq!(touched, 0, "{runs} commands beside {exchanges} exchanges");
     door(
-        "D5 (window)",
+        "D5, D7",
         "a database exchanged with a link to one outside without a pause",
-        format!(
-            "{} events on the file outside; {runs} commands, {} exchanges",
-            watched.events(),
-            exchanged.load(Ordering::Relaxed)
-        ),
+        format!("{runs} commands beside {exchanges} exchanges: 0 opens, reads and writes outside"),
+    );
+}
+
+/// SQLite makes and removes a journal beside the database, long after it has opened that.
+#[test]
+fn a_folder_that_is_exchanged_while_a_transaction_lasts_keeps_its_journal() {
+    let (workspace, outside) = (workspace(), Outside::new());
+    workspace.milestones("m", 3);
+    assert_eq!(workspace.run(["migrate", "database", "--yes"]).code, 0);
+    let slow = "CREATE TRIGGER slow AFTER INSERT ON milestones BEGIN SELECT (WITH RECURSIVE c(n) AS (SELECT 1 UNION ALL SELECT n + 1 \
+                FROM c WHERE n < 9000000) SELECT count(*) FROM c); END";
+    let made = std::process::Command::new("sqlite3").arg(workspace.path("enterprise.db")).arg(slow).status().unwrap();
+    assert!(made.success());
+    let theirs = outside.path("folder");
+    fs::copy(workspace.path("enterprise.db"), theirs.join("enterprise.db")).unwrap();
+    fs::write(theirs.join("enterprise.db-journal"), "somebody else's").unwrap();
+    let before = outside.print();
+    let link = workspace.root().join("link");
+    symlink(&theirs, &link).unwrap();
+    let put = std::thread::scope(|scope| {
+        let put = scope.spawn(|| bounded(&workspace, &["milestone", "put", "m-9"]));
+        milescale_testkit::until("the journal", || workspace.path("enterprise.db-journal").exists().then_some(()));
+        renameat_with(CWD, workspace.path(""), CWD, &link, RenameFlags::EXCHANGE).unwrap();
+        put.join().unwrap()
+    });
+    assert_eq!(outside.print(), before, "{put:?}");
+    renameat_with(CWD, workspace.root().join(".milestones"), CWD, &link, RenameFlags::EXCHANGE).unwrap();
+    assert!(!workspace.path("enterprise.db-journal").exists(), "{put:?}");
+    door(
+        "D6, D7",
+        "`.milestones` exchanged with a link to another workspace while a transaction lasts",
+        "its journal stays whole",
     );
 }

@@ -75,8 +75,9 @@ fn asks_for_it() -> u16 {
                 stream.write_all(b"R\0\0\0\x08\0\0\0\x03").ok()?;
                 let count = stream.read(&mut said).ok()?;
                 let mut body = b"SFATAL\0C28P01\0Mno: ".to_vec();
-                // What it was told is said back, but not as it was: no program can know what a server makes of it.
-                body.extend(b"password authentication failed\0\0");
+                // What it was told is said back.
+                body.extend(said[5.min(count)..count].iter().filter(|byte| **byte != 0));
+                body.extend(b": password authentication failed\0\0");
                 let length = u32::try_from(body.len() + 4).unwrap().to_be_bytes();
                 stream.write_all(&[&b"E"[..], &length, &body].concat()).ok()?;
                 (count > 0).then_some(())

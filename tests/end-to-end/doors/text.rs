@@ -145,6 +145,26 @@ fn d17_escapes_in_rows_and_in_errors_of_a_server_are_shown_as_escapes() {
     door("D17", "the same in rows, triggers and errors of a server", "0 raw");
 }
 
+#[test]
+fn documents_and_arguments_are_harmless_on_a_terminal() {
+    let workspace = workspace();
+    let name = "20260101T000000Z-0123456789abcdef-file-0.x.yaml";
+    workspace.write(format!(".milescale/conflicts/{name}"), format!("title: {ODD}\n"));
+    for arguments in [format!("conflicts show {name}"), "milestone show \"$ODD\"".to_owned()] {
+        let output = Command::new("script")
+            .args(["-qec", &format!("\"$BINARY\" {arguments}"), "/dev/null"])
+            .env("BINARY", crate::BINARY)
+            .env("ODD", ODD)
+            .current_dir(workspace.root())
+            .stdin(std::process::Stdio::null())
+            .output()
+            .unwrap();
+        let said = String::from_utf8_lossy(&output.stdout).replace("\r\n", "\n");
+        assert!(said.contains("\\u{1b}") && raw(&said).is_none(), "{arguments}: {said:?}");
+    }
+    door("D17", "a conflict's text, and a wrong argument, on a terminal", "0 raw");
+}
+
 /// A server that errs with escapes.
 fn errs() -> u16 {
     let listener = TcpListener::bind("127.0.0.1:0").unwrap();

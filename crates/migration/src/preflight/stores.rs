@@ -27,7 +27,8 @@ pub(super) fn look(plan: &mut Plan, store: &mut dyn Store, part: Part) {
 pub(crate) fn has_to_try(target: &mut dyn Store) -> bool {
     target.can_be_filled().is_ok()
         && target.against(Part::Target).is_ok_and(|against| against.hindrances.is_empty())
-        && target.may_refuse().unwrap_or(false)
+        // What cannot be told is found out, and said, by the trial.
+        && target.may_refuse().unwrap_or(true)
 }
 
 /// Names the milestones that the target would refuse.

@@ -106,15 +106,13 @@ impl Sqlite {
             Ok((connection, version))
         }));
         let opened = opened.map_err(|why| self.error(Problem::Unavailable, why))?;
-        let (connection, version) = opened.map_err(|error| match is_interrupted(&error) {
-            true => self.error(
-                Problem::Corrupt,
-                format!(
-                    "to read what tables it has takes more than {} s; look at it with `sqlite3`",
-                    OPENING.as_secs()
-                ),
-            ),
-            false => self.failed(&error),
+        let (connection, version) = opened.map_err(|error| {
+            if is_interrupted(&error) {
+                let limit = OPENING.as_secs();
+                let cause = format!("to read what tables it has takes more than {limit} s; look at it with `sqlite3`");
+                return self.error(Problem::Corrupt, cause);
+            }
+            self.failed(&error)
         })?;
         if numbers(&version) < numbers(OLDEST) {
             return Err(self.error(Problem::Refused, format!("SQLite {version} is older than {OLDEST}; not used")));
@@ -222,5 +220,5 @@ fn identity_in(folder: &Pinned, name: &OsStr) -> io::Result<(u64, u64)> {
 
 /// Whether SQLite says that it was asked to end.
 fn is_interrupted(error: &sqlx::Error) -> bool {
-    error.as_database_error().and_then(|error| error.code()).is_some_and(|code| code == "9")
+    error.as_database_error().and_then(sqlx::error::DatabaseError::code).is_some_and(|code| code == "9")
 }
