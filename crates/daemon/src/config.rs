@@ -179,8 +179,13 @@ impl ConfigKeeper {
         let Some(text) = &self.text else { return Ok(()) };
         let path = self.workspace.last_good_config();
         let file = self.workspace.config_file();
-        let readers = file.status().ok().zip(file.parent().status().ok());
-        let readers = readers.map_or(Readers::OWN, |(file, folder)| Readers::of(&file).within(&folder));
+        // Those of the very file that has the text: another one may have the name by now, or may have had it.
+        let readers = match read_regular(&file, 1 << 20) {
+            Ok((now, metadata)) if now == *text => {
+                file.parent().status().map_or(Readers::OWN, |folder| Readers::of(&metadata).within(&folder))
+            }
+            _ => return Ok(()),
+        };
         match read_regular(&path, 1 << 20) {
             Ok((kept, metadata)) if kept == *text && !readers.are_exceeded_by(&metadata) => Ok(()),
             _ => durable::replace_for(&path, readers, text),

@@ -15,6 +15,8 @@ type Stat = unsafe extern "C" fn(*const c_char, *mut libc::stat) -> c_int;
 type Access = unsafe extern "C" fn(*const c_char, c_int) -> c_int;
 /// Any of them, as SQLite keeps it.
 type Any = unsafe extern "C" fn();
+type Fchown = unsafe extern "C" fn(c_int, libc::uid_t, libc::gid_t) -> c_int;
+type Fchmod = unsafe extern "C" fn(c_int, libc::mode_t) -> c_int;
 type Unlink = unsafe extern "C" fn(*const c_char) -> c_int;
 
 /// SQLite's own calls, for all other paths.
@@ -23,6 +25,8 @@ struct Own {
     stat: Stat,
     access: Access,
     unlink: Unlink,
+    fchown: Fchown,
+    fchmod: Fchmod,
 }
 
 static OWN: OnceLock<Own> = OnceLock::new();
@@ -53,11 +57,19 @@ pub(crate) unsafe fn exchange(vfs: *mut ffi::sqlite3_vfs) -> Result<(), c_int> {
         access: unsafe { std::mem::transmute::<unsafe extern "C" fn(), Access>(own_access) },
         // SAFETY: as above.
         unlink: unsafe { std::mem::transmute::<unsafe extern "C" fn(), Unlink>(own_unlink) },
+        // SAFETY: as above.
+        fchown: unsafe { std::mem::transmute::<unsafe extern "C" fn(), Fchown>(call(c"fchown")?) },
+        // SAFETY: as above.
+        fchmod: unsafe { std::mem::transmute::<unsafe extern "C" fn(), Fchmod>(call(c"fchmod")?) },
     };
     if OWN.set(own).is_err() {
         return Ok(());
     }
-    let ours: [(&CStr, Any); 4] = [
+    let ours: [(&CStr, Any); 6] = [
+        // SAFETY: os_unix.c calls it with the types that it has.
+        (c"fchown", unsafe { std::mem::transmute::<Fchown, Any>(fchown) }),
+        // SAFETY: as above.
+        (c"fchmod", unsafe { std::mem::transmute::<Fchmod, Any>(fchmod) }),
         // SAFETY: os_unix.c calls it with the types that it has.
         (c"open", unsafe { std::mem::transmute::<Open, Any>(open) }),
         // SAFETY: as above.
@@ -106,10 +118,23 @@ unsafe extern "C" fn open(path: *const c_char, flags: c_int, mode: c_int) -> c_i
     // SAFETY: SQLite hands over a path.
     match (unsafe { of(path) }, OWN.get()) {
         (Meant::In(folder, name), _) => {
+            MADE.set(-1);
             let flags = flags | libc::O_NOFOLLOW | libc::O_NONBLOCK | libc::O_NOCTTY | libc::O_CLOEXEC;
             let Ok(mode) = libc::c_uint::try_from(mode) else { return fail(libc::EINVAL) };
-            // SAFETY: an open folder and a name.
-            let file = unsafe { libc::openat(folder.as_raw_fd(), name.as_ptr(), flags, mode) };
+            let there = |flags: c_int| {
+                // SAFETY: an open folder and a name.
+                unsafe { libc::openat(folder.as_raw_fd(), name.as_ptr(), flags, mode) }
+            };
+            // What is there and what is made are told apart: SQLite gives the latter to the database's owner, with its mode.
+            let mut file = there(flags & !libc::O_CREAT);
+            let mut is_made = false;
+            if file < 0
+                && flags & libc::O_CREAT != 0
+                && std::io::Error::last_os_error().raw_os_error() == Some(libc::ENOENT)
+            {
+                file = there(flags | libc::O_EXCL);
+                is_made = file >= 0;
+            }
             if file < 0 {
                 return file;
             }
@@ -118,6 +143,9 @@ unsafe extern "C" fn open(path: *const c_char, flags: c_int, mode: c_int) -> c_i
             let looked = unsafe { libc::fstat(file, status.as_mut_ptr()) };
             // SAFETY: it is filled in where the call did not fail.
             let kind = (looked == 0).then(|| unsafe { status.assume_init() }.st_mode & libc::S_IFMT);
+            if is_made {
+                MADE.set(file);
+            }
             if kind == Some(libc::S_IFREG) || kind == Some(libc::S_IFDIR) && name == c"." {
                 return file;
             }
@@ -130,6 +158,33 @@ unsafe extern "C" fn open(path: *const c_char, flags: c_int, mode: c_int) -> c_i
             unsafe { (own.open)(path, flags, mode) }
         }
         _ => fail(libc::EACCES),
+    }
+}
+
+thread_local! {
+    /// The file that this thread has made last, where it has opened none since.
+    static MADE: std::cell::Cell<c_int> = const { std::cell::Cell::new(-1) };
+}
+
+/// Gives a file away that was just made. One that was there stays whose it is: it may be another file of that name.
+unsafe extern "C" fn fchown(file: c_int, user: libc::uid_t, group: libc::gid_t) -> c_int {
+    match OWN.get() {
+        Some(own) if MADE.get() == file => {
+            // SAFETY: the same arguments, for SQLite's own call.
+            unsafe { (own.fchown)(file, user, group) }
+        }
+        _ => 0,
+    }
+}
+
+/// Sets the mode of a file that was just made, as for [`fchown`].
+unsafe extern "C" fn fchmod(file: c_int, mode: libc::mode_t) -> c_int {
+    match OWN.get() {
+        Some(own) if MADE.get() == file => {
+            // SAFETY: the same arguments, for SQLite's own call.
+            unsafe { (own.fchmod)(file, mode) }
+        }
+        _ => 0,
     }
 }
 

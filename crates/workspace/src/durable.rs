@@ -157,8 +157,8 @@ impl Growing {
 }
 
 /// Sets the mode of a file beneath an open folder. One that is gone is no error.
-pub fn set_mode_in(folder: impl AsFd, name: &CStr, mode: u32) -> io::Result<()> {
-    match crate::folder::set_mode_in(folder, name, mode) {
+pub fn set_mode_in(folder: impl AsFd, name: &CStr, wanted: impl FnOnce(&Metadata) -> Option<u32>) -> io::Result<()> {
+    match crate::folder::set_mode_in(folder, name, wanted) {
         Err(error) if error.kind() != io::ErrorKind::NotFound => Err(error),
         _ => Ok(()),
     }
@@ -195,7 +195,7 @@ pub fn prepare(path: &Place, content: &[u8], like: Option<&Metadata>) -> io::Res
         }
         // What another group may do was not meant for this one.
         let others = if file.metadata()?.gid() == like.gid() { 0 } else { 0o070 };
-        file.set_permissions(Permissions::from_mode(like.permissions().mode() & !others))
+        file.set_permissions(Permissions::from_mode(like.permissions().mode() & 0o777 & !others))
     };
     // Until it has that mode, nobody else reads it.
     let readers = if like.is_some() { Readers::OWN } else { Readers::ALL };

@@ -149,7 +149,7 @@ impl Reader {
         if kind != FileType::RegularFile {
             return Err(no_regular_file(kind == FileType::Directory));
         }
-        Readers::of_status(&status).note();
+        Readers::note_open(&file, &status);
         let stamp = Stamp::of_status(&status);
         if stamp.size > limit {
             return Err(too_large(limit));

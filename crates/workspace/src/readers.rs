@@ -5,6 +5,7 @@ use std::io;
 use std::os::fd::AsFd;
 use std::os::unix::fs::{MetadataExt, PermissionsExt, fchown};
 
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Mutex, PoisonError};
 
 use rustix::fs::Stat;
@@ -42,8 +43,11 @@ enum Of {
     Originals,
 }
 
-/// Those who may read all milestone files that were read since [`Readers::forget_noted`].
+/// Those who may read all that was read since [`Readers::forget_noted`].
 static NOTED: Mutex<Readers> = Mutex::new(Readers::ALL);
+
+/// Whether somebody asks for them: to look at a list of rights costs a call for each file.
+static IS_NOTING: AtomicBool = AtomicBool::new(false);
 
 impl Readers {
     /// Those of nothing: whoever else may.
@@ -58,16 +62,39 @@ impl Readers {
     /// Begins to note whose files are read.
     pub fn forget_noted() {
         *NOTED.lock().unwrap_or_else(PoisonError::into_inner) = Self::ALL;
+        IS_NOTING.store(true, Ordering::Relaxed);
     }
 
     /// Notes those of a file that is open: another one may have had its name when that was looked at, and may have it again.
     pub fn note(self) {
+        if !IS_NOTING.load(Ordering::Relaxed) {
+            return;
+        }
         let mut noted = NOTED.lock().unwrap_or_else(PoisonError::into_inner);
         *noted = noted.and(self);
     }
 
-    /// Those of all that was read meanwhile.
+    /// The same of an open file. Where it has a list of rights, the bits of its group say what the list allows at most, and to whom they
+    /// do not say: such a group is left out.
+    pub(crate) fn note_open(file: impl AsFd, status: &Stat) {
+        if IS_NOTING.load(Ordering::Relaxed) {
+            let readers = Self::of_status(status);
+            #[cfg(target_os = "linux")]
+            let has_list =
+                rustix::fs::fgetxattr(file, "system.posix_acl_access", &mut [0_u8; 0][..]).is_ok_and(|size| size > 0);
+            #[cfg(not(target_os = "linux"))]
+            let has_list = {
+                let _ = file;
+                false
+            };
+            let with_list = Self { group: None, group_writes: false, everybody: false, ..readers };
+            if has_list { with_list.note() } else { readers.note() }
+        }
+    }
+
+    /// Those of all that was read meanwhile; nothing more is noted.
     pub fn noted() -> Self {
+        IS_NOTING.store(false, Ordering::Relaxed);
         *NOTED.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
@@ -76,7 +103,8 @@ impl Readers {
         Self {
             owner: Some(file.uid()),
             group: (file.mode() & GROUP != 0).then(|| file.gid()),
-            everybody: file.mode() & EVERYBODY != 0,
+            // Of some files the group alone may not read: everybody is nobody's group.
+            everybody: file.mode() & (GROUP | EVERYBODY) == GROUP | EVERYBODY,
             group_writes: file.mode() & (GROUP | GROUP_WRITES) == GROUP | GROUP_WRITES,
             ..Self::NONE
         }
@@ -89,11 +117,17 @@ impl Readers {
 
     /// The same of what the system says of it.
     #[allow(clippy::useless_conversion, reason = "the types differ by platform")]
-    pub(crate) fn of_status(status: &Stat) -> Self {
+    pub fn of_status(status: &Stat) -> Self {
         let (mode, owner, group) = (u32::from(status.st_mode), status.st_uid, status.st_gid);
         let group = (mode & GROUP != 0).then_some(group);
         let group_writes = mode & (GROUP | GROUP_WRITES) == GROUP | GROUP_WRITES;
-        Self { owner: Some(owner), group, everybody: mode & EVERYBODY != 0, group_writes, ..Self::NONE }
+        Self {
+            owner: Some(owner),
+            group,
+            everybody: mode & (GROUP | EVERYBODY) == GROUP | EVERYBODY,
+            group_writes,
+            ..Self::NONE
+        }
     }
 
     /// Those of a folder's files, as far as the folder lets them in.

@@ -128,6 +128,7 @@ impl Switch {
                 .real()
                 .map_err(|error| StoreError::io(workspace.shown(&place), "the switch cannot be prepared", &error))
         };
+        let mut like = None;
         let (to, content, config) = match target {
             Target::Marker(backend) => (real(workspace.marker())?, format!("{backend}\n").into_bytes(), None),
             Target::Engine(engine) => {
@@ -135,6 +136,13 @@ impl Switch {
                 let shown = workspace.shown(&path);
                 let refused = |cause: String| StoreError::new(Problem::Refused, shown.clone(), cause);
                 let text = config_file::text(&path).map_err(|problem| refused(problem.to_string()))?;
+                // Whose it is to be says the very file that has the text.
+                let again =
+                    read_regular(&path, config_file::LIMIT).ok().filter(|(again, _)| Some(again) == text.as_ref());
+                like = again.map(|(_, metadata)| metadata);
+                if text.is_some() && like.is_none() {
+                    return Err(StoreError::new(Problem::Busy, shown, "it is saved just now; try again"));
+                }
                 let replaces = text.as_deref().map(Digest::of);
                 let content = config_exchange::with_engine(text.unwrap_or_default(), engine).map_err(refused)?;
                 let config =
@@ -149,7 +157,7 @@ impl Switch {
         let name = format!("{PREFIX}{epoch}-{kind}");
         let from = folder.join(&name);
         durable::discard(&from).map_err(failed)?;
-        let like = to.status().ok();
+        let like = like.or_else(|| to.status().ok().filter(|_| matches!(target, Target::Marker(_))));
         durable::prepare(&from, &content, like.as_ref()).map_err(failed)?;
         let inode = from.status_of_name().map_err(failed)?.ino();
         Ok(Self { workspace: workspace.clone(), prepared: Prepared { name, inode, config }, from, to })

@@ -4,6 +4,7 @@ use std::collections::{BTreeMap, HashMap};
 use std::io;
 use std::ops::Range;
 use std::os::fd::OwnedFd;
+use std::os::unix::fs::MetadataExt;
 use std::path::{Path, PathBuf};
 
 use jiff::Timestamp;
@@ -13,6 +14,7 @@ use milescale_document::milestone::{Draft, Milestone};
 use milescale_workspace::displaced;
 use milescale_workspace::durable;
 use milescale_workspace::error::{Problem, StoreError};
+use milescale_workspace::folder::Metadata;
 use milescale_workspace::folder::status_in;
 use milescale_workspace::read::{Stamp, read_json, read_regular, unreadable};
 use milescale_workspace::{Place, Workspace};
@@ -104,7 +106,7 @@ impl FileStore {
         // Before the first one changes: a mode that is not known any more could not be put back.
         let text = serde_json::to_vec(&modes).unwrap_or_default();
         durable::replace(&self.workspace.modes(), &text).map_err(|error| failed(&self.workspace.modes(), &error))?;
-        let kept = set_modes(folder.as_ref(), &writable, |_, mode| mode & !WRITE_BITS)
+        let kept = set_modes(folder.as_ref(), &writable, |_, mode| Some(mode & !WRITE_BITS))
             .map_err(|(inside, error)| failed(&self.active.join(inside), &error))?;
         if !kept.is_empty() {
             tracing::warn!(kept = kept.len(), "files of other owners, or on a read-only file system, keep their modes");
@@ -130,15 +132,17 @@ impl FileStore {
         let modes = modes(&self.workspace).map_err(|error| failed(&self.active, &error))?;
         let WithModes { files, folder } = self.with_modes()?;
         let read_only: Vec<_> = files.into_iter().filter(|(_, mode)| mode & WRITE_BITS == 0).collect();
-        let before =
-            |inside: &Path, mode: u32| modes.get(&*inside.to_string_lossy()).copied().unwrap_or(USUAL_MODE | mode);
+        // Whoever may write in the workspace may write what is remembered: it gives the right to write to those who may read, no more.
+        let before = |inside: &Path, mode: u32| match modes.get(&*inside.to_string_lossy()) {
+            Some(remembered) => Some(mode | remembered & (mode >> 1) & WRITE_BITS),
+            None => (mode & 0o777 == USUAL_MODE & !WRITE_BITS).then_some(USUAL_MODE),
+        };
         let kept = set_modes(folder.as_ref(), &read_only, before)
             .map_err(|(inside, error)| failed(&self.active.join(inside), &error))?;
         for inside in kept {
             let Some((path, mode)) = read_only.iter().find(|(path, _)| **path == *inside) else { continue };
             let again = self.own_again(path).and_then(|()| {
-                let again = [(path.clone(), before(path, *mode))];
-                let set = set_modes(folder.as_ref(), &again, |_, mode| mode);
+                let set = set_modes(folder.as_ref(), &[(path.clone(), *mode)], before);
                 set.map(drop).map_err(|(_, error)| failed(&self.active.join(path), &error))
             });
             if let Err(error) = again {
@@ -195,18 +199,19 @@ struct WithModes {
 /// The mode that is not worth remembering.
 const USUAL_MODE: u32 = 0o644;
 
-/// Sets the mode that `wanted` makes of a file's path and mode, by as many threads as are worth it. A file of another owner,
+/// Sets the mode that `wanted` makes of a file's path and the mode that it has then, by as many threads as are worth it. A file of another owner,
 /// or on a file system that is read-only, keeps its mode: read-only is a courtesy, and what is saved there is reconciled.
 fn set_modes(
     folder: Option<&OwnedFd>,
     files: &[(Box<Path>, u32)],
-    wanted: impl Fn(&Path, u32) -> u32 + Sync,
+    wanted: impl Fn(&Path, u32) -> Option<u32> + Sync,
 ) -> Result<Vec<PathBuf>, (PathBuf, io::Error)> {
     let Some(folder) = folder else { return Ok(Vec::new()) };
     let set = |numbers: Range<usize>| {
         let mut kept = Vec::new();
-        for (inside, mode) in &files[numbers] {
-            match c_path(inside).and_then(|name| durable::set_mode_in(folder, &name, wanted(inside, *mode))) {
+        for (inside, _) in &files[numbers] {
+            let mode = |now: &Metadata| wanted(inside, now.mode());
+            match c_path(inside).and_then(|name| durable::set_mode_in(folder, &name, mode)) {
                 Err(error) if is_not_ours(&error) => kept.push(inside.to_path_buf()),
                 other => other.map_err(|error| (inside.to_path_buf(), error))?,
             }

@@ -80,8 +80,10 @@ fn path_for_triggers(path: &[String]) -> String {
            AND NOT EXISTS (SELECT FROM aclexplode(n.nspacl) a LEFT JOIN pg_roles r ON r.oid = a.grantee
                   WHERE a.privilege_type = 'CREATE' AND a.grantee <> n.nspowner
                   AND (r.oid IS NULL OR r.rolname <> current_user AND NOT r.rolsuper))
-           AND NOT EXISTS (SELECT FROM pg_proc p JOIN pg_roles r ON r.oid = p.proowner WHERE p.pronamespace = n.oid
-                  AND r.rolname <> current_user AND NOT r.rolsuper); ",
+           AND NOT EXISTS (SELECT FROM (SELECT proowner FROM pg_proc WHERE pronamespace = n.oid
+                  UNION ALL SELECT oprowner FROM pg_operator WHERE oprnamespace = n.oid
+                  UNION ALL SELECT typowner FROM pg_type WHERE typnamespace = n.oid AND typrelid = 0 AND typelem = 0) it(owner)
+                  JOIN pg_roles r ON r.oid = it.owner WHERE r.rolname <> current_user AND NOT r.rolsuper); ",
         path.join(", ")
     )
 }

@@ -263,7 +263,12 @@ impl Connection {
     }
 
     fn begin(&self, link: &Link, access: Access, hurry: Hurry) -> String {
-        let guard = self.guard.as_ref().map_or("", |guard| guard.statement.as_str());
+        let guard = self.guard.as_ref().filter(|guard| !guard.tables.is_empty());
+        // What keeps others from changing what is looked at comes before the look, and nothing else of theirs.
+        let mode = if access == Access::Write { "ROW EXCLUSIVE" } else { "ACCESS SHARE" };
+        let guard = guard.map_or_else(String::new, |guard| {
+            format!("LOCK TABLE {} IN {mode} MODE; {}", guard.tables, guard.statement)
+        });
         let schemas = link.path.schemas();
         let session = (link.version, schemas.as_slice());
         let begin = begin::statements(session, access, hurry, self.timeouts.statement, self.silence());

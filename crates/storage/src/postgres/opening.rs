@@ -98,7 +98,7 @@ impl PostgresStore {
         });
         let guard = looked.map_err(Outcome::error)?;
         self.table = table;
-        self.connection.guard(guard);
+        self.connection.guard(guard.of_looked_at(&self.table));
         self.table.fits(self.connection.shown()).map(|()| true)
     }
 }

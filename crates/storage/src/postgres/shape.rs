@@ -18,6 +18,8 @@ pub(super) async fn not_used(client: &Client, table: &Table) -> Result<Option<St
     if let Some(why) = somebody_else(client).await? {
         return Ok(Some(why));
     }
+    // To compile what is asked once takes longer than to do it.
+    client.batch_execute("SET LOCAL jit = off").await?;
     let used = [(&table.used as &(dyn ToSql + Sync), Type::TEXT)];
     let select = "SELECT c.relname::text, c.relkind::text, c.relkind IN ('r', 'p') AND row_security_active(c.oid),
                   ARRAY(SELECT rulename::text FROM pg_rewrite WHERE ev_class = c.oid AND rulename <> '_RETURN'), current_user::text
@@ -93,18 +95,12 @@ fn tables(schema: &str) -> String {
     )
 }
 
+/// milescale's own tables, where it has all that it needs.
+const OWN: [&str; 4] = ["milescale_meta", "milescale_tokens", "milescale_texts", "milescale_displaced"];
+
 /// Functions that are no constants, and do nothing to anything but their own value: a table of others may have them in its defaults.
-const HARMLESS: [&str; 22] = [
-    "now",
-    "transaction_timestamp",
-    "statement_timestamp",
+const HARMLESS: [&str; 10] = [
     "clock_timestamp",
-    "timezone",
-    "timestamptz",
-    "timestamp",
-    "date",
-    "date_trunc",
-    "to_char",
     "nextval",
     "gen_random_uuid",
     "uuidv4",
@@ -113,11 +109,13 @@ const HARMLESS: [&str; 22] = [
     "uuid_generate_v1mc",
     "uuid_generate_v4",
     "random",
-    "current_user",
-    "session_user",
-    "txid_current",
-    "jsonb_typeof",
+    "pg_trigger_depth",
 ];
+
+/// Functions of the server that make a value of a type that a text names, which may be somebody else's, or one of whatever they are
+/// given.
+const OF_ANY_TYPE: &str = "^((record|domain|array|anyarray|range|multirange|any.*range)_in|pg_input_.*|jsonb?_(populate|to)_record.*\
+     |to_jsonb?|(array|row)_to_json|jsonb?_(build|object).*)$";
 
 /// Selects what runs with the rights of whoever writes to the tables, and belongs neither to milescale's user nor to one who may do
 /// everything: functions of triggers, of defaults, constraints and indexes, be they called by an operator or by
@@ -150,6 +148,8 @@ fn others(schema: &str) -> String {
              AND d.refclassid = 'pg_proc'::regclass
            UNION SELECT o.oprcode::oid, by_others FROM parts JOIN pg_depend d ON d.classid = parts.class AND d.objid = parts.oid
              AND d.refclassid = 'pg_operator'::regclass JOIN pg_operator o ON o.oid = d.refobjid),
+         named AS (SELECT d.refobjid AS oid FROM parts JOIN pg_depend d ON d.classid = parts.class AND d.objid = parts.oid
+             AND d.refclassid = 'pg_type'::regclass),
          types AS (SELECT a.atttypid AS oid FROM pg_attribute a JOIN tables t ON a.attrelid = t.oid
              WHERE a.attnum > 0 AND NOT a.attisdropped
            UNION SELECT d.refobjid FROM parts JOIN pg_depend d ON d.classid = parts.class AND d.objid = parts.oid
@@ -164,7 +164,9 @@ fn others(schema: &str) -> String {
              p.pronamespace = 'pg_catalog'::regnamespace AND (p.proname ~ '^(query|cursor|table|schema|database)_to_xml'
                OR p.proname IN ('ts_stat', 'ts_rewrite', 'set_config', 'pg_notify', 'lo_import', 'lo_export'))
              OR p.proname ~ '^(dblink|crosstab|connectby|xpath_table|lo_manage|check_(primary|foreign)_key)'
-             OR f.by_others AND p.provolatile <> 'i' AND p.proname NOT IN ({harmless}) AS runs_texts
+             OR f.by_others AND p.provolatile <> 'i' AND p.proname NOT IN ({harmless})
+               AND NOT (p.provolatile = 's' AND p.pronamespace = 'pg_catalog'::regnamespace AND p.proname !~ '{OF_ANY_TYPE}')
+               AS runs_texts
            FROM functions f JOIN pg_proc p ON p.oid = f.oid JOIN pg_roles r ON r.oid = p.proowner)
          SELECT 'table ' || t.oid::regclass::text, quote_ident(r.rolname), false
            FROM tables t JOIN pg_class c ON c.oid = t.oid JOIN pg_roles r ON r.oid = c.relowner
@@ -173,9 +175,10 @@ fn others(schema: &str) -> String {
            FROM tables t JOIN pg_class c ON c.oid = t.oid WHERE c.relname LIKE 'milescale!_%' ESCAPE '!' AND c.relkind = 'p'
          UNION ALL SELECT 'function ' || oid::regprocedure::text, quote_ident(rolname), NOT is_anothers FROM runs
            WHERE is_anothers OR runs_texts
-         UNION ALL SELECT 'domain ' || format_type(p.oid, NULL), quote_ident(r.rolname), false
-           FROM based JOIN pg_type p ON p.oid = based.oid AND p.typtype = 'd' JOIN pg_roles r ON r.oid = p.typowner
-           WHERE {is_anothers_r}
+         UNION ALL SELECT CASE p.typtype WHEN 'd' THEN 'domain ' ELSE 'type ' END || format_type(p.oid, NULL),
+             quote_ident(r.rolname), false
+           FROM pg_type p JOIN pg_roles r ON r.oid = p.typowner WHERE {is_anothers_r}
+             AND (p.oid IN (SELECT oid FROM based) AND p.typtype IN ('d', 'r', 'm') OR p.oid IN (SELECT oid FROM named))
          UNION ALL SELECT 'constraint ' || quote_ident(c.conname) || ' of ' || c.conrelid::regclass::text, quote_ident(r.rolname), false
            FROM pg_constraint c JOIN tables t ON c.confrelid = t.oid JOIN pg_class k ON k.oid = c.conrelid
              JOIN pg_roles r ON r.oid = k.relowner
@@ -190,6 +193,8 @@ fn others(schema: &str) -> String {
 pub(super) struct Guard {
     /// Selects it, as one text.
     pub(super) statement: String,
+    /// The tables, for a statement that locks them: what is looked at stays so until the transaction ends.
+    pub(super) tables: String,
     table: Table,
     seen: String,
 }
@@ -207,6 +212,8 @@ impl Guard {
                JOIN pg_class c ON c.oid = i.inhrelid)
              SELECT coalesce(md5(string_agg(it, ' ' ORDER BY it)), '') FROM (
                SELECT concat('t', oid, '/', xmin, '/', relowner, relkind) FROM t
+               UNION ALL SELECT concat('a', a.attrelid, '/', a.attnum, '/', a.atttypid, '/', a.xmin) FROM pg_attribute a
+                 JOIN t ON a.attrelid = t.oid AND a.attnum > 0
                UNION ALL SELECT concat('g', g.oid, '/', g.xmin) FROM pg_trigger g JOIN t ON g.tgrelid = t.oid
                UNION ALL SELECT concat('d', d.oid, '/', d.xmin) FROM pg_attrdef d JOIN t ON d.adrelid = t.oid
                UNION ALL SELECT concat('c', c.oid, '/', c.xmin) FROM pg_constraint c JOIN t ON c.conrelid = t.oid
@@ -214,7 +221,15 @@ impl Guard {
                UNION ALL SELECT concat('r', r.oid, '/', r.xmin) FROM pg_rewrite r JOIN t ON r.ev_class = t.oid) AS all_of_it(it)"
         );
         let seen = client.query_typed_one(&statement, &[]).await?.try_get(0)?;
-        Ok(Self { statement, table: table.clone(), seen })
+        Ok(Self { statement, tables: String::new(), table: table.clone(), seen })
+    }
+
+    /// The same of a table that was looked at.
+    #[must_use]
+    pub(super) fn of_looked_at(self, table: &Table) -> Self {
+        let own: &[&str] = if table.has_own() { &OWN } else { &[] };
+        let tables: Vec<String> = ["milestones"].iter().chain(own).map(|name| table.named(name)).collect();
+        Self { tables: tables.join(", "), table: table.clone(), ..self }
     }
 
     /// Looks at the tables where they are not what they were.

@@ -10,7 +10,7 @@ use milescale_sqlite_guard::{OPENING, Pinned};
 use milescale_workspace::Place;
 use milescale_workspace::durable::set_mode_in;
 use milescale_workspace::error::{Problem, StoreError};
-use milescale_workspace::folder::status_in;
+use milescale_workspace::folder::{Metadata, status_in};
 use milescale_workspace::readers::Readers;
 use sqlx::sqlite::{SqliteConnectOptions, SqliteSynchronous};
 use sqlx::{ConnectOptions, Connection, SqliteConnection};
@@ -162,7 +162,8 @@ impl Sqlite {
         let failed = |error: io::Error| self.error(Problem::Unavailable, format!("its mode cannot be set: {error}"));
         let Some((folder, name)) = &self.opened_in else { return Ok(()) };
         let name = CString::new(name.as_bytes()).map_err(|error| failed(error.into()))?;
-        set_mode_in(folder.folder(), &name, mode & 0o7777).map_err(failed)
+        let is_it = |now: &Metadata| (now.dev(), now.ino()) == self.identity;
+        set_mode_in(folder.folder(), &name, |now| is_it(now).then_some(mode)).map_err(failed)
     }
 
     /// Device and inode of the file that has the name now.
@@ -215,6 +216,8 @@ fn names_another(journal: &Place) -> bool {
 #[allow(clippy::useless_conversion, clippy::unnecessary_fallible_conversions, reason = "the types differ by platform")]
 fn identity_in(folder: &Pinned, name: &OsStr) -> io::Result<(u64, u64)> {
     let status = status_in(folder.folder(), &CString::new(name.as_bytes())?)?;
+    // What is read of it is for those who may read it.
+    Readers::of_status(&status).note();
     Ok((u64::try_from(status.st_dev).unwrap_or_default(), status.st_ino))
 }
 

@@ -20,6 +20,9 @@ use crate::readers::Readers;
 /// The longest line, in bytes: a text of the largest size, each letter of which is an escape of six.
 const LONGEST: u64 = 6 * yaml::SIZE_LIMIT + (1 << 20);
 
+/// Bytes that its ids and digests may take of memory.
+const MEMORY: usize = 128 << 20;
+
 /// The most milestones of a backup that is read: where each lies is kept in memory.
 const MOST: usize = 2_000_000;
 
@@ -82,7 +85,7 @@ impl Backup {
         let readers = Readers::of(&metadata_of_file);
         let mut reader = BufReader::new(file.try_clone().map_err(failed)?);
         let (mut lines, mut archive, mut others) = (BTreeMap::new(), HashSet::new(), HashMap::new());
-        let (mut at, mut text) = (0, Vec::new());
+        let (mut at, mut text, mut kept) = (0, Vec::new(), 0);
         loop {
             text.clear();
             let length = (&mut reader).take(LONGEST).read_until(b'\n', &mut text).map_err(failed)?;
@@ -97,6 +100,12 @@ impl Backup {
                 return Err(StoreError::stopped(shown));
             }
             let line: Line = serde_json::from_slice(&text).map_err(|error| corrupt(error.to_string()))?;
+            kept += line.id.len() + size_of_val(&*line.others);
+            if kept > MEMORY {
+                return Err(corrupt(
+                    "its ids need more memory than milescale takes; nothing was read of it".to_owned(),
+                ));
+            }
             if line.gone {
                 lines.remove(&line.id);
                 if line.in_archive {

@@ -173,7 +173,11 @@ impl Place {
         }
         let (parent, name) = self.parent_and_name()?;
         rustix::fs::mkdirat(&parent, name, mode_of(NEW_FOLDER))?;
-        if let Ok(made) = self.open_folder() {
+        // Another folder may have the name by now: one that somebody has put things into is not given away.
+        if let Ok(made) = self.open_folder()
+            && rustix::fs::Dir::read_from(&made)
+                .is_ok_and(|entries| entries.flatten().all(|entry| [c".", c".."].contains(&entry.file_name())))
+        {
             give_to_owner_of(parent, made);
         }
         Ok(())
@@ -264,17 +268,21 @@ impl Place {
     }
 }
 
-/// Sets the mode of a regular file beneath an open folder by its handle: a symlink that comes under the name meanwhile leads nowhere.
+/// Sets the mode of a regular file beneath an open folder by its handle: a symlink that comes under the name meanwhile leads nowhere, and
+/// `wanted` is asked about the very file that gets it, whatever had the name before. It says nothing where the mode is to stay; bits
+/// beyond those to read, write and execute are never given.
 ///
 /// # Errors
 /// When it cannot be set; of kind `NotFound` where there is no regular file of this name.
-pub fn set_mode_in(folder: impl AsFd, inside: &CStr, mode: u32) -> io::Result<()> {
+pub fn set_mode_in(folder: impl AsFd, inside: &CStr, wanted: impl FnOnce(&Metadata) -> Option<u32>) -> io::Result<()> {
     let (below, name) = super::below(&folder, inside)?;
     let folder = below.as_ref().map_or(folder.as_fd(), AsFd::as_fd);
     let handle = File::from(openat(folder, name, HANDLE, Mode::empty())?);
-    if !handle.metadata()?.is_file() {
+    let metadata = handle.metadata()?;
+    if !metadata.is_file() {
         return Err(io::ErrorKind::NotFound.into());
     }
+    let Some(mode) = wanted(&metadata).map(|mode| mode & 0o777) else { return Ok(()) };
     // The handle of a file that may not be read sets no mode itself; its name in /proc does.
     #[cfg(target_os = "linux")]
     rustix::fs::chmod(by_descriptor(&handle), mode_of(mode))?;

@@ -6,6 +6,7 @@
 mod files;
 mod hosts;
 mod parameters;
+mod secrets;
 mod text;
 
 use std::collections::BTreeMap;
@@ -21,6 +22,7 @@ use tokio_postgres::Config;
 use tokio_postgres::config::{ChannelBinding, SslNegotiation};
 
 pub(super) use hosts::{Host, Place};
+use secrets::Secrets;
 
 /// How long a connection to one host may take to come about, authentication included.
 const CONNECT_TIMEOUT: Duration = Duration::from_secs(5);
@@ -46,12 +48,6 @@ pub(super) struct Address {
     /// Words of its options, which nobody is shown.
     options: Vec<String>,
 }
-
-/// The fewest letters of a secret that is looked for in what a server says: shorter ones stand in any text.
-const SHORTEST: usize = 3;
-
-/// What may be shown of an address, and so of what a server says about it.
-const SHOWN: [&str; 7] = ["host", "hostaddr", "port", "user", "dbname", "sslmode", "target_session_attrs"];
 
 /// Which of several servers is meant.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -96,22 +92,6 @@ pub(super) struct Keepalives {
     pub(super) user_timeout: u32,
 }
 
-/// Where passwords come from.
-struct Secrets {
-    /// The address's own.
-    password: Option<String>,
-    /// `PGPASSWORD`.
-    variable: Option<String>,
-    /// `passfile`, `PGPASSFILE`, else `.pgpass`.
-    file: Option<PathBuf>,
-}
-
-impl std::fmt::Debug for Secrets {
-    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        f.write_str("Secrets")
-    }
-}
-
 impl Address {
     /// Its servers that are not on this machine, as they are consented to.
     pub(super) fn servers_elsewhere(&self) -> Vec<Server> {
@@ -121,16 +101,6 @@ impl Address {
             host.elsewhere().into_iter().map(server)
         };
         self.hosts.iter().flat_map(servers).collect()
-    }
-
-    /// What a server says, as it may be shown: a server may repeat what it was sent.
-    pub(super) fn without_secrets(&self, said: &str) -> String {
-        let passwords = self.hosts.iter().filter_map(|host| self.password(host));
-        let mut secrets: Vec<String> = passwords.chain(self.options.iter().cloned()).collect();
-        secrets.retain(|secret| secret.chars().count() >= SHORTEST);
-        // The longer ones first: one may be a part of another.
-        secrets.sort_by_key(|secret| std::cmp::Reverse(secret.len()));
-        secrets.iter().fold(said.to_owned(), |said, secret| said.replace(secret.as_str(), "…"))
     }
 
     /// The password for a host: the address's own, else the environment's, else that of a file.
@@ -209,13 +179,6 @@ struct Gathered {
 }
 
 impl Gathered {
-    /// The words of what is not shown of an address.
-    fn words_of_options(&self) -> Vec<String> {
-        let hidden = self.values.iter().filter(|(name, _)| !SHOWN.contains(*name) && **name != "password");
-        let words = hidden.flat_map(|(_, (value, _))| value.split([' ', '=', '\\', '\'', '"']));
-        words.map(|word| word.trim_start_matches("--").trim_start_matches("-c").to_owned()).collect()
-    }
-
     /// The address first, then the service that it or the environment names, then the environment.
     fn of(url: &str, from: UrlFrom, client: &ClientEnvironment) -> Result<Self, StoreError> {
         let mut given = Self { values: BTreeMap::new(), from };
