@@ -86,7 +86,11 @@ pub(crate) fn settle(
     let first = Exchanged { file: prepared.to_owned(), number: 0, put_in: content, replaces };
     let mut last = last_of(around, first, engine)?;
     for _ in 0..TRIES {
-        let Some(out) = text_of(&last.file)? else { return Ok(()) };
+        // Whose it is to be says the very file that has the text.
+        let (out, like) = match read_regular(&last.file, config_file::LIMIT) {
+            Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(()),
+            other => other?,
+        };
         // An edit of what was put in that came to the same is none.
         if [last.replaces, last.put_in].contains(&Digest::of(&out)) {
             return around.watch(&last.file, &out);
@@ -100,7 +104,7 @@ pub(crate) fn settle(
             other => other?,
         };
         let next = last.next(prepared, Digest::of(&edited));
-        durable::prepare(&next.file, &edited, path.status().ok().as_ref())?;
+        durable::prepare(&next.file, &edited, Some(&like))?;
         let on_disk = durable::exchange(&next.file, path)?.seen()?;
         settled(around, &last, &next, &out)?;
         on_disk?;

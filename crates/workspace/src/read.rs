@@ -233,7 +233,20 @@ pub(crate) fn newer(version: u32) -> io::Error {
 
 /// Reads a whole regular file of at most `limit` bytes; a larger one is an error of kind `FileTooLarge`.
 pub fn read_regular(path: &Place, limit: u64) -> io::Result<(Vec<u8>, Metadata)> {
-    let (file, metadata) = path.open()?;
+    read_opened(path.open()?, limit)
+}
+
+/// The same of a milestone; whose it is is noted, where somebody asks for that ([`Readers::noted`]).
+///
+/// # Errors
+/// As [`read_regular`].
+pub fn read_milestone(path: &Place, limit: u64) -> io::Result<(Vec<u8>, Metadata)> {
+    let opened = path.open()?;
+    Readers::note_open(&opened.0, &rustix::fs::fstat(&opened.0)?);
+    read_opened(opened, limit)
+}
+
+fn read_opened((file, metadata): (folder::File, Metadata), limit: u64) -> io::Result<(Vec<u8>, Metadata)> {
     if metadata.len() > limit {
         return Err(too_large(limit));
     }

@@ -9,6 +9,8 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Mutex, PoisonError};
 
 use rustix::fs::Stat;
+#[cfg(target_os = "linux")]
+use rustix::io::Errno;
 
 use crate::folder::{File, Metadata, Permissions, status_in, system};
 
@@ -80,8 +82,11 @@ impl Readers {
         if IS_NOTING.load(Ordering::Relaxed) {
             let readers = Self::of_status(status);
             #[cfg(target_os = "linux")]
-            let has_list =
-                rustix::fs::fgetxattr(file, "system.posix_acl_access", &mut [0_u8; 0][..]).is_ok_and(|size| size > 0);
+            let has_list = {
+                // There is room for none: one that is there is an error of its own.
+                let found = rustix::fs::fgetxattr(file, "system.posix_acl_access", &mut [0_u8; 1][..]);
+                !matches!(found, Ok(0) | Err(Errno::NODATA | Errno::OPNOTSUPP))
+            };
             #[cfg(not(target_os = "linux"))]
             let has_list = {
                 let _ = file;

@@ -19,8 +19,7 @@ use milescale_workspace::durable::{self, Outcome};
 use milescale_workspace::error::{Problem, StoreError};
 use milescale_workspace::folder::Metadata;
 use milescale_workspace::lock::{self, Held, Share};
-use milescale_workspace::read::read_regular;
-use milescale_workspace::readers::Readers;
+use milescale_workspace::read::read_milestone;
 
 use super::walk::{self, ByName};
 use super::{FileStore, id_at, id_of};
@@ -72,11 +71,8 @@ impl FileStore {
 
     /// The content of a file; `None` where there is none.
     pub(crate) fn content(&self, path: &Place) -> Result<Option<(Vec<u8>, Metadata)>, StoreError> {
-        match read_regular(path, yaml::SIZE_LIMIT) {
-            Ok(found) => {
-                Readers::of(&found.1).note();
-                Ok(Some(found))
-            }
+        match read_milestone(path, yaml::SIZE_LIMIT) {
+            Ok(found) => Ok(Some(found)),
             Err(error) if error.kind() == io::ErrorKind::NotFound => Ok(None),
             Err(error) => Err(StoreError::io(self.workspace.shown(path), "it cannot be read", &error)),
         }

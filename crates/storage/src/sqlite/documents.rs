@@ -12,6 +12,7 @@ use milescale_document::id::Id;
 use milescale_document::milestone::{Draft, Milestone, Packed};
 use milescale_workspace::Workspace;
 use milescale_workspace::error::{Problem, StoreError};
+use milescale_workspace::readers::Readers;
 
 use super::changes::Changes;
 use super::facts::{NAMED, NAMELESS_ADVICE, Remembered, nameless};
@@ -275,6 +276,8 @@ impl Store for SqliteStore {
 
     fn nobody_else_uses_it(&mut self) {
         self.sqlite.others = Others::AreNotThere;
+        // What is loaded is read ahead: from here on it is noted whose it is.
+        Readers::forget_noted();
     }
 
     fn prepare(&mut self) -> Result<(), StoreError> {

@@ -144,7 +144,6 @@ impl Sqlite {
         if self.others != Others::AreNotThere {
             return Ok(None);
         }
-        Readers::forget_noted();
         let before = self.place.status().map_err(|error| self.error(Problem::Unavailable, error.to_string()))?;
         self.set_mode(before.mode() & !RIGHTS_OF_OTHERS)?;
         Ok(Some((before.mode(), Readers::of(&before))))
