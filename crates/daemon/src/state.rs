@@ -121,6 +121,7 @@ impl State {
     pub(crate) fn save(&self, workspace: &Workspace) -> io::Result<()> {
         let mut text = serde_json::to_vec_pretty(self)?;
         text.push(b'\n');
-        durable::replace(&workspace.state(), &text)
+        // Behind a symlink that is trusted it stays where it is; one that is not stays what it is.
+        durable::replace(&workspace.state().real()?, &text)
     }
 }

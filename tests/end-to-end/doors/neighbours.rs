@@ -218,3 +218,31 @@ fn a_schema_that_is_there_is_not_made() {
     let said = bounded(&workspace, &["migrate", "database", "--engine", "postgresql", "--yes"]);
     assert_eq!(said.code, 0, "{said:?}");
 }
+
+/// What is looked at stays so until the transaction ends: a lock comes before the look.
+#[test]
+fn what_comes_between_the_look_and_the_write_is_seen() {
+    let server = Postgres::start();
+    server.psql("postgres", "CREATE ROLE neighbour");
+    let workspace = on_postgresql(&server, "between");
+    assert_eq!(bounded(&workspace, &["migrate", "database", "--engine", "postgresql", "--yes"]).code, 0);
+    server.psql("between", "GRANT USAGE, CREATE ON SCHEMA public TO neighbour; GRANT ALL ON milestones TO neighbour");
+    let function = "SET ROLE neighbour; CREATE FUNCTION betwixt() RETURNS trigger LANGUAGE plpgsql AS $$ BEGIN CREATE TABLE IF NOT \
+                    EXISTS public.pwned (); RETURN new; END $$";
+    server.psql("between", function);
+    // He keeps writers out until one waits, and leaves his trigger behind.
+    let lock = "SET ROLE neighbour; BEGIN; LOCK TABLE milestones IN EXCLUSIVE MODE; SELECT pg_sleep(1.5); CREATE TRIGGER betwixt BEFORE \
+                INSERT OR UPDATE ON milestones FOR EACH ROW EXECUTE FUNCTION betwixt(); COMMIT";
+    let said = std::thread::scope(|scope| {
+        scope.spawn(|| server.psql("between", lock));
+        milescale_testkit::until("the lock", || {
+            let held =
+                "SELECT count(*) FROM pg_locks WHERE relation = 'milestones'::regclass AND mode = 'ExclusiveLock'";
+            (server.psql("between", held).trim() == "1").then_some(())
+        });
+        bounded(&workspace, &["milestone", "put", "m-9"])
+    });
+    assert!(said.code == 1 && said.err.contains("betwixt() belongs to neighbour"), "{said:?}");
+    assert_eq!(server.psql("between", "SELECT to_regclass('public.pwned') IS NULL").trim(), "t");
+    door("D18", "a trigger that comes while a write waits for the table", "not run");
+}

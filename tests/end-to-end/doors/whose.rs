@@ -237,6 +237,28 @@ fn what_somebody_else_may_have_written_does_not_become_ones_own_needs_root() {
 }
 
 #[test]
+fn those_who_trust_at_once_lose_no_word() {
+    let (home, folder) = (tempfile::tempdir().unwrap(), tempfile::tempdir().unwrap());
+    let roots: Vec<_> = (0..12).map(|number| folder.path().join(number.to_string())).collect();
+    for root in &roots {
+        fs::create_dir_all(root.join(".milestones")).unwrap();
+    }
+    let started: Vec<_> = roots
+        .iter()
+        .map(|root| {
+            let mut command = Command::new(crate::BINARY);
+            command.arg("trust").arg(root).env("XDG_CONFIG_HOME", home.path());
+            command.stdout(std::process::Stdio::null()).spawn().unwrap()
+        })
+        .collect();
+    for mut child in started {
+        assert!(child.wait().unwrap().success());
+    }
+    let text = fs::read_to_string(home.path().join("milescale/trust")).unwrap();
+    assert_eq!(text.lines().filter(|line| line.contains("\"workspace\"")).count(), 12, "{text}");
+}
+
+#[test]
 fn a_container_is_told_how_and_a_service_manager_needs_no_word_needs_root() {
     let workspace = of_nobody();
     let root = workspace.root().to_str().unwrap();

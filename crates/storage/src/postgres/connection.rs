@@ -19,7 +19,7 @@ use tokio_postgres_rustls::MakeRustlsConnect;
 use super::address::{Address, Host};
 use super::begin::SearchPath;
 use super::dial::{Dialer, Link};
-pub(super) use super::failure::Failed;
+pub(super) use super::failure::{Failed, Outcome, saying_what_became};
 use super::failure::{advice_unreachable, advice_without_code, grant, judge};
 use super::shape::Guard;
 use super::tls;
@@ -105,8 +105,8 @@ impl Connection {
     }
 
     /// Lets each transaction look whether the tables are those that were looked at.
-    pub(super) fn guard(&mut self, guard: Guard) {
-        self.guard = Some(guard);
+    pub(super) fn guard(&mut self, guard: Option<Guard>) {
+        self.guard = guard;
     }
 
     pub(super) fn shown(&self) -> &str {
@@ -355,42 +355,6 @@ impl Connection {
         }
         error
     }
-}
-
-/// Why a transaction has no result.
-#[derive(Debug)]
-pub(super) enum Outcome {
-    /// Nothing of it stays.
-    NotDone(StoreError),
-    /// Its COMMIT got no answer: it may have happened.
-    Unknown(StoreError),
-}
-
-impl Outcome {
-    /// The same, where a connection failed before its COMMIT with the word that nothing was written.
-    pub(super) fn saying_what_became(self) -> Self {
-        match self {
-            Self::NotDone(error) => Self::NotDone(saying_what_became(error)),
-            unknown @ Self::Unknown(_) => unknown,
-        }
-    }
-
-    /// The error, for who only reads.
-    pub(super) fn error(self) -> StoreError {
-        match self {
-            Self::NotDone(error) | Self::Unknown(error) => error,
-        }
-    }
-}
-
-/// An error of a write that was not done, where the server could not be reached, with the word that nothing was written.
-pub(super) fn saying_what_became(error: StoreError) -> StoreError {
-    if error.problem != Problem::Unavailable || error.cause.contains("written") {
-        return error;
-    }
-    let again = if error.cause.contains("try again") { "" } else { ": try again once the server answers" };
-    let cause = format!("{}; nothing was written{again}", error.cause);
-    StoreError { cause, ..error }
 }
 
 /// Bounds work that bounds each of its waits itself.

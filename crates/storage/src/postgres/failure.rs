@@ -129,3 +129,39 @@ pub(super) fn advice_without_code(cause: &str) -> &'static str {
         ""
     }
 }
+
+/// Why a transaction has no result.
+#[derive(Debug)]
+pub(super) enum Outcome {
+    /// Nothing of it stays.
+    NotDone(StoreError),
+    /// Its COMMIT got no answer: it may have happened.
+    Unknown(StoreError),
+}
+
+impl Outcome {
+    /// The same, where a connection failed before its COMMIT with the word that nothing was written.
+    pub(super) fn saying_what_became(self) -> Self {
+        match self {
+            Self::NotDone(error) => Self::NotDone(saying_what_became(error)),
+            unknown @ Self::Unknown(_) => unknown,
+        }
+    }
+
+    /// The error, for who only reads.
+    pub(super) fn error(self) -> StoreError {
+        match self {
+            Self::NotDone(error) | Self::Unknown(error) => error,
+        }
+    }
+}
+
+/// An error of a write that was not done, where the server could not be reached, with the word that nothing was written.
+pub(super) fn saying_what_became(error: StoreError) -> StoreError {
+    if error.problem != Problem::Unavailable || error.cause.contains("written") {
+        return error;
+    }
+    let again = if error.cause.contains("try again") { "" } else { ": try again once the server answers" };
+    let cause = format!("{}; nothing was written{again}", error.cause);
+    StoreError { cause, ..error }
+}

@@ -53,6 +53,7 @@ impl PostgresStore {
         let known = self.workspace.timeline().exists();
         let is_new = self.connection.connect(known)?;
         if is_new {
+            self.connection.guard(None);
             self.locate()?;
         }
         Ok(is_new)
@@ -88,6 +89,8 @@ impl PostgresStore {
             return Ok(false);
         }
         self.is_compared &= !is_new;
+        // Those that were looked at before may be gone.
+        self.connection.guard(None);
         self.locate()?;
         let mut table = self.table.clone();
         let looked = self.connection.transaction(Access::Read, Hurry::Yes, async |client| {
@@ -98,7 +101,7 @@ impl PostgresStore {
         });
         let guard = looked.map_err(Outcome::error)?;
         self.table = table;
-        self.connection.guard(guard.of_looked_at(&self.table));
+        self.connection.guard(Some(guard.of_looked_at(&self.table)));
         self.table.fits(self.connection.shown()).map(|()| true)
     }
 }
