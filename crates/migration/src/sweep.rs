@@ -243,6 +243,11 @@ impl Sweeper {
         let mut failed = Failures::default();
         let mut judging = Judging::begin(&old, context.workspace, &*self.store, current)?;
         let due = self.judge_each(&mut judging, current, holding, &mut failed, memory.of(old.side), context)?;
+        // What was read was read of a store that may have been exchanged for another one since it was looked at: a server that was
+        // restored, or failed over.
+        if !due.is_empty() && !self.store.is_foreign()? {
+            self.store.standing()?;
+        }
         let due = self.hold_batches(due, holding, memory.of(old.side), context);
         act::note_under_way(&due, old.side, memory, context)?;
         let mut act = Act::new(&old, self.to, current, context);

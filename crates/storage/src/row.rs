@@ -35,7 +35,7 @@ impl Row {
     /// What it takes in memory, about.
     pub(crate) fn bytes(&self) -> u64 {
         let data = self.data.as_ref().map_or(0, Vec::len);
-        (data + self.kept.as_ref().map_or(0, |(text, _)| text.len())) as u64
+        (self.id.len() + data + self.kept.as_ref().map_or(0, |(text, _)| text.len())) as u64
     }
 
     /// The milestone that it holds. `table` is where it stands, as people read it.

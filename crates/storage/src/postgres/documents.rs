@@ -212,7 +212,7 @@ impl Table {
     }
 
     pub(super) fn ids(&self) -> String {
-        format!("SELECT id::text FROM {}milestones WHERE id IS NOT NULL ORDER BY id", self.prefix)
+        format!("SELECT id::text FROM {}milestones WHERE {} ORDER BY id", self.prefix, has_id("id"))
     }
 
     /// What is read of rows, with their kept texts where there are some.
@@ -358,6 +358,11 @@ pub(super) enum Wrote {
 /// A column that is a time, as text.
 pub(super) fn time(name: &str) -> String {
     format!("to_char({name}::timestamp, 'YYYY-MM-DD\"T\"HH24:MI:SS\"Z\"')")
+}
+
+/// Whether a row has an id. One that no milestone could have is none: it may be of any length, and many are read at once.
+pub(super) fn has_id(column: &str) -> String {
+    format!("octet_length({column}) <= 1024")
 }
 
 /// Whether a document is so large that it is not sent: as JSON twice the largest YAML. The server compresses by 255 at most.

@@ -12,7 +12,7 @@ use tokio_postgres::types::{FromSql, ToSql, Type};
 use tokio_postgres::{Client, Error, Row as Found};
 
 use super::PostgresStore;
-use super::documents::{Table, row, time};
+use super::documents::{Table, has_id, row, time};
 use super::schema::{ACTIVE, FLAWED};
 use crate::budget::Room;
 use crate::outline::{Needle, Outline, Wanted};
@@ -42,9 +42,10 @@ impl Table {
         let select = format!(
             "SELECT id::text, created_at::timestamp, updated_at::timestamp, {FLAWED}, left(data->>'title', {SHOWN}), \
              left(data->>'status', {SHOWN}), left(data->>'priority', {SHOWN}), \
-             left(coalesce(nullif(data->>'created_at', ''), data->'timeline'->>'estimated_start'), {SHOWN}) FROM {}milestones WHERE id IS NOT NULL AND ($1 IS NULL OR data->>'status' = $1) \
+             left(coalesce(nullif(data->>'created_at', ''), data->'timeline'->>'estimated_start'), {SHOWN}) FROM {}milestones WHERE {} AND ($1 IS NULL OR data->>'status' = $1) \
              AND ($1 IS NOT NULL OR $3 OR {ACTIVE}) AND ($2 IS NULL OR $2 = '{DEFAULT_PRIORITY}' OR data->>'priority' = $2)",
-            self.prefix
+            self.prefix,
+            has_id("id")
         );
         let Wanted { status, priority, all, .. } = wanted;
         let values: [(&(dyn ToSql + Sync), Type); 3] =
@@ -71,11 +72,12 @@ impl Table {
         let select = format!(
             "SELECT m.id::text, CASE WHEN pg_column_size(m.data) <= {SMALL} THEN m.data::text END, {}, {}, NULL::bytea, NULL::text, \
              false, pg_column_size(m.data) > {SMALL} FROM {}milestones m \
-             WHERE m.id IS NOT NULL AND ($1 IS NULL OR (m.data::text COLLATE \"C\") ILIKE $1 OR (m.id COLLATE \"C\") ILIKE $1 {}) \
+             WHERE {} AND ($1 IS NULL OR (m.data::text COLLATE \"C\") ILIKE $1 OR (m.id COLLATE \"C\") ILIKE $1 {}) \
              ORDER BY m.id",
             time("m.created_at"),
             time("m.updated_at"),
             self.prefix,
+            has_id("m.id"),
             if needle.has_strange_capitals() {
                 format!("OR {} OR {}", is_not_ascii("m.data::text"), is_not_ascii("m.id"))
             } else {

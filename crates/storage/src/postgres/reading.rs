@@ -8,7 +8,7 @@ use milescale_workspace::error::StoreError;
 use tokio_postgres::types::{ToSql, Type};
 use tokio_postgres::{Client, Error};
 
-use super::documents::{Table, row};
+use super::documents::{Table, has_id, row};
 use super::{PAGE, PostgresStore};
 use crate::budget::{BYTES, Room, fitting};
 use crate::row::Row;
@@ -152,15 +152,18 @@ impl Table {
 }
 
 /// Which rows come next.
-fn range(after: Option<&str>) -> &'static str {
-    if after.is_some() { "m.id > $1" } else { "$1 IS NULL AND m.id IS NOT NULL" }
+fn range(after: Option<&str>) -> String {
+    format!("{} AND {}", if after.is_some() { "m.id > $1" } else { "$1 IS NULL" }, has_id("m.id"))
 }
 
 /// How many rows have no id, which a table of others may allow, with what to do about them; `None` where there are none.
 pub(super) async fn nameless(client: &Client, table: &Table) -> Result<Option<(String, &'static str)>, Error> {
-    let select = format!("SELECT count(*) FROM {}milestones WHERE id IS NULL", table.prefix());
-    let count: i64 = client.query_typed_one(&select, &[]).await?.try_get(0)?;
-    Ok((count > 0).then(|| (format!("{count} rows have no id"), "give them one, or delete them")))
+    let select =
+        format!("SELECT count(*), count(id) FROM {}milestones WHERE ({}) IS NOT TRUE", table.prefix(), has_id("id"));
+    let row = client.query_typed_one(&select, &[]).await?;
+    let (count, long): (i64, i64) = (row.try_get(0)?, row.try_get(1)?);
+    let which = if long > 0 { format!(" ({long} have one of more than 1024 bytes)") } else { String::new() };
+    Ok((count > 0).then(|| (format!("{count} rows have no id{which}"), "give them one, or delete them")))
 }
 
 #[cfg(test)]
