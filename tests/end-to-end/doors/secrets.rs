@@ -46,7 +46,8 @@ fn spellings(port: u16) -> Vec<String> {
         "postgresql://u:SECRET@AT/d?connect_timeout=SECRET",
         "postgresql://u:SECRET@AT/d?unknown=SECRET",
         "postgresql://u:SEC\u{0}RET@AT/d?SECRET=1",
-        "postgresql://SECRET:SECRET@AT/SECRET?passfile=/SECRET",
+        // User and database are names, and shown: the secret stands where secrets stand.
+        "postgresql://u:SECRET@AT/d?passfile=/SECRET",
     ]
     .iter()
     .map(|it| it.replace("SECRET", SECRET).replace("AT", &at).replace('\u{0}', "%00"))
