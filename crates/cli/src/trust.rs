@@ -15,10 +15,6 @@ use milescale_workspace::{Place, Workspace};
 use crate::context::Failure;
 use crate::terminal;
 
-/// What is said where a person has no folder of configuration.
-const NOWHERE: &str =
-    "there is no folder for your configuration; set HOME or XDG_CONFIG_HOME, or write /etc/milescale/trust";
-
 /// How long another change is waited for.
 const PATIENCE: Duration = Duration::from_secs(10);
 
@@ -63,28 +59,23 @@ fn knows_all_users() -> bool {
     map.split_whitespace().collect::<Vec<_>>() == ["0", "0", "4294967295"]
 }
 
-/// What a person's own file says, and where it is. One that is not used is not written either: what somebody else has put there would
-/// be the person's own then.
-fn own() -> Result<(PathBuf, Vec<Entry>), Failure> {
-    let file = own_file().ok_or_else(|| Failure::Failed(NOWHERE.to_owned()))?;
-    let entries = Trust::of(sources()).of_file(&file);
-    let entries =
-        entries.map_err(|why| Failure::Failed(format!("{}: {why}; mend or remove it first", file.display())))?;
-    Ok((file, entries))
-}
-
-/// Changes what a person's own file says. Where it is.
+/// Changes what a person's own file says. Where it is. One that is not used is not written either: what somebody else has put there
+/// would be the person's own then.
 pub(crate) fn change(change: impl FnOnce(&mut Vec<Entry>)) -> Result<PathBuf, Failure> {
-    let named = own_file().ok_or_else(|| Failure::Failed(NOWHERE.to_owned()))?;
-    let failed = |error: std::io::Error| Failure::Failed(format!("{}: it cannot be written: {error}", named.display()));
-    let folder = named.parent().unwrap_or(Path::new("/"));
+    let nowhere =
+        "there is no folder for your configuration; set HOME or XDG_CONFIG_HOME, or write /etc/milescale/trust";
+    let file = own_file().ok_or_else(|| Failure::Failed(nowhere.to_owned()))?;
+    let failed = |error: std::io::Error| Failure::Failed(format!("{}: it cannot be written: {error}", file.display()));
+    let folder = file.parent().unwrap_or(Path::new("/"));
     durable::create_folder(&Folder::named(folder).place()).map_err(failed)?;
     // Two who change it at once: the second reads what the first has written.
-    let lock = Place::named(&named.with_extension("lock"));
+    let lock = Place::named(&file.with_extension("lock"));
     let held = lock::wait_for(&lock, Share::Alone, PATIENCE, &Stop::default()).map_err(failed)?;
     let busy = "another `milescale trust` is at work; try again once it has ended";
     let _held = held.ok_or_else(|| Failure::Failed(busy.to_owned()))?;
-    let (file, mut entries) = own()?;
+    let entries = Trust::of(sources()).of_file(&file);
+    let unused = |why| Failure::Failed(format!("{}: {why}; mend or remove it first", file.display()));
+    let mut entries = entries.map_err(unused)?;
     change(&mut entries);
     entries.sort();
     entries.dedup();

@@ -19,7 +19,15 @@ pub(crate) const LIMIT: u64 = 1 << 20;
 /// # Errors
 /// When something is there that cannot be read, as a problem to show.
 pub fn text(place: &Place) -> Result<Option<Vec<u8>>, Problem> {
-    as_text(read_regular(place, LIMIT))
+    Ok(text_and_file(place)?.map(|(text, _)| text))
+}
+
+/// The same, with what the system says of the very file that has the text.
+///
+/// # Errors
+/// As [`text`].
+pub fn text_and_file(place: &Place) -> Result<Option<(Vec<u8>, Metadata)>, Problem> {
+    unless_missing(read_regular(place, LIMIT))
 }
 
 /// The same of a file that a person has named.
@@ -27,12 +35,12 @@ pub fn text(place: &Place) -> Result<Option<Vec<u8>>, Problem> {
 /// # Errors
 /// As [`text`].
 pub fn text_at(path: &Path) -> Result<Option<Vec<u8>>, Problem> {
-    as_text(system::read(path, LIMIT))
+    Ok(unless_missing(system::read(path, LIMIT))?.map(|(text, _)| text))
 }
 
-fn as_text(read: io::Result<(Vec<u8>, Metadata)>) -> Result<Option<Vec<u8>>, Problem> {
+fn unless_missing(read: io::Result<(Vec<u8>, Metadata)>) -> Result<Option<(Vec<u8>, Metadata)>, Problem> {
     match read {
-        Ok((content, _)) => Ok(Some(content)),
+        Ok(found) => Ok(Some(found)),
         Err(error) if error.kind() == io::ErrorKind::NotFound => Ok(None),
         Err(error) => Err(problem(format!("cannot be read: {error}"))),
     }

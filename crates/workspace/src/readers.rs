@@ -105,14 +105,7 @@ impl Readers {
 
     /// Those of one file.
     pub fn of(file: &Metadata) -> Self {
-        Self {
-            owner: Some(file.uid()),
-            group: (file.mode() & GROUP != 0).then(|| file.gid()),
-            // Of some files the group alone may not read: everybody is nobody's group.
-            everybody: file.mode() & (GROUP | EVERYBODY) == GROUP | EVERYBODY,
-            group_writes: file.mode() & (GROUP | GROUP_WRITES) == GROUP | GROUP_WRITES,
-            ..Self::NONE
-        }
+        Self::of_mode(file.mode(), file.uid(), file.gid())
     }
 
     /// The same by its name beneath an open folder; `None` where there is none.
@@ -123,14 +116,16 @@ impl Readers {
     /// The same of what the system says of it.
     #[allow(clippy::useless_conversion, reason = "the types differ by platform")]
     pub fn of_status(status: &Stat) -> Self {
-        let (mode, owner, group) = (u32::from(status.st_mode), status.st_uid, status.st_gid);
-        let group = (mode & GROUP != 0).then_some(group);
-        let group_writes = mode & (GROUP | GROUP_WRITES) == GROUP | GROUP_WRITES;
+        Self::of_mode(u32::from(status.st_mode), status.st_uid, status.st_gid)
+    }
+
+    fn of_mode(mode: u32, owner: u32, group: u32) -> Self {
         Self {
             owner: Some(owner),
-            group,
+            group: (mode & GROUP != 0).then_some(group),
+            // Of some files the group alone may not read: everybody is nobody's group.
             everybody: mode & (GROUP | EVERYBODY) == GROUP | EVERYBODY,
-            group_writes,
+            group_writes: mode & (GROUP | GROUP_WRITES) == GROUP | GROUP_WRITES,
             ..Self::NONE
         }
     }

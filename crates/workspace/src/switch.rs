@@ -135,14 +135,10 @@ impl Switch {
                 let path = workspace.config_file();
                 let shown = workspace.shown(&path);
                 let refused = |cause: String| StoreError::new(Problem::Refused, shown.clone(), cause);
-                let text = config_file::text(&path).map_err(|problem| refused(problem.to_string()))?;
+                let found = config_file::text_and_file(&path).map_err(|problem| refused(problem.to_string()))?;
                 // Whose it is to be says the very file that has the text.
-                let again =
-                    read_regular(&path, config_file::LIMIT).ok().filter(|(again, _)| Some(again) == text.as_ref());
-                like = again.map(|(_, metadata)| metadata);
-                if text.is_some() && like.is_none() {
-                    return Err(StoreError::new(Problem::Busy, shown, "it is saved just now; try again"));
-                }
+                let (text, file) = found.unzip();
+                like = file;
                 let replaces = text.as_deref().map(Digest::of);
                 let content = config_exchange::with_engine(text.unwrap_or_default(), engine).map_err(refused)?;
                 let config =

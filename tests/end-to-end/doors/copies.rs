@@ -149,25 +149,22 @@ fn what_comes_back_from_a_private_store_is_private() {
 fn modes_that_are_remembered_give_nobody_more_than_the_right_to_write() {
     let workspace = workspace();
     workspace.milestones("m", 3);
-    let mode = |name: &str, mode: u32| {
-        fs::set_permissions(workspace.path(name), fs::Permissions::from_mode(mode)).unwrap();
-    };
-    mode("active/m-1.yaml", 0o400);
-    mode("active/m-2.yaml", 0o664);
+    set_mode(&workspace, "active/m-1.yaml", 0o400);
+    set_mode(&workspace, "active/m-2.yaml", 0o664);
     assert_eq!(workspace.run(["migrate", "database", "--yes"]).code, 0);
     workspace.write(".milescale/modes.json", format!("{{\"m-0.yaml\":{},\"m-1.yaml\":{}}}", 0o6777, 0o4755));
     assert_eq!(workspace.run(["rollback", "--yes"]).code, 0);
-    let now = |name: &str| fs::metadata(workspace.path(name)).unwrap().permissions().mode() & 0o7777;
+    let now = |name: &str| fs::metadata(workspace.path(name)).unwrap().mode() & 0o7777;
     assert_eq!(now("active/m-0.yaml"), 0o666, "those who may read it");
     assert_eq!(now("active/m-1.yaml"), 0o600, "nobody else could read it");
     // Without a word of it the usual one, and nothing of what was private.
     let workspace = self::workspace();
     workspace.milestones("m", 2);
-    fs::set_permissions(workspace.path("active/m-1.yaml"), fs::Permissions::from_mode(0o400)).unwrap();
+    set_mode(&workspace, "active/m-1.yaml", 0o400);
     assert_eq!(workspace.run(["migrate", "database", "--yes"]).code, 0);
     fs::remove_file(workspace.path(".milescale/modes.json")).unwrap();
     assert_eq!(workspace.run(["rollback", "--yes"]).code, 0);
-    let now = |name: &str| fs::metadata(workspace.path(name)).unwrap().permissions().mode() & 0o7777;
+    let now = |name: &str| fs::metadata(workspace.path(name)).unwrap().mode() & 0o7777;
     assert_eq!((now("active/m-0.yaml"), now("active/m-1.yaml")), (0o644, 0o400));
     door(
         "(new)",
@@ -185,7 +182,7 @@ fn a_private_file_under_the_name_of_a_wal_stays_whose_it_is_needs_root() {
     let database = workspace.path("enterprise.db");
     let done = Command::new("sqlite3").arg(&database).arg("PRAGMA journal_mode = WAL").output().unwrap();
     assert!(done.status.success());
-    std::os::unix::fs::chown(&database, Some(65534), Some(65534)).unwrap();
+    chown(&database, Some(65534), Some(65534)).unwrap();
     for suffix in ["-wal", "-journal"] {
         let path = workspace.path(format!("enterprise.db{suffix}"));
         fs::write(&path, "private to root\n").unwrap();
@@ -193,8 +190,7 @@ fn a_private_file_under_the_name_of_a_wal_stays_whose_it_is_needs_root() {
         for arguments in [&["milestone", "list"][..], &["check"], &["doctor"]] {
             super::bounded(&workspace, arguments);
             if let Ok(metadata) = fs::metadata(&path) {
-                let owner = std::os::unix::fs::MetadataExt::uid(&metadata);
-                assert_eq!((owner, metadata.permissions().mode() & 0o077), (0, 0), "{suffix}: {arguments:?}");
+                assert_eq!((metadata.uid(), metadata.mode() & 0o077), (0, 0), "{suffix}: {arguments:?}");
             }
         }
         let _ = fs::remove_file(&path);
@@ -210,8 +206,8 @@ fn two_private_files_of_different_owners_make_a_copy_for_neither_needs_root() {
     assert!(done.success());
     assert_eq!(workspace.run(["trust"]).code, 0);
     for (name, owner) in [("active/m-0.yaml", 0), ("active/m-1.yaml", 65534)] {
-        std::os::unix::fs::chown(workspace.path(name), Some(owner), None).unwrap();
-        fs::set_permissions(workspace.path(name), fs::Permissions::from_mode(0o600)).unwrap();
+        chown(workspace.path(name), Some(owner), None).unwrap();
+        set_mode(&workspace, name, 0o600);
     }
     assert_eq!(workspace.run(["migrate", "database", "--yes"]).code, 0);
     let mut copies = vec![workspace.path("enterprise.db")];
@@ -220,8 +216,7 @@ fn two_private_files_of_different_owners_make_a_copy_for_neither_needs_root() {
     }
     for copy in copies {
         let metadata = fs::metadata(&copy).unwrap();
-        let owner = std::os::unix::fs::MetadataExt::uid(&metadata);
-        assert_eq!((owner, metadata.permissions().mode() & 0o077), (0, 0), "{}", copy.display());
+        assert_eq!((metadata.uid(), metadata.mode() & 0o077), (0, 0), "{}", copy.display());
     }
     door("D8", "private files of two owners in one copy", "for the process's user alone");
 }

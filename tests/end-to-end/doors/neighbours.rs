@@ -19,6 +19,14 @@ fn on_postgresql(server: &Postgres, database: &str) -> Workspace {
     workspace
 }
 
+/// Moves its milestones there.
+fn moved(server: &Postgres, database: &str) -> Workspace {
+    let workspace = on_postgresql(server, database);
+    let said = bounded(&workspace, &["migrate", "database", "--engine", "postgresql", "--yes"]);
+    assert_eq!(said.code, 0, "{said:?}");
+    workspace
+}
+
 #[test]
 fn d18_what_is_no_plain_table_and_what_others_functions_run_in_is_refused_by_name() {
     let server = Postgres::start();
@@ -69,9 +77,7 @@ fn d18_what_is_no_plain_table_and_what_others_functions_run_in_is_refused_by_nam
 #[test]
 fn names_mean_the_servers_own_whatever_the_search_path_says() {
     let server = Postgres::start();
-    let workspace = on_postgresql(&server, "paths");
-    let said = bounded(&workspace, &["migrate", "database", "--engine", "postgresql", "--yes"]);
-    assert_eq!(said.code, 0, "{said:?}");
+    let workspace = moved(&server, "paths");
     // A function of the same name in a schema that comes before the server's own, for every new session.
     server.psql(
         "paths",
@@ -108,8 +114,7 @@ fn names_mean_the_servers_own_whatever_the_search_path_says() {
 fn d18_a_trigger_that_comes_later_is_seen_by_each_transaction_that_writes() {
     let server = Postgres::start();
     server.psql("postgres", "CREATE ROLE neighbour");
-    let workspace = on_postgresql(&server, "later");
-    assert_eq!(bounded(&workspace, &["migrate", "database", "--engine", "postgresql", "--yes"]).code, 0);
+    let workspace = moved(&server, "later");
     let daemon = workspace.daemon(["--interval", "1"]);
     server.psql(
         "later",
@@ -135,8 +140,7 @@ fn d18_a_trigger_that_comes_later_is_seen_by_each_transaction_that_writes() {
 fn the_function_of_the_log_writes_for_nobody_else() {
     let server = Postgres::start();
     server.psql("postgres", "CREATE ROLE neighbour");
-    let workspace = on_postgresql(&server, "log");
-    assert_eq!(bounded(&workspace, &["migrate", "database", "--engine", "postgresql", "--yes"]).code, 0);
+    let workspace = moved(&server, "log");
     let _daemon = workspace.daemon(["--interval", "1"]);
     let has_log = || {
         let select =
@@ -187,8 +191,7 @@ fn a_session_that_begins_as_somebody_else_is_refused() {
 #[test]
 fn rows_too_large_are_named_and_stop_no_other() {
     let server = Postgres::start();
-    let workspace = on_postgresql(&server, "large");
-    assert_eq!(bounded(&workspace, &["migrate", "database", "--engine", "postgresql", "--yes"]).code, 0);
+    let workspace = moved(&server, "large");
     server.psql(
         "large",
         "INSERT INTO milestones SELECT 'large', jsonb_build_object('note', repeat('x', 40000000)), now(), now(); INSERT INTO milestones \
@@ -224,15 +227,15 @@ fn a_schema_that_is_there_is_not_made() {
 fn what_comes_between_the_look_and_the_write_is_seen() {
     let server = Postgres::start();
     server.psql("postgres", "CREATE ROLE neighbour");
-    let workspace = on_postgresql(&server, "between");
-    assert_eq!(bounded(&workspace, &["migrate", "database", "--engine", "postgresql", "--yes"]).code, 0);
+    let workspace = moved(&server, "between");
     server.psql("between", "GRANT USAGE, CREATE ON SCHEMA public TO neighbour; GRANT ALL ON milestones TO neighbour");
     let function = "SET ROLE neighbour; CREATE FUNCTION betwixt() RETURNS trigger LANGUAGE plpgsql AS $$ BEGIN CREATE TABLE IF NOT \
                     EXISTS public.pwned (); RETURN new; END $$";
     server.psql("between", function);
     // He keeps writers out until one waits, and leaves his trigger behind.
-    let lock = "SET ROLE neighbour; BEGIN; LOCK TABLE milestones IN EXCLUSIVE MODE; SELECT pg_sleep(1.5); CREATE TRIGGER betwixt BEFORE \
-                INSERT OR UPDATE ON milestones FOR EACH ROW EXECUTE FUNCTION betwixt(); COMMIT";
+    let lock = "SET ROLE neighbour; BEGIN; LOCK TABLE milestones IN EXCLUSIVE MODE; DO $$ BEGIN WHILE NOT EXISTS (SELECT FROM pg_locks \
+                WHERE relation = 'milestones'::regclass AND NOT granted) LOOP PERFORM pg_sleep(0.02); END LOOP; END $$; CREATE \
+                TRIGGER betwixt BEFORE INSERT OR UPDATE ON milestones FOR EACH ROW EXECUTE FUNCTION betwixt(); COMMIT";
     let said = std::thread::scope(|scope| {
         scope.spawn(|| server.psql("between", lock));
         milescale_testkit::until("the lock", || {

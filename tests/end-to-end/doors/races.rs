@@ -40,6 +40,19 @@ fn exchange(one: &Path, other: &Path, stop: &AtomicBool, count: &AtomicU64) {
     }
 }
 
+/// Runs a round again and again beside such exchanges, for as long as a race lasts. How many commands ran, and how many exchanges.
+fn beside_exchanges(one: &Path, other: &Path, mut round: impl FnMut() -> u64) -> (u64, u64) {
+    let (stop, exchanged, began, mut runs) = (AtomicBool::new(false), AtomicU64::new(0), Instant::now(), 0);
+    std::thread::scope(|scope| {
+        scope.spawn(|| exchange(one, other, &stop, &exchanged));
+        while began.elapsed() < lasts() {
+            runs += round();
+        }
+        stop.store(true, Ordering::Relaxed);
+    });
+    (runs, exchanged.load(Ordering::Relaxed))
+}
+
 /// Runs verbs beside such exchanges and a daemon. How many of either, and how often something outside was touched.
 fn race(place: &str, prepare: impl Fn(&Path, &Path)) -> (u64, u64, usize) {
     let (workspace, outside) = (workspace(), Outside::new());
@@ -51,25 +64,20 @@ fn race(place: &str, prepare: impl Fn(&Path, &Path)) -> (u64, u64, usize) {
     let before = outside.print();
     let watched = Watched::new(&[outside.path(""), outside.path("folder")]);
     let mut daemon = workspace.daemon_at_once(["--interval", "1"]);
-    let (stop, exchanged, began, mut runs) = (AtomicBool::new(false), AtomicU64::new(0), Instant::now(), 0);
-    std::thread::scope(|scope| {
-        scope.spawn(|| exchange(&inside, &beside, &stop, &exchanged));
-        while began.elapsed() < lasts() {
-            for arguments in VERBS {
-                let said = bounded(&workspace, arguments);
-                assert!(!said.out.contains("CANARY of"), "{place}, {arguments:?}: {said:?}");
-                runs += 1;
-            }
-            if !daemon.runs() {
-                daemon = workspace.daemon_at_once(["--interval", "1"]);
-            }
+    let (runs, exchanges) = beside_exchanges(&inside, &beside, || {
+        for arguments in VERBS {
+            let said = bounded(&workspace, arguments);
+            assert!(!said.out.contains("CANARY of"), "{place}, {arguments:?}: {said:?}");
         }
-        stop.store(true, Ordering::Relaxed);
+        if !daemon.runs() {
+            daemon = workspace.daemon_at_once(["--interval", "1"]);
+        }
+        VERBS.len() as u64
     });
     drop(daemon);
     let touched = watched.events();
     assert_eq!(outside.print(), before, "{place}: nothing outside has changed");
-    (runs, exchanged.load(Ordering::Relaxed), touched)
+    (runs, exchanges, touched)
 }
 
 #[test]
@@ -103,21 +111,14 @@ fn a_database_that_is_exchanged_for_a_link_is_never_another_one() {
     let beside = workspace.path("beside");
     symlink(outside.path("folder/enterprise.db"), &beside).unwrap();
     let watched = Watched::new(&[outside.path("folder")]);
-    let (stop, exchanged, began, mut runs) = (AtomicBool::new(false), AtomicU64::new(0), Instant::now(), 0_u64);
-    let inside = workspace.path("enterprise.db");
-    std::thread::scope(|scope| {
-        scope.spawn(|| exchange(&inside, &beside, &stop, &exchanged));
-        while began.elapsed() < lasts() {
-            for arguments in
-                [&["milestone", "list"][..], &["milestone", "put", "m-0"], &["milestone", "show", "m-1"], &["check"]]
-            {
-                bounded(&workspace, arguments);
-                runs += 1;
-            }
+    let verbs = [&["milestone", "list"][..], &["milestone", "put", "m-0"], &["milestone", "show", "m-1"], &["check"]];
+    let (runs, exchanges) = beside_exchanges(&workspace.path("enterprise.db"), &beside, || {
+        for arguments in verbs {
+            bounded(&workspace, arguments);
         }
-        stop.store(true, Ordering::Relaxed);
+        verbs.len() as u64
     });
-    let (exchanges, touched) = (exchanged.load(Ordering::Relaxed), watched.events());
+    let touched = watched.events();
     assert_eq!(touched, 0, "{runs} commands beside {exchanges} exchanges");
     door(
         "D5, D7",

@@ -12,6 +12,7 @@ use tokio_postgres::{Client, Error};
 use super::begin::{SearchPath, literal};
 use super::bulk::Time;
 use super::connection::Failed;
+use super::reading::has_id;
 use super::schema::{self, ACTIVE, FLAWED, KIRO, REQUIRES};
 use super::shape;
 use crate::row::{Altered, Row};
@@ -358,11 +359,6 @@ pub(super) enum Wrote {
 /// A column that is a time, as text.
 pub(super) fn time(name: &str) -> String {
     format!("to_char({name}::timestamp, 'YYYY-MM-DD\"T\"HH24:MI:SS\"Z\"')")
-}
-
-/// Whether a row has an id. One that no milestone could have is none: it may be of any length, and many are read at once.
-pub(super) fn has_id(column: &str) -> String {
-    format!("octet_length({column}) <= 1024")
 }
 
 /// Whether a document is so large that it is not sent: as JSON twice the largest YAML. The server compresses by 255 at most.

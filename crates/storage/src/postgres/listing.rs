@@ -12,7 +12,8 @@ use tokio_postgres::types::{FromSql, ToSql, Type};
 use tokio_postgres::{Client, Error, Row as Found};
 
 use super::PostgresStore;
-use super::documents::{Table, has_id, row, time};
+use super::documents::{Table, row, time};
+use super::reading::has_id;
 use super::schema::{ACTIVE, FLAWED};
 use crate::budget::Room;
 use crate::outline::{Needle, Outline, Wanted};

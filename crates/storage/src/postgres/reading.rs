@@ -8,7 +8,7 @@ use milescale_workspace::error::StoreError;
 use tokio_postgres::types::{ToSql, Type};
 use tokio_postgres::{Client, Error};
 
-use super::documents::{Table, has_id, row};
+use super::documents::{Table, row};
 use super::{PAGE, PostgresStore};
 use crate::budget::{BYTES, Room, fitting};
 use crate::row::Row;
@@ -151,6 +151,14 @@ impl Table {
     }
 }
 
+/// Bytes of an id that a row is read by.
+const LONGEST_ID: u32 = 1024;
+
+/// Whether a row has an id. One that no milestone could have is none: it may be of any length, and many are read at once.
+pub(super) fn has_id(column: &str) -> String {
+    format!("octet_length({column}) <= {LONGEST_ID}")
+}
+
 /// Which rows come next.
 fn range(after: Option<&str>) -> String {
     format!("{} AND {}", if after.is_some() { "m.id > $1" } else { "$1 IS NULL" }, has_id("m.id"))
@@ -162,7 +170,7 @@ pub(super) async fn nameless(client: &Client, table: &Table) -> Result<Option<(S
         format!("SELECT count(*), count(id) FROM {}milestones WHERE ({}) IS NOT TRUE", table.prefix(), has_id("id"));
     let row = client.query_typed_one(&select, &[]).await?;
     let (count, long): (i64, i64) = (row.try_get(0)?, row.try_get(1)?);
-    let which = if long > 0 { format!(" ({long} have one of more than 1024 bytes)") } else { String::new() };
+    let which = if long > 0 { format!(" ({long} have one of more than {LONGEST_ID} bytes)") } else { String::new() };
     Ok((count > 0).then(|| (format!("{count} rows have no id{which}"), "give them one, or delete them")))
 }
 

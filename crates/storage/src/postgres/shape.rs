@@ -39,7 +39,7 @@ pub(super) async fn not_used(client: &Client, table: &Table) -> Result<Option<St
         }
         found.push((name, hides, rules));
     }
-    let select = format!("{} ORDER BY 1 LIMIT 1", others("$1"));
+    let select = format!("{} ORDER BY 1 LIMIT 1", others());
     if let Some(row) = client.query_typed_opt(&select, &used).await? {
         let (what, owner, runs_texts): (String, String, bool) = (row.try_get(0)?, row.try_get(1)?, row.try_get(2)?);
         return Ok(Some(if runs_texts {
@@ -85,15 +85,11 @@ async fn somebody_else(client: &Client) -> Result<Option<String>, Error> {
     )))
 }
 
-/// The tables of a schema that are written to, and those that inherit from them.
-fn tables(schema: &str) -> String {
-    format!(
-        "tables AS (SELECT c.oid FROM pg_class c JOIN pg_namespace n ON n.oid = c.relnamespace
-           WHERE n.nspname = {schema} AND c.relkind IN ('r', 'p')
+/// The tables of the schema `$1` that are written to, and those that inherit from them.
+const TABLES: &str = "tables AS (SELECT c.oid FROM pg_class c JOIN pg_namespace n ON n.oid = c.relnamespace
+           WHERE n.nspname = $1 AND c.relkind IN ('r', 'p')
            AND (c.relname = 'milestones' OR c.relname LIKE 'milescale!_%' ESCAPE '!')
-           UNION SELECT i.inhrelid FROM pg_inherits i JOIN tables t ON i.inhparent = t.oid)"
-    )
-}
+           UNION SELECT i.inhrelid FROM pg_inherits i JOIN tables t ON i.inhparent = t.oid)";
 
 /// milescale's own tables, where it has all that it needs.
 const OWN: [&str; 4] = ["milescale_meta", "milescale_tokens", "milescale_texts", "milescale_displaced"];
@@ -120,13 +116,12 @@ const OF_ANY_TYPE: &str = "^((record|domain|array|anyarray|range|multirange|any.
 /// Selects what runs with the rights of whoever writes to the tables, and belongs neither to milescale's user nor to one who may do
 /// everything: functions of triggers, of defaults, constraints and indexes, be they called by an operator or by
 /// their name; domains; cascades. And what runs a text as a statement, whoever it belongs to. What, whose, and whether the last.
-fn others(schema: &str) -> String {
-    let tables = tables(schema);
+fn others() -> String {
     let is_anothers_r = "r.rolname <> current_user AND NOT r.rolsuper";
     // Whoever owns a table decides what its defaults, constraints and indexes call, and with what.
     let harmless = HARMLESS.map(|name| format!("'{name}'")).join(", ");
     format!(
-        "WITH RECURSIVE {tables},
+        "WITH RECURSIVE {TABLES},
          owned AS (SELECT t.oid, {is_anothers_r} AS is_anothers FROM tables t JOIN pg_class c ON c.oid = t.oid
            JOIN pg_roles r ON r.oid = c.relowner),
          parts AS (SELECT 'pg_trigger'::regclass AS class, g.oid, g.tgqual::text AS tree, true AS by_others
@@ -152,8 +147,7 @@ fn others(schema: &str) -> String {
              AND d.refclassid = 'pg_type'::regclass),
          types AS (SELECT a.atttypid AS oid FROM pg_attribute a JOIN tables t ON a.attrelid = t.oid
              WHERE a.attnum > 0 AND NOT a.attisdropped
-           UNION SELECT d.refobjid FROM parts JOIN pg_depend d ON d.classid = parts.class AND d.objid = parts.oid
-             AND d.refclassid = 'pg_type'::regclass),
+           UNION SELECT oid FROM named),
          based AS (SELECT oid FROM types
            UNION SELECT it.oid FROM based b JOIN pg_type p ON p.oid = b.oid
              CROSS JOIN LATERAL (
