@@ -3,7 +3,7 @@
 use std::io::{self, IsTerminal, Write};
 use std::sync::LazyLock;
 
-use milescale_document::text::{harmless, is_harmful};
+use milescale_document::text::{glimpse, harmless, is_harmful};
 use serde::Serialize;
 use unicode_width::{UnicodeWidthChar, UnicodeWidthStr};
 
@@ -103,22 +103,32 @@ pub(crate) fn line(text: impl Into<Line>) {
     bytes(line.as_bytes());
 }
 
-/// Passwords of addresses that stand among the arguments, where they belong or by mistake: no error repeats them.
-static SECRETS: LazyLock<Vec<String>> =
+/// What may hold a password among the arguments, where it belongs or by mistake: no error repeats it.
+static SECRETS: LazyLock<Vec<Secret>> =
     LazyLock::new(|| std::env::args_os().flat_map(|it| secrets_in(&it.to_string_lossy())).collect());
 
-/// The passwords of what may be an address, be it one or not.
-fn secrets_in(argument: &str) -> Vec<String> {
+/// A text that no error repeats, and what stands there for it.
+type Secret = (String, String);
+
+/// An argument whole that may be an address with a password, in whatever spelling; then what is its password, which may stand elsewhere
+/// too.
+fn secrets_in(argument: &str) -> Vec<Secret> {
+    let value = argument.strip_prefix("--").and_then(|it| it.split_once('=')).map_or(argument, |(_, value)| value);
+    let after_scheme = value.split_once("://").map_or(value, |(_, rest)| rest);
+    let has_credentials = after_scheme.rsplit_once('@').is_some_and(|(credentials, _)| credentials.contains(':'));
+    let may_be_one = !value.starts_with(['/', '.']) && (has_credentials || value.contains('='));
+    let whole = may_be_one.then(|| (value.to_owned(), glimpse(value)));
     let of_url = argument.split_once("://").map(|(_, rest)| rest).and_then(|rest| Some(rest.rsplit_once('@')?.0));
     let of_url = of_url.and_then(|credentials| Some(credentials.split_once(':')?.1));
     let of_words = argument.split("password").skip(1).filter_map(|it| it.trim_start().strip_prefix('='));
     let of_words = of_words.filter_map(|it| it.trim_start_matches([' ', '\'']).split([' ', '&', '\'']).next());
-    of_url.into_iter().chain(of_words).filter(|it| !it.is_empty()).map(str::to_owned).collect()
+    let passwords = of_url.into_iter().chain(of_words).filter(|it| !it.is_empty());
+    whole.into_iter().chain(passwords.map(|it| (it.to_owned(), "…".to_owned()))).collect()
 }
 
 /// A text without those passwords.
-fn without_secrets(text: &str, secrets: &[String]) -> String {
-    secrets.iter().fold(text.to_owned(), |text, secret| text.replace(secret.as_str(), "…"))
+fn without_secrets(text: &str, secrets: &[Secret]) -> String {
+    secrets.iter().fold(text.to_owned(), |text, (secret, shown)| text.replace(secret.as_str(), shown))
 }
 
 /// What is wrong with the arguments. Its exit status.
@@ -270,15 +280,30 @@ mod tests {
 
     #[test]
     fn a_password_among_the_arguments_is_not_repeated() {
-        for (argument, secret) in [
+        for argument in [
+            "postgresql://ada:s3cret@host/d",
+            "--engine=postgresql://ada:s3@cret@host/d",
+            "host=h password = 's3cret' dbname=d",
+            "host=h password='s3 cret' dbname=d",
+            r"host=h password=s3\ cret",
+            r"host=h password='s3\'cret'",
+            "host=h PASSWORD=s3cret",
+            "postgres:ada:s3cret@host/d",
+            "postgresql://h/d?user=u&password=s3cret&x=1",
+            "postgresql://h/d?pass%77ord=s3cret",
+        ] {
+            let secrets = secrets_in(argument);
+            let value = argument.strip_prefix("--engine=").unwrap_or(argument);
+            let shown = without_secrets(&format!("invalid value '{value}' for"), &secrets);
+            assert!(!shown.contains("s3") && !shown.contains("cret") && shown.ends_with("' for"), "{shown}");
+        }
+        for (argument, password) in [
             ("postgresql://ada:s3cret@host/d", "s3cret"),
             ("--engine=postgresql://ada:s3@cret@host/d", "s3@cret"),
             ("host=h password = 's3cret' dbname=d", "s3cret"),
-            ("postgresql://h/d?user=u&password=s3cret&x=1", "s3cret"),
         ] {
-            let secrets = secrets_in(argument);
-            let shown = without_secrets(&format!("invalid value '{argument}'"), &secrets);
-            assert!(secrets.contains(&secret.to_owned()) && !shown.contains("s3"), "{argument}: {secrets:?}");
+            let shown = without_secrets(&format!("the server says {password}"), &secrets_in(argument));
+            assert_eq!(shown, "the server says …", "{argument}");
         }
         assert!(["m-1", "postgresql://ada@host/d", "a: b"].iter().all(|it| secrets_in(it).is_empty()));
     }

@@ -7,11 +7,11 @@ use milescale_core::config::{ClientEnvironment, Config, Interpreted, KEYS, Probl
 use milescale_document::text::glimpse;
 use milescale_storage::configured;
 use milescale_storage::postgres::{flaw_of_address, shown_address};
-use milescale_workspace::Workspace;
 use milescale_workspace::config_file;
 use milescale_workspace::durable;
 use milescale_workspace::read::read_regular;
 use milescale_workspace::readers::Readers;
+use milescale_workspace::{Place, Workspace};
 
 use crate::note::Note;
 
@@ -53,8 +53,8 @@ pub struct ConfigKeeper {
     environment: Environment,
     in_force: Interpreted,
     origin: Origin,
-    /// The text behind `in_force`; `None` where there is no file.
-    text: Option<Vec<u8>>,
+    /// The file behind `in_force`; `None` where there is none.
+    file: Option<File>,
     /// What is wrong with the file as it is.
     problems: Vec<Problem>,
     /// A text that was seen once and differs from what was last judged.
@@ -62,19 +62,52 @@ pub struct ConfigKeeper {
     judged: Option<Seen>,
 }
 
-/// What a look found: a text, no file, or something that cannot be read.
-type Seen = Result<Option<Vec<u8>>, Problem>;
+/// What a look found: a file, none, or something that cannot be read.
+type Seen = Result<Option<File>, Problem>;
+
+/// A configuration's file as it was read.
+#[derive(Debug, Clone, PartialEq, Eq)]
+struct File {
+    text: Vec<u8>,
+    /// Who may read it.
+    readers: Readers,
+    /// Others are let into the workspace who are none of them.
+    is_private: bool,
+}
+
+impl File {
+    fn at(place: &Place) -> Seen {
+        let Some((text, metadata)) = config_file::text_and_file(place)? else { return Ok(None) };
+        let (folder, readers) = (place.parent(), Readers::of(&metadata));
+        let is_private = readers.leave_out_some(&folder);
+        let readers = folder.status().map_or(Readers::OWN, |folder| readers.within(&folder));
+        Ok(Some(Self { text, readers, is_private }))
+    }
+
+    /// What may be said of a problem in it where all can read that.
+    fn for_all(&self, problem: Problem) -> Problem {
+        if !self.is_private {
+            return problem;
+        }
+        let key = problem.key.filter(|key| KEYS.iter().any(|known| known.path == key));
+        Problem { key, message: NOT_FOR_ALL.to_owned(), ..problem }
+    }
+}
+
+/// What is said of a problem in a file that is not for all.
+const NOT_FOR_ALL: &str =
+    "what is wrong is not said here, for not all who read this may read the file: `milescale config check` shows it";
 
 impl ConfigKeeper {
     /// Reads the configuration. With one that is not valid, the last good one or the defaults, without `auto_migrate`.
     pub fn start(workspace: Workspace, environment: Environment) -> Self {
-        let seen = config_file::text(&workspace.config_file());
+        let seen = File::at(&workspace.config_file());
         let mut keeper = Self {
             workspace,
             environment,
             in_force: defaults(),
             origin: Origin::Defaults,
-            text: None,
+            file: None,
             problems: Vec::new(),
             unsettled: None,
             judged: Some(seen.clone()),
@@ -99,7 +132,7 @@ impl ConfigKeeper {
 
     /// Looks at the file. What changed is noted; also when to look again.
     pub(crate) fn look(&mut self, notes: &mut Vec<Note>) -> Option<Duration> {
-        let seen = config_file::text(&self.workspace.config_file());
+        let seen = File::at(&self.workspace.config_file());
         if self.judged.as_ref() == Some(&seen) {
             self.unsettled = None;
             return None;
@@ -112,8 +145,15 @@ impl ConfigKeeper {
         self.judged = Some(seen.clone());
         match self.read(&seen) {
             Ok(interpreted) => {
+                let seen = seen.unwrap_or_default();
+                // Others may read it now, or no more.
+                let has_new_rights = matches!((&self.file, &seen), (Some(was), Some(is)) if was.text == is.text);
+                let has_new_rights = has_new_rights && self.problems.is_empty();
                 let before = self.in_force.config.clone();
-                self.take_over(interpreted, seen.unwrap_or_default());
+                self.take_over(interpreted, seen);
+                if has_new_rights {
+                    return None;
+                }
                 let changed = KEYS
                     .iter()
                     .filter(|key| (key.get)(&before) != (key.get)(&self.in_force.config))
@@ -132,7 +172,7 @@ impl ConfigKeeper {
 
     /// Reads the file again at once, for milescale itself has just replaced it whole.
     pub(crate) fn read_again(&mut self, notes: &mut Vec<Note>) {
-        self.unsettled = Some(config_file::text(&self.workspace.config_file()));
+        self.unsettled = Some(File::at(&self.workspace.config_file()));
         self.look(notes);
     }
 
@@ -140,7 +180,11 @@ impl ConfigKeeper {
         let mut interpreted = match seen {
             Err(problem) => return Err(vec![problem.clone()]),
             Ok(None) => defaults(),
-            Ok(Some(text)) => configured::read(text, &self.environment.client)?,
+            Ok(Some(file)) => {
+                let all = |problems: Vec<Problem>| problems.into_iter().map(|it| file.for_all(it)).collect();
+                let read = configured::read(&file.text, &self.environment.client).map_err(all)?;
+                Interpreted { warnings: all(read.warnings), ..read }
+            }
         };
         if let Some(Err(error)) = self.environment.database_type.as_deref().map(str::parse::<Engine>) {
             let message = format!("{error}; the environment's value is not used");
@@ -153,9 +197,9 @@ impl ConfigKeeper {
         Ok(interpreted)
     }
 
-    fn take_over(&mut self, interpreted: Interpreted, text: Option<Vec<u8>>) {
-        self.origin = if text.is_some() { Origin::File } else { Origin::Defaults };
-        (self.in_force, self.text, self.problems) = (interpreted, text, Vec::new());
+    fn take_over(&mut self, interpreted: Interpreted, file: Option<File>) {
+        self.origin = if file.is_some() { Origin::File } else { Origin::Defaults };
+        (self.in_force, self.file, self.problems) = (interpreted, file, Vec::new());
         self.apply_environment();
     }
 
@@ -176,19 +220,11 @@ impl ConfigKeeper {
 
     /// Keeps a copy of a valid file for a start with a bad one.
     pub(crate) fn keep_last_good(&self) -> std::io::Result<()> {
-        let Some(text) = &self.text else { return Ok(()) };
+        let Some(File { text, readers, .. }) = &self.file else { return Ok(()) };
         let path = self.workspace.last_good_config();
-        let file = self.workspace.config_file();
-        // Those of the very file that has the text: another one may have the name by now, or may have had it.
-        let readers = match read_regular(&file, 1 << 20) {
-            Ok((now, metadata)) if now == *text => {
-                file.parent().status().map_or(Readers::OWN, |folder| Readers::of(&metadata).within(&folder))
-            }
-            _ => return Ok(()),
-        };
         match read_regular(&path, 1 << 20) {
             Ok((kept, metadata)) if kept == *text && !readers.are_exceeded_by(&metadata) => Ok(()),
-            _ => durable::replace_for(&path, readers, text),
+            _ => durable::replace_for(&path, *readers, text),
         }
     }
 

@@ -4,10 +4,11 @@
 
 use std::ffi::{CStr, c_char, c_int};
 use std::os::fd::AsRawFd;
-use std::sync::OnceLock;
+use std::sync::{OnceLock, PoisonError};
 
 use libsqlite3_sys as ffi;
 
+use crate::opened;
 use crate::pinned::{Meant, meant};
 
 type Open = unsafe extern "C" fn(*const c_char, c_int, c_int) -> c_int;
@@ -123,7 +124,7 @@ unsafe extern "C" fn open(path: *const c_char, flags: c_int, mode: c_int) -> c_i
             let Ok(mode) = libc::c_uint::try_from(mode) else { return fail(libc::EINVAL) };
             let there = |flags: c_int| {
                 // SAFETY: an open folder and a name.
-                unsafe { libc::openat(folder.as_raw_fd(), name.as_ptr(), flags, mode) }
+                unsafe { libc::openat(folder.folder.as_raw_fd(), name.as_ptr(), flags, mode) }
             };
             // What is there and what is made are told apart: SQLite gives the latter to the database's owner, with its mode.
             let mut file = there(flags & !libc::O_CREAT);
@@ -142,9 +143,13 @@ unsafe extern "C" fn open(path: *const c_char, flags: c_int, mode: c_int) -> c_i
             // SAFETY: an open file, and room for what is said of it.
             let looked = unsafe { libc::fstat(file, status.as_mut_ptr()) };
             // SAFETY: it is filled in where the call did not fail.
-            let kind = (looked == 0).then(|| unsafe { status.assume_init() }.st_mode & libc::S_IFMT);
+            let status = (looked == 0).then(|| unsafe { status.assume_init() });
+            let kind = status.map(|status| status.st_mode & libc::S_IFMT);
             if is_made {
                 MADE.set(file);
+            }
+            if let Some(status) = status.filter(|_| kind == Some(libc::S_IFREG)) {
+                opened::note(&mut folder.opened.lock().unwrap_or_else(PoisonError::into_inner), name, &status);
             }
             if kind == Some(libc::S_IFREG) || kind == Some(libc::S_IFDIR) && name == c"." {
                 return file;
@@ -193,7 +198,7 @@ unsafe extern "C" fn stat(path: *const c_char, status: *mut libc::stat) -> c_int
     match (unsafe { of(path) }, OWN.get()) {
         (Meant::In(folder, name), _) => {
             // SAFETY: an open folder, a name, and SQLite's room.
-            unsafe { libc::fstatat(folder.as_raw_fd(), name.as_ptr(), status, libc::AT_SYMLINK_NOFOLLOW) }
+            unsafe { libc::fstatat(folder.folder.as_raw_fd(), name.as_ptr(), status, libc::AT_SYMLINK_NOFOLLOW) }
         }
         (Meant::Path, Some(own)) => {
             // SAFETY: the same arguments, for SQLite's own call.
@@ -208,7 +213,7 @@ unsafe extern "C" fn access(path: *const c_char, mode: c_int) -> c_int {
     match (unsafe { of(path) }, OWN.get()) {
         (Meant::In(folder, name), _) => {
             // SAFETY: an open folder and a name.
-            unsafe { libc::faccessat(folder.as_raw_fd(), name.as_ptr(), mode, 0) }
+            unsafe { libc::faccessat(folder.folder.as_raw_fd(), name.as_ptr(), mode, 0) }
         }
         (Meant::Path, Some(own)) => {
             // SAFETY: the same arguments, for SQLite's own call.
@@ -223,7 +228,7 @@ unsafe extern "C" fn unlink(path: *const c_char) -> c_int {
     match (unsafe { of(path) }, OWN.get()) {
         (Meant::In(folder, name), _) => {
             // SAFETY: an open folder and a name.
-            unsafe { libc::unlinkat(folder.as_raw_fd(), name.as_ptr(), 0) }
+            unsafe { libc::unlinkat(folder.folder.as_raw_fd(), name.as_ptr(), 0) }
         }
         (Meant::Path, Some(own)) => {
             // SAFETY: the same argument, for SQLite's own call.

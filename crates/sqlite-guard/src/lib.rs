@@ -10,8 +10,10 @@
 //!   to its schema as if that were rows, and gives up a schema that takes too long to read. All together have a limit of memory.
 
 mod calls;
+mod opened;
 mod pinned;
 
+pub use opened::{Opened, opened};
 pub use pinned::Pinned;
 
 use std::cell::Cell;

@@ -11,6 +11,8 @@ use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
 use std::path::{Path, PathBuf};
 use std::sync::{Arc, LazyLock, Mutex, PoisonError};
 
+use crate::opened::OpenedIn;
+
 /// How the paths begin. No file system has it: without the guard SQLite finds nothing there.
 const PREFIX: &str = "/milescale-pinned/";
 
@@ -18,7 +20,14 @@ const PREFIX: &str = "/milescale-pinned/";
 #[derive(Default)]
 struct Folders {
     given: u64,
-    open: HashMap<u64, Arc<OwnedFd>>,
+    open: HashMap<u64, Arc<Open>>,
+}
+
+/// An open folder, and what SQLite has opened in it.
+#[derive(Debug)]
+pub(crate) struct Open {
+    pub(crate) folder: OwnedFd,
+    pub(crate) opened: Mutex<OpenedIn>,
 }
 
 static FOLDERS: LazyLock<Mutex<Folders>> = LazyLock::new(Mutex::default);
@@ -27,13 +36,13 @@ static FOLDERS: LazyLock<Mutex<Folders>> = LazyLock::new(Mutex::default);
 #[derive(Debug)]
 pub struct Pinned {
     number: u64,
-    folder: Arc<OwnedFd>,
+    folder: Arc<Open>,
 }
 
 impl Pinned {
     /// Pins a folder.
     pub fn new(folder: OwnedFd) -> Self {
-        let folder = Arc::new(folder);
+        let folder = Arc::new(Open { folder, opened: Mutex::default() });
         let mut folders = FOLDERS.lock().unwrap_or_else(PoisonError::into_inner);
         folders.given += 1;
         let number = folders.given;
@@ -50,7 +59,7 @@ impl Pinned {
     /// The open folder.
     #[must_use]
     pub fn folder(&self) -> BorrowedFd<'_> {
-        self.folder.as_fd()
+        self.folder.folder.as_fd()
     }
 }
 
@@ -65,9 +74,18 @@ pub(crate) enum Meant<'a> {
     /// It is one of the file system's.
     Path,
     /// A name in an open folder.
-    In(Arc<OwnedFd>, &'a CStr),
+    In(Arc<Open>, &'a CStr),
     /// A folder that is not pinned any more, or no plain name.
     Nothing,
+}
+
+/// Hands over what was opened in each folder that is pinned.
+pub(crate) fn each_opened(each: &mut dyn FnMut(&OpenedIn)) {
+    let folders: Vec<_> = {
+        let folders = FOLDERS.lock().unwrap_or_else(PoisonError::into_inner);
+        folders.open.values().cloned().collect()
+    };
+    folders.iter().for_each(|it| each(&it.opened.lock().unwrap_or_else(PoisonError::into_inner)));
 }
 
 /// What a path means that SQLite asks the system for.

@@ -17,6 +17,15 @@ use crate::outline::{Outline, Wanted};
 use crate::store::Seen;
 use crate::threads::in_threads;
 
+/// Bytes of an id that a row is read by.
+pub(crate) const LONGEST_ID: u32 = 1024;
+
+/// Whether a row has an id, as both databases say it. One that no milestone could have is none: it may be of any length, and many
+/// are read at once.
+pub(crate) fn has_id(column: &str) -> String {
+    format!("octet_length({column}) <= {LONGEST_ID}")
+}
+
 /// A row as it was read.
 #[derive(Debug, Default)]
 pub(crate) struct Row {

@@ -8,6 +8,7 @@ use milescale_document::text::glimpse;
 
 use crate::Place;
 use crate::read::read_regular;
+use crate::readers::Readers;
 
 /// What the marker says.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -43,7 +44,14 @@ pub fn read(path: &Place) -> io::Result<Marker> {
         }
         Err(error) => return Err(error),
     };
-    Ok(Marker { word: word(&String::from_utf8_lossy(&content)), modified: metadata.modified().ok() })
+    let word = match word(&String::from_utf8_lossy(&content)) {
+        // Messages repeat it, and others may read those.
+        Word::Unknown(_) if Readers::of(&metadata).leave_out_some(&path.parent()) => {
+            Word::Unknown(UnknownBackend("…".to_owned()))
+        }
+        word => word,
+    };
+    Ok(Marker { word, modified: metadata.modified().ok() })
 }
 
 fn word(text: &str) -> Word {

@@ -132,6 +132,19 @@ impl Reader {
     /// # Errors
     /// As [`read_regular`].
     pub fn read(&mut self, folder: impl AsFd, name: &CStr, limit: u64) -> io::Result<(&[u8], Stamp)> {
+        self.read_with_readers(folder, name, limit).map(|(content, stamp, _)| (content, stamp))
+    }
+
+    /// The same with those who may read the file, by its mode.
+    ///
+    /// # Errors
+    /// As [`read_regular`].
+    pub fn read_with_readers(
+        &mut self,
+        folder: impl AsFd,
+        name: &CStr,
+        limit: u64,
+    ) -> io::Result<(&[u8], Stamp, Readers)> {
         let (below, name) = folder::below(&folder, name)?;
         let folder = below.as_ref().map_or(folder.as_fd(), AsFd::as_fd);
         let mut opened = rustix::fs::openat(folder, name, FLAGS | self.unnoted, Mode::empty());
@@ -176,7 +189,7 @@ impl Reader {
                 self.buffer.resize(2 * length, 0);
             }
         }
-        Ok((&self.buffer[..length], stamp))
+        Ok((&self.buffer[..length], stamp, Readers::of_status(&status)))
     }
 }
 

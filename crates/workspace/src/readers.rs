@@ -12,7 +12,7 @@ use rustix::fs::Stat;
 #[cfg(target_os = "linux")]
 use rustix::io::Errno;
 
-use crate::folder::{File, Metadata, Permissions, status_in, system};
+use crate::folder::{File, Metadata, Permissions, Place, status_in, system};
 
 /// The bits of a mode by which a group, and everybody, may read a file.
 const GROUP: u32 = 0o040;
@@ -119,7 +119,8 @@ impl Readers {
         Self::of_mode(u32::from(status.st_mode), status.st_uid, status.st_gid)
     }
 
-    fn of_mode(mode: u32, owner: u32, group: u32) -> Self {
+    /// The same by mode, owner and group.
+    pub fn of_mode(mode: u32, owner: u32, group: u32) -> Self {
         Self {
             owner: Some(owner),
             group: (mode & GROUP != 0).then_some(group),
@@ -142,6 +143,13 @@ impl Readers {
         Self { group, everybody: self.everybody && enters(EVERYBODY), ..self }
     }
 
+    /// Whether somebody whom the workspace lets in may not read what has these readers and lies in a folder of it: nothing of that is
+    /// repeated in messages, which are kept in files for all.
+    pub fn leave_out_some(self, folder: &Place) -> bool {
+        let (Ok(inner), Ok(outer)) = (folder.status(), folder.folder().place().status()) else { return true };
+        self.within(&inner).leave_out_some_of(&outer)
+    }
+
     /// Those who may read both.
     #[must_use]
     pub fn and(self, other: Self) -> Self {
@@ -156,6 +164,14 @@ impl Readers {
                 of: if this.of == other.of { this.of } else { Of::Originals },
             },
         }
+    }
+
+    fn leave_out_some_of(self, folder: &Metadata) -> bool {
+        let is_groups = self.everybody || self.group == Some(folder.gid());
+        let enters = |read: u32| folder.mode() & (read >> 2) != 0;
+        // Root reads everything anyway.
+        let is_owners = is_groups || self.owner == Some(folder.uid()) || folder.uid() == 0;
+        enters(EVERYBODY) && !self.everybody || enters(GROUP) && !is_groups || !is_owners
     }
 
     /// Whether somebody else may read a file.

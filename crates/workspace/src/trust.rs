@@ -297,7 +297,9 @@ impl Trust {
                 "it is not used, for others own it or may write it; see what it says, then take their rights away: chown, chmod 0600".to_owned()
             );
         }
-        parse(&text)
+        parse(&text).map_err(|flaw| {
+            format!("{flaw}; nothing that it says is used: mend it in an editor, or move it away and trust anew what you want")
+        })
     }
 }
 

@@ -11,7 +11,7 @@ use super::{bounded, door};
 use crate::workspace;
 
 /// Runs a command. What it took at most of memory, in MiB, and of time.
-fn measured(workspace: &Workspace, arguments: &[&str]) -> (Said, u64, Duration) {
+pub(super) fn measured(workspace: &Workspace, arguments: &[&str]) -> (Said, u64, Duration) {
     let began = Instant::now();
     let report = tempfile::NamedTempFile::new().unwrap();
     let output = Command::new("/usr/bin/time")
@@ -33,19 +33,19 @@ fn measured(workspace: &Workspace, arguments: &[&str]) -> (Said, u64, Duration) 
     (said, kilobytes >> 10, began.elapsed())
 }
 
-fn on_sqlite() -> Workspace {
+pub(super) fn on_sqlite() -> Workspace {
     let workspace = workspace();
     workspace.milestones("m", 3);
     assert_eq!(workspace.run(["migrate", "database", "--yes"]).code, 0);
     workspace
 }
 
-fn sql(workspace: &Workspace, statements: &str) {
+pub(super) fn sql(workspace: &Workspace, statements: &str) {
     let done = Command::new("sqlite3").arg(workspace.path("enterprise.db")).arg(statements).status().unwrap();
     assert!(done.success(), "{statements}");
 }
 
-const ENDLESS: &str = "WITH RECURSIVE c(n) AS (SELECT 1 UNION ALL SELECT n + 1 FROM c)";
+pub(super) const ENDLESS: &str = "WITH RECURSIVE c(n) AS (SELECT 1 UNION ALL SELECT n + 1 FROM c)";
 
 #[test]
 fn d12_a_view_that_never_ends_is_no_table() {
@@ -281,96 +281,6 @@ fn a_stop_is_heard_within_two_seconds_while_a_statement_never_ends_needs_root() 
     door("D12", "SIGTERM while a statement never ends", format!("heard after {took:.1} s"));
 }
 
-/// The journal of a transaction over several databases names the one above it, which SQLite removes once it has rolled back.
-#[test]
-fn a_journal_that_names_another_file_removes_nothing() {
-    let victim = tempfile::NamedTempFile::new().unwrap();
-    for (database, to) in [("enterprise.db", "database"), ("index.db", "hybrid")] {
-        let workspace = workspace();
-        workspace.milestones("m", 3);
-        assert_eq!(workspace.run(["migrate", to, "--yes"]).code, 0);
-        let script = "import struct, sys, os
-db, victim = sys.argv[1:]
-page = struct.unpack('>H', open(db, 'rb').read(18)[16:])[0]
-original = open(db, 'rb').read(page)
-nonce, sector = 1, 512
-def checksum(data):
-    total, at = nonce, len(data) - 200
-    while at > 0:
-        total += data[at]; at -= 200
-    return total & 0xffffffff
-head = bytes.fromhex('d9d505f920a163d7') + struct.pack('>IIIII', 1, nonce, os.path.getsize(db) // page, sector, page)
-name = victim.encode()
-body = struct.pack('>I', 1) + original + struct.pack('>I', checksum(original))
-above = struct.pack('>I', 0x40000000 // page + 1) + name + struct.pack('>II', len(name), sum(name)) + bytes.fromhex('d9d505f920a163d7')
-open(db + '-journal', 'wb').write(head.ljust(sector, b'\\0') + body + above)";
-        let path = workspace.path(database);
-        let made = Command::new("python3").args(["-c", script]).arg(&path).arg(victim.path()).status().unwrap();
-        assert!(made.success());
-        for arguments in
-            [&["status"][..], &["milestone", "list"], &["milestone", "put", "m-0"], &["check"], &["doctor"]]
-        {
-            bounded(&workspace, arguments);
-            assert!(victim.path().exists(), "{database}, {arguments:?}");
-        }
-        let said = bounded(&workspace, &["doctor"]);
-        assert!(said.out.contains("a transaction over several databases"), "{said:?}");
-    }
-    door("(new)", "a journal of SQLite that names a file to remove", "0 removed");
-}
-
-/// The same journal, put there and taken away again and again: no look at it beforehand can see it in time.
-#[test]
-fn a_journal_that_comes_and_goes_removes_nothing_either() {
-    let victim = tempfile::NamedTempFile::new().unwrap();
-    let workspace = on_sqlite();
-    let script = "import os, struct, sys, time
-os.chdir(sys.argv[1]); victim = sys.argv[2].encode()
-head = open('enterprise.db', 'rb').read(100)
-page, count = struct.unpack('>H', head[16:18])[0], struct.unpack('>I', head[28:32])[0]
-magic = bytes.fromhex('d9d505f920a163d7')
-journal = (magic + struct.pack('>IIIII', 0, 1, count, 512, page)).ljust(512, b'\\0')
-journal += struct.pack('>I', 0x40000000 // page + 1) + victim + struct.pack('>II', len(victim), sum(victim)) + magic
-end, times = time.time() + float(sys.argv[3]), 0
-def spin():
-    until = time.perf_counter() + 0.002
-    while time.perf_counter() < until: pass
-while time.time() < end:
-    if not os.path.exists('evil'): open('evil', 'wb').write(journal)
-    os.rename('evil', 'enterprise.db-journal'); spin(); times += 1
-    try: os.rename('enterprise.db-journal', 'evil')
-    except FileNotFoundError: pass
-    spin()
-try: os.remove('enterprise.db-journal')
-except FileNotFoundError: pass
-print(times)";
-    let seconds = if std::env::var_os("MILESCALE_LONG").is_some() { "60" } else { "4" };
-    let mut racer = Command::new("python3")
-        .args(["-c", script])
-        .arg(workspace.path(""))
-        .arg(victim.path())
-        .arg(seconds)
-        .stdout(std::process::Stdio::piped())
-        .spawn()
-        .unwrap();
-    let mut runs = 0;
-    while racer.try_wait().unwrap().is_none() {
-        for arguments in [&["milestone", "list"][..], &["milestone", "put", "m-0"], &["check"]] {
-            bounded(&workspace, arguments);
-            assert!(victim.path().exists(), "{arguments:?}");
-            runs += 1;
-        }
-    }
-    let times = String::from_utf8_lossy(&racer.wait_with_output().unwrap().stdout).trim().to_owned();
-    assert!(times.parse::<u32>().unwrap() > 100, "{times}");
-    assert_eq!(bounded(&workspace, &["milestone", "list"]).code, 0);
-    door(
-        "(new)",
-        "the same journal, put there and taken away without a pause",
-        format!("{runs} commands, {times} times: 0 removed"),
-    );
-}
-
 #[test]
 fn few_bytes_that_become_many_values_fill_no_memory() {
     // A row, and files with aliases.
@@ -434,123 +344,6 @@ fn notes_beside_conflicts_are_bounded() {
             said.err
         );
     }
-}
-
-#[test]
-fn what_sqlite_opens_beside_a_database_is_regular() {
-    for suffix in ["-journal", "-wal", "-shm"] {
-        let workspace = on_sqlite();
-        let beside = workspace.path(format!("enterprise.db{suffix}"));
-        assert!(Command::new("mkfifo").arg(&beside).status().unwrap().success());
-        for arguments in [&["status"][..], &["milestone", "list"], &["check"]] {
-            let began = Instant::now();
-            let said = bounded(&workspace, arguments);
-            assert!(began.elapsed() < Duration::from_secs(5), "{suffix}, {arguments:?}: {said:?}");
-        }
-        assert!(bounded(&workspace, &["milestone", "list"]).err.contains("no regular file, and SQLite would open it"));
-        std::fs::remove_file(beside).unwrap();
-        assert_eq!(bounded(&workspace, &["milestone", "list"]).code, 0);
-    }
-    door("(new)", "FIFOs as the files beside a database", "none waits");
-}
-
-#[test]
-fn views_in_the_place_of_milescales_own_tables_are_named() {
-    for table in ["milescale_texts", "milescale_base", "milescale_sides", "milescale_changes", "milescale_displaced"] {
-        let workspace = on_sqlite();
-        sql(
-            &workspace,
-            &format!(
-                "DROP TABLE {table}; CREATE VIEW {table} AS {ENDLESS} SELECT n AS id, n AS side, n AS text, n AS number FROM c"
-            ),
-        );
-        let said = bounded(&workspace, &["milestone", "list"]);
-        assert!(said.err.contains(&format!("{table} is a view and no table")), "{table}: {said:?}");
-    }
-    door("(new)", "views in the place of milescale's own tables", "5 of 5 refused by name");
-}
-
-/// Where the driver's thread dies of what it cannot have, what it has sent before is not all there is.
-#[test]
-fn rows_that_do_not_fit_into_memory_are_never_taken_for_fewer() {
-    let workspace = on_sqlite();
-    sql(
-        &workspace,
-        "WITH RECURSIVE c(n) AS (SELECT 1 UNION ALL SELECT n + 1 FROM c WHERE n < 60) INSERT INTO milestones (id, data) SELECT \
-         CAST('blob' || n AS BLOB), zeroblob(8000000) FROM c",
-    );
-    let (said, megabytes, _) = measured(&workspace, &["status", "--json"]);
-    let status = said.json();
-    let counted = status["milestone_count"].as_u64().or(status["figures"]["milestone_count"].as_u64());
-    let is_stale = said.out.contains("\"stale\": true") || said.out.contains("not of now");
-    assert!(megabytes < 400 && (counted == Some(63) || is_stale), "{megabytes} MiB, {counted:?}: {:.600}", said.out);
-    door("(new)", "rows that do not fit into the memory that SQLite is given", "never taken for fewer");
-}
-
-/// Writes into a database what no program writes: a schema as its author wants it.
-fn forge(database: &std::path::Path, script: &str) {
-    let whole = format!("import sqlite3, sys\nc = sqlite3.connect(sys.argv[1], isolation_level=None)\n{script}");
-    let done = Command::new("python3").args(["-c", &whole]).arg(database).status().unwrap();
-    assert!(done.success());
-}
-
-#[test]
-fn a_definition_that_goes_on_with_other_statements_is_not_carried_out() {
-    let outside = tempfile::tempdir().unwrap();
-    let victim = outside.path().join("victim.db");
-    forge(&victim, "c.execute(\"CREATE TABLE t AS SELECT 's3cr3t' AS x\")");
-    let before = std::fs::read(&victim).unwrap();
-    let workspace = workspace();
-    workspace.milestones("m", 3);
-    forge(
-        &workspace.path("enterprise.db"),
-        &format!(
-            "c.execute('CREATE TABLE milestones (id TEXT PRIMARY KEY, data JSON, created_at TEXT, updated_at TEXT)')
-c.execute('PRAGMA writable_schema = ON')
-more = \"; ATTACH '{0}/victim.db' AS v; CREATE TABLE v.stolen (x); VACUUM INTO '{0}/made.db'\"
-c.execute(\"UPDATE sqlite_master SET sql = sql || ?\", (more,))",
-            outside.path().display()
-        ),
-    );
-    let mut outcomes = Vec::new();
-    for arguments in [
-        &["migrate", "database", "--engine", "sqlite", "--dry-run"][..],
-        &["migrate", "database", "--engine", "sqlite", "--yes"],
-        &["check"],
-        &["doctor"],
-    ] {
-        outcomes.push(bounded(&workspace, arguments));
-        assert_eq!(std::fs::read(&victim).unwrap(), before, "{arguments:?}");
-        assert!(!outside.path().join("made.db").exists(), "{arguments:?}");
-    }
-    assert!(outcomes[0].code == 1 && outcomes[0].out.contains("more than one statement"), "{:?}", outcomes[0]);
-    door(
-        "(new)",
-        "a definition in a database's schema that goes on with ATTACH and VACUUM INTO",
-        "0 files made or changed outside",
-    );
-}
-
-#[test]
-fn a_schema_of_any_size_is_given_up() {
-    let (mut most, mut longest) = (0, 0.0_f64);
-    for script in [
-        "c.execute('PRAGMA writable_schema = ON')
-c.execute(\"INSERT INTO sqlite_master VALUES ('view', 'v', 'v', 0, 'CREATE VIEW v AS SELECT ' || ?)\", ('1' + ' + 1' * 30_000_000,))",
-        "c.execute('BEGIN'); c.execute('PRAGMA writable_schema = ON')
-columns = ', '.join(f'c{n} TEXT' for n in range(200))
-for n in range(30_000): c.execute(\"INSERT INTO sqlite_master VALUES ('table', ?, ?, 2, ?)\", (f't{n}', f't{n}', f'CREATE TABLE t{n} ({columns})'))
-c.execute('COMMIT')",
-    ] {
-        let workspace = on_sqlite();
-        forge(&workspace.path("enterprise.db"), script);
-        for arguments in [&["status"][..], &["milestone", "list"], &["doctor"]] {
-            let (said, megabytes, took) = measured(&workspace, arguments);
-            assert!(megabytes < 400 && took < Duration::from_secs(15), "{arguments:?}: {megabytes} MiB, {took:?}: {said:?}");
-            (most, longest) = (most.max(megabytes), longest.max(took.as_secs_f64()));
-        }
-    }
-    door("D12", "a schema of 120 MB, and one of 30,000 tables", format!("at most {most} MiB and {longest:.1} s"));
 }
 
 #[test]

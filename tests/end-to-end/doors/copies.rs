@@ -220,3 +220,51 @@ fn two_private_files_of_different_owners_make_a_copy_for_neither_needs_root() {
     }
     door("D8", "private files of two owners in one copy", "for the process's user alone");
 }
+
+#[test]
+fn words_of_private_files_stand_in_no_file_that_others_may_read() {
+    let workspace = workspace();
+    workspace.milestones("m", 3);
+    for (file, text, told) in [
+        ("config/storage-backend.txt", "PRIVATE-WORD\n", "\"…\" is not a backend"),
+        (
+            "config/storage-config.yaml",
+            "storage:\n  backend: PRIVATE-WORD\n  database: {type: PRIVATE-WORD}\n  PRIVATE-WORD: 1\n",
+            "storage.backend: what is wrong is not said here",
+        ),
+        ("config/storage-config.yaml", "storage:\n  PRIVATE-WORD: 1\n", "what is wrong is not said here"),
+        ("active/p.yaml", "id: PRIVATE-WORD\ntitle: x\n", "its id: says …"),
+        ("active/p.yaml", "PRIVATE-WORD: 1\nPRIVATE-WORD: 2\n", "its text cannot be parsed"),
+    ] {
+        let before = fs::read(workspace.path(file)).ok();
+        workspace.write(file, text);
+        set_mode(&workspace, file, 0o600);
+        run(&workspace, "022", &["check"]);
+        let said = workspace.run(["doctor"]).out;
+        assert!(said.contains(told) && !said.contains("PRIVATE-WORD"), "{file}: {said}");
+        let others: Vec<_> =
+            holding(&workspace, "PRIVATE-WORD").into_iter().filter(|(_, mode)| mode & 0o077 != 0).collect();
+        assert!(others.is_empty(), "{file}: {others:?}");
+        // Of one that all may read, all may hear.
+        set_mode(&workspace, file, 0o644);
+        workspace.write(file, format!("{text}# again\n").replace("WORD\n# again", "WORD2"));
+        run(&workspace, "022", &["check"]);
+        let said = workspace.run(["doctor"]).out;
+        assert!(said.contains("PRIVATE-WORD"), "{file}: {said}");
+        match before {
+            Some(before) => fs::write(workspace.path(file), before).unwrap(),
+            None => fs::remove_file(workspace.path(file)).unwrap(),
+        }
+        run(&workspace, "022", &["check"]);
+        for left in
+            [".milescale/state.json", ".milescale/status.json", "logs/scale-events.jsonl", "logs/scale-alert.txt"]
+        {
+            let _ = fs::remove_file(workspace.path(left));
+        }
+    }
+    door(
+        "D8",
+        "unknown words of a marker, a configuration and milestones of mode 0600",
+        "0 repeated where others may read",
+    );
+}

@@ -3,6 +3,7 @@
 mod bounds;
 mod consent;
 mod copies;
+mod databases;
 mod links;
 mod neighbours;
 mod races;

@@ -13,6 +13,7 @@ use milescale_document::gathered::Gathered;
 use milescale_document::yaml;
 use milescale_workspace::error::{Problem, StoreError};
 use milescale_workspace::read::{Reader, Stamp};
+use milescale_workspace::readers::Readers;
 use milescale_workspace::{Place, Workspace};
 
 use super::scan::{c_path, dated};
@@ -22,6 +23,10 @@ use super::{ColumnsHash, FileStore, Remark, id_of, is_hidden, with_id};
 use crate::store::Extent;
 use crate::threads::in_shares;
 
+/// Why a milestone counts as one that cannot be parsed, where its text is not for all.
+const NOT_FOR_ALL: &str = "its text cannot be parsed; what is wrong is not said here, for not all who read this may read the file: \
+                           `milescale milestone list` shows it";
+
 /// What was read of a file.
 struct Found {
     known: Known,
@@ -29,6 +34,8 @@ struct Found {
     is_fresh: bool,
     /// What an index says of it, where that was asked for.
     said: Option<Box<Said>>,
+    /// Who may read the file.
+    readers: Readers,
 }
 
 /// Who is told what an index says of a file: its path in `active/`, the columns, and when it was last written.
@@ -151,13 +158,25 @@ impl FileStore {
                 let flaw = Flaw { position: None, reason: format!("it cannot be read: {error}") };
                 let (stamp, columns) = (Stamp::default(), ColumnsHash::unknown());
                 let known = Known { stamp, columns, kiro_enabled: 0, requires: 0 };
-                Found { known, remark: Some(Remark::Flawed(flaw)), is_fresh: true, said: None }
+                Found { known, remark: Some(Remark::Flawed(flaw)), is_fresh: true, said: None, readers: Readers::ALL }
             }
         };
         self.changes += 1;
         self.touch(&path);
-        self.table.insert(path, found.known, found.remark, found.is_fresh, look);
+        let remark = found.remark.map(|remark| self.for_all(remark, found.readers, &path));
+        self.table.insert(path, found.known, remark, found.is_fresh, look);
         Ok(())
+    }
+
+    /// What may be said of a file where all can read it: of one that is not for all, nothing of its text.
+    fn for_all(&self, remark: Remark, readers: Readers, inside: &Path) -> Remark {
+        if readers == Readers::ALL || !readers.leave_out_some(&self.active.join(inside).parent()) {
+            return remark;
+        }
+        match remark {
+            Remark::Flawed(Flaw { position, .. }) => Remark::Flawed(Flaw { position, reason: NOT_FOR_ALL.to_owned() }),
+            Remark::OtherId(_) => Remark::OtherId("…".into()),
+        }
     }
 
     fn touch(&mut self, inside: &Path) {
@@ -222,14 +241,14 @@ fn read(
     now: SystemTime,
     columns: bool,
 ) -> io::Result<Found> {
-    let (content, stamp) = reader.read(folder, name, yaml::SIZE_LIMIT)?;
+    let (content, stamp, readers) = reader.read_with_readers(folder, name, yaml::SIZE_LIMIT)?;
     let is_fresh = stamp.is_fresh(now);
     let gathered = match yaml::gather(content) {
         Ok(gathered) => gathered,
         Err(flaw) => {
             let known = Known { stamp, columns: ColumnsHash::unknown(), kiro_enabled: 0, requires: 0 };
             let said = columns.then(|| Box::new(dated(Columns::unreadable(&id_of(path)), stamp)));
-            return Ok(Found { known, remark: Some(Remark::Flawed(flaw)), is_fresh, said });
+            return Ok(Found { known, remark: Some(Remark::Flawed(flaw)), is_fresh, said, readers });
         }
     };
     let Gathered { kiro_enabled, requires, .. } = gathered;
@@ -238,7 +257,7 @@ fn read(
         let said = columns.then(|| Box::new(dated(Columns::of_gathered(id, &gathered), stamp)));
         (ColumnsHash::of_gathered(id, &gathered), other.map(|declared| Remark::OtherId(declared.into())), said)
     });
-    Ok(Found { known: Known { stamp, columns: hash, kiro_enabled, requires }, remark, is_fresh, said })
+    Ok(Found { known: Known { stamp, columns: hash, kiro_enabled, requires }, remark, is_fresh, said, readers })
 }
 
 /// Errors that say nothing about the file: the next look may do better, and until then nothing is known.

@@ -1,9 +1,12 @@
 //! Who may read all milestones of a workspace.
 
+use std::os::unix::fs::MetadataExt;
+
 use milescale_core::base::Side;
-use milescale_workspace::Workspace;
+use milescale_sqlite_guard::{Opened, opened};
 use milescale_workspace::error::StoreError;
 use milescale_workspace::readers::Readers;
+use milescale_workspace::{Place, Workspace};
 
 use super::{FileStore, walk};
 use crate::threads::in_shares;
@@ -32,9 +35,19 @@ pub fn readers_of_all(workspace: &Workspace) -> Result<Readers, StoreError> {
         all = all.and(found);
     }
     for database in [workspace.enterprise_db(), workspace.index_db()] {
-        all = database.status().map_or(all, |file| all.and(Readers::of(&file)));
+        all = all.and(of_database(&database));
     }
     Ok(all)
+}
+
+/// Those who may read a database: the one that has its name at this instant, and those that are open and had it.
+fn of_database(database: &Place) -> Readers {
+    let Ok(place) = database.real() else { return Readers::ALL };
+    let now = place.status().ok();
+    let is_it = |it: &Opened| now.as_ref().is_some_and(|now| (now.dev(), now.ino()) == (it.device, it.inode));
+    let opened = opened(place.name());
+    let others = opened.iter().filter(|it| !is_it(it)).map(|it| Readers::of_mode(it.mode, it.user, it.group));
+    others.chain(now.as_ref().map(Readers::of)).fold(Readers::ALL, Readers::and)
 }
 
 impl FileStore {
@@ -46,9 +59,7 @@ impl FileStore {
 
     /// Those who may read a store; of a server that is not known here.
     pub(super) fn readers_of(&self, side: Side) -> Readers {
-        let database = self.workspace().enterprise_db();
-        let database = (side == Side::Sqlite).then(|| database.status().ok()).flatten();
-        database.map_or(Readers::ALL, |file| Readers::of(&file))
+        if side == Side::Sqlite { of_database(&self.workspace().enterprise_db()) } else { Readers::ALL }
     }
 }
 

@@ -12,10 +12,9 @@ use tokio_postgres::{Client, Error};
 use super::begin::{SearchPath, literal};
 use super::bulk::Time;
 use super::connection::Failed;
-use super::reading::has_id;
 use super::schema::{self, ACTIVE, FLAWED, KIRO, REQUIRES};
 use super::shape;
-use crate::row::{Altered, Row};
+use crate::row::{Altered, Row, has_id};
 
 /// The table, as it was found.
 #[derive(Debug, Clone)]

@@ -13,11 +13,10 @@ use tokio_postgres::{Client, Error, Row as Found};
 
 use super::PostgresStore;
 use super::documents::{Table, row, time};
-use super::reading::has_id;
 use super::schema::{ACTIVE, FLAWED};
 use crate::budget::Room;
 use crate::outline::{Needle, Outline, Wanted};
-use crate::row::{outlines, place};
+use crate::row::{has_id, outlines, place};
 use crate::scan::BATCH;
 
 impl PostgresStore {

@@ -12,6 +12,7 @@ use super::documents::{Table, row};
 use super::{PAGE, PostgresStore};
 use crate::budget::{BYTES, Room, fitting};
 use crate::row::Row;
+use crate::row::{LONGEST_ID, has_id};
 use crate::scan::BATCH;
 use crate::threads::ahead;
 
@@ -149,14 +150,6 @@ impl Table {
             format!("{data}::bigint AS size FROM {prefix}milestones m")
         }
     }
-}
-
-/// Bytes of an id that a row is read by.
-const LONGEST_ID: u32 = 1024;
-
-/// Whether a row has an id. One that no milestone could have is none: it may be of any length, and many are read at once.
-pub(super) fn has_id(column: &str) -> String {
-    format!("octet_length({column}) <= {LONGEST_ID}")
 }
 
 /// Which rows come next.

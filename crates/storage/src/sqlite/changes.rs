@@ -4,10 +4,11 @@ use std::collections::BTreeSet;
 use std::ops::ControlFlow;
 
 use milescale_workspace::error::StoreError;
-use sqlx::{Row as _, SqliteConnection};
+use sqlx::{AssertSqlSafe, Row as _, SqliteConnection};
 
 use super::schema::has_log;
 use super::{Sqlite, schema};
+use crate::row::has_id;
 
 /// Entries read at once: a read lock of well below 2 ms.
 const ENTRIES: i64 = 500;
@@ -73,14 +74,17 @@ impl Changes {
         sqlite.pages(
             ENTRIES,
             async |connection| {
-                let select = "SELECT number, CAST(id AS BLOB), typeof(id) = 'text' FROM milescale_changes
-                              WHERE number > ? ORDER BY number LIMIT ?";
-                let rows = sqlx::query(select).bind(to).bind(ENTRIES).fetch_all(connection).await?;
+                let select = format!(
+                    "SELECT number, CASE WHEN typeof(id) = 'text' AND {} THEN CAST(id AS BLOB) END FROM milescale_changes
+                     WHERE number > ? ORDER BY number LIMIT ?",
+                    has_id("id")
+                );
+                let rows = sqlx::query(AssertSqlSafe(select)).bind(to).bind(ENTRIES).fetch_all(connection).await?;
                 to = rows.last().map_or(Ok(to), |row| row.try_get(0))?;
-                rows.iter().map(|row| Ok((row.try_get(1)?, row.try_get(2)?))).collect()
+                rows.iter().map(|row| row.try_get(1)).collect()
             },
-            |(id, is_text): (Option<Vec<u8>>, bool)| {
-                match id.filter(|_| is_text) {
+            |id: Option<Vec<u8>>| {
+                match id {
                     Some(id) => drop(changed.insert(id)),
                     None => nameless = true,
                 }

@@ -13,7 +13,7 @@ use super::Make;
 use super::changes::{Changed, Changes};
 use super::documents::SqliteStore;
 use super::reading::{Kept, one, range};
-use crate::row::{Adds, place};
+use crate::row::{Adds, LONGEST_ID, place};
 
 /// Ids read at once from an index: a read lock of well below 2 ms.
 const KEYS: i64 = 500;
@@ -22,21 +22,21 @@ const KEYS: i64 = 500;
 pub(super) const NAMED: usize = 10;
 
 /// What to do about rows without a name.
-pub(super) const NAMELESS_ADVICE: &str = "give them an id that is a text, or delete them";
+pub(super) const NAMELESS_ADVICE: &str = "give them one, or delete them";
 
 /// How many rows have no name, with the numbers of the first.
 pub(super) fn nameless(count: usize, numbers: &[i64]) -> String {
     let numbers: Vec<_> = numbers.iter().map(ToString::to_string).collect();
     let more = if count > numbers.len() && !numbers.is_empty() { ", …" } else { "" };
     let which = if numbers.is_empty() { String::new() } else { format!(" (rowid {}{more})", numbers.join(", ")) };
-    format!("{count} rows have no id that is a text{which}")
+    format!("{count} rows have no id that is a text of at most {LONGEST_ID} bytes{which}")
 }
 
 /// The rows as they were last read.
 #[derive(Debug, Default)]
 pub(super) struct Remembered {
     rows: HashMap<Box<[u8]>, Adds>,
-    /// Rows whose id is no text (NULL, a number, a blob): they count and have no name.
+    /// Rows whose id is no text (NULL, a number, a blob) or one that no milestone could have: they count and have no name.
     nameless: Vec<Adds>,
     /// The numbers of the first of them, where they have one.
     numbers: Vec<i64>,

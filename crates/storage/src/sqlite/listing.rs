@@ -12,7 +12,7 @@ use super::reading::{Kept, is_large, plain_row, range, several, small_columns};
 use super::{Make, Others};
 use crate::ledger::AT_ONCE;
 use crate::outline::{Needle, Outline, Wanted};
-use crate::row::{Row, outlines};
+use crate::row::{Row, has_id, outlines};
 use crate::threads::ahead;
 
 /// Rows that are looked at in the first statement. Then as many as a good part of what a read lock may take.
@@ -151,8 +151,9 @@ async fn wanted_rows(
     // One end alone: of two SQLite might go on to the farther one.
     let end = if last.is_some() { "<= CAST(?2 AS TEXT)" } else { "< x''" };
     let select = format!(
-        "{} WHERE m.id {first} CAST(?1 AS TEXT) AND m.id {end} AND {STATUS} AND {TEXT} ORDER BY m.id",
-        small_columns(Kept::Without, SMALL)
+        "{} WHERE {} AND m.id {first} CAST(?1 AS TEXT) AND m.id {end} AND {STATUS} AND {TEXT} ORDER BY m.id",
+        small_columns(Kept::Without, SMALL),
+        has_id("m.id")
     );
     let query = sqlx::query(AssertSqlSafe(select)).bind(after.unwrap_or_default()).bind(last);
     let needle = wanted.text.as_ref();

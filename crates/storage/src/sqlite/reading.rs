@@ -10,7 +10,7 @@ use sqlx::{AssertSqlSafe, Encode, QueryBuilder, Row as _, Sqlite as Driver, Sqli
 use super::documents::SqliteStore;
 use super::{Others, Page, has_table};
 use crate::budget::{Room, fitting};
-use crate::row::Row;
+use crate::row::{Row, has_id};
 use crate::scan::BATCH;
 use crate::threads::ahead;
 
@@ -74,11 +74,11 @@ impl SqliteStore {
     }
 }
 
-/// Which rows come next: those whose id is a text, in their order. SQLite sorts texts before blobs.
+/// Which rows come next: those with an id, in their order. SQLite sorts texts before blobs.
 pub(super) fn range(id: &str, after: Option<&[u8]>) -> String {
     // The empty text is an id that a row may have.
     let first = if after.is_some() { ">" } else { ">=" };
-    format!("{id} {first} CAST(?1 AS TEXT) AND {id} < x'' ORDER BY {id}")
+    format!("{} AND {id} {first} CAST(?1 AS TEXT) AND {id} < x'' ORDER BY {id}", has_id(id))
 }
 
 /// The next rows: so many at most, and so many bytes. One that has more comes alone.

@@ -8,7 +8,7 @@ use sqlx::{AssertSqlSafe, Row as _, SqliteConnection};
 use super::Page;
 use super::documents::SqliteStore;
 use super::reading::cut;
-use crate::row::Row;
+use crate::row::{Row, has_id};
 
 /// What is known of the table.
 #[derive(Debug, Clone, Default)]
@@ -39,25 +39,32 @@ pub(super) async fn is_taken(connection: &mut SqliteConnection) -> Result<bool, 
 }
 
 impl SqliteStore {
-    /// Hands over the rows whose id is no text, with their numbers.
+    /// Hands over the rows whose id is no text, or one that no milestone could have, with their numbers.
     pub(super) fn nameless_rows(&mut self, mut each: impl FnMut(Option<i64>, Row)) -> Result<(), StoreError> {
         let (shape, limit, bytes) = (self.shape.clone(), self.sqlite.page(), self.sqlite.page_bytes());
         let number = if shape.has_rowids { "rowid" } else { "NULL" };
         // The index of ids has them at both ends of the texts.
         let at_the_ends = format!(
             "SELECT {number}, CAST(data AS BLOB) FROM milestones WHERE id IS NULL
-             UNION ALL SELECT {number}, CAST(data AS BLOB) FROM milestones WHERE id >= x''"
+             UNION ALL SELECT {number}, CAST(data AS BLOB) FROM milestones WHERE id >= x''
+             UNION ALL SELECT {number}, CAST(data AS BLOB) FROM milestones WHERE id < x'' AND NOT {}",
+            has_id("id")
         );
-        let next = "FROM milestones WHERE rowid > ?1 AND typeof(id) <> 'text' ORDER BY rowid LIMIT ?2";
+        let no_id = format!("NOT (typeof(id) = 'text' AND {})", has_id("id"));
+        let next = format!("FROM milestones WHERE rowid > ?1 AND {no_id} ORDER BY rowid LIMIT ?2");
         let everywhere = format!("SELECT rowid, CAST(data AS BLOB) {next}");
         let sizes = format!("SELECT ifnull(octet_length(data), 0) AS size {next}");
         // Where there are more than fit into memory at once, all rows are looked through in pages.
         let sum = format!(
             "SELECT coalesce(sum(ifnull(octet_length(data), 0) + 64), 0) FROM ({})",
             if shape.keeps_texts {
-                "SELECT data FROM milestones WHERE id IS NULL UNION ALL SELECT data FROM milestones WHERE id >= x''"
+                format!(
+                    "SELECT data FROM milestones WHERE id IS NULL UNION ALL SELECT data FROM milestones WHERE id >= x''
+                     UNION ALL SELECT data FROM milestones WHERE id < x'' AND NOT {}",
+                    has_id("id")
+                )
             } else {
-                "SELECT data FROM milestones WHERE typeof(id) <> 'text'"
+                format!("SELECT data FROM milestones WHERE {no_id}")
             }
         );
         let is_known_small = async |connection: &mut SqliteConnection| -> Result<bool, sqlx::Error> {
@@ -67,13 +74,13 @@ impl SqliteStore {
         let is_small = (shape.keeps_texts || !shape.has_rowids) && self.sqlite.run(is_known_small)?;
         let in_pages = !is_small && shape.has_rowids;
         if !is_small && !in_pages {
-            let cause = "its rows whose id is no text are too many or too large to be read; give them texts as ids";
+            let cause = "its rows without an id are too many or too large to be read; give them texts as ids";
             return Err(self.sqlite.error(Problem::Corrupt, cause));
         }
         let select = match (in_pages, shape.keeps_texts) {
             (true, _) => everywhere,
             (false, true) => at_the_ends,
-            (false, false) => "SELECT NULL, CAST(data AS BLOB) FROM milestones WHERE typeof(id) <> 'text'".to_owned(),
+            (false, false) => format!("SELECT NULL, CAST(data AS BLOB) FROM milestones WHERE {no_id}"),
         };
         let mut after = i64::MIN;
         self.sqlite.pages_until_last(

@@ -21,8 +21,10 @@ fn l24_rows_without_a_text_id_count_and_stand_against_a_move() {
     done(&workspace, &["check"]);
     assert_eq!(workspace.status()["milestone_count"], 3);
     let said = obstacles(&plan(&workspace, &["file"]));
-    assert!(said.contains("2 rows have no id that is a text (rowid 2, 3); give them"), "{said}");
-    assert!(workspace.run(["doctor"]).out.contains("2 rows have no id that is a text (rowid 2, 3)"));
+    assert!(said.contains("2 rows have no id that is a text of at most 1024 bytes (rowid 2, 3); give them"), "{said}");
+    assert!(
+        workspace.run(["doctor"]).out.contains("2 rows have no id that is a text of at most 1024 bytes (rowid 2, 3)")
+    );
     assert_eq!(workspace.run(["migrate", "file", "--yes"]).code, 1);
     sqlite(&workspace, "DELETE FROM milestones WHERE id IS NULL OR typeof(id) = 'blob'");
     done(&workspace, &["migrate", "file", "--yes"]);
@@ -38,7 +40,12 @@ fn l24_an_integer_primary_key_counts_and_stands_against_a_move() {
     );
     done(&workspace, &["check"]);
     assert_eq!(workspace.status()["milestone_count"], 2);
-    assert!(workspace.run(["doctor"]).out.contains("3 rows have no id that is a text (rowid 1, 2, 3)"));
+    assert!(
+        workspace
+            .run(["doctor"])
+            .out
+            .contains("3 rows have no id that is a text of at most 1024 bytes (rowid 1, 2, 3)")
+    );
     assert!(obstacles(&plan(&workspace, &["file"])).contains("rowid 1, 2, 3"));
     // What changes there is seen as well, by a daemon that has read all before.
     let daemon = workspace.daemon(["--interval", "1"]);
