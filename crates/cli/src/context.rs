@@ -12,7 +12,7 @@ use milescale_daemon::config::{ConfigKeeper, Environment};
 use milescale_daemon::{Engine, Mode, Patience, RunError};
 use milescale_storage::postgres::servers_without_consent;
 use milescale_workspace::Workspace;
-use milescale_workspace::folder::system;
+use milescale_workspace::folder::{real_folder, system};
 use milescale_workspace::trust::Trust;
 
 use crate::{terminal, trust};
@@ -121,10 +121,10 @@ impl Context {
     /// The folder given, else the current one; with symlinks resolved.
     pub(crate) fn start(&self) -> Result<PathBuf, Failure> {
         let folder = match &self.given {
-            Some(folder) => Ok(folder.clone()),
-            None => std::env::current_dir(),
+            Some(folder) => real_folder(folder, &Trust::of(trust::sources())),
+            None => std::env::current_dir().and_then(system::real_path),
         };
-        folder.and_then(system::real_path).map_err(|error| {
+        folder.map_err(|error| {
             let shown = self.given.clone().unwrap_or_else(|| PathBuf::from("."));
             Failure::Usage(format!("{}: {error}", shown.display()))
         })

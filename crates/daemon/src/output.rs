@@ -129,7 +129,7 @@ impl Output {
 
     /// Makes one of the folders, but never `.milestones/` itself: where that is gone, somebody is about to put it back.
     pub(crate) fn folder(&self, path: &milescale_workspace::Place) -> io::Result<()> {
-        match self.workspace.look_again() {
+        match self.workspace.is_still_the_same() {
             Ok(()) => durable::create_folder(path).map(drop),
             Err(error) if error.kind() == io::ErrorKind::NotFound => {
                 Err(io::Error::new(io::ErrorKind::NotFound, "the folder .milestones is gone"))

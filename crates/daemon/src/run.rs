@@ -104,6 +104,7 @@ pub fn take_lock(workspace: &Workspace) -> Result<Held, RunError> {
 
 /// Runs the daemon until a signal stops it.
 pub fn run(workspace: Workspace, options: Options) -> Result<(), RunError> {
+    workspace.follow_its_name();
     let lock = take_lock(&workspace)?;
     let system = |what: &str| {
         let what = what.to_owned();

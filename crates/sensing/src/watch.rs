@@ -12,7 +12,7 @@ use std::path::{Path, PathBuf};
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex, PoisonError};
 
-use milescale_workspace::folder::{Kind, Metadata, system};
+use milescale_workspace::folder::{Kind, system};
 use milescale_workspace::{Place, Workspace};
 use notify::event::{AccessKind, AccessMode, CreateKind, EventKind, RemoveKind};
 use notify::{Config, Event, RecommendedWatcher, RecursiveMode, Watcher};
@@ -191,14 +191,14 @@ impl Watch {
         self.let_go_what_is_gone(&active);
         // Another folder may have the name by now.
         let _ = workspace.is_there();
-        let root = system::status(workspace.root()).ok().filter(Metadata::is_dir);
+        let root = system::status(workspace.root()).ok().filter(|it| it.is_dir());
         self.set(workspace.root(), root.as_ref().map(identity), &mut result);
         let mut places = vec![workspace.folder(), workspace.config_folder(), workspace.logs(), active.clone()];
         while let Some(place) = places.pop() {
             // What is behind a symlink that nobody has trusted does not count, so it is not watched either.
-            let folder = place.status().ok().filter(Metadata::is_dir);
+            let folder = place.status().ok().filter(|it| it.is_dir());
             // Set before what is below is listed: a folder that comes later is told of.
-            self.set(&place.path(), folder.as_ref().map(identity), &mut result);
+            self.set(&place.path(), folder.as_ref().map(|it| identity(it)), &mut result);
             if let Some(folder) = folder.filter(|_| place.below(&active).is_some()) {
                 places.extend(below(&place, &folder));
             }
@@ -217,7 +217,7 @@ impl Watch {
         let top = active.path();
         let is_gone = |(path, before): &(&PathBuf, &(u64, u64))| {
             let inside = path.strip_prefix(&top).ok();
-            inside.is_some_and(|it| active.join(it).status().ok().as_ref().map(identity) != Some(**before))
+            inside.is_some_and(|it| active.join(it).status().ok().as_ref().map(|it| identity(it)) != Some(**before))
         };
         let gone: Vec<_> =
             self.armed.iter().filter(is_gone).map(|(path, identity)| (path.clone(), *identity)).collect();
@@ -250,7 +250,7 @@ impl Watch {
 }
 
 /// The folders in a folder of milestones, hidden ones left out. One that cannot be listed is the look's matter.
-fn below(place: &Place, metadata: &Metadata) -> Vec<Place> {
+fn below(place: &Place, metadata: &system::Metadata) -> Vec<Place> {
     // Each folder in it is a link to it: without any, nothing need be listed. Some of the others say 2 whatever is in it.
     if metadata.nlink() == 2 && is_told_of_all(place) {
         return Vec::new();
@@ -263,7 +263,7 @@ fn below(place: &Place, metadata: &Metadata) -> Vec<Place> {
 }
 
 /// Device and inode.
-fn identity(metadata: &Metadata) -> (u64, u64) {
+fn identity(metadata: &system::Metadata) -> (u64, u64) {
     (metadata.dev(), metadata.ino())
 }
 

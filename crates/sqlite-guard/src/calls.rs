@@ -149,7 +149,12 @@ unsafe extern "C" fn open(path: *const c_char, flags: c_int, mode: c_int) -> c_i
                 MADE.set(file);
             }
             if let Some(status) = status.filter(|_| kind == Some(libc::S_IFREG)) {
-                opened::note(&mut folder.opened.lock().unwrap_or_else(PoisonError::into_inner), name, &status);
+                opened::note(
+                    &mut folder.opened.lock().unwrap_or_else(PoisonError::into_inner),
+                    name,
+                    &status,
+                    has_list(file),
+                );
             }
             if kind == Some(libc::S_IFREG) || kind == Some(libc::S_IFDIR) && name == c"." {
                 return file;
@@ -164,6 +169,18 @@ unsafe extern "C" fn open(path: *const c_char, flags: c_int, mode: c_int) -> c_i
         }
         _ => fail(libc::EACCES),
     }
+}
+
+/// Whether an open file has a list of rights.
+#[cfg(target_os = "linux")]
+fn has_list(file: c_int) -> bool {
+    // SAFETY: an open file and a name; there is room for nothing, and only the length is asked for.
+    unsafe { libc::fgetxattr(file, c"system.posix_acl_access".as_ptr(), std::ptr::null_mut(), 0) > 0 }
+}
+
+#[cfg(not(target_os = "linux"))]
+fn has_list(_: c_int) -> bool {
+    false
 }
 
 thread_local! {

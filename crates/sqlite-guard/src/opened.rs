@@ -18,6 +18,8 @@ pub struct Opened {
     pub user: u32,
     /// Its group.
     pub group: u32,
+    /// It has a list of rights besides.
+    pub has_list: bool,
 }
 
 /// Those that were opened in one folder, by their names.
@@ -35,7 +37,7 @@ pub fn opened(name: &OsStr) -> Vec<Opened> {
 }
 
 /// Notes one that is open now.
-pub(crate) fn note(opened: &mut OpenedIn, name: &CStr, status: &libc::stat) {
+pub(crate) fn note(opened: &mut OpenedIn, name: &CStr, status: &libc::stat, has_list: bool) {
     // What lies beside a database has no readers of its own.
     if [b"-journal".as_slice(), b"-wal", b"-shm", b"."].iter().any(|end| name.to_bytes().ends_with(end)) {
         return;
@@ -51,6 +53,7 @@ pub(crate) fn note(opened: &mut OpenedIn, name: &CStr, status: &libc::stat) {
         mode: u32::from(status.st_mode),
         user: status.st_uid,
         group: status.st_gid,
+        has_list,
     };
     match opened
         .iter_mut()

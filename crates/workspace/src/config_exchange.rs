@@ -104,7 +104,7 @@ pub(crate) fn settle(
             other => other?,
         };
         let next = last.next(prepared, Digest::of(&edited));
-        durable::prepare(&next.file, &edited, Some(&like))?;
+        durable::prepare(&next.file, &edited, Some(durable::Like { file: &like, at: &last.file }))?;
         let on_disk = durable::exchange(&next.file, path)?.seen()?;
         settled(around, &last, &next, &out)?;
         on_disk?;

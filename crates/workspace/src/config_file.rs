@@ -38,7 +38,7 @@ pub fn text_at(path: &Path) -> Result<Option<Vec<u8>>, Problem> {
     Ok(unless_missing(system::read(path, LIMIT))?.map(|(text, _)| text))
 }
 
-fn unless_missing(read: io::Result<(Vec<u8>, Metadata)>) -> Result<Option<(Vec<u8>, Metadata)>, Problem> {
+fn unless_missing<M>(read: io::Result<(Vec<u8>, M)>) -> Result<Option<(Vec<u8>, M)>, Problem> {
     match read {
         Ok(found) => Ok(Some(found)),
         Err(error) if error.kind() == io::ErrorKind::NotFound => Ok(None),

@@ -89,7 +89,7 @@ fn take_in(path: &Place, to: &Place) -> io::Result<()> {
         Err(error) if error.kind() == io::ErrorKind::NotFound => Ok(()),
         Err(error) if error.kind() == io::ErrorKind::CrossesDevices => {
             let (text, metadata) = read_regular(path, config_file::LIMIT)?;
-            durable::prepare(to, &text, Some(&metadata))?;
+            durable::prepare(to, &text, Some(durable::Like { file: &metadata, at: path }))?;
             durable::remove(path)
         }
         renamed => renamed?.durably(),
@@ -190,7 +190,7 @@ fn is_still(path: &Place, now: SystemTime) -> io::Result<bool> {
 fn regular(path: &Place) -> io::Result<Option<Metadata>> {
     match path.status_of_name() {
         Err(error) if error.kind() == io::ErrorKind::NotFound => Ok(None),
-        other => Ok(Some(other?).filter(Metadata::is_file)),
+        other => Ok(Some(other?).filter(|it| it.is_file())),
     }
 }
 

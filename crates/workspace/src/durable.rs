@@ -17,7 +17,7 @@ use temporary::Temporary;
 
 use crate::folder::{File, Metadata, Permissions, Place, Use, is_about_trust};
 use crate::layout::{OWN_GITIGNORE, Workspace};
-use crate::readers::Readers;
+use crate::readers::{Readers, hidden};
 
 /// Whether a replacement must outlive a power cut.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -181,12 +181,21 @@ pub fn rename(from: &Place, to: &Place) -> io::Result<bool> {
     }
 }
 
-/// Writes a new file, durably, with the mode and owner of `like` where there is one: it is there whole or not at all. An
+/// A file whose rights another one is to have, and where it lies.
+#[derive(Debug, Clone, Copy)]
+pub struct Like<'a> {
+    /// The file.
+    pub file: &'a Metadata,
+    /// Where it lies.
+    pub at: &'a Place,
+}
+
+/// Writes a new file, durably, with the rights and the owner of `like` where there is one: it is there whole or not at all. An
 /// existing `path` is an error of kind `AlreadyExists`. After any other error it may be there.
-pub fn prepare(path: &Place, content: &[u8], like: Option<&Metadata>) -> io::Result<()> {
+pub fn prepare(path: &Place, content: &[u8], like: Option<Like<'_>>) -> io::Result<()> {
     let write = |file: &mut File| {
         file.write_all(content)?;
-        let Some(like) = like else { return Ok(()) };
+        let Some(Like { file: like, at }) = like else { return Ok(()) };
         let ours = file.metadata()?;
         if (ours.uid(), ours.gid()) != (like.uid(), like.gid()) {
             // Only root may give files away; without that right the writer owns what it wrote.
@@ -194,8 +203,13 @@ pub fn prepare(path: &Place, content: &[u8], like: Option<&Metadata>) -> io::Res
             let _ = fchown(&*file, None, Some(like.gid()));
         }
         // What another group may do was not meant for this one.
-        let others = if file.metadata()?.gid() == like.gid() { 0 } else { 0o070 };
-        file.set_permissions(Permissions::from_mode(like.permissions().mode() & 0o777 & !others))
+        let is_of_group = file.metadata()?.gid() == like.gid();
+        let hidden = hidden(like, at, path).unwrap_or_default();
+        if let Some(list) = like.list().filter(|_| hidden == 0) {
+            return list.give_to(&*file, !is_of_group);
+        }
+        let of_group = if is_of_group && like.list().is_none() { 0 } else { 0o070 };
+        file.set_permissions(Permissions::from_mode(like.permissions().mode() & 0o777 & !of_group & !hidden))
     };
     // Until it has that mode, nobody else reads it.
     let readers = if like.is_some() { Readers::OWN } else { Readers::ALL };
@@ -249,7 +263,7 @@ pub fn create_folder(path: &Place) -> io::Result<bool> {
         Err(error) => match path.open_folder() {
             // Another process was first.
             Ok(_) => Ok(false),
-            Err(why) if is_about_trust(&why) => Err(why),
+            Err(why) if is_about_trust(&why) || error.kind() == io::ErrorKind::AlreadyExists => Err(why),
             Err(_) => Err(error),
         },
     }
@@ -351,7 +365,7 @@ mod tests {
     use super::temporary::{Temporary, remove_leftovers};
     use super::{Outcome, can_exchange, create, exchange, publish, rename, rename_new, replace};
     use crate::Place;
-    use crate::readers::Readers;
+    use crate::readers::{Readers, hidden};
     use std::fs;
     use std::time::{Duration, SystemTime};
 

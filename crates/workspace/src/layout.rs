@@ -190,6 +190,19 @@ impl Workspace {
         self.folder.look_again().map(drop)
     }
 
+    /// In the middle of a piece of work: whether it is still the same folder.
+    ///
+    /// # Errors
+    /// As [`Workspace::look_again`], and where another one has the name.
+    pub fn is_still_the_same(&self) -> io::Result<()> {
+        self.folder.is_still_the_same()
+    }
+
+    /// From now on another folder that gets the name is used, where one is found at a look: a daemon outlives a checkout.
+    pub fn follow_its_name(&self) {
+        self.folder.follow_its_name();
+    }
+
     /// `.milestones/` as what everything in it is reached through.
     pub fn capability(&self) -> &Folder {
         &self.folder

@@ -32,6 +32,7 @@ pub mod read;
 pub mod readers;
 pub mod record;
 pub mod restoring;
+pub mod rights;
 mod short;
 pub mod stop;
 pub mod switch;

@@ -45,7 +45,7 @@ fn nanoseconds_of(time: SystemTime) -> i64 {
 
 impl Stamp {
     /// The stamp of a file.
-    pub fn of(metadata: &Metadata) -> Self {
+    pub fn of(metadata: &folder::system::Metadata) -> Self {
         Self {
             inode: metadata.ino(),
             size: metadata.size(),

@@ -9,10 +9,9 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Mutex, PoisonError};
 
 use rustix::fs::Stat;
-#[cfg(target_os = "linux")]
-use rustix::io::Errno;
 
-use crate::folder::{File, Metadata, Permissions, Place, status_in, system};
+use crate::folder::{File, Metadata, Permissions, Place, set_mode_of, status_in, system};
+use crate::rights::List;
 
 /// The bits of a mode by which a group, and everybody, may read a file.
 const GROUP: u32 = 0o040;
@@ -31,6 +30,8 @@ pub struct Readers {
     everybody: bool,
     /// The group may write each, too.
     group_writes: bool,
+    /// The list of rights that each of them has, and the group that they all have: then nobody else is in it.
+    list: Option<(List, u32)>,
     of: Of,
 }
 
@@ -59,7 +60,8 @@ impl Readers {
     pub const OWN: Self = Self { of: Of::Own, ..Self::NONE };
 
     /// Nobody whom two originals have in common: it stays with the process's user, whoever the folder belongs to.
-    pub const NONE: Self = Self { owner: None, group: None, everybody: false, group_writes: false, of: Of::Originals };
+    pub const NONE: Self =
+        Self { owner: None, group: None, everybody: false, group_writes: false, list: None, of: Of::Originals };
 
     /// Begins to note whose files are read.
     pub fn forget_noted() {
@@ -76,25 +78,16 @@ impl Readers {
         *noted = noted.and(self);
     }
 
-    /// The same of an open file. Where it has a list of rights, the bits of its group say what the list allows at most, and to whom they
-    /// do not say: such a group is left out.
+    /// The same of an open file.
     pub(crate) fn note_open(file: impl AsFd, status: &Stat) {
         if IS_NOTING.load(Ordering::Relaxed) {
-            let readers = Self::of_status(status);
-            #[cfg(target_os = "linux")]
-            let has_list = {
-                // There is room for none: one that is there is an error of its own.
-                let found = rustix::fs::fgetxattr(file, "system.posix_acl_access", &mut [0_u8; 1][..]);
-                !matches!(found, Ok(0) | Err(Errno::NODATA | Errno::OPNOTSUPP))
-            };
-            #[cfg(not(target_os = "linux"))]
-            let has_list = {
-                let _ = file;
-                false
-            };
-            let with_list = Self { group: None, group_writes: false, everybody: false, ..readers };
-            if has_list { with_list.note() } else { readers.note() }
+            Self::of_open(file, status).note();
         }
+    }
+
+    /// Those of an open file.
+    pub(crate) fn of_open(file: impl AsFd, status: &Stat) -> Self {
+        Self::of_status(status).with(|| List::of_open(file))
     }
 
     /// Those of all that was read meanwhile; nothing more is noted.
@@ -105,15 +98,24 @@ impl Readers {
 
     /// Those of one file.
     pub fn of(file: &Metadata) -> Self {
-        Self::of_mode(file.mode(), file.uid(), file.gid())
+        Self::of_mode(file.mode(), file.uid(), file.gid()).with(|| file.list())
     }
 
     /// The same by its name beneath an open folder; `None` where there is none.
     pub fn at_in(folder: impl AsFd, name: &CStr) -> Option<Self> {
-        Some(Self::of_status(&status_in(folder, name).ok()?))
+        let status = status_in(&folder, name).ok()?;
+        Some(Self::of_status(&status).with(|| Metadata::list_of(folder, name)))
     }
 
-    /// The same of what the system says of it.
+    /// Those of a file that may have a list of rights: the bits of its group say what that allows at most, and to whom they do not say.
+    #[must_use]
+    pub fn with(self, list: impl FnOnce() -> Option<List>) -> Self {
+        // Where the group may not read it, the list lets nobody read it either.
+        let (Some(group), Some(list)) = (self.group, self.group.and_then(|_| list())) else { return self };
+        Self { group: None, group_writes: false, everybody: false, list: Some((list, group)), ..self }
+    }
+
+    /// The same by what the system says of it, which does not say whether it has a list.
     #[allow(clippy::useless_conversion, reason = "the types differ by platform")]
     pub fn of_status(status: &Stat) -> Self {
         Self::of_mode(u32::from(status.st_mode), status.st_uid, status.st_gid)
@@ -139,15 +141,44 @@ impl Readers {
         }
         // To enter a folder is the bit beside the one to write.
         let enters = |read: u32| folder.mode() & (read >> 2) != 0;
+        if let Some(of_folder) = folder.list() {
+            let is_let_in = |(list, group): &(List, u32)| list.readers_enter(of_folder, *group == folder.gid());
+            return Self { group: None, everybody: false, list: self.list.filter(is_let_in), ..self };
+        }
         let group = self.group.filter(|group| enters(EVERYBODY) || enters(GROUP) && folder.gid() == *group);
-        Self { group, everybody: self.everybody && enters(EVERYBODY), ..self }
+        let list = self.list.filter(|_| enters(EVERYBODY));
+        Self { group, everybody: self.everybody && enters(EVERYBODY), list, ..self }
+    }
+
+    /// Those of a file at a place, as far as the folders on the way to it let them in. One that lets in the same as the workspace itself
+    /// keeps nobody out of what else lies in that.
+    #[must_use]
+    pub fn as_placed(self, place: &Place) -> Self {
+        let outer = place.folder().place();
+        let Ok(all) = outer.status() else { return Self::NONE };
+        let (mut readers, mut at) = (self, place.parent());
+        while at != outer {
+            readers = match at.status() {
+                Ok(folder) if folder.lets_in_the_same(&all) => readers,
+                Ok(folder) => readers.within(&folder),
+                Err(_) => Self::NONE,
+            };
+            at = at.parent();
+        }
+        readers
+    }
+
+    /// Whether these are among others, and no more.
+    fn are_among(self, others: Self) -> bool {
+        let of_group = self.group.is_none() || others.group == self.group || others.everybody;
+        of_group && (!self.everybody || others.everybody) && (self.list.is_none() || self.list == others.list)
     }
 
     /// Whether somebody whom the workspace lets in may not read what has these readers and lies in a folder of it: nothing of that is
     /// repeated in messages, which are kept in files for all.
     pub fn leave_out_some(self, folder: &Place) -> bool {
-        let (Ok(inner), Ok(outer)) = (folder.status(), folder.folder().place().status()) else { return true };
-        self.within(&inner).leave_out_some_of(&outer)
+        let outer = folder.folder().place().status();
+        outer.is_ok_and(|outer| self.as_placed(&folder.join("any")).leave_out_some_of(&outer))
     }
 
     /// Those who may read both.
@@ -161,12 +192,20 @@ impl Readers {
                 group: this.group.filter(|group| other.group == Some(*group)),
                 everybody: this.everybody && other.everybody,
                 group_writes: this.group_writes && other.group_writes,
+                // To its owner a list says something else.
+                list: this
+                    .list
+                    .filter(|it| other.list == Some(*it) && this.owner == other.owner && it.0 != List::UNKNOWN),
                 of: if this.of == other.of { this.of } else { Of::Originals },
             },
         }
     }
 
     fn leave_out_some_of(self, folder: &Metadata) -> bool {
+        if let Some(of_folder) = folder.list() {
+            let is_in = |(list, group): (List, u32)| of_folder.entering_read(list, group == folder.gid());
+            return !self.everybody && !self.list.is_some_and(is_in);
+        }
         let is_groups = self.everybody || self.group == Some(folder.gid());
         let enters = |read: u32| folder.mode() & (read >> 2) != 0;
         // Root reads everything anyway.
@@ -176,8 +215,16 @@ impl Readers {
 
     /// Whether somebody else may read a file.
     pub fn are_exceeded_by(self, file: &Metadata) -> bool {
+        if let Some(list) = file.list().filter(|_| file.mode() & GROUP != 0) {
+            return !self.everybody && self.list != Some((list, file.gid()));
+        }
         let (group, everybody) = (file.mode() & GROUP != 0, file.mode() & EVERYBODY != 0);
         everybody && !self.everybody || group && !self.everybody && self.group != Some(file.gid())
+    }
+
+    /// Whether they are those of a list of rights.
+    pub fn has_list(self) -> bool {
+        self.list.is_some()
     }
 
     /// The mode of a file that they may read, before the umask.
@@ -209,9 +256,7 @@ impl Readers {
             give_to_owner_of(folder, file);
             return Ok(());
         }
-        // What the folder gives to others by itself, as a list of rights does, was not the original's to give.
-        #[cfg(target_os = "linux")]
-        let _ = rustix::fs::fremovexattr(file, "system.posix_acl_access");
+        List::take_from(file);
         let metadata = file.metadata()?;
         // Only root may give files away; without that right the writer owns what it wrote.
         let is_root = rustix::process::geteuid().is_root();
@@ -221,6 +266,13 @@ impl Readers {
         // What is for the process's own user is, as root, for whoever the folder belongs to.
         if self.of == Of::Own {
             give_to_owner_of(&folder, file);
+        }
+        if let Some((list, group)) = self.list {
+            // Without its group nobody else reads it.
+            if metadata.gid() == group || fchown(file, None, Some(group)).is_ok() {
+                list.give_to(file, false)?;
+            }
+            return Ok(());
         }
         let Some(group) = self.group.filter(|_| !self.everybody || self.group_writes) else { return Ok(()) };
         if metadata.gid() != group && fchown(file, None, Some(group)).is_err() {
@@ -236,6 +288,49 @@ fn umask() -> u32 {
     let status = system::text("/proc/self/status").unwrap_or_default();
     let said = status.lines().find_map(|line| u32::from_str_radix(line.strip_prefix("Umask:")?.trim(), 8).ok());
     said.unwrap_or(0o022)
+}
+
+/// Takes from a file that is about to leave its folder what the folders on the way to it have kept from others, where those of its new place
+/// would not.
+///
+/// # Errors
+/// When its mode cannot be set: then it is not to be moved.
+pub(crate) fn keep_private(from: &Place, to: &Place) -> io::Result<()> {
+    let file = match from.status_of_name() {
+        Ok(file) if file.is_file() => file,
+        _ => return Ok(()),
+    };
+    let Some(hidden) = hidden(&file, from, to) else { return Ok(()) };
+    let handle = from.handle()?;
+    let is_same = Metadata::of(&handle).is_ok_and(|now| (now.dev(), now.ino()) == (file.dev(), file.ino()));
+    if !is_same {
+        return Err(io::Error::new(io::ErrorKind::ResourceBusy, "another file has its name now"));
+    }
+    if file.list().is_some() && hidden & GROUP != 0 {
+        List::take_from(&handle);
+    }
+    set_mode_of(&handle, file.mode() & 0o777 & !hidden)
+}
+
+/// The bits of a file's mode that its folder, and those above it, make nothing of, and those of another place would not.
+pub(crate) fn hidden(file: &Metadata, from: &Place, to: &Place) -> Option<u32> {
+    let readers = Readers::of(file);
+    if readers.are_among(Readers::NONE) {
+        return None;
+    }
+    let placed = |place: &Place| {
+        let placed = readers.as_placed(place);
+        // What lies in another folder than the workspace is kept by that one as well.
+        let outer = (from.folder() != to.folder()).then(|| place.folder().place().status());
+        outer.map_or(placed, |outer| outer.map_or(Readers::NONE, |outer| placed.within(&outer)))
+    };
+    let here = placed(from);
+    if placed(to).are_among(here) {
+        return None;
+    }
+    let of_group = if here.group.is_none() && here.list.is_none() && !here.everybody { 0o070 } else { 0 };
+    let of_others = if here.everybody { 0 } else { 0o007 };
+    Some(of_group | of_others)
 }
 
 /// Gives what root has made to the owner of the folder that it lies in: a command that root has run once, for a workspace of somebody

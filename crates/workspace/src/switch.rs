@@ -154,7 +154,8 @@ impl Switch {
         let from = folder.join(&name);
         durable::discard(&from).map_err(failed)?;
         let like = like.or_else(|| to.status().ok().filter(|_| matches!(target, Target::Marker(_))));
-        durable::prepare(&from, &content, like.as_ref()).map_err(failed)?;
+        let like = like.as_ref().map(|file| durable::Like { file, at: &to });
+        durable::prepare(&from, &content, like).map_err(failed)?;
         let inode = from.status_of_name().map_err(failed)?.ino();
         Ok(Self { workspace: workspace.clone(), prepared: Prepared { name, inode, config }, from, to })
     }

@@ -49,6 +49,7 @@ pub(crate) fn run(context: &Context, options: &EventsOptions) -> Result<ExitCode
     if !options.follow {
         return Ok(ExitCode::SUCCESS);
     }
+    workspace.follow_its_name();
     loop {
         // Another folder may have the name by now.
         let _ = workspace.is_there();

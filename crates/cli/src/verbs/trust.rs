@@ -8,7 +8,7 @@ use milescale_core::config::{Database, UrlFrom};
 use milescale_document::text::harmless;
 use milescale_storage::postgres;
 use milescale_workspace::Workspace;
-use milescale_workspace::folder::system;
+use milescale_workspace::folder::{real_folder, system};
 use milescale_workspace::layout::FOLDER;
 use milescale_workspace::trust::{Entry, Server, Trust, can_be_trusted};
 use serde_json::json;
@@ -103,7 +103,7 @@ fn workspace(context: &Context, options: &TrustOptions) -> Result<Workspace, Fai
             "that is an address and no folder; to consent to a server: --server URL".to_owned(),
         ));
     }
-    let root = match system::real_path(folder) {
+    let root = match real_folder(folder, &Trust::of(sources())) {
         // What is gone can still be taken off the list.
         Err(_) if options.remove => std::path::absolute(folder),
         real => real,

@@ -20,6 +20,8 @@ mod walk;
 use std::collections::BTreeSet;
 use std::ffi::OsStr;
 use std::path::Path;
+use std::sync::Mutex;
+use std::time::Instant;
 
 use milescale_core::figures::StoreFigures;
 use milescale_document::document::Flaw;
@@ -66,6 +68,8 @@ pub struct FileStore {
     archive: Option<archive::Watched>,
     /// Who may read what new files are made of.
     made_for: Readers,
+    /// The readers of what is here, for what comes from a server, and since when they are known.
+    of_server: Mutex<Option<(Instant, Readers)>>,
 }
 
 impl FileStore {
@@ -84,6 +88,7 @@ impl FileStore {
             nested: None,
             archive: None,
             made_for: Readers::ALL,
+            of_server: Mutex::default(),
         }
     }
 

@@ -1,6 +1,8 @@
 //! Who may read all milestones of a workspace.
 
 use std::os::unix::fs::MetadataExt;
+use std::sync::PoisonError;
+use std::time::{Duration, Instant};
 
 use milescale_core::base::Side;
 use milescale_sqlite_guard::{Opened, opened};
@@ -11,28 +13,22 @@ use milescale_workspace::{Place, Workspace};
 use super::{FileStore, walk};
 use crate::threads::in_shares;
 
-/// Those who may read every milestone file and the databases that hold milestones: what holds a copy of all is for nobody else.
+/// Those who may read every milestone file, retired ones included, and the databases that hold milestones: what holds a copy of all is for
+/// nobody else.
 ///
 /// # Errors
 /// When a folder cannot be read.
 pub fn readers_of_all(workspace: &Workspace) -> Result<Readers, StoreError> {
     let mut all = Readers::ALL;
-    for folder in [workspace.active(), workspace.completed()] {
-        let mut found = Readers::ALL;
+    for folder in [workspace.active(), workspace.completed(), workspace.retired()] {
         walk::walk_below(workspace, &folder, &mut |batch| {
-            let below = milescale_workspace::folder::File::from(
-                batch.folder.try_clone().map_err(unreadable(workspace, &folder))?,
-            );
-            let below = below.metadata().map_err(unreadable(workspace, &folder))?;
             let of = |number: usize| Readers::at_in(batch.folder, batch.name(number));
             let shares = in_shares(batch.len(), |numbers| numbers.filter_map(of).fold(Readers::ALL, Readers::and));
-            found = shares.into_iter().fold(found, Readers::and).within(&below);
+            let found = shares.into_iter().fold(Readers::ALL, Readers::and);
+            // All of a batch lie in one folder.
+            all = all.and(found.as_placed(&folder.join(batch.inside).join("any")));
             Ok(())
         })?;
-        if let Ok(metadata) = folder.status() {
-            found = found.within(&metadata);
-        }
-        all = all.and(found);
     }
     for database in [workspace.enterprise_db(), workspace.index_db()] {
         all = all.and(of_database(&database));
@@ -46,9 +42,16 @@ fn of_database(database: &Place) -> Readers {
     let now = place.status().ok();
     let is_it = |it: &Opened| now.as_ref().is_some_and(|now| (now.dev(), now.ino()) == (it.device, it.inode));
     let opened = opened(place.name());
-    let others = opened.iter().filter(|it| !is_it(it)).map(|it| Readers::of_mode(it.mode, it.user, it.group));
+    let others = opened.iter().filter(|it| !is_it(it)).map(|it| {
+        // What its list says is not known any more.
+        let mode = if it.has_list { it.mode & !0o077 } else { it.mode };
+        Readers::of_mode(mode, it.user, it.group)
+    });
     others.chain(now.as_ref().map(Readers::of)).fold(Readers::ALL, Readers::and)
 }
+
+/// How long the readers of what is here count as known, while milestones come from a server one by one.
+const KNOWN_FOR: Duration = Duration::from_secs(5);
 
 impl FileStore {
     /// What comes from another store is for those who may read that one. Who may before.
@@ -57,15 +60,26 @@ impl FileStore {
         std::mem::replace(&mut self.made_for, readers)
     }
 
-    /// Those who may read a store; of a server that is not known here.
+    /// Those who may read a store. Who may read what is on a server, that says itself: what comes from there is for those who may read all
+    /// that is here, or for the caller alone.
     pub(super) fn readers_of(&self, side: Side) -> Readers {
-        if side == Side::Sqlite { of_database(&self.workspace().enterprise_db()) } else { Readers::ALL }
+        match side {
+            Side::Files => Readers::ALL,
+            Side::Sqlite => of_database(&self.workspace().enterprise_db()),
+            Side::Postgresql => self.readers_of_a_server(),
+        }
     }
-}
 
-fn unreadable<'a>(
-    workspace: &'a Workspace,
-    folder: &'a milescale_workspace::Place,
-) -> impl Fn(std::io::Error) -> StoreError + 'a {
-    move |error| StoreError::io(workspace.shown(folder), "it cannot be looked at", &error)
+    fn readers_of_a_server(&self) -> Readers {
+        let mut known = self.of_server.lock().unwrap_or_else(PoisonError::into_inner);
+        match *known {
+            Some((at, readers)) if at.elapsed() < KNOWN_FOR => readers,
+            _ => {
+                let all = readers_of_all(self.workspace()).unwrap_or(Readers::NONE);
+                let readers = if all == Readers::ALL { Readers::OWN } else { all };
+                *known = Some((Instant::now(), readers));
+                readers
+            }
+        }
+    }
 }

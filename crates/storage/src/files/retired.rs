@@ -76,7 +76,8 @@ impl Retired {
         let folder = self.workspace.retired();
         let unlooked = |(id, path): (&String, &Place)| {
             let name = path.below(&folder).unwrap_or(path.inside());
-            let stamp = Stamp::of(&path.status_of_name().ok()?);
+            let status = path.status_of_name().ok()?;
+            let stamp = Stamp::of(&status);
             (!looked.is_as_before(name, stamp)).then(|| Unlooked { id: id.clone(), name: name.to_owned(), stamp })
         };
         let found = self.files.iter().filter_map(unlooked).collect();

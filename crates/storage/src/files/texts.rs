@@ -157,7 +157,7 @@ impl FileStore {
         }
         let aside = displaced::name(&self.workspace, &draft.id, seen, Some(Digest::of(&draft.text)), draft.now)
             .map_err(|error| failed("nothing can be kept in .milescale/displaced", error))?;
-        durable::prepare(&aside, &draft.text, Some(&metadata)).map_err(|error| {
+        durable::prepare(&aside, &draft.text, Some(durable::Like { file: &metadata, at: path })).map_err(|error| {
             let _ = durable::discard(&aside);
             failed("the new content cannot be written", error)
         })?;

@@ -161,7 +161,8 @@ impl HybridStore {
 
 /// When a file or folder was last changed: its content, its name or its mode. No program can set that back.
 fn changed_at(path: &Place) -> Option<SystemTime> {
-    let changed = Stamp::of(&path.status_of_name().ok()?).changed;
+    let status = path.status_of_name().ok()?;
+    let changed = Stamp::of(&status).changed;
     UNIX_EPOCH.checked_add(Duration::from_nanos(u64::try_from(changed).ok()?))
 }
 

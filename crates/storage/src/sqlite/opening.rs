@@ -152,8 +152,10 @@ impl Sqlite {
     /// Gives them back, as far as what was read meanwhile is for those who had them.
     pub(super) fn open_to_others(&mut self, before: Option<(u32, Readers)>) -> Result<(), StoreError> {
         let Some((mode, readers)) = before else { return Ok(()) };
-        let both = readers.and(Readers::noted()).mode() | !RIGHTS_OF_OTHERS;
-        self.set_mode(mode & both)
+        let both = readers.and(Readers::noted());
+        // Its list is there still; the bits of the group say what that allows at most.
+        let given = if both.has_list() { RIGHTS_OF_OTHERS } else { both.mode() };
+        self.set_mode(mode & (given | !RIGHTS_OF_OTHERS))
     }
 
     /// Sets the mode of the open file; it is not opened for that: to close it would be to let SQLite's locks go.
@@ -214,9 +216,10 @@ fn names_another(journal: &Place) -> bool {
 /// Device and inode of what has a name in a folder, as SQLite finds it.
 #[allow(clippy::useless_conversion, clippy::unnecessary_fallible_conversions, reason = "the types differ by platform")]
 fn identity_in(folder: &Pinned, name: &OsStr) -> io::Result<(u64, u64)> {
-    let status = status_in(folder.folder(), &CString::new(name.as_bytes())?)?;
+    let c_name = CString::new(name.as_bytes())?;
+    let status = status_in(folder.folder(), &c_name)?;
     // What is read of it is for those who may read it.
-    Readers::of_status(&status).note();
+    Readers::at_in(folder.folder(), &c_name).unwrap_or(Readers::NONE).note();
     Ok((u64::try_from(status.st_dev).unwrap_or_default(), status.st_ino))
 }
 

@@ -8,7 +8,7 @@ use rustix::io::Errno;
 
 use super::sync_folder;
 use super::temporary::Temporary;
-use crate::folder::{File, Metadata, Place};
+use crate::folder::{File, Metadata, Place, system};
 use crate::readers::Readers;
 
 /// What became of a change of names. With an [`io::Error`] in its place, nothing has changed.
@@ -48,7 +48,7 @@ impl Outcome {
 /// What a file is known by, whatever its name.
 pub(super) type Inode = (u64, u64);
 
-pub(super) fn inode_of(metadata: &Metadata) -> Inode {
+pub(super) fn inode_of(metadata: &system::Metadata) -> Inode {
     (metadata.dev(), metadata.ino())
 }
 

@@ -1,7 +1,7 @@
 //! What is done to places.
 
-use std::ffi::CStr;
-use std::fs::{File, Metadata};
+use std::ffi::{CStr, OsStr};
+use std::fs::File;
 use std::io;
 use std::os::fd::{AsFd, AsRawFd, OwnedFd};
 use std::os::unix::ffi::OsStrExt;
@@ -10,10 +10,12 @@ use std::path::{Path, PathBuf};
 use rustix::fs::{Access, AtFlags, Dir, FileType, Mode, OFlags, RawMode, RenameFlags, Stat, openat, statat};
 use rustix::io::Errno;
 
-use super::kinds::{Entry, Kind};
+use super::kinds::{Entry, Kind, is_about_trust};
 use super::opening::{Parent, behind};
-use super::{Folder, Place};
-use crate::readers::give_to_owner_of;
+use super::walk::End;
+use super::{Folder, Metadata, Place};
+use crate::readers::{give_to_owner_of, keep_private};
+use crate::rights::List;
 
 /// The mode of a new folder, before the caller's umask: never one that all may write.
 const NEW_FOLDER: u32 = 0o775;
@@ -50,18 +52,20 @@ impl Place {
             return followed.status();
         }
         let (parent, _) = self.parent_and_name()?;
-        match self.trusted_target(parent.as_fd()) {
-            Ok(Some(target)) => {
-                let flags = HANDLE.difference(OFlags::NOFOLLOW);
-                File::from(openat(&parent, &target, flags, Mode::empty())?).metadata()
+        match self.trusted_end(parent.as_fd()) {
+            Ok(Some((End { folder, name }, _))) => {
+                let name = name.as_deref().unwrap_or(OsStr::new("."));
+                Metadata::of(&File::from(openat(&folder, name, HANDLE, Mode::empty())?))
             }
-            _ => Ok(metadata),
+            Err(error) if is_about_trust(&error) => Ok(metadata),
+            Ok(None) => Ok(metadata),
+            Err(error) => Err(error),
         }
     }
 
     /// What lies there, be it a symlink.
     pub fn status_of_name(&self) -> io::Result<Metadata> {
-        self.handle()?.metadata()
+        Metadata::of(&self.handle()?)
     }
 
     /// A handle of what lies there, with which nothing can be read or written.
@@ -113,16 +117,20 @@ impl Place {
         if followed != *self {
             return followed.real();
         }
-        let Some(target) = self.trusted_target(parent.as_fd())? else { return Ok(self.clone()) };
-        let real =
-            std::fs::canonicalize(self.parent().path().join(&target)).map_err(|error| behind(&target, &error))?;
-        Ok(Self::named(&real))
+        let Some((End { folder, name }, target)) = self.trusted_end(parent.as_fd())? else { return Ok(self.clone()) };
+        let status = statat(&folder, name.as_deref().unwrap_or(OsStr::new(".")), AtFlags::SYMLINK_NOFOLLOW);
+        status.map_err(|error| behind(&target, &error.into()))?;
+        // For people, and for the watcher; what is done goes through the open folder.
+        let path = std::fs::read_link(by_descriptor(&folder))
+            .or_else(|_| std::fs::canonicalize(self.parent().path().join(target.parent().unwrap_or(Path::new("")))))?;
+        let place = Folder::opened_as(path, folder).place();
+        Ok(name.map_or(place.clone(), |name| place.join(name)))
     }
 
     /// Why what lies there is not reached, where that is a symlink that nobody has trusted.
     pub fn untrusted(&self) -> Option<io::Error> {
         let (parent, _) = self.parent_and_name().ok()?;
-        self.trusted_target(parent.as_fd()).err()
+        self.trusted_end(parent.as_fd()).err().filter(is_about_trust)
     }
 
     /// What a symlink says; `None` where none lies there.
@@ -139,18 +147,38 @@ impl Place {
 
     /// Gives it a second name. Never over anything.
     pub fn link_as(&self, to: &Self) -> io::Result<()> {
+        self.before_it_leaves_for(to)?;
         let ((from_folder, from), (to_folder, to)) = (self.parent_and_name()?, to.parent_and_name()?);
         Ok(rustix::fs::linkat(&from_folder, from, &to_folder, to, AtFlags::empty())?)
     }
 
+    /// What leaves its folder takes the protection of that with it. What gets a second name does, too.
+    fn before_it_leaves_for(&self, to: &Self) -> io::Result<()> {
+        if self.parent() == to.parent() {
+            return Ok(());
+        }
+        // Of one folder that lets everybody in, and lies in the workspace's own, that is known at once.
+        let (folder, _) = self.parent_and_name()?;
+        let is_near = self.inside().components().nth(2).is_none() && self.folder() == to.folder();
+        if is_near && rustix::fs::fstat(&folder)?.st_mode & 0o001 != 0 && List::of_open(&folder).is_none() {
+            return Ok(());
+        }
+        keep_private(self, to)
+    }
+
     /// Renames, over whatever has the name `to`.
     pub fn rename(&self, to: &Self) -> io::Result<()> {
+        self.before_it_leaves_for(to)?;
         let ((from_folder, from), (to_folder, to)) = (self.parent_and_name()?, to.parent_and_name()?);
         Ok(rustix::fs::renameat(&from_folder, from, &to_folder, to)?)
     }
 
     /// Renames as these flags say.
     pub fn rename_with(&self, to: &Self, flags: RenameFlags) -> io::Result<()> {
+        self.before_it_leaves_for(to)?;
+        if flags.contains(RenameFlags::EXCHANGE) {
+            to.before_it_leaves_for(self)?;
+        }
         let ((from_folder, from), (to_folder, to)) = (self.parent_and_name()?, to.parent_and_name()?);
         Ok(rustix::fs::renameat_with(&from_folder, from, &to_folder, to, flags)?)
     }
@@ -278,16 +306,20 @@ pub fn set_mode_in(folder: impl AsFd, inside: &CStr, wanted: impl FnOnce(&Metada
     let (below, name) = super::below(&folder, inside)?;
     let folder = below.as_ref().map_or(folder.as_fd(), AsFd::as_fd);
     let handle = File::from(openat(folder, name, HANDLE, Mode::empty())?);
-    let metadata = handle.metadata()?;
+    let metadata = Metadata::of(&handle)?;
     if !metadata.is_file() {
         return Err(io::ErrorKind::NotFound.into());
     }
-    let Some(mode) = wanted(&metadata).map(|mode| mode & 0o777) else { return Ok(()) };
+    wanted(&metadata).map_or(Ok(()), |mode| set_mode_of(&handle, mode & 0o777))
+}
+
+/// Sets the mode of what a handle is of, with which nothing can be read or written.
+pub(crate) fn set_mode_of(handle: &File, mode: u32) -> io::Result<()> {
     // The handle of a file that may not be read sets no mode itself; its name in /proc does.
     #[cfg(target_os = "linux")]
-    rustix::fs::chmod(by_descriptor(&handle), mode_of(mode))?;
+    rustix::fs::chmod(by_descriptor(handle), mode_of(mode))?;
     #[cfg(not(target_os = "linux"))]
-    rustix::fs::fchmod(&handle, mode_of(mode))?;
+    rustix::fs::fchmod(handle, mode_of(mode))?;
     Ok(())
 }
 

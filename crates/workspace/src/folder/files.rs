@@ -1,6 +1,7 @@
 //! Opening files, and making new ones: regular files, and nothing else.
 
-use std::fs::{File, Metadata};
+use std::ffi::OsStr;
+use std::fs::File;
 use std::io;
 use std::os::fd::{AsFd, OwnedFd};
 use std::path::Path;
@@ -8,10 +9,11 @@ use std::path::Path;
 use rustix::fs::{AtFlags, FileType, Mode, OFlags, openat, statat};
 use rustix::io::Errno;
 
-use super::Place;
 use super::acts::{by_descriptor, mode_of};
 use super::kinds::Use;
 use super::opening::{Parent, behind};
+use super::walk::End;
+use super::{Metadata, Place};
 use crate::readers::{Readers, give_to_owner_of};
 
 /// How every file is opened: nothing waits, no symlink is followed, no terminal becomes ours.
@@ -27,7 +29,7 @@ pub(super) fn no_regular_file(is_folder: bool) -> io::Error {
 
 /// An open file, where it is a regular one.
 fn regular(file: File) -> io::Result<(File, Metadata)> {
-    let metadata = file.metadata()?;
+    let metadata = Metadata::of(&file)?;
     if metadata.is_file() { Ok((file, metadata)) } else { Err(no_regular_file(metadata.is_dir())) }
 }
 
@@ -74,8 +76,8 @@ impl Place {
                 })
             }
             FileType::Symlink => {
-                let target = self.trusted_target(parent.as_fd())?.ok_or(io::ErrorKind::NotFound)?;
-                open_trusted(&parent, &target, what)
+                let (end, target) = self.trusted_end(parent.as_fd())?.ok_or(io::ErrorKind::NotFound)?;
+                open_trusted(&end, &target, what)
             }
             kind => Err(no_regular_file(kind == FileType::Directory)),
         }
@@ -85,7 +87,7 @@ impl Place {
     fn file(&self, opened: Result<OwnedFd, Errno>, parent: &Parent) -> io::Result<(File, Metadata)> {
         match opened {
             Err(Errno::LOOP) => {
-                self.trusted_target(parent.as_fd())?;
+                self.trusted_end(parent.as_fd())?;
                 Err(io::ErrorKind::NotFound.into())
             }
             other => regular(File::from(other?)),
@@ -139,12 +141,12 @@ impl Place {
 }
 
 /// Opens what a trusted symlink leads to, where that is a regular file.
-fn open_trusted(parent: &Parent, target: &Path, what: Use) -> io::Result<(File, Metadata)> {
-    let status = statat(parent, target, AtFlags::empty()).map_err(|error| behind(target, &error.into()))?;
+fn open_trusted(end: &End, target: &Path, what: Use) -> io::Result<(File, Metadata)> {
+    let (folder, name) = (&end.folder, end.name.as_deref().unwrap_or(OsStr::new(".")));
+    let status = statat(folder, name, AtFlags::SYMLINK_NOFOLLOW).map_err(|error| behind(target, &error.into()))?;
     let kind = FileType::from_raw_mode(status.st_mode);
     if kind != FileType::RegularFile {
         return Err(no_regular_file(kind == FileType::Directory));
     }
-    let flags = what.flags() | ALWAYS.difference(OFlags::NOFOLLOW);
-    regular(File::from(openat(parent, target, flags, Mode::empty())?))
+    regular(File::from(openat(folder, name, what.flags() | ALWAYS, Mode::empty())?))
 }

@@ -10,24 +10,33 @@
 mod acts;
 mod files;
 mod kinds;
+mod metadata;
 mod opening;
 pub mod system;
+mod walk;
 
 use std::ffi::OsStr;
 use std::fmt;
 use std::io;
-use std::os::fd::OwnedFd;
+use std::os::fd::{BorrowedFd, OwnedFd};
 use std::os::unix::ffi::OsStrExt;
 use std::path::{Component, Path, PathBuf};
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex, PoisonError};
+
+use milescale_document::text::harmless;
+use rustix::fs::Stat;
 
 use crate::trust::Trust;
 
-pub use std::fs::{File, Metadata, Permissions, TryLockError};
+pub use std::fs::{File, Permissions, TryLockError};
 
+pub(crate) use acts::set_mode_of;
 pub use acts::{set_mode_in, status_in};
 pub use kinds::{Entry, Kind, Use, is_about_trust};
+pub use metadata::Metadata;
 pub use opening::below;
+pub use walk::real_folder;
 
 /// A folder that everything is reached through. Clones are the same folder.
 #[derive(Clone)]
@@ -39,6 +48,10 @@ struct Inner {
     is_named: bool,
     trust: Trust,
     opened: Mutex<Option<Arc<OwnedFd>>>,
+    /// The folder that it lies in, as it was opened.
+    above: Mutex<Option<walk::Identity>>,
+    /// Another folder that gets the name is used from then on.
+    follows_its_name: AtomicBool,
 }
 
 /// What has become of the folder of a path since it was opened.
@@ -63,7 +76,21 @@ impl Folder {
     }
 
     fn new(path: PathBuf, is_named: bool, trust: Trust) -> Self {
-        Self(Arc::new(Inner { path, is_named, trust, opened: Mutex::default() }))
+        let (opened, above, follows_its_name) = (Mutex::default(), Mutex::default(), AtomicBool::new(false));
+        Self(Arc::new(Inner { path, is_named, trust, opened, above, follows_its_name }))
+    }
+
+    /// One that is open already, with a path for people.
+    fn opened_as(path: PathBuf, folder: OwnedFd) -> Self {
+        let new = Self::new(path, true, Trust::default());
+        *new.0.opened.lock().unwrap_or_else(PoisonError::into_inner) = Some(Arc::new(folder));
+        new
+    }
+
+    /// From now on another folder that gets the name is used instead of the one that had it: by what works on for long, and begins anew
+    /// after each look.
+    pub(crate) fn follow_its_name(&self) {
+        self.0.follows_its_name.store(true, Ordering::Relaxed);
     }
 
     /// Its path, for people and for what takes nothing else.
@@ -91,6 +118,17 @@ impl Folder {
         self.0.path.parent().filter(|above| !above.as_os_str().is_empty()).unwrap_or(Path::new("."))
     }
 
+    /// Notes the open folder that it lies in.
+    fn lies_in(&self, above: walk::Identity) {
+        *self.0.above.lock().unwrap_or_else(PoisonError::into_inner) = Some(above);
+    }
+
+    /// What may be followed on the way that a trusted symlink leads.
+    fn may_follow(&self) -> impl Fn(BorrowedFd<'_>, &OsStr, &Stat) -> io::Result<()> {
+        let above = *self.0.above.lock().unwrap_or_else(PoisonError::into_inner);
+        walk::may_follow_outside(above, self.root())
+    }
+
     /// The open folder.
     fn opened(&self) -> io::Result<Arc<OwnedFd>> {
         let mut opened = self.0.opened.lock().unwrap_or_else(PoisonError::into_inner);
@@ -105,11 +143,30 @@ impl Folder {
     /// Compares the open folder with its path. What works on for long calls this before each piece of work.
     ///
     /// # Errors
-    /// When there is no folder of that path any more, or it cannot be opened: nothing is reached through the old one then.
+    /// When there is no folder of that path any more, or it cannot be opened: nothing is reached through the old one then. Where another
+    /// one has the name, and this one does not follow it: then what was begun in the old one ends there.
     pub fn look_again(&self) -> io::Result<Since> {
+        self.compared(self.0.follows_its_name.load(Ordering::Relaxed))
+    }
+
+    /// The same in the middle of a piece of work, which goes on in the same folder or not at all.
+    ///
+    /// # Errors
+    /// As [`Folder::look_again`], and where another folder has the name.
+    pub fn is_still_the_same(&self) -> io::Result<()> {
+        self.compared(false).map(drop)
+    }
+
+    fn compared(&self, follows: bool) -> io::Result<Since> {
         let mut opened = self.0.opened.lock().unwrap_or_else(PoisonError::into_inner);
         let before = opened.take();
-        let now = self.open()?;
+        let now = match self.open() {
+            Err(error) if !follows => {
+                *opened = before;
+                return Err(error);
+            }
+            other => other?,
+        };
         let is_same = match &before {
             None => true,
             Some(before) => {
@@ -117,6 +174,13 @@ impl Folder {
                 (before.st_dev, before.st_ino) == (now.st_dev, now.st_ino)
             }
         };
+        if !is_same && !follows {
+            *opened = before;
+            let path = harmless(&self.path().to_string_lossy());
+            return Err(io::Error::other(format!(
+                "another folder has the name {path} now; nothing more is done here: run the command again"
+            )));
+        }
         *opened = Some(Arc::new(now));
         Ok(if is_same { Since::Same } else { Since::Replaced })
     }

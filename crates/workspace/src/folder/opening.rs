@@ -12,6 +12,7 @@ use rustix::fs::{AtFlags, CWD, Mode, OFlags, openat};
 use rustix::io::Errno;
 
 use super::kinds::NotTrusted;
+use super::walk::{End, identity, open_end, open_named, walk};
 use super::{Folder, Place, system};
 use crate::layout::OWN_FOLDER;
 use crate::trust::{WHOLE, can_be_trusted};
@@ -33,23 +34,20 @@ impl AsFd for Parent {
     }
 }
 
-const FOLDER: OFlags = OFlags::RDONLY.union(OFlags::DIRECTORY).union(OFlags::CLOEXEC);
+pub(super) const FOLDER: OFlags = OFlags::RDONLY.union(OFlags::DIRECTORY).union(OFlags::CLOEXEC);
+pub(super) const PLAIN_FOLDER: OFlags = FOLDER.union(OFlags::NOFOLLOW);
 
-/// Opens a folder that may be a symlink. One that may be searched and not listed is opened for that.
-fn open_following(at: impl AsFd, path: &Path) -> io::Result<OwnedFd> {
-    match openat(&at, path, FOLDER, Mode::empty()) {
-        Err(Errno::ACCESS) => Ok(openat(at, path, OFlags::PATH | FOLDER, Mode::empty())?),
-        other => Ok(other?),
+/// Opens a folder. One that may be searched and not listed is opened for that.
+pub(super) fn open_searchable(at: impl AsFd, name: &OsStr, flags: OFlags) -> Result<OwnedFd, Errno> {
+    match openat(&at, name, flags, Mode::empty()) {
+        Err(Errno::ACCESS) => openat(at, name, OFlags::PATH | flags, Mode::empty()),
+        other => other,
     }
 }
 
 /// Opens a folder that is no symlink.
 fn open_plain(at: impl AsFd, name: &OsStr) -> Result<OwnedFd, Errno> {
-    let flags = FOLDER | OFlags::NOFOLLOW;
-    match openat(&at, name, flags, Mode::empty()) {
-        Err(Errno::ACCESS) => openat(at, name, OFlags::PATH | flags, Mode::empty()),
-        other => other,
-    }
+    open_searchable(at, name, PLAIN_FOLDER)
 }
 
 /// The same for several parts, in one step where the kernel knows how.
@@ -116,9 +114,10 @@ impl Folder {
     pub(super) fn open(&self) -> io::Result<OwnedFd> {
         let (path, above) = (self.path(), self.root());
         let (Some(name), false) = (path.file_name(), self.is_named()) else {
-            return open_following(CWD, path);
+            return Ok(open_searchable(CWD, path.as_os_str(), FOLDER)?);
         };
-        let above = open_following(CWD, above)?;
+        let above = open_named(above, &|owner| self.trust().is_own(owner))?;
+        self.lies_in(identity(&above)?);
         let folder = self.step(above.as_fd(), name, Path::new(WHOLE), LINKS)?;
         self.check_owner(&folder)?;
         Ok(folder)
@@ -166,7 +165,8 @@ impl Folder {
                     }
                 }
                 Some(target) if self.trust().has_link(self.root(), inside, &target) => {
-                    open_following(at, &target).map_err(|error| behind(&target, &error))
+                    let opened = walk(at, &target, &self.may_follow()).and_then(|end| open_end(&end));
+                    opened.map_err(|error| behind(&target, &error))
                 }
                 Some(target) => Err(self.leads_elsewhere(inside, &target)),
                 None => Err(error.into()),
@@ -263,13 +263,15 @@ impl Place {
         Err(behind(self.inside(), &Errno::LOOP.into()))
     }
 
-    /// Where its last part is a symlink that is trusted, what that says; an error where it is one that is not.
-    pub(super) fn trusted_target(&self, parent: BorrowedFd<'_>) -> io::Result<Option<PathBuf>> {
+    /// Where its last part is a symlink that is trusted, where that leads, and what it says; an error where it is one that is not, or
+    /// leads to nothing.
+    pub(super) fn trusted_end(&self, parent: BorrowedFd<'_>) -> io::Result<Option<(End, PathBuf)>> {
         let Some(target) = target_of(parent, self.name()) else { return Ok(None) };
         let folder = self.folder();
-        if folder.trust().has_link(folder.root(), self.inside(), &target) {
-            return Ok(Some(target));
+        if !folder.trust().has_link(folder.root(), self.inside(), &target) {
+            return Err(self.folder().leads_elsewhere(self.inside(), &target));
         }
-        Err(self.folder().leads_elsewhere(self.inside(), &target))
+        let end = walk(parent, &target, &folder.may_follow()).map_err(|error| behind(&target, &error))?;
+        Ok(Some((end, target)))
     }
 }

@@ -1,0 +1,159 @@
+//! Following a path that leads through symlinks, part by part, with a say at each of them.
+//!
+//! The kernel would follow a whole path at once, through whatever lies on the way at that instant.
+
+use std::collections::VecDeque;
+use std::ffi::{OsStr, OsString};
+use std::io;
+use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
+use std::path::{Component, Path, PathBuf};
+
+use milescale_document::text::harmless;
+use rustix::fs::{AtFlags, CWD, FileType, Stat, fstat, openat, statat};
+use rustix::io::Errno;
+
+use super::acts::by_descriptor;
+use super::kinds::NotTrusted;
+use super::opening::{FOLDER, PLAIN_FOLDER, open_searchable, target_of};
+use super::system;
+use crate::trust::Trust;
+
+/// Symlinks on one way at most, as the kernel's.
+const LINKS: usize = 40;
+
+/// Where a path ends.
+pub(super) struct End {
+    /// The open folder that its last part lies in.
+    pub(super) folder: OwnedFd,
+    /// The last part, which was no symlink; `None` where the path ends with a folder's own name.
+    pub(super) name: Option<OsString>,
+}
+
+/// Who says whether a symlink is followed, by the folder that it lies in, its name, and what the system says of it.
+pub(super) type MayFollow<'a> = &'a dyn Fn(BorrowedFd<'_>, &OsStr, &Stat) -> io::Result<()>;
+
+/// Follows a path from an open folder to the folder that its last part lies in.
+pub(super) fn walk(at: BorrowedFd<'_>, path: &Path, may_follow: MayFollow<'_>) -> io::Result<End> {
+    let mut parts = VecDeque::new();
+    let mut folder = openat(at, ".", FOLDER, rustix::fs::Mode::empty())
+        .or_else(|_| at.try_clone_to_owned().map_err(|_| Errno::MFILE))?;
+    push(&mut parts, path);
+    let mut links = 0;
+    while let Some(part) = parts.pop_front() {
+        if part == "/" || part == ".." {
+            folder = open_searchable(&folder, &part, FOLDER)?;
+            continue;
+        }
+        let status = match statat(&folder, &*part, AtFlags::SYMLINK_NOFOLLOW) {
+            Err(_) if parts.is_empty() => return Ok(End { folder, name: Some(part) }),
+            other => other?,
+        };
+        if FileType::from_raw_mode(status.st_mode) == FileType::Symlink {
+            may_follow(folder.as_fd(), &part, &status)?;
+            links += 1;
+            let Some(target) = target_of(&folder, &part).filter(|_| links <= LINKS) else {
+                return Err(Errno::LOOP.into());
+            };
+            push(&mut parts, &target);
+        } else if parts.is_empty() {
+            return Ok(End { folder, name: Some(part) });
+        } else {
+            folder = open_searchable(&folder, &part, PLAIN_FOLDER)?;
+        }
+    }
+    Ok(End { folder, name: None })
+}
+
+/// Puts the parts of a path before those that are left.
+fn push(parts: &mut VecDeque<OsString>, path: &Path) {
+    for part in path.components().rev().filter(|part| *part != Component::CurDir) {
+        parts.push_front(part.as_os_str().to_owned());
+    }
+}
+
+/// Opens the folder at the end of an absolute or relative path that a person has named, or that was found from there: a symlink on the way
+/// is followed where root or the caller has made it, for any other user could have put it there since.
+pub(super) fn open_named(path: &Path, is_own: &dyn Fn(u32) -> bool) -> io::Result<OwnedFd> {
+    let may_follow = |_: BorrowedFd<'_>, _: &OsStr, link: &Stat| {
+        if is_own(link.st_uid) {
+            return Ok(());
+        }
+        let message = format!(
+            "{} leads through a symlink of {}, and is not followed; name the folder that you mean by itself",
+            harmless(&path.to_string_lossy()),
+            system::name_of_user(link.st_uid)
+        );
+        Err(io::Error::new(io::ErrorKind::PermissionDenied, NotTrusted(message)))
+    };
+    open_end(&walk(CWD, path, &may_follow)?)
+}
+
+/// The path without symlinks of a folder that a person has named; it leads through no symlink that another user could have put there.
+///
+/// # Errors
+/// When there is none, or it does lead through one ([`is_about_trust`](super::is_about_trust)).
+pub fn real_folder(path: &Path, trust: &Trust) -> io::Result<PathBuf> {
+    let folder = open_named(path, &|owner| trust.is_own(owner))?;
+    std::fs::read_link(by_descriptor(&folder)).or_else(|_| std::fs::canonicalize(path))
+}
+
+/// Opens the folder at an end.
+pub(super) fn open_end(end: &End) -> io::Result<OwnedFd> {
+    match &end.name {
+        None => end.folder.try_clone(),
+        Some(name) => Ok(open_searchable(&end.folder, name, PLAIN_FOLDER)?),
+    }
+}
+
+/// That a trusted symlink leads through another one inside the workspace's own folder, which whoever prepares that may set.
+pub(super) fn may_follow_outside<'a>(
+    root: Option<Identity>,
+    path: &'a Path,
+) -> impl Fn(BorrowedFd<'_>, &OsStr, &Stat) -> io::Result<()> + 'a {
+    move |folder, name, _| {
+        if !lies_beneath(folder, root)? {
+            return Ok(());
+        }
+        let message = format!(
+            "{} in {} on the way there is one too, which is not followed, for whoever prepares a workspace may set it",
+            harmless(&name.to_string_lossy()),
+            harmless(&path.to_string_lossy())
+        );
+        Err(io::Error::new(io::ErrorKind::InvalidInput, NotTrusted(message)))
+    }
+}
+
+/// File system and number of a folder.
+pub(super) type Identity = (u64, u64);
+
+/// What tells an open folder from any other one.
+#[allow(clippy::useless_conversion, clippy::unnecessary_fallible_conversions, reason = "the types differ by platform")]
+pub(super) fn identity(folder: impl AsFd) -> io::Result<Identity> {
+    let status = fstat(folder)?;
+    Ok((u64::try_from(status.st_dev).unwrap_or_default(), status.st_ino))
+}
+
+/// Folders above each other at most.
+const DEPTH: usize = 4096;
+
+/// Whether a folder is another one or lies beneath it. One whose folders above cannot be looked at may.
+fn lies_beneath(folder: BorrowedFd<'_>, root: Option<Identity>) -> io::Result<bool> {
+    let Some(root) = root else { return Ok(true) };
+    let mut here = identity(folder)?;
+    let mut above = folder.try_clone_to_owned()?;
+    for _ in 0..DEPTH {
+        if here == root {
+            return Ok(true);
+        }
+        above = match open_searchable(&above, OsStr::new(".."), FOLDER) {
+            Ok(above) => above,
+            Err(_) => return Ok(true),
+        };
+        let now = identity(&above)?;
+        if now == here {
+            return Ok(false);
+        }
+        here = now;
+    }
+    Ok(true)
+}
