@@ -67,7 +67,10 @@ pub(crate) fn change(change: impl FnOnce(&mut Vec<Entry>)) -> Result<PathBuf, Fa
     let file = own_file().ok_or_else(|| Failure::Failed(nowhere.to_owned()))?;
     let failed = |error: std::io::Error| Failure::Failed(format!("{}: it cannot be written: {error}", file.display()));
     let folder = file.parent().unwrap_or(Path::new("/"));
-    durable::create_folder(&Folder::named(folder).place()).map_err(failed)?;
+    // From the first one that is there: what root makes in a person's folder belongs to that person.
+    let there = folder.ancestors().find(|above| system::is_folder(above)).unwrap_or(folder);
+    let missing = folder.strip_prefix(there).unwrap_or(Path::new(""));
+    durable::create_folder(&Folder::named(there).place().join(missing)).map_err(failed)?;
     // Two who change it at once: the second reads what the first has written.
     let lock = Place::named(&file.with_extension("lock"));
     let held = lock::wait_for(&lock, Share::Alone, PATIENCE, &Stop::default()).map_err(failed)?;

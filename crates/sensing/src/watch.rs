@@ -191,7 +191,7 @@ impl Watch {
         self.let_go_what_is_gone(&active);
         // Another folder may have the name by now.
         let _ = workspace.is_there();
-        let root = system::status(workspace.root()).ok().filter(|it| it.is_dir());
+        let root = system::status(workspace.root()).ok().filter(system::Metadata::is_dir);
         self.set(workspace.root(), root.as_ref().map(identity), &mut result);
         let mut places = vec![workspace.folder(), workspace.config_folder(), workspace.logs(), active.clone()];
         while let Some(place) = places.pop() {

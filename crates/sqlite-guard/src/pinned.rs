@@ -85,7 +85,9 @@ pub(crate) fn each_opened(each: &mut dyn FnMut(&OpenedIn)) {
         let folders = FOLDERS.lock().unwrap_or_else(PoisonError::into_inner);
         folders.open.values().cloned().collect()
     };
-    folders.iter().for_each(|it| each(&it.opened.lock().unwrap_or_else(PoisonError::into_inner)));
+    for it in folders {
+        each(&it.opened.lock().unwrap_or_else(PoisonError::into_inner));
+    }
 }
 
 /// What a path means that SQLite asks the system for.

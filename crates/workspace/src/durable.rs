@@ -365,7 +365,7 @@ mod tests {
     use super::temporary::{Temporary, remove_leftovers};
     use super::{Outcome, can_exchange, create, exchange, publish, rename, rename_new, replace};
     use crate::Place;
-    use crate::readers::{Readers, hidden};
+    use crate::readers::Readers;
     use std::fs;
     use std::time::{Duration, SystemTime};
 

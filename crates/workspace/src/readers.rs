@@ -349,6 +349,7 @@ pub(crate) fn give_to_owner_of(folder: impl AsFd, made: impl AsFd) {
 #[cfg(test)]
 mod tests {
     use super::Readers;
+    use crate::Place;
 
     fn readers(owner: u32, group: Option<u32>, everybody: bool) -> Readers {
         Readers { owner: Some(owner), group, everybody, ..Readers::NONE }
@@ -380,8 +381,8 @@ mod tests {
         let folder = tempfile::tempdir().unwrap();
         let mode = |mode: u32| {
             fs::set_permissions(folder.path(), fs::Permissions::from_mode(mode)).unwrap();
-            let metadata = fs::metadata(folder.path()).unwrap();
-            let group = std::os::unix::fs::MetadataExt::gid(&metadata);
+            let metadata = Place::named(folder.path()).status().unwrap();
+            let group = std::os::unix::fs::MetadataExt::gid(&*metadata);
             readers(1, Some(group), true).within(&metadata).mode()
         };
         assert_eq!([mode(0o755), mode(0o750), mode(0o700)], [0o644, 0o640, 0o600]);

@@ -404,3 +404,30 @@ fn ids_without_end_fill_no_memory() {
     }
     door("D13", "60 MB of empty ids in files of state", "within 400 MiB");
 }
+
+#[test]
+fn an_event_of_any_size_is_no_event() {
+    let workspace = workspace();
+    let keys: Vec<_> = (0..400_000).map(|number| format!("\"k{number}\":{{\"a\":1}}")).collect();
+    let line = |details: &str| {
+        format!(
+            "{{\"timestamp\":\"2099-01-01T00:00:00Z\",\"event\":\"scale_status\",\"current_backend\":\"file\",\"details\":{details}}}\n"
+        )
+    };
+    let long = line(&format!("{{{}}}", keys.join(",")));
+    workspace.write("logs/scale-events.jsonl", format!("{}{}{long}", line("{\"here\":1}"), long.repeat(4)));
+    let (mut most, mut longest) = (0, 0.0_f64);
+    for arguments in [
+        &["events"][..],
+        &["events", "--json"],
+        &["events", "--since", "7d", "--event", "scale_status"],
+        &["dashboard"],
+    ] {
+        let (said, megabytes, took) = measured(&workspace, arguments);
+        assert!(megabytes < 150 && took < Duration::from_secs(10), "{arguments:?}: {megabytes} MiB, {took:?}");
+        assert!(said.code == 0 && !said.out.contains("k399999"), "{arguments:?}");
+        (most, longest) = (most.max(megabytes), longest.max(took.as_secs_f64()));
+    }
+    assert!(bounded(&workspace, &["events"]).out.contains("here"));
+    door("D13", "events of 7 MB and 400,000 keys", format!("at most {most} MiB and {longest:.1} s"));
+}

@@ -239,7 +239,7 @@ fn words_of_private_files_stand_in_no_file_that_others_may_read() {
         let before = fs::read(workspace.path(file)).ok();
         workspace.write(file, text);
         set_mode(&workspace, file, 0o600);
-        run(&workspace, "022", &["check"]);
+        super::bounded(&workspace, &["check"]);
         let said = workspace.run(["doctor"]).out;
         assert!(said.contains(told) && !said.contains("PRIVATE-WORD"), "{file}: {said}");
         let others: Vec<_> =
@@ -248,14 +248,14 @@ fn words_of_private_files_stand_in_no_file_that_others_may_read() {
         // Of one that all may read, all may hear.
         set_mode(&workspace, file, 0o644);
         workspace.write(file, format!("{text}# again\n").replace("WORD\n# again", "WORD2"));
-        run(&workspace, "022", &["check"]);
+        super::bounded(&workspace, &["check"]);
         let said = workspace.run(["doctor"]).out;
         assert!(said.contains("PRIVATE-WORD"), "{file}: {said}");
         match before {
             Some(before) => fs::write(workspace.path(file), before).unwrap(),
             None => fs::remove_file(workspace.path(file)).unwrap(),
         }
-        run(&workspace, "022", &["check"]);
+        super::bounded(&workspace, &["check"]);
         for left in
             [".milescale/state.json", ".milescale/status.json", "logs/scale-events.jsonl", "logs/scale-alert.txt"]
         {
@@ -266,5 +266,137 @@ fn words_of_private_files_stand_in_no_file_that_others_may_read() {
         "D8",
         "unknown words of a marker, a configuration and milestones of mode 0600",
         "0 repeated where others may read",
+    );
+}
+
+#[test]
+fn what_a_folder_keeps_from_others_is_kept_from_them_wherever_it_goes() {
+    for private in ["active", "active/sub", "config"] {
+        let workspace = workspace();
+        workspace.milestones("m", 2);
+        workspace.write("active/sub/below/secret.yaml", "title: PRIVATE-TEXT\n");
+        workspace.write("config/storage-config.yaml", "# PRIVATE-TEXT\nstorage:\n  migration: {files_after: retire}\n");
+        workspace.write("put.yaml", "title: PRIVATE-TEXT too\n");
+        set_mode(&workspace, "put.yaml", 0o600);
+        set_mode(&workspace, private, 0o700);
+        let digest = workspace.run(["milestone", "show", "secret", "--digest"]).out;
+        for arguments in [
+            &["check"][..],
+            &["milestone", "put", "secret", ".milestones/put.yaml", "--if-match", digest.trim()],
+            &["milestone", "archive", "secret"],
+            &["milestone", "unarchive", "secret"],
+            &["migrate", "hybrid", "--yes"],
+            &["migrate", "database", "--yes"],
+            &["check"],
+            &["milestone", "export", "--dir", "out"],
+        ] {
+            run(&workspace, "022", arguments);
+        }
+        // What a user who owns none of the folders can reach.
+        let reached = Command::new("setpriv")
+            .args(["--reuid=65534", "--regid=65534", "--clear-groups", "grep", "-rlaF", "PRIVATE-TEXT", "."])
+            .current_dir(workspace.root())
+            .output()
+            .unwrap();
+        if super::is_root() {
+            set_mode(&workspace, "..", 0o755);
+            let reached = String::from_utf8_lossy(&reached.stdout).into_owned();
+            let others = |name: &&str| (private == "config") == name.contains("config");
+            let reached: Vec<_> = reached.lines().filter(others).collect();
+            assert!(reached.is_empty(), "{private}: {reached:?}");
+        }
+        let rights = |path: &str| fs::metadata(workspace.path(path)).unwrap().mode() & 0o077;
+        if private != "config" {
+            let found = holding(&workspace, "PRIVATE-TEXT");
+            let open: Vec<_> = found
+                .iter()
+                .filter(|(path, mode)| mode & 0o077 != 0 && !path.contains("config"))
+                .filter(|(path, _)| !path.contains("/active/"))
+                .collect();
+            assert!(open.is_empty() && rights("enterprise.db") == 0, "{private}: {open:?}");
+        }
+    }
+    door(
+        "D8",
+        "milestones and a configuration of mode 0644 in folders of mode 0700: put, archive, moves, retiring, an export",
+        "0 copies that others may read",
+    );
+}
+
+/// A list of rights, as the kernel keeps it.
+fn list_of_rights(entries: &[(u16, u16, u32)]) -> Vec<u8> {
+    let entry = |(who, may, which): &(u16, u16, u32)| {
+        [&who.to_le_bytes()[..], &may.to_le_bytes()[..], &which.to_le_bytes()[..]].concat()
+    };
+    [2_u32.to_le_bytes().to_vec(), entries.iter().flat_map(entry).collect()].concat()
+}
+
+const LIST: &str = "system.posix_acl_access";
+
+fn give_list(path: &std::path::Path, name: &str, list: &[u8]) -> bool {
+    rustix::fs::setxattr(path, name, list, rustix::fs::XattrFlags::empty()).is_ok()
+}
+
+fn list_at(path: &std::path::Path) -> Option<Vec<u8>> {
+    let mut value = vec![0; 1000];
+    let length = rustix::fs::getxattr(path, LIST, &mut *value).ok()?;
+    value.truncate(length);
+    Some(value)
+}
+
+#[test]
+fn lists_of_rights_are_kept_and_let_nobody_else_in() {
+    const NOBODY: u32 = u32::MAX;
+    let workspace = workspace();
+    workspace.milestones("m", 2);
+    // Its group may read nothing; one other user may. The bits of the mode say that the group may read.
+    let list = list_of_rights(&[(1, 6, NOBODY), (2, 4, 7777), (4, 0, NOBODY), (16, 4, NOBODY), (32, 0, NOBODY)]);
+    for name in ["active/m-0.yaml", "active/m-1.yaml", "config/storage-config.yaml"] {
+        if !give_list(&workspace.path(name), LIST, &list) {
+            return door("D8", "lists of rights", "the file system of the tests has none");
+        }
+    }
+    workspace.write("put.yaml", "title: put\n");
+    let digest = workspace.run(["milestone", "show", "m-0", "--digest"]).out;
+    run(&workspace, "022", &["milestone", "put", "m-0", ".milestones/put.yaml", "--if-match", digest.trim()]);
+    assert_eq!(list_at(&workspace.path("active/m-0.yaml")).as_ref(), Some(&list), "what is replaced keeps it");
+    run(&workspace, "022", &["check"]);
+    run(&workspace, "022", &["migrate", "hybrid", "--yes"]);
+    run(&workspace, "022", &["migrate", "database", "--yes"]);
+    for copy in ["enterprise.db", ".milescale/last-good-config.yaml"] {
+        assert_eq!(list_at(&workspace.path(copy)).as_ref(), Some(&list), "{copy}");
+    }
+    // Another list on one of them: nobody is in both.
+    let workspace = self::workspace();
+    workspace.milestones("m", 2);
+    give_list(&workspace.path("active/m-0.yaml"), LIST, &list);
+    run(&workspace, "022", &["migrate", "database", "--yes"]);
+    run(&workspace, "022", &["milestone", "export", "--dir", "out"]);
+    for copy in [workspace.path("enterprise.db"), workspace.root().join("out/m-0.yaml")] {
+        let mode = fs::metadata(&copy).unwrap().mode();
+        assert_eq!((mode & 0o077, list_at(&copy)), (0, None), "{}: {mode:o}", copy.display());
+    }
+    // The users of a folder that is shared by such lists go on sharing it.
+    let workspace = self::workspace();
+    let shared = list_of_rights(&[(1, 7, NOBODY), (2, 7, 7777), (4, 0, NOBODY), (16, 7, NOBODY), (32, 0, NOBODY)]);
+    for folder in ["", "active", "config", "logs"] {
+        for name in [LIST, "system.posix_acl_default"] {
+            assert!(give_list(&workspace.path(folder), name, &shared));
+        }
+    }
+    workspace.milestones("m", 2);
+    let _ = fs::remove_file(workspace.path("config/storage-backend.txt"));
+    run(&workspace, "022", &["migrate", "database", "--yes"]);
+    let named = [&2_u16.to_le_bytes()[..], &6_u16.to_le_bytes()[..], &7777_u32.to_le_bytes()[..]].concat();
+    let any = [&2_u16.to_le_bytes()[..], &7_u16.to_le_bytes()[..], &7777_u32.to_le_bytes()[..]].concat();
+    for made in ["enterprise.db", "config/storage-backend.txt"] {
+        let list = list_at(&workspace.path(made)).unwrap_or_else(|| panic!("{made} has no list"));
+        assert!(list.windows(8).any(|it| it == named || it == any), "{made}");
+        assert_eq!(fs::metadata(workspace.path(made)).unwrap().mode() & 0o060, 0o060, "{made}");
+    }
+    door(
+        "D8",
+        "lists of rights on milestones, a configuration, a folder: a put, moves, an export",
+        "kept, and 0 readers more than the originals have",
     );
 }

@@ -241,7 +241,7 @@ fn ids_of_any_size_are_no_ids() {
             }
         }
         let said = workspace.run(["doctor"]).out;
-        assert!(said.contains("40 rows have no id that is a text of at most 1024 bytes (rowid 2, 3, "), "{said}");
+        assert!(said.contains("40 rows have no id that is a text of at most 1024 bytes (rowid "), "{said}");
         assert_eq!(workspace.status()["milestone_count"], 41);
     }
     door("D12", "40 ids of 8 MB in SQLite", format!("at most {most} MiB and {longest:.1} s"));

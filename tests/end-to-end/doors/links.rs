@@ -326,3 +326,41 @@ fn a_workspace_that_is_a_link_itself_is_refused_until_it_is_trusted() {
     symlink(other.path(""), through.root().join(".milestones")).unwrap();
     assert_eq!(bounded(&through, &["status"]).code, 1, "it leads elsewhere by now");
 }
+
+#[test]
+fn a_trusted_link_leads_through_no_other_one_of_the_workspaces_folder() {
+    let outside = Outside::new();
+    for (name, kept) in [("logs", "applogs"), ("active", "plans"), ("config/storage-config.yaml", "conf/c.yaml")] {
+        let workspace = workspace();
+        workspace.milestones("m", 2);
+        let (place, kept) = (workspace.path(name), workspace.root().join(kept));
+        fs::create_dir_all(kept.parent().unwrap()).unwrap();
+        fs::rename(&place, &kept).unwrap();
+        let up = "../".repeat(name.split('/').count());
+        symlink(format!("{up}{}", kept.strip_prefix(workspace.root()).unwrap().display()), &place).unwrap();
+        assert_eq!(bounded(&workspace, &["trust", "--link", name]).code, 0);
+        let said = bounded(&workspace, &["check"]);
+        assert!(said.code == 0 && !said.err.contains("symlink"), "{name}: {said:?}");
+        // Whoever prepares the workspace turns a folder on the way, or what is at its end, into a link.
+        let turned = if name.contains('/') { kept.parent().unwrap() } else { &*kept };
+        fs::rename(turned, workspace.root().join("before")).unwrap();
+        fs::write(outside.path("c.yaml"), "storage: {}\n").unwrap();
+        symlink(outside.path(""), turned).unwrap();
+        let before = outside.print();
+        for arguments in [
+            &["check"][..],
+            &["milestone", "list"],
+            &["milestone", "put", "m-9"],
+            &["migrate", "database", "--yes"],
+            &["rollback", "--yes"],
+            &["doctor"],
+        ] {
+            let said = bounded(&workspace, arguments);
+            assert!(!format!("{}{}", said.out, said.err).contains("CANARY"), "{name}, {arguments:?}: {said:?}");
+            assert_eq!(outside.print(), before, "{name}, {arguments:?}");
+        }
+        let said = bounded(&workspace, &["doctor"]).out;
+        assert!(said.contains("is one too, which is not followed"), "{name}: {said}");
+    }
+    door("D5", "trusted links whose way leads through the workspace's folder, where a link is put", "0 followed");
+}

@@ -30,7 +30,7 @@ fn moved(server: &Postgres, database: &str) -> Workspace {
 #[test]
 fn d18_what_is_no_plain_table_and_what_others_functions_run_in_is_refused_by_name() {
     let server = Postgres::start();
-    server.psql("postgres", "CREATE ROLE neighbour");
+    server.psql("postgres", "CREATE ROLE neighbour LOGIN");
     let table = "SET ROLE ada; CREATE TABLE milestones (id TEXT PRIMARY KEY, data JSONB, created_at TIMESTAMP, updated_at TIMESTAMP);";
     let function = "CREATE FUNCTION theirs() RETURNS trigger LANGUAGE plpgsql AS $$ BEGIN PERFORM set_config('statement_timeout', \
                     '0', false); CREATE TABLE IF NOT EXISTS pwned (); RETURN new; END $$;";
@@ -248,4 +248,104 @@ fn what_comes_between_the_look_and_the_write_is_seen() {
     assert!(said.code == 1 && said.err.contains("betwixt() belongs to neighbour"), "{said:?}");
     assert_eq!(server.psql("between", "SELECT to_regclass('public.pwned') IS NULL").trim(), "t");
     door("D18", "a trigger that comes while a write waits for the table", "not run");
+}
+
+#[test]
+fn what_comes_back_from_a_server_is_for_those_who_could_read_what_went_there() {
+    use std::os::unix::fs::{MetadataExt, PermissionsExt};
+    let server = Postgres::start();
+    for (number, to) in ["file", "hybrid", "sqlite"].into_iter().enumerate() {
+        let workspace = on_postgresql(&server, &format!("back_{number}"));
+        let config = workspace.read("config/storage-config.yaml");
+        workspace.write("config/storage-config.yaml", format!("{config}  migration: {{files_after: retire}}\n"));
+        let mode = |path: &str| std::fs::metadata(workspace.path(path)).unwrap().mode() & 0o777;
+        for name in ["m-0", "m-1", "m-2"] {
+            let path = workspace.path(format!("active/{name}.yaml"));
+            std::fs::set_permissions(path, std::fs::Permissions::from_mode(0o600)).unwrap();
+        }
+        let back: &[&str] =
+            if to == "sqlite" { &["migrate", "database", "--engine", to, "--yes"] } else { &["migrate", to, "--yes"] };
+        for arguments in [&["migrate", "database", "--engine", "postgresql", "--yes"][..], back] {
+            let said = bounded(&workspace, arguments);
+            assert_eq!(said.code, 0, "{arguments:?}: {said:?}");
+        }
+        let made = if to == "sqlite" { "enterprise.db" } else { "active/m-0.yaml" };
+        assert_eq!(mode(made), 0o600, "{to}");
+    }
+    door(
+        "D8",
+        "private files, retired after a move to PostgreSQL, and moves back to each store",
+        "0 copies that others may read",
+    );
+}
+
+#[test]
+fn milescales_own_tables_are_for_nobody_who_may_not_read_the_milestones() {
+    let server = Postgres::start();
+    server.psql("postgres", "CREATE ROLE reporter; CREATE ROLE reader");
+    let workspace = on_postgresql(&server, "defaults");
+    server.psql(
+        "defaults",
+        "SET ROLE ada; CREATE TABLE milestones (id TEXT PRIMARY KEY, data JSONB, created_at TIMESTAMP, updated_at TIMESTAMP); \
+         GRANT SELECT ON milestones TO reader; ALTER DEFAULT PRIVILEGES GRANT SELECT ON TABLES TO reporter, reader, PUBLIC",
+    );
+    let said = bounded(&workspace, &["migrate", "database", "--engine", "postgresql", "--yes"]);
+    assert_eq!(said.code, 0, "{said:?}");
+    let may = |role: &str| {
+        let select = format!(
+            "SELECT count(*) FROM pg_class WHERE relname LIKE 'milescale!_%' ESCAPE '!' AND relkind = 'r' \
+             AND has_table_privilege('{role}', oid, 'SELECT')"
+        );
+        server.psql("defaults", &select).trim().to_owned()
+    };
+    assert_eq!(may("reporter"), "0");
+    assert_ne!(may("reader"), "0", "who may read the milestones may read what a DBA gives");
+    door(
+        "D18",
+        "a schema that gives its new tables to a role that may not read the milestones",
+        "0 of milescale's own",
+    );
+}
+
+#[test]
+fn users_who_share_a_role_share_the_tables() {
+    let server = Postgres::start();
+    server.psql(
+        "postgres",
+        "CREATE ROLE team; GRANT team TO ada; CREATE ROLE bob LOGIN IN ROLE team; CREATE ROLE eve LOGIN",
+    );
+    let workspace = moved(&server, "shared");
+    let url = workspace.read("config/storage-config.yaml");
+    let as_user = |user: &str| {
+        let text = url.replace("ada", user);
+        assert_ne!(text, url);
+        workspace.write("config/storage-config.yaml", text);
+        bounded(&workspace, &["milestone", "put", &format!("of-{user}")])
+    };
+    let give = |role: &str| {
+        server.psql(
+            "shared",
+            &format!(
+                "DO $$ DECLARE t text; BEGIN FOR t IN SELECT oid::regclass FROM pg_class WHERE relkind = 'r' AND relnamespace = \
+                 'public'::regnamespace LOOP EXECUTE format('ALTER TABLE %s OWNER TO {role}', t); END LOOP; \
+                 FOR t IN SELECT oid::regprocedure FROM pg_proc WHERE pronamespace = 'public'::regnamespace LOOP \
+                 EXECUTE format('ALTER FUNCTION %s OWNER TO {role}', t); END LOOP; END $$; \
+                 GRANT USAGE, CREATE ON SCHEMA public TO {role}; GRANT ALL ON ALL TABLES IN SCHEMA public TO bob, eve, ada; \
+                 GRANT ALL ON SCHEMA public TO bob, eve, ada"
+            ),
+        )
+    };
+    give("team");
+    let said = as_user("bob");
+    assert_eq!(said.code, 0, "{said:?}");
+    // Who is not in it is refused; so is everybody else where the owner may log in.
+    let said = as_user("eve");
+    assert!(said.code != 0 && said.err.contains("belongs to team"), "{said:?}");
+    give("eve");
+    let said = as_user("bob");
+    assert!(
+        said.code != 0 && said.err.contains("to a role without login that all who share it are members of"),
+        "{said:?}"
+    );
+    door("D18", "tables of a role without login that users share, and of another user", "used by its members; refused");
 }

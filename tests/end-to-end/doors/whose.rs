@@ -288,3 +288,50 @@ fn a_container_is_told_how_and_a_service_manager_needs_no_word_needs_root() {
         "told how; no word needed",
     );
 }
+
+#[test]
+fn a_name_that_leads_through_a_link_of_somebody_else_is_no_name_needs_root() {
+    let workspace = workspace();
+    workspace.milestones("m", 2);
+    let shared = tempfile::tempdir().unwrap();
+    let linked = |name: &str, owner: u32| {
+        let path = shared.path().join(name);
+        std::os::unix::fs::symlink(workspace.root(), &path).unwrap();
+        std::os::unix::fs::lchown(&path, Some(owner), None).unwrap();
+        path
+    };
+    let (own, theirs) = (linked("own", 0), linked("theirs", NOBODY));
+    let list = |folder: &Path| bounded(&workspace, &["milestone", "list", "--workspace", folder.to_str().unwrap()]);
+    assert!(list(&own).code == 0 && list(&own).out.contains("m-0"));
+    let said = list(&theirs);
+    assert!(said.code != 0 && said.err.contains("leads through a symlink of nobody"), "{said:?}");
+    door("D9", "a workspace named by a path through another user's symlink", "refused");
+}
+
+#[test]
+fn what_root_writes_down_for_a_user_is_that_users_needs_root() {
+    let home = tempfile::tempdir().unwrap();
+    give_to(home.path(), NOBODY);
+    fs::set_permissions(home.path(), fs::Permissions::from_mode(0o755)).unwrap();
+    let mut workspace = of_nobody();
+    workspace.environment.push(("SUDO_UID".to_owned(), NOBODY.to_string()));
+    workspace.environment.push(("XDG_CONFIG_HOME".to_owned(), home.path().join(".config").display().to_string()));
+    assert_eq!(bounded(&workspace, &["trust"]).code, 0);
+    let owner = |name: &str| std::os::unix::fs::MetadataExt::uid(&fs::metadata(home.path().join(name)).unwrap());
+    assert_eq!([".config", ".config/milescale", ".config/milescale/trust"].map(owner), [NOBODY; 3]);
+}
+
+#[test]
+fn what_a_person_has_written_with_a_slash_is_taken_back_as_well() {
+    let workspace = workspace();
+    let (home, root) = (tempfile::tempdir().unwrap(), workspace.root().display());
+    fs::create_dir(home.path().join("milescale")).unwrap();
+    let file = home.path().join("milescale/trust");
+    fs::write(&file, format!("{{\"milescale\":\"trust\",\"format\":1}}\n{{\"workspace\":\"{root}/\"}}\n")).unwrap();
+    fs::set_permissions(&file, fs::Permissions::from_mode(0o600)).unwrap();
+    let mut workspace = workspace;
+    workspace.environment.push(("XDG_CONFIG_HOME".to_owned(), home.path().display().to_string()));
+    let said = bounded(&workspace, &["trust", "--remove"]);
+    assert!(said.code == 0 && said.out.contains("no longer trusted"), "{said:?}");
+    assert!(!fs::read_to_string(&file).unwrap().contains("workspace"));
+}

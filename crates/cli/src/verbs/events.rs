@@ -1,5 +1,6 @@
 //! `milescale events`: what milescale has said, from `logs/scale-events.jsonl` and its rotated files.
 
+use std::borrow::Cow;
 use std::io::{self, Read, Seek as _};
 use std::ops::ControlFlow;
 use std::os::unix::fs::MetadataExt;
@@ -14,8 +15,10 @@ use milescale_workspace::Place;
 use milescale_workspace::Workspace;
 use milescale_workspace::folder::File;
 use milescale_workspace::jsonl::rotated;
-use milescale_workspace::tail::{LINE_LIMIT, lines_backwards};
+use milescale_workspace::tail::lines_backwards;
+use serde::Deserialize;
 use serde_json::Value;
+use serde_json::value::RawValue;
 
 use crate::args::EventsOptions;
 use crate::context::{Context, Failure};
@@ -23,6 +26,29 @@ use crate::terminal::{self, Line, Screen, Style};
 
 /// Events printed where no time is given.
 const LAST: usize = 20;
+
+/// Bytes of a line that may be an event. milescale's own are far shorter.
+const LONGEST_EVENT: usize = 1 << 20;
+
+/// What is shown of an event. Its details are no more than a text here: whatever they hold, it takes no more than that.
+#[derive(Deserialize)]
+struct Event<'a> {
+    #[serde(default, borrow)]
+    timestamp: Cow<'a, str>,
+    #[serde(rename = "event", default, borrow)]
+    name: Cow<'a, str>,
+    #[serde(default, borrow)]
+    current_backend: Cow<'a, str>,
+    #[serde(default, borrow)]
+    optimal_backend: Cow<'a, str>,
+    #[serde(borrow)]
+    details: Option<&'a RawValue>,
+}
+
+/// The event of a line; `None` for one that is none, such as half a line that a full disk left.
+fn event(line: &str) -> Option<Event<'_>> {
+    (line.len() <= LONGEST_EVENT).then(|| serde_json::from_str(line).ok())?
+}
 
 /// How often a followed log is looked at.
 const LOOK_EVERY: Duration = Duration::from_millis(200);
@@ -108,7 +134,8 @@ pub(crate) fn last(workspace: &Workspace, count: usize) -> Vec<Value> {
     for place in [log.clone(), rotated(&log, 1)] {
         let Ok((file, metadata)) = place.open() else { continue };
         let read = lines_backwards(&file, metadata.len(), |_, line| {
-            events.extend(line.text().and_then(|line| serde_json::from_str::<Value>(line).ok()));
+            let short = line.text().filter(|line| line.len() <= LONGEST_EVENT);
+            events.extend(short.and_then(|line| serde_json::from_str::<Value>(line).ok()));
             if events.len() < count { ControlFlow::Continue(()) } else { ControlFlow::Break(()) }
         });
         if read.is_err() || events.len() >= count {
@@ -140,7 +167,7 @@ impl Lines {
             if !self.is_skipped {
                 self.partial.extend(part);
             }
-            if self.partial.len() > LINE_LIMIT {
+            if self.partial.len() > LONGEST_EVENT {
                 (self.is_skipped, self.partial) = (true, Vec::new());
             }
             if part.ends_with(b"\n") {
@@ -204,18 +231,15 @@ const LONG_BEFORE: usize = 1000;
 impl Printer<'_> {
     /// Whether a line was said so long before what is wanted that nothing before it is.
     fn is_long_before(&self, line: &str) -> bool {
-        let event: Option<Value> = serde_json::from_str(line).ok();
-        let stamp = event.and_then(|event| event["timestamp"].as_str().and_then(timestamp::from_text));
+        let stamp = event(line).and_then(|event| timestamp::from_text(&event.timestamp));
         let end = self.since.and_then(|since| since.checked_sub(OUT_OF_ORDER).ok());
         stamp.zip(end).is_some_and(|(stamp, end)| stamp < end)
     }
 
     fn wants(&self, line: &str) -> bool {
-        // Half a line that a full disk left is no event.
-        let Ok(event) = serde_json::from_str::<Value>(line) else { return false };
-        let name = event["event"].as_str().unwrap_or_default();
-        let stamp = event["timestamp"].as_str().and_then(timestamp::from_text);
-        (self.options.event.is_empty() || self.options.event.iter().any(|wanted| wanted == name))
+        let Some(event) = event(line) else { return false };
+        let stamp = timestamp::from_text(&event.timestamp);
+        (self.options.event.is_empty() || self.options.event.iter().any(|wanted| *wanted == event.name))
             && self.since.is_none_or(|since| stamp.is_some_and(|stamp| stamp >= since))
     }
 
@@ -223,9 +247,9 @@ impl Printer<'_> {
         if self.options.json {
             return terminal::json_text(line);
         }
-        let Ok(event) = serde_json::from_str::<Value>(line) else { return };
-        let text = |key: &str| harmless(event[key].as_str().unwrap_or_default());
-        let (name, current, optimal) = (text("event"), text("current_backend"), text("optimal_backend"));
+        let Some(event) = event(line) else { return };
+        let (name, current, optimal) =
+            (harmless(&event.name), harmless(&event.current_backend), harmless(&event.optimal_backend));
         let style = match name.as_str() {
             "scale_status" | "migration_monitoring" => None,
             "config_rejected" | "source_unavailable" | "state_unreadable" => Some(Style::Bad),
@@ -237,11 +261,9 @@ impl Printer<'_> {
             (current, optimal) if current == optimal => current.to_owned(),
             (current, optimal) => format!("{current} → {optimal}"),
         };
-        let details = match &event["details"] {
-            Value::Object(details) if details.is_empty() => String::new(),
-            details => details.to_string(),
-        };
-        let plain = format!("{} {name:<27} {move_to}", text("timestamp"));
+        let details = event.details.map_or("null", RawValue::get);
+        let details = if details.trim_matches(['{', '}', ' ']).is_empty() { "" } else { details };
+        let plain = format!("{} {name:<27} {move_to}", harmless(&event.timestamp));
         let fitted = self.screen.fit(format!("{plain}  {details}").trim_end());
         terminal::line(match (style, fitted.split_once(&name)) {
             (Some(style), Some((before, after))) => {

@@ -42,8 +42,10 @@ pub(crate) fn run(context: &Context, options: &TrustOptions) -> Result<ExitCode,
     let file = change(|entries| {
         if options.remove {
             // Without a link or a server named, nothing of the workspace is trusted any more.
-            let goes =
-                |entry: &Entry| entry.workspace == root && (is_all || wanted.iter().any(|it| is_same(it, entry)));
+            let goes = |entry: &Entry| {
+                Path::new(&entry.workspace) == Path::new(&root)
+                    && (is_all || wanted.iter().any(|it| is_same(it, entry)))
+            };
             let before = entries.len();
             entries.retain(|entry| !goes(entry));
             count = before - entries.len();
@@ -83,7 +85,10 @@ fn say_done(wanted: &[Entry], is_removed: bool, is_all: bool, file: &Path) {
 
 /// Whether two entries are about the same thing, wherever a link leads.
 fn is_same(one: &Entry, other: &Entry) -> bool {
-    (&one.workspace, &one.link, &one.server) == (&other.workspace, &other.link, &other.server)
+    // As paths: one that a person has written may end in a slash.
+    let path = |text: &String| Path::new(text).to_owned();
+    (path(&one.workspace), one.link.as_ref().map(path), &one.server)
+        == (path(&other.workspace), other.link.as_ref().map(path), &other.server)
 }
 
 fn named(entry: &Entry) -> String {

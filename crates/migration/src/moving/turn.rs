@@ -20,8 +20,9 @@ pub(super) const PATIENCE: Duration = Duration::from_secs(10);
 /// How long a moment without writers is waited for.
 const QUIET_WITHIN: Duration = Duration::from_secs(5);
 
-/// How often the switch is tried.
+/// How often the switch is tried, and for how long: who holds the table for longer is not waited for.
 const TRIES: usize = 20;
+const TRIED_FOR: Duration = Duration::from_secs(20);
 
 /// Milestones that are brought over with one wait for the journal while others are kept out.
 const AT_ONCE: usize = 10;
@@ -36,8 +37,12 @@ impl Moving<'_, '_> {
         self.wait_for_quiet(pair, &mut late)?;
         let prepared = self.prepared()?;
         let (mut paused, mut why) = (Duration::ZERO, None);
+        let began = Instant::now();
         for attempt in 0..TRIES {
             self.context.go_on()?;
+            if began.elapsed() > TRIED_FOR {
+                break;
+            }
             if attempt > 0 {
                 sleep(Duration::from_millis(100));
                 self.catch_up_once(pair, &mut late)?;

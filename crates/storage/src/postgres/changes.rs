@@ -11,7 +11,8 @@ use tokio_postgres::{Client, Error};
 
 use super::begin::literal;
 use super::documents::Table;
-use super::schema::quoted;
+use super::schema::{close_new, quoted};
+use super::shape::is_anothers;
 use crate::store::Touched;
 
 /// Entries that are kept for others who read the log.
@@ -48,24 +49,33 @@ fn body(schema: &str) -> String {
     )
 }
 
-/// What makes the log. Nobody else may call its function, and it belongs to who makes it, be it another's before.
+/// What makes the log. Nobody else may call its function, and it belongs to who makes it, be it another's before, or to the role of those
+/// who share the table.
 pub(super) fn make(table: &Table) -> String {
-    let (prefix, body) = (table.prefix(), literal(&body(&table.used)));
+    let (prefix, body, is_anothers) = (table.prefix(), literal(&body(&table.used)), is_anothers("r"));
+    let (log, function) = (format!("{prefix}milescale_changes"), format!("{prefix}milescale_log()"));
+    let (log, function) = (literal(&log), literal(&function));
+    let own = literal(&format!(
+        "DECLARE own name := (SELECT CASE WHEN {is_anothers} THEN current_user ELSE r.rolname END FROM pg_class c
+         JOIN pg_roles r ON r.oid = c.relowner WHERE c.oid = to_regclass({log}));
+         BEGIN EXECUTE format('ALTER TABLE %s OWNER TO %I', {log}, own);
+         EXECUTE format('ALTER FUNCTION %s OWNER TO %I', {function}, own); END"
+    ));
     format!(
         "CREATE TABLE IF NOT EXISTS {prefix}milescale_changes (number BIGINT GENERATED ALWAYS AS IDENTITY PRIMARY KEY, \
          id TEXT, by BIGINT NOT NULL DEFAULT txid_current()); \
-         ALTER TABLE {prefix}milescale_changes OWNER TO CURRENT_USER; \
          CREATE INDEX IF NOT EXISTS milescale_changes_by ON {prefix}milescale_changes (by); \
          CREATE OR REPLACE FUNCTION {prefix}milescale_log() RETURNS trigger LANGUAGE plpgsql SECURITY DEFINER \
          SET search_path = pg_catalog, pg_temp AS {body}; \
-         ALTER FUNCTION {prefix}milescale_log() OWNER TO CURRENT_USER; \
+         DO {own}; \
          REVOKE ALL ON FUNCTION {prefix}milescale_log() FROM PUBLIC; \
          DROP TRIGGER IF EXISTS milescale_log ON {prefix}milestones; \
          CREATE TRIGGER milescale_log AFTER INSERT OR UPDATE OR DELETE ON {prefix}milestones \
          FOR EACH ROW EXECUTE FUNCTION {prefix}milescale_log(); \
          DROP TRIGGER IF EXISTS milescale_log_truncate ON {prefix}milestones; \
          CREATE TRIGGER milescale_log_truncate AFTER TRUNCATE ON {prefix}milestones \
-         FOR EACH STATEMENT EXECUTE FUNCTION {prefix}milescale_log()"
+         FOR EACH STATEMENT EXECUTE FUNCTION {prefix}milescale_log(); {}",
+        close_new(prefix)
     )
 }
 

@@ -4,6 +4,7 @@
 //! every path is strict and guarded by the type of what it stands on, and silent, so that no row is refused that would be
 //! accepted without them. They mean what `facts` in the core means, to the letter.
 
+use super::begin::literal;
 use super::documents::Table;
 
 /// A task that has an enabled kiro workflow, of a list (`$[*]`) or a mapping (`$.*`).
@@ -98,8 +99,27 @@ pub(super) fn own(prefix: &str) -> String {
          text BYTEA NOT NULL, noted TEXT, PRIMARY KEY (side, id)); \
          CREATE TABLE IF NOT EXISTS {prefix}milescale_sides (side TEXT PRIMARY KEY); \
          CREATE TABLE IF NOT EXISTS {prefix}milescale_earlier (id TEXT NOT NULL, value BYTEA NOT NULL, \
-         PRIMARY KEY (id, value))"
+         PRIMARY KEY (id, value)); {}",
+        close_new(prefix)
     )
+}
+
+/// Takes from others what a schema gives them by itself (`ALTER DEFAULT PRIVILEGES`) of milescale's own tables that the transaction has made,
+/// where they may not read the milestones: those tables hold copies.
+pub(super) fn close_new(prefix: &str) -> String {
+    let milestones = literal(&format!("{prefix}milestones"));
+    let block = format!(
+        "DECLARE it record; BEGIN FOR it IN SELECT DISTINCT c.oid::regclass::text AS name, a.grantee \
+         FROM pg_class c CROSS JOIN LATERAL aclexplode(c.relacl) a WHERE c.relname LIKE 'milescale!_%' ESCAPE '!' \
+         AND c.relkind = 'r' AND c.xmin = pg_current_xact_id()::xid AND a.grantee <> c.relowner \
+         AND c.relnamespace = (SELECT m.relnamespace FROM pg_class m WHERE m.oid = to_regclass({milestones})) \
+         AND NOT CASE WHEN a.grantee = 0 THEN EXISTS (SELECT FROM pg_class m, aclexplode(m.relacl) p WHERE p.grantee = 0 \
+         AND p.privilege_type = 'SELECT' AND m.oid = to_regclass({milestones})) \
+         ELSE has_table_privilege(a.grantee, to_regclass({milestones}), 'SELECT') END LOOP \
+         EXECUTE format('REVOKE ALL ON TABLE %s FROM %s', it.name, \
+         CASE WHEN it.grantee = 0 THEN 'PUBLIC' ELSE quote_ident(pg_get_userbyid(it.grantee)) END); END LOOP; END"
+    );
+    format!("DO {}", literal(&block))
 }
 
 /// Lets the table refuse writes with a message, or take them again.

@@ -48,8 +48,8 @@ pub(super) async fn not_used(client: &Client, table: &Table) -> Result<Option<St
             )
         } else {
             format!(
-                "its {what} belongs to {owner}, and would run with the rights of {user}; give it to {user} (ALTER … OWNER TO \
-                 {user}), or drop what uses it"
+                "its {what} belongs to {owner}, and what that says would run with the rights of {user}; give it to {user} (ALTER … OWNER TO \
+                 {user}), or to a role without login that all who share it are members of, or drop what uses it"
             )
         }));
     }
@@ -113,11 +113,21 @@ const HARMLESS: [&str; 10] = [
 const OF_ANY_TYPE: &str = "^((record|domain|array|anyarray|range|multirange|any.*range)_in|pg_input_.*|jsonb?_(populate|to)_record.*\
      |to_jsonb?|(array|row)_to_json|jsonb?_(build|object).*)$";
 
+/// Whether a role, of `pg_roles` under this name, is another one, whose code milescale's user would not run: neither the user, nor one who
+/// may do everything, nor a role without login that the user was made a member of, by which several share a table.
+pub(super) fn is_anothers(role: &str) -> String {
+    format!(
+        "{role}.rolname <> current_user AND NOT {role}.rolsuper AND ({role}.rolcanlogin OR NOT EXISTS (SELECT FROM pg_auth_members m
+           JOIN pg_roles u ON u.oid = m.member WHERE m.roleid = {role}.oid AND u.rolname = current_user AND NOT u.rolsuper
+           AND pg_has_role(u.oid, {role}.oid, 'USAGE')))"
+    )
+}
+
 /// Selects what runs with the rights of whoever writes to the tables, and belongs neither to milescale's user nor to one who may do
 /// everything: functions of triggers, of defaults, constraints and indexes, be they called by an operator or by
 /// their name; domains; cascades. And what runs a text as a statement, whoever it belongs to. What, whose, and whether the last.
 fn others() -> String {
-    let is_anothers_r = "r.rolname <> current_user AND NOT r.rolsuper";
+    let is_anothers_r = &is_anothers("r");
     // Whoever owns a table decides what its defaults, constraints and indexes call, and with what.
     let harmless = HARMLESS.map(|name| format!("'{name}'")).join(", ");
     format!(

@@ -106,10 +106,10 @@ pub(super) fn open_end(end: &End) -> io::Result<OwnedFd> {
 }
 
 /// That a trusted symlink leads through another one inside the workspace's own folder, which whoever prepares that may set.
-pub(super) fn may_follow_outside<'a>(
+pub(super) fn may_follow_outside(
     root: Option<Identity>,
-    path: &'a Path,
-) -> impl Fn(BorrowedFd<'_>, &OsStr, &Stat) -> io::Result<()> + 'a {
+    path: &Path,
+) -> impl Fn(BorrowedFd<'_>, &OsStr, &Stat) -> io::Result<()> {
     move |folder, name, _| {
         if !lies_beneath(folder, root)? {
             return Ok(());
@@ -156,4 +156,43 @@ fn lies_beneath(folder: BorrowedFd<'_>, root: Option<Identity>) -> io::Result<bo
         here = now;
     }
     Ok(true)
+}
+
+#[cfg(test)]
+mod tests {
+    use std::fs;
+
+    use crate::folder::{Folder, Since};
+
+    #[test]
+    fn a_folder_that_is_replaced_is_followed_only_by_what_begins_anew() {
+        let above = tempfile::tempdir().unwrap();
+        let path = |name: &str| above.path().join(name);
+        let exchange = || {
+            fs::rename(path("plans"), path("between")).unwrap();
+            fs::rename(path("other"), path("plans")).unwrap();
+            fs::rename(path("between"), path("other")).unwrap();
+        };
+        for name in ["plans", "other"] {
+            fs::create_dir(path(name)).unwrap();
+            fs::write(path(name).join("name"), name).unwrap();
+        }
+        let folder = Folder::named(path("plans"));
+        let read =
+            || fs::read_to_string(format!("/proc/self/fd/{}/name", folder.opened().unwrap().as_raw_fd())).unwrap();
+        assert_eq!(folder.look_again().unwrap(), Since::Same);
+        exchange();
+        let error = folder.look_again().unwrap_err().to_string();
+        assert!(error.contains("another folder has the name"), "{error}");
+        assert!(folder.is_still_the_same().is_err() && read() == "plans", "it goes on in the old one");
+        exchange();
+        folder.is_still_the_same().unwrap();
+        folder.follow_its_name();
+        exchange();
+        assert!(folder.is_still_the_same().is_err() && read() == "plans");
+        assert_eq!(folder.look_again().unwrap(), Since::Replaced);
+        assert_eq!(read(), "other");
+    }
+
+    use std::os::fd::AsRawFd;
 }
