@@ -1,5 +1,6 @@
 //! What the environment says of trust: where it is written down, and who the caller is (contract §10).
 
+use std::os::unix::fs::MetadataExt;
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
@@ -67,10 +68,12 @@ pub(crate) fn change(change: impl FnOnce(&mut Vec<Entry>)) -> Result<PathBuf, Fa
     let file = own_file().ok_or_else(|| Failure::Failed(nowhere.to_owned()))?;
     let failed = |error: std::io::Error| Failure::Failed(format!("{}: it cannot be written: {error}", file.display()));
     let folder = file.parent().unwrap_or(Path::new("/"));
-    // From the first one that is there: what root makes in a person's folder belongs to that person.
     let there = folder.ancestors().find(|above| system::is_folder(above)).unwrap_or(folder);
-    let missing = folder.strip_prefix(there).unwrap_or(Path::new(""));
-    durable::create_folder(&Folder::named(there).place().join(missing)).map_err(failed)?;
+    let is_callers = system::status(there).is_ok_and(|it| Trust::of(sources()).is_own(it.uid()));
+    // What root makes in the folder of who has called it, under sudo, belongs to that person.
+    let from = if is_callers { there } else { folder };
+    let missing = folder.strip_prefix(from).unwrap_or(Path::new(""));
+    durable::create_folder(&Folder::named(from).place().join(missing)).map_err(failed)?;
     // Two who change it at once: the second reads what the first has written.
     let lock = Place::named(&file.with_extension("lock"));
     let held = lock::wait_for(&lock, Share::Alone, PATIENCE, &Stop::default()).map_err(failed)?;

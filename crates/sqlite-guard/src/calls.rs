@@ -3,13 +3,13 @@
 //! There nothing is followed, and only a regular file is opened: SQLite would wait for a FIFO for ever.
 
 use std::ffi::{CStr, c_char, c_int};
-use std::os::fd::AsRawFd;
+use std::os::fd::{AsFd, AsRawFd};
 use std::sync::{OnceLock, PoisonError};
 
 use libsqlite3_sys as ffi;
 
-use crate::opened;
 use crate::pinned::{Meant, meant};
+use crate::{beside, opened};
 
 type Open = unsafe extern "C" fn(*const c_char, c_int, c_int) -> c_int;
 type Stat = unsafe extern "C" fn(*const c_char, *mut libc::stat) -> c_int;
@@ -119,9 +119,12 @@ unsafe extern "C" fn open(path: *const c_char, flags: c_int, mode: c_int) -> c_i
     // SAFETY: SQLite hands over a path.
     match (unsafe { of(path) }, OWN.get()) {
         (Meant::In(folder, name), _) => {
-            MADE.set(-1);
+            MADE.set(None);
             let flags = flags | libc::O_NOFOLLOW | libc::O_NONBLOCK | libc::O_NOCTTY | libc::O_CLOEXEC;
             let Ok(mode) = libc::c_uint::try_from(mode) else { return fail(libc::EINVAL) };
+            // What lies beside a database is for its user alone until it has the database's rights.
+            let database = beside::database_of(name);
+            let mode = if database.is_some() { mode & 0o700 } else { mode };
             let there = |flags: c_int| {
                 // SAFETY: an open folder and a name.
                 unsafe { libc::openat(folder.folder.as_raw_fd(), name.as_ptr(), flags, mode) }
@@ -146,14 +149,15 @@ unsafe extern "C" fn open(path: *const c_char, flags: c_int, mode: c_int) -> c_i
             let status = (looked == 0).then(|| unsafe { status.assume_init() });
             let kind = status.map(|status| status.st_mode & libc::S_IFMT);
             if is_made {
-                MADE.set(file);
+                let most = database.map_or(0o777, |it| beside::make_like(folder.folder.as_fd(), &it, file));
+                MADE.set(Some((file, most)));
             }
             if let Some(status) = status.filter(|_| kind == Some(libc::S_IFREG)) {
                 opened::note(
                     &mut folder.opened.lock().unwrap_or_else(PoisonError::into_inner),
                     name,
                     &status,
-                    has_list(file),
+                    beside::has_list(file),
                 );
             }
             if kind == Some(libc::S_IFREG) || kind == Some(libc::S_IFDIR) && name == c"." {
@@ -171,27 +175,15 @@ unsafe extern "C" fn open(path: *const c_char, flags: c_int, mode: c_int) -> c_i
     }
 }
 
-/// Whether an open file has a list of rights.
-#[cfg(target_os = "linux")]
-fn has_list(file: c_int) -> bool {
-    // SAFETY: an open file and a name; there is room for nothing, and only the length is asked for.
-    unsafe { libc::fgetxattr(file, c"system.posix_acl_access".as_ptr(), std::ptr::null_mut(), 0) > 0 }
-}
-
-#[cfg(not(target_os = "linux"))]
-fn has_list(_: c_int) -> bool {
-    false
-}
-
 thread_local! {
-    /// The file that this thread has made last, where it has opened none since.
-    static MADE: std::cell::Cell<c_int> = const { std::cell::Cell::new(-1) };
+    /// The file that this thread has made last, where it has opened none since, and the bits of a mode that it may have.
+    static MADE: std::cell::Cell<Option<(c_int, libc::mode_t)>> = const { std::cell::Cell::new(None) };
 }
 
 /// Gives a file away that was just made. One that was there stays whose it is: it may be another file of that name.
 unsafe extern "C" fn fchown(file: c_int, user: libc::uid_t, group: libc::gid_t) -> c_int {
-    match OWN.get() {
-        Some(own) if MADE.get() == file => {
+    match (OWN.get(), MADE.get()) {
+        (Some(own), Some((made, _))) if made == file => {
             // SAFETY: the same arguments, for SQLite's own call.
             unsafe { (own.fchown)(file, user, group) }
         }
@@ -201,10 +193,10 @@ unsafe extern "C" fn fchown(file: c_int, user: libc::uid_t, group: libc::gid_t) 
 
 /// Sets the mode of a file that was just made, as for [`fchown`].
 unsafe extern "C" fn fchmod(file: c_int, mode: libc::mode_t) -> c_int {
-    match OWN.get() {
-        Some(own) if MADE.get() == file => {
-            // SAFETY: the same arguments, for SQLite's own call.
-            unsafe { (own.fchmod)(file, mode) }
+    match (OWN.get(), MADE.get()) {
+        (Some(own), Some((made, most))) if made == file => {
+            // SAFETY: the same file, and no more than that mode.
+            unsafe { (own.fchmod)(file, mode & most) }
         }
         _ => 0,
     }

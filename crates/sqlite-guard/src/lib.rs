@@ -9,6 +9,7 @@
 //! - **Each connection** of this process, whoever opens it, attaches no other database, takes no statement of any length, cannot write
 //!   to its schema as if that were rows, and gives up a schema that takes too long to read. All together have a limit of memory.
 
+mod beside;
 mod calls;
 mod opened;
 mod pinned;

@@ -139,8 +139,8 @@ impl Readers {
         if self.of == Of::Nothing {
             return self;
         }
-        // To enter a folder is the bit beside the one to write.
-        let enters = |read: u32| folder.mode() & (read >> 2) != 0;
+        // To enter a folder is the bit beside the one to write. The folder's own group enters by its own bit alone, whatever others may.
+        let enters = |read: u32| folder.mode() & (read >> 2) != 0 && folder.mode() & (GROUP >> 2) != 0;
         if let Some(of_folder) = folder.list() {
             let is_let_in = |(list, group): &(List, u32)| list.readers_enter(of_folder, *group == folder.gid());
             return Self { group: None, everybody: false, list: self.list.filter(is_let_in), ..self };

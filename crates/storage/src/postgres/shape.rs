@@ -86,6 +86,9 @@ async fn somebody_else(client: &Client) -> Result<Option<String>, Error> {
 }
 
 /// The tables of the schema `$1` that are written to, and those that inherit from them.
+///
+/// What else the server evaluates with the rights of whoever writes or reads is named by the selections of [`others`] one by one: there is no
+/// list of it in the server's catalogues.
 const TABLES: &str = "tables AS (SELECT c.oid FROM pg_class c JOIN pg_namespace n ON n.oid = c.relnamespace
            WHERE n.nspname = $1 AND c.relkind IN ('r', 'p')
            AND (c.relname = 'milestones' OR c.relname LIKE 'milescale!_%' ESCAPE '!')
@@ -111,7 +114,7 @@ const HARMLESS: [&str; 10] = [
 /// Functions of the server that make a value of a type that a text names, which may be somebody else's, or one of whatever they are
 /// given.
 const OF_ANY_TYPE: &str = "^((record|domain|array|anyarray|range|multirange|any.*range)_in|pg_input_.*|jsonb?_(populate|to)_record.*\
-     |to_jsonb?|(array|row)_to_json|jsonb?_(build|object).*)$";
+     |to_jsonb?|(array|row)_to_json|jsonb?_(build|object).*|quote_(literal|nullable)|format|concat.*)$";
 
 /// Whether a role, of `pg_roles` under this name, is another one, whose code milescale's user would not run: neither the user, nor one who
 /// may do everything, nor a role without login that the user was made a member of, by which several share a table.
@@ -143,7 +146,9 @@ fn others() -> String {
            UNION ALL SELECT 'pg_class'::regclass, p.partrelid, p.partexprs::text, t.is_anothers FROM pg_partitioned_table p
              JOIN owned t ON p.partrelid = t.oid
            UNION ALL SELECT 'pg_class'::regclass, i.indexrelid, concat(i.indexprs::text, i.indpred::text), t.is_anothers
-             FROM pg_index i JOIN owned t ON i.indrelid = t.oid),
+             FROM pg_index i JOIN owned t ON i.indrelid = t.oid
+           UNION ALL SELECT 'pg_statistic_ext'::regclass, s.oid, s.stxexprs::text, true FROM pg_statistic_ext s JOIN tables t
+             ON s.stxrelid = t.oid),
          called AS (SELECT m[1] AS how, m[2]::oid AS oid, by_others
            FROM parts, regexp_matches(parts.tree, ':(funcid|opfuncid|opno) ([0-9]+)', 'g') AS m),
          functions AS (SELECT g.tgfoid AS oid, false AS by_others FROM pg_trigger g JOIN tables t ON g.tgrelid = t.oid
@@ -182,11 +187,18 @@ fn others() -> String {
          UNION ALL SELECT CASE p.typtype WHEN 'd' THEN 'domain ' ELSE 'type ' END || format_type(p.oid, NULL),
              quote_ident(r.rolname), false
            FROM pg_type p JOIN pg_roles r ON r.oid = p.typowner WHERE {is_anothers_r}
-             AND (p.oid IN (SELECT oid FROM based) AND p.typtype IN ('d', 'r', 'm') OR p.oid IN (SELECT oid FROM named))
+             AND (p.oid IN (SELECT oid FROM based) OR p.oid IN (SELECT oid FROM named))
          UNION ALL SELECT 'constraint ' || quote_ident(c.conname) || ' of ' || c.conrelid::regclass::text, quote_ident(r.rolname), false
-           FROM pg_constraint c JOIN tables t ON c.confrelid = t.oid JOIN pg_class k ON k.oid = c.conrelid
+           FROM pg_constraint c JOIN tables t ON t.oid IN (c.confrelid, c.conrelid)
+             JOIN pg_class k ON k.oid = CASE WHEN t.oid = c.confrelid THEN c.conrelid ELSE c.confrelid END
              JOIN pg_roles r ON r.oid = k.relowner
-           WHERE c.contype = 'f' AND (c.confdeltype IN ('c', 'n', 'd') OR c.confupdtype IN ('c', 'n', 'd')) AND {is_anothers_r}"
+           WHERE c.contype = 'f' AND {is_anothers_r}
+         UNION ALL SELECT 'table ' || i.inhparent::regclass::text || ', of which ' || t.oid::regclass::text || ' is a part,',
+             quote_ident(r.rolname), false
+           FROM pg_inherits i JOIN tables t ON i.inhrelid = t.oid AND i.inhparent NOT IN (SELECT oid FROM tables)
+             JOIN pg_class k ON k.oid = i.inhparent JOIN pg_roles r ON r.oid = k.relowner
+         UNION ALL SELECT 'part ' || t.oid::regclass::text || ' is a foreign table and', quote_ident(r.rolname), false
+           FROM tables t JOIN pg_class c ON c.oid = t.oid AND c.relkind = 'f' JOIN pg_roles r ON r.oid = c.relowner"
     )
 }
 
@@ -220,7 +232,9 @@ impl Guard {
                  JOIN t ON a.attrelid = t.oid AND a.attnum > 0
                UNION ALL SELECT concat('g', g.oid, '/', g.xmin) FROM pg_trigger g JOIN t ON g.tgrelid = t.oid
                UNION ALL SELECT concat('d', d.oid, '/', d.xmin) FROM pg_attrdef d JOIN t ON d.adrelid = t.oid
-               UNION ALL SELECT concat('c', c.oid, '/', c.xmin) FROM pg_constraint c JOIN t ON c.conrelid = t.oid
+               UNION ALL SELECT concat('c', c.oid, '/', c.xmin) FROM pg_constraint c JOIN t ON t.oid IN (c.conrelid, c.confrelid)
+               UNION ALL SELECT concat('s', s.oid, '/', s.xmin) FROM pg_statistic_ext s JOIN t ON s.stxrelid = t.oid
+               UNION ALL SELECT concat('p', i.inhparent, '/', i.xmin) FROM pg_inherits i JOIN t ON i.inhrelid = t.oid
                UNION ALL SELECT concat('i', i.indexrelid, '/', i.xmin) FROM pg_index i JOIN t ON i.indrelid = t.oid
                UNION ALL SELECT concat('r', r.oid, '/', r.xmin) FROM pg_rewrite r JOIN t ON r.ev_class = t.oid) AS all_of_it(it)"
         );

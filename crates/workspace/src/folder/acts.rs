@@ -160,7 +160,7 @@ impl Place {
         // Of one folder that lets everybody in, and lies in the workspace's own, that is known at once.
         let (folder, _) = self.parent_and_name()?;
         let is_near = self.inside().components().nth(2).is_none() && self.folder() == to.folder();
-        if is_near && rustix::fs::fstat(&folder)?.st_mode & 0o001 != 0 && List::of_open(&folder).is_none() {
+        if is_near && rustix::fs::fstat(&folder)?.st_mode & 0o011 == 0o011 && List::of_open(&folder).is_none() {
             return Ok(());
         }
         keep_private(self, to)
