@@ -113,11 +113,29 @@ struct Open {
     anchor: usize,
 }
 
+/// Values, and bytes of their texts.
+#[derive(Debug, Clone, Copy)]
+struct Weight {
+    values: u64,
+    bytes: u64,
+}
+
+/// By how much aliases may make a document larger: a text of a few bytes that stands for many megabytes would be them in every store.
+const GROWS_BY: u64 = 10;
+const GROWS_ANYWAY: u64 = 1 << 20;
+
+/// Bytes of texts that a document of so many bytes may stand for, aliases expanded.
+pub fn most_expanded(bytes: u64) -> u64 {
+    bytes.saturating_mul(GROWS_BY).saturating_add(GROWS_ANYWAY).min(SIZE_LIMIT.max(bytes))
+}
+
 #[derive(Default)]
 struct Builder<'t> {
     nodes: Vec<Node<'t>>,
-    /// Values that the node at the same index stands for, aliases expanded.
-    weights: Vec<u64>,
+    /// What the node at the same index stands for, aliases expanded.
+    weights: Vec<Weight>,
+    /// Bytes of texts that the document may stand for.
+    most_bytes: u64,
     open: Vec<Open>,
     anchors: HashMap<usize, NodeId>,
     root: Option<NodeId>,
@@ -132,7 +150,7 @@ fn build(text: &str) -> Result<Document<'_>, Flaw> {
     options.block_nesting_limit = DEPTH_LIMIT;
     // Where the text ends within a line, there is no break to keep: so do libyaml and PyYAML read it.
     options.block_scalar_eof_without_line_feed = true;
-    let mut builder = Builder::default();
+    let mut builder = Builder { most_bytes: most_expanded(text.len() as u64), ..Builder::default() };
     for event in Parser::new_from_str_with_options(text, options) {
         let (event, span) = event.map_err(|error| {
             let mark = error.marker();
@@ -162,7 +180,8 @@ impl<'t> Builder<'t> {
                 let plain = style == ScalarStyle::Plain && tag.is_none();
                 self.tagged(tag.as_deref(), "str", place);
                 self.look_at(&text, plain, place);
-                let id = self.add(Content::Scalar { text, plain }, place, 1)?;
+                let weight = Weight { values: 1, bytes: text.len() as u64 };
+                let id = self.add(Content::Scalar { text, plain }, place, weight)?;
                 self.finish(id, anchor)?;
             }
             Event::SequenceStart(_, anchor, tag) => {
@@ -212,7 +231,7 @@ impl<'t> Builder<'t> {
         }
     }
 
-    fn add(&mut self, content: Content<'t>, position: Position, weight: u64) -> Result<NodeId, Flaw> {
+    fn add(&mut self, content: Content<'t>, position: Position, weight: Weight) -> Result<NodeId, Flaw> {
         let id = NodeId(small(self.nodes.len()));
         if u64::from(id.0) >= VALUE_LIMIT {
             return Err(too_many(position));
@@ -224,7 +243,7 @@ impl<'t> Builder<'t> {
 
     fn start(&mut self, content: Content<'t>, anchor: usize, position: Position) -> Result<(), Flaw> {
         let is_mapping = matches!(content, Content::Mapping(_));
-        let id = self.add(content, position, 1)?;
+        let id = self.add(content, position, Weight { values: 1, bytes: 0 })?;
         if self.open.len() >= DEPTH_LIMIT {
             return Err(flaw(Some(position), format!("it is nested deeper than {DEPTH_LIMIT} levels")));
         }
@@ -235,9 +254,19 @@ impl<'t> Builder<'t> {
     fn end(&mut self) -> Result<(), Flaw> {
         let Some(Open { id, children, is_mapping, anchor }) = self.open.pop() else { return Ok(()) };
         let place = self.nodes[id.0 as usize].position;
-        let weight = children.iter().fold(1_u64, |sum, child| sum.saturating_add(self.weights[child.0 as usize]));
-        if weight > VALUE_LIMIT {
+        let weight = children.iter().fold(Weight { values: 1, bytes: 0 }, |sum, child| {
+            let child = self.weights[child.0 as usize];
+            Weight { values: sum.values.saturating_add(child.values), bytes: sum.bytes.saturating_add(child.bytes) }
+        });
+        if weight.values > VALUE_LIMIT {
             return Err(too_many(place));
+        }
+        if weight.bytes > self.most_bytes {
+            let most = self.most_bytes >> 10;
+            return Err(flaw(
+                Some(place),
+                format!("its aliases stand for more than {most} KiB of text, {GROWS_BY} times its own"),
+            ));
         }
         self.weights[id.0 as usize] = weight;
         self.nodes[id.0 as usize].content =

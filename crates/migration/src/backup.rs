@@ -11,10 +11,9 @@ use milescale_document::digest::Digest;
 use milescale_document::id::Id;
 use milescale_document::milestone::Milestone;
 use milescale_storage::archive::Archive;
-use milescale_storage::files::readers_of_all;
+use milescale_storage::files::{readers_of_a_server, readers_of_all};
 use milescale_storage::store::{Store, Touched};
 use milescale_workspace::backup::{Backup, Metadata, Writer};
-use milescale_workspace::readers::Readers;
 
 use crate::compare::hash;
 use crate::context::{Context, Error};
@@ -38,9 +37,8 @@ pub(crate) fn take(
 ) -> Result<Metadata, Error> {
     let folder = context.workspace.shown(&context.workspace.backups());
     let failed = |error: io::Error| Error::own(&format!("the backup cannot be written into {folder}"), &error);
-    // Who may read what is on a server, its own rules say: nobody else reads the copy.
     let readers = match ways.0.parse() {
-        Ok(Engine::Postgresql) => Readers::OWN,
+        Ok(Engine::Postgresql) => readers_of_a_server(context.workspace),
         _ => readers_of_all(context.workspace)?,
     };
     let mut writer = Writer::begin(context.workspace, readers, ways.0, ways.1, context.now()).map_err(failed)?;

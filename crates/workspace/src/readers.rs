@@ -10,8 +10,8 @@ use std::sync::{Mutex, PoisonError};
 
 use rustix::fs::Stat;
 
-use crate::folder::{File, Metadata, Permissions, Place, set_mode_of, status_in, system};
-use crate::rights::List;
+use crate::folder::{File, Metadata, Permissions, Place, handle_in, set_mode_of, status_in, system};
+use crate::rights::{Audience, List};
 
 /// The bits of a mode by which a group, and everybody, may read a file.
 const GROUP: u32 = 0o040;
@@ -30,8 +30,8 @@ pub struct Readers {
     everybody: bool,
     /// The group may write each, too.
     group_writes: bool,
-    /// The list of rights that each of them has, and the group that they all have: then nobody else is in it.
-    list: Option<(List, u32)>,
+    /// Where one of them has a list of rights: those who may read each by name, and nobody else.
+    audience: Option<Audience>,
     of: Of,
 }
 
@@ -61,7 +61,7 @@ impl Readers {
 
     /// Nobody whom two originals have in common: it stays with the process's user, whoever the folder belongs to.
     pub const NONE: Self =
-        Self { owner: None, group: None, everybody: false, group_writes: false, list: None, of: Of::Originals };
+        Self { owner: None, group: None, everybody: false, group_writes: false, audience: None, of: Of::Originals };
 
     /// Begins to note whose files are read.
     pub fn forget_noted() {
@@ -87,7 +87,12 @@ impl Readers {
 
     /// Those of an open file.
     pub(crate) fn of_open(file: impl AsFd, status: &Stat) -> Self {
-        Self::of_status(status).with(|| List::of_open(file))
+        Self::of_status_and(status, || List::of_open(file))
+    }
+
+    #[allow(clippy::useless_conversion, reason = "the types differ by platform")]
+    fn of_status_and(status: &Stat, list: impl FnOnce() -> Option<List>) -> Self {
+        Self::of_status(status).with(u32::from(status.st_mode), status.st_gid, list)
     }
 
     /// Those of all that was read meanwhile; nothing more is noted.
@@ -98,21 +103,37 @@ impl Readers {
 
     /// Those of one file.
     pub fn of(file: &Metadata) -> Self {
-        Self::of_mode(file.mode(), file.uid(), file.gid()).with(|| file.list())
+        Self::of_mode(file.mode(), file.uid(), file.gid()).with(file.mode(), file.gid(), || file.list())
     }
 
     /// The same by its name beneath an open folder; `None` where there is none.
     pub fn at_in(folder: impl AsFd, name: &CStr) -> Option<Self> {
         let status = status_in(&folder, name).ok()?;
-        Some(Self::of_status(&status).with(|| Metadata::list_of(folder, name)))
+        Some(Self::of_status_and(&status, || Metadata::list_of(folder, name)))
     }
 
     /// Those of a file that may have a list of rights: the bits of its group say what that allows at most, and to whom they do not say.
     #[must_use]
-    pub fn with(self, list: impl FnOnce() -> Option<List>) -> Self {
+    pub fn with(self, mode: u32, group: u32, list: impl FnOnce() -> Option<List>) -> Self {
         // Where the group may not read it, the list lets nobody read it either.
-        let (Some(group), Some(list)) = (self.group, self.group.and_then(|_| list())) else { return self };
-        Self { group: None, group_writes: false, everybody: false, list: Some((list, group)), ..self }
+        let list = self.group.and_then(|_| list());
+        let Some((list, owner)) = list.zip(self.owner) else { return self };
+        self.named(Audience::of_file(mode, owner, group, Some(list)))
+    }
+
+    /// Those of an audience, and nobody else.
+    fn named(self, audience: Audience) -> Self {
+        Self { group: None, group_writes: false, everybody: false, audience: Some(audience), ..self }
+    }
+
+    /// The same by name.
+    fn by_name(self) -> Audience {
+        self.audience.unwrap_or_else(|| {
+            let mode = 0o600 | self.group.map_or(0, |_| if self.group_writes { 0o060 } else { 0o040 });
+            let mode = mode | if self.everybody { 0o004 } else { 0 };
+            self.owner
+                .map_or(Audience::NOBODY, |owner| Audience::of_file(mode, owner, self.group.unwrap_or(u32::MAX), None))
+        })
     }
 
     /// The same by what the system says of it, which does not say whether it has a list.
@@ -128,7 +149,8 @@ impl Readers {
             group: (mode & GROUP != 0).then_some(group),
             // Of some files the group alone may not read: everybody is nobody's group.
             everybody: mode & (GROUP | EVERYBODY) == GROUP | EVERYBODY,
-            group_writes: mode & (GROUP | GROUP_WRITES) == GROUP | GROUP_WRITES,
+            // Of a file that nobody may write nothing is known of who may: milescale makes old ones so.
+            group_writes: mode & GROUP != 0 && (mode & GROUP_WRITES != 0 || mode & 0o222 == 0),
             ..Self::NONE
         }
     }
@@ -141,13 +163,12 @@ impl Readers {
         }
         // To enter a folder is the bit beside the one to write. The folder's own group enters by its own bit alone, whatever others may.
         let enters = |read: u32| folder.mode() & (read >> 2) != 0 && folder.mode() & (GROUP >> 2) != 0;
-        if let Some(of_folder) = folder.list() {
-            let is_let_in = |(list, group): &(List, u32)| list.readers_enter(of_folder, *group == folder.gid());
-            return Self { group: None, everybody: false, list: self.list.filter(is_let_in), ..self };
+        if self.audience.is_some() || folder.list().is_some() {
+            let let_in = Audience::of_folder(folder.mode(), folder.uid(), folder.gid(), folder.list());
+            return self.named(self.by_name().and(let_in));
         }
         let group = self.group.filter(|group| enters(EVERYBODY) || enters(GROUP) && folder.gid() == *group);
-        let list = self.list.filter(|_| enters(EVERYBODY));
-        Self { group, everybody: self.everybody && enters(EVERYBODY), list, ..self }
+        Self { group, everybody: self.everybody && enters(EVERYBODY), ..self }
     }
 
     /// Those of a file at a place, as far as the folders on the way to it let them in. One that lets in the same as the workspace itself
@@ -169,9 +190,12 @@ impl Readers {
     }
 
     /// Whether these are among others, and no more.
-    fn are_among(self, others: Self) -> bool {
+    pub fn are_among(self, others: Self) -> bool {
+        if self.audience.is_some() || others.audience.is_some() {
+            return self.by_name().is_among(others.by_name());
+        }
         let of_group = self.group.is_none() || others.group == self.group || others.everybody;
-        of_group && (!self.everybody || others.everybody) && (self.list.is_none() || self.list == others.list)
+        of_group && (!self.everybody || others.everybody)
     }
 
     /// Whether somebody whom the workspace lets in may not read what has these readers and lies in a folder of it: nothing of that is
@@ -187,24 +211,25 @@ impl Readers {
         match (self, other) {
             (Self { of: Of::Nothing, .. }, other) => other,
             (this, Self { of: Of::Nothing, .. }) => this,
+            (this, other) if this.audience.is_some() || other.audience.is_some() => Self {
+                owner: this.owner.filter(|owner| other.owner == Some(*owner)),
+                ..Self::NONE.named(this.by_name().and(other.by_name()))
+            },
             (this, other) => Self {
                 owner: this.owner.filter(|owner| other.owner == Some(*owner)),
                 group: this.group.filter(|group| other.group == Some(*group)),
                 everybody: this.everybody && other.everybody,
                 group_writes: this.group_writes && other.group_writes,
-                // To its owner a list says something else.
-                list: this
-                    .list
-                    .filter(|it| other.list == Some(*it) && this.owner == other.owner && it.0 != List::UNKNOWN),
+                audience: None,
                 of: if this.of == other.of { this.of } else { Of::Originals },
             },
         }
     }
 
     fn leave_out_some_of(self, folder: &Metadata) -> bool {
-        if let Some(of_folder) = folder.list() {
-            let is_in = |(list, group): (List, u32)| of_folder.entering_read(list, group == folder.gid());
-            return !self.everybody && !self.list.is_some_and(is_in);
+        if self.audience.is_some() || folder.list().is_some() {
+            let let_in = Audience::of_folder(folder.mode(), folder.uid(), folder.gid(), folder.list());
+            return !let_in.is_among(self.by_name());
         }
         let is_groups = self.everybody || self.group == Some(folder.gid());
         let enters = |read: u32| folder.mode() & (read >> 2) != 0;
@@ -215,8 +240,9 @@ impl Readers {
 
     /// Whether somebody else may read a file.
     pub fn are_exceeded_by(self, file: &Metadata) -> bool {
-        if let Some(list) = file.list().filter(|_| file.mode() & GROUP != 0) {
-            return !self.everybody && self.list != Some((list, file.gid()));
+        if file.list().is_some() || self.audience.is_some() {
+            let theirs = Audience::of_file(file.mode(), file.uid(), file.gid(), file.list());
+            return !theirs.is_among(self.by_name());
         }
         let (group, everybody) = (file.mode() & GROUP != 0, file.mode() & EVERYBODY != 0);
         everybody && !self.everybody || group && !self.everybody && self.group != Some(file.gid())
@@ -224,7 +250,7 @@ impl Readers {
 
     /// Whether they are those of a list of rights.
     pub fn has_list(self) -> bool {
-        self.list.is_some()
+        self.audience.is_some_and(|it| it != Audience::NOBODY)
     }
 
     /// The mode of a file that they may read, before the umask.
@@ -250,6 +276,23 @@ impl Readers {
         self.settle(file, folder)
     }
 
+    /// Lets a file beneath an open folder be theirs, where it is the one that is meant, by its handle alone.
+    ///
+    /// # Errors
+    /// When its rights cannot be set.
+    pub fn take_over_in(self, folder: impl AsFd, name: &CStr, is_it: impl FnOnce(&Metadata) -> bool) -> io::Result<()> {
+        let (handle, now) = handle_in(folder, name)?;
+        if !is_it(&now) {
+            return Ok(());
+        }
+        List::take_from(&handle);
+        set_mode_of(&handle, self.mode() & !umask())?;
+        if let Some(audience) = self.audience {
+            let _ = audience.give_to(&handle, now.uid(), now.gid());
+        }
+        Ok(())
+    }
+
     /// Lets a new file, made with that mode in a folder, be theirs: what its group may read belongs to that group, or is not for it.
     pub(crate) fn settle(self, file: &File, folder: impl AsFd) -> io::Result<()> {
         if self.of == Of::Nothing {
@@ -267,11 +310,10 @@ impl Readers {
         if self.of == Of::Own {
             give_to_owner_of(&folder, file);
         }
-        if let Some((list, group)) = self.list {
-            // Without its group nobody else reads it.
-            if metadata.gid() == group || fchown(file, None, Some(group)).is_ok() {
-                list.give_to(file, false)?;
-            }
+        if let Some(audience) = self.audience {
+            let now = file.metadata()?;
+            // Where the file system keeps no lists it stays its owner's.
+            let _ = audience.give_to(file, now.uid(), now.gid());
             return Ok(());
         }
         let Some(group) = self.group.filter(|_| !self.everybody || self.group_writes) else { return Ok(()) };
@@ -328,7 +370,7 @@ pub(crate) fn hidden(file: &Metadata, from: &Place, to: &Place) -> Option<u32> {
     if placed(to).are_among(here) {
         return None;
     }
-    let of_group = if here.group.is_none() && here.list.is_none() && !here.everybody { 0o070 } else { 0 };
+    let of_group = if here.group.is_none() && !here.everybody { 0o070 } else { 0 };
     let of_others = if here.everybody { 0 } else { 0o007 };
     Some(of_group | of_others)
 }

@@ -1,21 +1,23 @@
 //! Lists of rights (POSIX ACLs): where a file has one, the bits of its group say what the list allows at most, and not to whom.
 
+use std::collections::BTreeMap;
 use std::ffi::CStr;
 use std::io;
 use std::os::fd::{AsFd, AsRawFd};
 use std::sync::{Mutex, PoisonError};
 
+/// Different ones that are remembered, of lists and of audiences.
+const MOST: usize = 10_000;
+
 /// A list of rights. Equal lists are equal; to compare them costs nothing.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub struct List(u16);
-
-/// Different lists that are remembered.
-const MOST: usize = 1000;
+pub struct List(usize);
 
 /// Those that were seen, by their numbers.
-static SEEN: Mutex<Vec<Box<[u8]>>> = Mutex::new(Vec::new());
+static LISTS: Mutex<Vec<Box<[u8]>>> = Mutex::new(Vec::new());
 
 /// Who an entry is about, as the kernel writes it.
+const OWNER: u16 = 1;
 const USER: u16 = 2;
 const OWN_GROUP: u16 = 4;
 const GROUP: u16 = 8;
@@ -24,23 +26,19 @@ const OTHERS: u16 = 32;
 
 /// What an entry allows.
 const READS: u16 = 4;
+const WRITES: u16 = 2;
 const ENTERS: u16 = 1;
-
-/// One entry: who, which of them, and what they may.
-type Entry = (u16, u32, u16);
 
 impl List {
     /// One that cannot be read, or is one too many: nobody is known to be in it.
-    pub(crate) const UNKNOWN: Self = Self(u16::MAX);
+    pub(crate) const UNKNOWN: Self = Self(usize::MAX);
 
     /// That of an open file or folder.
     #[cfg(target_os = "linux")]
     pub(crate) fn of_open(file: impl AsFd) -> Option<Self> {
         Self::found(|value| match rustix::fs::fgetxattr(&file, NAME, &mut *value) {
             // A handle with which nothing can be read: its name in /proc tells.
-            Err(Errno::BADF) => {
-                rustix::fs::getxattr(format!("/proc/self/fd/{}", file.as_fd().as_raw_fd()), NAME, value)
-            }
+            Err(Errno::BADF) => rustix::fs::getxattr(by_descriptor(&file), NAME, value),
             other => other,
         })
     }
@@ -48,7 +46,7 @@ impl List {
     /// That of what has a name beneath an open folder. No symlink is followed at its end.
     #[cfg(target_os = "linux")]
     pub(crate) fn of_named(folder: impl AsFd, name: &CStr) -> Option<Self> {
-        let path = [format!("/proc/self/fd/{}/", folder.as_fd().as_raw_fd()).as_bytes(), name.to_bytes()].concat();
+        let path = [by_descriptor(folder).as_bytes(), b"/", name.to_bytes()].concat();
         Self::found(|value| rustix::fs::lgetxattr(&*path, NAME, value))
     }
 
@@ -57,22 +55,9 @@ impl List {
         let mut value = [0; 4096];
         match get(&mut value) {
             Ok(0) | Err(Errno::NODATA | Errno::OPNOTSUPP | Errno::NOENT | Errno::BADF) => None,
-            Ok(length) => Some(Self::known(&value[..length])),
+            Ok(length) => Some(remembered(&LISTS, value[..length].into()).map_or(Self::UNKNOWN, Self)),
             Err(_) => Some(Self::UNKNOWN),
         }
-    }
-
-    #[cfg(target_os = "linux")]
-    fn known(value: &[u8]) -> Self {
-        let mut seen = SEEN.lock().unwrap_or_else(PoisonError::into_inner);
-        let number = seen.iter().position(|it| **it == *value).unwrap_or(seen.len());
-        if number == MOST {
-            return Self::UNKNOWN;
-        }
-        if number == seen.len() {
-            seen.push(value.into());
-        }
-        u16::try_from(number).map_or(Self::UNKNOWN, Self)
     }
 
     /// Gives it to a file, in the place of its mode. `without_group`: what its own group may was meant for another one.
@@ -80,38 +65,34 @@ impl List {
     /// # Errors
     /// When the file system does not take it, or it is not known.
     pub(crate) fn give_to(self, file: impl AsFd, without_group: bool) -> io::Result<()> {
-        let value = self.value().ok_or(io::ErrorKind::Unsupported)?;
-        let mut entries = value;
+        let mut value = self.value().ok_or(io::ErrorKind::Unsupported)?;
         if without_group {
-            for entry in entries[HEAD..].chunks_exact_mut(ENTRY) {
+            for entry in value[HEAD..].chunks_exact_mut(ENTRY) {
                 if entry[..2] == OWN_GROUP.to_le_bytes() {
                     entry[2..4].fill(0);
                 }
             }
         }
-        #[cfg(target_os = "linux")]
-        rustix::fs::fsetxattr(file, NAME, &entries, rustix::fs::XattrFlags::empty())?;
-        #[cfg(not(target_os = "linux"))]
-        let _ = (file, entries);
-        Ok(())
+        set(file, &value)
     }
 
     /// Takes the list from a file: what a folder gives by itself was not always the original's to give.
     pub(crate) fn take_from(file: impl AsFd) {
         #[cfg(target_os = "linux")]
         if rustix::fs::fremovexattr(&file, NAME) == Err(Errno::BADF) {
-            let _ = rustix::fs::removexattr(format!("/proc/self/fd/{}", file.as_fd().as_raw_fd()), NAME);
+            let _ = rustix::fs::removexattr(by_descriptor(file), NAME);
         }
         #[cfg(not(target_os = "linux"))]
         let _ = file;
     }
 
     fn value(self) -> Option<Box<[u8]>> {
-        SEEN.lock().unwrap_or_else(PoisonError::into_inner).get(usize::from(self.0)).cloned()
+        LISTS.lock().unwrap_or_else(PoisonError::into_inner).get(self.0).cloned()
     }
 
-    /// The entries, each with no more than the list allows at most; `None` for one that is not understood.
-    fn entries(self) -> Option<Vec<Entry>> {
+    /// The entries, each with no more than the list allows at most: who, which of them, what they may. `None` for one that is not
+    /// understood.
+    fn entries(self) -> Option<Vec<(u16, u32, u16)>> {
         let value = self.value()?;
         let (head, rest) = value.split_at_checked(HEAD)?;
         if head != VERSION.to_le_bytes() || rest.len() % ENTRY != 0 {
@@ -119,40 +100,180 @@ impl List {
         }
         let number = |bytes: &[u8]| u16::from_le_bytes([bytes[0], bytes[1]]);
         let which = |bytes: &[u8]| u32::from_le_bytes([bytes[0], bytes[1], bytes[2], bytes[3]]);
-        let entries: Vec<Entry> =
+        let entries: Vec<_> =
             rest.chunks_exact(ENTRY).map(|it| (number(&it[..2]), which(&it[4..8]), number(&it[2..4]))).collect();
         let at_most = entries.iter().find(|it| it.0 == AT_MOST).map_or(u16::MAX, |it| it.2);
-        let capped = |(who, which, may): Entry| match who {
+        let capped = |(who, which, may): (u16, u32, u16)| match who {
             USER | GROUP | OWN_GROUP => (who, which, may & at_most),
             _ => (who, which, may),
         };
         Some(entries.into_iter().map(capped).collect())
     }
+}
 
-    /// Whether everybody whom this list of a file lets read it is let in by that of a folder; `of_one_group`: the file's own group is
-    /// the folder's.
-    pub(crate) fn readers_enter(self, folder: Self, of_one_group: bool) -> bool {
-        let reads = |entry: &Entry| entry.2 & READS != 0;
-        all_have(self, folder, of_one_group, reads, ENTERS)
+/// Who may read something, and who of them may write it, each by name. Equal ones are equal.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) struct Audience(usize);
+
+/// Those that were seen, by their numbers.
+static AUDIENCES: Mutex<Vec<People>> = Mutex::new(Vec::new());
+
+/// The people of an audience. Who is in no entry may what `others` may, unless an entry is about a group: they may be in that.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+struct People {
+    users: BTreeMap<u32, u16>,
+    groups: BTreeMap<u32, u16>,
+    others: u16,
+}
+
+impl People {
+    fn of_user(&self, user: u32) -> u16 {
+        self.users.get(&user).copied().unwrap_or_else(|| self.of_others())
     }
 
-    /// The other way round: whether everybody whom this list of a folder lets in may read a file with that one.
-    pub(crate) fn entering_read(self, file: Self, of_one_group: bool) -> bool {
-        let enters = |entry: &Entry| entry.2 & ENTERS != 0;
-        all_have(self, file, of_one_group, enters, READS)
+    fn of_group(&self, group: u32) -> u16 {
+        self.groups.get(&group).copied().unwrap_or_else(|| self.of_others())
+    }
+
+    /// What everybody may who has no entry of their own, whichever groups they are in.
+    fn of_others(&self) -> u16 {
+        self.groups.values().fold(self.others, |all, may| all & may)
+    }
+
+    fn both(&self, other: &Self) -> Self {
+        let users = self.users.keys().chain(other.users.keys()).map(|it| (*it, self.of_user(*it) & other.of_user(*it)));
+        let groups =
+            self.groups.keys().chain(other.groups.keys()).map(|it| (*it, self.of_group(*it) & other.of_group(*it)));
+        Self { users: users.collect(), groups: groups.collect(), others: self.of_others() & other.of_others() }
+    }
+
+    fn is_among(&self, other: &Self) -> bool {
+        let reads = |may: u16| may & READS != 0;
+        self.users.iter().all(|(it, may)| !reads(*may) || reads(other.of_user(*it)))
+            && self.groups.iter().all(|(it, may)| !reads(*may) || reads(other.of_group(*it)))
+            && (!reads(self.of_others()) || reads(other.of_others()))
     }
 }
 
-/// Whether all others of one list who may something may something else by another list.
-fn all_have(one: List, other: List, of_one_group: bool, may: impl Fn(&Entry) -> bool, right: u16) -> bool {
-    let (Some(one), Some(other)) = (one.entries(), other.entries()) else { return false };
-    let has = |who: u16, which: u32| other.iter().any(|it| it.0 == who && it.1 == which && it.2 & right != 0);
-    one.iter().filter(|it| may(it)).all(|&(who, which, _)| match who {
-        USER | GROUP => has(who, which),
-        OWN_GROUP => of_one_group && other.iter().any(|it| it.0 == OWN_GROUP && it.2 & right != 0),
-        OTHERS => other.iter().any(|it| it.0 == OTHERS && it.2 & right != 0),
-        _ => true,
+impl Audience {
+    /// Nobody.
+    pub(crate) const NOBODY: Self = Self(usize::MAX);
+
+    /// Those of a file: its owner, its group, all others, by its list where it has one. A file that nobody may write says nothing of who may.
+    pub(crate) fn of_file(mode: u32, owner: u32, group: u32, list: Option<List>) -> Self {
+        Self::of(mode, owner, group, list, |may, is_read_only| {
+            let writes = if is_read_only && may & READS != 0 { WRITES } else { may & WRITES };
+            may & READS | writes
+        })
+    }
+
+    /// Those whom a folder lets in, who may do there what they may.
+    pub(crate) fn of_folder(mode: u32, owner: u32, group: u32, list: Option<List>) -> Self {
+        Self::of(mode, owner, group, list, |may, _| if may & ENTERS == 0 { 0 } else { READS | WRITES })
+    }
+
+    fn of(mode: u32, owner: u32, group: u32, list: Option<List>, may: impl Fn(u16, bool) -> u16) -> Self {
+        let bits = |shift: u32| u16::try_from(mode >> shift & 7).unwrap_or_default();
+        let is_read_only = mode & 0o222 == 0;
+        let may = |bits: u16| may(bits, is_read_only);
+        let mut people = People::default();
+        match list {
+            None => {
+                people.users.insert(owner, may(bits(6)));
+                people.groups.insert(group, may(bits(3)));
+                people.others = may(bits(0));
+            }
+            Some(list) => {
+                let Some(entries) = list.entries() else { return Self::NOBODY };
+                for (who, which, bits) in entries {
+                    match who {
+                        OWNER => drop(people.users.insert(owner, may(bits))),
+                        USER if which != owner => drop(people.users.insert(which, may(bits))),
+                        OWN_GROUP => *people.groups.entry(group).or_default() |= may(bits),
+                        GROUP => *people.groups.entry(which).or_default() |= may(bits),
+                        OTHERS => people.others = may(bits),
+                        _ => {}
+                    }
+                }
+            }
+        }
+        Self::known(people)
+    }
+
+    fn known(people: People) -> Self {
+        remembered(&AUDIENCES, people).map_or(Self::NOBODY, Self)
+    }
+
+    fn people(self) -> People {
+        AUDIENCES.lock().unwrap_or_else(PoisonError::into_inner).get(self.0).cloned().unwrap_or_default()
+    }
+
+    /// Those who are in both.
+    pub(crate) fn and(self, other: Self) -> Self {
+        if self == other { self } else { Self::known(self.people().both(&other.people())) }
+    }
+
+    /// Whether all who read the one read the other.
+    pub(crate) fn is_among(self, other: Self) -> bool {
+        self == other || self.people().is_among(&other.people())
+    }
+
+    /// Gives a file that belongs to somebody a list by which these read it. Its owner does in any case.
+    ///
+    /// # Errors
+    /// When the file system does not take it.
+    pub(crate) fn give_to(self, file: impl AsFd, owner: u32, group: u32) -> io::Result<()> {
+        let people = self.people();
+        let is_owners_alone = people.users.iter().all(|(it, may)| *it == owner || *may == 0)
+            && people.groups.values().all(|may| *may == 0)
+            && people.others == 0;
+        if is_owners_alone {
+            return Ok(());
+        }
+        let others = people.of_others();
+        let mut entries = vec![(OWNER, u32::MAX, READS | WRITES)];
+        entries.extend(people.users.iter().filter(|(it, _)| **it != owner).map(|(it, may)| (USER, *it, *may)));
+        entries.push((OWN_GROUP, u32::MAX, people.of_group(group)));
+        entries.extend(people.groups.iter().filter(|(it, _)| **it != group).map(|(it, may)| (GROUP, *it, *may)));
+        let at_most = entries.iter().skip(1).fold(0, |all, (_, _, may)| all | may);
+        entries.push((AT_MOST, u32::MAX, at_most));
+        entries.push((OTHERS, u32::MAX, others));
+        let mut value = VERSION.to_le_bytes().to_vec();
+        for (who, which, may) in entries {
+            value.extend([who.to_le_bytes(), may.to_le_bytes()].concat());
+            value.extend(which.to_le_bytes());
+        }
+        set(file, &value)
+    }
+}
+
+/// The number of one that is remembered; `None` where they are too many.
+fn remembered<T: PartialEq>(all: &Mutex<Vec<T>>, it: T) -> Option<usize> {
+    let mut all = all.lock().unwrap_or_else(PoisonError::into_inner);
+    if let Some(number) = all.iter().position(|known| *known == it) {
+        return Some(number);
+    }
+    (all.len() < MOST).then(|| {
+        all.push(it);
+        all.len() - 1
     })
+}
+
+/// Gives a file a list.
+fn set(file: impl AsFd, value: &[u8]) -> io::Result<()> {
+    #[cfg(target_os = "linux")]
+    match rustix::fs::fsetxattr(&file, NAME, value, rustix::fs::XattrFlags::empty()) {
+        Err(Errno::BADF) => rustix::fs::setxattr(by_descriptor(file), NAME, value, rustix::fs::XattrFlags::empty())?,
+        other => other?,
+    }
+    #[cfg(not(target_os = "linux"))]
+    let _ = (file, value);
+    Ok(())
+}
+
+#[cfg(target_os = "linux")]
+fn by_descriptor(file: impl AsFd) -> String {
+    format!("/proc/self/fd/{}", file.as_fd().as_raw_fd())
 }
 
 #[cfg(target_os = "linux")]
@@ -180,44 +301,52 @@ impl List {
     }
 }
 
-#[cfg(all(test, target_os = "linux"))]
+#[cfg(test)]
 mod tests {
-    use super::{ENTRY, HEAD, List, VERSION};
+    use super::{Audience, LISTS, List, VERSION, remembered};
+
+    const NOBODY: u32 = u32::MAX;
 
     /// A list of entries: who, what, which.
-    fn list(entries: &[(u16, u16, u32)]) -> List {
-        let mut value = Vec::with_capacity(HEAD + ENTRY * entries.len());
-        value.extend(VERSION.to_le_bytes());
+    fn list(entries: &[(u16, u16, u32)]) -> Option<List> {
+        let mut value = VERSION.to_le_bytes().to_vec();
         for (who, may, which) in entries {
-            value.extend(who.to_le_bytes());
-            value.extend(may.to_le_bytes());
+            value.extend([who.to_le_bytes(), may.to_le_bytes()].concat());
             value.extend(which.to_le_bytes());
         }
-        List::known(&value)
+        remembered(&LISTS, value.into()).map(List)
+    }
+
+    /// One that names users, who may do so much, with what its group may and what the list allows at most.
+    fn naming(users: &[u32], may: u16, group: u16, at_most: u16) -> Option<List> {
+        let mut entries = vec![(1, 6, NOBODY)];
+        entries.extend(users.iter().map(|user| (2, may, *user)));
+        entries.extend([(4, group, NOBODY), (16, at_most, NOBODY), (32, 0, NOBODY)]);
+        list(&entries)
     }
 
     #[test]
-    fn whom_a_list_lets_in_another_one_lets_in_too_or_not() {
-        const NOBODY: u32 = u32::MAX;
-        let file = |group: u16, at_most: u16, named: &[u32]| {
-            let mut entries = vec![(1, 6, NOBODY)];
-            entries.extend(named.iter().map(|user| (2, 6, *user)));
-            entries.extend([(4, group, NOBODY), (16, at_most, NOBODY), (32, 0, NOBODY)]);
-            list(&entries)
-        };
-        let folder = |named: &[u32]| {
-            let mut entries = vec![(1, 7, NOBODY)];
-            entries.extend(named.iter().map(|user| (2, 7, *user)));
-            entries.extend([(4, 0, NOBODY), (16, 7, NOBODY), (32, 0, NOBODY)]);
-            list(&entries)
-        };
-        assert_eq!(file(0, 6, &[7]), file(0, 6, &[7]));
-        assert!(file(0, 6, &[7]).readers_enter(folder(&[7, 8]), true));
-        assert!(!file(0, 6, &[7, 9]).readers_enter(folder(&[7, 8]), true));
-        assert!(file(0, 0, &[7, 9]).readers_enter(folder(&[7, 8]), true), "the list allows nothing at most");
-        assert!(!file(4, 6, &[7]).readers_enter(folder(&[7, 8]), true), "the group does not enter");
-        assert!(folder(&[7]).entering_read(file(0, 6, &[7, 8]), true));
-        assert!(!folder(&[7, 8]).entering_read(file(0, 6, &[7]), true));
-        assert!(!List::UNKNOWN.readers_enter(folder(&[7]), true));
+    fn who_reads_both_is_in_the_audience_of_a_copy() {
+        let file = |owner: u32, list: Option<List>| Audience::of_file(0o660, owner, owner, list);
+        // Two who share a folder: each owns what he made, and both are named.
+        let both = naming(&[7, 8], 6, 0, 6);
+        let shared = file(7, both).and(file(8, both));
+        assert!(shared.is_among(file(7, both)) && file(7, both).is_among(shared));
+        let read_only = Audience::of_file(0o440, 7, 7, naming(&[7, 8], 6, 0, 4));
+        assert!(file(8, both).and(read_only) == file(7, both).and(file(8, both)), "who may write it is not said");
+        // One who is named in one of them only.
+        let third = file(7, naming(&[7, 8, 9], 4, 0, 4));
+        assert!(shared.is_among(third) && !third.is_among(shared) && third.and(shared).is_among(shared));
+        // The list allows nothing at most; a plain file is for all.
+        assert!(file(7, naming(&[8, 9], 6, 6, 0)).is_among(Audience::of_file(0o600, 7, 7, None)));
+        let plain = Audience::of_file(0o644, 7, 7, None);
+        assert!(shared.is_among(plain) && !plain.is_among(shared));
+        // A group that may not, though all others may.
+        let but_a_group = Audience::of_file(0o604, 7, 60, None);
+        assert!(!plain.is_among(but_a_group) && but_a_group.is_among(plain));
+        assert!(Audience::NOBODY.is_among(shared) && !shared.is_among(Audience::NOBODY));
+        // Whom a folder lets in.
+        let folder = Audience::of_folder(0o770, 7, 7, naming(&[8], 7, 0, 7));
+        assert!(third.and(folder).is_among(shared));
     }
 }

@@ -30,10 +30,15 @@ pub fn readers_of_all(workspace: &Workspace) -> Result<Readers, StoreError> {
             Ok(())
         })?;
     }
-    for database in [workspace.enterprise_db(), workspace.index_db()] {
-        all = all.and(of_database(&database));
-    }
-    Ok(all)
+    // An index is a copy itself.
+    Ok(all.and(of_database(&workspace.enterprise_db())))
+}
+
+/// Those for whom what comes from a server is. Who may read what is there, that says itself: it is for those who may read all that is here, or
+/// for the caller alone.
+pub fn readers_of_a_server(workspace: &Workspace) -> Readers {
+    let all = readers_of_all(workspace).unwrap_or(Readers::NONE);
+    if all == Readers::ALL { Readers::OWN } else { all }
 }
 
 /// Those who may read a database: the one that has its name at this instant, and those that are open and had it.
@@ -60,8 +65,7 @@ impl FileStore {
         std::mem::replace(&mut self.made_for, readers)
     }
 
-    /// Those who may read a store. Who may read what is on a server, that says itself: what comes from there is for those who may read all
-    /// that is here, or for the caller alone.
+    /// Those who may read a store.
     pub(super) fn readers_of(&self, side: Side) -> Readers {
         match side {
             Side::Files => Readers::ALL,
@@ -75,8 +79,7 @@ impl FileStore {
         match *known {
             Some((at, readers)) if at.elapsed() < KNOWN_FOR => readers,
             _ => {
-                let all = readers_of_all(self.workspace()).unwrap_or(Readers::NONE);
-                let readers = if all == Readers::ALL { Readers::OWN } else { all };
+                let readers = readers_of_a_server(self.workspace());
                 *known = Some((Instant::now(), readers));
                 readers
             }

@@ -38,8 +38,12 @@ const VALUE: u64 = 64;
 /// What a milestone takes in memory, about: where aliases are expanded, a few bytes may become many values.
 fn in_memory(milestone: &Milestone) -> u64 {
     let has = |byte| milestone.text.contains(&byte);
-    let values = if has(b'&') && has(b'*') { milestone.value.as_ref().map_or(0, Value::count) } else { 0 };
-    milestone.text.len() as u64 + values * VALUE
+    let bytes = milestone.text.len() as u64;
+    if has(b'&') && has(b'*') {
+        milestone.value.as_ref().map_or(0, Value::count) * VALUE + yaml::most_expanded(bytes)
+    } else {
+        bytes
+    }
 }
 
 impl FileStore {

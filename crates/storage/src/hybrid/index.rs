@@ -7,13 +7,15 @@ use std::time::Duration;
 use milescale_workspace::durable;
 use milescale_workspace::error::{Problem, StoreError};
 use milescale_workspace::layout::Workspace;
+use milescale_workspace::readers::Readers;
 use sqlx::sqlite::SqliteRow;
 use sqlx::{AssertSqlSafe, QueryBuilder, Row as _, Sqlite as Driver, SqliteConnection};
 
 use super::known::Known;
 use super::mend::Pair;
 use super::row::IndexRow;
-use crate::sqlite::{Changed, Changes, Make, Sqlite, has_table, missing_columns};
+use crate::files::readers_of_all;
+use crate::sqlite::{Changed, Changes, Growth, INDEX_ROW, Make, Sqlite, has_table, missing_columns};
 
 /// The table (contract §2).
 const TABLE: &str = "CREATE TABLE IF NOT EXISTS milestones (id TEXT PRIMARY KEY, title TEXT, status TEXT, priority TEXT, \
@@ -88,6 +90,19 @@ impl Index {
         })
     }
 
+    /// Removes an index of before that not all may read who may read the files: it is made anew.
+    pub(super) fn make_way(&mut self) -> Result<(), StoreError> {
+        let place = self.workspace.index_db();
+        // Once it was read, that was asked.
+        let Some(index) = place.status().ok().filter(|_| self.known.is_none()) else { return Ok(()) };
+        if readers_of_all(&self.workspace)?.are_among(Readers::of(&index)) {
+            return Ok(());
+        }
+        self.sqlite.close();
+        self.known = None;
+        durable::remove(&place).map_err(|error| StoreError::io(&self.sqlite.shown, "it cannot be made anew", &error))
+    }
+
     fn opened(&mut self) -> Result<bool, StoreError> {
         if !self.sqlite.holds_something()? {
             self.sqlite.close();
@@ -111,6 +126,8 @@ impl Index {
         let changes = Changes::begin(&mut self.sqlite)?;
         let was_there = self.sqlite.run(async |connection| has_table(connection, "milestones").await)?;
         self.sqlite.write(async |connection| {
+            let mut growth = Growth::begin(connection).await?;
+            growth.allow(connection, rows.len() as u64 * INDEX_ROW).await?;
             sqlx::query(TABLE).execute(&mut *connection).await?;
             for rows in rows.chunks(BUILT_AT_ONCE) {
                 upsert_many(connection, rows).await?;
@@ -208,6 +225,8 @@ impl Index {
     pub(super) fn put(&mut self, rows: &[(String, IndexRow)]) -> Result<(), StoreError> {
         self.wrote();
         self.sqlite.write(async |connection| {
+            let mut growth = Growth::begin(connection).await?;
+            growth.allow(connection, rows.len() as u64 * INDEX_ROW).await?;
             for (id, row) in rows {
                 upsert(connection, id, row).await?;
             }
@@ -239,6 +258,8 @@ impl Index {
     pub(super) fn mend_all(&mut self, pairs: &BTreeMap<String, Pair>) -> Result<(), StoreError> {
         self.wrote();
         self.sqlite.write(async |connection| {
+            let mut growth = Growth::begin(connection).await?;
+            growth.allow(connection, pairs.len() as u64 * INDEX_ROW).await?;
             for (id, (seen, wanted)) in pairs {
                 if one(connection, id).await? == *seen {
                     match wanted {

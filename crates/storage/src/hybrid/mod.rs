@@ -261,6 +261,7 @@ impl Store for HybridStore {
     }
 
     fn derive(&mut self, now: SystemTime) -> Result<(), StoreError> {
+        self.index.make_way()?;
         if !self.index.is_there()? {
             return self.build(now);
         }

@@ -10,6 +10,7 @@ mod displaced;
 mod documents;
 mod expected;
 mod facts;
+mod growth;
 mod ledger;
 mod listing;
 mod moving;
@@ -23,6 +24,7 @@ mod write;
 
 pub(crate) use changes::{Changed, Changes};
 pub use documents::SqliteStore;
+pub(crate) use growth::{Growth, INDEX_ROW};
 pub(crate) use ledger::LedgerFile;
 pub(crate) use schema::{has_table, missing_columns};
 
@@ -301,7 +303,7 @@ impl Sqlite {
             Some(8 | 3 | 23) => (Problem::Refused, "; give milescale's user the right to write it"),
             Some(11 | 26) => (Problem::Corrupt, self.remedy),
             Some(1) => (Problem::Corrupt, "; its tables are not those of milestones"),
-            Some(13) => (Problem::Unavailable, "; the disk is full"),
+            Some(13) => return self.is_full(&message),
             Some(7) => (
                 Problem::Corrupt,
                 "; a row, what a trigger makes of one, or the definitions of its tables need more than 256 MiB",
@@ -319,6 +321,7 @@ async fn work_on_it<R>(
     work: impl AsyncFnOnce(&mut SqliteConnection) -> Result<R, WriteError>,
 ) -> Result<R, WriteError> {
     if Sqlite::identity_of(place).is_ok_and(|now| now == identity) {
+        Growth::begin(connection).await?;
         return work(connection).await;
     }
     let cause = "another file has its name by now, and nothing was written; try again";

@@ -153,9 +153,20 @@ impl Sqlite {
     pub(super) fn open_to_others(&mut self, before: Option<(u32, Readers)>) -> Result<(), StoreError> {
         let Some((mode, readers)) = before else { return Ok(()) };
         let both = readers.and(Readers::noted());
-        // Its list is there still; the bits of the group say what that allows at most.
-        let given = if both.has_list() { RIGHTS_OF_OTHERS } else { both.mode() };
-        self.set_mode(mode & (given | !RIGHTS_OF_OTHERS))
+        if readers.has_list() {
+            // Its list is there still; the bits of the group say what that allows at most.
+            return if readers.are_among(both) { self.set_mode(mode) } else { self.give_to(both) };
+        }
+        self.set_mode(mode & (both.mode() | !RIGHTS_OF_OTHERS))
+    }
+
+    /// Gives the open file to its readers.
+    fn give_to(&self, readers: Readers) -> Result<(), StoreError> {
+        let failed = |error: io::Error| self.error(Problem::Unavailable, format!("its rights cannot be set: {error}"));
+        let Some((folder, name)) = &self.opened_in else { return Ok(()) };
+        let name = CString::new(name.as_bytes()).map_err(|error| failed(error.into()))?;
+        let is_it = |now: &Metadata| (now.dev(), now.ino()) == self.identity;
+        readers.take_over_in(folder.folder(), &name, is_it).map_err(failed)
     }
 
     /// Sets the mode of the open file; it is not opened for that: to close it would be to let SQLite's locks go.

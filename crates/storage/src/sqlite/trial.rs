@@ -11,6 +11,7 @@ use sqlx::{AssertSqlSafe, Row as _, SqliteConnection};
 use super::Sqlite;
 use super::documents::{DAMAGED, SqliteStore};
 use super::facts::{NAMED, NAMELESS_ADVICE, nameless};
+use super::growth::Growth;
 use super::schema::DOCUMENTS;
 use crate::store::Against;
 
@@ -144,6 +145,7 @@ impl SqliteStore {
                 }
             }
             sqlx::query("BEGIN").execute(&mut *connection).await?;
+            Growth::begin(connection).await?;
             let mut refused = Vec::new();
             for row in milestones {
                 if let Err(error) = insert(connection, &row).await {

@@ -7,6 +7,7 @@ use milescale_document::milestone::{Draft, Milestone, Packed};
 use milescale_document::timestamp;
 use sqlx::{QueryBuilder, Sqlite, SqliteConnection};
 
+use super::growth::Growth;
 use super::{WriteError, ledger};
 use crate::budget::{Room, next_ones};
 use crate::row::{Altered, suppressed};
@@ -118,9 +119,10 @@ pub(super) async fn insert_many(
     milestones: &mut dyn Iterator<Item = Packed>,
     from: Side,
 ) -> Result<u64, sqlx::Error> {
-    let mut count = 0;
+    let (mut count, mut growth) = (0, Growth::begin(connection).await?);
     loop {
         let rows = next_ones(Room::new(ROWS), milestones, Packed::bytes);
+        growth.allow(connection, rows.iter().map(Packed::bytes).sum()).await?;
         if rows.is_empty() {
             ledger::complete(connection, from).await?;
             return Ok(count);

@@ -14,6 +14,7 @@ use super::kinds::{Entry, Kind, is_about_trust};
 use super::opening::{Parent, behind};
 use super::walk::End;
 use super::{Folder, Metadata, Place};
+use crate::layout::OWN_FOLDER;
 use crate::readers::{give_to_owner_of, keep_private};
 use crate::rights::List;
 
@@ -154,7 +155,8 @@ impl Place {
 
     /// What leaves its folder takes the protection of that with it. What gets a second name does, too.
     fn before_it_leaves_for(&self, to: &Self) -> io::Result<()> {
-        if self.parent() == to.parent() {
+        // In milescale's own folder lies what has the rights that it is to have, whatever the folder's are.
+        if self.parent() == to.parent() || self.inside().starts_with(OWN_FOLDER) {
             return Ok(());
         }
         // Of one folder that lets everybody in, and lies in the workspace's own, that is known at once.
@@ -303,14 +305,17 @@ impl Place {
 /// # Errors
 /// When it cannot be set; of kind `NotFound` where there is no regular file of this name.
 pub fn set_mode_in(folder: impl AsFd, inside: &CStr, wanted: impl FnOnce(&Metadata) -> Option<u32>) -> io::Result<()> {
+    let (handle, metadata) = handle_in(folder, inside)?;
+    wanted(&metadata).map_or(Ok(()), |mode| set_mode_of(&handle, mode & 0o777))
+}
+
+/// A handle of a regular file beneath an open folder, with which nothing can be read or written.
+pub(crate) fn handle_in(folder: impl AsFd, inside: &CStr) -> io::Result<(File, Metadata)> {
     let (below, name) = super::below(&folder, inside)?;
     let folder = below.as_ref().map_or(folder.as_fd(), AsFd::as_fd);
     let handle = File::from(openat(folder, name, HANDLE, Mode::empty())?);
     let metadata = Metadata::of(&handle)?;
-    if !metadata.is_file() {
-        return Err(io::ErrorKind::NotFound.into());
-    }
-    wanted(&metadata).map_or(Ok(()), |mode| set_mode_of(&handle, mode & 0o777))
+    if metadata.is_file() { Ok((handle, metadata)) } else { Err(io::ErrorKind::NotFound.into()) }
 }
 
 /// Sets the mode of what a handle is of, with which nothing can be read or written.
