@@ -51,7 +51,8 @@ const ONLY_IN: &[(&str, &[&str])] = &[
     // One way to the file system: through open folders, or of what the system and the person have named.
     ("std::fs", &["workspace/src/folder/"]),
     ("openat", &["workspace/src/folder/", "workspace/src/read.rs", "sqlite-guard/src/calls.rs"]),
-    ("statat", &["workspace/src/folder/", "sqlite-guard/src/calls.rs"]),
+    ("statat", &["workspace/src/folder/", "sqlite-guard/src/calls.rs", "sqlite-guard/src/beside.rs"]),
+    ("xattr", &["workspace/src/rights.rs", "sqlite-guard/src/beside.rs"]),
     ("fs::renameat", &["workspace/src/folder/"]),
     ("unlinkat", &["workspace/src/folder/", "sqlite-guard/src/calls.rs"]),
     ("fs::linkat", &["workspace/src/folder/"]),

@@ -12,7 +12,7 @@ use milescale_daemon::config::{ConfigKeeper, Environment};
 use milescale_daemon::{Engine, Mode, Patience, RunError};
 use milescale_storage::postgres::servers_without_consent;
 use milescale_workspace::Workspace;
-use milescale_workspace::folder::{real_folder, system};
+use milescale_workspace::folder::{is_about_trust, real_folder, system};
 use milescale_workspace::trust::Trust;
 
 use crate::{terminal, trust};
@@ -68,7 +68,11 @@ impl Context {
         match workspace.look_again() {
             Ok(()) => Ok(workspace),
             Err(error) if error.kind() == io::ErrorKind::NotFound => Err(self.none(workspace.root())),
-            Err(error) => Err(Failure::Failed(error.to_string())),
+            Err(error) if is_about_trust(&error) => Err(Failure::Failed(error.to_string())),
+            Err(error) => {
+                let place = workspace.folder().path();
+                Err(Failure::Failed(format!("{}: it cannot be opened: {error}", place.display())))
+            }
         }
     }
 

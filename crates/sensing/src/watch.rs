@@ -333,8 +333,11 @@ fn hints_of(event: &Event, paths: &Paths) -> Hints {
                 hints.milestones.insert(path.clone());
             }
         } else {
-            hints.config |= *path == paths.config_file;
-            hints.marker |= *path == paths.marker;
+            // A symlink of a mounted configuration, which is exchanged for one to newer files.
+            let is_of_mount = path.parent() == Some(config_folder)
+                && path.file_name().is_some_and(|name| name.as_encoded_bytes().starts_with(b".."));
+            hints.config |= *path == paths.config_file || is_of_mount;
+            hints.marker |= *path == paths.marker || is_of_mount;
             hints.log |= *path == paths.storage_events;
             // Opening and closing a database, as every reader does, changes nothing in it.
             hints.database |= !matches!(event.kind, EventKind::Access(_)) && is_database(path, folder);

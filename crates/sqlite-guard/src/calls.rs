@@ -194,9 +194,9 @@ unsafe extern "C" fn fchown(file: c_int, user: libc::uid_t, group: libc::gid_t) 
 /// Sets the mode of a file that was just made, as for [`fchown`].
 unsafe extern "C" fn fchmod(file: c_int, mode: libc::mode_t) -> c_int {
     match (OWN.get(), MADE.get()) {
-        (Some(own), Some((made, most))) if made == file => {
+        (Some(own), Some((its, bits))) if its == file => {
             // SAFETY: the same file, and no more than that mode.
-            unsafe { (own.fchmod)(file, mode & most) }
+            unsafe { (own.fchmod)(file, mode & bits) }
         }
         _ => 0,
     }

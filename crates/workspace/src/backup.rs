@@ -25,7 +25,7 @@ use crate::readers::Readers;
 use crate::{Place, Workspace};
 
 /// The name of the file of milestones.
-const MILESTONES: &str = "milestones.jsonl";
+pub const MILESTONES: &str = "milestones.jsonl";
 
 /// The name of the file that tells what it is.
 const METADATA: &str = "backup-metadata.yaml";

@@ -431,3 +431,32 @@ fn an_event_of_any_size_is_no_event() {
     assert!(bounded(&workspace, &["events"]).out.contains("here"));
     door("D13", "events of 7 MB and 400,000 keys", format!("at most {most} MiB and {longest:.1} s"));
 }
+
+#[test]
+fn aliases_make_no_text_many_times_as_long() {
+    let workspace = workspace();
+    workspace.milestones("m", 2);
+    let text = format!("title: a\nbig: &b \"{}\"\nl: [{}*b]\n", "x".repeat(60_000), "*b, ".repeat(20_000));
+    workspace.write("active/a.yaml", text);
+    let few = format!("title: b\nbig: &b \"{}\"\nl: [*b, *b, *b, *b]\n", "x".repeat(60_000));
+    workspace.write("active/b.yaml", few);
+    let mut most = 0;
+    for arguments in [
+        &["milestone", "list"][..],
+        &["milestone", "show", "a", "--json"],
+        &["milestone", "export", "--dir", "out"],
+        &["check"],
+        &["migrate", "hybrid", "--yes"],
+        &["migrate", "database", "--yes"],
+    ] {
+        let (said, megabytes, took) = measured(&workspace, arguments);
+        assert!(
+            megabytes < 150 && took < Duration::from_secs(15),
+            "{arguments:?}: {megabytes} MiB, {took:?}: {said:?}"
+        );
+        most = most.max(megabytes);
+    }
+    let listed = bounded(&workspace, &["milestone", "list"]).out;
+    assert!(listed.contains("its aliases stand for more than") && listed.contains("b    -  medium  b"), "{listed}");
+    door("D15", "120 kB whose aliases stand for 1.2 GB of text", format!("at most {most} MiB"));
+}

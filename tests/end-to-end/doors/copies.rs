@@ -366,10 +366,11 @@ fn lists_of_rights_are_kept_and_let_nobody_else_in() {
     for copy in ["enterprise.db", ".milescale/last-good-config.yaml"] {
         assert_eq!(list_at(&workspace.path(copy)).as_ref(), Some(&list), "{copy}");
     }
-    // Another list on one of them: nobody is in both.
+    // One of them is for nobody else: nobody is in both.
     let workspace = self::workspace();
     workspace.milestones("m", 2);
     give_list(&workspace.path("active/m-0.yaml"), LIST, &list);
+    set_mode(&workspace, "active/m-1.yaml", 0o600);
     run(&workspace, "022", &["migrate", "database", "--yes"]);
     run(&workspace, "022", &["milestone", "export", "--dir", "out"]);
     for copy in [workspace.path("enterprise.db"), workspace.root().join("out/m-0.yaml")] {

@@ -246,3 +246,54 @@ fn ids_of_any_size_are_no_ids() {
     }
     door("D12", "40 ids of 8 MB in SQLite", format!("at most {most} MiB and {longest:.1} s"));
 }
+
+#[test]
+fn a_trigger_fills_no_disk() {
+    let workspace = on_sqlite();
+    sql(
+        &workspace,
+        "CREATE TABLE heap (b); CREATE TRIGGER t AFTER UPDATE ON milestones BEGIN INSERT INTO heap WITH RECURSIVE c(n) AS (SELECT 1 \
+         UNION ALL SELECT n + 1 FROM c WHERE n < 1000) SELECT zeroblob(1000000) FROM c; END",
+    );
+    let before = std::fs::metadata(workspace.path("enterprise.db")).unwrap().len();
+    let said = bounded(&workspace, &["milestone", "archive", "m-1"]);
+    assert!(said.code != 0 && said.err.contains("more than twice as large: look at those triggers"), "{said:?}");
+    let grown = std::fs::metadata(workspace.path("enterprise.db")).unwrap().len() - before;
+    assert!(grown < 300 << 20, "{grown}");
+    // What an application keeps beside each milestone is no such thing.
+    sql(
+        &workspace,
+        "DROP TRIGGER t; CREATE TRIGGER t AFTER UPDATE ON milestones BEGIN INSERT INTO heap VALUES (zeroblob(1000000)); END",
+    );
+    assert_eq!(bounded(&workspace, &["milestone", "archive", "m-1"]).code, 0);
+    door("D12", "a trigger that writes 1 GB for each milestone", format!("refused; {} MiB grown", grown >> 20));
+}
+
+/// The journal of a database that has a list of rights is for nobody whom that keeps out.
+#[test]
+fn what_lies_beside_a_database_has_its_rights() {
+    use std::os::unix::fs::MetadataExt;
+    let workspace = on_sqlite();
+    let database = workspace.path("enterprise.db");
+    assert!(Command::new("sqlite3").arg(&database).arg("PRAGMA journal_mode = WAL").output().unwrap().status.success());
+    let entry = |who: u16, may: u16, which: u32| {
+        [&who.to_le_bytes()[..], &may.to_le_bytes()[..], &which.to_le_bytes()[..]].concat()
+    };
+    let nobody = u32::MAX;
+    let entries =
+        [entry(1, 6, nobody), entry(2, 4, 7777), entry(4, 0, nobody), entry(16, 4, nobody), entry(32, 0, nobody)];
+    let list = [2_u32.to_le_bytes().to_vec(), entries.concat()].concat();
+    let name = "system.posix_acl_access";
+    if rustix::fs::setxattr(&database, name, &list, rustix::fs::XattrFlags::empty()).is_err() {
+        return;
+    }
+    let (beside, daemon) = (workspace.path("enterprise.db-wal"), workspace.daemon(["--interval", "1"]));
+    milescale_testkit::until("the daemon has it open", || beside.exists().then_some(()));
+    assert_eq!(bounded(&workspace, &["milestone", "put", "m-9"]).code, 0);
+    let mut found = vec![0; 1000];
+    let length = rustix::fs::getxattr(&beside, name, &mut *found).unwrap_or_default();
+    let mode = std::fs::metadata(&beside).unwrap().mode() & 0o777;
+    daemon.stop();
+    assert_eq!((&found[..length], mode), (&*list, 0o640), "{mode:o}");
+    door("D8", "what SQLite makes beside a database with a list of rights", "has that list");
+}

@@ -52,6 +52,13 @@ fn d18_what_is_no_plain_table_and_what_others_functions_run_in_is_refused_by_nam
         ("record_in(cstring,oid,integer)", format!("{table} CREATE TYPE one_of AS (a text); ALTER TABLE milestones ADD COLUMN note text DEFAULT record_in('(1)', 'one_of'::regtype::oid, -1)::text; RESET ROLE; GRANT ALL ON milestones TO ada; ALTER TABLE milestones OWNER TO neighbour; GRANT neighbour TO ada")),
         ("pg_read_file(text)", format!("{table} RESET ROLE; ALTER TABLE milestones ADD COLUMN note text DEFAULT pg_read_file('x'); GRANT ALL ON milestones TO ada; ALTER TABLE milestones OWNER TO neighbour; GRANT neighbour TO ada")),
         ("part(text)", format!("SET ROLE ada; {plain} CREATE FUNCTION part(text) RETURNS text IMMUTABLE LANGUAGE sql AS 'SELECT plain()'; CREATE TABLE milestones (id TEXT, data JSONB, created_at TIMESTAMP, updated_at TIMESTAMP) PARTITION BY LIST ((part(id))); CREATE TABLE one PARTITION OF milestones DEFAULT; RESET ROLE; ALTER FUNCTION part(text) OWNER TO neighbour")),
+        ("constraint refers of public.milestones", format!("{table} RESET ROLE; CREATE TABLE plans (id TEXT PRIMARY KEY); ALTER TABLE plans OWNER TO neighbour; ALTER TABLE milestones ADD CONSTRAINT refers FOREIGN KEY (id) REFERENCES plans (id)")),
+        ("constraint noted_fkey of public.noted", format!("{table} RESET ROLE; CREATE TABLE noted (id TEXT CONSTRAINT noted_fkey REFERENCES milestones (id)); ALTER TABLE noted OWNER TO neighbour")),
+        ("function public.plain()", format!("{table} {plain} ALTER FUNCTION plain() IMMUTABLE; CREATE STATISTICS st ON (id || plain()), id FROM milestones; RESET ROLE; ALTER FUNCTION plain() OWNER TO neighbour")),
+        ("type public.mood", format!("{table} CREATE TYPE mood AS ENUM ('x'); ALTER TABLE milestones ADD COLUMN mood mood; RESET ROLE; ALTER TYPE mood OWNER TO neighbour")),
+        ("of which public.milestones is a part", "SET ROLE ada; CREATE TABLE above (id TEXT, data JSONB, created_at TIMESTAMP, updated_at TIMESTAMP) PARTITION BY LIST (id); CREATE TABLE milestones PARTITION OF above DEFAULT".to_owned()),
+        ("part public.far is a foreign table", format!("{table} RESET ROLE; CREATE EXTENSION postgres_fdw; CREATE SERVER far FOREIGN DATA WRAPPER postgres_fdw; GRANT USAGE ON FOREIGN SERVER far TO ada; SET ROLE ada; CREATE FOREIGN TABLE far () INHERITS (milestones) SERVER far")),
+        ("quote_literal(anyelement)", format!("{table} RESET ROLE; ALTER TABLE milestones ADD COLUMN note int CHECK (quote_literal(note) <> 'z'); GRANT ALL ON milestones TO ada; ALTER TABLE milestones OWNER TO neighbour; GRANT neighbour TO ada")),
         ("a materialized view", "SET ROLE ada; CREATE MATERIALIZED VIEW milestones AS SELECT 'a'::text AS id, '{}'::jsonb AS data, now() AS created_at, now() AS updated_at".to_owned()),
     ];
     for (number, (named, statements)) in cases.into_iter().enumerate() {
@@ -69,8 +76,8 @@ fn d18_what_is_no_plain_table_and_what_others_functions_run_in_is_refused_by_nam
     }
     door(
         "D18",
-        "a view, a materialized view, a rule; what is another user's in a trigger, a default, a check, an operator, a domain, a child, a cascade, a type of types, a partition, in milescale's own tables, or owns one of these; what runs what a text says",
-        "17 of 17 refused by name, none run",
+        "a view, a materialized view, a rule; what is another user's in a trigger, a default, a check, an operator, a domain, a child, a cascade, a type of types, a partition, in milescale's own tables, or owns one of these; a reference in either direction, statistics, a table above it, a foreign part; what runs what a text says",
+        "24 of 24 refused by name, none run",
     );
 }
 

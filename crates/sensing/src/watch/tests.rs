@@ -24,6 +24,7 @@ impl Bench {
         }
         let (send, woken) = channel();
         let inbox = Arc::new(Inbox::new(move || send.send(()).unwrap_or_default()));
+        workspace.follow_its_name();
         let mut watch = Watch::new(workspace, Arc::clone(&inbox)).unwrap();
         watch.arm().unwrap();
         Self { folder, watch, inbox, woken }

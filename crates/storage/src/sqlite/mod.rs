@@ -30,7 +30,7 @@ pub(crate) use schema::{has_table, missing_columns};
 
 use std::ffi::OsString;
 use std::fmt;
-use std::io::Read;
+use std::io::{self, Read};
 use std::pin::Pin;
 use std::task::{self, Poll};
 use std::time::{Duration, Instant};
@@ -39,6 +39,7 @@ use milescale_sqlite_guard::Pinned;
 use milescale_workspace::error::{Problem, StoreError};
 use milescale_workspace::stop::Stop;
 use milescale_workspace::{Place, Workspace};
+use rustix::fs::Access;
 use sqlx::{Connection, SqliteConnection};
 
 use crate::budget;
@@ -301,6 +302,16 @@ impl Sqlite {
         let (problem, advice) = match code {
             Some(5 | 6) => (Problem::Busy, "; another program holds it; try again"),
             Some(8 | 3 | 23) => (Problem::Refused, "; give milescale's user the right to write it"),
+            // Some cannot be opened, and SQLite does not say why.
+            Some(14) => match self.place.access(Access::READ_OK | Access::WRITE_OK) {
+                Err(error) if error.kind() == io::ErrorKind::PermissionDenied => {
+                    return self.error(
+                        Problem::Unavailable,
+                        "this user may not read and write it; have its owner give you the right",
+                    );
+                }
+                _ => (Problem::Unavailable, ""),
+            },
             Some(11 | 26) => (Problem::Corrupt, self.remedy),
             Some(1) => (Problem::Corrupt, "; its tables are not those of milestones"),
             Some(13) => return self.is_full(&message),

@@ -1,9 +1,11 @@
 //! The check of `doctor` on backups: each is read and compared with what was written.
 
+use std::io::ErrorKind;
 use std::time::{Duration, Instant};
 
 use milescale_workspace::Workspace;
 use milescale_workspace::backup;
+use rustix::fs::Access;
 
 use super::checks::{finding, ok};
 use super::{Finding, Level};
@@ -40,10 +42,28 @@ pub(super) fn all(workspace: &Workspace) -> Vec<Finding> {
                 findings.push(finding(Level::Note, what, means, advice));
                 break;
             }
-            Err(why) => findings.push(damaged(why)),
+            Err(why) => {
+                let kept = workspace.backups().join(&id).join(backup::MILESTONES);
+                let is_closed =
+                    kept.access(Access::READ_OK).is_err_and(|error| error.kind() == ErrorKind::PermissionDenied);
+                findings.push(if is_closed {
+                    closed(format!("{shown}/{id}: this user may not read it"))
+                } else {
+                    damaged(why)
+                });
+            }
         }
     }
     if findings.is_empty() { ok(format!("{count} backups are what was written")) } else { findings }
+}
+
+fn closed(what: String) -> Finding {
+    finding(
+        Level::Note,
+        what,
+        "It holds what not all may read, or was made by a user who keeps files private.",
+        "Restore it as the user who owns it, or have that user give you the right to read it.",
+    )
 }
 
 fn damaged(what: String) -> Finding {
