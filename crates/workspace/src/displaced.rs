@@ -111,25 +111,55 @@ pub fn sync(workspace: &Workspace) -> Result<(), StoreError> {
 /// now. `now` is the wall clock. Under the daemon's lock only.
 pub fn review(workspace: &Workspace, now: SystemTime) -> io::Result<Vec<Place>> {
     let (mut found, mut looked) = (Vec::new(), Looked::at_displaced(workspace));
+    let mut first_error = None;
     for (path, parts) in all(workspace)? {
-        if look(&path, &parts, &mut looked, now)? != Content::Another {
-            continue;
+        match review_one(workspace, &path, &parts, &mut looked, now) {
+            Ok(kept_as) => found.extend(kept_as),
+            // One that cannot be moved keeps no other one from being found.
+            Err(error) => {
+                let error = io::Error::new(error.kind(), format!("{}: {error}", workspace.shown(&path)));
+                tracing::warn!(%error, "what was written into a displaced file cannot be kept as a conflict");
+                first_error.get_or_insert(error);
+            }
         }
-        let Some(id) = &parts.id else {
-            came_out(workspace, &path, &parts.head)?;
-            continue;
-        };
-        durable::create_folder(&workspace.conflicts())?;
-        // What stands for the id by now: older versions wrote out long ones, and names of conflicts get longer.
-        let name = format!("{}.{}.yaml", parts.head, short::noted_name(workspace, id)?);
-        let kept_as = workspace.conflicts().join(name);
-        durable::rename_new(&path, &kept_as)?.durably()?;
-        found.push(kept_as);
     }
     looked.forget_others();
     looked.keep();
-    Ok(found)
+    // What was found is told; what was not is looked at again.
+    match first_error {
+        Some(error) if found.is_empty() => Err(error),
+        _ => Ok(found),
+    }
 }
+
+/// Looks at one; where it is by now, if it was moved to the conflicts.
+fn review_one(
+    workspace: &Workspace,
+    path: &Place,
+    parts: &Parts,
+    looked: &mut Looked,
+    now: SystemTime,
+) -> io::Result<Option<Place>> {
+    if look(path, parts, looked, now)? != Content::Another {
+        return Ok(None);
+    }
+    let Some(id) = &parts.id else { return came_out(workspace, path, &parts.head).map(|()| None) };
+    durable::create_folder(&workspace.conflicts())?;
+    // What stands for the id by now: older versions wrote out long ones, and names of conflicts get longer.
+    let id = short::noted_name(workspace, id)?;
+    for number in 0.. {
+        let again = if number == 0 { String::new() } else { format!("-again-{number}") };
+        let kept_as = workspace.conflicts().join(format!("{}{again}.{id}.yaml", parts.head));
+        match durable::rename_new(path, &kept_as) {
+            Err(error) if error.kind() == io::ErrorKind::AlreadyExists && number < MOST_OF_A_NAME => {}
+            renamed => return renamed?.durably().map(|()| Some(kept_as)),
+        }
+    }
+    Ok(None)
+}
+
+/// Files of one name that are told apart by a number.
+const MOST_OF_A_NAME: u32 = 1000;
 
 /// Sets a configuration aside that is not in force, for a person. `doctor` names it.
 pub(crate) fn came_out(workspace: &Workspace, path: &Place, name: &str) -> io::Result<()> {
@@ -235,7 +265,12 @@ impl Parts {
 
     /// What a file holds, of whatever size it is, and the stamp that it had then.
     fn judge(&self, path: &Place) -> (Content, Option<Stamp>) {
-        let Ok((digest, stamp)) = digest_of(path) else { return (Content::NotKnown, None) };
+        let (digest, stamp) = match digest_of(path) {
+            Ok(found) => found,
+            // Nothing of that size was put here: another program has written it.
+            Err(error) if error.kind() == io::ErrorKind::FileTooLarge => return (Content::Another, None),
+            Err(_) => return (Content::NotKnown, None),
+        };
         let is_named = self.contents.contains(&digits(digest));
         (if is_named { Content::AsNamed } else { Content::Another }, Some(stamp))
     }

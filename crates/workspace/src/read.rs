@@ -193,9 +193,20 @@ impl Reader {
     }
 }
 
-/// The digest of a whole regular file of any size, with its stamp from before it was read.
+/// The most of a file whose digest is asked for: none that milescale has kept is larger, and another program has made of it what is.
+pub(crate) const LARGEST_KEPT: u64 = 64 << 20;
+
+/// The digest of a whole regular file, with its stamp from before it was read.
+///
+/// # Errors
+/// As [`read_regular`]; of kind `FileTooLarge` for one of more than [`LARGEST_KEPT`] bytes.
 pub(crate) fn digest_of(path: &Place) -> io::Result<(Digest, Stamp)> {
-    let (mut file, metadata) = path.open()?;
+    let (file, metadata) = path.open()?;
+    if metadata.len() > LARGEST_KEPT {
+        return Err(too_large(LARGEST_KEPT));
+    }
+    // It may grow meanwhile.
+    let mut file = file.take(LARGEST_KEPT);
     let (mut running, mut buffer) = (Running::default(), vec![0; 32 << 10]);
     loop {
         match file.read(&mut buffer) {

@@ -460,3 +460,54 @@ fn aliases_make_no_text_many_times_as_long() {
     assert!(listed.contains("its aliases stand for more than") && listed.contains("b    -  medium  b"), "{listed}");
     door("D15", "120 kB whose aliases stand for 1.2 GB of text", format!("at most {most} MiB"));
 }
+
+#[test]
+fn sparse_files_of_any_size_are_not_read() {
+    let workspace = on_sqlite();
+    let sparse = |path: &str| {
+        let path = workspace.path(path);
+        std::fs::create_dir_all(path.parent().unwrap()).unwrap();
+        std::fs::File::create(path).unwrap().set_len(4 << 40).unwrap();
+    };
+    // What milescale keeps of a milestone has a digest in its name. Beside it lies one that another program has written to.
+    sparse(".milescale/displaced/20260101T000000Z-0123456789abcdef-0123456789abcdef-0123456789ab.x.yaml");
+    workspace.write(
+        ".milescale/displaced/20260101T000000Z-0123456789abcdef-0123456789abcdef-ba9876543210.y.yaml",
+        "title: late\n",
+    );
+    for name in ["x", "y"] {
+        // The name in the conflicts is taken.
+        let random = if name == "x" { "0123456789ab" } else { "ba9876543210" };
+        let taken =
+            format!(".milescale/conflicts/20260101T000000Z-0123456789abcdef-0123456789abcdef-{random}.{name}.yaml");
+        workspace.write(&taken, "title: taken\n");
+    }
+    let mut longest = 0.0_f64;
+    let mut within = |arguments: &[&str]| {
+        let (said, megabytes, took) = measured(&workspace, arguments);
+        assert!(
+            megabytes < 150 && took < Duration::from_secs(10),
+            "{arguments:?}: {megabytes} MiB, {took:?}: {said:?}"
+        );
+        longest = longest.max(took.as_secs_f64());
+        said
+    };
+    milescale_testkit::until("both stand still, and are found", || {
+        within(&["check"]);
+        let listed = bounded(&workspace, &["conflicts", "list"]).out;
+        (listed.matches("-again-1.").count() == 2).then_some(())
+    });
+    // A store in use that is gone: the newest backup is looked for.
+    let backup = std::fs::read_dir(workspace.path("backups")).unwrap().next().unwrap().unwrap().path();
+    let metadata = std::fs::read_to_string(backup.join("backup-metadata.yaml")).unwrap();
+    let size = std::fs::metadata(backup.join("milestones.jsonl")).unwrap().len();
+    let large = metadata.replace(&format!("size_bytes: {size}"), &format!("size_bytes: {}", 4_u64 << 40));
+    assert_ne!(large, metadata);
+    std::fs::write(backup.join("backup-metadata.yaml"), large).unwrap();
+    std::fs::OpenOptions::new().write(true).open(backup.join("milestones.jsonl")).unwrap().set_len(4 << 40).unwrap();
+    std::fs::remove_file(workspace.path("enterprise.db")).unwrap();
+    for arguments in [&["doctor"][..], &["status"], &["check"], &["milestone", "list"]] {
+        within(arguments);
+    }
+    door("D13", "sparse files of 4 TB among what was displaced, and as a backup", format!("at most {longest:.1} s"));
+}

@@ -297,3 +297,33 @@ fn what_lies_beside_a_database_has_its_rights() {
     assert_eq!((&found[..length], mode), (&*list, 0o640), "{mode:o}");
     door("D8", "what SQLite makes beside a database with a list of rights", "has that list");
 }
+
+#[test]
+fn a_journal_that_no_database_has_left_is_not_undone() {
+    let workspace = on_sqlite();
+    let journal = workspace.path("enterprise.db-journal");
+    // The beginnings of many journals, one after another: SQLite would look at each.
+    let mut head = vec![0_u8; 32];
+    head[..8].copy_from_slice(&[0xd9, 0xd5, 0x05, 0xf9, 0x20, 0xa1, 0x63, 0xd7]);
+    head[16..20].copy_from_slice(&11_u32.to_be_bytes());
+    head[24..28].copy_from_slice(&4096_u32.to_be_bytes());
+    for (sector, length) in [(32_u32, 8 << 20), (512, 128 << 20)] {
+        head[20..24].copy_from_slice(&sector.to_be_bytes());
+        let mut sectors = head.clone();
+        sectors.resize(sector as usize, 0);
+        std::fs::write(&journal, sectors.repeat(length / sectors.len())).unwrap();
+        for arguments in [&["milestone", "list"][..], &["check"], &["milestone", "put", "m-9"]] {
+            let began = Instant::now();
+            let said = bounded(&workspace, arguments);
+            let text = format!("{}{}", said.out, said.err);
+            assert!(
+                text.contains("far larger than its database, or begins as none"),
+                "{sector}, {arguments:?}: {said:?}"
+            );
+            assert!(began.elapsed() < Duration::from_secs(10), "{sector}, {arguments:?}");
+        }
+        std::fs::remove_file(&journal).unwrap();
+        assert_eq!(bounded(&workspace, &["milestone", "list"]).code, 0);
+    }
+    door("D12", "journals of SQLite made of nothing but beginnings", "2 of 2 refused by name");
+}

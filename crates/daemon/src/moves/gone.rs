@@ -1,5 +1,7 @@
 //! A store in use that does not exist any more or is no database, and the ways on without it.
 
+use std::time::{Duration, Instant};
+
 use milescale_core::backend::{Backend, InUse};
 use milescale_core::base::Side;
 use milescale_storage::open::Which;
@@ -24,6 +26,9 @@ pub struct Gone {
     /// What can be done about it, a sentence each.
     pub ways: Vec<String>,
 }
+
+/// How long backups are compared with their digests for an error that names one.
+const LOOKED_FOR: Duration = Duration::from_secs(4);
 
 impl Gone {
     /// What is wrong, for display.
@@ -99,9 +104,13 @@ impl Mover {
     fn newest_backup(&self) -> Option<(String, u64, String)> {
         let backups = backup::list(&self.workspace).ok()?;
         let whole = backups.into_iter().rev().filter_map(|(_, read)| read.ok());
+        // A person waits: all of them together have so much time, for one may have any size.
+        let began = Instant::now();
+        let goes_on = || began.elapsed() < LOOKED_FOR;
         whole
             .filter(|it| it.milestone_count > 0)
-            .find(|it| backup::verify(&self.workspace, it).is_ok())
+            .take_while(|_| goes_on())
+            .find(|it| backup::verify_while(&self.workspace, it, &goes_on).is_ok())
             .map(|it| (it.id, it.milestone_count, it.timestamp))
     }
 

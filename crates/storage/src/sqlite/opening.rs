@@ -129,6 +129,12 @@ impl Sqlite {
             if !metadata.is_file() {
                 return refused("it is no regular file, and SQLite would open it; remove it");
             }
+            if suffix == "-journal" && !may_be_of(&beside, &metadata, self.place.status().map_or(0, |it| it.len())) {
+                return refused(
+                    "it is far larger than its database, or begins as none that SQLite writes; open the database once with `sqlite3`, \
+                     which undoes what was under way, and see whether it is as you expect it",
+                );
+            }
             if suffix == "-journal" && names_another(&beside) {
                 return refused(
                     "it belongs to a transaction over several databases, and SQLite would remove the file that it names; look at it \
@@ -210,6 +216,25 @@ impl Sqlite {
 
 /// The last bytes of a journal that names another one above it.
 const ABOVE_IT: [u8; 8] = [0xd9, 0xd5, 0x05, 0xf9, 0x20, 0xa1, 0x63, 0xd7];
+
+/// Bytes of a journal besides what it keeps of the database.
+const BESIDE_ITS_PAGES: u64 = 16 << 20;
+
+/// Where the size of a sector stands in it.
+const SECTOR: u64 = 20;
+
+/// Whether a journal may be one of a database of that size: it keeps each page once, and begins with a sector of a disk.
+fn may_be_of(journal: &Place, metadata: &Metadata, database: u64) -> bool {
+    if metadata.len() > database.saturating_mul(2).saturating_add(BESIDE_ITS_PAGES) {
+        return false;
+    }
+    // A journal that is no journal begins with something else, and is left alone by SQLite.
+    let mut begin = [0; 4];
+    match journal.open().and_then(|(file, _)| file.read_exact_at(&mut begin, SECTOR)) {
+        Ok(()) => matches!(u32::from_be_bytes(begin), 0 | 512..=65_536),
+        Err(_) => true,
+    }
+}
 
 /// Whether a journal names another file. One that is gone names none; of one that cannot be read nothing is known.
 fn names_another(journal: &Place) -> bool {

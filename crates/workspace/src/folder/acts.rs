@@ -23,10 +23,10 @@ const NEW_FOLDER: u32 = 0o775;
 
 /// How a handle of what lies under a name is opened, with which nothing can be read or written.
 #[cfg(target_os = "linux")]
-const HANDLE: OFlags = OFlags::PATH.union(OFlags::NOFOLLOW).union(OFlags::CLOEXEC);
+pub(super) const HANDLE: OFlags = OFlags::PATH.union(OFlags::NOFOLLOW).union(OFlags::CLOEXEC);
 /// There `O_SYMLINK` opens the symlink itself.
 #[cfg(not(target_os = "linux"))]
-const HANDLE: OFlags = OFlags::from_bits_retain(0x0020_0000).union(OFlags::NONBLOCK).union(OFlags::CLOEXEC);
+pub(super) const HANDLE: OFlags = OFlags::from_bits_retain(0x0020_0000).union(OFlags::NONBLOCK).union(OFlags::CLOEXEC);
 
 #[allow(clippy::unnecessary_cast, clippy::cast_possible_truncation, reason = "the types differ by platform")]
 pub(super) fn mode_of(mode: u32) -> Mode {

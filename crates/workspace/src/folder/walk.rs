@@ -9,10 +9,10 @@ use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
 use std::path::{Component, Path, PathBuf};
 
 use milescale_document::text::harmless;
-use rustix::fs::{AtFlags, CWD, FileType, Stat, fstat, openat, statat};
+use rustix::fs::{CWD, FileType, Mode, Stat, fstat, openat};
 use rustix::io::Errno;
 
-use super::acts::by_descriptor;
+use super::acts::{HANDLE, by_descriptor};
 use super::kinds::NotTrusted;
 use super::opening::{FOLDER, PLAIN_FOLDER, open_searchable, target_of};
 use super::system;
@@ -35,8 +35,8 @@ pub(super) type MayFollow<'a> = &'a dyn Fn(BorrowedFd<'_>, &OsStr, &Stat) -> io:
 /// Follows a path from an open folder to the folder that its last part lies in.
 pub(super) fn walk(at: BorrowedFd<'_>, path: &Path, may_follow: MayFollow<'_>) -> io::Result<End> {
     let mut parts = VecDeque::new();
-    let mut folder = openat(at, ".", FOLDER, rustix::fs::Mode::empty())
-        .or_else(|_| at.try_clone_to_owned().map_err(|_| Errno::MFILE))?;
+    let mut folder =
+        openat(at, ".", FOLDER, Mode::empty()).or_else(|_| at.try_clone_to_owned().map_err(|_| Errno::MFILE))?;
     push(&mut parts, path);
     let mut links = 0;
     while let Some(part) = parts.pop_front() {
@@ -44,14 +44,20 @@ pub(super) fn walk(at: BorrowedFd<'_>, path: &Path, may_follow: MayFollow<'_>) -
             folder = open_searchable(&folder, &part, FOLDER)?;
             continue;
         }
-        let status = match statat(&folder, &*part, AtFlags::SYMLINK_NOFOLLOW) {
+        // One handle for both: what is asked about is what is read.
+        let handle = match openat(&folder, &*part, HANDLE, Mode::empty()) {
             Err(_) if parts.is_empty() => return Ok(End { folder, name: Some(part) }),
             other => other?,
         };
+        let status = fstat(&handle)?;
         if FileType::from_raw_mode(status.st_mode) == FileType::Symlink {
             may_follow(folder.as_fd(), &part, &status)?;
             links += 1;
-            let Some(target) = target_of(&folder, &part).filter(|_| links <= LINKS) else {
+            #[cfg(target_os = "linux")]
+            let target = target_of(&handle, OsStr::new(""));
+            #[cfg(not(target_os = "linux"))]
+            let target = target_of(&folder, &part);
+            let Some(target) = target.filter(|_| links <= LINKS) else {
                 return Err(Errno::LOOP.into());
             };
             push(&mut parts, &target);
