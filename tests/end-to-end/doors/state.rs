@@ -258,5 +258,5 @@ fn a_record_of_moves_that_names_more_old_stores_than_there_are_moves_is_refused(
     let said = bounded(&workspace, &["check"]);
     let all = format!("{}{}", said.out, said.err);
     assert!(all.contains("60000 old stores, where 256 are the most"), "{said:?}");
-    assert!(began.elapsed() < Duration::from_secs(5), "{:?}", began.elapsed());
+    assert!(began.elapsed() < Duration::from_secs(15), "{:?}", began.elapsed());
 }
