@@ -262,14 +262,20 @@ impl Catalogue<'_> {
         statements.extend(constraints.iter().map(|it| format!("ALTER TABLE {TRIAL} ADD {it}")));
         let indexes = self
             .names(
-                "SELECT CASE WHEN indisunique THEN 'UNIQUE ' ELSE '' END || 'INDEX ' || pg_get_indexdef(indexrelid)
-                 FROM pg_index WHERE indrelid = to_regclass($1) AND indisvalid
+                "SELECT CASE WHEN indisunique THEN 'UNIQUE ' ELSE '' END || substr(def, length(begin_) + 1)
+                 FROM pg_index JOIN pg_class i ON i.oid = indexrelid JOIN pg_class c ON c.oid = indrelid
+                 JOIN pg_namespace n ON n.oid = c.relnamespace, LATERAL (SELECT pg_get_indexdef(indexrelid) AS def,
+                   concat('CREATE ', CASE WHEN indisunique THEN 'UNIQUE ' END, 'INDEX ', quote_ident(i.relname), ' ON ',
+                     CASE WHEN c.relkind = 'p' THEN 'ONLY ' END, quote_ident(n.nspname), '.', quote_ident(c.relname), ' USING ')
+                     AS begin_) AS d
+                 WHERE indrelid = to_regclass($1) AND indisvalid AND left(def, length(begin_)) = begin_
                  AND NOT EXISTS (SELECT FROM pg_constraint WHERE conindid = indexrelid AND contype <> 'f')",
             )
             .await?;
-        statements.extend(indexes.iter().filter_map(|it| {
-            let (unique, how) = (it.starts_with("UNIQUE "), it.split_once(" USING ")?.1);
-            Some(format!("CREATE {}INDEX ON {TRIAL} USING {how}", if unique { "UNIQUE " } else { "" }))
+        // Names in it are somebody's texts: they are left out by what the server quotes them as, never looked through.
+        statements.extend(indexes.iter().map(|it| match it.strip_prefix("UNIQUE ") {
+            Some(how) => format!("CREATE UNIQUE INDEX ON {TRIAL} USING {how}"),
+            None => format!("CREATE INDEX ON {TRIAL} USING {it}"),
         }));
         Ok(statements)
     }
