@@ -78,9 +78,9 @@ struct File {
 impl File {
     fn at(place: &Place) -> Seen {
         let Some((text, metadata)) = config_file::text_and_file(place)? else { return Ok(None) };
-        let (folder, readers) = (place.parent(), Readers::of(&metadata));
-        let is_private = readers.leave_out_some(&folder);
-        let readers = folder.status().map_or(Readers::OWN, |folder| readers.within(&folder));
+        let readers = Readers::of(&metadata);
+        let is_private = readers.leave_out_some(place);
+        let readers = place.parent().status().map_or(Readers::OWN, |folder| readers.within(&folder));
         Ok(Some(Self { text, readers, is_private }))
     }
 
@@ -146,12 +146,12 @@ impl ConfigKeeper {
         match self.read(&seen) {
             Ok(interpreted) => {
                 let seen = seen.unwrap_or_default();
-                // Others may read it now, or no more.
-                let has_new_rights = matches!((&self.file, &seen), (Some(was), Some(is)) if was.text == is.text);
-                let has_new_rights = has_new_rights && self.problems.is_empty();
+                let was_in_force = self.problems.is_empty();
+                let has_its_text = matches!((&self.file, &seen), (Some(was), Some(is)) if was.text == is.text);
                 let before = self.in_force.config.clone();
                 self.take_over(interpreted, seen);
-                if has_new_rights {
+                // Others may read it now, or no more.
+                if was_in_force && has_its_text {
                     return None;
                 }
                 let changed = KEYS

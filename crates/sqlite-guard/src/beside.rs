@@ -36,7 +36,8 @@ fn status_in(folder: BorrowedFd<'_>, name: &CStr) -> Option<libc::stat> {
     (code == 0).then(|| unsafe { status.assume_init() })
 }
 
-fn status_of(file: c_int) -> Option<libc::stat> {
+/// What the system says of an open file.
+pub(crate) fn status_of(file: c_int) -> Option<libc::stat> {
     let mut status = std::mem::MaybeUninit::<libc::stat>::uninit();
     // SAFETY: an open file, and room for what is said of it.
     let code = unsafe { libc::fstat(file, status.as_mut_ptr()) };

@@ -142,23 +142,16 @@ unsafe extern "C" fn open(path: *const c_char, flags: c_int, mode: c_int) -> c_i
             if file < 0 {
                 return file;
             }
-            let mut status = std::mem::MaybeUninit::<libc::stat>::uninit();
-            // SAFETY: an open file, and room for what is said of it.
-            let looked = unsafe { libc::fstat(file, status.as_mut_ptr()) };
-            // SAFETY: it is filled in where the call did not fail.
-            let status = (looked == 0).then(|| unsafe { status.assume_init() });
+            let status = beside::status_of(file);
             let kind = status.map(|status| status.st_mode & libc::S_IFMT);
             if is_made {
-                let most = database.map_or(0o777, |it| beside::make_like(folder.folder.as_fd(), &it, file));
+                let most = database.as_ref().map_or(0o777, |it| beside::make_like(folder.folder.as_fd(), it, file));
                 MADE.set(Some((file, most)));
             }
-            if let Some(status) = status.filter(|_| kind == Some(libc::S_IFREG)) {
-                opened::note(
-                    &mut folder.opened.lock().unwrap_or_else(PoisonError::into_inner),
-                    name,
-                    &status,
-                    beside::has_list(file),
-                );
+            // What lies beside a database has no readers of its own.
+            if let Some(status) = status.filter(|_| kind == Some(libc::S_IFREG) && database.is_none()) {
+                let mut opened = folder.opened.lock().unwrap_or_else(PoisonError::into_inner);
+                opened::note(&mut opened, name, &status, beside::has_list(file));
             }
             if kind == Some(libc::S_IFREG) || kind == Some(libc::S_IFDIR) && name == c"." {
                 return file;

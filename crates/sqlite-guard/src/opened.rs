@@ -38,10 +38,6 @@ pub fn opened(name: &OsStr) -> Vec<Opened> {
 
 /// Notes one that is open now.
 pub(crate) fn note(opened: &mut OpenedIn, name: &CStr, status: &libc::stat, has_list: bool) {
-    // What lies beside a database has no readers of its own.
-    if [b"-journal".as_slice(), b"-wal", b"-shm", b"."].iter().any(|end| name.to_bytes().ends_with(end)) {
-        return;
-    }
     #[allow(
         clippy::useless_conversion,
         clippy::unnecessary_fallible_conversions,

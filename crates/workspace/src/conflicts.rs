@@ -233,19 +233,11 @@ pub fn settle(workspace: &Workspace, name: &str, seen: Option<Digest>, now: Time
         (None, None) => short::digits(digest_of(&path)?.0),
     };
     let id = in_name(&key_of(name).map_or_else(|| name.to_owned(), |(_, id)| id));
-    let kept = (0..).map(|number| {
+    let names = (0_u64..).map(|number| {
         let name = format!("{}-{}-resolved-{number}.{id}.yaml", now.strftime(STAMP), seen);
         workspace.displaced().join(name)
     });
-    for kept in kept {
-        match durable::rename_new(&path, &kept) {
-            Err(error) if error.kind() == io::ErrorKind::AlreadyExists => {}
-            other => {
-                other?.durably()?;
-                break;
-            }
-        }
-    }
+    durable::rename_to_free(&path, names)?;
     match durable::remove(&about(&path)) {
         // An older version gave a name so long that nothing could be noted beside it.
         Err(error) if error.kind() == io::ErrorKind::InvalidFilename => Ok(()),

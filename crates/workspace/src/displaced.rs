@@ -147,15 +147,11 @@ fn review_one(
     durable::create_folder(&workspace.conflicts())?;
     // What stands for the id by now: older versions wrote out long ones, and names of conflicts get longer.
     let id = short::noted_name(workspace, id)?;
-    for number in 0.. {
+    let names = (0..=MOST_OF_A_NAME).map(|number| {
         let again = if number == 0 { String::new() } else { format!("-again-{number}") };
-        let kept_as = workspace.conflicts().join(format!("{}{again}.{id}.yaml", parts.head));
-        match durable::rename_new(path, &kept_as) {
-            Err(error) if error.kind() == io::ErrorKind::AlreadyExists && number < MOST_OF_A_NAME => {}
-            renamed => return renamed?.durably().map(|()| Some(kept_as)),
-        }
-    }
-    Ok(None)
+        workspace.conflicts().join(format!("{}{again}.{id}.yaml", parts.head))
+    });
+    durable::rename_to_free(path, names).map(Some)
 }
 
 /// Files of one name that are told apart by a number.

@@ -249,6 +249,20 @@ pub fn set_aside(path: &Place, folder: &Place, (before, after): (&str, &str)) ->
     Ok(name(number))
 }
 
+/// Renames durably to the first of these names that nothing has; where it is then.
+///
+/// # Errors
+/// Of kind `AlreadyExists` where each of them is taken.
+pub fn rename_to_free(from: &Place, names: impl IntoIterator<Item = Place>) -> io::Result<Place> {
+    for to in names {
+        match rename_new(from, &to) {
+            Err(error) if error.kind() == io::ErrorKind::AlreadyExists => {}
+            renamed => return renamed?.durably().map(|()| to),
+        }
+    }
+    Err(io::ErrorKind::AlreadyExists.into())
+}
+
 /// Creates a folder and its parents, durably; one that is there is no error. Whether it was made.
 pub fn create_folder(path: &Place) -> io::Result<bool> {
     if path.is_folder() {

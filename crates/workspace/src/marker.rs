@@ -46,7 +46,7 @@ pub fn read(path: &Place) -> io::Result<Marker> {
     };
     let word = match word(&String::from_utf8_lossy(&content)) {
         // Messages repeat it, and others may read those.
-        Word::Unknown(_) if Readers::of(&metadata).leave_out_some(&path.parent()) => {
+        Word::Unknown(_) if Readers::of(&metadata).leave_out_some(path) => {
             Word::Unknown(UnknownBackend("…".to_owned()))
         }
         word => word,

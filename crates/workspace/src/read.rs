@@ -194,7 +194,7 @@ impl Reader {
 }
 
 /// The most of a file whose digest is asked for: none that milescale has kept is larger, and another program has made of it what is.
-pub(crate) const LARGEST_KEPT: u64 = 64 << 20;
+const LARGEST_KEPT: u64 = 64 << 20;
 
 /// The digest of a whole regular file, with its stamp from before it was read.
 ///

@@ -86,7 +86,7 @@ impl Readers {
     }
 
     /// Those of an open file.
-    pub(crate) fn of_open(file: impl AsFd, status: &Stat) -> Self {
+    fn of_open(file: impl AsFd, status: &Stat) -> Self {
         Self::of_status_and(status, || List::of_open(file))
     }
 
@@ -109,12 +109,16 @@ impl Readers {
     /// The same by its name beneath an open folder; `None` where there is none.
     pub fn at_in(folder: impl AsFd, name: &CStr) -> Option<Self> {
         let status = status_in(&folder, name).ok()?;
-        Some(Self::of_status_and(&status, || Metadata::list_of(folder, name)))
+        Some(Self::of_status_in(&status, folder, name))
+    }
+
+    /// The same where the system was asked about that name already.
+    pub fn of_status_in(status: &Stat, folder: impl AsFd, name: &CStr) -> Self {
+        Self::of_status_and(status, || List::of_named(folder, name))
     }
 
     /// Those of a file that may have a list of rights: the bits of its group say what that allows at most, and to whom they do not say.
-    #[must_use]
-    pub fn with(self, mode: u32, group: u32, list: impl FnOnce() -> Option<List>) -> Self {
+    fn with(self, mode: u32, group: u32, list: impl FnOnce() -> Option<List>) -> Self {
         // Where the group may not read it, the list lets nobody read it either.
         let list = self.group.and_then(|_| list());
         let Some((list, owner)) = list.zip(self.owner) else { return self };
@@ -164,8 +168,7 @@ impl Readers {
         // To enter a folder is the bit beside the one to write. The folder's own group enters by its own bit alone, whatever others may.
         let enters = |read: u32| folder.mode() & (read >> 2) != 0 && folder.mode() & (GROUP >> 2) != 0;
         if self.audience.is_some() || folder.list().is_some() {
-            let let_in = Audience::of_folder(folder.mode(), folder.uid(), folder.gid(), folder.list());
-            return self.named(self.by_name().and(let_in));
+            return self.named(self.by_name().and(let_in_by(folder)));
         }
         let group = self.group.filter(|group| enters(EVERYBODY) || enters(GROUP) && folder.gid() == *group);
         Self { group, everybody: self.everybody && enters(EVERYBODY), ..self }
@@ -198,11 +201,12 @@ impl Readers {
         of_group && (!self.everybody || others.everybody)
     }
 
-    /// Whether somebody whom the workspace lets in may not read what has these readers and lies in a folder of it: nothing of that is
-    /// repeated in messages, which are kept in files for all.
-    pub fn leave_out_some(self, folder: &Place) -> bool {
-        let outer = folder.folder().place().status();
-        outer.is_ok_and(|outer| self.as_placed(&folder.join("any")).leave_out_some_of(&outer))
+    /// Whether somebody whom the workspace lets in may not read a file of it that has these readers: nothing of that is repeated in
+    /// messages, which are kept in files for all.
+    pub fn leave_out_some(self, file: &Place) -> bool {
+        let outer = file.folder().place().status();
+        // Of whom nothing is known, they may be left out.
+        outer.map_or(true, |outer| self.as_placed(file).leave_out_some_of(&outer))
     }
 
     /// Those who may read both.
@@ -228,8 +232,7 @@ impl Readers {
 
     fn leave_out_some_of(self, folder: &Metadata) -> bool {
         if self.audience.is_some() || folder.list().is_some() {
-            let let_in = Audience::of_folder(folder.mode(), folder.uid(), folder.gid(), folder.list());
-            return !let_in.is_among(self.by_name());
+            return !let_in_by(folder).is_among(self.by_name());
         }
         let is_groups = self.everybody || self.group == Some(folder.gid());
         let enters = |read: u32| folder.mode() & (read >> 2) != 0;
@@ -323,6 +326,11 @@ impl Readers {
         }
         Ok(())
     }
+}
+
+/// Those whom a folder lets in, by name.
+fn let_in_by(folder: &Metadata) -> Audience {
+    Audience::of_folder(folder.mode(), folder.uid(), folder.gid(), folder.list())
 }
 
 /// The bits that the process's user gives to no new file. To ask the system for them is to change them for a moment.

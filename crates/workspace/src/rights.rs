@@ -3,7 +3,7 @@
 use std::collections::BTreeMap;
 use std::ffi::CStr;
 use std::io;
-use std::os::fd::{AsFd, AsRawFd};
+use std::os::fd::AsFd;
 use std::sync::{Mutex, PoisonError};
 
 /// Different ones that are remembered, of lists and of audiences.
@@ -46,8 +46,8 @@ impl List {
     /// That of what has a name beneath an open folder. No symlink is followed at its end.
     #[cfg(target_os = "linux")]
     pub(crate) fn of_named(folder: impl AsFd, name: &CStr) -> Option<Self> {
-        let path = [by_descriptor(folder).as_bytes(), b"/", name.to_bytes()].concat();
-        Self::found(|value| rustix::fs::lgetxattr(&*path, NAME, value))
+        let path = by_descriptor(folder).join(OsStr::from_bytes(name.to_bytes()));
+        Self::found(|value| rustix::fs::lgetxattr(&path, NAME, value))
     }
 
     #[cfg(target_os = "linux")]
@@ -272,12 +272,7 @@ fn set(file: impl AsFd, value: &[u8]) -> io::Result<()> {
 }
 
 #[cfg(target_os = "linux")]
-fn by_descriptor(file: impl AsFd) -> String {
-    format!("/proc/self/fd/{}", file.as_fd().as_raw_fd())
-}
-
-#[cfg(target_os = "linux")]
-use rustix::io::Errno;
+use {crate::folder::by_descriptor, rustix::io::Errno, std::ffi::OsStr, std::os::unix::ffi::OsStrExt};
 
 /// How the kernel names a list.
 #[cfg(target_os = "linux")]

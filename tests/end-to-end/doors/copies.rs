@@ -6,7 +6,8 @@ use std::process::Command;
 
 use milescale_testkit::Workspace;
 
-use super::door;
+use super::rights::{LIST, NOBODY, entry_of_rights, give_list, list_at, list_of_rights, one_reader_named};
+use super::{as_nobody_reads, door, is_root};
 use crate::workspace;
 
 /// Runs commands under a umask.
@@ -278,6 +279,7 @@ fn what_a_folder_keeps_from_others_is_kept_from_them_wherever_it_goes() {
         workspace.write("config/storage-config.yaml", "# PRIVATE-TEXT\nstorage:\n  migration: {files_after: retire}\n");
         workspace.write("put.yaml", "title: PRIVATE-TEXT too\n");
         set_mode(&workspace, "put.yaml", 0o600);
+        fs::write(workspace.root().join("seen.txt"), "made anew\n").unwrap();
         set_mode(&workspace, private, 0o700);
         let digest = workspace.run(["milestone", "show", "secret", "--digest"]).out;
         for arguments in [
@@ -293,16 +295,11 @@ fn what_a_folder_keeps_from_others_is_kept_from_them_wherever_it_goes() {
             run(&workspace, "022", arguments);
         }
         // What a user who owns none of the folders can reach.
-        let reached = Command::new("setpriv")
-            .args(["--reuid=65534", "--regid=65534", "--clear-groups", "grep", "-rlaF", "PRIVATE-TEXT", "."])
-            .current_dir(workspace.root())
-            .output()
-            .unwrap();
-        if super::is_root() {
+        if is_root() {
             set_mode(&workspace, "..", 0o755);
-            let reached = String::from_utf8_lossy(&reached.stdout).into_owned();
-            let others = |name: &&str| (private == "config") == name.contains("config");
-            let reached: Vec<_> = reached.lines().filter(others).collect();
+            assert!(as_nobody_reads(&workspace, "made anew").iter().any(|it| it.ends_with("seen.txt")), "it looks");
+            let others = |name: &String| (private == "config") == name.contains("config");
+            let reached: Vec<_> = as_nobody_reads(&workspace, "PRIVATE-TEXT").into_iter().filter(others).collect();
             assert!(reached.is_empty(), "{private}: {reached:?}");
         }
         let rights = |path: &str| fs::metadata(workspace.path(path)).unwrap().mode() & 0o077;
@@ -323,34 +320,12 @@ fn what_a_folder_keeps_from_others_is_kept_from_them_wherever_it_goes() {
     );
 }
 
-/// A list of rights, as the kernel keeps it.
-fn list_of_rights(entries: &[(u16, u16, u32)]) -> Vec<u8> {
-    let entry = |(who, may, which): &(u16, u16, u32)| {
-        [&who.to_le_bytes()[..], &may.to_le_bytes()[..], &which.to_le_bytes()[..]].concat()
-    };
-    [2_u32.to_le_bytes().to_vec(), entries.iter().flat_map(entry).collect()].concat()
-}
-
-const LIST: &str = "system.posix_acl_access";
-
-fn give_list(path: &std::path::Path, name: &str, list: &[u8]) -> bool {
-    rustix::fs::setxattr(path, name, list, rustix::fs::XattrFlags::empty()).is_ok()
-}
-
-fn list_at(path: &std::path::Path) -> Option<Vec<u8>> {
-    let mut value = vec![0; 1000];
-    let length = rustix::fs::getxattr(path, LIST, &mut *value).ok()?;
-    value.truncate(length);
-    Some(value)
-}
-
 #[test]
 fn lists_of_rights_are_kept_and_let_nobody_else_in() {
-    const NOBODY: u32 = u32::MAX;
     let workspace = workspace();
     workspace.milestones("m", 2);
     // Its group may read nothing; one other user may. The bits of the mode say that the group may read.
-    let list = list_of_rights(&[(1, 6, NOBODY), (2, 4, 7777), (4, 0, NOBODY), (16, 4, NOBODY), (32, 0, NOBODY)]);
+    let list = one_reader_named(7777);
     for name in ["active/m-0.yaml", "active/m-1.yaml", "config/storage-config.yaml"] {
         if !give_list(&workspace.path(name), LIST, &list) {
             return door("D8", "lists of rights", "the file system of the tests has none");
@@ -388,8 +363,7 @@ fn lists_of_rights_are_kept_and_let_nobody_else_in() {
     workspace.milestones("m", 2);
     let _ = fs::remove_file(workspace.path("config/storage-backend.txt"));
     run(&workspace, "022", &["migrate", "database", "--yes"]);
-    let named = [&2_u16.to_le_bytes()[..], &6_u16.to_le_bytes()[..], &7777_u32.to_le_bytes()[..]].concat();
-    let any = [&2_u16.to_le_bytes()[..], &7_u16.to_le_bytes()[..], &7777_u32.to_le_bytes()[..]].concat();
+    let (named, any) = (entry_of_rights((2, 6, 7777)), entry_of_rights((2, 7, 7777)));
     for made in ["enterprise.db", "config/storage-backend.txt"] {
         let list = list_at(&workspace.path(made)).unwrap_or_else(|| panic!("{made} has no list"));
         assert!(list.windows(8).any(|it| it == named || it == any), "{made}");

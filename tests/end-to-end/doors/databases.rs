@@ -4,6 +4,7 @@ use std::process::Command;
 use std::time::{Duration, Instant};
 
 use super::bounds::{ENDLESS, measured, on_sqlite, sql};
+use super::rights::{LIST, give_list, list_at, one_reader_named};
 use super::{bounded, door};
 use crate::workspace;
 
@@ -276,25 +277,17 @@ fn what_lies_beside_a_database_has_its_rights() {
     let workspace = on_sqlite();
     let database = workspace.path("enterprise.db");
     assert!(Command::new("sqlite3").arg(&database).arg("PRAGMA journal_mode = WAL").output().unwrap().status.success());
-    let entry = |who: u16, may: u16, which: u32| {
-        [&who.to_le_bytes()[..], &may.to_le_bytes()[..], &which.to_le_bytes()[..]].concat()
-    };
-    let nobody = u32::MAX;
-    let entries =
-        [entry(1, 6, nobody), entry(2, 4, 7777), entry(4, 0, nobody), entry(16, 4, nobody), entry(32, 0, nobody)];
-    let list = [2_u32.to_le_bytes().to_vec(), entries.concat()].concat();
-    let name = "system.posix_acl_access";
-    if rustix::fs::setxattr(&database, name, &list, rustix::fs::XattrFlags::empty()).is_err() {
+    let list = one_reader_named(7777);
+    if !give_list(&database, LIST, &list) {
         return;
     }
     let (beside, daemon) = (workspace.path("enterprise.db-wal"), workspace.daemon(["--interval", "1"]));
     milescale_testkit::until("the daemon has it open", || beside.exists().then_some(()));
     assert_eq!(bounded(&workspace, &["milestone", "put", "m-9"]).code, 0);
-    let mut found = vec![0; 1000];
-    let length = rustix::fs::getxattr(&beside, name, &mut *found).unwrap_or_default();
+    let found = list_at(&beside);
     let mode = std::fs::metadata(&beside).unwrap().mode() & 0o777;
     daemon.stop();
-    assert_eq!((&found[..length], mode), (&*list, 0o640), "{mode:o}");
+    assert_eq!((found, mode), (Some(list), 0o640), "{mode:o}");
     door("D8", "what SQLite makes beside a database with a list of rights", "has that list");
 }
 

@@ -356,3 +356,50 @@ fn users_who_share_a_role_share_the_tables() {
     );
     door("D18", "tables of a role without login that users share, and of another user", "used by its members; refused");
 }
+
+#[test]
+fn the_name_of_an_index_is_no_statement() {
+    let server = Postgres::start();
+    let workspace = on_postgresql(&server, "names");
+    server.psql(
+        "names",
+        "SET ROLE ada; CREATE TABLE milestones (id TEXT PRIMARY KEY, data JSONB, created_at TIMESTAMP, updated_at TIMESTAMP); \
+         CREATE INDEX \"a USING btree(id);CREATE TABLE pwned ();--\" ON milestones (created_at); \
+         CREATE UNIQUE INDEX \"plain one\" ON milestones (id, updated_at)",
+    );
+    for last in ["--dry-run", "--yes"] {
+        let said = bounded(&workspace, &["migrate", "database", "--engine", "postgresql", last]);
+        assert_eq!(said.code, 0, "{last}: {said:?}");
+        let is_made = "SELECT count(*) FROM pg_class WHERE relname = 'pwned'";
+        assert_eq!(server.psql("names", is_made).trim(), "0", "{last}");
+    }
+    door("D18", "an index whose name goes on with a statement; a plan and a move", "0 run");
+}
+
+#[test]
+fn a_configuration_that_its_folder_keeps_private_stays_so_when_it_is_exchanged() {
+    use std::os::unix::fs::{MetadataExt, PermissionsExt};
+    let server = Postgres::start();
+    let workspace = on_postgresql(&server, "exchanged");
+    let config = workspace.read("config/storage-config.yaml");
+    workspace
+        .write("config/storage-config.yaml", config.replace("type: postgresql", "type: sqlite") + "# PRIVATE-TEXT\n");
+    for (path, mode) in [("config/storage-config.yaml", 0o644), ("config", 0o700)] {
+        std::fs::set_permissions(workspace.path(path), std::fs::Permissions::from_mode(mode)).unwrap();
+    }
+    let said = bounded(&workspace, &["migrate", "database", "--engine", "postgresql", "--yes"]);
+    assert_eq!(said.code, 0, "{said:?}");
+    let displaced: Vec<_> = std::fs::read_dir(workspace.path(".milescale/displaced"))
+        .unwrap()
+        .map(|it| it.unwrap().path())
+        .filter(|it| it.to_str().unwrap().ends_with(".storage-config"))
+        .collect();
+    assert_eq!(displaced.len(), 1, "{displaced:?}");
+    assert!(std::fs::read_to_string(&displaced[0]).unwrap().contains("PRIVATE-TEXT"));
+    assert_eq!(std::fs::metadata(&displaced[0]).unwrap().mode() & 0o077, 0);
+    door(
+        "D8",
+        "a configuration of mode 0644 in a folder of mode 0700, exchanged by a switch of engines",
+        "kept with mode 0600",
+    );
+}

@@ -170,7 +170,7 @@ impl FileStore {
 
     /// What may be said of a file where all can read it: of one that is not for all, nothing of its text.
     fn for_all(&self, remark: Remark, readers: Readers, inside: &Path) -> Remark {
-        if readers == Readers::ALL || !readers.leave_out_some(&self.active.join(inside).parent()) {
+        if readers == Readers::ALL || !readers.leave_out_some(&self.active.join(inside)) {
             return remark;
         }
         match remark {

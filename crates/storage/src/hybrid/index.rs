@@ -126,8 +126,7 @@ impl Index {
         let changes = Changes::begin(&mut self.sqlite)?;
         let was_there = self.sqlite.run(async |connection| has_table(connection, "milestones").await)?;
         self.sqlite.write(async |connection| {
-            let mut growth = Growth::begin(connection).await?;
-            growth.allow(connection, rows.len() as u64 * INDEX_ROW).await?;
+            Growth::begin_with(connection, rows.len() as u64 * INDEX_ROW).await?;
             sqlx::query(TABLE).execute(&mut *connection).await?;
             for rows in rows.chunks(BUILT_AT_ONCE) {
                 upsert_many(connection, rows).await?;
@@ -225,8 +224,7 @@ impl Index {
     pub(super) fn put(&mut self, rows: &[(String, IndexRow)]) -> Result<(), StoreError> {
         self.wrote();
         self.sqlite.write(async |connection| {
-            let mut growth = Growth::begin(connection).await?;
-            growth.allow(connection, rows.len() as u64 * INDEX_ROW).await?;
+            Growth::begin_with(connection, rows.len() as u64 * INDEX_ROW).await?;
             for (id, row) in rows {
                 upsert(connection, id, row).await?;
             }
@@ -258,8 +256,7 @@ impl Index {
     pub(super) fn mend_all(&mut self, pairs: &BTreeMap<String, Pair>) -> Result<(), StoreError> {
         self.wrote();
         self.sqlite.write(async |connection| {
-            let mut growth = Growth::begin(connection).await?;
-            growth.allow(connection, pairs.len() as u64 * INDEX_ROW).await?;
+            Growth::begin_with(connection, pairs.len() as u64 * INDEX_ROW).await?;
             for (id, (seen, wanted)) in pairs {
                 if one(connection, id).await? == *seen {
                     match wanted {

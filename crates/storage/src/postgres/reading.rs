@@ -11,8 +11,7 @@ use tokio_postgres::{Client, Error};
 use super::documents::{Table, row};
 use super::{PAGE, PostgresStore};
 use crate::budget::{BYTES, Room, fitting};
-use crate::row::Row;
-use crate::row::{LONGEST_ID, has_id};
+use crate::row::{LONGEST_ID, Row, has_id};
 use crate::scan::BATCH;
 use crate::threads::ahead;
 

@@ -127,8 +127,8 @@ pub(super) fn is_anothers(role: &str) -> String {
 }
 
 /// Selects what runs with the rights of whoever writes to the tables, and belongs neither to milescale's user nor to one who may do
-/// everything: functions of triggers, of defaults, constraints and indexes, be they called by an operator or by
-/// their name; domains; cascades. And what runs a text as a statement, whoever it belongs to. What, whose, and whether the last.
+/// everything: functions of triggers, of defaults, constraints, indexes and statistics, be they called by an operator or by their name;
+/// types; references in either direction; tables above and foreign parts. And what runs a text as a statement, whoever it belongs to. What, whose, and whether the last.
 fn others() -> String {
     let is_anothers_r = &is_anothers("r");
     // Whoever owns a table decides what its defaults, constraints and indexes call, and with what.

@@ -32,6 +32,11 @@ impl Growth {
         growth.set(connection).await.map(|()| growth)
     }
 
+    /// The same, where so many bytes are about to be written.
+    pub(crate) async fn begin_with(connection: &mut SqliteConnection, bytes: u64) -> Result<(), sqlx::Error> {
+        Self::begin(connection).await?.allow(connection, bytes).await
+    }
+
     /// So many more bytes are about to be written.
     pub(crate) async fn allow(&mut self, connection: &mut SqliteConnection, bytes: u64) -> Result<(), sqlx::Error> {
         self.written = self.written.saturating_add(bytes);

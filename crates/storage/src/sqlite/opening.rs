@@ -255,7 +255,7 @@ fn identity_in(folder: &Pinned, name: &OsStr) -> io::Result<(u64, u64)> {
     let c_name = CString::new(name.as_bytes())?;
     let status = status_in(folder.folder(), &c_name)?;
     // What is read of it is for those who may read it.
-    Readers::at_in(folder.folder(), &c_name).unwrap_or(Readers::NONE).note();
+    Readers::of_status_in(&status, folder.folder(), &c_name).note();
     Ok((u64::try_from(status.st_dev).unwrap_or_default(), status.st_ino))
 }
 

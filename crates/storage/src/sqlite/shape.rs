@@ -44,12 +44,13 @@ impl SqliteStore {
         let (shape, limit, bytes) = (self.shape.clone(), self.sqlite.page(), self.sqlite.page_bytes());
         let number = if shape.has_rowids { "rowid" } else { "NULL" };
         // The index of ids has them at both ends of the texts.
-        let at_the_ends = format!(
-            "SELECT {number}, CAST(data AS BLOB) FROM milestones WHERE id IS NULL
-             UNION ALL SELECT {number}, CAST(data AS BLOB) FROM milestones WHERE id >= x''
-             UNION ALL SELECT {number}, CAST(data AS BLOB) FROM milestones WHERE id < x'' AND NOT {}",
-            has_id("id")
-        );
+        let at_the_ends = |columns: &str| {
+            format!(
+                "SELECT {columns} FROM milestones WHERE id IS NULL UNION ALL SELECT {columns} FROM milestones WHERE id >= x''
+                 UNION ALL SELECT {columns} FROM milestones WHERE id < x'' AND NOT {}",
+                has_id("id")
+            )
+        };
         let no_id = format!("NOT (typeof(id) = 'text' AND {})", has_id("id"));
         let next = format!("FROM milestones WHERE rowid > ?1 AND {no_id} ORDER BY rowid LIMIT ?2");
         let everywhere = format!("SELECT rowid, CAST(data AS BLOB) {next}");
@@ -57,15 +58,7 @@ impl SqliteStore {
         // Where there are more than fit into memory at once, all rows are looked through in pages.
         let sum = format!(
             "SELECT coalesce(sum(ifnull(octet_length(data), 0) + 64), 0) FROM ({})",
-            if shape.keeps_texts {
-                format!(
-                    "SELECT data FROM milestones WHERE id IS NULL UNION ALL SELECT data FROM milestones WHERE id >= x''
-                     UNION ALL SELECT data FROM milestones WHERE id < x'' AND NOT {}",
-                    has_id("id")
-                )
-            } else {
-                format!("SELECT data FROM milestones WHERE {no_id}")
-            }
+            if shape.keeps_texts { at_the_ends("data") } else { format!("SELECT data FROM milestones WHERE {no_id}") }
         );
         let is_known_small = async |connection: &mut SqliteConnection| -> Result<bool, sqlx::Error> {
             let sum: i64 = sqlx::query_scalar(AssertSqlSafe(sum.clone())).fetch_one(connection).await?;
@@ -79,7 +72,7 @@ impl SqliteStore {
         }
         let select = match (in_pages, shape.keeps_texts) {
             (true, _) => everywhere,
-            (false, true) => at_the_ends,
+            (false, true) => at_the_ends(&format!("{number}, CAST(data AS BLOB)")),
             (false, false) => format!("SELECT NULL, CAST(data AS BLOB) FROM milestones WHERE {no_id}"),
         };
         let mut after = i64::MIN;

@@ -122,11 +122,11 @@ pub(super) async fn insert_many(
     let (mut count, mut growth) = (0, Growth::begin(connection).await?);
     loop {
         let rows = next_ones(Room::new(ROWS), milestones, Packed::bytes);
-        growth.allow(connection, rows.iter().map(Packed::bytes).sum()).await?;
         if rows.is_empty() {
             ledger::complete(connection, from).await?;
             return Ok(count);
         }
+        growth.allow(connection, rows.iter().map(Packed::bytes).sum()).await?;
         count += rows.len() as u64;
         let mut insert = QueryBuilder::<Sqlite>::new("INSERT INTO milestones (id, data, created_at, updated_at) ");
         insert.push_values(&rows, |mut values, row| {

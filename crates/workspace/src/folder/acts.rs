@@ -34,7 +34,7 @@ pub(super) fn mode_of(mode: u32) -> Mode {
 }
 
 /// An open file by a name that the kernel resolves by itself, where the system has such names.
-pub(super) fn by_descriptor(file: impl AsFd) -> PathBuf {
+pub(crate) fn by_descriptor(file: impl AsFd) -> PathBuf {
     PathBuf::from(format!("/proc/self/fd/{}", file.as_fd().as_raw_fd()))
 }
 
@@ -148,21 +148,20 @@ impl Place {
 
     /// Gives it a second name. Never over anything.
     pub fn link_as(&self, to: &Self) -> io::Result<()> {
-        self.before_it_leaves_for(to)?;
-        let ((from_folder, from), (to_folder, to)) = (self.parent_and_name()?, to.parent_and_name()?);
-        Ok(rustix::fs::linkat(&from_folder, from, &to_folder, to, AtFlags::empty())?)
+        let ((from_folder, from), (to_folder, name)) = (self.parent_and_name()?, to.parent_and_name()?);
+        self.before_it_leaves(&from_folder, to)?;
+        Ok(rustix::fs::linkat(&from_folder, from, &to_folder, name, AtFlags::empty())?)
     }
 
-    /// What leaves its folder takes the protection of that with it. What gets a second name does, too.
-    fn before_it_leaves_for(&self, to: &Self) -> io::Result<()> {
+    /// What leaves its folder, which is open, takes the protection of that with it. What gets a second name does, too.
+    fn before_it_leaves(&self, folder: &Parent, to: &Self) -> io::Result<()> {
         // In milescale's own folder lies what has the rights that it is to have, whatever the folder's are.
         if self.parent() == to.parent() || self.inside().starts_with(OWN_FOLDER) {
             return Ok(());
         }
         // Of one folder that lets everybody in, and lies in the workspace's own, that is known at once.
-        let (folder, _) = self.parent_and_name()?;
         let is_near = self.inside().components().nth(2).is_none() && self.folder() == to.folder();
-        if is_near && rustix::fs::fstat(&folder)?.st_mode & 0o011 == 0o011 && List::of_open(&folder).is_none() {
+        if is_near && rustix::fs::fstat(folder)?.st_mode & 0o011 == 0o011 && List::of_open(folder).is_none() {
             return Ok(());
         }
         keep_private(self, to)
@@ -170,19 +169,19 @@ impl Place {
 
     /// Renames, over whatever has the name `to`.
     pub fn rename(&self, to: &Self) -> io::Result<()> {
-        self.before_it_leaves_for(to)?;
-        let ((from_folder, from), (to_folder, to)) = (self.parent_and_name()?, to.parent_and_name()?);
-        Ok(rustix::fs::renameat(&from_folder, from, &to_folder, to)?)
+        let ((from_folder, from), (to_folder, name)) = (self.parent_and_name()?, to.parent_and_name()?);
+        self.before_it_leaves(&from_folder, to)?;
+        Ok(rustix::fs::renameat(&from_folder, from, &to_folder, name)?)
     }
 
     /// Renames as these flags say.
     pub fn rename_with(&self, to: &Self, flags: RenameFlags) -> io::Result<()> {
-        self.before_it_leaves_for(to)?;
+        let ((from_folder, from), (to_folder, name)) = (self.parent_and_name()?, to.parent_and_name()?);
+        self.before_it_leaves(&from_folder, to)?;
         if flags.contains(RenameFlags::EXCHANGE) {
-            to.before_it_leaves_for(self)?;
+            to.before_it_leaves(&to_folder, self)?;
         }
-        let ((from_folder, from), (to_folder, to)) = (self.parent_and_name()?, to.parent_and_name()?);
-        Ok(rustix::fs::renameat_with(&from_folder, from, &to_folder, to, flags)?)
+        Ok(rustix::fs::renameat_with(&from_folder, from, &to_folder, name, flags)?)
     }
 
     /// Removes a file, or a symlink.

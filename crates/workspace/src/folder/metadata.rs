@@ -1,10 +1,8 @@
 //! What the system says of a file or folder.
 
-use std::ffi::CStr;
 use std::fs;
 use std::io;
 use std::ops::Deref;
-use std::os::fd::AsFd;
 use std::os::unix::fs::MetadataExt;
 
 use super::File;
@@ -27,19 +25,6 @@ impl Metadata {
         // A symlink has none.
         let list = if status.is_symlink() { None } else { List::of_open(file) };
         Ok(Self { status, list })
-    }
-
-    /// That of an open folder.
-    ///
-    /// # Errors
-    /// As [`Metadata::of`].
-    pub fn of_folder(folder: impl AsFd) -> io::Result<Self> {
-        Self::of(&File::from(folder.as_fd().try_clone_to_owned()?))
-    }
-
-    /// The list of rights of what has a name beneath an open folder.
-    pub(crate) fn list_of(folder: impl AsFd, name: &CStr) -> Option<List> {
-        List::of_named(folder, name)
     }
 
     /// The list of rights; `None` where the mode says everything.
