@@ -80,6 +80,12 @@ pub enum RunError {
 
 /// Takes the daemon's lock. Whoever only looks at the lock holds it for an instant: it is tried for a second.
 pub fn take_lock(workspace: &Workspace) -> Result<Held, RunError> {
+    take_or_keep(workspace, None)
+        .and_then(|taken| taken.ok_or_else(|| RunError::NoWorkspace(workspace.root().to_owned())))
+}
+
+/// The same; `None`: it is held already, by `held`.
+fn take_or_keep(workspace: &Workspace, held: Option<&Held>) -> Result<Option<Held>, RunError> {
     let path = workspace.daemon_lock();
     let system = |cause| RunError::System { what: format!("{} cannot be locked", path.path().display()), cause };
     if !workspace.is_there() {
@@ -89,9 +95,10 @@ pub fn take_lock(workspace: &Workspace) -> Result<Held, RunError> {
     let mut tries = 0;
     loop {
         match lock::try_take(&path).map_err(system)? {
-            Attempt::Taken(held) => return Ok(held),
-            Attempt::Busy(pid) if tries >= 20 => {
-                let by = pid.map(|pid| format!(" (process {pid})")).unwrap_or_default();
+            Attempt::Taken(held) => return Ok(Some(held)),
+            Attempt::Busy(busy) if held.is_some_and(|held| held.is_what_is_in_the_way(&busy)) => return Ok(None),
+            Attempt::Busy(busy) if tries >= 20 => {
+                let by = busy.by().map(|pid| format!(" (process {pid})")).unwrap_or_default();
                 return Err(RunError::AlreadyRuns { path: path.path(), by });
             }
             Attempt::Busy(_) => {

@@ -24,6 +24,27 @@ impl Held {
             _ => false,
         }
     }
+
+    /// Whether another attempt met this very lock: its file had another name for a moment only.
+    pub fn is_what_is_in_the_way(&self, busy: &Busy) -> bool {
+        match (self.file.metadata(), busy.file.metadata()) {
+            (Ok(ours), Ok(theirs)) => (ours.dev(), ours.ino()) == (theirs.dev(), theirs.ino()),
+            _ => false,
+        }
+    }
+}
+
+/// A lock that another process has, or another descriptor of this one.
+#[derive(Debug)]
+pub struct Busy {
+    file: File,
+}
+
+impl Busy {
+    /// The process id that its holder wrote, where it can be read.
+    pub fn by(&self) -> Option<u32> {
+        owner(&self.file)
+    }
 }
 
 /// What became of an attempt.
@@ -31,8 +52,8 @@ impl Held {
 pub enum Attempt {
     /// It is ours.
     Taken(Held),
-    /// Another process has it; the process id that it wrote, where it can be read.
-    Busy(Option<u32>),
+    /// Another one has it.
+    Busy(Busy),
 }
 
 /// Tries to take the lock, and writes this process's id into its file.
@@ -49,7 +70,7 @@ pub fn try_take(path: &Place) -> io::Result<Attempt> {
             }
             Ok(Attempt::Taken(Held { file }))
         }
-        Err(TryLockError::WouldBlock) => Ok(Attempt::Busy(owner(&file))),
+        Err(TryLockError::WouldBlock) => Ok(Attempt::Busy(Busy { file })),
         Err(TryLockError::Error(error)) => Err(error),
     }
 }

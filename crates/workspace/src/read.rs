@@ -103,7 +103,8 @@ fn no_regular_file(is_folder: bool) -> io::Error {
 }
 
 pub(crate) fn too_large(limit: u64) -> io::Error {
-    io::Error::new(io::ErrorKind::FileTooLarge, format!("it is larger than the limit of {} MiB", limit >> 20))
+    let limit = if limit < 1 << 20 { format!("{} KiB", limit >> 10) } else { format!("{} MiB", limit >> 20) };
+    io::Error::new(io::ErrorKind::FileTooLarge, format!("it is larger than the limit of {limit}"))
 }
 
 /// Reads many files of a folder, one after another, into one buffer.

@@ -26,12 +26,13 @@ struct Switches {
 /// # Errors
 /// When what is there cannot be read, or a newer milescale wrote it.
 pub fn noted(workspace: &Workspace) -> io::Result<u64> {
-    let damaged = |error: io::Error| match error.kind() {
-        io::ErrorKind::InvalidData => io::Error::new(
-            io::ErrorKind::InvalidData,
-            format!("{}: {error}; remove it", workspace.shown(&workspace.switches())),
-        ),
-        _ => error,
+    // Whoever reads the record reads this as well, and would name the record.
+    let damaged = |error: io::Error| {
+        let step = match error.kind() {
+            io::ErrorKind::InvalidData | io::ErrorKind::FileTooLarge => "; remove it",
+            _ => "",
+        };
+        io::Error::new(error.kind(), format!("{}: {error}{step}", workspace.shown(&workspace.switches())))
     };
     match read_json::<Switches>(&workspace.switches(), LIMIT).map_err(damaged)? {
         Some(it) if it.version > VERSION => Err(newer(it.version)),

@@ -7,7 +7,7 @@ use std::process::Command;
 use milescale_testkit::Workspace;
 
 use super::rights::{LIST, NOBODY, entry_of_rights, give_list, list_at, list_of_rights, one_reader_named};
-use super::{as_nobody_reads, door, is_root};
+use super::{as_nobody_reads, bounded, door, is_root};
 use crate::workspace;
 
 /// Runs commands under a umask.
@@ -374,4 +374,19 @@ fn lists_of_rights_are_kept_and_let_nobody_else_in() {
         "lists of rights on milestones, a configuration, a folder: a put, moves, an export",
         "kept, and 0 readers more than the originals have",
     );
+}
+
+#[test]
+fn an_index_of_before_is_for_all_who_may_read_the_files_and_stays_the_same_file() {
+    let workspace = workspace();
+    workspace.milestones("m", 3);
+    assert_eq!(bounded(&workspace, &["migrate", "hybrid", "--yes"]).code, 0);
+    let index = workspace.path("index.db");
+    let of = |path: &std::path::PathBuf| (fs::metadata(path).unwrap().ino(), fs::metadata(path).unwrap().mode() & 0o777);
+    let before = of(&index);
+    assert_eq!(bounded(&workspace, &["migrate", "file", "--yes"]).code, 0);
+    fs::set_permissions(&index, fs::Permissions::from_mode(0o600)).unwrap();
+    let said = bounded(&workspace, &["migrate", "hybrid", "--yes"]);
+    assert_eq!(said.code, 0, "{said:?}");
+    assert_eq!(of(&index), before, "it is the same file, with the rights that it had");
 }

@@ -13,7 +13,7 @@ use tokio::time::Instant;
 
 use super::eyes::Eyes;
 use super::line::Line;
-use super::{RunError, take_lock};
+use super::{RunError, take_or_keep};
 use crate::engine::Engine;
 use crate::status::{DaemonStatus, Status};
 
@@ -47,7 +47,8 @@ pub(super) struct Worker {
 }
 
 impl Worker {
-    /// A lock on a file that is gone (a checkout removed `.milestones/`) keeps nobody out: it is taken anew.
+    /// A lock on a file that is gone (a checkout removed `.milestones/`) keeps nobody out: it is taken anew. Names may be exchanged
+    /// meanwhile by whoever may write there, so that it is the file that is compared: a lock that is met is this one, or another's.
     ///
     /// # Errors
     /// When another daemon has taken it meanwhile.
@@ -56,9 +57,11 @@ impl Worker {
         if !workspace.is_there() || self.lock.is_at(&workspace.daemon_lock()) {
             return Ok(());
         }
-        match take_lock(workspace) {
-            Ok(held) => self.lock = held,
+        match take_or_keep(workspace, Some(&self.lock)) {
+            Ok(Some(held)) => self.lock = held,
+            Ok(None) => {}
             Err(RunError::System { what, cause }) => tracing::warn!(%cause, "{what}"),
+            Err(RunError::NoWorkspace(at)) => tracing::debug!(at = %at.display(), "no workspace in this moment"),
             Err(error) => return Err(error),
         }
         Ok(())

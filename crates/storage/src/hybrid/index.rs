@@ -90,17 +90,17 @@ impl Index {
         })
     }
 
-    /// Removes an index of before that not all may read who may read the files: it is made anew.
-    pub(super) fn make_way(&mut self) -> Result<(), StoreError> {
+    /// Lets an index of before, which not all may read who may read the files, be for all of them.
+    pub(super) fn widen(&mut self) -> Result<(), StoreError> {
         let place = self.workspace.index_db();
         // Once it was read, that was asked.
         let Some(index) = place.status().ok().filter(|_| self.known.is_none()) else { return Ok(()) };
-        if readers_of_all(&self.workspace)?.are_among(Readers::of(&index)) {
+        let readers = readers_of_all(&self.workspace)?;
+        if readers.are_among(Readers::of(&index)) {
             return Ok(());
         }
-        self.sqlite.close();
-        self.known = None;
-        durable::remove(&place).map_err(|error| StoreError::io(&self.sqlite.shown, "it cannot be made anew", &error))
+        self.sqlite.open(Make::IfMissing)?;
+        self.sqlite.give_to(readers)
     }
 
     fn opened(&mut self) -> Result<bool, StoreError> {

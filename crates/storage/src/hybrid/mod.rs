@@ -261,7 +261,7 @@ impl Store for HybridStore {
     }
 
     fn derive(&mut self, now: SystemTime) -> Result<(), StoreError> {
-        self.index.make_way()?;
+        self.index.widen()?;
         if !self.index.is_there()? {
             return self.build(now);
         }

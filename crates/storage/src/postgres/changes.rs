@@ -9,10 +9,10 @@ use std::collections::BTreeSet;
 use tokio_postgres::types::{ToSql, Type};
 use tokio_postgres::{Client, Error};
 
+use super::allowed::is_anothers;
 use super::begin::literal;
 use super::documents::Table;
 use super::schema::{close_new, quoted};
-use super::shape::is_anothers;
 use crate::store::Touched;
 
 /// Entries that are kept for others who read the log.

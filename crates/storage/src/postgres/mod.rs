@@ -1,12 +1,14 @@
 //! Documents in PostgreSQL as a [`Store`], through tokio-postgres.
 
 mod address;
+mod allowed;
 mod begin;
 mod bulk;
 mod chain;
 mod changes;
 mod connection;
 mod consent;
+mod definition;
 mod dial;
 mod displaced;
 mod documents;

@@ -4,6 +4,9 @@
 //! every path is strict and guarded by the type of what it stands on, and silent, so that no row is refused that would be
 //! accepted without them. They mean what `facts` in the core means, to the letter.
 
+use tokio_postgres::types::Type;
+use tokio_postgres::{Client, Error};
+
 use super::begin::literal;
 use super::documents::Table;
 
@@ -105,7 +108,8 @@ pub(super) fn own(prefix: &str) -> String {
 }
 
 /// Takes from others what a schema gives them by itself (`ALTER DEFAULT PRIVILEGES`) of milescale's own tables that the transaction has made,
-/// where they may not read the milestones: those tables hold copies.
+/// where they may not read the milestones: those tables hold copies. Where row-level security hides milestones, it hides all that those
+/// tables hold: there is no policy that could be asked about a copy, and a right may come from a role (`pg_read_all_data`).
 pub(super) fn close_new(prefix: &str) -> String {
     let milestones = literal(&format!("{prefix}milestones"));
     let block = format!(
@@ -117,7 +121,11 @@ pub(super) fn close_new(prefix: &str) -> String {
          AND p.privilege_type = 'SELECT' AND m.oid = to_regclass({milestones})) \
          ELSE has_table_privilege(a.grantee, to_regclass({milestones}), 'SELECT') END LOOP \
          EXECUTE format('REVOKE ALL ON TABLE %s FROM %s', it.name, \
-         CASE WHEN it.grantee = 0 THEN 'PUBLIC' ELSE quote_ident(pg_get_userbyid(it.grantee)) END); END LOOP; END"
+         CASE WHEN it.grantee = 0 THEN 'PUBLIC' ELSE quote_ident(pg_get_userbyid(it.grantee)) END); END LOOP; \
+         FOR it IN SELECT c.oid::regclass::text AS name FROM pg_class c JOIN pg_class m ON m.oid = to_regclass({milestones}) \
+         WHERE c.relname LIKE 'milescale!_%' ESCAPE '!' AND c.relkind = 'r' AND c.relnamespace = m.relnamespace \
+         AND m.relrowsecurity AND NOT c.relrowsecurity AND pg_has_role(c.relowner, 'USAGE') LOOP \
+         EXECUTE format('ALTER TABLE %s ENABLE ROW LEVEL SECURITY', it.name); END LOOP; END"
     );
     format!("DO {}", literal(&block))
 }
@@ -130,8 +138,8 @@ pub(super) fn refuse(prefix: &str, message: Option<&str>) -> String {
         "CREATE OR REPLACE FUNCTION {prefix}milescale_refuse() RETURNS trigger LANGUAGE plpgsql AS $refuse$ \
          BEGIN RAISE EXCEPTION '%', TG_ARGV[0]; END $refuse$; {drop}; \
          CREATE TRIGGER milescale_refuse BEFORE INSERT OR UPDATE OR DELETE OR TRUNCATE ON {prefix}milestones \
-         FOR EACH STATEMENT EXECUTE FUNCTION {prefix}milescale_refuse('{}')",
-        message.replace('\'', "''")
+         FOR EACH STATEMENT EXECUTE FUNCTION {prefix}milescale_refuse({})",
+        literal(message)
     )
 }
 
@@ -150,6 +158,13 @@ impl Table {
     pub(super) fn log_triggers(&self, how: &str) -> String {
         let alter = |name: &str| format!("ALTER TABLE {}milestones {how} TRIGGER {name}", self.prefix);
         format!("{}; {}", alter("milescale_log"), alter("milescale_log_truncate"))
+    }
+
+    /// Texts that a query tells of the table, which is `$1` in it.
+    pub(super) async fn asked(&self, client: &Client, select: &str) -> Result<Vec<String>, Error> {
+        let name = self.named("milestones");
+        let rows = client.query_typed(select, &[(&name, Type::TEXT)]).await?;
+        rows.iter().map(|row| row.try_get(0)).collect()
     }
 
     pub(super) fn refuse(&self, message: Option<&str>) -> String {

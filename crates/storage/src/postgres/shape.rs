@@ -4,6 +4,7 @@ use milescale_workspace::error::{Problem, StoreError};
 use tokio_postgres::types::{ToSql, Type};
 use tokio_postgres::{Client, Error};
 
+use super::allowed::others;
 use super::begin::literal;
 use super::connection::Failed;
 use super::documents::Table;
@@ -41,16 +42,19 @@ pub(super) async fn not_used(client: &Client, table: &Table) -> Result<Option<St
     }
     let select = format!("{} ORDER BY 1 LIMIT 1", others());
     if let Some(row) = client.query_typed_opt(&select, &used).await? {
-        let (what, owner, runs_texts): (String, String, bool) = (row.try_get(0)?, row.try_get(1)?, row.try_get(2)?);
-        return Ok(Some(if runs_texts {
-            format!(
-                "its {what} could run what somebody else says, with the rights of {user}; drop what calls it, or give the table to {user}"
-            )
-        } else {
-            format!(
+        let (what, owner, why): (String, String, String) = (row.try_get(0)?, row.try_get(1)?, row.try_get(2)?);
+        return Ok(Some(match why.as_str() {
+            "runs" => format!(
+                "its {what} could run what somebody else says, with the rights of {user}; drop what calls it, or let a function of {user} \
+                 and a table of {user} do it"
+            ),
+            "kind" => format!(
+                "it has {what}, which is none of what milescale knows to run nothing; drop that, or use a plain table"
+            ),
+            _ => format!(
                 "its {what} belongs to {owner}, and what that says would run with the rights of {user}; give it to {user} (ALTER … OWNER TO \
                  {user}), or to a role without login that all who share it are members of, or drop what uses it"
-            )
+            ),
         }));
     }
     for (name, hides, rules) in found {
@@ -85,125 +89,11 @@ async fn somebody_else(client: &Client) -> Result<Option<String>, Error> {
     )))
 }
 
-/// The tables of the schema `$1` that are written to, and those that inherit from them.
-///
-/// What else the server evaluates with the rights of whoever writes or reads is named by the selections of [`others`] one by one: there is no
-/// list of it in the server's catalogues.
-const TABLES: &str = "tables AS (SELECT c.oid FROM pg_class c JOIN pg_namespace n ON n.oid = c.relnamespace
-           WHERE n.nspname = $1 AND c.relkind IN ('r', 'p')
-           AND (c.relname = 'milestones' OR c.relname LIKE 'milescale!_%' ESCAPE '!')
-           UNION SELECT i.inhrelid FROM pg_inherits i JOIN tables t ON i.inhparent = t.oid)";
-
 /// milescale's own tables, where it has all that it needs.
 const OWN: [&str; 4] = ["milescale_meta", "milescale_tokens", "milescale_texts", "milescale_displaced"];
 
-/// Functions that are no constants, and do nothing to anything but their own value: a table of others may have them in its defaults.
-const HARMLESS: [&str; 10] = [
-    "clock_timestamp",
-    "nextval",
-    "gen_random_uuid",
-    "uuidv4",
-    "uuidv7",
-    "uuid_generate_v1",
-    "uuid_generate_v1mc",
-    "uuid_generate_v4",
-    "random",
-    "pg_trigger_depth",
-];
-
-/// Functions of the server that make a value of a type that a text names, which may be somebody else's, or one of whatever they are
-/// given.
-const OF_ANY_TYPE: &str = "^((record|domain|array|anyarray|range|multirange|any.*range)_in|pg_input_.*|jsonb?_(populate|to)_record.*\
-     |to_jsonb?|(array|row)_to_json|jsonb?_(build|object).*|quote_(literal|nullable)|format|concat.*)$";
-
-/// Whether a role, of `pg_roles` under this name, is another one, whose code milescale's user would not run: neither the user, nor one who
-/// may do everything, nor a role without login that the user was made a member of, by which several share a table.
-pub(super) fn is_anothers(role: &str) -> String {
-    format!(
-        "{role}.rolname <> current_user AND NOT {role}.rolsuper AND ({role}.rolcanlogin OR NOT EXISTS (SELECT FROM pg_auth_members m
-           JOIN pg_roles u ON u.oid = m.member WHERE m.roleid = {role}.oid AND u.rolname = current_user AND NOT u.rolsuper
-           AND pg_has_role(u.oid, {role}.oid, 'USAGE')))"
-    )
-}
-
-/// Selects what runs with the rights of whoever writes to the tables, and belongs neither to milescale's user nor to one who may do
-/// everything: functions of triggers, of defaults, constraints, indexes and statistics, be they called by an operator or by their name;
-/// types; references in either direction; tables above and foreign parts. And what runs a text as a statement, whoever it belongs to. What, whose, and whether the last.
-fn others() -> String {
-    let is_anothers_r = &is_anothers("r");
-    // Whoever owns a table decides what its defaults, constraints and indexes call, and with what.
-    let harmless = HARMLESS.map(|name| format!("'{name}'")).join(", ");
-    format!(
-        "WITH RECURSIVE {TABLES},
-         owned AS (SELECT t.oid, {is_anothers_r} AS is_anothers FROM tables t JOIN pg_class c ON c.oid = t.oid
-           JOIN pg_roles r ON r.oid = c.relowner),
-         parts AS (SELECT 'pg_trigger'::regclass AS class, g.oid, g.tgqual::text AS tree, true AS by_others
-             FROM pg_trigger g JOIN tables t ON g.tgrelid = t.oid
-           UNION ALL SELECT 'pg_attrdef'::regclass, d.oid, d.adbin::text, t.is_anothers FROM pg_attrdef d
-             JOIN owned t ON d.adrelid = t.oid
-           UNION ALL SELECT 'pg_constraint'::regclass, c.oid, c.conbin::text, t.is_anothers FROM pg_constraint c JOIN owned t
-             ON c.conrelid = t.oid
-           UNION ALL SELECT 'pg_class'::regclass, p.partrelid, p.partexprs::text, t.is_anothers FROM pg_partitioned_table p
-             JOIN owned t ON p.partrelid = t.oid
-           UNION ALL SELECT 'pg_class'::regclass, i.indexrelid, concat(i.indexprs::text, i.indpred::text), t.is_anothers
-             FROM pg_index i JOIN owned t ON i.indrelid = t.oid
-           UNION ALL SELECT 'pg_statistic_ext'::regclass, s.oid, s.stxexprs::text, true FROM pg_statistic_ext s JOIN tables t
-             ON s.stxrelid = t.oid),
-         called AS (SELECT m[1] AS how, m[2]::oid AS oid, by_others
-           FROM parts, regexp_matches(parts.tree, ':(funcid|opfuncid|opno) ([0-9]+)', 'g') AS m),
-         functions AS (SELECT g.tgfoid AS oid, false AS by_others FROM pg_trigger g JOIN tables t ON g.tgrelid = t.oid
-           UNION SELECT oid, by_others FROM called WHERE how <> 'opno'
-           UNION SELECT o.oprcode::oid, by_others FROM called JOIN pg_operator o ON how = 'opno' AND o.oid = called.oid
-           UNION SELECT d.refobjid, by_others AND parts.class <> 'pg_trigger'::regclass FROM parts JOIN pg_depend d ON d.classid = parts.class AND d.objid = parts.oid
-             AND d.refclassid = 'pg_proc'::regclass
-           UNION SELECT o.oprcode::oid, by_others FROM parts JOIN pg_depend d ON d.classid = parts.class AND d.objid = parts.oid
-             AND d.refclassid = 'pg_operator'::regclass JOIN pg_operator o ON o.oid = d.refobjid),
-         named AS (SELECT d.refobjid AS oid FROM parts JOIN pg_depend d ON d.classid = parts.class AND d.objid = parts.oid
-             AND d.refclassid = 'pg_type'::regclass),
-         types AS (SELECT a.atttypid AS oid FROM pg_attribute a JOIN tables t ON a.attrelid = t.oid
-             WHERE a.attnum > 0 AND NOT a.attisdropped
-           UNION SELECT oid FROM named),
-         based AS (SELECT oid FROM types
-           UNION SELECT it.oid FROM based b JOIN pg_type p ON p.oid = b.oid
-             CROSS JOIN LATERAL (
-             SELECT p.typbasetype UNION ALL SELECT p.typelem
-             UNION ALL SELECT a.atttypid FROM pg_attribute a WHERE a.attrelid = p.typrelid AND p.typtype = 'c' AND a.attnum > 0
-             UNION ALL SELECT g.rngsubtype FROM pg_range g WHERE g.rngtypid = p.oid) it(oid) WHERE it.oid <> 0),
-         runs AS (SELECT p.oid, r.rolname, {is_anothers_r} AS is_anothers,
-             p.pronamespace = 'pg_catalog'::regnamespace AND (p.proname ~ '^(query|cursor|table|schema|database)_to_xml'
-               OR p.proname IN ('ts_stat', 'ts_rewrite', 'set_config', 'pg_notify', 'lo_import', 'lo_export'))
-             OR p.proname ~ '^(dblink|crosstab|connectby|xpath_table|lo_manage|check_(primary|foreign)_key)'
-             OR f.by_others AND p.provolatile <> 'i' AND p.proname NOT IN ({harmless})
-               AND NOT (p.provolatile = 's' AND p.pronamespace = 'pg_catalog'::regnamespace AND p.proname !~ '{OF_ANY_TYPE}')
-               AS runs_texts
-           FROM functions f JOIN pg_proc p ON p.oid = f.oid JOIN pg_roles r ON r.oid = p.proowner)
-         SELECT 'table ' || t.oid::regclass::text, quote_ident(r.rolname), false
-           FROM tables t JOIN pg_class c ON c.oid = t.oid JOIN pg_roles r ON r.oid = c.relowner
-           WHERE c.relname LIKE 'milescale!_%' ESCAPE '!' AND {is_anothers_r}
-         UNION ALL SELECT 'table ' || t.oid::regclass::text, 'a table of several', false
-           FROM tables t JOIN pg_class c ON c.oid = t.oid WHERE c.relname LIKE 'milescale!_%' ESCAPE '!' AND c.relkind = 'p'
-         UNION ALL SELECT 'function ' || oid::regprocedure::text, quote_ident(rolname), NOT is_anothers FROM runs
-           WHERE is_anothers OR runs_texts
-         UNION ALL SELECT CASE p.typtype WHEN 'd' THEN 'domain ' ELSE 'type ' END || format_type(p.oid, NULL),
-             quote_ident(r.rolname), false
-           FROM pg_type p JOIN pg_roles r ON r.oid = p.typowner WHERE {is_anothers_r}
-             AND (p.oid IN (SELECT oid FROM based) OR p.oid IN (SELECT oid FROM named))
-         UNION ALL SELECT 'constraint ' || quote_ident(c.conname) || ' of ' || c.conrelid::regclass::text, quote_ident(r.rolname), false
-           FROM pg_constraint c JOIN tables t ON t.oid IN (c.confrelid, c.conrelid)
-             JOIN pg_class k ON k.oid = CASE WHEN t.oid = c.confrelid THEN c.conrelid ELSE c.confrelid END
-             JOIN pg_roles r ON r.oid = k.relowner
-           WHERE c.contype = 'f' AND {is_anothers_r}
-         UNION ALL SELECT 'table ' || i.inhparent::regclass::text || ', of which ' || t.oid::regclass::text || ' is a part,',
-             quote_ident(r.rolname), false
-           FROM pg_inherits i JOIN tables t ON i.inhrelid = t.oid AND i.inhparent NOT IN (SELECT oid FROM tables)
-             JOIN pg_class k ON k.oid = i.inhparent JOIN pg_roles r ON r.oid = k.relowner
-         UNION ALL SELECT 'part ' || t.oid::regclass::text || ' is a foreign table and', quote_ident(r.rolname), false
-           FROM tables t JOIN pg_class c ON c.oid = t.oid AND c.relkind = 'f' JOIN pg_roles r ON r.oid = c.relowner"
-    )
-}
-
 /// What each transaction begins with: a look at whose the tables are and what they have of triggers, defaults, constraints, indexes,
-/// rules and heirs, each of which is another one once it is altered. Where that is not what was looked at, it is looked at in full,
+/// rules, heirs and references, each of which is another one once it is altered. Where that is not what was looked at, it is looked at in full,
 /// in that transaction.
 #[derive(Debug)]
 pub(super) struct Guard {
@@ -224,8 +114,9 @@ impl Guard {
                JOIN pg_namespace n ON n.oid = c.relnamespace WHERE n.nspname = {schema} AND c.relname IN ('milestones',
                'milescale_meta', 'milescale_tokens', 'milescale_texts', 'milescale_displaced', 'milescale_base', 'milescale_sides',
                'milescale_earlier', 'milescale_changes')
-               UNION SELECT c.oid, c.xmin, c.relowner, c.relkind FROM pg_inherits i JOIN t ON i.inhparent = t.oid
-               JOIN pg_class c ON c.oid = i.inhrelid)
+               UNION SELECT c.oid, c.xmin, c.relowner, c.relkind FROM t JOIN (SELECT inhparent, inhrelid FROM pg_inherits
+               UNION ALL SELECT confrelid, conrelid FROM pg_constraint WHERE contype = 'f') i(whole, part) ON i.whole = t.oid
+               JOIN pg_class c ON c.oid = i.part)
              SELECT coalesce(md5(string_agg(it, ' ' ORDER BY it)), '') FROM (
                SELECT concat('t', oid, '/', xmin, '/', relowner, relkind) FROM t
                UNION ALL SELECT concat('a', a.attrelid, '/', a.attnum, '/', a.atttypid, '/', a.xmin) FROM pg_attribute a
@@ -235,7 +126,8 @@ impl Guard {
                UNION ALL SELECT concat('c', c.oid, '/', c.xmin) FROM pg_constraint c JOIN t ON t.oid IN (c.conrelid, c.confrelid)
                UNION ALL SELECT concat('s', s.oid, '/', s.xmin) FROM pg_statistic_ext s JOIN t ON s.stxrelid = t.oid
                UNION ALL SELECT concat('p', i.inhparent, '/', i.xmin) FROM pg_inherits i JOIN t ON i.inhrelid = t.oid
-               UNION ALL SELECT concat('i', i.indexrelid, '/', i.xmin) FROM pg_index i JOIN t ON i.indrelid = t.oid
+               UNION ALL SELECT concat('i', i.indexrelid, '/', i.xmin, '/', c.xmin) FROM pg_index i JOIN t ON i.indrelid = t.oid
+                 JOIN pg_class c ON c.oid = i.indexrelid
                UNION ALL SELECT concat('r', r.oid, '/', r.xmin) FROM pg_rewrite r JOIN t ON r.ev_class = t.oid) AS all_of_it(it)"
         );
         let seen = client.query_typed_one(&statement, &[]).await?.try_get(0)?;
@@ -248,6 +140,11 @@ impl Guard {
         let own: &[&str] = if table.has_own() { &OWN } else { &[] };
         let tables: Vec<String> = ["milestones"].iter().chain(own).map(|name| table.named(name)).collect();
         Self { tables: tables.join(", "), table: table.clone(), ..self }
+    }
+
+    /// Whether the tables are what they were.
+    pub(super) async fn holds(&self, client: &Client) -> Result<bool, Error> {
+        Ok(client.query_typed_one(&self.statement, &[]).await?.try_get::<_, String>(0)? == self.seen)
     }
 
     /// Looks at the tables where they are not what they were.

@@ -10,8 +10,10 @@ use tokio_postgres::{Client, Error};
 
 use super::chain::Claim;
 use super::connection::{Access, Failed, Hurry, Outcome};
+use super::definition::{self, TRIAL};
 use super::documents::Table;
 use super::reading::nameless;
+use super::shape::{self, Guard};
 use super::{PostgresStore, bulk, changes, schema};
 use crate::budget::{Room, next_ones};
 use crate::store::{Against, Part, Store as _};
@@ -21,9 +23,6 @@ const TRIED_AT_ONCE: usize = 500;
 
 /// Refused milestones after which no more are tried.
 const REFUSED_AT_MOST: usize = 100;
-
-/// The temporary table.
-const TRIAL: &str = "pg_temp.milescale_trial";
 
 /// The columns that milescale writes.
 const OURS: &str = "('id', 'data', 'created_at', 'updated_at')";
@@ -82,9 +81,7 @@ struct Catalogue<'a> {
 impl Catalogue<'_> {
     /// Texts that a query tells of the table, which is `$1` in it.
     async fn names(&self, select: &str) -> Result<Vec<String>, Error> {
-        let name = self.table.named("milestones");
-        let rows = self.client.query_typed(select, &[(&name, Type::TEXT)]).await?;
-        rows.iter().map(|row| row.try_get(0)).collect()
+        self.table.asked(self.client, select).await
     }
 
     fn hindrance(&self, reason: String, do_this: impl Into<String>) -> Hindrance {
@@ -229,60 +226,6 @@ impl Catalogue<'_> {
         }
         Ok(())
     }
-
-    /// The statements that make a temporary table like the table, without a lock on it that lasts.
-    async fn definition(&self) -> Result<Vec<String>, Error> {
-        if self.names("SELECT 'there' WHERE to_regclass($1) IS NOT NULL").await?.is_empty() {
-            return Ok(vec![temporary(&schema::all_columns())]);
-        }
-        // A number that is drawn from a sequence would be missing there afterwards.
-        let columns = self
-            .names(
-                "SELECT quote_ident(attname) || ' ' || format_type(atttypid, atttypmod)
-                 || coalesce((SELECT ' COLLATE ' || quote_ident(nspname) || '.' || quote_ident(collname) FROM pg_collation l
-                    JOIN pg_namespace n ON n.oid = collnamespace WHERE l.oid = attcollation
-                    AND attcollation <> typcollation), '')
-                 || CASE WHEN attgenerated = 's' THEN ' GENERATED ALWAYS AS (' || default_ || ') STORED'
-                    WHEN default_ IS NULL OR draws THEN '' ELSE ' DEFAULT ' || default_ END
-                 || CASE WHEN attnotnull AND attidentity = '' AND NOT draws THEN ' NOT NULL' ELSE '' END
-                 FROM pg_attribute a JOIN pg_type t ON t.oid = atttypid,
-                 LATERAL (SELECT (SELECT pg_get_expr(adbin, adrelid) FROM pg_attrdef WHERE adrelid = attrelid
-                    AND adnum = attnum) AS default_) AS d,
-                 LATERAL (SELECT coalesce(default_ LIKE '%nextval(%', false) AS draws) AS e
-                 WHERE attrelid = to_regclass($1) AND attnum > 0 AND NOT attisdropped ORDER BY attnum",
-            )
-            .await?;
-        let mut statements = vec![temporary(&columns.join(", "))];
-        let constraints = self
-            .names(
-                "SELECT pg_get_constraintdef(oid) FROM pg_constraint WHERE conrelid = to_regclass($1)
-                 AND contype IN ('c', 'p', 'u', 'x') ORDER BY contype = 'c', conname",
-            )
-            .await?;
-        statements.extend(constraints.iter().map(|it| format!("ALTER TABLE {TRIAL} ADD {it}")));
-        let indexes = self
-            .names(
-                "SELECT CASE WHEN indisunique THEN 'UNIQUE ' ELSE '' END || substr(def, length(begin_) + 1)
-                 FROM pg_index JOIN pg_class i ON i.oid = indexrelid JOIN pg_class c ON c.oid = indrelid
-                 JOIN pg_namespace n ON n.oid = c.relnamespace, LATERAL (SELECT pg_get_indexdef(indexrelid) AS def,
-                   concat('CREATE ', CASE WHEN indisunique THEN 'UNIQUE ' END, 'INDEX ', quote_ident(i.relname), ' ON ',
-                     CASE WHEN c.relkind = 'p' THEN 'ONLY ' END, quote_ident(n.nspname), '.', quote_ident(c.relname), ' USING ')
-                     AS begin_) AS d
-                 WHERE indrelid = to_regclass($1) AND indisvalid AND left(def, length(begin_)) = begin_
-                 AND NOT EXISTS (SELECT FROM pg_constraint WHERE conindid = indexrelid AND contype <> 'f')",
-            )
-            .await?;
-        // Names in it are somebody's texts: they are left out by what the server quotes them as, never looked through.
-        statements.extend(indexes.iter().map(|it| match it.strip_prefix("UNIQUE ") {
-            Some(how) => format!("CREATE UNIQUE INDEX ON {TRIAL} USING {how}"),
-            None => format!("CREATE INDEX ON {TRIAL} USING {it}"),
-        }));
-        Ok(statements)
-    }
-}
-
-fn temporary(columns: &str) -> String {
-    format!("CREATE TEMPORARY TABLE {TRIAL} ({columns}) ON COMMIT DROP")
 }
 
 impl PostgresStore {
@@ -328,14 +271,21 @@ impl PostgresStore {
         milestones: &mut dyn Iterator<Item = Packed>,
     ) -> Result<Vec<(String, String)>, StoreError> {
         self.connect()?;
-        let (table, place) = (self.table.clone(), String::new());
-        let statements = self.connection.transaction(Access::Read, Hurry::Yes, async |client| {
-            Ok(Catalogue { client, table: &table, place }.definition().await?)
-        });
-        let statements = statements.map_err(Outcome::error)?;
+        let (table, place) = (self.table.clone(), format!("{}, table milestones", self.connection.shown()));
         let tried = self.connection.transaction(Access::Write, Hurry::No, async |client| {
+            let refused = |problem, why: String| Err(StoreError::new(problem, place.clone(), why).into());
+            // The definitions are those of the table that is looked at, be it on a connection that is newer than the plan's.
+            let guard = Guard::of(client, &table).await?;
+            if let Some(why) = shape::not_used(client, &table).await? {
+                return refused(Problem::Refused, why);
+            }
+            let statements = definition::of(client, &table).await?;
+            if !guard.holds(client).await? {
+                return refused(Problem::Busy, "somebody changed the table meanwhile; try again".to_owned());
+            }
             for statement in &statements {
-                client.batch_execute(statement).await?;
+                // One statement each, whatever somebody's texts in it say: the server takes no second one here.
+                client.query_typed(statement, &[]).await?;
             }
             let mut refused = Vec::new();
             while refused.len() < REFUSED_AT_MOST {

@@ -32,7 +32,12 @@ impl Sqlite {
         match self.place.status() {
             Ok(metadata) if metadata.is_file() => Ok(metadata.len() > 0),
             Ok(metadata) if metadata.is_symlink() => {
-                let cause = self.place.open().err().map_or_else(String::new, |error| error.to_string());
+                // By now it may be none, where somebody exchanges names.
+                let cause = self
+                    .place
+                    .open()
+                    .err()
+                    .map_or_else(|| "it was a symlink a moment ago; try again".to_owned(), |it| it.to_string());
                 Err(self.error(Problem::Refused, cause))
             }
             Ok(_) => Err(self.error(Problem::Corrupt, "it is no regular file; expected a database of SQLite")),
@@ -167,7 +172,7 @@ impl Sqlite {
     }
 
     /// Gives the open file to its readers.
-    fn give_to(&self, readers: Readers) -> Result<(), StoreError> {
+    pub(crate) fn give_to(&self, readers: Readers) -> Result<(), StoreError> {
         let failed = |error: io::Error| self.error(Problem::Unavailable, format!("its rights cannot be set: {error}"));
         let Some((folder, name)) = &self.opened_in else { return Ok(()) };
         let name = CString::new(name.as_bytes()).map_err(|error| failed(error.into()))?;

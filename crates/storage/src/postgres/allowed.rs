@@ -1,0 +1,237 @@
+//! What a table of milestones may have: a list of what is known to run nothing of anybody else's, and nothing beside it.
+//!
+//! The server evaluates other people's code in places that no catalogue lists: casts in the check of a reference, statistics while
+//! it plans, triggers at COMMIT. So it is not asked for what is forbidden: what a table's parts depend on, and what depends on the
+//! table, is followed through the server's own record of it (`pg_depend`), and each object of it is of a kind and of an owner that is
+//! named here, or the table is not used. The server keeps no such record of what is its own: that is read from the expressions, of
+//! which each node and each function is one of those named here.
+
+/// The tables of the schema `$1` that are written to, those that inherit from them, and those that refer to one of them, whose rows a
+/// deletion may reach. Whether rows of it are milescale's.
+const TABLES: &str = "tables AS (SELECT c.oid, true AS is_kept FROM pg_class c JOIN pg_namespace n ON n.oid = c.relnamespace
+           WHERE n.nspname = $1 AND c.relkind IN ('r', 'p')
+           AND (c.relname = 'milestones' OR c.relname LIKE 'milescale!_%' ESCAPE '!')
+           UNION SELECT i.part, i.is_heir AND t.is_kept FROM tables t JOIN (SELECT inhparent AS whole, inhrelid AS part, true AS is_heir
+             FROM pg_inherits UNION ALL SELECT confrelid, conrelid, false FROM pg_constraint WHERE contype = 'f') i ON i.whole = t.oid)";
+
+/// Nodes of expressions as the server writes them, in the words of versions before 16 and since.
+const NODES: [&str; 35] = [
+    "VAR",
+    "CONST",
+    "FUNCEXPR",
+    "NAMEDARGEXPR",
+    "OPEXPR",
+    "DISTINCTEXPR",
+    "NULLIFEXPR",
+    "SCALARARRAYOPEXPR",
+    "BOOLEXPR",
+    "FIELDSELECT",
+    "RELABELTYPE",
+    "COERCEVIAIO",
+    "ARRAYCOERCEEXPR",
+    "CONVERTROWTYPEEXPR",
+    "COLLATEEXPR",
+    "CASE",
+    "CASEEXPR",
+    "WHEN",
+    "CASEWHEN",
+    "CASETESTEXPR",
+    "ARRAY",
+    "ARRAYEXPR",
+    "ROW",
+    "ROWEXPR",
+    "COALESCE",
+    "COALESCEEXPR",
+    "MINMAX",
+    "MINMAXEXPR",
+    "SQLVALUEFUNCTION",
+    "NULLTEST",
+    "BOOLEANTEST",
+    "COERCETODOMAIN",
+    "COERCETODOMAINVALUE",
+    "NEXTVALUEEXPR",
+    "SUBSCRIPTINGREF",
+];
+
+/// Functions that are volatile, and do nothing to anything but their own value. Some are an extension's.
+const VOLATILE: [&str; 9] = [
+    "clock_timestamp",
+    "timeofday",
+    "nextval",
+    "gen_random_uuid",
+    "uuidv4",
+    "uuidv7",
+    "uuid_generate_v1",
+    "uuid_generate_v4",
+    "random",
+];
+
+/// Types whose values hold no name of anything: a function of the server's that takes and returns these alone, and is not volatile,
+/// calls nothing else.
+const SIMPLE: [&str; 24] = [
+    "bool",
+    "int2",
+    "int4",
+    "int8",
+    "float4",
+    "float8",
+    "numeric",
+    "text",
+    "varchar",
+    "bpchar",
+    "char",
+    "name",
+    "bytea",
+    "uuid",
+    "date",
+    "time",
+    "timetz",
+    "timestamp",
+    "timestamptz",
+    "interval",
+    "inet",
+    "cidr",
+    "json",
+    "jsonb",
+];
+
+/// Functions of triggers that are written in C, and run no text that they are given.
+const TRIGGERS_IN_C: &str = "^(RI_FKey_.*|unique_key_recheck|suppress_redundant_updates_trigger|tsvector_update_trigger(_column)?|moddatetime)$";
+
+/// What may depend on a table: its parts, and what only reads it.
+const DEPENDENTS: [&str; 10] = [
+    "pg_attrdef",
+    "pg_class",
+    "pg_constraint",
+    "pg_policy",
+    "pg_proc",
+    "pg_publication_rel",
+    "pg_rewrite",
+    "pg_statistic_ext",
+    "pg_trigger",
+    "pg_type",
+];
+
+/// What a part may depend on, whoever it belongs to: nothing of it is run, or only one who may do everything can make it.
+const UNOWNED: [&str; 11] = [
+    "pg_am",
+    "pg_attrdef",
+    "pg_collation",
+    "pg_constraint",
+    "pg_extension",
+    "pg_language",
+    "pg_namespace",
+    "pg_opclass",
+    "pg_opfamily",
+    "pg_statistic_ext",
+    "pg_trigger",
+];
+
+fn list(of: &[&str]) -> String {
+    of.iter().map(|it| format!("'{it}'")).collect::<Vec<_>>().join(", ")
+}
+
+/// Whether a role, of `pg_roles` under this name, is another one, whose code milescale's user would not run: neither the user, nor one who
+/// may do everything, nor a role without login that the user was made a member of, by which several share a table.
+pub(super) fn is_anothers(role: &str) -> String {
+    format!(
+        "{role}.rolname <> current_user AND NOT {role}.rolsuper AND ({role}.rolcanlogin OR NOT EXISTS (SELECT FROM pg_auth_members m
+           JOIN pg_roles u ON u.oid = m.member WHERE m.roleid = {role}.oid AND u.rolname = current_user AND NOT u.rolsuper
+           AND pg_has_role(u.oid, {role}.oid, 'USAGE')))"
+    )
+}
+
+/// Selects what stands beside the list: what it is, whose, and what is wrong with it: `owner`, `runs` (what somebody else says), `kind`.
+pub(super) fn others() -> String {
+    let is_anothers_r = &is_anothers("r");
+    let (nodes, volatile, simple, dependents, unowned) =
+        (list(&NODES), list(&VOLATILE), list(&SIMPLE), list(&DEPENDENTS), list(&UNOWNED));
+    format!(
+        "WITH RECURSIVE {TABLES},
+         -- Whoever owns a table decides what its defaults, constraints and indexes call, and with what.
+         owned AS (SELECT t.oid, t.is_kept, c.relname, {is_anothers_r} AS is_anothers FROM tables t JOIN pg_class c ON c.oid = t.oid
+           JOIN pg_roles r ON r.oid = c.relowner),
+         -- What each table is made of, with its expressions.
+         parts AS (SELECT 'pg_class'::regclass AS class, t.oid, NULL::text AS tree, t.is_anothers FROM owned t
+           UNION ALL SELECT 'pg_trigger'::regclass, g.oid, g.tgqual::text, true FROM pg_trigger g JOIN owned t ON g.tgrelid = t.oid
+           UNION ALL SELECT 'pg_attrdef'::regclass, d.oid, d.adbin::text, t.is_anothers FROM pg_attrdef d JOIN owned t ON d.adrelid = t.oid
+           UNION ALL SELECT 'pg_constraint'::regclass, c.oid, c.conbin::text, t.is_anothers FROM pg_constraint c
+             JOIN owned t ON c.conrelid = t.oid
+           UNION ALL SELECT 'pg_class'::regclass, p.partrelid, p.partexprs::text, t.is_anothers FROM pg_partitioned_table p
+             JOIN owned t ON p.partrelid = t.oid
+           UNION ALL SELECT 'pg_class'::regclass, i.indexrelid, concat(i.indexprs::text, i.indpred::text), t.is_anothers
+             FROM pg_index i JOIN owned t ON i.indrelid = t.oid
+           UNION ALL SELECT 'pg_statistic_ext'::regclass, s.oid, to_jsonb(s) ->> 'stxexprs', true FROM pg_statistic_ext s
+             JOIN owned t ON s.stxrelid = t.oid),
+         -- What they depend on. A domain's constraints, and the columns of a type, depend on it, and it does not say so.
+         needed AS (SELECT d.refclassid AS class, d.refobjid AS oid FROM parts p JOIN pg_depend d ON d.classid = p.class AND d.objid = p.oid
+           UNION SELECT it.class, it.oid FROM needed n CROSS JOIN LATERAL (
+             SELECT d.refclassid, d.refobjid FROM pg_depend d WHERE d.classid = n.class AND d.objid = n.oid
+               AND n.class IN ('pg_type'::regclass, 'pg_class'::regclass, 'pg_constraint'::regclass, 'pg_operator'::regclass)
+             UNION ALL SELECT 'pg_constraint'::regclass, c.oid FROM pg_constraint c
+               WHERE n.class = 'pg_type'::regclass AND c.contypid = n.oid
+             UNION ALL SELECT 'pg_class'::regclass, p.typrelid FROM pg_type p
+               WHERE n.class = 'pg_type'::regclass AND p.oid = n.oid AND p.typrelid <> 0) it(class, oid)),
+         trees AS (SELECT tree, is_anothers FROM parts WHERE tree <> ''
+           UNION ALL SELECT c.conbin::text, true FROM needed n JOIN pg_constraint c ON n.class = 'pg_constraint'::regclass
+             AND c.oid = n.oid AND c.contypid <> 0
+           UNION ALL SELECT p.typdefaultbin::text, true FROM needed n JOIN pg_type p ON n.class = 'pg_type'::regclass
+             AND p.oid = n.oid AND p.typdefaultbin IS NOT NULL),
+         called AS (SELECT m[1] AS how, m[2]::oid AS oid, is_anothers
+           FROM trees, regexp_matches(tree, ':(funcid|opfuncid|opno) ([0-9]+)', 'g') AS m),
+         functions AS (SELECT oid, is_anothers FROM called WHERE how <> 'opno'
+           UNION SELECT o.oprcode::oid, is_anothers FROM called JOIN pg_operator o ON how = 'opno' AND o.oid = called.oid),
+         judged AS (SELECT p.oid, quote_ident(r.rolname) AS whose, {is_anothers_r} AS is_anothers,
+             -- A function of the user's own is called by a table of the user's own as it likes.
+             NOT (p.provolatile = 'i' OR NOT f.is_anothers AND NOT r.rolsuper
+               OR (r.rolsuper AND p.proname IN ({volatile}))
+               OR (p.pronamespace = 'pg_catalog'::regnamespace AND p.provolatile = 's' AND NOT p.proretset
+                 AND NOT EXISTS (SELECT FROM unnest(p.proargtypes::oid[] || p.prorettype) a(type) JOIN pg_type y ON y.oid = a.type
+                   WHERE y.typnamespace <> 'pg_catalog'::regnamespace OR y.typname NOT IN ({simple})))) AS runs
+             FROM functions f JOIN pg_proc p ON p.oid = f.oid JOIN pg_roles r ON r.oid = p.proowner
+           UNION ALL SELECT p.oid, quote_ident(r.rolname), {is_anothers_r},
+             l.lanname IN ('internal', 'c') AND NOT (r.rolsuper AND p.proname ~ '{TRIGGERS_IN_C}')
+             FROM pg_trigger g JOIN owned t ON g.tgrelid = t.oid JOIN pg_proc p ON p.oid = g.tgfoid
+             JOIN pg_language l ON l.oid = p.prolang JOIN pg_roles r ON r.oid = p.proowner),
+         owners AS (SELECT class, oid, CASE class
+             WHEN 'pg_proc'::regclass THEN (SELECT proowner FROM pg_proc p WHERE p.oid = needed.oid)
+             WHEN 'pg_type'::regclass THEN (SELECT typowner FROM pg_type p WHERE p.oid = needed.oid)
+             WHEN 'pg_operator'::regclass THEN (SELECT oprowner FROM pg_operator p WHERE p.oid = needed.oid)
+             WHEN 'pg_ts_config'::regclass THEN (SELECT cfgowner FROM pg_ts_config p WHERE p.oid = needed.oid)
+             WHEN 'pg_ts_dict'::regclass THEN (SELECT dictowner FROM pg_ts_dict p WHERE p.oid = needed.oid)
+             WHEN 'pg_class'::regclass THEN (SELECT relowner FROM pg_class p WHERE p.oid = needed.oid) END AS owner
+           FROM needed WHERE class::regclass::text NOT IN ({unowned}) AND NOT (class = 'pg_class'::regclass
+             AND (oid IN (SELECT oid FROM owned WHERE is_kept)
+               OR EXISTS (SELECT FROM pg_class p WHERE p.oid = needed.oid AND p.relkind IN ('S', 'i', 'I', 't')))))
+         SELECT 'table ' || t.oid::regclass::text AS what, quote_ident(r.rolname) AS whose, 'owner' AS why
+           FROM owned t JOIN pg_class c ON c.oid = t.oid JOIN pg_roles r ON r.oid = c.relowner
+           WHERE t.relname LIKE 'milescale!_%' ESCAPE '!' AND t.is_kept AND t.is_anothers
+         UNION ALL SELECT 'table ' || t.oid::regclass::text, 'a table of several', 'owner'
+           FROM owned t JOIN pg_class c ON c.oid = t.oid WHERE t.relname LIKE 'milescale!_%' ESCAPE '!' AND t.is_kept AND c.relkind = 'p'
+         UNION ALL SELECT 'function ' || oid::regprocedure::text, whose, CASE WHEN is_anothers THEN 'owner' ELSE 'runs' END FROM judged
+           WHERE is_anothers OR runs
+         UNION ALL SELECT CASE WHEN p.typtype = 'd' THEN 'domain ' || format_type(p.oid, NULL)
+             ELSE coalesce(pg_describe_object(o.class, o.oid, 0), 'something') END,
+             coalesce(quote_ident(r.rolname), ''), CASE WHEN r.oid IS NULL THEN 'kind' ELSE 'owner' END
+           FROM owners o LEFT JOIN pg_roles r ON r.oid = o.owner LEFT JOIN pg_type p ON o.class = 'pg_type'::regclass AND p.oid = o.oid
+           WHERE r.oid IS NULL OR {is_anothers_r}
+         UNION ALL SELECT 'constraint ' || quote_ident(c.conname) || ' of ' || c.conrelid::regclass::text, quote_ident(r.rolname), 'owner'
+           FROM pg_constraint c JOIN tables t ON t.oid IN (c.confrelid, c.conrelid)
+             JOIN pg_class k ON k.oid = CASE WHEN t.oid = c.confrelid THEN c.conrelid ELSE c.confrelid END
+             JOIN pg_roles r ON r.oid = k.relowner
+           WHERE c.contype = 'f' AND {is_anothers_r}
+         UNION ALL SELECT 'table ' || i.inhparent::regclass::text || ', of which ' || t.oid::regclass::text || ' is a part,',
+             quote_ident(r.rolname), 'owner'
+           FROM pg_inherits i JOIN tables t ON i.inhrelid = t.oid AND t.is_kept AND i.inhparent NOT IN (SELECT oid FROM tables)
+             JOIN pg_class k ON k.oid = i.inhparent JOIN pg_roles r ON r.oid = k.relowner
+         UNION ALL SELECT 'part ' || t.oid::regclass::text || ' is a foreign table and', quote_ident(r.rolname), 'owner'
+           FROM tables t JOIN pg_class c ON c.oid = t.oid AND c.relkind = 'f' JOIN pg_roles r ON r.oid = c.relowner
+         UNION ALL SELECT 'rule ' || quote_ident(w.rulename) || ' of ' || t.oid::regclass::text, '', 'kind'
+           FROM pg_rewrite w JOIN tables t ON w.ev_class = t.oid AND NOT t.is_kept
+         UNION ALL SELECT pg_describe_object(d.classid, d.objid, 0), '', 'kind'
+           FROM pg_depend d JOIN tables t ON d.refclassid = 'pg_class'::regclass AND d.refobjid = t.oid
+           WHERE d.classid::regclass::text NOT IN ({dependents})
+         UNION ALL SELECT 'an expression with ' || m[2], '', 'kind'
+           FROM trees, regexp_matches(tree, '(^|[^\\\\])\\{{([A-Z_]+)', 'g') AS m WHERE m[2] NOT IN ({nodes})"
+    )
+}
