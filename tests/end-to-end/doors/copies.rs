@@ -382,7 +382,8 @@ fn an_index_of_before_is_for_all_who_may_read_the_files_and_stays_the_same_file(
     workspace.milestones("m", 3);
     assert_eq!(bounded(&workspace, &["migrate", "hybrid", "--yes"]).code, 0);
     let index = workspace.path("index.db");
-    let of = |path: &std::path::PathBuf| (fs::metadata(path).unwrap().ino(), fs::metadata(path).unwrap().mode() & 0o777);
+    let of =
+        |path: &std::path::PathBuf| (fs::metadata(path).unwrap().ino(), fs::metadata(path).unwrap().mode() & 0o777);
     let before = of(&index);
     assert_eq!(bounded(&workspace, &["migrate", "file", "--yes"]).code, 0);
     fs::set_permissions(&index, fs::Permissions::from_mode(0o600)).unwrap();

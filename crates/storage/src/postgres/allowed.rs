@@ -173,10 +173,10 @@ pub(super) fn others() -> String {
              UNION ALL SELECT 'pg_class'::regclass, p.typrelid FROM pg_type p
                WHERE n.class = 'pg_type'::regclass AND p.oid = n.oid AND p.typrelid <> 0) it(class, oid)),
          trees AS (SELECT tree, is_anothers FROM parts WHERE tree <> ''
-           UNION ALL SELECT c.conbin::text, true FROM needed n JOIN pg_constraint c ON n.class = 'pg_constraint'::regclass
-             AND c.oid = n.oid AND c.contypid <> 0
-           UNION ALL SELECT p.typdefaultbin::text, true FROM needed n JOIN pg_type p ON n.class = 'pg_type'::regclass
-             AND p.oid = n.oid AND p.typdefaultbin IS NOT NULL),
+           UNION ALL SELECT it.tree, {is_anothers_r} FROM needed n JOIN pg_type p ON n.class = 'pg_type'::regclass AND p.oid = n.oid
+             JOIN pg_roles r ON r.oid = p.typowner
+             CROSS JOIN LATERAL (SELECT p.typdefaultbin::text WHERE p.typdefaultbin IS NOT NULL
+             UNION ALL SELECT c.conbin::text FROM pg_constraint c WHERE c.contypid = p.oid AND c.conbin IS NOT NULL) it(tree)),
          called AS (SELECT m[1] AS how, m[2]::oid AS oid, is_anothers
            FROM trees, regexp_matches(tree, ':(funcid|opfuncid|opno) ([0-9]+)', 'g') AS m),
          functions AS (SELECT oid, is_anothers FROM called WHERE how <> 'opno'
