@@ -54,6 +54,23 @@ fn init_makes_a_workspace_and_repeated_changes_nothing() {
     assert_eq!(snapshot(workspace.root()), before);
 }
 
+/// The store that is lost may be the one in use: an empty folder in its place would be taken for it.
+#[test]
+fn init_makes_no_folder_while_nobody_knows_which_store_is_in_use() {
+    let workspace = Workspace::empty(BINARY);
+    assert_eq!(workspace.run(["init"]).code, 0);
+    for marker in ["banana\n", "<<<<<<< HEAD\nfile\n=======\nhybrid\n>>>>>>> other\n"] {
+        workspace.write("config/storage-backend.txt", marker);
+        let away = workspace.root().join("away");
+        fs::rename(workspace.path("active"), &away).unwrap();
+        let said = workspace.run(["init"]);
+        assert!(said.code == 1 && said.err.contains("is not a backend"), "{said:?}");
+        assert!(!workspace.path("active").exists());
+        fs::rename(away, workspace.path("active")).unwrap();
+        assert_eq!(workspace.run(["init"]).code, 0, "nothing is missing");
+    }
+}
+
 #[test]
 fn init_keeps_what_is_there_and_reading_commands_write_nothing() {
     let workspace = Workspace::empty(BINARY);

@@ -29,7 +29,15 @@ pub(crate) fn run(context: &Context, options: &JsonOptions) -> Result<ExitCode, 
     let environment = Context::environment();
     let mover = Mover::new(workspace.clone(), environment.clone());
     // Where the marker of a workspace is lost, what has moved there goes on being it.
-    let in_use = mover.in_use().ok();
+    let in_use = mover.in_use();
+    if let Err(cause) = &in_use
+        && workspace.own().exists()
+        && !workspace.active().exists()
+    {
+        // It may be the store in use that is lost.
+        return Err(Failure::Failed(format!("{cause}; nothing was made")));
+    }
+    let in_use = in_use.ok();
     if let Some(in_use) = in_use {
         // An empty folder in the place of one that was lost would be taken for it.
         mover.is_there(in_use).map_err(Failure::Failed)?;

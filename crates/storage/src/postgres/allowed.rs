@@ -15,7 +15,7 @@ const TABLES: &str = "tables AS (SELECT c.oid, true AS is_kept FROM pg_class c J
              FROM pg_inherits UNION ALL SELECT confrelid, conrelid, false FROM pg_constraint WHERE contype = 'f') i ON i.whole = t.oid)";
 
 /// Nodes of expressions as the server writes them, in the words of versions before 16 and since.
-const NODES: [&str; 35] = [
+const NODES: [&str; 44] = [
     "VAR",
     "CONST",
     "FUNCEXPR",
@@ -51,10 +51,19 @@ const NODES: [&str; 35] = [
     "COERCETODOMAINVALUE",
     "NEXTVALUEEXPR",
     "SUBSCRIPTINGREF",
+    "ROWCOMPARE",
+    "ROWCOMPAREEXPR",
+    "JSONISPREDICATE",
+    "JSONVALUEEXPR",
+    "JSONCONSTRUCTOREXPR",
+    "JSONEXPR",
+    "JSONBEHAVIOR",
+    "JSONFORMAT",
+    "JSONRETURNING",
 ];
 
 /// Functions that are volatile, and do nothing to anything but their own value. Some are an extension's.
-const VOLATILE: [&str; 9] = [
+const VOLATILE: [&str; 12] = [
     "clock_timestamp",
     "timeofday",
     "nextval",
@@ -62,13 +71,16 @@ const VOLATILE: [&str; 9] = [
     "uuidv4",
     "uuidv7",
     "uuid_generate_v1",
+    "uuid_generate_v1mc",
+    "gen_random_bytes",
+    "random_normal",
     "uuid_generate_v4",
     "random",
 ];
 
 /// Types whose values hold no name of anything: a function of the server's that takes and returns these alone, and is not volatile,
 /// calls nothing else.
-const SIMPLE: [&str; 24] = [
+const SIMPLE: [&str; 26] = [
     "bool",
     "int2",
     "int4",
@@ -93,10 +105,15 @@ const SIMPLE: [&str; 24] = [
     "cidr",
     "json",
     "jsonb",
+    "money",
+    "xid8",
 ];
 
+/// Functions of the server's that write a value of any type as a text. Whose the types are, and what casts them, is looked at.
+const OF_VALUES: &str = "^((any)?textcat(any)?|textanycat|concat(_ws)?|format|quote_(literal|nullable)|array_to_(string|json)|row_to_json|to_jsonb?|jsonb?_build_(object|array))$";
+
 /// Functions of triggers that are written in C, and run no text that they are given.
-const TRIGGERS_IN_C: &str = "^(RI_FKey_.*|unique_key_recheck|suppress_redundant_updates_trigger|tsvector_update_trigger(_column)?|moddatetime)$";
+const TRIGGERS_IN_C: &str = "^(RI_FKey_.*|unique_key_recheck|suppress_redundant_updates_trigger|tsvector_update_trigger(_column)?|moddatetime|triggered_change_notification)$";
 
 /// What may depend on a table: its parts, and what only reads it.
 const DEPENDENTS: [&str; 10] = [
@@ -127,25 +144,48 @@ const UNOWNED: [&str; 11] = [
     "pg_trigger",
 ];
 
-fn list(of: &[&str]) -> String {
-    of.iter().map(|it| format!("'{it}'")).collect::<Vec<_>>().join(", ")
+fn list(of: &[&str], ending: &str) -> String {
+    of.iter().map(|it| format!("'{it}'{ending}")).collect::<Vec<_>>().join(", ")
 }
 
 /// Whether a role, of `pg_roles` under this name, is another one, whose code milescale's user would not run: neither the user, nor one who
-/// may do everything, nor a role without login that the user was made a member of, by which several share a table.
-pub(super) fn is_anothers(role: &str) -> String {
+/// may do everything, nor the role without login that owns the table of milestones (an expression for its oid), by which several share
+/// it. That is one that the user was made a member of, and that nobody else lets others into: he could let the user in, unasked.
+pub(super) fn is_anothers(role: &str, milestones: &str) -> String {
     format!(
-        "{role}.rolname <> current_user AND NOT {role}.rolsuper AND ({role}.rolcanlogin OR NOT EXISTS (SELECT FROM pg_auth_members m
-           JOIN pg_roles u ON u.oid = m.member WHERE m.roleid = {role}.oid AND u.rolname = current_user AND NOT u.rolsuper
-           AND pg_has_role(u.oid, {role}.oid, 'USAGE')))"
+        "NOT EXISTS (SELECT FROM pg_roles o WHERE o.oid = CASE {role}.rolname WHEN 'pg_database_owner' THEN (SELECT d.datdba FROM pg_database d
+             WHERE d.datname = current_database()) ELSE {role}.oid END
+           AND (o.rolname = current_user OR o.rolsuper OR NOT o.rolcanlogin AND o.rolname !~ '^pg_'
+             AND o.oid = (SELECT m.relowner FROM pg_class m WHERE m.oid = {milestones})
+             AND EXISTS (SELECT FROM pg_auth_members a JOIN pg_roles u ON u.oid = a.member WHERE a.roleid = o.oid
+               AND u.rolname = current_user AND NOT u.rolsuper AND pg_has_role(u.oid, o.oid, 'USAGE'))
+             AND NOT EXISTS (SELECT FROM pg_auth_members a JOIN pg_roles u ON u.oid = a.member WHERE a.roleid = o.oid
+               AND a.admin_option AND u.rolname <> current_user AND NOT u.rolsuper)))"
     )
 }
 
-/// Selects what stands beside the list: what it is, whose, and what is wrong with it: `owner`, `runs` (what somebody else says), `kind`.
+/// The oid of the table of milestones in the schema `$1`.
+const MILESTONES: &str = "(SELECT k.oid FROM pg_class k JOIN pg_namespace s ON s.oid = k.relnamespace WHERE s.nspname = $1 AND k.relname = 'milestones')";
+
+/// Whether milescale's user may lock a table of this oid as one that is written to.
+pub(super) fn may_be_locked(oid: &str) -> String {
+    format!(
+        "(has_table_privilege({oid}, 'UPDATE') OR has_table_privilege({oid}, 'DELETE') OR has_table_privilege({oid}, 'TRUNCATE'))"
+    )
+}
+
+/// Selects what stands beside the list: what it is, whose, and what is wrong with it: `owner`, `runs` (what somebody else says), `kind`,
+/// `unlogged`, `schema` (which somebody else may rename), `trigger` (which somebody else may add, while the table cannot be locked).
 pub(super) fn others() -> String {
-    let is_anothers_r = &is_anothers("r");
-    let (nodes, volatile, simple, dependents, unowned) =
-        (list(&NODES), list(&VOLATILE), list(&SIMPLE), list(&DEPENDENTS), list(&UNOWNED));
+    let is_anothers_r = &is_anothers("r", MILESTONES);
+    let may_be_locked = may_be_locked("c.oid");
+    let (nodes, volatile, simple, dependents, unowned) = (
+        list(&NODES, ""),
+        list(&VOLATILE, ""),
+        list(&SIMPLE, ""),
+        list(&DEPENDENTS, "::regclass"),
+        list(&UNOWNED, "::regclass"),
+    );
     format!(
         "WITH RECURSIVE {TABLES},
          -- Whoever owns a table decides what its defaults, constraints and indexes call, and with what.
@@ -171,20 +211,25 @@ pub(super) fn others() -> String {
              UNION ALL SELECT 'pg_constraint'::regclass, c.oid FROM pg_constraint c
                WHERE n.class = 'pg_type'::regclass AND c.contypid = n.oid
              UNION ALL SELECT 'pg_class'::regclass, p.typrelid FROM pg_type p
-               WHERE n.class = 'pg_type'::regclass AND p.oid = n.oid AND p.typrelid <> 0) it(class, oid)),
+               WHERE n.class = 'pg_type'::regclass AND p.oid = n.oid AND p.typrelid <> 0
+             UNION ALL SELECT 'pg_proc'::regclass, k.castfunc FROM pg_cast k
+               WHERE n.class = 'pg_type'::regclass AND k.castsource = n.oid AND k.castfunc <> 0) it(class, oid)),
          trees AS (SELECT tree, is_anothers FROM parts WHERE tree <> ''
            UNION ALL SELECT it.tree, {is_anothers_r} FROM needed n JOIN pg_type p ON n.class = 'pg_type'::regclass AND p.oid = n.oid
              JOIN pg_roles r ON r.oid = p.typowner
              CROSS JOIN LATERAL (SELECT p.typdefaultbin::text WHERE p.typdefaultbin IS NOT NULL
              UNION ALL SELECT c.conbin::text FROM pg_constraint c WHERE c.contypid = p.oid AND c.conbin IS NOT NULL) it(tree)),
          called AS (SELECT m[1] AS how, m[2]::oid AS oid, is_anothers
-           FROM trees, regexp_matches(tree, ':(funcid|opfuncid|opno) ([0-9]+)', 'g') AS m),
+           FROM trees, regexp_matches(tree, ':(funcid|opfuncid|opno) ([0-9]+)', 'g') AS m
+           UNION ALL SELECT 'opno', one::oid, is_anothers FROM trees, regexp_matches(tree, ':opnos \\(o ([0-9 ]+)\\)', 'g') AS m,
+             regexp_split_to_table(m[1], ' ') AS one),
          functions AS (SELECT oid, is_anothers FROM called WHERE how <> 'opno'
            UNION SELECT o.oprcode::oid, is_anothers FROM called JOIN pg_operator o ON how = 'opno' AND o.oid = called.oid),
          judged AS (SELECT p.oid, quote_ident(r.rolname) AS whose, {is_anothers_r} AS is_anothers,
              -- A function of the user's own is called by a table of the user's own as it likes.
              NOT (p.provolatile = 'i' OR NOT f.is_anothers AND NOT r.rolsuper
                OR (r.rolsuper AND p.proname IN ({volatile}))
+               OR (p.pronamespace = 'pg_catalog'::regnamespace AND p.provolatile = 's' AND p.proname ~ '{OF_VALUES}')
                OR (p.pronamespace = 'pg_catalog'::regnamespace AND p.provolatile = 's' AND NOT p.proretset
                  AND NOT EXISTS (SELECT FROM unnest(p.proargtypes::oid[] || p.prorettype) a(type) JOIN pg_type y ON y.oid = a.type
                    WHERE y.typnamespace <> 'pg_catalog'::regnamespace OR y.typname NOT IN ({simple})))) AS runs
@@ -200,7 +245,7 @@ pub(super) fn others() -> String {
              WHEN 'pg_ts_config'::regclass THEN (SELECT cfgowner FROM pg_ts_config p WHERE p.oid = needed.oid)
              WHEN 'pg_ts_dict'::regclass THEN (SELECT dictowner FROM pg_ts_dict p WHERE p.oid = needed.oid)
              WHEN 'pg_class'::regclass THEN (SELECT relowner FROM pg_class p WHERE p.oid = needed.oid) END AS owner
-           FROM needed WHERE class::regclass::text NOT IN ({unowned}) AND NOT (class = 'pg_class'::regclass
+           FROM needed WHERE class NOT IN ({unowned}) AND NOT (class = 'pg_class'::regclass
              AND (oid IN (SELECT oid FROM owned WHERE is_kept)
                OR EXISTS (SELECT FROM pg_class p WHERE p.oid = needed.oid AND p.relkind IN ('S', 'i', 'I', 't')))))
          SELECT 'table ' || t.oid::regclass::text AS what, quote_ident(r.rolname) AS whose, 'owner' AS why
@@ -226,11 +271,23 @@ pub(super) fn others() -> String {
              JOIN pg_class k ON k.oid = i.inhparent JOIN pg_roles r ON r.oid = k.relowner
          UNION ALL SELECT 'part ' || t.oid::regclass::text || ' is a foreign table and', quote_ident(r.rolname), 'owner'
            FROM tables t JOIN pg_class c ON c.oid = t.oid AND c.relkind = 'f' JOIN pg_roles r ON r.oid = c.relowner
+         UNION ALL SELECT 'table ' || t.oid::regclass::text, '', 'unlogged' FROM tables t
+           JOIN pg_class c ON c.oid = t.oid AND c.relpersistence = 'u' WHERE t.is_kept
+         UNION ALL SELECT 'schema ' || quote_ident(n.nspname), quote_ident(r.rolname), 'schema'
+           FROM pg_namespace n JOIN pg_roles r ON r.oid = n.nspowner WHERE n.nspname = $1 AND {is_anothers_r}
+             AND (has_database_privilege(r.oid, current_database(), 'CREATE') OR EXISTS (SELECT FROM pg_database b
+               JOIN pg_roles r ON r.oid = b.datdba WHERE b.datname = current_database() AND {is_anothers_r}))
+         UNION ALL SELECT 'function ' || p.oid::regprocedure::text, quote_ident(r.rolname), 'owner'
+           FROM pg_proc p JOIN pg_namespace n ON n.oid = p.pronamespace JOIN pg_roles r ON r.oid = p.proowner
+           WHERE n.nspname = $1 AND p.proname IN ('milescale_log', 'milescale_refuse') AND {is_anothers_r}
+         UNION ALL SELECT 'table ' || t.oid::regclass::text, coalesce(quote_ident(r.rolname), 'everybody'), 'trigger'
+           FROM tables t JOIN pg_class c ON c.oid = t.oid CROSS JOIN LATERAL aclexplode(c.relacl) a LEFT JOIN pg_roles r ON r.oid = a.grantee
+           WHERE NOT t.is_kept AND a.privilege_type = 'TRIGGER' AND NOT {may_be_locked} AND (r.oid IS NULL OR {is_anothers_r})
          UNION ALL SELECT 'rule ' || quote_ident(w.rulename) || ' of ' || t.oid::regclass::text, '', 'kind'
            FROM pg_rewrite w JOIN tables t ON w.ev_class = t.oid AND NOT t.is_kept
          UNION ALL SELECT pg_describe_object(d.classid, d.objid, 0), '', 'kind'
            FROM pg_depend d JOIN tables t ON d.refclassid = 'pg_class'::regclass AND d.refobjid = t.oid
-           WHERE d.classid::regclass::text NOT IN ({dependents})
+           WHERE d.classid NOT IN ({dependents})
          UNION ALL SELECT 'an expression with ' || m[2], '', 'kind'
            FROM trees, regexp_matches(tree, '(^|[^\\\\])\\{{([A-Z_]+)', 'g') AS m WHERE m[2] NOT IN ({nodes})"
     )

@@ -56,11 +56,15 @@ macro_rules! path {
 const PATH: &str = path!();
 
 /// What begins the transaction of a new connection.
-pub(super) const FIRST: &str = concat!("BEGIN; ", path!(), "; SET LOCAL search_path = pg_catalog, pg_temp");
+pub(super) const FIRST: &str = concat!(
+    "BEGIN ISOLATION LEVEL READ COMMITTED NOT DEFERRABLE; ",
+    path!(),
+    "; SET LOCAL search_path = pg_catalog, pg_temp"
+);
 
 /// What names mean until the transaction ends: the server's own alone. A function of the same name in another schema would be taken
 /// where its types fit better, wherever that schema stands in the path. Tables are named with their schema.
-const OWN_NAMES: &str = "SET LOCAL search_path = pg_catalog, pg_temp";
+const OWN_NAMES: &str = "SET LOCAL search_path = pg_catalog, pg_temp; SET LOCAL quote_all_identifiers = off";
 
 /// Functions of triggers may rely on the search path of the session. They get what of it nobody else may put anything into, and where
 /// nobody else has.
@@ -111,9 +115,12 @@ pub(super) fn statements(
 ) -> String {
     let statement = if hurry == Hurry::Unlimited { 0 } else { statement.as_millis() };
     let idle = if hurry == Hurry::Yes { IDLE_AT_MOST } else { IDLE_WHILE_FILLED };
+    // Whatever the database says: with a snapshot of before, what a lock has waited for would not be seen.
     let (begin, rest) = match access {
-        Access::Read => ("BEGIN READ ONLY", String::new()),
-        Access::Write => ("BEGIN", path_for_triggers(path) + WAIT_FOR_THE_DISK),
+        Access::Read => ("BEGIN ISOLATION LEVEL READ COMMITTED READ ONLY NOT DEFERRABLE", String::new()),
+        Access::Write => {
+            ("BEGIN ISOLATION LEVEL READ COMMITTED NOT DEFERRABLE", path_for_triggers(path) + WAIT_FOR_THE_DISK)
+        }
     };
     // Also while its program sends one statement after the other: 17 is the first version that can say so.
     let whole = match hurry {

@@ -17,6 +17,7 @@ use super::begin::IDLE_AT_MOST;
 use super::connection::{Access, Failed, Hurry, Outcome};
 use super::documents::Table;
 use super::owner::{KEPT_LINKS, Meta, belongs};
+use super::shape;
 
 /// How often a server that does not answer is asked what became of a COMMIT.
 const ASK_EVERY: Duration = Duration::from_millis(100);
@@ -184,10 +185,10 @@ impl PostgresStore {
         let failed = |error| StoreError::io(&place, "no number can be drawn", &error);
         let chain = tokens::new_chain().map_err(failed)?;
         let link = Link { number: 1, token: self.tokens.draw(&chain)? };
-        let table = self.table.clone();
+        let (table, shown) = (self.table.clone(), self.connection.shown().to_owned());
         let mut epoch = None;
         let done = self.connection.transaction(Access::Write, Hurry::Yes, async |client| {
-            client.batch_execute(statements).await?;
+            shape::make(client, &table, statements, &shown).await?;
             let there = table.meta(client, "FOR UPDATE").await?;
             if let Some(meta) = there.as_ref().filter(|_| claim != Claim::ByWord) {
                 meta.is_of(identity).map_err(|cause| refused(&place, cause))?;

@@ -52,7 +52,8 @@ fn body(schema: &str) -> String {
 /// What makes the log. Nobody else may call its function, and it belongs to who makes it, be it another's before, or to the role of those
 /// who share the table.
 pub(super) fn make(table: &Table) -> String {
-    let (prefix, body, is_anothers) = (table.prefix(), literal(&body(&table.used)), is_anothers("r"));
+    let (prefix, body, milestones) = (table.prefix(), literal(&body(&table.used)), literal(&table.named("milestones")));
+    let is_anothers = is_anothers("r", &format!("to_regclass({milestones})"));
     let (log, function) = (format!("{prefix}milescale_changes"), format!("{prefix}milescale_log()"));
     let (log, function) = (literal(&log), literal(&function));
     let own = literal(&format!(

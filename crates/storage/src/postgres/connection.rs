@@ -223,7 +223,7 @@ impl Connection {
                 .map_err(|failed| (failed, false))?;
             let work = async {
                 if let Some(guard) = guard {
-                    guard.check(client, found, &self.address.shown).await?;
+                    guard.check(client, access, found, &self.address.shown).await?;
                 }
                 work(client).await
             };
@@ -263,12 +263,11 @@ impl Connection {
     }
 
     fn begin(&self, link: &Link, access: Access, hurry: Hurry) -> String {
-        let guard = self.guard.as_ref().filter(|guard| !guard.tables.is_empty());
         // What keeps others from changing what is looked at comes before the look, and nothing else of theirs.
-        let mode = if access == Access::Write { "ROW EXCLUSIVE" } else { "ACCESS SHARE" };
-        let guard = guard.map_or_else(String::new, |guard| {
-            format!("LOCK TABLE {} IN {mode} MODE; {}", guard.tables, guard.statement)
-        });
+        let guard = self
+            .guard
+            .as_ref()
+            .map_or_else(String::new, |guard| format!("{}; {}", guard.lock(access), guard.statement));
         let schemas = link.path.schemas();
         let session = (link.version, schemas.as_slice());
         let begin = begin::statements(session, access, hurry, self.timeouts.statement, self.silence());
@@ -281,8 +280,15 @@ impl Connection {
         let begin = self.begin(link, Access::Write, Hurry::Yes);
         let statements = format!("{begin}; SET LOCAL lock_timeout = 200; {lock}");
         let patience = self.patience(link.meter.clone());
-        let held = patience.wait(self.silence(), link.client.batch_execute(&statements));
-        match self.runtime.block_on(within(self.silence() * 4, held)) {
+        let silence = self.silence();
+        let (client, path, guard, shown) = (&link.client, &link.path, &mut self.guard, &self.address.shown);
+        let held = async {
+            // What is read under the lock is what was looked at, too.
+            let found = patience.wait(silence, begin::on(client, &statements, path)).await?;
+            let Some(guard) = guard else { return Ok(()) };
+            patience.wait(silence, guard.check(client, Access::Write, found, shown)).await
+        };
+        match self.runtime.block_on(within(silence * 4, held)) {
             Ok(()) => {
                 self.is_held = true;
                 Ok(())

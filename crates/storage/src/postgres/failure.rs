@@ -59,6 +59,9 @@ impl From<StoreError> for Failed {
 /// What to grant where the server refuses a table; which right it is that it misses, the server does not say.
 pub(super) fn grant(said: &DbError) -> Option<String> {
     let refused = said.code() == &SqlState::INSUFFICIENT_PRIVILEGE;
+    if let Some(schema) = said.message().strip_prefix("permission denied for schema ").filter(|_| refused) {
+        return Some(format!("; GRANT USAGE, CREATE ON SCHEMA {schema} TO milescale's user"));
+    }
     let table = said.message().strip_prefix("permission denied for table ").filter(|_| refused)?;
     // A move into it deletes too.
     Some(format!(
@@ -122,7 +125,9 @@ pub(super) fn advice_unreachable(error: &io::Error) -> &'static str {
 /// What a person can do about an error that has no code.
 pub(super) fn advice_without_code(cause: &str) -> &'static str {
     if cause.contains("password missing") {
-        "; write the password into the address, PGPASSWORD or .pgpass"
+        "; write the password into the address, PGPASSWORD, or a .pgpass that nobody else may read (chmod 0600)"
+    } else if cause.contains("does not support TLS") {
+        "; let the server take TLS, or write sslmode=prefer to go without it"
     } else if cause.contains("UnknownIssuer") {
         "; name who has signed it with sslrootcert, or write sslmode=prefer to go without the check"
     } else {

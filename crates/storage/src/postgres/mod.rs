@@ -115,12 +115,14 @@ impl Store for PostgresStore {
 
     fn standing(&mut self) -> Result<(), StoreError> {
         let identity = self.may_write()?;
-        // What refuses the connection says nothing of whose the table is: consent that is missing, a wrong password.
-        self.connect().map_err(|error| match error.problem {
+        // What refuses the connection or a look at the table says nothing of whose it is: consent that is missing, a wrong password, a
+        // right on the schema, what somebody has added to the table.
+        let is_new = self.look().map_err(|error| match error.problem {
             Problem::Refused => StoreError { problem: Problem::Unavailable, ..error },
             _ => error,
         })?;
         self.compare_timeline()?;
+        self.expect(is_new)?;
         if self.find(&identity)? { Ok(()) } else { self.is_not_emptied() }
     }
 

@@ -11,7 +11,7 @@ use milescale_workspace::identity::Identity;
 use super::chain::Claim;
 use super::connection::Hurry;
 use super::documents::Wrote;
-use super::{PostgresStore, changes, ledger};
+use super::{PostgresStore, changes, ledger, shape};
 use crate::ledger::{Entry, Ledger as _};
 use crate::row;
 use crate::store::{Seen, Touched};
@@ -125,10 +125,11 @@ impl PostgresStore {
         if self.has_log()? {
             return Ok(());
         }
+        let place = self.connection.shown().to_owned();
         self.patiently(|store| {
             store.write(Hurry::Yes, async |client, table| {
                 client.batch_execute("SET LOCAL lock_timeout = 200").await?;
-                Ok(client.batch_execute(&changes::make(table)).await?)
+                shape::make(client, table, &changes::make(table), &place).await
             })
         })
     }
@@ -217,11 +218,11 @@ impl PostgresStore {
     }
 
     pub(super) fn refuse(&mut self, message: Option<&str>) -> Result<(), StoreError> {
-        let statements = self.table.refuse(message);
+        let (statements, place) = (self.table.refuse(message), self.connection.shown().to_owned());
         self.patiently(|store| {
-            store.write(Hurry::Yes, async |client, _| {
+            store.write(Hurry::Yes, async |client, table| {
                 client.batch_execute("SET LOCAL lock_timeout = 200").await?;
-                Ok(client.batch_execute(&statements).await?)
+                shape::make(client, table, &statements, &place).await
             })
         })
     }

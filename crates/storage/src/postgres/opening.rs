@@ -72,7 +72,13 @@ impl PostgresStore {
 
     /// Connects, and on a new connection looks at the table: its shape, and whether it is the one that milescale knows.
     pub(super) fn open(&mut self) -> Result<(), StoreError> {
-        if !self.look()? {
+        let is_new = self.look()?;
+        self.expect(is_new)
+    }
+
+    /// Compares what was looked at for the first time with what milescale knows.
+    pub(super) fn expect(&mut self, is_new: bool) -> Result<(), StoreError> {
+        if !is_new {
             return Ok(());
         }
         let expected = self.is_the_expected_one();
@@ -101,7 +107,7 @@ impl PostgresStore {
         });
         let guard = looked.map_err(Outcome::error)?;
         self.table = table;
-        self.connection.guard(Some(guard.of_looked_at(&self.table)));
+        self.connection.guard(Some(guard));
         self.table.fits(self.connection.shown()).map(|()| true)
     }
 }

@@ -68,7 +68,7 @@ impl Table {
                           FROM pg_class WHERE oid = to_regclass($1)";
             let name = format!("{}milestones", self.prefix);
             if !client.query_typed_one(select, &[(&name, Type::TEXT)]).await?.try_get::<_, bool>(0)? {
-                return refused("the table milestones is another user's: make milescale's user its owner".to_owned());
+                return refused("the table milestones is another user's: make milescale's user its owner, or a member of the role that owns it".to_owned());
             }
         } else {
             let select = "SELECT CASE WHEN $1 = '' THEN NULL WHEN to_regnamespace(quote_ident($1)) IS NULL

@@ -7,6 +7,7 @@
 use tokio_postgres::types::Type;
 use tokio_postgres::{Client, Error};
 
+use super::allowed::is_anothers;
 use super::begin::literal;
 use super::documents::Table;
 
@@ -132,11 +133,19 @@ pub(super) fn close_new(prefix: &str) -> String {
 
 /// Lets the table refuse writes with a message, or take them again.
 pub(super) fn refuse(prefix: &str, message: Option<&str>) -> String {
-    let drop = format!("DROP TRIGGER IF EXISTS milescale_refuse ON {prefix}milestones");
+    let milestones = format!("{prefix}milestones");
+    let drop = format!("DROP TRIGGER IF EXISTS milescale_refuse ON {milestones}");
+    let function = literal(&format!("{prefix}milescale_refuse()"));
+    let is_anothers = is_anothers("r", &format!("to_regclass({})", literal(&milestones)));
+    let own = literal(&format!(
+        "BEGIN EXECUTE format('ALTER FUNCTION %s OWNER TO %I', {function}, (SELECT CASE WHEN {is_anothers} THEN current_user
+         ELSE r.rolname END FROM pg_class c JOIN pg_roles r ON r.oid = c.relowner WHERE c.oid = to_regclass({}))); END",
+        literal(&milestones)
+    ));
     let Some(message) = message else { return drop };
     format!(
         "CREATE OR REPLACE FUNCTION {prefix}milescale_refuse() RETURNS trigger LANGUAGE plpgsql AS $refuse$ \
-         BEGIN RAISE EXCEPTION '%', TG_ARGV[0]; END $refuse$; {drop}; \
+         BEGIN RAISE EXCEPTION '%', TG_ARGV[0]; END $refuse$; DO {own}; {drop}; \
          CREATE TRIGGER milescale_refuse BEFORE INSERT OR UPDATE OR DELETE OR TRUNCATE ON {prefix}milestones \
          FOR EACH STATEMENT EXECUTE FUNCTION {prefix}milescale_refuse({})",
         literal(message)

@@ -4,9 +4,9 @@ use milescale_workspace::error::{Problem, StoreError};
 use tokio_postgres::types::{ToSql, Type};
 use tokio_postgres::{Client, Error};
 
-use super::allowed::others;
+use super::allowed::{may_be_locked, others};
 use super::begin::literal;
-use super::connection::Failed;
+use super::connection::{Access, Failed};
 use super::documents::Table;
 
 /// What else may have the name.
@@ -22,7 +22,7 @@ pub(super) async fn not_used(client: &Client, table: &Table) -> Result<Option<St
     // To compile what is asked once takes longer than to do it.
     client.batch_execute("SET LOCAL jit = off").await?;
     let used = [(&table.used as &(dyn ToSql + Sync), Type::TEXT)];
-    let select = "SELECT c.relname::text, c.relkind::text, c.relkind IN ('r', 'p') AND row_security_active(c.oid),
+    let select = "SELECT c.relname::text, c.relkind::text, c.relkind IN ('r', 'p') AND row_security_active(c.oid), c.relforcerowsecurity AND pg_has_role(c.relowner, 'USAGE'),
                   ARRAY(SELECT rulename::text FROM pg_rewrite WHERE ev_class = c.oid AND rulename <> '_RETURN'), current_user::text
                   FROM pg_class c JOIN pg_namespace n ON n.oid = c.relnamespace WHERE n.nspname = $1
                   AND (c.relname = 'milestones' OR c.relname LIKE 'milescale!_%' ESCAPE '!' AND c.relkind IN ('r', 'p', 'v', 'm', 'f'))
@@ -30,15 +30,15 @@ pub(super) async fn not_used(client: &Client, table: &Table) -> Result<Option<St
     let mut user = String::new();
     let mut found = Vec::new();
     for row in client.query_typed(select, &used).await? {
-        let (name, kind, hides, rules): (String, String, bool, Vec<String>) =
-            (row.try_get(0)?, row.try_get(1)?, row.try_get(2)?, row.try_get(3)?);
-        user = row.try_get(4)?;
+        let (name, kind, hides, is_forced, rules): (String, String, bool, bool, Vec<String>) =
+            (row.try_get(0)?, row.try_get(1)?, row.try_get(2)?, row.try_get(3)?, row.try_get(4)?);
+        user = row.try_get(5)?;
         if let Some((_, kind)) = KINDS.iter().find(|(letter, _)| *letter == kind) {
             return Ok(Some(format!(
                 "{name} is {kind} and no table; milestones are kept in a table: name the schema or database where that is"
             )));
         }
-        found.push((name, hides, rules));
+        found.push((name, hides, is_forced, rules));
     }
     let select = format!("{} ORDER BY 1 LIMIT 1", others());
     if let Some(row) = client.query_typed_opt(&select, &used).await? {
@@ -46,10 +46,26 @@ pub(super) async fn not_used(client: &Client, table: &Table) -> Result<Option<St
         return Ok(Some(match why.as_str() {
             "runs" => format!(
                 "its {what} could run what somebody else says, with the rights of {user}; drop what calls it, or let a function of {user} \
-                 and a table of {user} do it"
+                 do it, in a table of {user}"
             ),
             "kind" => format!(
                 "it has {what}, which is none of what milescale knows to run nothing; drop that, or use a plain table"
+            ),
+            "schema" => format!(
+                "its {what} belongs to {owner}, who may rename it and put another in its place while {user} writes; give it to {user} (ALTER \
+                 SCHEMA … OWNER TO {user}), or name one of {user}'s own in storage.database.schema"
+            ),
+            "trigger" => format!(
+                "{owner} may put triggers on {what}, whose rows go with milestones, and {user} may not lock it meanwhile; GRANT UPDATE ON \
+                 it TO {user}, or REVOKE TRIGGER ON it FROM {owner}"
+            ),
+            "unlogged" => format!(
+                "its {what} is UNLOGGED, and the server empties it when it crashes; run ALTER TABLE … SET LOGGED first"
+            ),
+            _ if what.contains("milescale_") => format!(
+                "its {what} belongs to {owner}, and what that says would run with the rights of {user}; it is milescale's own: give the \
+                 table milestones, and all beside it whose names begin with milescale_, to a role without login that all who share it \
+                 are members of"
             ),
             _ => format!(
                 "its {what} belongs to {owner}, and what that says would run with the rights of {user}; give it to {user} (ALTER … OWNER TO \
@@ -57,7 +73,7 @@ pub(super) async fn not_used(client: &Client, table: &Table) -> Result<Option<St
             ),
         }));
     }
-    for (name, hides, rules) in found {
+    for (name, hides, is_forced, rules) in found {
         if !rules.is_empty() {
             let whose = if name == "milestones" { String::new() } else { format!("{name}: ") };
             return Ok(Some(format!(
@@ -66,9 +82,14 @@ pub(super) async fn not_used(client: &Client, table: &Table) -> Result<Option<St
             )));
         }
         if hides {
+            let step = if is_forced {
+                "let it not hold for its owner (ALTER TABLE … NO FORCE ROW LEVEL SECURITY)".to_owned()
+            } else {
+                format!("make {user} its owner, let it bypass that (ALTER ROLE … BYPASSRLS)")
+            };
             return Ok(Some(format!(
-                "row-level security hides rows of it from {user}, and none may be missed; make {user} its owner, let it bypass \
-                 that (ALTER ROLE … BYPASSRLS), or turn it off (ALTER TABLE … DISABLE ROW LEVEL SECURITY)"
+                "row-level security hides rows of it from {user}, and none may be missed; {step}, or turn it off (ALTER TABLE … DISABLE \
+                 ROW LEVEL SECURITY)"
             )));
         }
     }
@@ -89,9 +110,6 @@ async fn somebody_else(client: &Client) -> Result<Option<String>, Error> {
     )))
 }
 
-/// milescale's own tables, where it has all that it needs.
-const OWN: [&str; 4] = ["milescale_meta", "milescale_tokens", "milescale_texts", "milescale_displaced"];
-
 /// What each transaction begins with: a look at whose the tables are and what they have of triggers, defaults, constraints, indexes,
 /// rules, heirs and references, each of which is another one once it is altered. Where that is not what was looked at, it is looked at in full,
 /// in that transaction.
@@ -99,8 +117,11 @@ const OWN: [&str; 4] = ["milescale_meta", "milescale_tokens", "milescale_texts",
 pub(super) struct Guard {
     /// Selects it, as one text.
     pub(super) statement: String,
-    /// The tables, for a statement that locks them: what is looked at stays so until the transaction ends.
-    pub(super) tables: String,
+    /// The tables that a transaction locks that writes, and one that reads: what is looked at stays so until it ends.
+    written: String,
+    read: String,
+    /// Selects these.
+    lockable: String,
     table: Table,
     seen: String,
 }
@@ -109,16 +130,30 @@ impl Guard {
     /// That of a table, which is looked at by the caller.
     pub(super) async fn of(client: &Client, table: &Table) -> Result<Self, Error> {
         let schema = literal(&table.used);
-        let statement = format!(
-            "WITH RECURSIVE t AS (SELECT c.oid, c.xmin, c.relowner, c.relkind FROM pg_class c
+        let tables = format!(
+            "WITH RECURSIVE t AS (SELECT c.oid, c.xmin, c.relowner, c.relkind, true AS is_kept FROM pg_class c
                JOIN pg_namespace n ON n.oid = c.relnamespace WHERE n.nspname = {schema} AND c.relname IN ('milestones',
                'milescale_meta', 'milescale_tokens', 'milescale_texts', 'milescale_displaced', 'milescale_base', 'milescale_sides',
                'milescale_earlier', 'milescale_changes')
-               UNION SELECT c.oid, c.xmin, c.relowner, c.relkind FROM t JOIN (SELECT inhparent, inhrelid FROM pg_inherits
-               UNION ALL SELECT confrelid, conrelid FROM pg_constraint WHERE contype = 'f') i(whole, part) ON i.whole = t.oid
-               JOIN pg_class c ON c.oid = i.part)
+               UNION SELECT c.oid, c.xmin, c.relowner, c.relkind, t.is_kept AND i.is_heir FROM t
+               JOIN (SELECT inhparent, inhrelid, true FROM pg_inherits
+               UNION ALL SELECT confrelid, conrelid, false FROM pg_constraint WHERE contype = 'f') i(whole, part, is_heir) ON i.whole = t.oid
+               JOIN pg_class c ON c.oid = i.part)"
+        );
+        let lockable = format!(
+            "{tables} SELECT coalesce(string_agg(DISTINCT name, ', ') FILTER (WHERE may_write), ''),
+               coalesce(string_agg(DISTINCT name, ', ') FILTER (WHERE may_read), '')
+             FROM (SELECT format('%I.%I', n.nspname, c.relname) AS name, {} AS may_write,
+               t.is_kept AND has_table_privilege(t.oid, 'SELECT') AS may_read
+               FROM t JOIN pg_class c ON c.oid = t.oid AND c.relkind IN ('r', 'p') JOIN pg_namespace n ON n.oid = c.relnamespace) AS it",
+            may_be_locked("t.oid")
+        );
+        let statement = format!(
+            "{tables}
              SELECT coalesce(md5(string_agg(it, ' ' ORDER BY it)), '') FROM (
                SELECT concat('t', oid, '/', xmin, '/', relowner, relkind) FROM t
+               UNION ALL SELECT concat('n', n.oid, '/', n.xmin, has_database_privilege(n.nspowner, current_database(), 'CREATE'))
+                 FROM pg_namespace n WHERE n.nspname = {schema}
                UNION ALL SELECT concat('a', a.attrelid, '/', a.attnum, '/', a.atttypid, '/', a.xmin) FROM pg_attribute a
                  JOIN t ON a.attrelid = t.oid AND a.attnum > 0
                UNION ALL SELECT concat('g', g.oid, '/', g.xmin) FROM pg_trigger g JOIN t ON g.tgrelid = t.oid
@@ -131,15 +166,26 @@ impl Guard {
                UNION ALL SELECT concat('r', r.oid, '/', r.xmin) FROM pg_rewrite r JOIN t ON r.ev_class = t.oid) AS all_of_it(it)"
         );
         let seen = client.query_typed_one(&statement, &[]).await?.try_get(0)?;
-        Ok(Self { statement, tables: String::new(), table: table.clone(), seen })
+        let (written, read) = (String::new(), String::new());
+        let mut guard = Self { statement, written, read, lockable, table: table.clone(), seen };
+        guard.look_for_tables(client).await?;
+        Ok(guard)
     }
 
-    /// The same of a table that was looked at.
-    #[must_use]
-    pub(super) fn of_looked_at(self, table: &Table) -> Self {
-        let own: &[&str] = if table.has_own() { &OWN } else { &[] };
-        let tables: Vec<String> = ["milestones"].iter().chain(own).map(|name| table.named(name)).collect();
-        Self { tables: tables.join(", "), table: table.clone(), ..self }
+    /// Finds which tables there are to lock.
+    async fn look_for_tables(&mut self, client: &Client) -> Result<(), Error> {
+        let row = client.query_typed_one(&self.lockable, &[]).await?;
+        (self.written, self.read) = (row.try_get(0)?, row.try_get(1)?);
+        Ok(())
+    }
+
+    /// Locks the tables for a transaction, before they are looked at; empty: there is none.
+    pub(super) fn lock(&self, access: Access) -> String {
+        let (tables, mode) = match access {
+            Access::Write => (&self.written, "ROW EXCLUSIVE"),
+            Access::Read => (&self.read, "ACCESS SHARE"),
+        };
+        if tables.is_empty() { String::new() } else { format!("LOCK TABLE {tables} IN {mode} MODE") }
     }
 
     /// Whether the tables are what they were.
@@ -148,13 +194,35 @@ impl Guard {
     }
 
     /// Looks at the tables where they are not what they were.
-    pub(super) async fn check(&mut self, client: &Client, found: Option<String>, shown: &str) -> Result<(), Failed> {
-        let Some(found) = found.filter(|found| *found != self.seen) else { return Ok(()) };
+    pub(super) async fn check(
+        &mut self,
+        client: &Client,
+        access: Access,
+        found: Option<String>,
+        shown: &str,
+    ) -> Result<(), Failed> {
+        if found.is_none_or(|found| found == self.seen) {
+            return Ok(());
+        }
+        // There may be other tables by now.
+        self.look_for_tables(client).await?;
+        client.batch_execute(&self.lock(access)).await?;
+        let found = client.query_typed_one(&self.statement, &[]).await?.try_get(0)?;
         if let Some(why) = not_used(client, &self.table).await? {
             return Err(StoreError::new(Problem::Refused, format!("{shown}, table milestones"), why).into());
         }
         self.seen = found;
         Ok(())
+    }
+}
+
+/// Runs statements that make or change tables and functions, and looks at what came of them: what is there already when they run may be
+/// somebody else's, who was quicker.
+pub(super) async fn make(client: &Client, table: &Table, statements: &str, shown: &str) -> Result<(), Failed> {
+    client.batch_execute(statements).await?;
+    match not_used(client, table).await? {
+        Some(why) => Err(StoreError::new(Problem::Refused, format!("{shown}, table milestones"), why).into()),
+        None => Ok(()),
     }
 }
 
