@@ -170,12 +170,17 @@ const BROKEN_PIPE: i32 = 128 + 13;
 pub(crate) fn bytes(bytes: &[u8]) {
     let mut stdout = io::stdout().lock();
     if let Err(error) = stdout.write_all(bytes).and_then(|()| stdout.flush()) {
-        if error.kind() == io::ErrorKind::BrokenPipe {
-            std::process::exit(BROKEN_PIPE);
-        }
-        self::error(&format!("standard output: {error}"));
-        std::process::exit(1);
+        drop(stdout);
+        not_printed(&error);
     }
+}
+
+fn not_printed(error: &io::Error) -> ! {
+    if error.kind() == io::ErrorKind::BrokenPipe {
+        std::process::exit(BROKEN_PIPE);
+    }
+    self::error(&format!("standard output: {error}"));
+    std::process::exit(1);
 }
 
 /// Prints a document: as it is where a program reads it; on a terminal with escapes in the place of what does something to that.
@@ -189,9 +194,36 @@ pub(crate) fn document(text: &[u8]) {
 
 /// Prints an object as JSON over several lines.
 pub(crate) fn json(object: &impl Serialize) {
-    match serde_json::to_string_pretty(object) {
-        Ok(text) => json_text(&text),
-        Err(error) => self::error(&error.to_string()),
+    // Straight to where it goes: a list may be long.
+    let mut out = Harmless(io::BufWriter::new(io::stdout().lock()));
+    let written = serde_json::to_writer_pretty(&mut out, object).map_err(io::Error::from);
+    if let Err(error) = written.and_then(|()| out.0.write_all(b"\n")).and_then(|()| out.0.flush()) {
+        drop(out);
+        not_printed(&error);
+    }
+}
+
+/// JSON on its way out, in which what could do something to a terminal becomes an escape. It comes in pieces that are whole texts.
+struct Harmless<W>(W);
+
+impl<W: Write> Write for Harmless<W> {
+    fn write(&mut self, piece: &[u8]) -> io::Result<usize> {
+        self.write_all(piece).map(|()| piece.len())
+    }
+
+    fn write_all(&mut self, piece: &[u8]) -> io::Result<()> {
+        let text = std::str::from_utf8(piece).map_err(io::Error::other)?;
+        let mut rest = text;
+        while let Some((at, character)) = rest.char_indices().find(|(_, it)| *it != '\n' && is_harmful(*it)) {
+            self.0.write_all(&rest.as_bytes()[..at])?;
+            write!(self.0, "\\u{:04x}", u32::from(character))?;
+            rest = &rest[at + character.len_utf8()..];
+        }
+        self.0.write_all(rest.as_bytes())
+    }
+
+    fn flush(&mut self) -> io::Result<()> {
+        self.0.flush()
     }
 }
 

@@ -58,8 +58,8 @@ pub trait Ledger {
     /// Drops the base of one milestone.
     fn unset(&mut self, side: Side, id: &str) -> Result<(), StoreError>;
 
-    /// Notes what was reported of a milestone.
-    fn note(&mut self, side: Side, id: &str, noted: &str) -> Result<(), StoreError>;
+    /// Notes what was reported of milestones, each with its id, in one step.
+    fn note(&mut self, side: Side, noted: &[(String, String)]) -> Result<(), StoreError>;
 
     /// The next earlier contents, of all sides, in an order of their own.
     fn earlier(&mut self, after: Option<&(String, Former)>, limit: usize) -> Result<Vec<(String, Former)>, StoreError>;

@@ -10,6 +10,7 @@ mod reader;
 pub use reader::Backup;
 
 use std::io;
+use std::time::{Duration, Instant};
 
 use jiff::{SignedDuration, Timestamp};
 use milescale_document::digest::{Digest, Running};
@@ -180,12 +181,20 @@ fn partial(workspace: &Workspace, id: &str) -> Place {
     workspace.backups().join(format!(".{id}.partial"))
 }
 
-/// Removes what a crash left of backups.
+/// How long what a crash left is removed at a time.
+const REMOVES_FOR: Duration = Duration::from_secs(4);
+
+/// Removes what a crash left of backups. What takes too long, or goes on when a stop is asked for, is left for the next time.
 pub fn remove_partial(workspace: &Workspace) -> io::Result<()> {
+    let began = Instant::now();
+    let goes_on = || began.elapsed() < REMOVES_FOR && !workspace.stop().is_asked();
     for entry in workspace.backups().entries_or_none() {
         let name = entry.name.to_string_lossy();
         if name.starts_with(".migration-") && name.ends_with(".partial") {
-            durable::remove_folder(&workspace.backups().join(&entry.name))?;
+            match durable::remove_folder_while(&workspace.backups().join(&entry.name), &goes_on) {
+                Err(error) if error.kind() == io::ErrorKind::Interrupted => return Ok(()),
+                other => other?,
+            }
         }
     }
     Ok(())

@@ -7,7 +7,7 @@
 
 use std::io;
 use std::path::Path;
-use std::time::SystemTime;
+use std::time::{Duration, Instant, SystemTime};
 
 use jiff::Timestamp;
 use jiff::civil::DateTime;
@@ -111,8 +111,13 @@ pub fn sync(workspace: &Workspace) -> Result<(), StoreError> {
 /// now. `now` is the wall clock. Under the daemon's lock only.
 pub fn review(workspace: &Workspace, now: SystemTime) -> io::Result<Vec<Place>> {
     let (mut found, mut looked) = (Vec::new(), Looked::at_displaced(workspace));
-    let mut first_error = None;
+    let (mut first_error, mut is_whole) = (None, true);
+    let goes_on = goes_on(workspace);
     for (path, parts) in all(workspace)? {
+        if !goes_on() {
+            is_whole = false;
+            break;
+        }
         match review_one(workspace, &path, &parts, &mut looked, now) {
             Ok(kept_as) => found.extend(kept_as),
             // One that cannot be moved keeps no other one from being found.
@@ -123,13 +128,23 @@ pub fn review(workspace: &Workspace, now: SystemTime) -> io::Result<Vec<Place>> 
             }
         }
     }
-    looked.forget_others();
+    if is_whole {
+        looked.forget_others();
+    }
     looked.keep();
     // What was found is told; what was not is looked at again.
     match first_error {
         Some(error) if found.is_empty() => Err(error),
         _ => Ok(found),
     }
+}
+
+/// How long a look through what was displaced lasts at most: the next one goes on, for what stands still is remembered.
+const LOOKS_FOR: Duration = Duration::from_secs(4);
+
+fn goes_on(workspace: &Workspace) -> impl Fn() -> bool {
+    let began = Instant::now();
+    move || began.elapsed() < LOOKS_FOR && !workspace.stop().is_asked()
 }
 
 /// Looks at one; where it is by now, if it was moved to the conflicts.
@@ -171,7 +186,11 @@ pub(crate) fn came_out(workspace: &Workspace, path: &Place, name: &str) -> io::R
 
 /// Removes what has been kept for long enough. `now` is the wall clock. Under the daemon's lock only.
 pub fn purge(workspace: &Workspace, now: SystemTime, day: &mut NewDay) -> io::Result<()> {
+    let goes_on = goes_on(workspace);
     for (path, parts) in all(workspace)? {
+        if !goes_on() {
+            break;
+        }
         let name = path.below(&workspace.own()).unwrap_or(path.inside()).to_string_lossy().into_owned();
         // Before it goes it is read, whatever was noted of it.
         if day.is_over(&name, parts.left) && is_still(&path, now)? && parts.judge(&path).0 == Content::AsNamed {

@@ -166,7 +166,12 @@ pub fn set_mode_in(folder: impl AsFd, name: &CStr, wanted: impl FnOnce(&Metadata
 
 /// Removes a folder of milescale's own with all that is in it; one that is gone is no error.
 pub fn remove_folder(path: &Place) -> io::Result<()> {
-    match path.remove_folder() {
+    remove_folder_while(path, &|| true)
+}
+
+/// The same, for as long as somebody lets it go on; else an error of kind `Interrupted`.
+pub fn remove_folder_while(path: &Place, goes_on: &dyn Fn() -> bool) -> io::Result<()> {
+    match path.remove_folder(goes_on) {
         Err(error) if error.kind() != io::ErrorKind::NotFound => Err(error),
         _ => Ok(()),
     }
@@ -206,7 +211,8 @@ pub fn prepare(path: &Place, content: &[u8], like: Option<Like<'_>>) -> io::Resu
         let is_of_group = file.metadata()?.gid() == like.gid();
         let hidden = hidden(like, at, path).unwrap_or_default();
         if let Some(list) = like.list().filter(|_| hidden == 0) {
-            return list.give_to(&*file, !is_of_group);
+            let former = (file.metadata()?.uid() != like.uid()).then(|| like.uid());
+            return list.give_to(&*file, !is_of_group, former);
         }
         let of_group = if is_of_group && like.list().is_none() { 0 } else { 0o070 };
         file.set_permissions(Permissions::from_mode(like.permissions().mode() & 0o777 & !of_group & !hidden))

@@ -41,6 +41,7 @@ pub mod tail;
 pub mod tokens;
 pub mod trial;
 pub mod trust;
+pub mod ways;
 
 pub use folder::Place;
 pub use layout::Workspace;

@@ -12,6 +12,7 @@ use rustix::fs::Stat;
 
 use crate::folder::{File, Metadata, Permissions, Place, handle_in, set_mode_of, status_in, system};
 use crate::rights::{Audience, List};
+use crate::ways::Ways;
 
 /// The bits of a mode by which a group, and everybody, may read a file.
 const GROUP: u32 = 0o040;
@@ -174,22 +175,10 @@ impl Readers {
         Self { group, everybody: self.everybody && enters(EVERYBODY), ..self }
     }
 
-    /// Those of a file at a place, as far as the folders on the way to it let them in. One that lets in the same as the workspace itself
-    /// keeps nobody out of what else lies in that.
+    /// Those of a file at a place, as far as the folders on the way to it let them in ([`Ways`]).
     #[must_use]
     pub fn as_placed(self, place: &Place) -> Self {
-        let outer = place.folder().place();
-        let Ok(all) = outer.status() else { return Self::NONE };
-        let (mut readers, mut at) = (self, place.parent());
-        while at != outer {
-            readers = match at.status() {
-                Ok(folder) if folder.lets_in_the_same(&all) => readers,
-                Ok(folder) => readers.within(&folder),
-                Err(_) => Self::NONE,
-            };
-            at = at.parent();
-        }
-        readers
+        Ways::default().readers(self, place)
     }
 
     /// Whether these are among others, and no more.
@@ -204,9 +193,14 @@ impl Readers {
     /// Whether somebody whom the workspace lets in may not read a file of it that has these readers: nothing of that is repeated in
     /// messages, which are kept in files for all.
     pub fn leave_out_some(self, file: &Place) -> bool {
+        self.leave_out_some_on(&mut Ways::default(), file)
+    }
+
+    /// The same, for one of many files.
+    pub fn leave_out_some_on(self, ways: &mut Ways, file: &Place) -> bool {
         let outer = file.folder().place().status();
         // Of whom nothing is known, they may be left out.
-        outer.map_or(true, |outer| self.as_placed(file).leave_out_some_of(&outer))
+        outer.map_or(true, |outer| ways.readers(self, file).leave_out_some_of(&outer))
     }
 
     /// Those who may read both.

@@ -60,12 +60,16 @@ impl List {
         }
     }
 
-    /// Gives it to a file, in the place of its mode. `without_group`: what its own group may was meant for another one.
+    /// Gives it to a file, in the place of its mode. `without_group`: what its own group may was meant for another one. `former`: the owner
+    /// that the list stood for, where the file has another one: he is named in it from now on.
     ///
     /// # Errors
     /// When the file system does not take it, or it is not known.
-    pub(crate) fn give_to(self, file: impl AsFd, without_group: bool) -> io::Result<()> {
-        let mut value = self.value().ok_or(io::ErrorKind::Unsupported)?;
+    pub(crate) fn give_to(self, file: impl AsFd, without_group: bool, former: Option<u32>) -> io::Result<()> {
+        let mut value = self.value().ok_or(io::ErrorKind::Unsupported)?.into_vec();
+        if let Some(former) = former {
+            name_in(&mut value, former);
+        }
         if without_group {
             for entry in value[HEAD..].chunks_exact_mut(ENTRY) {
                 if entry[..2] == OWN_GROUP.to_le_bytes() {
@@ -259,6 +263,34 @@ fn remembered<T: PartialEq>(all: &Mutex<Vec<T>>, it: T) -> Option<usize> {
     })
 }
 
+/// Lets a user do by name what the owner of a list may.
+fn name_in(list: &mut Vec<u8>, user: u32) {
+    let may_of = |it: &[u8]| u16::from_le_bytes([it[2], it[3]]);
+    let is = |it: &[u8], who: u16| it[..2] == who.to_le_bytes();
+    let Some(at) = list[HEAD..].chunks_exact(ENTRY).position(|it| is(it, OWNER)) else { return };
+    let may = may_of(&list[HEAD + at * ENTRY..]);
+    let at_most = list[HEAD..].chunks_exact(ENTRY).find(|it| is(it, AT_MOST)).map_or(u16::MAX, may_of);
+    let mut is_named = false;
+    for entry in list[HEAD..].chunks_exact_mut(ENTRY) {
+        if is(entry, USER) || is(entry, OWN_GROUP) || is(entry, GROUP) {
+            // What the list allows at most grows with him: nobody else gets more by it.
+            let capped = at_most & may_of(entry);
+            entry[2..4].copy_from_slice(&capped.to_le_bytes());
+        }
+        let is_his = is(entry, USER) && entry[4..8] == user.to_le_bytes();
+        is_named |= is_his;
+        if is_his || is(entry, AT_MOST) {
+            let both = may | may_of(entry);
+            entry[2..4].copy_from_slice(&both.to_le_bytes());
+        }
+    }
+    if !is_named {
+        let end = HEAD + (at + 1) * ENTRY;
+        let entry = [USER.to_le_bytes(), may.to_le_bytes()].concat().into_iter().chain(user.to_le_bytes());
+        list.splice(end..end, entry);
+    }
+}
+
 /// Gives a file a list.
 fn set(file: impl AsFd, value: &[u8]) -> io::Result<()> {
     #[cfg(target_os = "linux")]
@@ -298,7 +330,7 @@ impl List {
 
 #[cfg(test)]
 mod tests {
-    use super::{Audience, LISTS, List, VERSION, remembered};
+    use super::{Audience, LISTS, List, VERSION, name_in, remembered};
 
     const NOBODY: u32 = u32::MAX;
 
@@ -318,6 +350,19 @@ mod tests {
         entries.extend(users.iter().map(|user| (2, may, *user)));
         entries.extend([(4, group, NOBODY), (16, at_most, NOBODY), (32, 0, NOBODY)]);
         list(&entries)
+    }
+
+    #[test]
+    fn a_former_owner_is_named_and_nobody_else_gets_more() {
+        let mut value = naming(&[8], 6, 6, 4).and_then(List::value).unwrap().into_vec();
+        name_in(&mut value, 7);
+        let [eight, seven] = [(2, 4, 8), (2, 6, 7)];
+        let now = list(&[(1, 6, NOBODY), seven, eight, (4, 4, NOBODY), (16, 6, NOBODY), (32, 0, NOBODY)]);
+        assert_eq!(Some(&value[..]), now.and_then(List::value).as_deref());
+        // Once he is, he is not named twice.
+        let before = value.clone();
+        name_in(&mut value, 7);
+        assert_eq!(value, before);
     }
 
     #[test]

@@ -511,3 +511,84 @@ fn sparse_files_of_any_size_are_not_read() {
     }
     door("D13", "sparse files of 4 TB among what was displaced, and as a backup", format!("at most {longest:.1} s"));
 }
+
+/// Runs a command that has much to do, and asks it to stop. How long it went on.
+fn asked_to_stop(workspace: &Workspace, arguments: &[&str]) -> Duration {
+    let mut child = workspace.command(arguments.iter().copied()).stdout(std::process::Stdio::null()).spawn().unwrap();
+    std::thread::sleep(Duration::from_millis(700));
+    let asked = Instant::now();
+    // It may have ended by itself.
+    let _ = Command::new("kill").arg(child.id().to_string()).status();
+    child.wait().unwrap();
+    asked.elapsed()
+}
+
+#[test]
+fn what_there_is_much_of_is_left_for_later_and_a_stop_is_heard_meanwhile() {
+    let long = std::env::var_os("MILESCALE_LONG").is_some();
+    let mut longest = 0.0_f64;
+    let mut within = |what: &str, took: Duration, most: u64| {
+        assert!(took < Duration::from_secs(most), "{what}: {took:?}");
+        longest = longest.max(took.as_secs_f64());
+    };
+    // Sparse files among what was displaced: each within the limit, together far beyond it.
+    let workspace = self::workspace();
+    std::fs::create_dir_all(workspace.path(".milescale/displaced")).unwrap();
+    for number in 0..2000 {
+        let name = format!(
+            ".milescale/displaced/20260101T000000Z-0123456789abcdef-0123456789abcdef-{number:012x}.m{number}.yaml"
+        );
+        std::fs::File::create(workspace.path(&name)).unwrap().set_len(15 << 20).unwrap();
+    }
+    milescale_testkit::until("they stand still", || {
+        let newest = workspace.path(".milescale/displaced").metadata().unwrap().modified().unwrap();
+        newest.elapsed().is_ok_and(|age| age > Duration::from_secs(3)).then_some(())
+    });
+    within("displaced", asked_to_stop(&workspace, &["check"]), 5);
+    // A backup that seems to be left over, deep and full.
+    let workspace = self::workspace();
+    let deep = format!("backups/.migration-x.partial/{}", "d/".repeat(1900));
+    assert!(deep_folder(&workspace, &deep, if long { 90_000 } else { 10_000 }, |_| String::new()));
+    within("a backup left over", asked_to_stop(&workspace, &["check"]), 5);
+    // Rows of a base that are gone.
+    let workspace = on_sqlite();
+    let rows = "WITH RECURSIVE c(n) AS (SELECT 1 UNION ALL SELECT n + 1 FROM c WHERE n < 100000) INSERT INTO milescale_base (side, id, value, text) \
+                SELECT 'files', 'k' || n, value, text FROM milescale_base, c WHERE id = 'm-0'";
+    assert!(Command::new("sqlite3").arg(workspace.path("enterprise.db")).arg(rows).status().unwrap().success());
+    within("a base of rows that are gone", asked_to_stop(&workspace, &["check"]), 5);
+    // A log of one row's changes.
+    let workspace = on_sqlite();
+    assert_eq!(bounded(&workspace, &["check"]).code, 0);
+    let rows = "WITH RECURSIVE c(n) AS (SELECT 1 UNION ALL SELECT n + 1 FROM c WHERE n < 2000000) INSERT INTO milescale_changes (id) SELECT \
+                'm-0' FROM c";
+    assert!(Command::new("sqlite3").arg(workspace.path("enterprise.db")).arg(rows).status().unwrap().success());
+    within("a log of changes", measured(&workspace, &["check"]).2, 5);
+    // Files that something is to be said of, in a deep folder.
+    let workspace = self::workspace();
+    let deep = format!("active/{}", "d/".repeat(1900));
+    assert!(deep_folder(&workspace, &deep, 300, |number| format!("id: other-{number}\n")));
+    within("remarks in a deep folder", measured(&workspace, &["status"]).2, 9);
+    door(
+        "D12, D13",
+        "2,000 sparse files of 15 MiB displaced, a backup left over 1,900 deep, a base of 100,000 rows that are gone, a log of 2 million \
+         changes, 300 remarks in a folder 1,900 deep; a stop, or to the end",
+        format!("at most {longest:.1} s"),
+    );
+}
+
+/// Makes a folder deeper than a path may be long by itself, with files in it.
+fn deep_folder(workspace: &Workspace, folder: &str, files: usize, text: impl Fn(usize) -> String) -> bool {
+    use rustix::fs::{Mode, OFlags, mkdirat, openat};
+    let (open, mode) = (OFlags::DIRECTORY | OFlags::CLOEXEC, Mode::from_raw_mode(0o755));
+    let mut at = rustix::fs::open(workspace.path(""), open, Mode::empty()).unwrap();
+    for part in folder.split('/').filter(|part| !part.is_empty()) {
+        let _ = mkdirat(&at, part, mode);
+        at = openat(&at, part, open, Mode::empty()).unwrap();
+    }
+    (0..files).all(|number| {
+        let flags = OFlags::CREATE | OFlags::WRONLY | OFlags::CLOEXEC;
+        let file = openat(&at, format!("f{number}.yaml"), flags, Mode::from_raw_mode(0o644)).unwrap();
+        let text = text(number);
+        text.is_empty() || rustix::io::write(&file, text.as_bytes()).is_ok()
+    })
+}

@@ -391,3 +391,69 @@ fn an_index_of_before_is_for_all_who_may_read_the_files_and_stays_the_same_file(
     assert_eq!(said.code, 0, "{said:?}");
     assert_eq!(of(&index), before, "it is the same file, with the rights that it had");
 }
+
+#[test]
+fn what_takes_the_place_of_a_public_file_stays_as_private_as_it_was() {
+    // A private milestone's backup, over a public one of its id.
+    let workspace = workspace();
+    workspace.write("active/secret.yaml", "title: PRIVATE-TEXT\n");
+    set_mode(&workspace, "active/secret.yaml", 0o600);
+    run(&workspace, "022", &["migrate", "hybrid", "--yes"]);
+    run(&workspace, "022", &["migrate", "file", "--yes"]);
+    fs::remove_file(workspace.path("active/secret.yaml")).unwrap();
+    workspace.write("active/secret.yaml", "title: for all\n");
+    set_mode(&workspace, "active/secret.yaml", 0o644);
+    let backup = fs::read_dir(workspace.path("backups")).unwrap().map(|it| it.unwrap().file_name());
+    let backup = backup.map(|it| it.into_string().unwrap()).find(|it| it.contains("file-to-hybrid")).unwrap();
+    run(&workspace, "022", &["restore", &backup, "--yes"]);
+    let of_backup = holding(&workspace, "PRIVATE-TEXT");
+    assert!(of_backup.iter().any(|(path, _)| path.ends_with("active/secret.yaml")), "{of_backup:?}");
+    // A row that was written while its database was private.
+    let of_database = self::workspace();
+    of_database.write("active/secret.yaml", "title: for all\n");
+    set_mode(&of_database, "active/secret.yaml", 0o644);
+    run(&of_database, "022", &["migrate", "database", "--yes"]);
+    set_mode(&of_database, "enterprise.db", 0o600);
+    let row = "UPDATE milestones SET data = '{\"title\":\"PRIVATE-TEXT\"}' WHERE id = 'secret'";
+    assert!(Command::new("sqlite3").arg(of_database.path("enterprise.db")).arg(row).status().unwrap().success());
+    run(&of_database, "022", &["rollback", "--yes"]);
+    let of_row = holding(&of_database, "PRIVATE-TEXT");
+    assert!(of_row.iter().any(|(path, _)| path.ends_with("active/secret.yaml")), "{of_row:?}");
+    for (path, mode) in of_backup.into_iter().chain(of_row) {
+        assert_eq!(mode & 0o077, 0, "{path} has the mode {mode:o}");
+    }
+    door(
+        "D8",
+        "a private backup restored, and a private database brought back, over public files",
+        "0 copies that others may read",
+    );
+}
+
+#[test]
+fn the_folders_above_the_target_of_a_trusted_link_keep_others_out_of_copies_too() {
+    let workspace = workspace();
+    let home = tempfile::tempdir().unwrap();
+    fs::set_permissions(home.path(), fs::Permissions::from_mode(0o700)).unwrap();
+    fs::create_dir(home.path().join("plans")).unwrap();
+    fs::write(home.path().join("plans/secret.yaml"), "title: PRIVATE-TEXT\n").unwrap();
+    for (path, mode) in [("plans", 0o755), ("plans/secret.yaml", 0o644)] {
+        fs::set_permissions(home.path().join(path), fs::Permissions::from_mode(mode)).unwrap();
+    }
+    fs::remove_dir(workspace.path("active")).unwrap();
+    std::os::unix::fs::symlink(home.path().join("plans"), workspace.path("active")).unwrap();
+    for arguments in
+        [&["trust", "--link", "active"][..], &["migrate", "hybrid", "--yes"], &["migrate", "database", "--yes"]]
+    {
+        run(&workspace, "022", arguments);
+    }
+    let found = holding(&workspace, "PRIVATE-TEXT");
+    assert!(found.len() >= 3, "{found:?}");
+    for (path, mode) in found.into_iter().filter(|(path, _)| !path.contains("/active/")) {
+        assert_eq!(mode & 0o077, 0, "{path} has the mode {mode:o}");
+    }
+    door(
+        "D8",
+        "milestones behind a trusted link, in a folder of mode 0755 in one of 0700: moves",
+        "0 copies that others may read",
+    );
+}

@@ -23,6 +23,9 @@ use crate::context::{Context, Error};
 use crate::keeping::InConflict;
 use crate::told::Told;
 
+/// Notes of what was reported, in one commit.
+const TOLD_AT_ONCE: usize = 500;
+
 /// What carries out.
 pub(super) struct Act<'a, 'b> {
     old: &'a Old,
@@ -314,8 +317,9 @@ impl<'a, 'b> Act<'a, 'b> {
         if !self.reported.is_empty() {
             (self.context.tell)(Told::Reported(self.old.side, std::mem::take(&mut self.reported)));
         }
-        for (id, noted) in &self.noted {
-            self.current.ledger()?.note(self.old.side, id, noted)?;
+        for some in self.noted.chunks(TOLD_AT_ONCE) {
+            self.context.go_on()?;
+            self.current.ledger()?.note(self.old.side, some)?;
         }
         noted.map(|()| swept)
     }

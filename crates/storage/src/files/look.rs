@@ -14,6 +14,7 @@ use milescale_document::yaml;
 use milescale_workspace::error::{Problem, StoreError};
 use milescale_workspace::read::{Reader, Stamp};
 use milescale_workspace::readers::Readers;
+use milescale_workspace::ways::Ways;
 use milescale_workspace::{Place, Workspace};
 
 use super::scan::{c_path, dated};
@@ -80,6 +81,7 @@ impl FileStore {
             self.recall();
         }
         self.look = self.look.wrapping_add(1);
+        self.ways = Ways::default();
         let (workspace, look) = (self.workspace.clone(), self.look);
         let is_there = walk::walk(&workspace, &mut |batch| {
             let changed = changed_files(&self.table, batch, look, now, tell.is_some());
@@ -112,6 +114,7 @@ impl FileStore {
 
     /// One path that somebody changed.
     fn look_at(&mut self, path: &Path, now: SystemTime) -> Result<Kind, StoreError> {
+        self.ways = Ways::default();
         let active = self.active.path();
         let Ok(inside) = path.strip_prefix(&active) else { return Ok(Kind::Folder) };
         if inside.iter().any(is_hidden) {
@@ -163,14 +166,17 @@ impl FileStore {
         };
         self.changes += 1;
         self.touch(&path);
-        let remark = found.remark.map(|remark| self.for_all(remark, found.readers, &path));
+        let remark = match found.remark {
+            Some(remark) => Some(self.for_all(remark, found.readers, &path)),
+            None => None,
+        };
         self.table.insert(path, found.known, remark, found.is_fresh, look);
         Ok(())
     }
 
     /// What may be said of a file where all can read it: of one that is not for all, nothing of its text.
-    fn for_all(&self, remark: Remark, readers: Readers, inside: &Path) -> Remark {
-        if readers == Readers::ALL || !readers.leave_out_some(&self.active.join(inside)) {
+    fn for_all(&mut self, remark: Remark, readers: Readers, inside: &Path) -> Remark {
+        if readers == Readers::ALL || !readers.leave_out_some_on(&mut self.ways, &self.active.join(inside)) {
             return remark;
         }
         match remark {

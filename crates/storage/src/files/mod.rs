@@ -26,6 +26,7 @@ use std::time::Instant;
 use milescale_core::figures::StoreFigures;
 use milescale_document::document::Flaw;
 use milescale_workspace::readers::Readers;
+use milescale_workspace::ways::Ways;
 use milescale_workspace::{Place, Workspace};
 
 use crate::sqlite::LedgerFile;
@@ -68,6 +69,10 @@ pub struct FileStore {
     archive: Option<archive::Watched>,
     /// Who may read what new files are made of.
     made_for: Readers,
+    /// The same of what takes the place of a file that is there. What comes from a server is a version of that file, and for its readers.
+    replaced_for: Readers,
+    /// What the folders of the last look say.
+    ways: Ways,
     /// The readers of what is here, for what comes from a server, and since when they are known.
     of_server: Mutex<Option<(Instant, Readers)>>,
 }
@@ -88,6 +93,8 @@ impl FileStore {
             nested: None,
             archive: None,
             made_for: Readers::ALL,
+            replaced_for: Readers::ALL,
+            ways: Ways::default(),
             of_server: Mutex::default(),
         }
     }

@@ -8,6 +8,7 @@ use milescale_core::base::Side;
 use milescale_sqlite_guard::{Opened, opened};
 use milescale_workspace::error::StoreError;
 use milescale_workspace::readers::Readers;
+use milescale_workspace::ways::Ways;
 use milescale_workspace::{Place, Workspace};
 
 use super::{FileStore, walk};
@@ -19,14 +20,14 @@ use crate::threads::in_shares;
 /// # Errors
 /// When a folder cannot be read.
 pub fn readers_of_all(workspace: &Workspace) -> Result<Readers, StoreError> {
-    let mut all = Readers::ALL;
+    let (mut all, mut ways) = (Readers::ALL, Ways::default());
     for folder in [workspace.active(), workspace.completed(), workspace.retired()] {
         walk::walk_below(workspace, &folder, &mut |batch| {
             let of = |number: usize| Readers::at_in(batch.folder, batch.name(number));
             let shares = in_shares(batch.len(), |numbers| numbers.filter_map(of).fold(Readers::ALL, Readers::and));
             let found = shares.into_iter().fold(Readers::ALL, Readers::and);
             // All of a batch lie in one folder.
-            all = all.and(found.as_placed(&folder.join(batch.inside).join("any")));
+            all = all.and(ways.readers(found, &folder.join(batch.inside).join("any")));
             Ok(())
         })?;
     }
@@ -52,7 +53,7 @@ fn of_database(database: &Place) -> Readers {
         let mode = if it.has_list { it.mode & !0o077 } else { it.mode };
         Readers::of_mode(mode, it.user, it.group)
     });
-    others.chain(now.as_ref().map(Readers::of)).fold(Readers::ALL, Readers::and)
+    others.chain(now.as_ref().map(|now| Readers::of(now).as_placed(database))).fold(Readers::ALL, Readers::and)
 }
 
 /// How long the readers of what is here count as known, while milestones come from a server one by one.
@@ -60,9 +61,13 @@ const KNOWN_FOR: Duration = Duration::from_secs(5);
 
 impl FileStore {
     /// What comes from another store is for those who may read that one. Who may before.
-    pub(super) fn make_for_those_of(&mut self, side: Side) -> Readers {
-        let readers = self.readers_of(side).and(self.made_for);
-        std::mem::replace(&mut self.made_for, readers)
+    pub(super) fn make_for_those_of(&mut self, side: Side) -> (Readers, Readers) {
+        let (before, readers) = ((self.made_for, self.replaced_for), self.readers_of(side));
+        self.made_for = readers.and(self.made_for);
+        if side != Side::Postgresql {
+            self.replaced_for = readers.and(self.replaced_for);
+        }
+        before
     }
 
     /// Those who may read a store.

@@ -128,22 +128,22 @@ impl Store for FileStore {
     }
 
     fn make_for(&mut self, readers: Readers) {
-        self.made_for = readers;
+        (self.made_for, self.replaced_for) = (readers, readers);
     }
 
     fn bring(&mut self, draft: &Draft, seen: Seen, from: Side) -> Result<(), StoreError> {
-        let made_for = self.make_for_those_of(from);
+        let before = self.make_for_those_of(from);
         let placed = self.place(draft, seen);
-        self.made_for = made_for;
+        (self.made_for, self.replaced_for) = before;
         placed?;
         // The files are not in use yet: what was written before a death is known by the journal of the move.
         self.own_ledger()?.set(from, &[(draft.id.to_string(), draft.content().into())])
     }
 
     fn import(&mut self, draft: &Draft, seen: Seen, entry: &Entry) -> Result<(), StoreError> {
-        let made_for = self.make_for_those_of(entry.side);
+        let before = self.make_for_those_of(entry.side);
         let imported = self.import_one(draft, seen, entry);
-        self.made_for = made_for;
+        (self.made_for, self.replaced_for) = before;
         imported
     }
 

@@ -20,6 +20,7 @@ use milescale_workspace::error::{Problem, StoreError};
 use milescale_workspace::folder::Metadata;
 use milescale_workspace::lock::{self, Held, Share};
 use milescale_workspace::read::read_milestone;
+use milescale_workspace::readers::Readers;
 
 use super::walk::{self, ByName};
 use super::{FileStore, id_at, id_of};
@@ -157,7 +158,14 @@ impl FileStore {
         }
         let aside = displaced::name(&self.workspace, &draft.id, seen, Some(Digest::of(&draft.text)), draft.now)
             .map_err(|error| failed("nothing can be kept in .milescale/displaced", error))?;
-        durable::prepare(&aside, &draft.text, Some(durable::Like { file: &metadata, at: path })).map_err(|error| {
+        let theirs = Readers::of(&metadata);
+        let prepared = if self.replaced_for == Readers::ALL || theirs.as_placed(path).are_among(self.replaced_for) {
+            durable::prepare(&aside, &draft.text, Some(durable::Like { file: &metadata, at: path }))
+        } else {
+            // What comes in its place is a copy of something that fewer may read.
+            durable::create_for(&aside, theirs.and(self.replaced_for), &draft.text).and_then(Outcome::durably)
+        };
+        prepared.map_err(|error| {
             let _ = durable::discard(&aside);
             failed("the new content cannot be written", error)
         })?;

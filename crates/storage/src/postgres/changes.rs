@@ -119,9 +119,16 @@ pub(super) async fn since(client: &Client, table: &Table, mark: &Mark) -> Result
     if newest < mark.newest || oldest < mark.oldest || pruned(client, table).await? >= mark.oldest {
         return Ok((Touched::Everything, begin(client, table).await?));
     }
-    let select =
-        format!("SELECT number, id, by FROM {}milescale_changes WHERE by >= $1 ORDER BY number", table.prefix());
+    let select = format!(
+        "SELECT number, id, by FROM {}milescale_changes WHERE by >= $1 ORDER BY number LIMIT {}",
+        table.prefix(),
+        KEPT + 1
+    );
     let rows = client.query_typed(&select, &[(&mark.oldest, Type::INT8)]).await?;
+    // To read all again is quicker than so many entries, be they of the same rows.
+    if i64::try_from(rows.len()).unwrap_or(i64::MAX) > KEPT {
+        return Ok((Touched::Everything, begin(client, table).await?));
+    }
     let (mut ids, mut read, mut newest, mut all) = (BTreeSet::new(), BTreeSet::new(), mark.newest, false);
     for row in &rows {
         let (number, id, by): (i64, Option<String>, i64) = (row.try_get(0)?, row.try_get(1)?, row.try_get(2)?);

@@ -139,9 +139,14 @@ impl Ledger for PostgresStore {
         })
     }
 
-    fn note(&mut self, side: Side, id: &str, noted: &str) -> Result<(), StoreError> {
+    fn note(&mut self, side: Side, noted: &[(String, String)]) -> Result<(), StoreError> {
         self.adopted()?;
-        self.write(Hurry::Yes, async |client, table| Ok(self::note(client, table, side, id, noted).await?))
+        self.write(Hurry::Yes, async |client, table| {
+            for (id, noted) in noted {
+                self::note(client, table, side, id, noted).await?;
+            }
+            Ok(())
+        })
     }
 
     fn earlier(&mut self, after: Option<&(String, Former)>, limit: usize) -> Result<Vec<(String, Former)>, StoreError> {

@@ -2,6 +2,7 @@
 
 use std::collections::BTreeSet;
 use std::ops::ControlFlow;
+use std::time::{Duration, Instant};
 
 use milescale_workspace::error::StoreError;
 use sqlx::{AssertSqlSafe, Row as _, SqliteConnection};
@@ -16,14 +17,17 @@ const ENTRIES: i64 = 500;
 /// More changed rows than this, and all are read again.
 const MANY: usize = 20_000;
 
+/// More entries than this, be they of the same rows, and all are read again as well: it is quicker.
+const MANY_ENTRIES: i64 = 200_000;
+
 /// Entries that are kept for others who read the log.
 const KEPT: i64 = 100_000;
 
 /// Entries dropped at a time.
 const DROPPED_AT_ONCE: i64 = 500;
 
-/// How often a call drops entries at most.
-const DROPPED_TIMES: usize = 20;
+/// How long a call drops entries at most.
+const DROPS_FOR: Duration = Duration::from_millis(200);
 
 /// Up to where a table is known.
 #[derive(Debug, Default)]
@@ -103,7 +107,8 @@ impl Changes {
         if !sqlite.run(async |connection| has_log(connection).await)? {
             return sqlite.write(async |connection| Ok(schema::make_log(connection).await?));
         }
-        for _ in 0..DROPPED_TIMES {
+        let began = Instant::now();
+        while began.elapsed() < DROPS_FOR {
             let surplus = "SELECT ifnull(max(number) - min(number), 0) >= ? FROM milescale_changes";
             let surplus: bool = sqlite.run(async |connection| {
                 sqlx::query_scalar(surplus).bind(KEPT + DROPPED_AT_ONCE).fetch_one(connection).await
@@ -126,7 +131,7 @@ fn version(sqlite: &mut Sqlite) -> Result<i64, StoreError> {
     sqlite.run(async |connection| sqlx::query_scalar("PRAGMA data_version").fetch_one(connection).await)
 }
 
-/// Whether entries after this one may be missing: dropped unread, or the log was emptied and counts anew.
+/// Whether entries after this one may be missing, dropped unread, or are too many; or the log was emptied and counts anew.
 async fn has_gap(connection: &mut SqliteConnection, since: i64) -> Result<bool, sqlx::Error> {
     if !has_log(connection).await? {
         return Ok(true);
@@ -134,5 +139,5 @@ async fn has_gap(connection: &mut SqliteConnection, since: i64) -> Result<bool, 
     let ends = "SELECT min(number), ifnull(max(number), 0) FROM milescale_changes";
     let ends = sqlx::query(ends).fetch_one(connection).await?;
     let (oldest, newest): (Option<i64>, i64) = (ends.try_get(0)?, ends.try_get(1)?);
-    Ok(newest < since || oldest.is_some_and(|oldest| oldest > since + 1))
+    Ok(newest < since || newest - since > MANY_ENTRIES || oldest.is_some_and(|oldest| oldest > since + 1))
 }

@@ -135,8 +135,13 @@ impl<T: OnSqlite> Ledger for T {
         })
     }
 
-    fn note(&mut self, side: Side, id: &str, noted: &str) -> Result<(), StoreError> {
-        self.ready()?.write(async |connection| Ok(self::note(connection, side, id, noted).await?))
+    fn note(&mut self, side: Side, noted: &[(String, String)]) -> Result<(), StoreError> {
+        self.ready()?.write(async |connection| {
+            for (id, noted) in noted {
+                self::note(connection, side, id, noted).await?;
+            }
+            Ok(())
+        })
     }
 
     fn earlier(&mut self, after: Option<&(String, Former)>, limit: usize) -> Result<Vec<(String, Former)>, StoreError> {

@@ -218,16 +218,25 @@ impl Place {
         Ok(rustix::fs::unlinkat(parent, name, AtFlags::REMOVEDIR)?)
     }
 
-    /// Removes a folder with all that is in it. A symlink in it is removed, never followed.
-    pub fn remove_folder(&self) -> io::Result<()> {
+    /// Removes a folder with all that is in it, for as long as somebody lets it go on; else the error is of kind `Interrupted`, and what
+    /// is left is still there. A symlink in it is removed, never followed.
+    pub fn remove_folder(&self, goes_on: &dyn Fn() -> bool) -> io::Result<()> {
+        // One way to the folder for all of its files, which may be many.
+        let folder = self.opened()?;
         for entry in self.entries()? {
-            let place = self.join(&entry.name);
-            let removed = if entry.kind == Kind::Folder { place.remove_folder() } else { place.remove_file() };
+            if !goes_on() {
+                return Err(io::ErrorKind::Interrupted.into());
+            }
+            let removed = match entry.kind {
+                Kind::Folder => self.join(&entry.name).remove_folder(goes_on),
+                _ => rustix::fs::unlinkat(&folder, &entry.name, AtFlags::empty()).map_err(io::Error::from),
+            };
             match removed {
                 Err(error) if error.kind() != io::ErrorKind::NotFound => return Err(error),
                 _ => {}
             }
         }
+        drop(folder);
         self.remove_empty_folder()
     }
 

@@ -6,6 +6,7 @@ use std::collections::VecDeque;
 use std::ffi::{OsStr, OsString};
 use std::io;
 use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
+use std::os::unix::fs::MetadataExt;
 use std::path::{Component, Path, PathBuf};
 
 use milescale_document::text::harmless;
@@ -15,7 +16,7 @@ use rustix::io::Errno;
 use super::acts::{HANDLE, by_descriptor};
 use super::kinds::NotTrusted;
 use super::opening::{FOLDER, PLAIN_FOLDER, open_searchable, target_of};
-use super::system;
+use super::{File, Folder, Metadata, system};
 use crate::trust::Trust;
 
 /// Symlinks on one way at most, as the kernel's.
@@ -101,6 +102,26 @@ pub(super) fn open_named(path: &Path, is_own: &dyn Fn(u32) -> bool) -> io::Resul
 pub fn real_folder(path: &Path, trust: &Trust) -> io::Result<PathBuf> {
     let folder = open_named(path, &|owner| trust.is_own(owner))?;
     std::fs::read_link(by_descriptor(&folder)).or_else(|_| std::fs::canonicalize(path))
+}
+
+impl Folder {
+    /// What the system says of the folder, and of each above it, up to the outermost.
+    ///
+    /// # Errors
+    /// When one cannot be opened.
+    pub(crate) fn with_those_above(&self) -> io::Result<Vec<Metadata>> {
+        let mut folder = File::from(self.opened()?.try_clone()?);
+        let mut all = vec![Metadata::of(&folder)?];
+        loop {
+            folder = File::from(openat(&folder, "..", HANDLE, Mode::empty())?);
+            let above = Metadata::of(&folder)?;
+            // The outermost is above itself.
+            if all.last().is_some_and(|it| (it.dev(), it.ino()) == (above.dev(), above.ino())) {
+                return Ok(all);
+            }
+            all.push(above);
+        }
+    }
 }
 
 /// Opens the folder at an end.

@@ -1,0 +1,107 @@
+//! Whom the folders on the way to a file let in, each of them looked at once.
+
+use std::collections::HashMap;
+use std::os::unix::fs::MetadataExt;
+use std::path::PathBuf;
+use std::sync::Arc;
+
+use crate::folder::{Folder, Metadata, Place};
+use crate::readers::Readers;
+
+/// What the folders on the ways to files of one folder say, for as long as one look lasts.
+#[derive(Debug, Default)]
+pub struct Ways {
+    of: Option<Of>,
+}
+
+#[derive(Debug)]
+struct Of {
+    folder: Folder,
+    /// The folder itself; `None`: whom it lets in is not known.
+    outer: Option<Metadata>,
+    /// The folders above it, by device and inode, once a symlink leads elsewhere: they keep others out of all that lies in it.
+    above: Option<Vec<(u64, u64)>>,
+    /// The ways to folders inside.
+    known: HashMap<PathBuf, Way>,
+}
+
+/// The last of the folders on a way that do not let in the same as the outermost does.
+type Way = Option<Arc<Step>>;
+
+#[derive(Debug)]
+struct Step {
+    /// `None`: nobody knows.
+    folder: Option<Metadata>,
+    next: Way,
+}
+
+impl Ways {
+    /// Those of a file at a place, as far as the folders on the way to it let them in. One that lets in the same as the workspace itself
+    /// keeps nobody out of what else lies in that. Behind a trusted symlink the folders above its target count as well.
+    pub fn readers(&mut self, readers: Readers, file: &Place) -> Readers {
+        if self.of.as_ref().is_none_or(|of| of.folder != *file.folder()) {
+            let folder = file.folder().clone();
+            self.of = Some(Of { outer: folder.place().status().ok(), folder, above: None, known: HashMap::new() });
+        }
+        let Some(of) = &mut self.of else { return Readers::NONE };
+        let Some(outer) = of.outer.clone() else { return Readers::NONE };
+        let mut way = of.way_to(file.parent(), &outer);
+        if file.status_of_name().is_ok_and(|it| it.is_symlink()) {
+            way = of.behind(file, way, false);
+        }
+        let (mut readers, mut way) = (readers, &way);
+        while let Some(step) = way {
+            readers = step.folder.as_ref().map_or(Readers::NONE, |folder| readers.within(folder));
+            way = &step.next;
+        }
+        readers
+    }
+}
+
+impl Of {
+    fn way_to(&mut self, folder: Place, outer: &Metadata) -> Way {
+        let (mut at, mut unknown) = (folder, Vec::new());
+        let mut way = loop {
+            if at.inside().as_os_str().is_empty() {
+                break None;
+            }
+            if let Some(way) = self.known.get(at.inside()) {
+                break way.clone();
+            }
+            let parent = at.parent();
+            unknown.push(at);
+            at = parent;
+        };
+        for at in unknown.into_iter().rev() {
+            way = match at.status_of_name() {
+                Ok(link) if link.is_symlink() => self.behind(&at, way, true),
+                Ok(folder) if folder.lets_in_the_same(outer) => way,
+                Ok(folder) => step(Some(folder), way),
+                Err(_) => step(None, way),
+            };
+            self.known.insert(at.inside().to_owned(), way.clone());
+        }
+        way
+    }
+
+    /// The way on through a trusted symlink: its target, where that is a folder, and all above it that are not above the workspace too.
+    fn behind(&mut self, link: &Place, way: Way, is_folder: bool) -> Way {
+        let Ok(real) = link.real() else { return step(None, way) };
+        if self.above.is_none() {
+            let above = self.folder.with_those_above();
+            self.above = above.ok().map(|above| above.iter().map(|it| (it.dev(), it.ino())).collect());
+        }
+        let (Some(shared), Ok(folders)) = (&self.above, real.folder().with_those_above()) else {
+            return step(None, way);
+        };
+        let mut way = way;
+        for folder in folders.into_iter().rev().filter(|it| !shared.contains(&(it.dev(), it.ino()))) {
+            way = step(Some(folder), way);
+        }
+        if is_folder { step(real.status().ok(), way) } else { way }
+    }
+}
+
+fn step(folder: Option<Metadata>, next: Way) -> Way {
+    Some(Arc::new(Step { folder, next }))
+}
