@@ -277,6 +277,9 @@ pub(super) fn others() -> String {
            FROM pg_namespace n JOIN pg_roles r ON r.oid = n.nspowner WHERE n.nspname = $1 AND {is_anothers_r}
              AND (has_database_privilege(r.oid, current_database(), 'CREATE') OR EXISTS (SELECT FROM pg_database b
                JOIN pg_roles r ON r.oid = b.datdba WHERE b.datname = current_database() AND {is_anothers_r}))
+             -- Who was let into another user's table, and may do nothing else, has that one to trust.
+             AND (EXISTS (SELECT FROM pg_roles u WHERE u.rolname = current_user AND u.rolsuper)
+               OR NOT EXISTS (SELECT FROM owned t WHERE t.relname = 'milestones' AND t.is_kept AND t.is_anothers))
          UNION ALL SELECT 'function ' || p.oid::regprocedure::text, quote_ident(r.rolname), 'owner'
            FROM pg_proc p JOIN pg_namespace n ON n.oid = p.pronamespace JOIN pg_roles r ON r.oid = p.proowner
            WHERE n.nspname = $1 AND p.proname IN ('milescale_log', 'milescale_refuse') AND {is_anothers_r}

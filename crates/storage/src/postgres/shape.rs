@@ -40,6 +40,26 @@ pub(super) async fn not_used(client: &Client, table: &Table) -> Result<Option<St
         }
         found.push((name, hides, is_forced, rules));
     }
+    for (name, hides, is_forced, rules) in found {
+        if !rules.is_empty() {
+            let whose = if name == "milestones" { String::new() } else { format!("{name}: ") };
+            return Ok(Some(format!(
+                "{whose}rules rewrite what is written there ({}); drop them, or use triggers instead",
+                rules.join(", ")
+            )));
+        }
+        if hides {
+            let step = if is_forced {
+                "let it not hold for its owner (ALTER TABLE … NO FORCE ROW LEVEL SECURITY)".to_owned()
+            } else {
+                format!("make {user} its owner, let it bypass that (ALTER ROLE … BYPASSRLS)")
+            };
+            return Ok(Some(format!(
+                "row-level security hides rows of it from {user}, and none may be missed; {step}, or turn it off (ALTER TABLE … DISABLE \
+                 ROW LEVEL SECURITY)"
+            )));
+        }
+    }
     let select = format!("{} ORDER BY 1 LIMIT 1", others());
     if let Some(row) = client.query_typed_opt(&select, &used).await? {
         let (what, owner, why): (String, String, String) = (row.try_get(0)?, row.try_get(1)?, row.try_get(2)?);
@@ -72,26 +92,6 @@ pub(super) async fn not_used(client: &Client, table: &Table) -> Result<Option<St
                  {user}), or to a role without login that all who share it are members of, or drop what uses it"
             ),
         }));
-    }
-    for (name, hides, is_forced, rules) in found {
-        if !rules.is_empty() {
-            let whose = if name == "milestones" { String::new() } else { format!("{name}: ") };
-            return Ok(Some(format!(
-                "{whose}rules rewrite what is written there ({}); drop them, or use triggers instead",
-                rules.join(", ")
-            )));
-        }
-        if hides {
-            let step = if is_forced {
-                "let it not hold for its owner (ALTER TABLE … NO FORCE ROW LEVEL SECURITY)".to_owned()
-            } else {
-                format!("make {user} its owner, let it bypass that (ALTER ROLE … BYPASSRLS)")
-            };
-            return Ok(Some(format!(
-                "row-level security hides rows of it from {user}, and none may be missed; {step}, or turn it off (ALTER TABLE … DISABLE \
-                 ROW LEVEL SECURITY)"
-            )));
-        }
     }
     Ok(None)
 }
