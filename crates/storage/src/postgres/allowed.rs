@@ -15,7 +15,7 @@ const TABLES: &str = "tables AS (SELECT c.oid, true AS is_kept FROM pg_class c J
              FROM pg_inherits UNION ALL SELECT confrelid, conrelid, false FROM pg_constraint WHERE contype = 'f') i ON i.whole = t.oid)";
 
 /// Nodes of expressions as the server writes them, in the words of versions before 16 and since.
-const NODES: [&str; 44] = [
+const NODES: [&str; 40] = [
     "VAR",
     "CONST",
     "FUNCEXPR",
@@ -55,11 +55,7 @@ const NODES: [&str; 44] = [
     "ROWCOMPAREEXPR",
     "JSONISPREDICATE",
     "JSONVALUEEXPR",
-    "JSONCONSTRUCTOREXPR",
-    "JSONEXPR",
-    "JSONBEHAVIOR",
     "JSONFORMAT",
-    "JSONRETURNING",
 ];
 
 /// Functions that are volatile, and do nothing to anything but their own value. Some are an extension's.
@@ -78,8 +74,14 @@ const VOLATILE: [&str; 12] = [
     "random",
 ];
 
-/// Types whose values hold no name of anything: a function of the server's that takes and returns these alone, and is not volatile,
-/// calls nothing else.
+/// Functions of the server's that depend on its settings or on the session, and call nothing else, where they take and return simple types
+/// alone. Others of such types may take the name of a type from a text (`pg_input_is_valid`).
+const STABLE: &str = "^(age|now|(statement|transaction)_timestamp|timezone|(make_)?timestamptz(_.*)?|timestamp(_.*)?|date(_.*)?|time|timetz|\
+     interval_pl_timestamptz|in_range|overlaps|extract|to_(char|date|number|timestamp)|txid_current(_if_assigned)?|\
+     pg_current_xact_id(_if_assigned)?|pg_backend_pid|pg_trigger_depth|current_(database|schema|setting|user)|session_user|getpgusername|\
+     version|inet_(client|server)_(addr|port)|convert(_from|_to)?|length|format|money|cash_.*|jsonb?_build_(object|array))$";
+
+/// Types whose values hold no name of anything.
 const SIMPLE: [&str; 26] = [
     "bool",
     "int2",
@@ -204,7 +206,10 @@ pub(super) fn others() -> String {
            UNION ALL SELECT 'pg_statistic_ext'::regclass, s.oid, to_jsonb(s) ->> 'stxexprs', true FROM pg_statistic_ext s
              JOIN owned t ON s.stxrelid = t.oid),
          -- What they depend on. A domain's constraints, and the columns of a type, depend on it, and it does not say so.
+         -- Not each type in an expression is recorded as one that it depends on.
          needed AS (SELECT d.refclassid AS class, d.refobjid AS oid FROM parts p JOIN pg_depend d ON d.classid = p.class AND d.objid = p.oid
+           UNION SELECT 'pg_type'::regclass, m[2]::oid FROM parts, regexp_matches(tree, ':[a-z_]*typ(e|eid|eId|id) ([0-9]+)', 'g') AS m
+             WHERE tree <> '' AND m[2]::oid IN (SELECT y.oid FROM pg_type y WHERE y.typnamespace <> 'pg_catalog'::regnamespace)
            UNION SELECT it.class, it.oid FROM needed n CROSS JOIN LATERAL (
              SELECT d.refclassid, d.refobjid FROM pg_depend d WHERE d.classid = n.class AND d.objid = n.oid
                AND n.class IN ('pg_type'::regclass, 'pg_class'::regclass, 'pg_constraint'::regclass, 'pg_operator'::regclass)
@@ -213,7 +218,8 @@ pub(super) fn others() -> String {
              UNION ALL SELECT 'pg_class'::regclass, p.typrelid FROM pg_type p
                WHERE n.class = 'pg_type'::regclass AND p.oid = n.oid AND p.typrelid <> 0
              UNION ALL SELECT 'pg_proc'::regclass, k.castfunc FROM pg_cast k
-               WHERE n.class = 'pg_type'::regclass AND k.castsource = n.oid AND k.castfunc <> 0) it(class, oid)),
+               WHERE n.class = 'pg_type'::regclass AND k.castsource = n.oid AND k.castfunc <> 0
+                 AND k.casttarget = 'json'::regtype) it(class, oid)),
          trees AS (SELECT tree, is_anothers FROM parts WHERE tree <> ''
            UNION ALL SELECT it.tree, {is_anothers_r} FROM needed n JOIN pg_type p ON n.class = 'pg_type'::regclass AND p.oid = n.oid
              JOIN pg_roles r ON r.oid = p.typowner
@@ -230,7 +236,7 @@ pub(super) fn others() -> String {
              NOT (p.provolatile = 'i' OR NOT f.is_anothers AND NOT r.rolsuper
                OR (r.rolsuper AND p.proname IN ({volatile}))
                OR (p.pronamespace = 'pg_catalog'::regnamespace AND p.provolatile = 's' AND p.proname ~ '{OF_VALUES}')
-               OR (p.pronamespace = 'pg_catalog'::regnamespace AND p.provolatile = 's' AND NOT p.proretset
+               OR (p.pronamespace = 'pg_catalog'::regnamespace AND p.provolatile = 's' AND NOT p.proretset AND p.proname ~ '{STABLE}'
                  AND NOT EXISTS (SELECT FROM unnest(p.proargtypes::oid[] || p.prorettype) a(type) JOIN pg_type y ON y.oid = a.type
                    WHERE y.typnamespace <> 'pg_catalog'::regnamespace OR y.typname NOT IN ({simple})))) AS runs
              FROM functions f JOIN pg_proc p ON p.oid = f.oid JOIN pg_roles r ON r.oid = p.proowner
@@ -267,8 +273,8 @@ pub(super) fn others() -> String {
            WHERE c.contype = 'f' AND {is_anothers_r}
          UNION ALL SELECT 'table ' || i.inhparent::regclass::text || ', of which ' || t.oid::regclass::text || ' is a part,',
              quote_ident(r.rolname), 'owner'
-           FROM pg_inherits i JOIN tables t ON i.inhrelid = t.oid AND t.is_kept AND i.inhparent NOT IN (SELECT oid FROM tables)
-             JOIN pg_class k ON k.oid = i.inhparent JOIN pg_roles r ON r.oid = k.relowner
+           FROM pg_inherits i JOIN tables t ON i.inhrelid = t.oid AND i.inhparent NOT IN (SELECT oid FROM tables)
+             JOIN pg_class k ON k.oid = i.inhparent JOIN pg_roles r ON r.oid = k.relowner WHERE t.is_kept OR {is_anothers_r}
          UNION ALL SELECT 'part ' || t.oid::regclass::text || ' is a foreign table and', quote_ident(r.rolname), 'owner'
            FROM tables t JOIN pg_class c ON c.oid = t.oid AND c.relkind = 'f' JOIN pg_roles r ON r.oid = c.relowner
          UNION ALL SELECT 'table ' || t.oid::regclass::text, '', 'unlogged' FROM tables t

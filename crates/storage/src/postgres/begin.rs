@@ -64,7 +64,8 @@ pub(super) const FIRST: &str = concat!(
 
 /// What names mean until the transaction ends: the server's own alone. A function of the same name in another schema would be taken
 /// where its types fit better, wherever that schema stands in the path. Tables are named with their schema.
-const OWN_NAMES: &str = "SET LOCAL search_path = pg_catalog, pg_temp; SET LOCAL quote_all_identifiers = off";
+const OWN_NAMES: &str = "SET LOCAL search_path = pg_catalog, pg_temp; SET LOCAL quote_all_identifiers = off; \
+     SET LOCAL standard_conforming_strings = on";
 
 /// Functions of triggers may rely on the search path of the session. They get what of it nobody else may put anything into, and where
 /// nobody else has.
@@ -86,6 +87,7 @@ fn path_for_triggers(path: &[String]) -> String {
                   AND (r.oid IS NULL OR r.rolname <> current_user AND NOT r.rolsuper))
            AND NOT EXISTS (SELECT FROM (SELECT proowner FROM pg_proc WHERE pronamespace = n.oid
                   UNION ALL SELECT oprowner FROM pg_operator WHERE oprnamespace = n.oid
+                  UNION ALL SELECT relowner FROM pg_class WHERE relnamespace = n.oid AND relkind IN ('r', 'p', 'v', 'm', 'f')
                   UNION ALL SELECT typowner FROM pg_type WHERE typnamespace = n.oid AND typrelid = 0 AND typelem = 0) it(owner)
                   JOIN pg_roles r ON r.oid = it.owner WHERE r.rolname <> current_user AND NOT r.rolsuper); ",
         path.join(", ")

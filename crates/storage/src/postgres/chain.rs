@@ -70,6 +70,8 @@ impl Table {
         place: &str,
     ) -> Result<Option<Ours>, Failed> {
         let refused = |cause: String| Failed::Store(refused(place, cause));
+        // Without a lock other processes write meanwhile: what they confirm after this is not to be looked for in a row read before.
+        let known_before = if lock.is_empty() { Some(tokens.read()?) } else { None };
         let Some(meta) = self.meta(client, lock).await? else { return Ok(None) };
         if meta.table.is_some() && !self.is_found_as(meta.table) {
             let cause = "another table has taken its name since it was looked at; try again";
@@ -81,7 +83,20 @@ impl Table {
         let known = tokens.read()?.of_chain(&chain);
         let confirmed = known.confirmed();
         let since = self.links(client, confirmed.map_or(last.number, |link| link.number)).await?;
-        match known.conclude(last, &since) {
+        let concluded = match (known.conclude(last, &since), &known_before) {
+            (Conclusion::WentBack, Some(before)) => {
+                let before = before.of_chain(&chain);
+                let since = self.links(client, before.confirmed().map_or(last.number, |link| link.number)).await?;
+                // What is new to that list was drawn meanwhile.
+                if before.conclude(last, &since) == Conclusion::WentBack {
+                    Conclusion::WentBack
+                } else {
+                    Conclusion::Continues
+                }
+            }
+            (concluded, _) => concluded,
+        };
+        match concluded {
             Conclusion::Continues => {}
             Conclusion::Copied => {
                 return Err(refused(format!(

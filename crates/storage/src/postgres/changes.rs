@@ -33,7 +33,8 @@ pub(super) struct Mark {
 }
 
 /// The body of the function that appends an id to the log. It runs with its owner's rights, so that no program needs more than it has;
-/// therefore it writes to one table that its owner has made, for one table, whoever calls it. A schema's owner can replace both.
+/// therefore it writes to one table that its owner has made, for one table, whoever calls it, and to none on which somebody else's trigger would run
+/// with the same rights; nor does it look at an id of a type whose conversion somebody else could have written. A schema's owner can replace both.
 fn body(schema: &str) -> String {
     let log = format!("{}.milescale_changes", quoted(schema));
     let (named, log_text) = (literal(&format!("{}.milestones", quoted(schema))), literal(&log));
@@ -42,6 +43,12 @@ fn body(schema: &str) -> String {
          OR NOT EXISTS (SELECT FROM pg_class c \
          JOIN pg_roles r ON r.oid = c.relowner WHERE c.oid = to_regclass({log_text}) AND c.relkind = 'r' \
          AND r.rolname = current_user) THEN RETURN NULL; END IF; \
+         IF EXISTS (SELECT FROM pg_trigger WHERE tgrelid = to_regclass({log_text})) \
+         OR EXISTS (SELECT FROM pg_rewrite WHERE ev_class = to_regclass({log_text})) THEN \
+         RAISE EXCEPTION 'somebody has put a trigger or rule on the table milescale_changes, which would run with the rights of its owner; \
+drop that'; END IF; \
+         IF NOT EXISTS (SELECT FROM pg_attribute WHERE attrelid = TG_RELID AND attname = 'id' \
+         AND atttypid IN ('text'::regtype, 'varchar'::regtype)) THEN INSERT INTO {log} (id) VALUES (NULL); RETURN NULL; END IF; \
          IF TG_OP = 'TRUNCATE' THEN INSERT INTO {log} (id) VALUES (NULL); RETURN NULL; END IF; \
          IF TG_OP <> 'INSERT' THEN INSERT INTO {log} (id) VALUES (OLD.id::text); END IF; \
          IF TG_OP = 'INSERT' OR (TG_OP = 'UPDATE' AND NEW.id IS DISTINCT FROM OLD.id) THEN \

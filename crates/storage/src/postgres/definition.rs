@@ -20,7 +20,7 @@ pub(super) async fn of(client: &Client, table: &Table) -> Result<Vec<String>, Er
                  || coalesce((SELECT ' COLLATE ' || quote_ident(nspname) || '.' || quote_ident(collname) FROM pg_collation l
                     JOIN pg_namespace n ON n.oid = collnamespace WHERE l.oid = attcollation
                     AND attcollation <> typcollation), '')
-                 || CASE WHEN attgenerated = 's' THEN ' GENERATED ALWAYS AS (' || default_ || ') STORED'
+                 || CASE WHEN attgenerated IN ('s', 'v') THEN ' GENERATED ALWAYS AS (' || default_ || CASE attgenerated WHEN 's' THEN ') STORED' ELSE ') VIRTUAL' END
                     WHEN default_ IS NULL OR draws THEN '' ELSE ' DEFAULT ' || default_ END
                  || CASE WHEN attnotnull AND attidentity = '' AND NOT draws THEN ' NOT NULL' ELSE '' END
                  FROM pg_attribute a JOIN pg_type t ON t.oid = atttypid,

@@ -89,7 +89,7 @@ impl Table {
 
     /// The number and the path of the workspace that it belongs to, in any format.
     pub(super) async fn owner(&self, client: &Client) -> Result<Option<(String, String)>, Error> {
-        let select = format!("SELECT workspace, path FROM {}milescale_meta", self.prefix);
+        let select = format!("SELECT left(workspace, 1000), left(path, 10000) FROM {}milescale_meta", self.prefix);
         let row = client.query_typed_opt(&select, &[]).await?;
         row.map(|row| Ok((number_of(row.try_get(0)?), row.try_get(1)?))).transpose()
     }
@@ -97,7 +97,7 @@ impl Table {
     /// What the table says of whom it belongs to, perhaps locked.
     pub(super) async fn meta(&self, client: &Client, lock: &str) -> Result<Option<Meta>, Error> {
         let select = format!(
-            "SELECT workspace, path, epoch, format, chain, number, token, {}, {FOUND} FROM {}milescale_meta {lock}",
+            "SELECT left(workspace, 1000), left(path, 10000), epoch, format, left(chain, 1000), number, left(token, 1000), {}, {FOUND} FROM {}milescale_meta {lock}",
             time("(written AT TIME ZONE 'UTC')"),
             self.prefix
         );
@@ -125,7 +125,11 @@ impl Table {
 
     /// The links that the server keeps from a number on.
     pub(super) async fn links(&self, client: &Client, from: u64) -> Result<Vec<Link>, Error> {
-        let select = format!("SELECT number, token FROM {}milescale_tokens WHERE number >= $1", self.prefix);
+        let select = format!(
+            "SELECT number, token FROM {}milescale_tokens WHERE number >= $1 AND length(token) < 100 ORDER BY number LIMIT {}",
+            self.prefix,
+            KEPT_LINKS * 2
+        );
         let mut links = Vec::new();
         for row in client.query_typed(&select, &[(&signed(from), Type::INT8)]).await? {
             if let Ok(token) = row.try_get::<_, String>(1)?.parse() {

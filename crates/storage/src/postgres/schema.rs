@@ -110,7 +110,8 @@ pub(super) fn own(prefix: &str) -> String {
 
 /// Takes from others what a schema gives them by itself (`ALTER DEFAULT PRIVILEGES`) of milescale's own tables that the transaction has made,
 /// where they may not read the milestones: those tables hold copies. Where row-level security hides milestones, it hides all that those
-/// tables hold: there is no policy that could be asked about a copy, and a right may come from a role (`pg_read_all_data`).
+/// tables hold: there is no policy that could be asked about a copy, and a right may come from a role (`pg_read_all_data`). Nobody else
+/// puts triggers on them: those of the log would run with the rights of its owner.
 pub(super) fn close_new(prefix: &str) -> String {
     let milestones = literal(&format!("{prefix}milestones"));
     let block = format!(
@@ -126,7 +127,13 @@ pub(super) fn close_new(prefix: &str) -> String {
          FOR it IN SELECT c.oid::regclass::text AS name FROM pg_class c JOIN pg_class m ON m.oid = to_regclass({milestones}) \
          WHERE c.relname LIKE 'milescale!_%' ESCAPE '!' AND c.relkind = 'r' AND c.relnamespace = m.relnamespace \
          AND m.relrowsecurity AND NOT c.relrowsecurity AND pg_has_role(c.relowner, 'USAGE') LOOP \
-         EXECUTE format('ALTER TABLE %s ENABLE ROW LEVEL SECURITY', it.name); END LOOP; END"
+         EXECUTE format('ALTER TABLE %s ENABLE ROW LEVEL SECURITY', it.name); END LOOP; \
+         FOR it IN SELECT DISTINCT c.oid::regclass::text AS name, a.grantee FROM pg_class c \
+         JOIN pg_class m ON m.oid = to_regclass({milestones}) CROSS JOIN LATERAL aclexplode(c.relacl) a \
+         WHERE c.relname LIKE 'milescale!_%' ESCAPE '!' AND c.relkind = 'r' AND c.relnamespace = m.relnamespace \
+         AND a.privilege_type = 'TRIGGER' AND a.grantee <> c.relowner AND pg_has_role(c.relowner, 'USAGE') LOOP \
+         EXECUTE format('REVOKE TRIGGER ON TABLE %s FROM %s', it.name, \
+         CASE WHEN it.grantee = 0 THEN 'PUBLIC' ELSE quote_ident(pg_get_userbyid(it.grantee)) END); END LOOP; END"
     );
     format!("DO {}", literal(&block))
 }
