@@ -80,7 +80,7 @@ impl File {
         let Some((text, metadata)) = config_file::text_and_file(place)? else { return Ok(None) };
         let readers = Readers::of(&metadata);
         let is_private = readers.leave_out_some(place);
-        let readers = place.parent().status().map_or(Readers::OWN, |folder| readers.within(&folder));
+        let readers = readers.as_placed(place);
         Ok(Some(Self { text, readers, is_private }))
     }
 

@@ -5,6 +5,7 @@ use std::io;
 
 use milescale_core::backend::{Backend, InUse};
 use milescale_core::figures::Figures;
+use milescale_document::text::shortened;
 use milescale_sensing::log::Reported;
 use milescale_workspace::Workspace;
 use milescale_workspace::durable;
@@ -105,7 +106,8 @@ impl State {
             Ok((content, _)) => content,
         };
         let unreadable = |reason: String| Unreadable { reason, is_elsewhere: false };
-        let state: Self = serde_json::from_slice(&content).map_err(|error| unreadable(error.to_string()))?;
+        let state: Self =
+            serde_json::from_slice(&content).map_err(|error| unreadable(shortened(&error.to_string())))?;
         if state.version > VERSION {
             return Err(unreadable(format!("it is of version {}, written by a newer milescale", state.version)));
         }

@@ -33,6 +33,15 @@ pub fn glimpse(text: &str) -> String {
     format!("{}{dots}", cut.escape_debug())
 }
 
+/// The beginning of what an error says: one may repeat all of what was read.
+pub fn shortened(text: &str) -> String {
+    const MOST: usize = 2000;
+    match text.char_indices().nth(MOST) {
+        Some((end, _)) => format!("{}…", &text[..end]),
+        None => text.to_owned(),
+    }
+}
+
 /// A count with what is counted, as `1 file belongs` or `2 files belong`.
 pub fn counted(count: u64, one: &str, more: &str) -> String {
     format!("{count} {}", if count == 1 { one } else { more })

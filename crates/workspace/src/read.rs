@@ -8,6 +8,7 @@ use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
 use jiff::Timestamp;
 use milescale_document::digest::{Digest, Running};
+use milescale_document::text::shortened;
 use milescale_document::value::Value;
 use milescale_document::yaml;
 use rustix::fs::{FileType, Mode, OFlags, Stat};
@@ -226,7 +227,10 @@ pub(crate) fn digest_of(path: &Place) -> io::Result<(Digest, Stamp)> {
 pub fn read_json<T: DeserializeOwned>(path: &Place, limit: u64) -> io::Result<Option<T>> {
     match read_regular(path, limit) {
         Err(error) if error.kind() == io::ErrorKind::NotFound => Ok(None),
-        other => Ok(Some(serde_json::from_slice(&other?.0)?)),
+        other => serde_json::from_slice(&other?.0).map(Some).map_err(|error| {
+            let said = shortened(&error.to_string());
+            io::Error::new(io::Error::from(error).kind(), said)
+        }),
     }
 }
 
@@ -237,7 +241,7 @@ pub fn read_json<T: DeserializeOwned>(path: &Place, limit: u64) -> io::Result<Op
 pub fn from_yaml<T: DeserializeOwned>(text: &[u8]) -> Result<T, String> {
     let document = yaml::parse(text).map_err(|flaw| flaw.to_string())?;
     let value = Value::of(&document).map_err(|flaw| flaw.to_string())?;
-    serde_json::to_value(&value).and_then(serde_json::from_value).map_err(|error| error.to_string())
+    serde_json::to_value(&value).and_then(serde_json::from_value).map_err(|error| shortened(&error.to_string()))
 }
 
 /// What an error says of a file of milescale's own that has to be read before anything is written.

@@ -12,7 +12,7 @@ use rustix::fs::Stat;
 
 use crate::folder::{File, Metadata, Permissions, Place, handle_in, set_mode_of, status_in, system};
 use crate::rights::{Audience, List};
-use crate::ways::Ways;
+use crate::ways::{Ways, leads_elsewhere};
 
 /// The bits of a mode by which a group, and everybody, may read a file.
 const GROUP: u32 = 0o040;
@@ -179,6 +179,12 @@ impl Readers {
     #[must_use]
     pub fn as_placed(self, place: &Place) -> Self {
         Ways::default().readers(self, place)
+    }
+
+    /// Those of a file in a folder, as far as that and each one above it let them in.
+    #[must_use]
+    pub fn below_all_of(self, folder: &Place) -> Self {
+        folder.with_those_above().map_or(Self::NONE, |folders| folders.iter().fold(self, Self::within))
     }
 
     /// Whether these are among others, and no more.
@@ -362,7 +368,12 @@ pub(crate) fn hidden(file: &Metadata, from: &Place, to: &Place) -> Option<u32> {
     if readers.are_among(Readers::NONE) {
         return None;
     }
+    // Behind a trusted symlink it is the folders above the target that keep others out, and not those above the workspace.
+    let is_elsewhere = leads_elsewhere(from) || leads_elsewhere(to);
     let placed = |place: &Place| {
+        if is_elsewhere {
+            return readers.below_all_of(&place.parent());
+        }
         let placed = readers.as_placed(place);
         // What lies in another folder than the workspace is kept by that one as well.
         let outer = (from.folder() != to.folder()).then(|| place.folder().place().status());

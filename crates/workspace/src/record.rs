@@ -7,6 +7,7 @@ use jiff::{SignedDuration, Timestamp};
 use milescale_core::backend::{Engine, InUse};
 use milescale_core::base::Side;
 use milescale_core::migration::{Adopt, Phase};
+use milescale_document::text::shortened;
 use milescale_document::timestamp;
 use serde::{Deserialize, Serialize};
 
@@ -319,7 +320,8 @@ pub const LOST: &str = "milescale's record of its moves is gone, or of before th
 /// That it is damaged, and what to do about that.
 fn damaged(error: &impl std::fmt::Display) -> io::Error {
     let cause = format!(
-        "{error}; put it back from a copy of yours, or move it away and run `milescale check`, which says what is known without it"
+        "{}; put it back from a copy of yours, or move it away and run `milescale check`, which says what is known without it",
+        shortened(&error.to_string())
     );
     io::Error::new(io::ErrorKind::InvalidData, cause)
 }

@@ -44,11 +44,7 @@ impl Ways {
             self.of = Some(Of { outer: folder.place().status().ok(), folder, above: None, known: HashMap::new() });
         }
         let Some(of) = &mut self.of else { return Readers::NONE };
-        let Some(outer) = of.outer.clone() else { return Readers::NONE };
-        let mut way = of.way_to(file.parent(), &outer);
-        if file.status_of_name().is_ok_and(|it| it.is_symlink()) {
-            way = of.behind(file, way, false);
-        }
+        let way = of.way_of(file);
         let (mut readers, mut way) = (readers, &way);
         while let Some(step) = way {
             readers = step.folder.as_ref().map_or(Readers::NONE, |folder| readers.within(folder));
@@ -59,6 +55,12 @@ impl Ways {
 }
 
 impl Of {
+    fn way_of(&mut self, file: &Place) -> Way {
+        let Some(outer) = self.outer.clone() else { return step(None, None) };
+        let way = self.way_to(file.parent(), &outer);
+        if file.status_of_name().is_ok_and(|it| it.is_symlink()) { self.behind(file, way, false) } else { way }
+    }
+
     fn way_to(&mut self, folder: Place, outer: &Metadata) -> Way {
         let (mut at, mut unknown) = (folder, Vec::new());
         let mut way = loop {
@@ -88,18 +90,31 @@ impl Of {
     fn behind(&mut self, link: &Place, way: Way, is_folder: bool) -> Way {
         let Ok(real) = link.real() else { return step(None, way) };
         if self.above.is_none() {
-            let above = self.folder.with_those_above();
+            let above = self.folder.place().with_those_above();
             self.above = above.ok().map(|above| above.iter().map(|it| (it.dev(), it.ino())).collect());
         }
-        let (Some(shared), Ok(folders)) = (&self.above, real.folder().with_those_above()) else {
+        let end = if is_folder { real } else { real.parent() };
+        let (Some(shared), Ok(folders)) = (&self.above, end.with_those_above()) else {
             return step(None, way);
         };
         let mut way = way;
         for folder in folders.into_iter().rev().filter(|it| !shared.contains(&(it.dev(), it.ino()))) {
             way = step(Some(folder), way);
         }
-        if is_folder { step(real.status().ok(), way) } else { way }
+        way
     }
+}
+
+/// Whether a symlink lies on the way to what has this place, or is it itself.
+pub fn leads_elsewhere(place: &Place) -> bool {
+    let mut at = place.clone();
+    while !at.inside().as_os_str().is_empty() {
+        if at.status_of_name().is_ok_and(|it| it.is_symlink()) {
+            return true;
+        }
+        at = at.parent();
+    }
+    false
 }
 
 fn step(folder: Option<Metadata>, next: Way) -> Way {

@@ -203,8 +203,17 @@ impl Follower {
                 };
                 if !is_same {
                     self.open = Some(file);
+                    return Ok(true);
                 }
-                Ok(!is_same)
+                // It was emptied, and grows anew: what is there by now was not read.
+                if let Some(open) = &mut self.open
+                    && open.stream_position()? > metadata.len()
+                {
+                    open.rewind()?;
+                    self.lines = Lines::default();
+                    return Ok(true);
+                }
+                Ok(false)
             }
             Err(error) if error.kind() == io::ErrorKind::NotFound => {
                 self.open = None;

@@ -3,7 +3,7 @@
 use std::fmt;
 
 use milescale_document::document::{Content, Document, NodeId, Position};
-use milescale_document::text::glimpse;
+use milescale_document::text::{counted, glimpse};
 use serde::{Deserialize, Serialize};
 
 use super::keys::{KEYS, Key, Kind, Value, key};
@@ -68,16 +68,26 @@ pub fn examine(document: &Document<'_>) -> (Interpreted, Vec<Problem>) {
         document,
         found: Interpreted { config: Config::default(), set: Vec::new(), warnings: Vec::new(), places: Vec::new() },
         errors: Vec::new(),
+        unknown: 0,
     };
     reading.mapping(document.root(), "");
+    if let Some(more) = reading.unknown.checked_sub(MOST_UNKNOWN).filter(|more| *more > 0) {
+        let message =
+            format!("{} without effect", counted(more as u64, "more unknown key is", "more unknown keys are"));
+        reading.found.warnings.push(Problem { position: None, key: None, message });
+    }
     reading.thresholds();
     (reading.found, reading.errors)
 }
+
+/// Unknown keys that are named, each with what it may have been meant for.
+const MOST_UNKNOWN: usize = 100;
 
 struct Reading<'a> {
     document: &'a Document<'a>,
     found: Interpreted,
     errors: Vec<Problem>,
+    unknown: usize,
 }
 
 impl Reading<'_> {
@@ -90,7 +100,10 @@ impl Reading<'_> {
             } else if is_section(&path) {
                 self.section(value, &path);
             } else {
-                self.found.warnings.push(unknown(&path, position));
+                self.unknown += 1;
+                if self.unknown <= MOST_UNKNOWN {
+                    self.found.warnings.push(unknown(&path, position));
+                }
             }
         }
     }

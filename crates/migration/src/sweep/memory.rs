@@ -6,6 +6,7 @@ use std::io;
 
 use milescale_core::base::Side;
 use milescale_document::digest::Digest;
+use milescale_document::text::shortened;
 use milescale_workspace::Place;
 use milescale_workspace::Workspace;
 use milescale_workspace::durable;
@@ -174,7 +175,7 @@ fn read<T: for<'a> Deserialize<'a>>(workspace: &Workspace, path: &Place) -> Resu
     match read_regular(path, LIMIT) {
         Err(error) if matches!(error.kind(), io::ErrorKind::NotFound | io::ErrorKind::NotADirectory) => Ok(None),
         Err(error) => Err(failed(error.to_string())),
-        Ok((text, _)) => serde_json::from_slice(&text).map(Some).map_err(|error| failed(error.to_string())),
+        Ok((text, _)) => serde_json::from_slice(&text).map(Some).map_err(|error| failed(shortened(&error.to_string()))),
     }
 }
 

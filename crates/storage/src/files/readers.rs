@@ -8,7 +8,7 @@ use milescale_core::base::Side;
 use milescale_sqlite_guard::{Opened, opened};
 use milescale_workspace::error::StoreError;
 use milescale_workspace::readers::Readers;
-use milescale_workspace::ways::Ways;
+use milescale_workspace::ways::{Ways, leads_elsewhere};
 use milescale_workspace::{Place, Workspace};
 
 use super::{FileStore, walk};
@@ -32,7 +32,10 @@ pub fn readers_of_all(workspace: &Workspace) -> Result<Readers, StoreError> {
         })?;
     }
     // An index is a copy itself.
-    Ok(all.and(of_database(&workspace.enterprise_db())))
+    let all = all.and(of_database(&workspace.enterprise_db()));
+    // What is copied to behind a symlink is not kept by the folders above the workspace any more.
+    let holders = [workspace.own(), workspace.backups(), workspace.active(), workspace.completed()];
+    Ok(if holders.iter().any(leads_elsewhere) { all.below_all_of(&workspace.folder()) } else { all })
 }
 
 /// Those for whom what comes from a server is. Who may read what is there, that says itself: it is for those who may read all that is here, or

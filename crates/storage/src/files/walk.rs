@@ -6,6 +6,7 @@ use std::io;
 use std::os::fd::OwnedFd;
 use std::os::unix::ffi::OsStrExt;
 use std::path::{Path, PathBuf};
+use std::time::Instant;
 
 use milescale_workspace::error::{Problem, StoreError};
 use milescale_workspace::folder::{is_about_trust, status_in};
@@ -91,8 +92,11 @@ pub(super) fn walk_below(
         Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(false),
         Err(error) => return Err(unreadable(root, &error)),
     }
-    let mut folders = vec![PathBuf::new()];
+    let (mut folders, began) = (vec![PathBuf::new()], Instant::now());
     while let Some(inside) = folders.pop() {
+        if workspace.stop().ends(began.elapsed()) {
+            return Err(StoreError::stopped(workspace.shown(root)));
+        }
         let is_root = inside.as_os_str().is_empty();
         match list(root, &inside, &mut folders, each)? {
             // Removed between being listed and being opened.

@@ -7,6 +7,7 @@ use std::os::unix::fs::FileExt;
 use milescale_document::columns::Columns;
 use milescale_document::digest::Digest;
 use milescale_document::milestone::Milestone;
+use milescale_document::text::shortened;
 use milescale_document::value::Value;
 use milescale_document::yaml;
 use serde::Deserialize;
@@ -82,7 +83,7 @@ impl Backup {
         let shown = workspace.shown(&path);
         let failed = |error: std::io::Error| StoreError::io(&shown, "it cannot be read", &error);
         let (file, metadata_of_file) = path.open().map_err(failed)?;
-        let readers = Readers::of(&metadata_of_file);
+        let readers = Readers::of(&metadata_of_file).as_placed(&path);
         let mut reader = BufReader::new(file.try_clone().map_err(failed)?);
         let (mut lines, mut archive, mut others) = (BTreeMap::new(), HashSet::new(), HashMap::new());
         let (mut at, mut text, mut kept) = (0, Vec::new(), 0);
@@ -99,7 +100,7 @@ impl Backup {
             if workspace.stop().is_asked() {
                 return Err(StoreError::stopped(shown));
             }
-            let line: Line = serde_json::from_slice(&text).map_err(|error| corrupt(error.to_string()))?;
+            let line: Line = serde_json::from_slice(&text).map_err(|error| corrupt(shortened(&error.to_string())))?;
             kept += line.id.len() + size_of_val(&*line.others);
             if kept > MEMORY {
                 return Err(corrupt(
@@ -134,7 +135,7 @@ impl Backup {
             .read_exact_at(&mut text, at)
             .map_err(|error| StoreError::io(&self.shown, "it cannot be read", &error))?;
         let corrupt = |cause: String| StoreError::new(Problem::Corrupt, &self.shown, cause);
-        let line: Line = serde_json::from_slice(&text).map_err(|error| corrupt(error.to_string()))?;
+        let line: Line = serde_json::from_slice(&text).map_err(|error| corrupt(shortened(&error.to_string())))?;
         let bytes = match (line.text, line.bytes) {
             (Some(text), _) => text.into_bytes(),
             (None, Some(digits)) => unhex(&digits).ok_or_else(|| corrupt("a text is damaged".to_owned()))?,

@@ -17,6 +17,7 @@ use super::{Folder, Metadata, Place};
 use crate::layout::OWN_FOLDER;
 use crate::readers::{give_to_owner_of, keep_private};
 use crate::rights::List;
+use crate::ways::leads_elsewhere;
 
 /// The mode of a new folder, before the caller's umask: never one that all may write.
 const NEW_FOLDER: u32 = 0o775;
@@ -161,7 +162,12 @@ impl Place {
         }
         // Of one folder that lets everybody in, and lies in the workspace's own, that is known at once.
         let is_near = self.inside().components().nth(2).is_none() && self.folder() == to.folder();
-        if is_near && rustix::fs::fstat(folder)?.st_mode & 0o011 == 0o011 && List::of_open(folder).is_none() {
+        if is_near
+            && !leads_elsewhere(&self.parent())
+            && !leads_elsewhere(&to.parent())
+            && rustix::fs::fstat(folder)?.st_mode & 0o011 == 0o011
+            && List::of_open(folder).is_none()
+        {
             return Ok(());
         }
         keep_private(self, to)

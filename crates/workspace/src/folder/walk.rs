@@ -16,7 +16,7 @@ use rustix::io::Errno;
 use super::acts::{HANDLE, by_descriptor};
 use super::kinds::NotTrusted;
 use super::opening::{FOLDER, PLAIN_FOLDER, open_searchable, target_of};
-use super::{File, Folder, Metadata, system};
+use super::{File, Metadata, Place, system};
 use crate::trust::Trust;
 
 /// Symlinks on one way at most, as the kernel's.
@@ -104,13 +104,13 @@ pub fn real_folder(path: &Path, trust: &Trust) -> io::Result<PathBuf> {
     std::fs::read_link(by_descriptor(&folder)).or_else(|_| std::fs::canonicalize(path))
 }
 
-impl Folder {
-    /// What the system says of the folder, and of each above it, up to the outermost.
+impl Place {
+    /// What the system says of the folder that lies there, and of each above it, up to the outermost.
     ///
     /// # Errors
     /// When one cannot be opened.
     pub(crate) fn with_those_above(&self) -> io::Result<Vec<Metadata>> {
-        let mut folder = File::from(self.opened()?.try_clone()?);
+        let mut folder = File::from(self.open_folder()?);
         let mut all = vec![Metadata::of(&folder)?];
         loop {
             folder = File::from(openat(&folder, "..", HANDLE, Mode::empty())?);
