@@ -220,6 +220,34 @@ fn events_can_be_filtered_by_time_and_name_and_read_by_programs() {
     assert_eq!(workspace.run(["events", "--since", "soon"]).code, 2);
 }
 
+/// As `logrotate` with `copytruncate` does it.
+#[test]
+fn events_can_be_followed_through_an_emptied_log() {
+    let workspace = crate::workspace();
+    let line = |number: usize| {
+        format!(
+            "{{\"timestamp\":\"2026-11-30T00:00:00.000Z\",\"event\":\"number_{number}\",\"current_backend\":\"file\",\"optimal_backend\":\"\",\"details\":{{}}}}\n"
+        )
+    };
+    let log = workspace.path("logs/scale-events.jsonl");
+    fs::create_dir_all(log.parent().unwrap()).unwrap();
+    fs::write(&log, (0..50).map(line).collect::<String>()).unwrap();
+    let out = workspace.root().join("followed");
+    let mut follow = workspace.command(["events", "--follow", "--json"]);
+    let mut child = follow.stdout(fs::File::create(&out).unwrap()).spawn().unwrap();
+    let has = |number: usize| {
+        let text = fs::read_to_string(&out).unwrap_or_default();
+        text.contains(&format!("number_{number}\"")).then_some(())
+    };
+    milescale_testkit::until("what is there", || has(49));
+    fs::OpenOptions::new().write(true).truncate(true).open(&log).unwrap();
+    let mut append = fs::OpenOptions::new().append(true).open(&log).unwrap();
+    std::io::Write::write_all(&mut append, line(50).as_bytes()).unwrap();
+    milescale_testkit::until("what came after it was emptied", || has(50));
+    child.kill().unwrap();
+    child.wait().unwrap();
+}
+
 #[test]
 fn events_can_be_followed_through_a_rotation() {
     let workspace = workspace();

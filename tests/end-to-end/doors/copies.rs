@@ -405,7 +405,11 @@ fn what_takes_the_place_of_a_public_file_stays_as_private_as_it_was() {
     set_mode(&workspace, "active/secret.yaml", 0o644);
     let backup = fs::read_dir(workspace.path("backups")).unwrap().map(|it| it.unwrap().file_name());
     let backup = backup.map(|it| it.into_string().unwrap()).find(|it| it.contains("file-to-hybrid")).unwrap();
+    // What its folder keeps from others counts as well as its mode.
+    set_mode(&workspace, &format!("backups/{backup}/milestones.jsonl"), 0o644);
+    set_mode(&workspace, "backups", 0o700);
     run(&workspace, "022", &["restore", &backup, "--yes"]);
+    let of_backups = |path: &str| path.contains("/backups/");
     let of_backup = holding(&workspace, "PRIVATE-TEXT");
     assert!(of_backup.iter().any(|(path, _)| path.ends_with("active/secret.yaml")), "{of_backup:?}");
     // A row that was written while its database was private.
@@ -419,7 +423,7 @@ fn what_takes_the_place_of_a_public_file_stays_as_private_as_it_was() {
     run(&of_database, "022", &["rollback", "--yes"]);
     let of_row = holding(&of_database, "PRIVATE-TEXT");
     assert!(of_row.iter().any(|(path, _)| path.ends_with("active/secret.yaml")), "{of_row:?}");
-    for (path, mode) in of_backup.into_iter().chain(of_row) {
+    for (path, mode) in of_backup.into_iter().chain(of_row).filter(|(path, _)| !of_backups(path)) {
         assert_eq!(mode & 0o077, 0, "{path} has the mode {mode:o}");
     }
     door(
@@ -441,19 +445,35 @@ fn the_folders_above_the_target_of_a_trusted_link_keep_others_out_of_copies_too(
     }
     fs::remove_dir(workspace.path("active")).unwrap();
     std::os::unix::fs::symlink(home.path().join("plans"), workspace.path("active")).unwrap();
-    for arguments in
-        [&["trust", "--link", "active"][..], &["migrate", "hybrid", "--yes"], &["migrate", "database", "--yes"]]
-    {
+    // The configuration, behind a link to a folder inside.
+    fs::create_dir(workspace.path("private")).unwrap();
+    fs::rename(workspace.path("config"), workspace.path("private/config")).unwrap();
+    std::os::unix::fs::symlink("private/config", workspace.path("config")).unwrap();
+    workspace.write("config/storage-config.yaml", "# PRIVATE-TEXT\nstorage: {}\n");
+    set_mode(&workspace, "config/storage-config.yaml", 0o644);
+    set_mode(&workspace, "private", 0o700);
+    let put = home.path().join("put.yaml");
+    fs::write(&put, "title: another\n").unwrap();
+    for arguments in [&["trust", "--link", "active"][..], &["trust", "--link", "config"], &["check"]] {
+        run(&workspace, "022", arguments);
+    }
+    let shown = workspace.run(["milestone", "show", "secret", "--json"]);
+    let digest = shown.json()["digest"].as_str().unwrap().to_owned();
+    for arguments in [
+        &["milestone", "put", "secret", put.to_str().unwrap(), "--if-match", &digest][..],
+        &["migrate", "hybrid", "--yes"],
+        &["migrate", "database", "--yes"],
+    ] {
         run(&workspace, "022", arguments);
     }
     let found = holding(&workspace, "PRIVATE-TEXT");
-    assert!(found.len() >= 3, "{found:?}");
-    for (path, mode) in found.into_iter().filter(|(path, _)| !path.contains("/active/")) {
+    assert!(found.iter().any(|(path, _)| path.contains("displaced")) && found.len() >= 3, "{found:?}");
+    for (path, mode) in found.into_iter().filter(|(path, _)| !path.contains("/private/")) {
         assert_eq!(mode & 0o077, 0, "{path} has the mode {mode:o}");
     }
     door(
         "D8",
-        "milestones behind a trusted link, in a folder of mode 0755 in one of 0700: moves",
+        "milestones and a configuration behind trusted links, in folders of mode 0755 in ones of 0700: a put, moves",
         "0 copies that others may read",
     );
 }

@@ -251,6 +251,45 @@ fn the_function_of_the_log_writes_for_nobody_else() {
     door("D18", "the function of the log of changes, called for a table of a neighbour's", "nothing run");
 }
 
+/// The log's function runs with its owner's rights at every write of everybody's: milescale's own look at the tables comes too late.
+#[test]
+fn the_function_of_the_log_runs_nothing_of_whoever_writes() {
+    let server = Postgres::start();
+    server.psql("postgres", "CREATE ROLE neighbour");
+    let workspace = moved(&server, "runs");
+    assert_eq!(bounded(&workspace, &["check"]).code, 0);
+    server.psql(
+        "runs",
+        "GRANT USAGE, CREATE ON SCHEMA public TO neighbour; GRANT ALL ON ALL TABLES IN SCHEMA public TO neighbour",
+    );
+    let all = "DO $$ BEGIN SET ROLE neighbour; ";
+    let write = "UPDATE public.milestones SET updated_at = now(); EXCEPTION WHEN raise_exception OR insufficient_privilege THEN NULL; END $$";
+    // A trigger on the log itself.
+    let trigger = "CREATE FUNCTION public.theirs() RETURNS trigger LANGUAGE plpgsql AS $f$ BEGIN CREATE TABLE IF NOT EXISTS \
+                   public.pwned (); RETURN new; END $f$; CREATE TRIGGER t BEFORE INSERT ON public.milescale_changes FOR EACH ROW EXECUTE \
+                   FUNCTION public.theirs(); ";
+    server.psql("runs", &format!("{all}{trigger}{write}"));
+    assert_eq!(server.psql("runs", "SELECT to_regclass('public.pwned') IS NULL").trim(), "t");
+    // Ids of a type whose conversion is his.
+    server.psql(
+        "runs",
+        "DROP TRIGGER IF EXISTS t ON milescale_changes; CREATE TYPE odd AS (it text); CREATE FUNCTION plain(odd) RETURNS text LANGUAGE \
+         plpgsql AS $f$ BEGIN CREATE TABLE IF NOT EXISTS public.pwned (); RETURN 'x'; END $f$; CREATE CAST (odd AS text) WITH FUNCTION \
+         plain(odd) AS ASSIGNMENT; GRANT ALL ON FUNCTION plain(odd) TO PUBLIC; ALTER TABLE milestones DROP COLUMN milescale_active CASCADE, \
+         DROP COLUMN milescale_kiro, DROP COLUMN milescale_requires, DROP CONSTRAINT milestones_pkey; DROP INDEX IF EXISTS milescale_flawed; \
+         ALTER TABLE milestones ALTER id TYPE odd USING ROW(id)::odd; GRANT ALL ON milestones TO neighbour",
+    );
+    server.psql("runs", &format!("{all}{write}"));
+    assert_eq!(server.psql("runs", "SELECT to_regclass('public.pwned') IS NULL").trim(), "t");
+    let told = server.psql("runs", "SELECT count(*) > 0 FROM milescale_changes WHERE id IS NULL");
+    assert_eq!(told.trim(), "t", "that something was written is told");
+    door(
+        "D18",
+        "a trigger on the log of changes, and ids of a type with a conversion of a neighbour's, at a write of his own",
+        "not run",
+    );
+}
+
 #[test]
 fn a_session_that_begins_as_somebody_else_is_refused() {
     let server = Postgres::start();

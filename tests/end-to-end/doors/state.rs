@@ -260,3 +260,24 @@ fn a_record_of_moves_that_names_more_old_stores_than_there_are_moves_is_refused(
     assert!(all.contains("60000 old stores, where 256 are the most"), "{said:?}");
     assert!(began.elapsed() < Duration::from_secs(15), "{:?}", began.elapsed());
 }
+
+#[test]
+fn what_a_file_of_state_says_is_not_repeated_whole() {
+    let workspace = workspace();
+    workspace.milestones("m", 2);
+    assert_eq!(bounded(&workspace, &["check"]).code, 0);
+    let text = format!("\"{}\"", "x".repeat(8 << 20));
+    let mut most = 0;
+    for name in ["migration.json", "sweeps.json", "held.json", "state.json", "modes.json", "days.json"] {
+        workspace.write(format!(".milescale/{name}"), &text);
+        for arguments in [&["check"][..], &["status"], &["doctor"], &["check"]] {
+            let said = bounded(&workspace, arguments);
+            most = most.max(said.out.len() + said.err.len());
+        }
+        let _ = std::fs::remove_file(workspace.path(format!(".milescale/{name}")));
+    }
+    let kept = ["logs/scale-events.jsonl", ".milescale/state.json", ".milescale/status.json"];
+    let kept = kept.iter().map(|name| std::fs::metadata(workspace.path(name)).map_or(0, |it| it.len())).max().unwrap();
+    assert!(most < 200_000 && kept < 1 << 20, "{most} bytes said, {kept} kept");
+    door("D13", "a text of 8 MB as each of six files of state", format!("at most {most} bytes said by a command"));
+}

@@ -179,15 +179,13 @@ pub(super) fn may_be_locked(oid: &str) -> String {
 /// Selects what stands beside the list: what it is, whose, and what is wrong with it: `owner`, `runs` (what somebody else says), `kind`,
 /// `unlogged`, `schema` (which somebody else may rename), `trigger` (which somebody else may add, while the table cannot be locked).
 pub(super) fn others() -> String {
+    format!("{} {}", looked_at(), told())
+}
+
+/// What the selection of [`others`] looks at.
+fn looked_at() -> String {
     let is_anothers_r = &is_anothers("r", MILESTONES);
-    let may_be_locked = may_be_locked("c.oid");
-    let (nodes, volatile, simple, dependents, unowned) = (
-        list(&NODES, ""),
-        list(&VOLATILE, ""),
-        list(&SIMPLE, ""),
-        list(&DEPENDENTS, "::regclass"),
-        list(&UNOWNED, "::regclass"),
-    );
+    let (volatile, simple, unowned) = (list(&VOLATILE, ""), list(&SIMPLE, ""), list(&UNOWNED, "::regclass"));
     format!(
         "WITH RECURSIVE {TABLES},
          -- Whoever owns a table decides what its defaults, constraints and indexes call, and with what.
@@ -253,8 +251,17 @@ pub(super) fn others() -> String {
              WHEN 'pg_class'::regclass THEN (SELECT relowner FROM pg_class p WHERE p.oid = needed.oid) END AS owner
            FROM needed WHERE class NOT IN ({unowned}) AND NOT (class = 'pg_class'::regclass
              AND (oid IN (SELECT oid FROM owned WHERE is_kept)
-               OR EXISTS (SELECT FROM pg_class p WHERE p.oid = needed.oid AND p.relkind IN ('S', 'i', 'I', 't')))))
-         SELECT 'table ' || t.oid::regclass::text AS what, quote_ident(r.rolname) AS whose, 'owner' AS why
+               OR EXISTS (SELECT FROM pg_class p WHERE p.oid = needed.oid AND p.relkind IN ('S', 'i', 'I', 't')))))"
+    )
+}
+
+/// What it says of that.
+fn told() -> String {
+    let is_anothers_r = &is_anothers("r", MILESTONES);
+    let may_be_locked = may_be_locked("c.oid");
+    let (nodes, dependents) = (list(&NODES, ""), list(&DEPENDENTS, "::regclass"));
+    format!(
+        "SELECT 'table ' || t.oid::regclass::text AS what, quote_ident(r.rolname) AS whose, 'owner' AS why
            FROM owned t JOIN pg_class c ON c.oid = t.oid JOIN pg_roles r ON r.oid = c.relowner
            WHERE t.relname LIKE 'milescale!_%' ESCAPE '!' AND t.is_kept AND t.is_anothers
          UNION ALL SELECT 'table ' || t.oid::regclass::text, 'a table of several', 'owner'

@@ -15,6 +15,7 @@ mod documents;
 mod expected;
 mod failure;
 mod figures;
+mod judging;
 mod ledger;
 mod listing;
 mod located;
