@@ -40,15 +40,25 @@ fn exchange(one: &Path, other: &Path, stop: &AtomicBool, count: &AtomicU64) {
     }
 }
 
+/// Ends the exchanges when it goes.
+struct Ends<'a>(&'a AtomicBool);
+
+impl Drop for Ends<'_> {
+    fn drop(&mut self) {
+        self.0.store(true, Ordering::Relaxed);
+    }
+}
+
 /// Runs a round again and again beside such exchanges, for as long as a race lasts. How many commands ran, and how many exchanges.
 fn beside_exchanges(one: &Path, other: &Path, mut round: impl FnMut() -> u64) -> (u64, u64) {
     let (stop, exchanged, began, mut runs) = (AtomicBool::new(false), AtomicU64::new(0), Instant::now(), 0);
     std::thread::scope(|scope| {
         scope.spawn(|| exchange(one, other, &stop, &exchanged));
+        // Also where the round fails: a scope waits for its threads.
+        let _ends = Ends(&stop);
         while began.elapsed() < lasts() {
             runs += round();
         }
-        stop.store(true, Ordering::Relaxed);
     });
     (runs, exchanged.load(Ordering::Relaxed))
 }
@@ -63,7 +73,8 @@ fn race(place: &str, prepare: impl Fn(&Path, &Path)) -> (u64, u64, usize) {
     symlink(outside.path("folder"), &beside).unwrap();
     let before = outside.print();
     let watched = Watched::new(&[outside.path(""), outside.path("folder")]);
-    let mut daemon = workspace.daemon_at_once(["--interval", "1"]);
+    // It runs before names are exchanged: one that cannot take its lock at the start does not begin.
+    let mut daemon = workspace.daemon(["--interval", "1"]);
     let (runs, exchanges) = beside_exchanges(&inside, &beside, || {
         for arguments in VERBS {
             let said = bounded(&workspace, arguments);
