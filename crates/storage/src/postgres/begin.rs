@@ -57,7 +57,7 @@ const PATH: &str = path!();
 
 /// What begins the transaction of a new connection.
 pub(super) const FIRST: &str = concat!(
-    "BEGIN ISOLATION LEVEL READ COMMITTED NOT DEFERRABLE; ",
+    "BEGIN ISOLATION LEVEL READ COMMITTED, NOT DEFERRABLE; ",
     path!(),
     "; SET LOCAL search_path = pg_catalog, pg_temp"
 );
@@ -119,9 +119,9 @@ pub(super) fn statements(
     let idle = if hurry == Hurry::Yes { IDLE_AT_MOST } else { IDLE_WHILE_FILLED };
     // Whatever the database says: with a snapshot of before, what a lock has waited for would not be seen.
     let (begin, rest) = match access {
-        Access::Read => ("BEGIN ISOLATION LEVEL READ COMMITTED READ ONLY NOT DEFERRABLE", String::new()),
+        Access::Read => ("BEGIN READ ONLY, ISOLATION LEVEL READ COMMITTED, NOT DEFERRABLE", String::new()),
         Access::Write => {
-            ("BEGIN ISOLATION LEVEL READ COMMITTED NOT DEFERRABLE", path_for_triggers(path) + WAIT_FOR_THE_DISK)
+            ("BEGIN ISOLATION LEVEL READ COMMITTED, NOT DEFERRABLE", path_for_triggers(path) + WAIT_FOR_THE_DISK)
         }
     };
     // Also while its program sends one statement after the other: 17 is the first version that can say so.
