@@ -151,16 +151,7 @@ fn harmless_lines(text: &str) -> String {
 
 /// Prints JSON that is written already. What could do something to a terminal stands in strings only, and is escaped there.
 pub(crate) fn json_text(text: &str) {
-    let mut escaped = String::with_capacity(text.len() + 1);
-    for character in text.chars() {
-        if character != '\n' && is_harmful(character) {
-            escaped.push_str(&format!("\\u{:04x}", u32::from(character)));
-        } else {
-            escaped.push(character);
-        }
-    }
-    escaped.push('\n');
-    bytes(escaped.as_bytes());
+    json_by(|out| out.write_all(text.as_bytes()));
 }
 
 /// Exit status of a program that SIGPIPE ends, as shells give it.
@@ -194,10 +185,18 @@ pub(crate) fn document(text: &[u8]) {
 
 /// Prints an object as JSON over several lines.
 pub(crate) fn json(object: &impl Serialize) {
-    // Straight to where it goes: a list may be long.
+    json_by(|out| Ok(serde_json::to_writer_pretty(out, object)?));
+}
+
+/// Prints an object as JSON on one line.
+pub(crate) fn json_line(object: &impl Serialize) {
+    json_by(|out| Ok(serde_json::to_writer(out, object)?));
+}
+
+/// Prints JSON straight to where it goes: a list may be long.
+fn json_by(write: impl FnOnce(&mut Harmless<io::BufWriter<io::StdoutLock<'static>>>) -> io::Result<()>) {
     let mut out = Harmless(io::BufWriter::new(io::stdout().lock()));
-    let written = serde_json::to_writer_pretty(&mut out, object).map_err(io::Error::from);
-    if let Err(error) = written.and_then(|()| out.0.write_all(b"\n")).and_then(|()| out.0.flush()) {
+    if let Err(error) = write(&mut out).and_then(|()| out.0.write_all(b"\n")).and_then(|()| out.0.flush()) {
         drop(out);
         not_printed(&error);
     }
@@ -224,14 +223,6 @@ impl<W: Write> Write for Harmless<W> {
 
     fn flush(&mut self) -> io::Result<()> {
         self.0.flush()
-    }
-}
-
-/// Prints an object as JSON on one line.
-pub(crate) fn json_line(object: &impl Serialize) {
-    match serde_json::to_string(object) {
-        Ok(text) => json_text(&text),
-        Err(error) => self::error(&error.to_string()),
     }
 }
 

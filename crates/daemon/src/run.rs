@@ -14,7 +14,7 @@ use std::time::Duration;
 
 use milescale_sensing::watch::{Hints, Inbox};
 use milescale_workspace::Workspace;
-use milescale_workspace::lock::{self, Attempt, Held};
+use milescale_workspace::lock::{self, Attempt, Busy, Held};
 use tokio::sync::{Notify, watch};
 use tokio::time::{Instant, sleep, sleep_until, timeout};
 
@@ -80,12 +80,14 @@ pub enum RunError {
 
 /// Takes the daemon's lock. Whoever only looks at the lock holds it for an instant: it is tried for a second.
 pub fn take_lock(workspace: &Workspace) -> Result<Held, RunError> {
-    take_or_keep(workspace, None)
-        .and_then(|taken| taken.ok_or_else(|| RunError::NoWorkspace(workspace.root().to_owned())))
+    match try_lock(workspace, &|_| false)? {
+        Attempt::Taken(held) => Ok(held),
+        Attempt::Busy(busy) => Err(already_runs(workspace, &busy)),
+    }
 }
 
-/// The same; `None`: it is held already, by `held`.
-fn take_or_keep(workspace: &Workspace, held: Option<&Held>) -> Result<Option<Held>, RunError> {
+/// Tries to take it for a second, or until it meets a lock that is not worth waiting for.
+fn try_lock(workspace: &Workspace, is_enough: &dyn Fn(&Busy) -> bool) -> Result<Attempt, RunError> {
     let path = workspace.daemon_lock();
     let system = |cause| RunError::System { what: format!("{} cannot be locked", path.path().display()), cause };
     if !workspace.is_there() {
@@ -95,18 +97,18 @@ fn take_or_keep(workspace: &Workspace, held: Option<&Held>) -> Result<Option<Hel
     let mut tries = 0;
     loop {
         match lock::try_take(&path).map_err(system)? {
-            Attempt::Taken(held) => return Ok(Some(held)),
-            Attempt::Busy(busy) if held.is_some_and(|held| held.is_what_is_in_the_way(&busy)) => return Ok(None),
-            Attempt::Busy(busy) if tries >= 20 => {
-                let by = busy.by().map(|pid| format!(" (process {pid})")).unwrap_or_default();
-                return Err(RunError::AlreadyRuns { path: path.path(), by });
-            }
-            Attempt::Busy(_) => {
+            Attempt::Busy(busy) if tries < 20 && !is_enough(&busy) => {
                 tries += 1;
                 std::thread::sleep(Duration::from_millis(50));
             }
+            attempt => return Ok(attempt),
         }
     }
+}
+
+fn already_runs(workspace: &Workspace, busy: &Busy) -> RunError {
+    let by = busy.by().map(|pid| format!(" (process {pid})")).unwrap_or_default();
+    RunError::AlreadyRuns { path: workspace.daemon_lock().path(), by }
 }
 
 /// Runs the daemon until a signal stops it.

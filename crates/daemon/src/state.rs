@@ -5,12 +5,11 @@ use std::io;
 
 use milescale_core::backend::{Backend, InUse};
 use milescale_core::figures::Figures;
-use milescale_document::text::shortened;
 use milescale_sensing::log::Reported;
 use milescale_workspace::Workspace;
 use milescale_workspace::durable;
 use milescale_workspace::folder::is_about_trust;
-use milescale_workspace::read::read_regular;
+use milescale_workspace::read::{from_json, read_regular};
 use serde::{Deserialize, Serialize};
 use serde_json::Value;
 
@@ -106,8 +105,7 @@ impl State {
             Ok((content, _)) => content,
         };
         let unreadable = |reason: String| Unreadable { reason, is_elsewhere: false };
-        let state: Self =
-            serde_json::from_slice(&content).map_err(|error| unreadable(shortened(&error.to_string())))?;
+        let state: Self = from_json(&content).map_err(unreadable)?;
         if state.version > VERSION {
             return Err(unreadable(format!("it is of version {}, written by a newer milescale", state.version)));
         }

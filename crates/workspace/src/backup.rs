@@ -10,7 +10,7 @@ mod reader;
 pub use reader::Backup;
 
 use std::io;
-use std::time::{Duration, Instant};
+use std::time::Duration;
 
 use jiff::{SignedDuration, Timestamp};
 use milescale_document::digest::{Digest, Running};
@@ -186,8 +186,7 @@ const REMOVES_FOR: Duration = Duration::from_secs(4);
 
 /// Removes what a crash left of backups. What takes too long, or goes on when a stop is asked for, is left for the next time.
 pub fn remove_partial(workspace: &Workspace) -> io::Result<()> {
-    let began = Instant::now();
-    let goes_on = || began.elapsed() < REMOVES_FOR && !workspace.stop().is_asked();
+    let goes_on = workspace.stop().goes_on_for(REMOVES_FOR);
     for entry in workspace.backups().entries_or_none() {
         let name = entry.name.to_string_lossy();
         if name.starts_with(".migration-") && name.ends_with(".partial") {

@@ -7,7 +7,7 @@
 
 use std::io;
 use std::path::Path;
-use std::time::{Duration, Instant, SystemTime};
+use std::time::{Duration, SystemTime};
 
 use jiff::Timestamp;
 use jiff::civil::DateTime;
@@ -112,7 +112,7 @@ pub fn sync(workspace: &Workspace) -> Result<(), StoreError> {
 pub fn review(workspace: &Workspace, now: SystemTime) -> io::Result<Vec<Place>> {
     let (mut found, mut looked) = (Vec::new(), Looked::at_displaced(workspace));
     let (mut first_error, mut is_whole) = (None, true);
-    let goes_on = goes_on(workspace);
+    let goes_on = workspace.stop().goes_on_for(LOOKS_FOR);
     for (path, parts) in all(workspace)? {
         if !goes_on() {
             is_whole = false;
@@ -141,11 +141,6 @@ pub fn review(workspace: &Workspace, now: SystemTime) -> io::Result<Vec<Place>> 
 
 /// How long a look through what was displaced lasts at most: the next one goes on, for what stands still is remembered.
 const LOOKS_FOR: Duration = Duration::from_secs(4);
-
-fn goes_on(workspace: &Workspace) -> impl Fn() -> bool {
-    let began = Instant::now();
-    move || began.elapsed() < LOOKS_FOR && !workspace.stop().is_asked()
-}
 
 /// Looks at one; where it is by now, if it was moved to the conflicts.
 fn review_one(
@@ -186,7 +181,7 @@ pub(crate) fn came_out(workspace: &Workspace, path: &Place, name: &str) -> io::R
 
 /// Removes what has been kept for long enough. `now` is the wall clock. Under the daemon's lock only.
 pub fn purge(workspace: &Workspace, now: SystemTime, day: &mut NewDay) -> io::Result<()> {
-    let goes_on = goes_on(workspace);
+    let goes_on = workspace.stop().goes_on_for(LOOKS_FOR);
     for (path, parts) in all(workspace)? {
         if !goes_on() {
             break;

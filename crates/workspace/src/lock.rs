@@ -19,18 +19,17 @@ pub struct Held {
 impl Held {
     /// Whether the locked file still has this name. If not, the lock keeps nobody out.
     pub fn is_at(&self, path: &Place) -> bool {
-        match (self.file.metadata(), path.status_of_name()) {
-            (Ok(ours), Ok(there)) => (ours.dev(), ours.ino()) == (there.dev(), there.ino()),
-            _ => false,
-        }
+        path.status_of_name().is_ok_and(|there| self.is_on((there.dev(), there.ino())))
     }
 
     /// Whether another attempt met this very lock: its file had another name for a moment only.
     pub fn is_what_is_in_the_way(&self, busy: &Busy) -> bool {
-        match (self.file.metadata(), busy.file.metadata()) {
-            (Ok(ours), Ok(theirs)) => (ours.dev(), ours.ino()) == (theirs.dev(), theirs.ino()),
-            _ => false,
-        }
+        busy.file.metadata().is_ok_and(|theirs| self.is_on((theirs.dev(), theirs.ino())))
+    }
+
+    /// Whether the locked file is the one of this device and inode.
+    fn is_on(&self, file: (u64, u64)) -> bool {
+        self.file.metadata().is_ok_and(|ours| (ours.dev(), ours.ino()) == file)
     }
 }
 

@@ -234,6 +234,14 @@ pub fn read_json<T: DeserializeOwned>(path: &Place, limit: u64) -> io::Result<Op
     }
 }
 
+/// What a JSON text says that others may have written.
+///
+/// # Errors
+/// In words, which repeat no more than the beginning of what was read.
+pub fn from_json<T: DeserializeOwned>(text: &[u8]) -> Result<T, String> {
+    serde_json::from_slice(text).map_err(|error| shortened(&error.to_string()))
+}
+
 /// What a YAML text says that others may have written, by the one reader that bounds it.
 ///
 /// # Errors

@@ -204,9 +204,9 @@ impl Readers {
 
     /// The same, for one of many files.
     pub fn leave_out_some_on(self, ways: &mut Ways, file: &Place) -> bool {
-        let outer = file.folder().place().status();
+        let readers = ways.readers(self, file);
         // Of whom nothing is known, they may be left out.
-        outer.map_or(true, |outer| ways.readers(self, file).leave_out_some_of(&outer))
+        ways.outer(file).is_none_or(|outer| readers.leave_out_some_of(outer))
     }
 
     /// Those who may read both.

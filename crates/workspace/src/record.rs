@@ -7,14 +7,13 @@ use jiff::{SignedDuration, Timestamp};
 use milescale_core::backend::{Engine, InUse};
 use milescale_core::base::Side;
 use milescale_core::migration::{Adopt, Phase};
-use milescale_document::text::shortened;
 use milescale_document::timestamp;
 use serde::{Deserialize, Serialize};
 
 use crate::Workspace;
 use crate::conflicts::Conflict;
 use crate::durable;
-use crate::read::{newer, read_regular};
+use crate::read::{from_json, newer, read_regular};
 use crate::switch::PreparedConfig;
 use crate::switches;
 
@@ -212,11 +211,11 @@ impl Record {
             other => other?.0,
         };
         // A newer shape may have lost or changed any other key.
-        let VersionOnly { version } = serde_json::from_slice(&content).map_err(|error| damaged(&error))?;
+        let VersionOnly { version } = from_json(&content).map_err(|error| damaged(&error))?;
         if version > VERSION {
             return Err(newer(version));
         }
-        let mut record: Self = serde_json::from_slice(&content).map_err(|error| damaged(&error))?;
+        let mut record: Self = from_json(&content).map_err(|error| damaged(&error))?;
         // What milescale has not written is not carried through each cycle.
         if record.old.len() > OLD_STORES {
             return Err(damaged(&format!("{} old stores, where {OLD_STORES} are the most", record.old.len())));
@@ -320,8 +319,7 @@ pub const LOST: &str = "milescale's record of its moves is gone, or of before th
 /// That it is damaged, and what to do about that.
 fn damaged(error: &impl std::fmt::Display) -> io::Error {
     let cause = format!(
-        "{}; put it back from a copy of yours, or move it away and run `milescale check`, which says what is known without it",
-        shortened(&error.to_string())
+        "{error}; put it back from a copy of yours, or move it away and run `milescale check`, which says what is known without it"
     );
     io::Error::new(io::ErrorKind::InvalidData, cause)
 }

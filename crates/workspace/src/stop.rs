@@ -47,6 +47,12 @@ impl Stop {
         ends
     }
 
+    /// Whether work that can be left for later goes on: for so long from now on, and while no stop is asked for.
+    pub fn goes_on_for(&self, most: Duration) -> impl Fn() -> bool {
+        let began = Instant::now();
+        move || began.elapsed() < most && !self.is_asked()
+    }
+
     /// Sleeps, but not on when a stop is asked for.
     pub fn sleep(&self, time: Duration) {
         let end = Instant::now() + time;

@@ -39,18 +39,26 @@ impl Ways {
     /// Those of a file at a place, as far as the folders on the way to it let them in. One that lets in the same as the workspace itself
     /// keeps nobody out of what else lies in that. Behind a trusted symlink the folders above its target count as well.
     pub fn readers(&mut self, readers: Readers, file: &Place) -> Readers {
-        if self.of.as_ref().is_none_or(|of| of.folder != *file.folder()) {
-            let folder = file.folder().clone();
-            self.of = Some(Of { outer: folder.place().status().ok(), folder, above: None, known: HashMap::new() });
-        }
-        let Some(of) = &mut self.of else { return Readers::NONE };
-        let way = of.way_of(file);
+        let way = self.of(file).way_of(file);
         let (mut readers, mut way) = (readers, &way);
         while let Some(step) = way {
             readers = step.folder.as_ref().map_or(Readers::NONE, |folder| readers.within(folder));
             way = &step.next;
         }
         readers
+    }
+
+    /// What the system says of the outermost folder of a file's; `None`: nobody knows.
+    pub(crate) fn outer(&mut self, file: &Place) -> Option<&Metadata> {
+        self.of(file).outer.as_ref()
+    }
+
+    fn of(&mut self, file: &Place) -> &mut Of {
+        let of = self.of.take().filter(|of| of.folder == *file.folder());
+        self.of.insert(of.unwrap_or_else(|| {
+            let folder = file.folder().clone();
+            Of { outer: folder.place().status().ok(), folder, above: None, known: HashMap::new() }
+        }))
     }
 }
 

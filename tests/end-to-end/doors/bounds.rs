@@ -515,9 +515,16 @@ fn sparse_files_of_any_size_are_not_read() {
 /// Runs a command that has much to do, and asks it to stop. How long it went on.
 fn asked_to_stop(workspace: &Workspace, arguments: &[&str]) -> Duration {
     let mut child = workspace.command(arguments.iter().copied()).stdout(std::process::Stdio::null()).spawn().unwrap();
-    std::thread::sleep(Duration::from_millis(700));
+    // Once it has computed for a while; it may have ended by itself.
+    let stat = format!("/proc/{}/stat", child.id());
+    milescale_testkit::until("it is at work", || {
+        let text = std::fs::read_to_string(&stat).unwrap_or_default();
+        let fields: Vec<&str> = text.rsplit(')').next().unwrap_or_default().split_whitespace().collect();
+        let ticks = |at: usize| fields.get(at).and_then(|it| it.parse::<u64>().ok()).unwrap_or_default();
+        let has_ended = fields.first().is_none_or(|state| *state == "Z");
+        (has_ended || ticks(11) + ticks(12) >= 30).then_some(())
+    });
     let asked = Instant::now();
-    // It may have ended by itself.
     let _ = Command::new("kill").arg(child.id().to_string()).status();
     child.wait().unwrap();
     asked.elapsed()

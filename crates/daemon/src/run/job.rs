@@ -7,13 +7,13 @@ use jiff::Timestamp;
 use milescale_core::decision::Verdict;
 use milescale_document::timestamp;
 use milescale_sensing::watch::Hints;
-use milescale_workspace::lock::Held;
+use milescale_workspace::lock::{Attempt, Held};
 use tokio::task::JoinHandle;
 use tokio::time::Instant;
 
 use super::eyes::Eyes;
 use super::line::Line;
-use super::{RunError, take_or_keep};
+use super::{RunError, already_runs, try_lock};
 use crate::engine::Engine;
 use crate::status::{DaemonStatus, Status};
 
@@ -57,9 +57,10 @@ impl Worker {
         if !workspace.is_there() || self.lock.is_at(&workspace.daemon_lock()) {
             return Ok(());
         }
-        match take_or_keep(workspace, Some(&self.lock)) {
-            Ok(Some(held)) => self.lock = held,
-            Ok(None) => {}
+        match try_lock(workspace, &|busy| self.lock.is_what_is_in_the_way(busy)) {
+            Ok(Attempt::Taken(held)) => self.lock = held,
+            Ok(Attempt::Busy(busy)) if self.lock.is_what_is_in_the_way(&busy) => {}
+            Ok(Attempt::Busy(busy)) => return Err(already_runs(workspace, &busy)),
             Err(RunError::System { what, cause }) => tracing::warn!(%cause, "{what}"),
             Err(RunError::NoWorkspace(at)) => tracing::debug!(at = %at.display(), "no workspace in this moment"),
             Err(error) => return Err(error),

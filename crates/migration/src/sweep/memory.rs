@@ -6,11 +6,10 @@ use std::io;
 
 use milescale_core::base::Side;
 use milescale_document::digest::Digest;
-use milescale_document::text::shortened;
 use milescale_workspace::Place;
 use milescale_workspace::Workspace;
 use milescale_workspace::durable;
-use milescale_workspace::read::read_regular;
+use milescale_workspace::read::{from_json, read_regular};
 use serde::{Deserialize, Serialize};
 
 use super::batch::Recent;
@@ -175,7 +174,7 @@ fn read<T: for<'a> Deserialize<'a>>(workspace: &Workspace, path: &Place) -> Resu
     match read_regular(path, LIMIT) {
         Err(error) if matches!(error.kind(), io::ErrorKind::NotFound | io::ErrorKind::NotADirectory) => Ok(None),
         Err(error) => Err(failed(error.to_string())),
-        Ok((text, _)) => serde_json::from_slice(&text).map(Some).map_err(|error| failed(shortened(&error.to_string()))),
+        Ok((text, _)) => from_json(&text).map(Some).map_err(failed),
     }
 }
 

@@ -166,10 +166,7 @@ impl FileStore {
         };
         self.changes += 1;
         self.touch(&path);
-        let remark = match found.remark {
-            Some(remark) => Some(self.for_all(remark, found.readers, &path)),
-            None => None,
-        };
+        let remark = found.remark.map(|remark| self.for_all(remark, found.readers, &path));
         self.table.insert(path, found.known, remark, found.is_fresh, look);
         Ok(())
     }

@@ -79,7 +79,7 @@ const VOLATILE: [&str; 12] = [
 const STABLE: &str = "^(age|now|(statement|transaction)_timestamp|timezone|(make_)?timestamptz(_.*)?|timestamp(_.*)?|date(_.*)?|time|timetz|\
      interval_pl_timestamptz|in_range|overlaps|extract|to_(char|date|number|timestamp)|txid_current(_if_assigned)?|\
      pg_current_xact_id(_if_assigned)?|pg_backend_pid|pg_trigger_depth|current_(database|schema|setting|user)|session_user|getpgusername|\
-     version|inet_(client|server)_(addr|port)|convert(_from|_to)?|length|format|money|cash_.*|jsonb?_build_(object|array))$";
+     version|inet_(client|server)_(addr|port)|convert(_from|_to)?|length|money|cash_.*)$";
 
 /// Types whose values hold no name of anything.
 const SIMPLE: [&str; 26] = [
@@ -233,10 +233,10 @@ fn looked_at() -> String {
              -- A function of the user's own is called by a table of the user's own as it likes.
              NOT (p.provolatile = 'i' OR NOT f.is_anothers AND NOT r.rolsuper
                OR (r.rolsuper AND p.proname IN ({volatile}))
-               OR (p.pronamespace = 'pg_catalog'::regnamespace AND p.provolatile = 's' AND p.proname ~ '{OF_VALUES}')
-               OR (p.pronamespace = 'pg_catalog'::regnamespace AND p.provolatile = 's' AND NOT p.proretset AND p.proname ~ '{STABLE}'
-                 AND NOT EXISTS (SELECT FROM unnest(p.proargtypes::oid[] || p.prorettype) a(type) JOIN pg_type y ON y.oid = a.type
-                   WHERE y.typnamespace <> 'pg_catalog'::regnamespace OR y.typname NOT IN ({simple})))) AS runs
+               OR (p.pronamespace = 'pg_catalog'::regnamespace AND p.provolatile = 's' AND (p.proname ~ '{OF_VALUES}'
+                 OR NOT p.proretset AND p.proname ~ '{STABLE}' AND NOT EXISTS (SELECT
+                   FROM unnest(p.proargtypes::oid[] || p.prorettype) a(type) JOIN pg_type y ON y.oid = a.type
+                   WHERE y.typnamespace <> 'pg_catalog'::regnamespace OR y.typname NOT IN ({simple}))))) AS runs
              FROM functions f JOIN pg_proc p ON p.oid = f.oid JOIN pg_roles r ON r.oid = p.proowner
            UNION ALL SELECT p.oid, quote_ident(r.rolname), {is_anothers_r},
              l.lanname IN ('internal', 'c') AND NOT (r.rolsuper AND p.proname ~ '{TRIGGERS_IN_C}')

@@ -9,10 +9,9 @@ use std::collections::BTreeSet;
 use tokio_postgres::types::{ToSql, Type};
 use tokio_postgres::{Client, Error};
 
-use super::allowed::is_anothers;
 use super::begin::literal;
 use super::documents::Table;
-use super::schema::{close_new, quoted};
+use super::schema::{close_new, own_by_owner_of, quoted};
 use crate::store::Touched;
 
 /// Entries that are kept for others who read the log.
@@ -56,26 +55,18 @@ drop that'; END IF; \
     )
 }
 
-/// What makes the log. Nobody else may call its function, and it belongs to who makes it, be it another's before, or to the role of those
-/// who share the table.
+/// What makes the log. Nobody else may call its function.
 pub(super) fn make(table: &Table) -> String {
-    let (prefix, body, milestones) = (table.prefix(), literal(&body(&table.used)), literal(&table.named("milestones")));
-    let is_anothers = is_anothers("r", &format!("to_regclass({milestones})"));
+    let (prefix, body) = (table.prefix(), literal(&body(&table.used)));
     let (log, function) = (format!("{prefix}milescale_changes"), format!("{prefix}milescale_log()"));
-    let (log, function) = (literal(&log), literal(&function));
-    let own = literal(&format!(
-        "DECLARE own name := (SELECT CASE WHEN {is_anothers} THEN current_user ELSE r.rolname END FROM pg_class c
-         JOIN pg_roles r ON r.oid = c.relowner WHERE c.oid = to_regclass({log}));
-         BEGIN EXECUTE format('ALTER TABLE %s OWNER TO %I', {log}, own);
-         EXECUTE format('ALTER FUNCTION %s OWNER TO %I', {function}, own); END"
-    ));
+    let own = own_by_owner_of(&log, &table.named("milestones"), &[("TABLE", &log), ("FUNCTION", &function)]);
     format!(
         "CREATE TABLE IF NOT EXISTS {prefix}milescale_changes (number BIGINT GENERATED ALWAYS AS IDENTITY PRIMARY KEY, \
          id TEXT, by BIGINT NOT NULL DEFAULT txid_current()); \
          CREATE INDEX IF NOT EXISTS milescale_changes_by ON {prefix}milescale_changes (by); \
          CREATE OR REPLACE FUNCTION {prefix}milescale_log() RETURNS trigger LANGUAGE plpgsql SECURITY DEFINER \
          SET search_path = pg_catalog, pg_temp AS {body}; \
-         DO {own}; \
+         {own}; \
          REVOKE ALL ON FUNCTION {prefix}milescale_log() FROM PUBLIC; \
          DROP TRIGGER IF EXISTS milescale_log ON {prefix}milestones; \
          CREATE TRIGGER milescale_log AFTER INSERT OR UPDATE OR DELETE ON {prefix}milestones \

@@ -1,10 +1,10 @@
 //! Whose a table is, and whether what is written there continues what this workspace knows.
 
-use milescale_core::chain::{Conclusion, Link, Token};
+use milescale_core::chain::{Chain, Conclusion, Link, Token};
 use milescale_workspace::error::{Problem, StoreError};
 use milescale_workspace::identity::Identity;
 use milescale_workspace::tokens::{self, Tokens};
-use tokio_postgres::Client;
+use tokio_postgres::{Client, Error};
 
 use super::chain::{Owned, refused};
 use super::connection::Failed;
@@ -30,8 +30,6 @@ impl Table {
         place: &str,
     ) -> Result<Option<Ours>, Failed> {
         let refused = |cause: String| Failed::Store(refused(place, cause));
-        // Without a lock other processes write meanwhile: what they confirm after this is not to be looked for in a row read before.
-        let known_before = if lock.is_empty() { Some(tokens.read()?) } else { None };
         let Some(meta) = self.meta(client, lock).await? else { return Ok(None) };
         if meta.table.is_some() && !self.is_found_as(meta.table) {
             let cause = "another table has taken its name since it was looked at; try again";
@@ -42,19 +40,12 @@ impl Table {
         // Read once the row cannot change any more: what is on the server was drawn before.
         let known = tokens.read()?.of_chain(&chain);
         let confirmed = known.confirmed();
-        let since = self.links(client, confirmed.map_or(last.number, |link| link.number)).await?;
-        let concluded = match (known.conclude(last, &since), &known_before) {
-            (Conclusion::WentBack, Some(before)) => {
-                let before = before.of_chain(&chain);
-                let since = self.links(client, before.confirmed().map_or(last.number, |link| link.number)).await?;
-                // What is new to that list was drawn meanwhile.
-                if before.conclude(last, &since) == Conclusion::WentBack {
-                    Conclusion::WentBack
-                } else {
-                    Conclusion::Continues
-                }
+        let concluded = match self.conclusion(client, &known, last).await? {
+            // Without a lock other processes write meanwhile: what they have confirmed by now is not to be looked for in a row read before.
+            Conclusion::WentBack if lock.is_empty() && !self.went_back(client, &chain, &known).await? => {
+                Conclusion::Continues
             }
-            (concluded, _) => concluded,
+            concluded => concluded,
         };
         match concluded {
             Conclusion::Continues => {}
@@ -77,5 +68,21 @@ impl Table {
         }
         let is_old = token.is_some_and(|token| known.is_old(token, tokens::KEPT));
         Ok(Some(Ours { owned: Owned { epoch, chain }, last, confirmed, is_old }))
+    }
+
+    /// Whether the row, as it is by now, lacks what was known before it was read.
+    async fn went_back(&self, client: &Client, chain: &str, known: &Chain) -> Result<bool, Error> {
+        match self.meta(client, "").await? {
+            Some(Meta { chain: Some(now), last: Some(last), .. }) if now == chain => {
+                Ok(self.conclusion(client, known, last).await? == Conclusion::WentBack)
+            }
+            _ => Ok(true),
+        }
+    }
+
+    /// What the last link on the server says beside what is known of its chain.
+    pub(super) async fn conclusion(&self, client: &Client, known: &Chain, last: Link) -> Result<Conclusion, Error> {
+        let since = self.links(client, known.confirmed().map_or(last.number, |link| link.number)).await?;
+        Ok(known.conclude(last, &since))
     }
 }

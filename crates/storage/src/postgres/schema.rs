@@ -114,26 +114,44 @@ pub(super) fn own(prefix: &str) -> String {
 /// puts triggers on them: those of the log would run with the rights of its owner.
 pub(super) fn close_new(prefix: &str) -> String {
     let milestones = literal(&format!("{prefix}milestones"));
+    let own = format!(
+        "FROM pg_class c JOIN pg_class m ON m.oid = to_regclass({milestones}) AND c.relnamespace = m.relnamespace \
+         AND c.relname LIKE 'milescale!_%' ESCAPE '!' AND c.relkind = 'r'"
+    );
+    // Rights on them that somebody else than their owner has, and that fit; they are taken away.
+    let revoke = |what: &str, where_: &str| {
+        format!(
+            "FOR it IN SELECT DISTINCT c.oid::regclass::text AS name, a.grantee {own} CROSS JOIN LATERAL aclexplode(c.relacl) a \
+             WHERE a.grantee <> c.relowner AND {where_} LOOP EXECUTE format('REVOKE {what} ON TABLE %s FROM %s', it.name, \
+             CASE WHEN it.grantee = 0 THEN 'PUBLIC' ELSE quote_ident(pg_get_userbyid(it.grantee)) END); END LOOP"
+        )
+    };
+    let made_for_more = "c.xmin = pg_current_xact_id()::xid AND NOT CASE WHEN a.grantee = 0 THEN EXISTS (SELECT \
+         FROM aclexplode(m.relacl) p WHERE p.grantee = 0 AND p.privilege_type = 'SELECT') \
+         ELSE has_table_privilege(a.grantee, m.oid, 'SELECT') END";
     let block = format!(
-        "DECLARE it record; BEGIN FOR it IN SELECT DISTINCT c.oid::regclass::text AS name, a.grantee \
-         FROM pg_class c CROSS JOIN LATERAL aclexplode(c.relacl) a WHERE c.relname LIKE 'milescale!_%' ESCAPE '!' \
-         AND c.relkind = 'r' AND c.xmin = pg_current_xact_id()::xid AND a.grantee <> c.relowner \
-         AND c.relnamespace = (SELECT m.relnamespace FROM pg_class m WHERE m.oid = to_regclass({milestones})) \
-         AND NOT CASE WHEN a.grantee = 0 THEN EXISTS (SELECT FROM pg_class m, aclexplode(m.relacl) p WHERE p.grantee = 0 \
-         AND p.privilege_type = 'SELECT' AND m.oid = to_regclass({milestones})) \
-         ELSE has_table_privilege(a.grantee, to_regclass({milestones}), 'SELECT') END LOOP \
-         EXECUTE format('REVOKE ALL ON TABLE %s FROM %s', it.name, \
-         CASE WHEN it.grantee = 0 THEN 'PUBLIC' ELSE quote_ident(pg_get_userbyid(it.grantee)) END); END LOOP; \
-         FOR it IN SELECT c.oid::regclass::text AS name FROM pg_class c JOIN pg_class m ON m.oid = to_regclass({milestones}) \
-         WHERE c.relname LIKE 'milescale!_%' ESCAPE '!' AND c.relkind = 'r' AND c.relnamespace = m.relnamespace \
-         AND m.relrowsecurity AND NOT c.relrowsecurity AND pg_has_role(c.relowner, 'USAGE') LOOP \
-         EXECUTE format('ALTER TABLE %s ENABLE ROW LEVEL SECURITY', it.name); END LOOP; \
-         FOR it IN SELECT DISTINCT c.oid::regclass::text AS name, a.grantee FROM pg_class c \
-         JOIN pg_class m ON m.oid = to_regclass({milestones}) CROSS JOIN LATERAL aclexplode(c.relacl) a \
-         WHERE c.relname LIKE 'milescale!_%' ESCAPE '!' AND c.relkind = 'r' AND c.relnamespace = m.relnamespace \
-         AND a.privilege_type = 'TRIGGER' AND a.grantee <> c.relowner AND pg_has_role(c.relowner, 'USAGE') LOOP \
-         EXECUTE format('REVOKE TRIGGER ON TABLE %s FROM %s', it.name, \
-         CASE WHEN it.grantee = 0 THEN 'PUBLIC' ELSE quote_ident(pg_get_userbyid(it.grantee)) END); END LOOP; END"
+        "DECLARE it record; BEGIN {}; {}; \
+         FOR it IN SELECT c.oid::regclass::text AS name {own} \
+         WHERE m.relrowsecurity AND NOT c.relrowsecurity AND pg_has_role(c.relowner, 'USAGE') LOOP \
+         EXECUTE format('ALTER TABLE %s ENABLE ROW LEVEL SECURITY', it.name); END LOOP; END",
+        revoke("ALL", made_for_more),
+        revoke("TRIGGER", "a.privilege_type = 'TRIGGER' AND pg_has_role(c.relowner, 'USAGE')")
+    );
+    format!("DO {}", literal(&block))
+}
+
+/// Gives what milescale has made to whom it has to belong: to who makes it, be it another's before, or to the role of those who share the
+/// table of milestones. `of`: the table whose owner says which. Each of `what` is a kind of object with its name.
+pub(super) fn own_by_owner_of(of: &str, milestones: &str, what: &[(&str, &str)]) -> String {
+    let is_anothers = is_anothers("r", &format!("to_regclass({})", literal(milestones)));
+    let give = |(kind, name): &(&str, &str)| {
+        format!("EXECUTE format('ALTER {kind} %s OWNER TO %I', {}, own); ", literal(name))
+    };
+    let block = format!(
+        "DECLARE own name := (SELECT CASE WHEN {is_anothers} THEN current_user ELSE r.rolname END FROM pg_class c \
+         JOIN pg_roles r ON r.oid = c.relowner WHERE c.oid = to_regclass({})); BEGIN {}END",
+        literal(of),
+        what.iter().map(give).collect::<String>()
     );
     format!("DO {}", literal(&block))
 }
@@ -142,18 +160,13 @@ pub(super) fn close_new(prefix: &str) -> String {
 pub(super) fn refuse(prefix: &str, message: Option<&str>) -> String {
     let milestones = format!("{prefix}milestones");
     let drop = format!("DROP TRIGGER IF EXISTS milescale_refuse ON {milestones}");
-    let function = literal(&format!("{prefix}milescale_refuse()"));
-    let is_anothers = is_anothers("r", &format!("to_regclass({})", literal(&milestones)));
-    let own = literal(&format!(
-        "BEGIN EXECUTE format('ALTER FUNCTION %s OWNER TO %I', {function}, (SELECT CASE WHEN {is_anothers} THEN current_user
-         ELSE r.rolname END FROM pg_class c JOIN pg_roles r ON r.oid = c.relowner WHERE c.oid = to_regclass({}))); END",
-        literal(&milestones)
-    ));
     let Some(message) = message else { return drop };
+    let function = format!("{prefix}milescale_refuse()");
+    let own = own_by_owner_of(&milestones, &milestones, &[("FUNCTION", &function)]);
     format!(
-        "CREATE OR REPLACE FUNCTION {prefix}milescale_refuse() RETURNS trigger LANGUAGE plpgsql AS $refuse$ \
-         BEGIN RAISE EXCEPTION '%', TG_ARGV[0]; END $refuse$; DO {own}; {drop}; \
-         CREATE TRIGGER milescale_refuse BEFORE INSERT OR UPDATE OR DELETE OR TRUNCATE ON {prefix}milestones \
+        "CREATE OR REPLACE FUNCTION {function} RETURNS trigger LANGUAGE plpgsql AS $refuse$ \
+         BEGIN RAISE EXCEPTION '%', TG_ARGV[0]; END $refuse$; {own}; {drop}; \
+         CREATE TRIGGER milescale_refuse BEFORE INSERT OR UPDATE OR DELETE OR TRUNCATE ON {milestones} \
          FOR EACH STATEMENT EXECUTE FUNCTION {prefix}milescale_refuse({})",
         literal(message)
     )

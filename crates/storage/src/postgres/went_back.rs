@@ -58,9 +58,7 @@ impl PostgresStore {
             let Some(Meta { chain: Some(chain), last: Some(last), .. }) = table.meta(client, "").await? else {
                 return Ok(has_written);
             };
-            let known = tokens.of_chain(&chain);
-            let since = table.links(client, known.confirmed().map_or(last.number, |link| link.number)).await?;
-            Ok(known.conclude(last, &since) == Conclusion::WentBack)
+            Ok(table.conclusion(client, &tokens.of_chain(&chain), last).await? == Conclusion::WentBack)
         })
     }
 }

@@ -7,7 +7,6 @@ use std::os::unix::fs::FileExt;
 use milescale_document::columns::Columns;
 use milescale_document::digest::Digest;
 use milescale_document::milestone::Milestone;
-use milescale_document::text::shortened;
 use milescale_document::value::Value;
 use milescale_document::yaml;
 use serde::Deserialize;
@@ -16,6 +15,7 @@ use super::{Metadata, milestones, path, verify};
 use crate::Workspace;
 use crate::error::{Problem, StoreError};
 use crate::folder::File;
+use crate::read::from_json;
 use crate::readers::Readers;
 
 /// The longest line, in bytes: a text of the largest size, each letter of which is an escape of six.
@@ -100,7 +100,7 @@ impl Backup {
             if workspace.stop().is_asked() {
                 return Err(StoreError::stopped(shown));
             }
-            let line: Line = serde_json::from_slice(&text).map_err(|error| corrupt(shortened(&error.to_string())))?;
+            let line: Line = from_json(&text).map_err(corrupt)?;
             kept += line.id.len() + size_of_val(&*line.others);
             if kept > MEMORY {
                 return Err(corrupt(
@@ -135,7 +135,7 @@ impl Backup {
             .read_exact_at(&mut text, at)
             .map_err(|error| StoreError::io(&self.shown, "it cannot be read", &error))?;
         let corrupt = |cause: String| StoreError::new(Problem::Corrupt, &self.shown, cause);
-        let line: Line = serde_json::from_slice(&text).map_err(|error| corrupt(shortened(&error.to_string())))?;
+        let line: Line = from_json(&text).map_err(corrupt)?;
         let bytes = match (line.text, line.bytes) {
             (Some(text), _) => text.into_bytes(),
             (None, Some(digits)) => unhex(&digits).ok_or_else(|| corrupt("a text is damaged".to_owned()))?,
