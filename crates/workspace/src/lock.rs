@@ -186,3 +186,38 @@ fn owner(file: &File) -> Option<u32> {
     file.take(32).read_to_string(&mut text).ok()?;
     text.trim().parse().ok()
 }
+
+#[cfg(test)]
+mod tests {
+    use super::{Attempt, Busy, Held, Place, try_take};
+
+    fn taken(path: &Place) -> Held {
+        match try_take(path).unwrap() {
+            Attempt::Taken(held) => held,
+            Attempt::Busy(busy) => panic!("{busy:?}"),
+        }
+    }
+
+    fn busy(path: &Place) -> Busy {
+        match try_take(path).unwrap() {
+            Attempt::Busy(busy) => busy,
+            Attempt::Taken(held) => panic!("{held:?}"),
+        }
+    }
+
+    /// Whoever may write there may exchange names: what is met under the old name again is not another daemon.
+    #[test]
+    fn a_lock_knows_itself_by_its_file_and_another_one_under_its_name() {
+        let folder = tempfile::tempdir().unwrap();
+        let at = |name: &str| Place::named(&folder.path().join(name));
+        let ours = taken(&at("lock"));
+        at("lock").rename(&at("away")).unwrap();
+        assert!(!ours.is_at(&at("lock")));
+        at("away").rename(&at("lock")).unwrap();
+        assert!(ours.is_at(&at("lock")) && ours.is_what_is_in_the_way(&busy(&at("lock"))));
+        at("lock").rename(&at("away")).unwrap();
+        let theirs = taken(&at("lock"));
+        assert!(!ours.is_what_is_in_the_way(&busy(&at("lock"))) && theirs.is_what_is_in_the_way(&busy(&at("lock"))));
+        assert_eq!(busy(&at("lock")).by(), Some(std::process::id()));
+    }
+}
