@@ -6,7 +6,6 @@ mod memory;
 mod moving;
 mod teller;
 
-pub use act::command;
 pub use teller::Stop;
 
 use std::collections::BTreeMap;

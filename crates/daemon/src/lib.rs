@@ -21,7 +21,7 @@ mod supervisor;
 mod sweeps;
 
 pub use access::Access;
-pub use engine::{Cycle, Engine, Mode, Stop, command};
+pub use engine::{Cycle, Engine, Mode, Stop};
 pub use moves::{Gone, Mover, Unproven};
 
 pub use run::{Options, RunError, run, take_lock};

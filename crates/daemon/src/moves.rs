@@ -24,7 +24,7 @@ use milescale_migration::{
 use milescale_storage::open::Which;
 use milescale_storage::store::Store;
 use milescale_workspace::Workspace;
-use milescale_workspace::backup::{self, Metadata};
+use milescale_workspace::backup::{Backup, Metadata};
 use milescale_workspace::durable;
 use milescale_workspace::jsonl::{self, Rotation};
 use milescale_workspace::lock::Held;
@@ -285,7 +285,8 @@ impl Mover {
         stop: &dyn Fn() -> bool,
         tell: &mut dyn FnMut(Told),
     ) -> Result<Restored, String> {
-        backup::verify(&self.workspace, metadata)?;
+        // All of it is read before anything moves: what is damaged changes nothing.
+        Backup::open(&self.workspace, metadata).map_err(|error| error.to_string())?;
         let mut into = store_of(&metadata.from).ok_or_else(|| format!("{}: from names no store", metadata.id))?;
         // A person wants the store in use made anew: an unfinished move out of it cannot go by what it held.
         let said = self.gone()?.map_or(Said::Nothing, |gone| Said::IsGone(gone.in_use.side()));

@@ -43,11 +43,7 @@ pub(crate) fn take(
     };
     let mut writer = Writer::begin(context.workspace, readers, ways.0, ways.1, context.now()).map_err(failed)?;
     match fill(store, &mut writer, restored, context, progress) {
-        Ok(count) => {
-            let root = context.workspace.root().to_string_lossy().replace('\'', r"'\''");
-            let restore = format!("milescale restore BACKUP_ID --workspace '{root}'");
-            writer.finish(count, &store.name(), &restore, ways, context.now()).map_err(failed)
-        }
+        Ok(count) => writer.finish(count, &store.name(), ways, context.now()).map_err(failed),
         Err(error) => {
             if let Err(also) = writer.abandon() {
                 tracing::warn!(%also, "what there is of the backup cannot be removed");

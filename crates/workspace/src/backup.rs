@@ -15,6 +15,7 @@ use std::time::Duration;
 use jiff::{SignedDuration, Timestamp};
 use milescale_document::digest::{Digest, Running};
 use milescale_document::milestone::Milestone;
+use milescale_document::text::in_command;
 use milescale_document::timestamp;
 use serde::{Deserialize, Serialize};
 use serde_json::json;
@@ -115,19 +116,12 @@ impl Writer {
     }
 
     /// Ends it: it is on the disk, whole, and has its name.
-    pub fn finish(
-        self,
-        count: u64,
-        source: &str,
-        restore: &str,
-        ways: (&str, &str),
-        now: Timestamp,
-    ) -> io::Result<Metadata> {
+    pub fn finish(self, count: u64, source: &str, ways: (&str, &str), now: Timestamp) -> io::Result<Metadata> {
         let readers = (self.readers != Readers::OWN).then(|| self.readers.and(Readers::noted()));
         self.file.finish(&milestones(&self.partial), readers)?;
         let keep = now.checked_add(kept()).unwrap_or(now);
         let metadata = Metadata {
-            restore_command: restore.replace("BACKUP_ID", &self.id),
+            restore_command: restore_command(&self.workspace, &self.id),
             id: self.id.clone(),
             timestamp: timestamp::to_text(now),
             from: ways.0.to_owned(),
@@ -265,8 +259,13 @@ pub fn metadata(workspace: &Workspace, id: &str) -> Result<Metadata, String> {
     let (text, _) = read_regular(&path, 1 << 20).map_err(|error| format!("{shown}: {error}"))?;
     let metadata: Metadata =
         from_yaml(&text).map_err(|why| format!("{shown}: it is no metadata of a backup: {why}"))?;
-    // It goes by the name of its folder, whatever is written in it.
-    Ok(Metadata { id: id.to_owned(), ..metadata })
+    // It goes by the name of its folder, whatever is written in it; and nobody is shown a command that a file tells him to run.
+    Ok(Metadata { id: id.to_owned(), restore_command: restore_command(workspace, id), ..metadata })
+}
+
+/// The command that restores a backup.
+fn restore_command(workspace: &Workspace, id: &str) -> String {
+    workspace.command(&format!("restore {}", in_command(id)))
 }
 
 /// Whether its milestones are what was written: their number of bytes and their digest.

@@ -59,6 +59,9 @@ fn folder_of(top: &Path) -> Option<Place> {
     }
     let (text, _) = read_regular(&git, SHORT).ok()?;
     let named = top.join(OsStr::from_bytes(text.strip_prefix(b"gitdir:")?.trim_ascii()));
+    if !is_where_git_keeps_one(&named) {
+        return None;
+    }
     let named = system::real_path(named).ok()?;
     let place = Folder::named(&named).place();
     let is_of_a_worktree = || {
@@ -69,6 +72,13 @@ fn folder_of(top: &Path) -> Option<Place> {
     // A submodule's is kept by the repository that it is a part of.
     let is_of_a_submodule = top.ancestors().skip(1).any(|above| named.starts_with(above.join(".git/modules")));
     (is_of_a_submodule || is_of_a_worktree().is_some()).then_some(place)
+}
+
+/// Whether a path looks like one at which git keeps what a file `.git` names: of anything else nothing is opened.
+fn is_where_git_keeps_one(named: &Path) -> bool {
+    let parts: Vec<_> = named.components().collect();
+    let is_of_a_worktree = named.parent().is_some_and(|folder| folder.ends_with("worktrees"));
+    is_of_a_worktree || parts.windows(2).any(|two| two[0].as_os_str() == ".git" && two[1].as_os_str() == "modules")
 }
 
 /// What an index says.

@@ -3,7 +3,7 @@
 use std::io;
 use std::path::{Path, PathBuf};
 
-use milescale_document::text::harmless;
+use milescale_document::text::{harmless, in_command};
 
 use crate::folder::{Folder, Place, system};
 use crate::stop::Stop;
@@ -217,5 +217,10 @@ impl Workspace {
     pub fn shown_path(&self, path: &Path) -> String {
         let inside = path.strip_prefix(&self.root).unwrap_or(path);
         harmless(&inside.to_string_lossy())
+    }
+
+    /// A command line of milescale for this workspace, which works as it stands from any folder: none of the path is a command itself.
+    pub fn command(&self, verb: &str) -> String {
+        format!("milescale {verb} --workspace {}", in_command(&self.root.to_string_lossy()))
     }
 }

