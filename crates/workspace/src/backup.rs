@@ -32,6 +32,9 @@ pub const MILESTONES: &str = "milestones.jsonl";
 /// The name of the file that tells what it is.
 const METADATA: &str = "backup-metadata.yaml";
 
+/// Bytes of that file: a dozen lines, none longer than a path.
+const METADATA_AT_MOST: u64 = 32 << 10;
+
 /// How long a backup is kept at least.
 pub const KEPT_DAYS: i64 = 30;
 
@@ -139,7 +142,8 @@ impl Writer {
 
     /// Removes what is there of it.
     pub fn abandon(self) -> io::Result<()> {
-        durable::remove_folder(&self.partial)
+        // Two files, which were made just now; also where a stop is asked for.
+        durable::remove_folder(&self.partial, &self.workspace.stop().goes_on_after_it())
     }
 }
 
@@ -184,7 +188,7 @@ pub fn remove_partial(workspace: &Workspace) -> io::Result<()> {
     for entry in workspace.backups().entries_or_none() {
         let name = entry.name.to_string_lossy();
         if name.starts_with(".migration-") && name.ends_with(".partial") {
-            match durable::remove_folder_while(&workspace.backups().join(&entry.name), &goes_on) {
+            match durable::remove_folder(&workspace.backups().join(&entry.name), &goes_on) {
                 Err(error) if error.kind() == io::ErrorKind::Interrupted => return Ok(()),
                 other => other?,
             }
@@ -256,7 +260,7 @@ fn kept() -> SignedDuration {
 pub fn metadata(workspace: &Workspace, id: &str) -> Result<Metadata, String> {
     let path = path(workspace, id)?.join(METADATA);
     let shown = workspace.shown(&path);
-    let (text, _) = read_regular(&path, 1 << 20).map_err(|error| format!("{shown}: {error}"))?;
+    let (text, _) = read_regular(&path, METADATA_AT_MOST).map_err(|error| format!("{shown}: {error}"))?;
     let metadata: Metadata =
         from_yaml(&text).map_err(|why| format!("{shown}: it is no metadata of a backup: {why}"))?;
     // It goes by the name of its folder, whatever is written in it; and nobody is shown a command that a file tells him to run.
@@ -322,7 +326,7 @@ pub fn remove(workspace: &Workspace, id: &str) -> Result<(), String> {
     let shown = workspace.shown(&path);
     durable::rename_new(&path, &aside)
         .and_then(durable::Outcome::durably)
-        .and_then(|()| durable::remove_folder(&aside))
+        .and_then(|()| durable::remove_folder(&aside, &workspace.stop().goes_on_after_it()))
         .map_err(|error| format!("{shown}: {error}"))
 }
 

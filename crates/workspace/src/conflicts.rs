@@ -189,12 +189,17 @@ pub fn count(workspace: &Workspace) -> io::Result<u64> {
 
 /// Every conflict, oldest first.
 pub fn list(workspace: &Workspace) -> io::Result<Vec<Conflict>> {
-    let conflict = |name: String| {
-        let path = workspace.conflicts().join(&name);
-        let known = read_about(&path).unwrap_or_else(|| unknown(workspace, &name, path.status_of_name().ok()));
-        Conflict { name, ..known }
-    };
-    Ok(names(workspace)?.into_iter().map(conflict).collect())
+    let stop = workspace.stop();
+    let goes_on = |_: &String| !stop.is_asked();
+    let found = names(workspace)?.into_iter().take_while(goes_on).map(|name| one(workspace, name)).collect();
+    if stop.is_asked() { Err(io::ErrorKind::Interrupted.into()) } else { Ok(found) }
+}
+
+/// The one of a name.
+pub fn one(workspace: &Workspace, name: String) -> Conflict {
+    let path = workspace.conflicts().join(&name);
+    let known = read_about(&path).unwrap_or_else(|| unknown(workspace, &name, path.status_of_name().ok()));
+    Conflict { name, ..known }
 }
 
 /// The names of all contents that are kept, sorted.

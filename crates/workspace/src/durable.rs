@@ -164,13 +164,9 @@ pub fn set_mode_in(folder: impl AsFd, name: &CStr, wanted: impl FnOnce(&Metadata
     }
 }
 
-/// Removes a folder of milescale's own with all that is in it; one that is gone is no error.
-pub fn remove_folder(path: &Place) -> io::Result<()> {
-    remove_folder_while(path, &|| true)
-}
-
-/// The same, for as long as somebody lets it go on; else an error of kind `Interrupted`.
-pub fn remove_folder_while(path: &Place, goes_on: &dyn Fn() -> bool) -> io::Result<()> {
+/// Removes a folder of milescale's own with all that is in it, for as long as somebody lets it go on; else an error of kind `Interrupted`:
+/// somebody else may have put anything into it. One that is gone is no error.
+pub fn remove_folder(path: &Place, goes_on: &dyn Fn() -> bool) -> io::Result<()> {
     match path.remove_folder(goes_on) {
         Err(error) if error.kind() != io::ErrorKind::NotFound => Err(error),
         _ => Ok(()),

@@ -1,16 +1,19 @@
 //! Who may read what holds a copy of something else: nobody who could not read the original (contract §10).
 
+mod giving;
+
+pub(crate) use giving::give_to_owner_of;
+
 use std::ffi::CStr;
 use std::io;
 use std::os::fd::AsFd;
-use std::os::unix::fs::{MetadataExt, PermissionsExt, fchown};
-
+use std::os::unix::fs::MetadataExt;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Mutex, PoisonError};
 
 use rustix::fs::Stat;
 
-use crate::folder::{File, Metadata, Permissions, Place, handle_in, set_mode_of, status_in, system};
+use crate::folder::{Metadata, Place, set_mode_of, status_in};
 use crate::rights::{Audience, List};
 use crate::ways::{Ways, leads_elsewhere};
 
@@ -251,6 +254,23 @@ impl Readers {
         everybody && !self.everybody || group && !self.everybody && self.group != Some(file.gid())
     }
 
+    /// Whether the owner of a file in a folder is one of them, or the process's own user: whose it is, reads it, whatever its mode says.
+    pub fn let_in_owner_of(self, file: &Metadata, folder: &Metadata) -> bool {
+        let owner = file.uid();
+        if owner == rustix::process::geteuid().as_raw() || self.owner == Some(owner) {
+            return true;
+        }
+        if let Some(audience) = self.audience {
+            return audience.has_user(owner);
+        }
+        match self.of {
+            Of::Nothing => true,
+            Of::Own => owner == folder.uid(),
+            // Those who share a folder by its group make databases in turn.
+            Of::Originals => self.everybody || self.group.is_some_and(|group| group == file.gid()),
+        }
+    }
+
     /// Whether they are those of a list of rights.
     pub fn has_list(self) -> bool {
         self.audience.is_some_and(|it| it != Audience::NOBODY)
@@ -272,72 +292,11 @@ impl Readers {
             _ => 0o600,
         }
     }
-
-    /// Lets a file that nobody else could read be theirs, once it is whole.
-    pub(crate) fn open_to(self, file: &File, folder: impl AsFd) -> io::Result<()> {
-        file.set_permissions(Permissions::from_mode(self.mode() & !umask()))?;
-        self.settle(file, folder)
-    }
-
-    /// Lets a file beneath an open folder be theirs, where it is the one that is meant, by its handle alone.
-    ///
-    /// # Errors
-    /// When its rights cannot be set.
-    pub fn take_over_in(self, folder: impl AsFd, name: &CStr, is_it: impl FnOnce(&Metadata) -> bool) -> io::Result<()> {
-        let (handle, now) = handle_in(folder, name)?;
-        if !is_it(&now) {
-            return Ok(());
-        }
-        List::take_from(&handle);
-        set_mode_of(&handle, self.mode() & !umask())?;
-        if let Some(audience) = self.audience {
-            let _ = audience.give_to(&handle, now.uid(), now.gid());
-        }
-        Ok(())
-    }
-
-    /// Lets a new file, made with that mode in a folder, be theirs: what its group may read belongs to that group, or is not for it.
-    pub(crate) fn settle(self, file: &File, folder: impl AsFd) -> io::Result<()> {
-        if self.of == Of::Nothing {
-            give_to_owner_of(folder, file);
-            return Ok(());
-        }
-        List::take_from(file);
-        let metadata = file.metadata()?;
-        // Only root may give files away; without that right the writer owns what it wrote.
-        let is_root = rustix::process::geteuid().is_root();
-        if let Some(owner) = self.owner.filter(|owner| is_root && *owner != metadata.uid()) {
-            let _ = fchown(file, Some(owner), None);
-        }
-        // What is for the process's own user is, as root, for whoever the folder belongs to.
-        if self.of == Of::Own {
-            give_to_owner_of(&folder, file);
-        }
-        if let Some(audience) = self.audience {
-            let now = file.metadata()?;
-            // Where the file system keeps no lists it stays its owner's.
-            let _ = audience.give_to(file, now.uid(), now.gid());
-            return Ok(());
-        }
-        let Some(group) = self.group.filter(|_| !self.everybody || self.group_writes) else { return Ok(()) };
-        if metadata.gid() != group && fchown(file, None, Some(group)).is_err() {
-            let kept = if self.everybody { 0o7744 } else { 0o7700 };
-            file.set_permissions(Permissions::from_mode(metadata.mode() & kept))?;
-        }
-        Ok(())
-    }
 }
 
 /// Those whom a folder lets in, by name.
 fn let_in_by(folder: &Metadata) -> Audience {
     Audience::of_folder(folder.mode(), folder.uid(), folder.gid(), folder.list())
-}
-
-/// The bits that the process's user gives to no new file. To ask the system for them is to change them for a moment.
-fn umask() -> u32 {
-    let status = system::text("/proc/self/status").unwrap_or_default();
-    let said = status.lines().find_map(|line| u32::from_str_radix(line.strip_prefix("Umask:")?.trim(), 8).ok());
-    said.unwrap_or(0o022)
 }
 
 /// Takes from a file that is about to leave its folder what the folders on the way to it have kept from others, where those of its new place
@@ -386,19 +345,6 @@ pub(crate) fn hidden(file: &Metadata, from: &Place, to: &Place) -> Option<u32> {
     let of_group = if here.group.is_none() && !here.everybody { 0o070 } else { 0 };
     let of_others = if here.everybody { 0 } else { 0o007 };
     Some(of_group | of_others)
-}
-
-/// Gives what root has made to the owner of the folder that it lies in: a command that root has run once, for a workspace of somebody
-/// else's, keeps nobody out of it.
-pub(crate) fn give_to_owner_of(folder: impl AsFd, made: impl AsFd) {
-    if !rustix::process::geteuid().is_root() {
-        return;
-    }
-    let (Ok(folder), Ok(ours)) = (rustix::fs::fstat(folder), rustix::fs::fstat(&made)) else { return };
-    if ours.st_uid == 0 && folder.st_uid != 0 {
-        let (owner, group) = (rustix::fs::Uid::from_raw(folder.st_uid), rustix::fs::Gid::from_raw(folder.st_gid));
-        let _ = rustix::fs::fchown(made, Some(owner), Some(group));
-    }
 }
 
 #[cfg(test)]

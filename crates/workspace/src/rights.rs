@@ -1,20 +1,21 @@
 //! Lists of rights (POSIX ACLs): where a file has one, the bits of its group say what the list allows at most, and not to whom.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, HashMap};
 use std::ffi::CStr;
+use std::hash::Hash;
 use std::io;
 use std::os::fd::AsFd;
-use std::sync::{Mutex, PoisonError};
+use std::sync::{LazyLock, Mutex, PoisonError};
 
-/// Different ones that are remembered, of lists and of audiences.
-const MOST: usize = 10_000;
+/// Different ones that are remembered, of lists and of audiences. Of what comes after them nobody is known to be in it.
+const MOST: usize = 1000;
 
 /// A list of rights. Equal lists are equal; to compare them costs nothing.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct List(usize);
 
 /// Those that were seen, by their numbers.
-static LISTS: Mutex<Vec<Box<[u8]>>> = Mutex::new(Vec::new());
+static LISTS: LazyLock<Remembered<Box<[u8]>>> = LazyLock::new(Remembered::default);
 
 /// Who an entry is about, as the kernel writes it.
 const OWNER: u16 = 1;
@@ -55,7 +56,7 @@ impl List {
         let mut value = [0; 4096];
         match get(&mut value) {
             Ok(0) | Err(Errno::NODATA | Errno::OPNOTSUPP | Errno::NOENT | Errno::BADF) => None,
-            Ok(length) => Some(remembered(&LISTS, value[..length].into()).map_or(Self::UNKNOWN, Self)),
+            Ok(length) => Some(LISTS.number_of(value[..length].into()).map_or(Self::UNKNOWN, Self)),
             Err(_) => Some(Self::UNKNOWN),
         }
     }
@@ -91,7 +92,7 @@ impl List {
     }
 
     fn value(self) -> Option<Box<[u8]>> {
-        LISTS.lock().unwrap_or_else(PoisonError::into_inner).get(self.0).cloned()
+        LISTS.get(self.0)
     }
 
     /// The entries, each with no more than the list allows at most: who, which of them, what they may. `None` for one that is not
@@ -120,10 +121,10 @@ impl List {
 pub(crate) struct Audience(usize);
 
 /// Those that were seen, by their numbers.
-static AUDIENCES: Mutex<Vec<People>> = Mutex::new(Vec::new());
+static AUDIENCES: LazyLock<Remembered<People>> = LazyLock::new(Remembered::default);
 
 /// The people of an audience. Who is in no entry may what `others` may, unless an entry is about a group: they may be in that.
-#[derive(Debug, Clone, Default, PartialEq, Eq)]
+#[derive(Debug, Clone, Default, PartialEq, Eq, Hash)]
 struct People {
     users: BTreeMap<u32, u16>,
     groups: BTreeMap<u32, u16>,
@@ -148,7 +149,18 @@ impl People {
         let users = self.users.keys().chain(other.users.keys()).map(|it| (*it, self.of_user(*it) & other.of_user(*it)));
         let groups =
             self.groups.keys().chain(other.groups.keys()).map(|it| (*it, self.of_group(*it) & other.of_group(*it)));
-        Self { users: users.collect(), groups: groups.collect(), others: self.of_others() & other.of_others() }
+        let both =
+            Self { users: users.collect(), groups: groups.collect(), others: self.of_others() & other.of_others() };
+        both.shortened()
+    }
+
+    /// Without the entries that say what all others may anyway: what many files have in common names few.
+    fn shortened(mut self) -> Self {
+        let others = self.others;
+        self.groups.retain(|_, may| *may != others);
+        let of_others = self.of_others();
+        self.users.retain(|_, may| *may != of_others);
+        self
     }
 
     fn is_among(&self, other: &Self) -> bool {
@@ -205,11 +217,16 @@ impl Audience {
     }
 
     fn known(people: People) -> Self {
-        remembered(&AUDIENCES, people).map_or(Self::NOBODY, Self)
+        AUDIENCES.number_of(people).map_or(Self::NOBODY, Self)
     }
 
     fn people(self) -> People {
-        AUDIENCES.lock().unwrap_or_else(PoisonError::into_inner).get(self.0).cloned().unwrap_or_default()
+        AUDIENCES.get(self.0).unwrap_or_default()
+    }
+
+    /// Whether a user reads it by name, or because all do.
+    pub(crate) fn has_user(self, user: u32) -> bool {
+        self.people().of_user(user) & READS != 0
     }
 
     /// Those who are in both.
@@ -251,16 +268,35 @@ impl Audience {
     }
 }
 
-/// The number of one that is remembered; `None` where they are too many.
-fn remembered<T: PartialEq>(all: &Mutex<Vec<T>>, it: T) -> Option<usize> {
-    let mut all = all.lock().unwrap_or_else(PoisonError::into_inner);
-    if let Some(number) = all.iter().position(|known| *known == it) {
-        return Some(number);
+/// What was seen, each by a number.
+#[derive(Debug)]
+struct Remembered<T>(Mutex<(HashMap<T, usize>, Vec<T>)>);
+
+impl<T> Default for Remembered<T> {
+    fn default() -> Self {
+        Self(Mutex::new((HashMap::new(), Vec::new())))
     }
-    (all.len() < MOST).then(|| {
-        all.push(it);
-        all.len() - 1
-    })
+}
+
+impl<T: Clone + Eq + Hash> Remembered<T> {
+    /// The number of one; `None` where they are too many.
+    fn number_of(&self, it: T) -> Option<usize> {
+        let mut known = self.0.lock().unwrap_or_else(PoisonError::into_inner);
+        let (numbers, all) = &mut *known;
+        if let Some(number) = numbers.get(&it) {
+            return Some(*number);
+        }
+        (all.len() < MOST).then(|| {
+            all.push(it.clone());
+            numbers.insert(it, all.len() - 1);
+            all.len() - 1
+        })
+    }
+
+    /// The one of a number.
+    fn get(&self, number: usize) -> Option<T> {
+        self.0.lock().unwrap_or_else(PoisonError::into_inner).1.get(number).cloned()
+    }
 }
 
 /// Lets a user do by name what the owner of a list may.
@@ -330,7 +366,7 @@ impl List {
 
 #[cfg(test)]
 mod tests {
-    use super::{Audience, LISTS, List, VERSION, name_in, remembered};
+    use super::{Audience, LISTS, List, VERSION, name_in};
 
     const NOBODY: u32 = u32::MAX;
 
@@ -341,7 +377,7 @@ mod tests {
             value.extend([who.to_le_bytes(), may.to_le_bytes()].concat());
             value.extend(which.to_le_bytes());
         }
-        remembered(&LISTS, value.into()).map(List)
+        LISTS.number_of(value.into()).map(List)
     }
 
     /// One that names users, who may do so much, with what its group may and what the list allows at most.

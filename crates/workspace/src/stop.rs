@@ -1,5 +1,6 @@
 //! The word to stop, as every wait hears it.
 
+use std::cell::OnceCell;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::{Duration, Instant};
@@ -12,6 +13,9 @@ const AFTER_STOP: Duration = Duration::from_millis(600);
 
 /// The same, once such a wait has been in vain: a stop is heard within two seconds however many waits there are.
 const AFTER_ANOTHER: Duration = Duration::from_millis(200);
+
+/// How long work goes on that is short, and better done than left.
+const AFTER_IT: Duration = Duration::from_secs(1);
 
 /// Whether somebody has asked this process to stop: a level, shared by all clones.
 #[derive(Debug, Clone, Default)]
@@ -51,6 +55,12 @@ impl Stop {
     pub fn goes_on_for(&self, most: Duration) -> impl Fn() -> bool {
         let began = Instant::now();
         move || began.elapsed() < most && !self.is_asked()
+    }
+
+    /// Whether work goes on that is short, and better done than left, also where a stop is asked for: a second longer then.
+    pub fn goes_on_after_it(&self) -> impl Fn() -> bool {
+        let asked = OnceCell::new();
+        move || !self.is_asked() || asked.get_or_init(Instant::now).elapsed() < AFTER_IT
     }
 
     /// Sleeps, but not on when a stop is asked for.

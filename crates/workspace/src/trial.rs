@@ -8,6 +8,7 @@ use std::cell::Cell;
 use std::io;
 use std::os::unix::fs::MetadataExt;
 use std::rc::Rc;
+use std::time::Duration;
 
 use rustix::fs::Access;
 use rustix::io::Errno;
@@ -64,6 +65,9 @@ pub enum Use {
     Backup,
 }
 
+/// How long what trials have left is removed at a time.
+const CLEARS_FOR: Duration = Duration::from_secs(4);
+
 /// Tries what is written in each folder concerned. Leaves nothing behind, and touches no file of others.
 pub fn hindrances(workspace: &Workspace, uses: &[Use]) -> Vec<Hindrance> {
     let own = workspace.own();
@@ -73,7 +77,7 @@ pub fn hindrances(workspace: &Workspace, uses: &[Use]) -> Vec<Hindrance> {
         return trial.found;
     }
     // One that died has perhaps tried what this one does not.
-    clear_leftovers(workspace);
+    trial.left.set(!clear_leftovers(workspace));
     // For the next start, which looks through the folders only where it is there. Where it cannot be made, the trial says so.
     let _ = durable::create(&workspace.trying(), b"");
     // Shared by those who try; who has it alone may clear what a crash has left.
@@ -133,7 +137,7 @@ struct Scratch {
 
 impl Drop for Scratch {
     fn drop(&mut self) {
-        if let Err(error) = durable::remove_folder(&self.path) {
+        if let Err(error) = durable::remove_folder(&self.path, &|| true) {
             tracing::debug!(path = %self.path.path().display(), %error, "a scratch folder stays until the next start");
             self.left.set(true);
         }
@@ -224,7 +228,7 @@ impl Trial<'_> {
         self.exchanged_with_own(&completed);
         self.reached(&self.workspace.displaced());
         let of_active = mount(&active);
-        for folder in folders_below(&active) {
+        for folder in folders_below(&active, &|| !self.workspace.stop().is_asked()) {
             if mount(&folder) != of_active {
                 self.exchanged_with_own(&folder);
             } else if let Err(error) = folder.access(Access::WRITE_OK | Access::EXEC_OK) {
@@ -284,7 +288,7 @@ impl Trial<'_> {
 
     fn scratch(&mut self, folder: &Place) -> Option<Scratch> {
         if self.is_alone {
-            remove_leftovers(folder);
+            remove_leftovers(folder, &self.workspace.stop().goes_on_for(CLEARS_FOR / 4));
         }
         let made = random::hexadecimal::<16>().and_then(|digits| {
             let path = folder.join(format!("{SCRATCH}{digits}"));
@@ -333,9 +337,9 @@ fn nearest(folder: &Place) -> Place {
 }
 
 /// The folders that may hold milestones, below `active/`.
-fn folders_below(active: &Place) -> Vec<Place> {
+fn folders_below(active: &Place, goes_on: &dyn Fn() -> bool) -> Vec<Place> {
     let (mut found, mut open) = (Vec::new(), vec![active.clone()]);
-    while let Some(folder) = open.pop() {
+    while let Some(folder) = open.pop().filter(|_| goes_on()) {
         for entry in folder.entries_or_none() {
             let is_hidden = entry.name.as_encoded_bytes().starts_with(b".");
             if !is_hidden && entry.kind == Kind::Folder && found.len() < FOLDERS {
@@ -347,16 +351,20 @@ fn folders_below(active: &Place) -> Vec<Place> {
     found
 }
 
-/// Removes what trials that died have left in a workspace, where nobody tries anything just now.
-pub fn clear_leftovers(workspace: &Workspace) {
+/// Removes what trials that died have left in a workspace, where nobody tries anything just now. Whether nothing is left that it can
+/// remove: what takes too long, or goes on when a stop is asked for, is left for the next time.
+pub fn clear_leftovers(workspace: &Workspace) -> bool {
     if !workspace.trying().exists() {
-        return;
+        return true;
     }
     let own = workspace.own();
     // Held until all is removed: nobody begins a trial meanwhile.
-    let Some(_alone) = own.open_folder().ok().map(File::from).filter(|lock| lock.try_lock().is_ok()) else { return };
+    let Some(_alone) = own.open_folder().ok().map(File::from).filter(|lock| lock.try_lock().is_ok()) else {
+        return true;
+    };
     let active = workspace.active();
-    let below = folders_below(&active);
+    let goes_on = workspace.stop().goes_on_for(CLEARS_FOR);
+    let below = folders_below(&active, &goes_on);
     let folders = [
         active,
         workspace.completed(),
@@ -368,16 +376,20 @@ pub fn clear_leftovers(workspace: &Workspace) {
         own,
     ];
     for folder in folders.iter().chain(&below) {
-        remove_leftovers(folder);
+        remove_leftovers(folder, &goes_on);
     }
-    let _ = durable::remove(&workspace.trying());
+    let is_done = goes_on();
+    if is_done {
+        let _ = durable::remove(&workspace.trying());
+    }
+    is_done
 }
 
 /// Removes what a trial that died has left in a folder.
-fn remove_leftovers(folder: &Place) {
+fn remove_leftovers(folder: &Place, goes_on: &dyn Fn() -> bool) {
     for entry in folder.entries_or_none() {
-        if entry.name.as_encoded_bytes().starts_with(SCRATCH.as_bytes()) {
-            let _ = durable::remove_folder(&folder.join(&entry.name));
+        if goes_on() && entry.name.as_encoded_bytes().starts_with(SCRATCH.as_bytes()) {
+            let _ = durable::remove_folder(&folder.join(&entry.name), goes_on);
         }
     }
 }

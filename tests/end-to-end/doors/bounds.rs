@@ -7,6 +7,7 @@ use std::time::{Duration, Instant};
 
 use milescale_testkit::{Said, Workspace};
 
+use super::rights::{LIST, give_list, one_reader_named};
 use super::{bounded, door};
 use crate::workspace;
 
@@ -156,6 +157,12 @@ fn serve(mut stream: TcpStream, once: &[u8], again: &[u8]) -> Option<()> {
     let mut said = [0; 4096];
     let _ = stream.read(&mut said).ok()?;
     stream.write_all(once).ok()?;
+    if again == b"now and then" {
+        loop {
+            stream.write_all(&message(b'D', b"\0\x01\0\0\0\x01x")).ok()?;
+            std::thread::sleep(Duration::from_millis(300));
+        }
+    }
     while !again.is_empty() {
         stream.write_all(again).ok()?;
     }
@@ -186,6 +193,7 @@ fn d11_a_server_that_floods_or_says_nothing_fills_no_memory_and_hangs_nobody() {
         ("rows of nothing without end", ready, message(b'D', &[0, 0]).repeat(1000)),
         ("rows of many columns", ready, message(b'D', &[&5000_u16.to_be_bytes()[..], &vec![0; 20_000]].concat())),
         ("answers of nothing without end", ready, message(b'C', b"OK\0").repeat(1000)),
+        ("a row now and then", ready, Vec::from(b"now and then")),
         ("nothing", b"", Vec::new()),
         ("nothing after it is ready", ready, Vec::new()),
         ("nonsense", b"HTTP/1.1 400 Bad Request\r\n\r\n", Vec::new()),
@@ -570,6 +578,14 @@ fn what_there_is_much_of_is_left_for_later_and_a_stop_is_heard_meanwhile() {
                 'm-0' FROM c";
     assert!(Command::new("sqlite3").arg(workspace.path("enterprise.db")).arg(rows).status().unwrap().success());
     within("a log of changes", measured(&workspace, &["check"]).2, 5);
+    // Rows of an index without files.
+    let workspace = self::workspace();
+    workspace.milestones("m", 3);
+    assert_eq!(workspace.run(["migrate", "hybrid", "--yes"]).code, 0);
+    let rows = "WITH RECURSIVE c(n) AS (SELECT 1 UNION ALL SELECT n + 1 FROM c WHERE n < 300000) INSERT INTO milestones (id, title, \
+                file_path) SELECT 'r' || n, 't', '.milestones/active/r' || n || '.yaml' FROM c";
+    assert!(Command::new("sqlite3").arg(workspace.path("index.db")).arg(rows).status().unwrap().success());
+    within("rows of an index without files", asked_to_stop(&workspace, &["check"]), 5);
     // Files that something is to be said of, in a deep folder.
     let workspace = self::workspace();
     let deep = format!("active/{}", "d/".repeat(1900));
@@ -578,8 +594,55 @@ fn what_there_is_much_of_is_left_for_later_and_a_stop_is_heard_meanwhile() {
     door(
         "D12, D13",
         "2,000 sparse files of 15 MiB displaced, a backup left over 1,900 deep, a base of 100,000 rows that are gone, a log of 2 million \
-         changes, 300 remarks in a folder 1,900 deep; a stop, or to the end",
+         changes, an index of 300,000 rows without files, 300 remarks in a folder 1,900 deep; a stop, or to the end",
         format!("at most {longest:.1} s"),
+    );
+}
+
+#[test]
+fn what_is_many_times_there_is_bounded_together() {
+    // Lists of rights, each another one.
+    let workspace = self::workspace();
+    workspace.milestones("m", 1500);
+    let mut has_lists = true;
+    for number in 0..1500 {
+        let list = one_reader_named(70_000 + number);
+        has_lists &= give_list(&workspace.path(format!("active/m-{number}.yaml")), LIST, &list);
+    }
+    if has_lists {
+        let (said, megabytes, took) = measured(&workspace, &["migrate", "hybrid", "--yes"]);
+        assert!(said.code == 0 && took < Duration::from_secs(10), "{took:?}, {megabytes} MiB: {said:?}");
+        assert_eq!(std::os::unix::fs::MetadataExt::mode(&workspace.path("index.db").metadata().unwrap()) & 0o077, 0);
+    }
+    // Metadata of backups: each within a limit of before, together beyond all patience.
+    let workspace = on_sqlite();
+    let backup = workspace.path("backups").read_dir().unwrap().next().unwrap().unwrap().path();
+    let text = std::fs::read_to_string(backup.join("backup-metadata.yaml")).unwrap();
+    let large = format!("{text}{}", "# nothing\n".repeat(100_000));
+    for number in 0..60 {
+        let folder = workspace.path(format!("backups/migration-20260101-0000{number:02}-file-to-sqlite"));
+        std::fs::create_dir(&folder).unwrap();
+        std::fs::write(folder.join("backup-metadata.yaml"), &large).unwrap();
+    }
+    let (said, _, took) = measured(&workspace, &["backups", "list"]);
+    assert!(said.code == 0 && took < Duration::from_secs(10), "{took:?}: {said:?}");
+    assert_eq!(said.out.matches("larger than").count(), 60, "{said:?}");
+    // Milestones that cannot be read, of long names: what is remembered of them is read again.
+    let workspace = self::workspace();
+    for number in 0..20_000 {
+        std::fs::write(workspace.path(format!("active/{number:05}{}.yaml", "e".repeat(240))), "a: [\n").unwrap();
+    }
+    for _ in 0..2 {
+        assert_eq!(measured(&workspace, &["check"]).0.code, 0);
+    }
+    let own = workspace.path(".milescale").read_dir().unwrap();
+    let own: Vec<_> = own.map(|it| it.unwrap().file_name().into_string().unwrap()).collect();
+    assert!(own.iter().all(|name| !name.starts_with("state.unreadable")), "{own:?}");
+    assert!(workspace.path(".milescale/state.json").metadata().unwrap().len() < 8 << 20);
+    door(
+        "D13",
+        "1,500 lists of rights, 60 metadata of 1 MB, 20,000 bad milestones with names of 250 letters",
+        "each within 10 s; state stays one file that is read again",
     );
 }
 

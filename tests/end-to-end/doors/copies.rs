@@ -392,6 +392,127 @@ fn an_index_of_before_is_for_all_who_may_read_the_files_and_stays_the_same_file(
     assert_eq!(of(&index), before, "it is the same file, with the rights that it had");
 }
 
+/// The acts on the rights of the files whose names these are, in the order in which a command does them.
+fn acts_on_rights(workspace: &Workspace, arguments: &[&str], names: &[&str]) -> Vec<(String, String)> {
+    let trace = tempfile::NamedTempFile::new().unwrap();
+    let traced = Command::new("strace")
+        .args(["-f", "-qq", "-y", "-e", "trace=openat,fchmod,chmod,fchmodat,fchown,fchownat,fsetxattr", "-o"])
+        .arg(trace.path())
+        .arg(crate::BINARY)
+        .args(arguments)
+        .current_dir(workspace.root())
+        .env("XDG_CONFIG_HOME", workspace.root().join(".config-of-the-person"))
+        .output()
+        .unwrap();
+    assert!(traced.status.success(), "{traced:?}");
+    let lines = fs::read_to_string(trace.path()).unwrap();
+    let of = |line: &str| names.iter().find(|name| line.contains(*name)).map(|name| (*name).to_owned());
+    let is_act = |line: &str| !line.contains("openat(") || line.contains("O_CREAT");
+    lines.lines().filter(|line| is_act(line)).filter_map(|line| Some((of(line)?, line.to_owned()))).collect()
+}
+
+#[test]
+fn a_copy_belongs_to_its_group_before_that_may_read_it_needs_root() {
+    let workspace = workspace();
+    workspace.milestones("m", 2);
+    for name in ["active/m-0.yaml", "active/m-1.yaml"] {
+        chown(workspace.path(name), None, Some(60001)).unwrap();
+        set_mode(&workspace, name, 0o640);
+    }
+    chown(workspace.path("active"), None, Some(60001)).unwrap();
+    let names = ["/enterprise.db", "\"enterprise.db\"", "\"index.db\"", "/index.db", "milestones.jsonl", "base.db"];
+    let mut seen = 0;
+    for to in ["hybrid", "database"] {
+        let acts = acts_on_rights(&workspace, &["migrate", to, "--yes"], &names);
+        let short = |name: &str| name.trim_matches(['/', '"']).to_owned();
+        let mut is_theirs = std::collections::HashSet::new();
+        for (name, act) in &acts {
+            let name = short(name);
+            if act.contains("openat(") {
+                assert!(act.contains(", 0600)"), "nobody else opens it before it is whose it is to be: {act}");
+                is_theirs.remove(&name);
+            } else if act.contains("fchown") && act.contains("60001") {
+                is_theirs.insert(name);
+            } else if act.contains("chmod") && act.contains("0640") {
+                assert!(is_theirs.contains(&name), "its group may read it and is another one: {act} of {acts:?}");
+                seen += 1;
+            }
+        }
+    }
+    assert!(seen >= 4, "index, database and two backups: {seen}");
+    door(
+        "D8",
+        "system calls on copies of files that a group may read (strace)",
+        "0 rights given before owner and group were",
+    );
+}
+
+#[test]
+fn a_database_that_was_there_lets_nobody_else_in_needs_root() {
+    let private = || {
+        let workspace = workspace();
+        workspace.write("active/secret.yaml", "title: PRIVATE-TEXT\n");
+        set_mode(&workspace, "active/secret.yaml", 0o600);
+        workspace
+    };
+    let table = "CREATE TABLE milestones (id TEXT PRIMARY KEY, title TEXT, status TEXT, priority TEXT, created_at TEXT, updated_at TEXT, \
+                 file_path TEXT)";
+    let with_table = |path: &std::path::Path| {
+        assert!(Command::new("sqlite3").arg(path).arg(table).status().unwrap().success());
+    };
+    let mut count = 0;
+    for (to, name) in [("hybrid", "index.db"), ("database", "enterprise.db")] {
+        // One's own, empty, as `sqlite3` leaves it.
+        let workspace = private();
+        workspace.write(name, "");
+        set_mode(&workspace, name, 0o644);
+        run(&workspace, "022", &["migrate", to, "--yes"]);
+        assert_eq!(fs::metadata(workspace.path(name)).unwrap().mode() & 0o777, 0o600, "{name}");
+        // Somebody else's.
+        for is_empty in [true, false] {
+            if !is_empty && to == "database" {
+                continue;
+            }
+            let workspace = private();
+            workspace.write(name, "");
+            if !is_empty {
+                with_table(&workspace.path(name));
+            }
+            set_mode(&workspace, name, 0o666);
+            chown(workspace.path(name), Some(65534), Some(65534)).unwrap();
+            let said = bounded(&workspace, &["migrate", to, "--yes"]);
+            let refused =
+                "it belongs to somebody who may not read the milestones, and nothing was written into it; move it away";
+            assert!(said.code == 1 && said.err.contains(refused), "{name}: {said:?}");
+            assert_eq!(as_nobody_reads(&workspace, "PRIVATE-TEXT"), Vec::<String>::new());
+            fs::remove_file(workspace.path(name)).unwrap();
+            assert_eq!(bounded(&workspace, &["migrate", to, "--yes"]).code, 0);
+            count += 1;
+        }
+    }
+    // An index of before, of another group and of more readers.
+    let workspace = private();
+    run(&workspace, "022", &["migrate", "hybrid", "--yes"]);
+    run(&workspace, "022", &["migrate", "file", "--yes"]);
+    let rights = |workspace: &Workspace| {
+        let index = fs::metadata(workspace.path("index.db")).unwrap();
+        (index.mode() & 0o777, index.gid())
+    };
+    chown(workspace.path("active/secret.yaml"), None, Some(60001)).unwrap();
+    set_mode(&workspace, "active/secret.yaml", 0o640);
+    run(&workspace, "022", &["migrate", "hybrid", "--yes"]);
+    assert_eq!(rights(&workspace), (0o640, 60001), "it goes to the group that may read the files");
+    run(&workspace, "022", &["migrate", "file", "--yes"]);
+    set_mode(&workspace, "active/secret.yaml", 0o600);
+    run(&workspace, "022", &["migrate", "hybrid", "--yes"]);
+    assert_eq!(rights(&workspace).0, 0o600, "what the files are for one alone, it is");
+    door(
+        "D8",
+        "databases that are there before a move, empty or with a table, one's own and another user's",
+        format!("{count} of {count} of another user refused; 0 copies that others may read"),
+    );
+}
+
 #[test]
 fn what_takes_the_place_of_a_public_file_stays_as_private_as_it_was() {
     // A private milestone's backup, over a public one of its id.

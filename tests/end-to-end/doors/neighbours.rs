@@ -78,6 +78,10 @@ fn d18_what_is_no_plain_table_and_what_others_functions_run_in_is_refused_by_nam
         ("theirs() belongs to readers", format!("{table} {function} CREATE TRIGGER t BEFORE INSERT ON milestones FOR EACH ROW EXECUTE FUNCTION theirs(); RESET ROLE; ALTER FUNCTION theirs() OWNER TO readers")),
         ("theirs() belongs to unasked", format!("{table} {function} CREATE TRIGGER t BEFORE INSERT ON milestones FOR EACH ROW EXECUTE FUNCTION theirs(); RESET ROLE; ALTER FUNCTION theirs() OWNER TO unasked; GRANT ALL ON milestones TO ada; ALTER TABLE milestones OWNER TO unasked")),
         ("neighbour may put triggers on table public.kids", format!("{table} RESET ROLE; CREATE TABLE kids (id TEXT REFERENCES milestones (id) ON DELETE CASCADE); GRANT TRIGGER ON kids TO neighbour")),
+        ("neighbour may put triggers on table public.milestones", format!("{table} RESET ROLE; GRANT TRIGGER ON milestones TO neighbour")),
+        ("everybody may put triggers on table public.milestones", format!("{table} GRANT TRIGGER ON milestones TO PUBLIC")),
+        ("nextval(regclass)", format!("{table} CREATE SEQUENCE s; CREATE TRIGGER t BEFORE UPDATE ON milestones FOR EACH ROW WHEN (new.data::text LIKE '%a%' AND nextval('s') < 0) EXECUTE FUNCTION suppress_redundant_updates_trigger()")),
+        ("triggered_change_notification()", format!("{table} RESET ROLE; CREATE EXTENSION tcn; SET ROLE ada; CREATE TRIGGER t AFTER UPDATE ON milestones FOR EACH ROW EXECUTE FUNCTION triggered_change_notification('x')")),
         ("a materialized view", "SET ROLE ada; CREATE MATERIALIZED VIEW milestones AS SELECT 'a'::text AS id, '{}'::jsonb AS data, now() AS created_at, now() AS updated_at".to_owned()),
     ];
     let refuses = |number: usize, (named, statements): &(&str, String)| {
@@ -105,8 +109,8 @@ fn d18_what_is_no_plain_table_and_what_others_functions_run_in_is_refused_by_nam
     }
     door(
         "D18",
-        "a view, a materialized view, a rule; what is another user's in a trigger, a default, a check, an operator, a domain, a child, a cascade, a type of types, a partition, in milescale's own tables, or owns one of these; a reference in either direction, statistics, a table above it, a foreign part, a table whose rows go with it; what runs what a text says; an expression that is not known; a table that is not logged; a schema that another user may rename; functions of a group that owns no table, or that another user lets others into",
-        "39 of 39 refused by name, none run",
+        "a view, a materialized view, a rule; what is another user's in a trigger, a default, a check, an operator, a domain, a child, a cascade, a type of types, a partition, in milescale's own tables, or owns one of these; a reference in either direction, statistics, a table above it, a foreign part, a table whose rows go with it; what runs what a text says; an expression that is not known; a table that is not logged; a schema that another user may rename; functions of a group that owns no table, or that another user lets others into; triggers of who may not read, and those that tell others",
+        "43 of 43 refused by name, none run",
     );
 }
 
@@ -437,9 +441,19 @@ fn milescales_own_tables_are_for_nobody_who_may_not_read_the_milestones() {
     };
     assert_eq!(may("reporter"), "0");
     assert_ne!(may("reader"), "0", "who may read the milestones may read what a DBA gives");
+    // And no longer than that.
+    server.psql("defaults", "REVOKE SELECT ON milestones FROM reader");
+    assert_eq!(bounded(&workspace, &["milestone", "put", "new"]).code, 0);
+    assert_eq!(may("reader"), "0");
+    // The same where row-level security comes later.
+    server.psql("defaults", "ALTER TABLE milestones ENABLE ROW LEVEL SECURITY");
+    assert_eq!(bounded(&workspace, &["milestone", "put", "newer"]).code, 0);
+    let hiding =
+        "SELECT bool_and(relrowsecurity) FROM pg_class WHERE relname LIKE 'milescale!_%' ESCAPE '!' AND relkind = 'r'";
+    assert_eq!(server.psql("defaults", hiding).trim(), "t");
     door(
         "D18",
-        "a schema that gives its new tables to a role that may not read the milestones",
+        "a schema that gives its new tables to a role that may not read the milestones, or may not any more",
         "0 of milescale's own",
     );
 }

@@ -95,6 +95,21 @@ fn who_called_sudo_is_the_caller_and_only_for_root_needs_root() {
     let environment = [("SUDO_UID", "65533"), ("XDG_CONFIG_HOME", home.path().to_str().unwrap())];
     let said = as_nobody(&["-w", other.root().to_str().unwrap(), "status"], folder.path(), &environment);
     assert!(said.code == 1 && said.err.contains("milescale trust"), "{said:?}");
+    // What `sudo` makes in one's own folder is one's own; what root makes there is root's.
+    for (caller, owner) in [(Some(NOBODY), NOBODY), (None, 0)] {
+        let folder = tempfile::tempdir().unwrap();
+        std::os::unix::fs::chown(folder.path(), Some(NOBODY), Some(NOBODY)).unwrap();
+        let mut init = std::process::Command::new(crate::BINARY);
+        init.arg("init").current_dir(folder.path()).env("XDG_CONFIG_HOME", home.path()).env_remove("SUDO_UID");
+        init.envs(caller.map(|caller| ("SUDO_UID", caller.to_string())));
+        let said = init.output().unwrap();
+        assert!(said.status.success(), "{said:?}");
+        for made in ["", "active", "config/storage-backend.txt", ".milescale"] {
+            let made = folder.path().join(".milestones").join(made);
+            let metadata = std::fs::metadata(&made).unwrap();
+            assert_eq!(std::os::unix::fs::MetadataExt::uid(&metadata), owner, "{}", made.display());
+        }
+    }
     door("D9", "SUDO_UID, as root and as nobody", "counts for root alone");
 }
 

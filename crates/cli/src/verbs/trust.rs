@@ -102,6 +102,11 @@ fn named(entry: &Entry) -> String {
 
 /// The workspace that is named, whether or not it may be entered yet.
 fn workspace(context: &Context, options: &TrustOptions) -> Result<Workspace, Failure> {
+    if let (Some(_), Some(_)) = (options.dir.as_deref(), context.given()) {
+        return Err(Failure::Usage(
+            "the workspace is named twice, by --workspace and after the options; name it once".to_owned(),
+        ));
+    }
     let Some(folder) = options.dir.as_deref().or(context.given()) else { return context.workspace_as_it_is() };
     if folder.to_str().is_some_and(|it| it.contains("://")) {
         return Err(Failure::Usage(

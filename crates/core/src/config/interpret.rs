@@ -165,7 +165,8 @@ fn unknown(path: &str, position: Position) -> Problem {
     let nearest = nearest(path).map(|near| format!("; the nearest known one is {near}")).unwrap_or_default();
     Problem {
         position: Some(position),
-        key: Some(path.to_owned()),
+        // A value without its colon is a part of the key: an address, perhaps.
+        key: Some(glimpse(path)),
         message: format!("unknown key, without effect{nearest}"),
     }
 }

@@ -17,6 +17,12 @@ use serde_json::{Value, json};
 
 use super::{Engine, Mode};
 
+/// Conflicts that are remembered as announced: their names have to fit into a file that is read again.
+const MOST: usize = 20_000;
+
+/// Conflicts announced at one look.
+const AT_ONCE: usize = 200;
+
 /// The conflicts that were announced where a memory of before does not say: those that are there when it is taken over.
 pub(super) fn announced(workspace: &Workspace) -> Option<BTreeSet<String>> {
     conflicts::names(workspace).ok().map(|names| names.into_iter().collect())
@@ -29,7 +35,8 @@ impl Engine {
             return;
         }
         let names: BTreeSet<String> = match conflicts::names(&self.workspace) {
-            Ok(names) => names.into_iter().collect(),
+            // So many are remembered; more are counted, and not announced.
+            Ok(names) => names.into_iter().take(MOST).collect(),
             Err(error) => {
                 tracing::warn!(%error, "the conflicts cannot be listed");
                 return;
@@ -37,13 +44,16 @@ impl Engine {
         };
         let before = self.state.conflicts.as_ref();
         let is_new = |name: &&String| before.is_some_and(|before| !before.contains(*name));
-        let missing: BTreeSet<String> = names.iter().filter(is_new).cloned().collect();
+        let mut missing: Vec<String> = names.iter().filter(is_new).cloned().collect();
+        // The others follow at the next looks.
+        let later = missing.split_off(missing.len().min(AT_ONCE));
         if !missing.is_empty() {
             // Another command may have kept one, and be about to announce it.
             let Ok(Some(_lock)) = take_lock(&self.workspace, Duration::ZERO) else { return };
-            self.announce_each(missing);
+            self.announce_each(missing.into_iter().collect());
         }
-        self.state.conflicts = Some(names);
+        let names = names.into_iter().filter(|name| later.binary_search(name).is_err());
+        self.state.conflicts = Some(names.collect());
     }
 
     fn announce_each(&mut self, mut missing: BTreeSet<String>) {
@@ -55,8 +65,8 @@ impl Engine {
         if missing.is_empty() {
             return;
         }
-        let listed = conflicts::list(&self.workspace).unwrap_or_default();
-        for it in listed.into_iter().filter(|it| missing.contains(&it.name)) {
+        for name in missing {
+            let it = conflicts::one(&self.workspace, name);
             let kept_as = self.workspace.shown(&self.workspace.conflicts().join(&it.name));
             let mut details = json!({ "id": it.id, "kept_as": kept_as, "reason": it.reason });
             if !it.place.is_empty() {

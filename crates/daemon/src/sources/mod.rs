@@ -31,6 +31,9 @@ use opened::{LastIds, Opened};
 /// How long a milestone must have been unparsable before that is said: editors write in several steps.
 const FLAWED_AFTER: Duration = Duration::from_secs(2);
 
+/// Bytes of the paths of milestones that were said to be unparsable: they have to fit into a file that is read again. More are counted.
+const SAID_AT_MOST: usize = 4 << 20;
+
 /// How often a source that cannot be read is tried.
 const RETRY_AFTER: Duration = Duration::from_secs(1);
 
@@ -228,15 +231,18 @@ impl Sources {
             notes.push(Note::MilestonesMended(mended));
         }
         self.flawed_since.retain(|path, _| flawed.contains_key(path));
+        let mut said: usize = self.flawed_said.iter().map(String::len).sum();
         let (mut due, mut again) = (Vec::new(), None);
         for (path, flaw) in flawed {
-            if self.flawed_said.contains(&path) {
+            // What is not remembered would be said at each start.
+            if self.flawed_said.contains(&path) || said + path.len() > SAID_AT_MOST {
                 continue;
             }
             let since = *self.flawed_since.entry(path.clone()).or_insert(moment.instant);
             let stood = moment.instant.duration_since(since);
             if stood >= FLAWED_AFTER || self.patience == Patience::SayAtOnce {
                 self.flawed_since.remove(&path);
+                said += path.len();
                 self.flawed_said.insert(path.clone());
                 due.push((path, flaw));
             } else {

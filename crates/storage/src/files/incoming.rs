@@ -37,7 +37,11 @@ impl FileStore {
     ) -> Result<u64, StoreError> {
         let _alone = self.alone()?;
         let aside = self.workspace.incoming();
-        durable::remove_folder(&aside).map_err(|error| self.not_written(&aside, &error))?;
+        let stop = self.workspace.stop();
+        durable::remove_folder(&aside, &|| !stop.is_asked()).map_err(|error| match error.kind() {
+            io::ErrorKind::Interrupted => StoreError::stopped(self.workspace.shown(&aside)),
+            _ => self.not_written(&aside, &error),
+        })?;
         for folder in [&self.active, &self.workspace.completed(), &aside] {
             durable::create_folder(folder).map_err(|error| self.not_written(folder, &error))?;
         }
@@ -125,8 +129,13 @@ impl FileStore {
             left = self.take_back_by_bases(from, now)?;
         }
         let aside = self.workspace.incoming();
-        durable::remove_folder(&aside)
-            .map_err(|error| StoreError::io(self.workspace.shown(&aside), "it cannot be removed", &error))?;
+        match durable::remove_folder(&aside, &self.workspace.stop().goes_on_after_it()) {
+            // Nobody reads it; the next move removes it before it begins.
+            Err(error) if error.kind() == io::ErrorKind::Interrupted => {}
+            other => {
+                other.map_err(|error| StoreError::io(self.workspace.shown(&aside), "it cannot be removed", &error))?;
+            }
+        }
         self.own_ledger()?.forget(from)?;
         left.sort();
         Ok(left)

@@ -20,6 +20,15 @@ use crate::threads::in_shares;
 /// # Errors
 /// When a folder cannot be read.
 pub fn readers_of_all(workspace: &Workspace) -> Result<Readers, StoreError> {
+    // An index is a copy itself.
+    let all = readers_of_files(workspace)?.and(of_database(&workspace.enterprise_db()));
+    // What is copied to behind a symlink is not kept by the folders above the workspace any more.
+    let holders = [workspace.own(), workspace.backups(), workspace.active(), workspace.completed()];
+    Ok(if holders.iter().any(leads_elsewhere) { all.below_all_of(&workspace.folder()) } else { all })
+}
+
+/// Those who may read every milestone file, whatever databases there are.
+pub(crate) fn readers_of_files(workspace: &Workspace) -> Result<Readers, StoreError> {
     let (mut all, mut ways) = (Readers::ALL, Ways::default());
     for folder in [workspace.active(), workspace.completed(), workspace.retired()] {
         walk::walk_below(workspace, &folder, &mut |batch| {
@@ -31,11 +40,7 @@ pub fn readers_of_all(workspace: &Workspace) -> Result<Readers, StoreError> {
             Ok(())
         })?;
     }
-    // An index is a copy itself.
-    let all = all.and(of_database(&workspace.enterprise_db()));
-    // What is copied to behind a symlink is not kept by the folders above the workspace any more.
-    let holders = [workspace.own(), workspace.backups(), workspace.active(), workspace.completed()];
-    Ok(if holders.iter().any(leads_elsewhere) { all.below_all_of(&workspace.folder()) } else { all })
+    Ok(all)
 }
 
 /// Those for whom what comes from a server is. Who may read what is there, that says itself: it is for those who may read all that is here, or
@@ -48,7 +53,8 @@ pub fn readers_of_a_server(workspace: &Workspace) -> Readers {
 /// Those who may read a database: the one that has its name at this instant, and those that are open and had it.
 fn of_database(database: &Place) -> Readers {
     let Ok(place) = database.real() else { return Readers::ALL };
-    let now = place.status().ok();
+    // An empty one is a copy of nothing.
+    let now = place.status().ok().filter(|it| it.len() > 0);
     let is_it = |it: &Opened| now.as_ref().is_some_and(|now| (now.dev(), now.ino()) == (it.device, it.inode));
     let opened = opened(place.name());
     let others = opened.iter().filter(|it| !is_it(it)).map(|it| {

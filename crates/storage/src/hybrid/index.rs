@@ -7,7 +7,6 @@ use std::time::Duration;
 use milescale_workspace::durable;
 use milescale_workspace::error::{Problem, StoreError};
 use milescale_workspace::layout::Workspace;
-use milescale_workspace::readers::Readers;
 use sqlx::sqlite::SqliteRow;
 use sqlx::{AssertSqlSafe, QueryBuilder, Row as _, Sqlite as Driver, SqliteConnection};
 
@@ -90,17 +89,16 @@ impl Index {
         })
     }
 
-    /// Lets an index of before, which not all may read who may read the files, be for all of them.
-    pub(super) fn widen(&mut self) -> Result<(), StoreError> {
-        let place = self.workspace.index_db();
+    /// Lets an index of before be for all who may read the files, and nobody else.
+    pub(super) fn let_in_only_readers(&mut self) -> Result<(), StoreError> {
         // Once it was read, that was asked.
-        let Some(index) = place.status().ok().filter(|_| self.known.is_none()) else { return Ok(()) };
-        let readers = readers_of_all(&self.workspace)?;
-        if readers.are_among(Readers::of(&index)) {
+        if self.known.is_some() || !self.workspace.index_db().exists() {
             return Ok(());
         }
+        let readers = readers_of_all(&self.workspace)?;
+        self.set_aside()?;
         self.sqlite.open(Make::IfMissing)?;
-        self.sqlite.give_to(readers)
+        self.sqlite.let_in_only(readers)
     }
 
     fn opened(&mut self) -> Result<bool, StoreError> {

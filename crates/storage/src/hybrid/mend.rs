@@ -21,6 +21,9 @@ use crate::store::{Difference, Mended, Store as _};
 /// How long a difference must have stood.
 const STANDS_AFTER: Duration = Duration::from_secs(10);
 
+/// Differences that are found at once, and mended one by one.
+const AT_ONCE: usize = 5000;
+
 /// What a row is, and what it should be.
 pub(super) type Pair = (Option<IndexRow>, Option<IndexRow>);
 
@@ -50,11 +53,13 @@ impl HybridStore {
         if self.compared == state && self.differing.is_empty() {
             return Ok((Vec::new(), None));
         }
-        let found = self.compare()?;
-        self.compared = state;
+        let found = self.compare(AT_ONCE)?;
+        // Where there may be more, they are looked for once these are mended.
+        let is_all = found.len() < AT_ONCE;
+        self.compared = state.filter(|_| is_all);
         let before = std::mem::take(&mut self.differing);
         let index_changed = self.index_changed();
-        let mut again = None;
+        let mut again = (!is_all).then_some(Duration::from_secs(1));
         for (id, (row, wanted)) in found {
             let same = before.get(&id).filter(|before| (&before.row, &before.wanted) == (&row, &wanted));
             let since = same.map_or_else(
@@ -100,7 +105,11 @@ impl HybridStore {
 
     /// Mends what is due, where the row still is what it was.
     pub(super) fn mend_index(&mut self) -> Result<(), StoreError> {
+        let stop = self.workspace.stop().clone();
         for (id, row, wanted) in std::mem::take(&mut self.due) {
+            if stop.is_asked() {
+                return Err(StoreError::stopped(FOLDER));
+            }
             if self.index.mend(&id, row.as_ref(), wanted.as_ref())? {
                 self.differing.remove(&id);
             }
@@ -114,7 +123,7 @@ impl HybridStore {
             return Ok(Vec::new());
         }
         let shown = self.workspace.shown(&self.workspace.index_db());
-        let found = self.compare()?;
+        let found = self.compare(AT_ONCE)?;
         Ok(found
             .into_iter()
             .map(|(id, (row, wanted))| difference(&shown, &id, row.as_ref(), wanted.as_ref()))
@@ -123,7 +132,11 @@ impl HybridStore {
 
     /// Rows that do not say what their file says, rows without a file, files without a row, as the last look found the
     /// files. Ids that stand twice are left alone.
-    pub(super) fn compare(&mut self) -> Result<BTreeMap<String, Pair>, StoreError> {
+    ///
+    /// At most so many at once: somebody may have put any number of rows there. The others are found once these are mended.
+    pub(super) fn compare(&mut self, most: usize) -> Result<BTreeMap<String, Pair>, StoreError> {
+        let stop = self.workspace.stop().clone();
+        let goes_on = || if stop.is_asked() { Err(StoreError::stopped(FOLDER)) } else { Ok(()) };
         let twice = self.files.duplicates();
         let known = self.index.look()?;
         let (mut differing, mut without_file) = (Vec::new(), known.counting_ids().collect::<HashSet<_>>());
@@ -134,10 +147,13 @@ impl HybridStore {
                 differing.push((id, self.workspace.active().join(inside)));
             }
         }
+        differing.truncate(most);
         // Rows of archived milestones are another program's matter, and so are those of an id that stands twice.
-        let without_file: Vec<String> = without_file.into_iter().map(str::to_owned).collect();
+        let without_file = without_file.into_iter().filter(|id| !twice.contains_key(*id));
+        let without_file: Vec<String> = without_file.take(most - differing.len()).map(str::to_owned).collect();
         let mut found = BTreeMap::new();
         for (id, path) in differing {
+            goes_on()?;
             // One that is gone since is seen by the next look.
             let Some((text, metadata)) = self.files.content(&path)? else { continue };
             let row = self.index.row(&id)?;
@@ -151,7 +167,8 @@ impl HybridStore {
             found.insert(id, (row, Some(wanted)));
         }
         for id in without_file {
-            if let Some(row) = self.index.row(&id)?.filter(|_| !twice.contains_key(&id)) {
+            goes_on()?;
+            if let Some(row) = self.index.row(&id)? {
                 found.insert(id, (Some(row), None));
             }
         }

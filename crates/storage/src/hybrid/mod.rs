@@ -6,7 +6,7 @@ mod listing;
 mod mend;
 mod row;
 
-use std::collections::{BTreeMap, BTreeSet, HashMap};
+use std::collections::{BTreeMap, BTreeSet, HashMap, HashSet};
 use std::ops::ControlFlow;
 use std::time::{Duration, SystemTime};
 
@@ -29,6 +29,9 @@ use crate::store::{Difference, Extent, Occasion, Seen, Store, Survey, Touched};
 use index::Index;
 pub use index::SET_ASIDE;
 use row::IndexRow;
+
+/// Differences that are mended in one transaction.
+const DERIVED_AT_ONCE: usize = 20_000;
 
 /// The files of one workspace with their index.
 #[derive(Debug)]
@@ -261,23 +264,29 @@ impl Store for HybridStore {
     }
 
     fn derive(&mut self, now: SystemTime) -> Result<(), StoreError> {
-        self.index.widen()?;
+        self.index.let_in_only_readers()?;
         if !self.index.is_there()? {
             return self.build(now);
         }
         self.files.survey(&Extent::Everything, now)?;
-        let mut found = self.compare()?;
-        // A file may have come since it was looked for: its row is another program's, and right.
-        let mut there = Vec::new();
-        for (id, (_, wanted)) in &found {
-            if wanted.is_none()
-                && id.parse::<Id>().is_ok_and(|id| self.files.find_one(&id).is_ok_and(|it| it.is_some()))
-            {
-                there.push(id.clone());
+        loop {
+            let mut found = self.compare(DERIVED_AT_ONCE)?;
+            let is_all = found.len() < DERIVED_AT_ONCE;
+            // A file may have come since it was looked for: its row is another program's, and right.
+            let mut there = HashSet::new();
+            for (id, (_, wanted)) in &found {
+                if wanted.is_none()
+                    && id.parse::<Id>().is_ok_and(|id| self.files.find_one(&id).is_ok_and(|it| it.is_some()))
+                {
+                    there.insert(id.clone());
+                }
+            }
+            found.retain(|id, _| !there.contains(id));
+            self.index.mend_all(&found)?;
+            if is_all || found.is_empty() {
+                return Ok(());
             }
         }
-        found.retain(|id, _| !there.contains(id));
-        self.index.mend_all(&found)
     }
 
     fn touched(&mut self, now: SystemTime) -> Result<Touched, StoreError> {

@@ -115,7 +115,7 @@ const SIMPLE: [&str; 26] = [
 const OF_VALUES: &str = "^((any)?textcat(any)?|textanycat|concat(_ws)?|format|quote_(literal|nullable)|array_to_(string|json)|row_to_json|to_jsonb?|jsonb?_build_(object|array))$";
 
 /// Functions of triggers that are written in C, and run no text that they are given.
-const TRIGGERS_IN_C: &str = "^(RI_FKey_.*|unique_key_recheck|suppress_redundant_updates_trigger|tsvector_update_trigger(_column)?|moddatetime|triggered_change_notification)$";
+const TRIGGERS_IN_C: &str = "^(RI_FKey_.*|unique_key_recheck|suppress_redundant_updates_trigger|tsvector_update_trigger(_column)?|moddatetime)$";
 
 /// What may depend on a table: its parts, and what only reads it.
 const DEPENDENTS: [&str; 10] = [
@@ -177,7 +177,8 @@ pub(super) fn may_be_locked(oid: &str) -> String {
 }
 
 /// Selects what stands beside the list: what it is, whose, and what is wrong with it: `owner`, `runs` (what somebody else says), `kind`,
-/// `unlogged`, `schema` (which somebody else may rename), `trigger` (which somebody else may add, while the table cannot be locked).
+/// `unlogged`, `schema` (which somebody else may rename), `trigger` (which somebody else may add, while the table cannot be locked),
+/// `watched` (by triggers of somebody who may not read it).
 pub(super) fn others() -> String {
     format!("{} {}", looked_at(), told())
 }
@@ -218,21 +219,22 @@ fn looked_at() -> String {
              UNION ALL SELECT 'pg_proc'::regclass, k.castfunc FROM pg_cast k
                WHERE n.class = 'pg_type'::regclass AND k.castsource = n.oid AND k.castfunc <> 0
                  AND k.casttarget = 'json'::regtype) it(class, oid)),
-         trees AS (SELECT tree, is_anothers FROM parts WHERE tree <> ''
-           UNION ALL SELECT it.tree, {is_anothers_r} FROM needed n JOIN pg_type p ON n.class = 'pg_type'::regclass AND p.oid = n.oid
+         trees AS (SELECT tree, is_anothers, class = 'pg_trigger'::regclass AS is_condition FROM parts WHERE tree <> ''
+           UNION ALL SELECT it.tree, {is_anothers_r}, false FROM needed n JOIN pg_type p ON n.class = 'pg_type'::regclass AND p.oid = n.oid
              JOIN pg_roles r ON r.oid = p.typowner
              CROSS JOIN LATERAL (SELECT p.typdefaultbin::text WHERE p.typdefaultbin IS NOT NULL
              UNION ALL SELECT c.conbin::text FROM pg_constraint c WHERE c.contypid = p.oid AND c.conbin IS NOT NULL) it(tree)),
-         called AS (SELECT m[1] AS how, m[2]::oid AS oid, is_anothers
+         called AS (SELECT m[1] AS how, m[2]::oid AS oid, is_anothers, is_condition
            FROM trees, regexp_matches(tree, ':(funcid|opfuncid|opno) ([0-9]+)', 'g') AS m
-           UNION ALL SELECT 'opno', one::oid, is_anothers FROM trees, regexp_matches(tree, ':opnos \\(o ([0-9 ]+)\\)', 'g') AS m,
+           UNION ALL SELECT 'opno', one::oid, is_anothers, is_condition FROM trees, regexp_matches(tree, ':opnos \\(o ([0-9 ]+)\\)', 'g') AS m,
              regexp_split_to_table(m[1], ' ') AS one),
-         functions AS (SELECT oid, is_anothers FROM called WHERE how <> 'opno'
-           UNION SELECT o.oprcode::oid, is_anothers FROM called JOIN pg_operator o ON how = 'opno' AND o.oid = called.oid),
+         functions AS (SELECT oid, is_anothers, is_condition FROM called WHERE how <> 'opno'
+           UNION SELECT o.oprcode::oid, is_anothers, is_condition FROM called JOIN pg_operator o ON how = 'opno' AND o.oid = called.oid),
          judged AS (SELECT p.oid, quote_ident(r.rolname) AS whose, {is_anothers_r} AS is_anothers,
              -- A function of the user's own is called by a table of the user's own as it likes.
              NOT (p.provolatile = 'i' OR NOT f.is_anothers AND NOT r.rolsuper
-               OR (r.rolsuper AND p.proname IN ({volatile}))
+               -- What leaves a trace outside (nextval) tells what a condition has found.
+               OR (r.rolsuper AND p.proname IN ({volatile}) AND NOT f.is_condition)
                OR (p.pronamespace = 'pg_catalog'::regnamespace AND p.provolatile = 's' AND (p.proname ~ '{OF_VALUES}'
                  OR NOT p.proretset AND p.proname ~ '{STABLE}' AND NOT EXISTS (SELECT
                    FROM unnest(p.proargtypes::oid[] || p.prorettype) a(type) JOIN pg_type y ON y.oid = a.type
@@ -299,6 +301,11 @@ fn told() -> String {
          UNION ALL SELECT 'table ' || t.oid::regclass::text, coalesce(quote_ident(r.rolname), 'everybody'), 'trigger'
            FROM tables t JOIN pg_class c ON c.oid = t.oid CROSS JOIN LATERAL aclexplode(c.relacl) a LEFT JOIN pg_roles r ON r.oid = a.grantee
            WHERE NOT t.is_kept AND a.privilege_type = 'TRIGGER' AND NOT {may_be_locked} AND (r.oid IS NULL OR {is_anothers_r})
+         UNION ALL SELECT 'table ' || t.oid::regclass::text, coalesce(quote_ident(r.rolname), 'everybody'), 'watched'
+           FROM owned t JOIN pg_class c ON c.oid = t.oid CROSS JOIN LATERAL aclexplode(c.relacl) a LEFT JOIN pg_roles r ON r.oid = a.grantee
+           WHERE t.is_kept AND a.privilege_type = 'TRIGGER' AND a.grantee <> c.relowner AND {is_anothers_r} AND CASE WHEN r.oid IS NULL
+             THEN c.relrowsecurity OR NOT has_table_privilege('public', c.oid, 'SELECT')
+             ELSE c.relrowsecurity AND NOT r.rolbypassrls OR NOT has_table_privilege(r.oid, c.oid, 'SELECT') END
          UNION ALL SELECT 'rule ' || quote_ident(w.rulename) || ' of ' || t.oid::regclass::text, '', 'kind'
            FROM pg_rewrite w JOIN tables t ON w.ev_class = t.oid AND NOT t.is_kept
          UNION ALL SELECT pg_describe_object(d.classid, d.objid, 0), '', 'kind'

@@ -5,7 +5,7 @@ use std::time::Duration;
 
 use tokio_postgres::{Client, Error, SimpleQueryMessage};
 
-use super::connection::{Access, Hurry};
+use super::connection::{Access, Hurry, WAITS};
 
 /// How long the server keeps a transaction whose program does not go on: one that is stopped holds nobody for longer.
 pub(super) const IDLE_AT_MOST: Duration = Duration::from_secs(5);
@@ -127,7 +127,7 @@ pub(super) fn statements(
     // Also while its program sends one statement after the other: 17 is the first version that can say so.
     let whole = match hurry {
         Hurry::Yes if version >= 17 => {
-            format!("SET LOCAL transaction_timeout = {}; ", (silence * 4).as_millis())
+            format!("SET LOCAL transaction_timeout = {}; ", (silence * WAITS).as_millis())
         }
         _ => String::new(),
     };

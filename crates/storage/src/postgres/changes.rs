@@ -11,7 +11,7 @@ use tokio_postgres::{Client, Error};
 
 use super::begin::literal;
 use super::documents::Table;
-use super::schema::{close_new, own_by_owner_of, quoted};
+use super::schema::{close, own_by_owner_of, quoted};
 use crate::store::Touched;
 
 /// Entries that are kept for others who read the log.
@@ -74,7 +74,7 @@ pub(super) fn make(table: &Table) -> String {
          DROP TRIGGER IF EXISTS milescale_log_truncate ON {prefix}milestones; \
          CREATE TRIGGER milescale_log_truncate AFTER TRUNCATE ON {prefix}milestones \
          FOR EACH STATEMENT EXECUTE FUNCTION {prefix}milescale_log(); {}",
-        close_new(prefix)
+        close(prefix)
     )
 }
 

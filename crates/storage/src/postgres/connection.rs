@@ -36,6 +36,9 @@ const OTHERS_AT_MOST: Duration = Duration::from_secs(1);
 /// What a server that is alive needs beyond its own time-out to say so.
 const GRACE: Duration = Duration::from_secs(2);
 
+/// How often as long as one answer may take, a piece of work with several of them takes at most: a server may say a little at a time.
+pub(super) const WAITS: u32 = 2;
+
 /// What a statement without a time-out may take.
 const UNLIMITED: Duration = Duration::from_hours(24);
 
@@ -212,13 +215,13 @@ impl Connection {
         let Some(link) = self.link.as_ref() else { return Err(Outcome::NotDone(self.not_connected())) };
         let (client, patience) = (&link.client, self.patience(link.meter.clone()));
         if self.is_held && access == Access::Read {
-            let done = self.runtime.block_on(within(silence * 4, patience.wait(silence, work(client))));
+            let done = self.runtime.block_on(within(silence * WAITS, patience.wait(silence, work(client))));
             return done.map_err(|failed| Outcome::NotDone(self.failed(failed)));
         }
         let (begin, path) = (self.begin(link, access, hurry), &link.path);
         let guard = &mut self.guard;
         let done = self.runtime.block_on(async {
-            let found = within(silence * 4, patience.wait(silence, begin::on(client, &begin, path)))
+            let found = within(silence * WAITS, patience.wait(silence, begin::on(client, &begin, path)))
                 .await
                 .map_err(|failed| (failed, false))?;
             let work = async {
@@ -229,30 +232,34 @@ impl Connection {
             };
             // Each statement has its time-out on the server; a time-out here is for a server that is silent.
             let worked = match hurry {
-                Hurry::Yes => within(silence * 4, patience.wait(silence, work)).await,
+                Hurry::Yes => within(silence * WAITS, patience.wait(silence, work)).await,
                 Hurry::No => patience.wait(silence, work).await,
                 Hurry::Unlimited => patience.wait(UNLIMITED, work).await,
             };
             match worked {
                 Ok(done) => {
                     let committed = patience.wait(silence, client.batch_execute("COMMIT"));
-                    within(silence * 4, committed).await.map_err(|failed| (failed, true))?;
+                    within(silence * WAITS, committed).await.map_err(|failed| (failed, true))?;
                     Ok(done)
                 }
                 Err(failed) => {
                     if !matches!(failed, Failed::Silent(_) | Failed::Stopped) {
-                        let _ = within(silence * 4, patience.wait(silence, client.batch_execute("ROLLBACK"))).await;
+                        let _ = within(silence * WAITS, patience.wait(silence, client.batch_execute("ROLLBACK"))).await;
                     }
                     Err((failed, false))
                 }
             }
         });
         done.map_err(|(failed, in_commit)| {
+            let is_silent = matches!(failed, Failed::Silent(_));
             // An error that the server answers says what became of the COMMIT, but for one that ends the connection.
             let answered = matches!(&failed, Failed::Server(error) if error.as_db_error().is_some_and(|said| {
                 !matches!(said.parsed_severity(), Some(Severity::Fatal | Severity::Panic))
             }));
             let error = self.failed(failed);
+            if is_silent {
+                silent::note(&error);
+            }
             if in_commit && !answered && access == Access::Write {
                 self.link = None;
                 Outcome::Unknown(error)
@@ -288,7 +295,7 @@ impl Connection {
             let Some(guard) = guard else { return Ok(()) };
             patience.wait(silence, guard.check(client, Access::Write, found, shown)).await
         };
-        match self.runtime.block_on(within(silence * 4, held)) {
+        match self.runtime.block_on(within(silence * WAITS, held)) {
             Ok(()) => {
                 self.is_held = true;
                 Ok(())
@@ -307,7 +314,7 @@ impl Connection {
         if let Some(link) = self.link.as_ref() {
             let patience = self.patience(link.meter.clone());
             let ended = patience.wait(self.silence(), link.client.batch_execute("ROLLBACK"));
-            if let Err(failed) = self.runtime.block_on(within(self.silence() * 4, ended)) {
+            if let Err(failed) = self.runtime.block_on(within(self.silence() * WAITS, ended)) {
                 let error = self.failed(failed);
                 tracing::debug!(%error, "the lock goes with its connection");
             }

@@ -104,40 +104,57 @@ pub(super) fn own(prefix: &str) -> String {
          CREATE TABLE IF NOT EXISTS {prefix}milescale_sides (side TEXT PRIMARY KEY); \
          CREATE TABLE IF NOT EXISTS {prefix}milescale_earlier (id TEXT NOT NULL, value BYTEA NOT NULL, \
          PRIMARY KEY (id, value)); {}",
-        close_new(prefix)
+        close(prefix)
     )
 }
 
-/// Takes from others what a schema gives them by itself (`ALTER DEFAULT PRIVILEGES`) of milescale's own tables that the transaction has made,
-/// where they may not read the milestones: those tables hold copies. Where row-level security hides milestones, it hides all that those
-/// tables hold: there is no policy that could be asked about a copy, and a right may come from a role (`pg_read_all_data`). Nobody else
-/// puts triggers on them: those of the log would run with the rights of its owner.
-pub(super) fn close_new(prefix: &str) -> String {
-    let milestones = literal(&format!("{prefix}milestones"));
-    let own = format!(
-        "FROM pg_class c JOIN pg_class m ON m.oid = to_regclass({milestones}) AND c.relnamespace = m.relnamespace \
-         AND c.relname LIKE 'milescale!_%' ESCAPE '!' AND c.relkind = 'r'"
-    );
-    // Rights on them that somebody else than their owner has, and that fit; they are taken away.
-    let revoke = |what: &str, where_: &str| {
-        format!(
-            "FOR it IN SELECT DISTINCT c.oid::regclass::text AS name, a.grantee {own} CROSS JOIN LATERAL aclexplode(c.relacl) a \
-             WHERE a.grantee <> c.relowner AND {where_} LOOP EXECUTE format('REVOKE {what} ON TABLE %s FROM %s', it.name, \
-             CASE WHEN it.grantee = 0 THEN 'PUBLIC' ELSE quote_ident(pg_get_userbyid(it.grantee)) END); END LOOP"
-        )
-    };
-    let made_for_more = "c.xmin::text = (txid_current() & 4294967295)::text AND NOT CASE WHEN a.grantee = 0 THEN EXISTS (SELECT \
-         FROM aclexplode(m.relacl) p WHERE p.grantee = 0 AND p.privilege_type = 'SELECT') \
-         ELSE has_table_privilege(a.grantee, m.oid, 'SELECT') END";
+/// Takes from others the rights on milescale's own tables, where they may not read the milestones: those tables hold copies. A schema gives
+/// such rights by itself (`ALTER DEFAULT PRIVILEGES`), and the right to the milestones may have been taken from them since. Where row-level
+/// security hides milestones, it hides all that those tables hold: there is no policy that could be asked about a copy, and a right may come
+/// from a role (`pg_read_all_data`). Nobody else puts triggers on them: those of the log would run with the rights of its owner.
+pub(super) fn close(prefix: &str) -> String {
+    let Open { rights, hides } = Open::of(prefix);
     let block = format!(
-        "DECLARE it record; BEGIN {}; {}; \
-         FOR it IN SELECT c.oid::regclass::text AS name {own} \
-         WHERE m.relrowsecurity AND NOT c.relrowsecurity AND pg_has_role(c.relowner, 'USAGE') LOOP \
-         EXECUTE format('ALTER TABLE %s ENABLE ROW LEVEL SECURITY', it.name); END LOOP; END",
-        revoke("ALL", made_for_more),
-        revoke("TRIGGER", "a.privilege_type = 'TRIGGER' AND pg_has_role(c.relowner, 'USAGE')")
+        "DECLARE it record; BEGIN FOR it IN SELECT DISTINCT name, grantee, what FROM ({rights}) AS open LOOP \
+         EXECUTE format('REVOKE %s ON TABLE %s FROM %s', it.what, it.name, \
+         CASE WHEN it.grantee = 0 THEN 'PUBLIC' ELSE quote_ident(pg_get_userbyid(it.grantee)) END); END LOOP; \
+         FOR it IN {hides} LOOP EXECUTE format('ALTER TABLE %s ENABLE ROW LEVEL SECURITY', it.name); END LOOP; END"
     );
     format!("DO {}", literal(&block))
+}
+
+/// Whether [`close`] has anything to take.
+pub(super) fn is_open(prefix: &str) -> String {
+    let Open { rights, hides } = Open::of(prefix);
+    format!("(EXISTS ({rights}) OR EXISTS ({hides}))")
+}
+
+/// What others may of milescale's own tables and are not to, of those that the user may close: selects.
+struct Open {
+    /// Rights on them that somebody else than their owner has, and that fit: whose, and what to revoke.
+    rights: String,
+    /// Those that hide less than the milestones do.
+    hides: String,
+}
+
+impl Open {
+    fn of(prefix: &str) -> Self {
+        let milestones = literal(&format!("{prefix}milestones"));
+        let own = format!(
+            "FROM pg_class c JOIN pg_class m ON m.oid = to_regclass({milestones}) AND c.relnamespace = m.relnamespace \
+             AND c.relname LIKE 'milescale!_%' ESCAPE '!' AND c.relkind = 'r' AND pg_has_role(c.relowner, 'USAGE')"
+        );
+        let rights = format!(
+            "SELECT c.oid::regclass::text AS name, a.grantee, CASE WHEN may.read THEN 'TRIGGER' ELSE 'ALL' END AS what \
+             {own} CROSS JOIN LATERAL aclexplode(c.relacl) a CROSS JOIN LATERAL (SELECT CASE WHEN a.grantee = 0 THEN EXISTS (SELECT \
+             FROM aclexplode(m.relacl) p WHERE p.grantee = 0 AND p.privilege_type = 'SELECT') \
+             ELSE has_table_privilege(a.grantee, m.oid, 'SELECT') END AS read) AS may \
+             WHERE a.grantee <> c.relowner AND (NOT may.read OR a.privilege_type = 'TRIGGER')"
+        );
+        let hides =
+            format!("SELECT c.oid::regclass::text AS name {own} WHERE m.relrowsecurity AND NOT c.relrowsecurity");
+        Self { rights, hides }
+    }
 }
 
 /// Gives what milescale has made to whom it has to belong: to who makes it, be it another's before, or to the role of those who share the

@@ -8,6 +8,7 @@ use super::allowed::{may_be_locked, others};
 use super::begin::literal;
 use super::connection::{Access, Failed};
 use super::documents::Table;
+use super::schema::{close, is_open};
 
 /// What else may have the name.
 const KINDS: &[(&str, &str)] =
@@ -79,6 +80,12 @@ pub(super) async fn not_used(client: &Client, table: &Table) -> Result<Option<St
                 "{owner} may put triggers on {what}, whose rows go with milestones, and {user} may not lock it meanwhile; GRANT UPDATE ON \
                  it TO {user}, or REVOKE TRIGGER ON it FROM {owner}"
             ),
+            "watched" => format!(
+                "{owner} may put triggers on {what}, and may not read all of it: when one fires can tell him what it says; run REVOKE \
+                 TRIGGER ON {} FROM {}",
+                what.trim_start_matches("table "),
+                if owner == "everybody" { "PUBLIC" } else { &owner }
+            ),
             "unlogged" => format!(
                 "its {what} is UNLOGGED, and the server empties it when it crashes; run ALTER TABLE … SET LOGGED first"
             ),
@@ -124,6 +131,8 @@ pub(super) struct Guard {
     lockable: String,
     table: Table,
     seen: String,
+    /// Somebody may read milescale's own tables who may not read the milestones.
+    is_open: bool,
 }
 
 impl Guard {
@@ -142,10 +151,11 @@ impl Guard {
         );
         let lockable = format!(
             "{tables} SELECT coalesce(string_agg(DISTINCT name, ', ') FILTER (WHERE may_write), ''),
-               coalesce(string_agg(DISTINCT name, ', ') FILTER (WHERE may_read), '')
+               coalesce(string_agg(DISTINCT name, ', ') FILTER (WHERE may_read), ''), {}
              FROM (SELECT format('%I.%I', n.nspname, c.relname) AS name, {} AS may_write,
                t.is_kept AND has_table_privilege(t.oid, 'SELECT') AS may_read
                FROM t JOIN pg_class c ON c.oid = t.oid AND c.relkind IN ('r', 'p') JOIN pg_namespace n ON n.oid = c.relnamespace) AS it",
+            is_open(table.prefix()),
             may_be_locked("t.oid")
         );
         let statement = format!(
@@ -167,15 +177,15 @@ impl Guard {
         );
         let seen = client.query_typed_one(&statement, &[]).await?.try_get(0)?;
         let (written, read) = (String::new(), String::new());
-        let mut guard = Self { statement, written, read, lockable, table: table.clone(), seen };
+        let mut guard = Self { statement, written, read, lockable, table: table.clone(), seen, is_open: false };
         guard.look_for_tables(client).await?;
         Ok(guard)
     }
 
-    /// Finds which tables there are to lock.
+    /// Finds which tables there are to lock, and whether they are to be closed.
     async fn look_for_tables(&mut self, client: &Client) -> Result<(), Error> {
         let row = client.query_typed_one(&self.lockable, &[]).await?;
-        (self.written, self.read) = (row.try_get(0)?, row.try_get(1)?);
+        (self.written, self.read, self.is_open) = (row.try_get(0)?, row.try_get(1)?, row.try_get(2)?);
         Ok(())
     }
 
@@ -201,12 +211,16 @@ impl Guard {
         found: Option<String>,
         shown: &str,
     ) -> Result<(), Failed> {
-        if found.is_none_or(|found| found == self.seen) {
+        let closes = self.is_open && access == Access::Write;
+        if found.is_none_or(|found| found == self.seen && !closes) {
             return Ok(());
         }
         // There may be other tables by now.
         self.look_for_tables(client).await?;
         client.batch_execute(&self.lock(access)).await?;
+        if self.is_open && access == Access::Write {
+            client.batch_execute(&close(self.table.prefix())).await?;
+        }
         let found = client.query_typed_one(&self.statement, &[]).await?.try_get(0)?;
         if let Some(why) = not_used(client, &self.table).await? {
             return Err(StoreError::new(Problem::Refused, format!("{shown}, table milestones"), why).into());

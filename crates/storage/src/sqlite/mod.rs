@@ -282,7 +282,10 @@ impl Sqlite {
             if self.others == Others::MayWrite {
                 let pause = self.pace.pause(&self.place, took, started);
                 let since = started.elapsed().saturating_sub(took);
-                std::thread::sleep(pause.saturating_sub(since));
+                self.stop.sleep(pause.saturating_sub(since));
+            }
+            if self.stop.is_asked() {
+                return Err(StoreError::stopped(self.shown.clone()));
             }
         }
     }

@@ -18,7 +18,7 @@ use sqlx::{ConnectOptions, Connection, SqliteConnection};
 use super::bound::{self, Bound};
 use super::schema::flaw_of_tables;
 use super::{BUSY_TIMEOUT, Make, OLDEST, Others, ROWS_ON_THE_WAY, Sqlite, is_no_database, numbers};
-use crate::files::readers_of_all;
+use crate::files::{readers_of_all, readers_of_files};
 
 /// The bits of a mode by which others than the owner read and write.
 const RIGHTS_OF_OTHERS: u32 = 0o077;
@@ -156,6 +156,8 @@ impl Sqlite {
             return Ok(None);
         }
         let before = self.place.status().map_err(|error| self.error(Problem::Unavailable, error.to_string()))?;
+        let readers = readers_of_files(&self.workspace)?;
+        self.check_owner(if readers == Readers::ALL { Readers::OWN } else { readers }, &before)?;
         self.set_mode(before.mode() & !RIGHTS_OF_OTHERS)?;
         Ok(Some((before.mode(), Readers::of(&before))))
     }
@@ -171,10 +173,45 @@ impl Sqlite {
         self.set_mode(mode & (both.mode() | !RIGHTS_OF_OTHERS))
     }
 
+    /// Lets the open file, which was there before, be for its readers and nobody else, before it holds what is theirs.
+    pub(crate) fn let_in_only(&self, readers: Readers) -> Result<(), StoreError> {
+        self.opened_in.as_ref().map_or(Ok(()), |(folder, name)| self.let_in(readers, (folder, name)))
+    }
+
+    fn let_in(&self, readers: Readers, (folder, name): (&Pinned, &OsString)) -> Result<(), StoreError> {
+        let there = self.place.status().map_err(|error| self.error(Problem::Unavailable, error.to_string()))?;
+        let is_wider = readers.are_exceeded_by(&there);
+        self.check_owner(readers, &there)?;
+        if !is_wider && readers.are_among(Readers::of(&there)) {
+            return Ok(());
+        }
+        match self.give_in(readers, (folder, name)) {
+            Err(_) if is_wider => Err(self.is_anothers("others may read it than may read the milestones")),
+            other => other,
+        }
+    }
+
+    /// Whether the owner of the file may read what is written into it.
+    fn check_owner(&self, readers: Readers, there: &Metadata) -> Result<(), StoreError> {
+        let folder = self.place.parent().status();
+        let folder = folder.map_err(|error| self.error(Problem::Unavailable, error.to_string()))?;
+        if readers.let_in_owner_of(there, &folder) {
+            return Ok(());
+        }
+        Err(self.is_anothers("it belongs to somebody who may not read the milestones"))
+    }
+
+    fn is_anothers(&self, why: &str) -> StoreError {
+        self.error(Problem::Refused, format!("{why}, and nothing was written into it; move it away, and try again"))
+    }
+
     /// Gives the open file to its readers.
     pub(crate) fn give_to(&self, readers: Readers) -> Result<(), StoreError> {
+        self.opened_in.as_ref().map_or(Ok(()), |(folder, name)| self.give_in(readers, (folder, name)))
+    }
+
+    fn give_in(&self, readers: Readers, (folder, name): (&Pinned, &OsString)) -> Result<(), StoreError> {
         let failed = |error: io::Error| self.error(Problem::Unavailable, format!("its rights cannot be set: {error}"));
-        let Some((folder, name)) = &self.opened_in else { return Ok(()) };
         let name = CString::new(name.as_bytes()).map_err(|error| failed(error.into()))?;
         let is_it = |now: &Metadata| (now.dev(), now.ino()) == self.identity;
         readers.take_over_in(folder.folder(), &name, is_it).map_err(failed)
@@ -201,13 +238,19 @@ impl Sqlite {
     /// The folder that SQLite is to open the file in, and its name there; it was made or looked at through the workspace's folder.
     fn folder_to_open(&mut self, make: Make) -> Result<(Pinned, OsString), StoreError> {
         let unavailable = |this: &Self, error: &io::Error| this.error(Problem::Unavailable, error.to_string());
-        if make == Make::IfMissing && !self.place.exists() {
-            let readers = readers_of_all(&self.workspace)?;
-            match self.place.make_for(readers) {
-                Err(error) if error.kind() != io::ErrorKind::AlreadyExists => return Err(unavailable(self, &error)),
-                _ => {}
+        // One that is there and empty, somebody may have made for this.
+        let filled_for = match self.place.status() {
+            _ if make == Make::Never => None,
+            Ok(there) if there.len() > 0 => None,
+            Ok(_) => Some(readers_of_all(&self.workspace)?),
+            Err(_) => {
+                let readers = readers_of_all(&self.workspace)?;
+                match self.place.make_for(readers) {
+                    Err(error) if error.kind() == io::ErrorKind::AlreadyExists => Some(readers),
+                    other => other.map(|_| None).map_err(|error| unavailable(self, &error))?,
+                }
             }
-        }
+        };
         let real = self.place.real().map_err(|error| unavailable(self, &error))?;
         self.identity = self.identity_now().map_err(|error| unavailable(self, &error))?;
         let folder = real.parent().open_folder().map_err(|error| unavailable(self, &error))?;
@@ -215,6 +258,7 @@ impl Sqlite {
         if identity_in(&folder, &name).ok() != Some(self.identity) {
             return Err(self.error(Problem::Busy, "its folder was replaced at that instant; try again"));
         }
+        filled_for.map_or(Ok(()), |readers| self.let_in(readers, (&folder, &name)))?;
         Ok((folder, name))
     }
 }

@@ -5,6 +5,7 @@ use std::fs::File;
 use std::io;
 use std::os::fd::{AsFd, AsRawFd, OwnedFd};
 use std::os::unix::ffi::OsStrExt;
+use std::os::unix::fs::MetadataExt as _;
 use std::path::{Path, PathBuf};
 
 use rustix::fs::{Access, AtFlags, Dir, FileType, Mode, OFlags, RawMode, RenameFlags, Stat, openat, statat};
@@ -200,22 +201,35 @@ impl Place {
     pub fn make_folder(&self) -> io::Result<()> {
         if self.inside().as_os_str().is_empty() {
             let path = self.folder().path();
-            return if self.folder().is_named() {
-                std::fs::create_dir_all(path)
-            } else {
-                Ok(rustix::fs::mkdir(path, mode_of(NEW_FOLDER))?)
-            };
+            if self.folder().is_named() {
+                return std::fs::create_dir_all(path);
+            }
+            rustix::fs::mkdir(path, mode_of(NEW_FOLDER))?;
+            // Under sudo it belongs to who has called it, whose folder it is made in.
+            let above =
+                path.parent().and_then(|above| Some(File::from(rustix::fs::open(above, HANDLE, Mode::empty()).ok()?)));
+            if let Some(above) = above
+                && Metadata::of(&above).is_ok_and(|above| self.folder().trust().is_own(above.uid()))
+            {
+                self.give_new(above);
+            }
+            return Ok(());
         }
         let (parent, name) = self.parent_and_name()?;
         rustix::fs::mkdirat(&parent, name, mode_of(NEW_FOLDER))?;
-        // Another folder may have the name by now: one that somebody has put things into is not given away.
+        self.give_new(parent);
+        Ok(())
+    }
+
+    /// Gives this folder, which was just made in another one, to whom that belongs. Another one may have the name by now: one that somebody
+    /// has put things into is not given away.
+    fn give_new(&self, parent: impl AsFd) {
         if let Ok(made) = self.open_folder()
             && rustix::fs::Dir::read_from(&made)
                 .is_ok_and(|entries| entries.flatten().all(|entry| [c".", c".."].contains(&entry.file_name())))
         {
             give_to_owner_of(parent, made);
         }
-        Ok(())
     }
 
     /// Removes an empty folder.
@@ -332,14 +346,24 @@ pub(crate) fn handle_in(folder: impl AsFd, inside: &CStr) -> io::Result<(File, M
     if metadata.is_file() { Ok((handle, metadata)) } else { Err(io::ErrorKind::NotFound.into()) }
 }
 
-/// Sets the mode of what a handle is of, with which nothing can be read or written.
+/// Sets the mode of an open file, or of what a handle is of, with which nothing can be read or written.
 pub(crate) fn set_mode_of(handle: &File, mode: u32) -> io::Result<()> {
-    // The handle of a file that may not be read sets no mode itself; its name in /proc does.
-    #[cfg(target_os = "linux")]
-    rustix::fs::chmod(by_descriptor(handle), mode_of(mode))?;
-    #[cfg(not(target_os = "linux"))]
-    rustix::fs::fchmod(handle, mode_of(mode))?;
-    Ok(())
+    match rustix::fs::fchmod(handle, mode_of(mode)) {
+        // A handle sets no mode itself; its name in /proc does.
+        #[cfg(target_os = "linux")]
+        Err(Errno::BADF) => Ok(rustix::fs::chmod(by_descriptor(handle), mode_of(mode))?),
+        other => Ok(other?),
+    }
+}
+
+/// Gives an open file, or what a handle is of, to a group.
+pub(crate) fn set_group_of(handle: &File, group: u32) -> io::Result<()> {
+    let group = Some(rustix::fs::Gid::from_raw(group));
+    match rustix::fs::fchown(handle, None, group) {
+        #[cfg(target_os = "linux")]
+        Err(Errno::BADF) => Ok(rustix::fs::chownat(handle, c"", None, group, AtFlags::EMPTY_PATH)?),
+        other => Ok(other?),
+    }
 }
 
 /// What lies under a name beneath an open folder, be it a symlink. None is followed.

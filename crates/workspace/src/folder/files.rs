@@ -115,7 +115,7 @@ impl Place {
     pub fn make_for(&self, readers: Readers) -> io::Result<File> {
         let (parent, name) = self.parent_and_name()?;
         let flags = OFlags::WRONLY | OFlags::CREATE | OFlags::EXCL | ALWAYS;
-        let file = File::from(openat(&parent, name, flags, mode_of(readers.mode()))?);
+        let file = File::from(openat(&parent, name, flags, mode_of(readers.mode_at_first()))?);
         readers.settle(&file, parent)?;
         Ok(file)
     }
@@ -127,7 +127,7 @@ impl Place {
         {
             let flags = OFlags::TMPFILE | OFlags::WRONLY | OFlags::CLOEXEC;
             let (parent, _) = self.parent_and_name().ok()?;
-            let file = File::from(openat(&parent, ".", flags, mode_of(readers.mode())).ok()?);
+            let file = File::from(openat(&parent, ".", flags, mode_of(readers.mode_at_first())).ok()?);
             readers.settle(&file, parent).ok()?;
             // Without /proc it could never get a name.
             rustix::fs::lstat(by_descriptor(&file)).is_ok().then_some(file)

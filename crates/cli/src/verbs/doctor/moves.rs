@@ -68,7 +68,7 @@ pub(super) fn all(status: &Status) -> Vec<Finding> {
         finding(
             Level::Wrong,
             problem.clone(),
-            "What other programs write to old stores is not brought over, and nothing is moved, until that is mended.",
+            "What other programs write to old stores is not brought over, and moves may be refused, until that is mended.",
             "Mend what the line says; milescale notices by itself.",
         )
     }));

@@ -24,7 +24,7 @@ pub(super) fn links(workspace: &Workspace) -> Vec<Finding> {
             "Do what the line says.",
         )
     });
-    or_ok(found.collect(), "no symlink but those that you trust")
+    or_ok(found.collect(), "no symlink among milescale's own files but those that you trust")
 }
 
 pub(super) fn all(workspace: &Workspace, in_use: Option<InUse>) -> Vec<Finding> {

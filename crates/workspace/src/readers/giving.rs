@@ -1,0 +1,109 @@
+//! Files that are given to those for whom they are: whose they are first, and then what those may.
+
+use std::ffi::CStr;
+use std::io;
+use std::os::fd::AsFd;
+use std::os::unix::fs::{MetadataExt, PermissionsExt, fchown};
+use std::sync::OnceLock;
+
+use super::{Of, Readers};
+use crate::folder::{File, Metadata, Permissions, handle_in, set_group_of, set_mode_of, system};
+use crate::rights::List;
+
+impl Readers {
+    /// The mode of a new file until it belongs to those to whom it is to belong: before that, nobody else opens it.
+    pub(crate) fn mode_at_first(self) -> u32 {
+        if self.of == Of::Nothing { self.mode() } else { 0o600 }
+    }
+
+    /// Lets a file that nobody else could read be theirs, once it is whole.
+    pub(crate) fn open_to(self, file: &File, folder: impl AsFd) -> io::Result<()> {
+        if self.of == Of::Nothing {
+            file.set_permissions(Permissions::from_mode(self.mode() & !umask()))?;
+        }
+        self.settle(file, folder)
+    }
+
+    /// Lets a file beneath an open folder be theirs, where it is the one that is meant, by its handle alone.
+    ///
+    /// # Errors
+    /// When its rights cannot be set.
+    pub fn take_over_in(self, folder: impl AsFd, name: &CStr, is_it: impl FnOnce(&Metadata) -> bool) -> io::Result<()> {
+        let (handle, now) = handle_in(folder, name)?;
+        if !is_it(&now) {
+            return Ok(());
+        }
+        if now.list().is_some() {
+            // Without its list, what that allowed at most would be its group's.
+            set_mode_of(&handle, now.mode() & 0o700)?;
+            List::take_from(&handle);
+        }
+        self.let_in(&handle)
+    }
+
+    /// Lets a new file, made with [`Readers::mode_at_first`] in a folder, be theirs.
+    pub(crate) fn settle(self, file: &File, folder: impl AsFd) -> io::Result<()> {
+        if self.of == Of::Nothing {
+            give_to_owner_of(folder, file);
+            return Ok(());
+        }
+        List::take_from(file);
+        // Only root may give files away; without that right the writer owns what it wrote.
+        if let Some(owner) = self.owner.filter(|_| rustix::process::geteuid().is_root()) {
+            let _ = fchown(file, Some(owner), None);
+        }
+        // What is for the process's own user is, as root, for whoever the folder belongs to.
+        if self.of == Of::Own {
+            give_to_owner_of(&folder, file);
+        }
+        self.let_in(file)
+    }
+
+    /// Lets them read a file that has its owner: first it belongs to their group, then that may read it. What another group could read
+    /// for an instant, it could open. Where it cannot be their group's, it is for no group.
+    fn let_in(self, file: &File) -> io::Result<()> {
+        let now = Metadata::of(file)?;
+        if let Some(audience) = self.audience {
+            // Where the file system keeps no lists it stays its owner's.
+            let _ = audience.give_to(file, now.uid(), now.gid());
+            return Ok(());
+        }
+        let is_groups = |group| now.gid() == group || set_group_of(file, group).is_ok();
+        let kept = match self.group.filter(|_| !self.everybody || self.group_writes) {
+            Some(group) if !is_groups(group) => {
+                if self.everybody {
+                    0o744
+                } else {
+                    0o700
+                }
+            }
+            _ => 0o777,
+        };
+        let mode = self.mode() & kept & !umask();
+        if now.mode() & 0o777 == mode { Ok(()) } else { set_mode_of(file, mode) }
+    }
+}
+
+/// The bits that the process's user gives to no new file. To ask the system for them is to change them for a moment; they stay as they are
+/// while milescale runs.
+fn umask() -> u32 {
+    static UMASK: OnceLock<u32> = OnceLock::new();
+    *UMASK.get_or_init(|| {
+        let status = system::text("/proc/self/status").unwrap_or_default();
+        let said = status.lines().find_map(|line| u32::from_str_radix(line.strip_prefix("Umask:")?.trim(), 8).ok());
+        said.unwrap_or(0o022)
+    })
+}
+
+/// Gives what root has made to the owner of the folder that it lies in: a command that root has run once, for a workspace of somebody
+/// else's, keeps nobody out of it.
+pub(crate) fn give_to_owner_of(folder: impl AsFd, made: impl AsFd) {
+    if !rustix::process::geteuid().is_root() {
+        return;
+    }
+    let (Ok(folder), Ok(ours)) = (rustix::fs::fstat(folder), rustix::fs::fstat(&made)) else { return };
+    if ours.st_uid == 0 && folder.st_uid != 0 {
+        let (owner, group) = (rustix::fs::Uid::from_raw(folder.st_uid), rustix::fs::Gid::from_raw(folder.st_gid));
+        let _ = rustix::fs::fchown(made, Some(owner), Some(group));
+    }
+}
