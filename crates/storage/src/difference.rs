@@ -30,6 +30,23 @@ pub struct Difference {
     pub overwritten: Vec<(&'static str, Option<String>, Option<String>)>,
 }
 
+impl Difference {
+    /// The same without what row and file say, for a log that all read who may not read these.
+    #[must_use]
+    pub fn without_values(mut self) -> Self {
+        let hidden = |value: &mut Option<String>| {
+            if let Some(value) = value {
+                "…".clone_into(value);
+            }
+        };
+        for (_, was, is) in &mut self.overwritten {
+            hidden(was);
+            hidden(is);
+        }
+        self
+    }
+}
+
 impl fmt::Display for Difference {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         let place = place(&self.index, &self.id);

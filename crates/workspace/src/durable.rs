@@ -213,8 +213,8 @@ pub fn prepare(path: &Place, content: &[u8], like: Option<Like<'_>>) -> io::Resu
         let of_group = if is_of_group && like.list().is_none() { 0 } else { 0o070 };
         file.set_permissions(Permissions::from_mode(like.permissions().mode() & 0o777 & !of_group & !hidden))
     };
-    // Until it has that mode, nobody else reads it.
-    let readers = if like.is_some() { Readers::OWN } else { Readers::ALL };
+    // Until it has that mode, nobody else reads it, nor does whoever the folder belongs to.
+    let readers = if like.is_some() { Readers::NONE } else { Readers::ALL };
     create_with(path, readers, write)?.durably()
 }
 

@@ -62,7 +62,8 @@ fn folder_of(top: &Path) -> Option<Place> {
     if !is_where_git_keeps_one(&named) {
         return None;
     }
-    let named = system::real_path(named).ok()?;
+    // A symlink on the way may lead to any other folder.
+    let named = system::real_path(named).ok().filter(|named| is_where_git_keeps_one(named))?;
     let place = Folder::named(&named).place();
     let is_of_a_worktree = || {
         let (back, _) = read_regular(&place.join("gitdir"), SHORT).ok()?;

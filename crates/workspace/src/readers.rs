@@ -13,7 +13,7 @@ use std::sync::{Mutex, PoisonError};
 
 use rustix::fs::Stat;
 
-use crate::folder::{Metadata, Place, set_mode_of, status_in};
+use crate::folder::{Metadata, Place, set_mode_of, status_in, system};
 use crate::rights::{Audience, List};
 use crate::ways::{Ways, leads_elsewhere};
 
@@ -266,8 +266,8 @@ impl Readers {
         match self.of {
             Of::Nothing => true,
             Of::Own => owner == folder.uid(),
-            // Those who share a folder by its group make databases in turn.
-            Of::Originals => self.everybody || self.group.is_some_and(|group| group == file.gid()),
+            // Those who share a folder by its group make databases in turn. What group a file has says nothing of its owner.
+            Of::Originals => self.everybody || self.group.is_some_and(|group| system::is_in_group(owner, group)),
         }
     }
 

@@ -10,6 +10,9 @@ use std::sync::{LazyLock, Mutex, PoisonError};
 /// Different ones that are remembered, of lists and of audiences. Of what comes after them nobody is known to be in it.
 const MOST: usize = 1000;
 
+/// Entries of what several files have in common: more than that nobody has set by hand, and each is compared with each.
+const MOST_ENTRIES: usize = 64;
+
 /// A list of rights. Equal lists are equal; to compare them costs nothing.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct List(usize);
@@ -145,7 +148,7 @@ impl People {
         self.groups.values().fold(self.others, |all, may| all & may)
     }
 
-    fn both(&self, other: &Self) -> Self {
+    fn both(&self, other: &Self) -> Option<Self> {
         let users = self.users.keys().chain(other.users.keys()).map(|it| (*it, self.of_user(*it) & other.of_user(*it)));
         let groups =
             self.groups.keys().chain(other.groups.keys()).map(|it| (*it, self.of_group(*it) & other.of_group(*it)));
@@ -154,13 +157,21 @@ impl People {
         both.shortened()
     }
 
-    /// Without the entries that say what all others may anyway: what many files have in common names few.
-    fn shortened(mut self) -> Self {
+    /// Without the entries that say what all others may anyway: what many files have in common names few. Whom an entry keeps out stays in
+    /// it where a group reads that he may be in. `None` where there are more than a list of rights can have.
+    fn shortened(mut self) -> Option<Self> {
         let others = self.others;
         self.groups.retain(|_, may| *may != others);
         let of_others = self.of_others();
-        self.users.retain(|_, may| *may != of_others);
-        self
+        let most = self.groups.values().fold(others, |all, may| all | may);
+        self.users.retain(|_, may| *may != of_others || *may != most);
+        (self.users.len() + self.groups.len() <= MOST_ENTRIES).then_some(self)
+    }
+
+    /// Whether a user reads it by name or, for all that is known, by a group or as all do.
+    fn may_read(&self, user: u32) -> bool {
+        let by_a_group = || self.groups.values().fold(self.others, |all, may| all | may);
+        self.users.get(&user).copied().unwrap_or_else(by_a_group) & READS != 0
     }
 
     fn is_among(&self, other: &Self) -> bool {
@@ -168,6 +179,8 @@ impl People {
         self.users.iter().all(|(it, may)| !reads(*may) || reads(other.of_user(*it)))
             && self.groups.iter().all(|(it, may)| !reads(*may) || reads(other.of_group(*it)))
             && (!reads(self.of_others()) || reads(other.of_others()))
+            // Whom the others keep out by name may be in a group that reads here.
+            && other.users.iter().all(|(it, may)| reads(*may) || !self.may_read(*it))
     }
 }
 
@@ -231,7 +244,10 @@ impl Audience {
 
     /// Those who are in both.
     pub(crate) fn and(self, other: Self) -> Self {
-        if self == other { self } else { Self::known(self.people().both(&other.people())) }
+        if self == other {
+            return self;
+        }
+        self.people().both(&other.people()).map_or(Self::NOBODY, Self::known)
     }
 
     /// Whether all who read the one read the other.
@@ -421,6 +437,17 @@ mod tests {
         let but_a_group = Audience::of_file(0o604, 7, 60, None);
         assert!(!plain.is_among(but_a_group) && but_a_group.is_among(plain));
         assert!(Audience::NOBODY.is_among(shared) && !shared.is_among(Audience::NOBODY));
+        // Whom one file keeps out by name, though his group may read it, reads no copy of two.
+        let but_one = file(7, list(&[(1, 6, NOBODY), (2, 0, 9), (4, 4, NOBODY), (16, 4, NOBODY), (32, 0, NOBODY)]));
+        let of_group = Audience::of_file(0o640, 7, 7, None);
+        let both = but_one.and(of_group);
+        assert!(!both.has_user(9) && both.is_among(but_one) && both.is_among(of_group));
+        assert!(but_one.is_among(of_group) && !of_group.is_among(but_one), "he may be in the group");
+        let with_all = Audience::of_file(0o644, 7, 7, None).and(but_one);
+        assert!(with_all.is_among(but_one) && !with_all.has_user(9));
+        // More names than anybody sets by hand: nobody.
+        let many = |from: u32| file(7, naming(&(from..from + 60).collect::<Vec<_>>(), 0, 4, 4));
+        assert_eq!(many(100).and(many(200)), Audience::NOBODY);
         // Whom a folder lets in.
         let folder = Audience::of_folder(0o770, 7, 7, naming(&[8], 7, 0, 7));
         assert!(third.and(folder).is_among(shared));

@@ -7,7 +7,7 @@ use std::time::{Duration, Instant};
 
 use milescale_testkit::{Said, Workspace};
 
-use super::rights::{LIST, give_list, one_reader_named};
+use super::rights::{LIST, NOBODY, give_list, list_of_rights, one_reader_named};
 use super::{bounded, door};
 use crate::workspace;
 
@@ -614,6 +614,24 @@ fn what_is_many_times_there_is_bounded_together() {
         assert!(said.code == 0 && took < Duration::from_secs(10), "{took:?}, {megabytes} MiB: {said:?}");
         assert_eq!(std::os::unix::fs::MetadataExt::mode(&workspace.path("index.db").metadata().unwrap()) & 0o077, 0);
     }
+    // Each keeps others out by name.
+    let workspace = self::workspace();
+    workspace.milestones("m", 150);
+    let mut has_lists = true;
+    for file in 0..150 {
+        let mut entries = vec![(1, 6, NOBODY)];
+        entries.extend((0..450).map(|user| (2, 0, 100_000 + file * 1000 + user)));
+        entries.extend([(4, 4, NOBODY), (16, 4, NOBODY), (32, 4, NOBODY)]);
+        has_lists &= give_list(&workspace.path(format!("active/m-{file}.yaml")), LIST, &list_of_rights(&entries));
+    }
+    if has_lists {
+        let (said, megabytes, took) = measured(&workspace, &["migrate", "hybrid", "--yes"]);
+        assert!(
+            said.code == 0 && took < Duration::from_secs(10) && megabytes < 200,
+            "{took:?}, {megabytes} MiB: {said:?}"
+        );
+        assert_eq!(std::os::unix::fs::MetadataExt::mode(&workspace.path("index.db").metadata().unwrap()) & 0o077, 0);
+    }
     // Metadata of backups: each within a limit of before, together beyond all patience.
     let workspace = on_sqlite();
     let backup = workspace.path("backups").read_dir().unwrap().next().unwrap().unwrap().path();
@@ -641,7 +659,7 @@ fn what_is_many_times_there_is_bounded_together() {
     assert!(workspace.path(".milescale/state.json").metadata().unwrap().len() < 8 << 20);
     door(
         "D13",
-        "1,500 lists of rights, 60 metadata of 1 MB, 20,000 bad milestones with names of 250 letters",
+        "1,500 lists of rights, 150 that keep out 450 each, 60 metadata of 1 MB, 20,000 bad milestones with names of 250 letters",
         "each within 10 s; state stays one file that is read again",
     );
 }

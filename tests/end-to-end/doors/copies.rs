@@ -263,9 +263,20 @@ fn words_of_private_files_stand_in_no_file_that_others_may_read() {
             let _ = fs::remove_file(workspace.path(left));
         }
     }
+    // What an old store has that cannot be taken over.
+    run(&workspace, "022", &["migrate", "database", "--yes"]);
+    let of_old = "PRIVATE-WORD: 1\nPRIVATE-WORD: 2\n";
+    set_mode(&workspace, "active/m-1.yaml", 0o600);
+    workspace.write("active/m-1.yaml", of_old);
+    super::bounded(&workspace, &["check"]);
+    let said = workspace.run(["conflicts"]).out;
+    assert!(said.contains("it cannot be taken over: what it says is not what every store keeps (line 2"), "{said}");
+    for (path, mode) in holding(&workspace, "PRIVATE-WORD") {
+        assert_eq!(mode & 0o077, 0, "{path} has the mode {mode:o}");
+    }
     door(
         "D8",
-        "unknown words of a marker, a configuration and milestones of mode 0600",
+        "unknown words of a marker, a configuration and milestones of mode 0600, in an old store too",
         "0 repeated where others may read",
     );
 }
@@ -506,6 +517,25 @@ fn a_database_that_was_there_lets_nobody_else_in_needs_root() {
     set_mode(&workspace, "active/secret.yaml", 0o600);
     run(&workspace, "022", &["migrate", "hybrid", "--yes"]);
     assert_eq!(rights(&workspace).0, 0o600, "what the files are for one alone, it is");
+    // Nobody reads all of them: one by name the one file, nobody else the other.
+    run(&workspace, "022", &["migrate", "file", "--yes"]);
+    workspace.write("active/other.yaml", "title: PRIVATE-TEXT\n");
+    set_mode(&workspace, "active/other.yaml", 0o600);
+    set_mode(&workspace, "index.db", 0o644);
+    if give_list(&workspace.path("active/secret.yaml"), LIST, &one_reader_named(NOBODY - 1)) {
+        run(&workspace, "022", &["migrate", "hybrid", "--yes"]);
+        assert_eq!(rights(&workspace).0, 0o600);
+    }
+    // In a folder of the group's, a file of somebody else's belongs to the group too; he is not in it.
+    let workspace = self::workspace();
+    workspace.write("active/secret.yaml", "title: PRIVATE-TEXT\n");
+    chown(workspace.path("active/secret.yaml"), None, Some(60001)).unwrap();
+    set_mode(&workspace, "active/secret.yaml", 0o640);
+    workspace.write("index.db", "");
+    chown(workspace.path("index.db"), Some(65534), Some(60001)).unwrap();
+    set_mode(&workspace, "index.db", 0o660);
+    let said = bounded(&workspace, &["migrate", "hybrid", "--yes"]);
+    assert!(said.code == 1 && said.err.contains("it belongs to somebody who may not read"), "{said:?}");
     door(
         "D8",
         "databases that are there before a move, empty or with a table, one's own and another user's",

@@ -79,7 +79,7 @@ fn d18_what_is_no_plain_table_and_what_others_functions_run_in_is_refused_by_nam
         ("theirs() belongs to unasked", format!("{table} {function} CREATE TRIGGER t BEFORE INSERT ON milestones FOR EACH ROW EXECUTE FUNCTION theirs(); RESET ROLE; ALTER FUNCTION theirs() OWNER TO unasked; GRANT ALL ON milestones TO ada; ALTER TABLE milestones OWNER TO unasked")),
         ("neighbour may put triggers on table public.kids", format!("{table} RESET ROLE; CREATE TABLE kids (id TEXT REFERENCES milestones (id) ON DELETE CASCADE); GRANT TRIGGER ON kids TO neighbour")),
         ("neighbour may put triggers on table public.milestones", format!("{table} RESET ROLE; GRANT TRIGGER ON milestones TO neighbour")),
-        ("everybody may put triggers on table public.milestones", format!("{table} GRANT TRIGGER ON milestones TO PUBLIC")),
+        ("PUBLIC may put triggers on table public.milestones", format!("{table} GRANT TRIGGER ON milestones TO PUBLIC")),
         ("nextval(regclass)", format!("{table} CREATE SEQUENCE s; CREATE TRIGGER t BEFORE UPDATE ON milestones FOR EACH ROW WHEN (new.data::text LIKE '%a%' AND nextval('s') < 0) EXECUTE FUNCTION suppress_redundant_updates_trigger()")),
         ("triggered_change_notification()", format!("{table} RESET ROLE; CREATE EXTENSION tcn; SET ROLE ada; CREATE TRIGGER t AFTER UPDATE ON milestones FOR EACH ROW EXECUTE FUNCTION triggered_change_notification('x')")),
         ("a materialized view", "SET ROLE ada; CREATE MATERIALIZED VIEW milestones AS SELECT 'a'::text AS id, '{}'::jsonb AS data, now() AS created_at, now() AS updated_at".to_owned()),
@@ -428,7 +428,8 @@ fn milescales_own_tables_are_for_nobody_who_may_not_read_the_milestones() {
     server.psql(
         "defaults",
         "SET ROLE ada; CREATE TABLE milestones (id TEXT PRIMARY KEY, data JSONB, created_at TIMESTAMP, updated_at TIMESTAMP); \
-         GRANT SELECT ON milestones TO reader; ALTER DEFAULT PRIVILEGES GRANT SELECT ON TABLES TO reporter, reader, PUBLIC",
+         GRANT SELECT ON milestones TO reader; ALTER DEFAULT PRIVILEGES GRANT ALL ON TABLES TO reporter, reader, PUBLIC; \
+         ALTER DEFAULT PRIVILEGES GRANT ALL ON SEQUENCES TO PUBLIC",
     );
     let said = bounded(&workspace, &["migrate", "database", "--engine", "postgresql", "--yes"]);
     assert_eq!(said.code, 0, "{said:?}");
@@ -441,8 +442,28 @@ fn milescales_own_tables_are_for_nobody_who_may_not_read_the_milestones() {
     };
     assert_eq!(may("reporter"), "0");
     assert_ne!(may("reader"), "0", "who may read the milestones may read what a DBA gives");
+    let writes = "SELECT count(*) FROM pg_class WHERE relname LIKE 'milescale!_%' ESCAPE '!' AND CASE relkind WHEN 'S' THEN \
+                  has_sequence_privilege('reader', oid, 'UPDATE') WHEN 'r' THEN has_table_privilege('reader', oid, \
+                  'INSERT, UPDATE, DELETE, TRUNCATE') END";
+    assert_eq!(
+        server.psql("defaults", writes).trim(),
+        "0",
+        "what milescale takes for current is nobody else's to write"
+    );
+    // What was given on by somebody goes as well; and a log that others have blinded is made anew.
+    server.psql(
+        "defaults",
+        "GRANT SELECT ON ALL TABLES IN SCHEMA public TO reader WITH GRANT OPTION; SET ROLE reader; GRANT SELECT ON milescale_texts TO \
+         reporter; SET ROLE ada; CREATE OR REPLACE TRIGGER milescale_log AFTER DELETE ON milestones FOR EACH ROW WHEN (false) EXECUTE \
+         FUNCTION milescale_log()",
+    );
+    assert_eq!(bounded(&workspace, &["milestone", "put", "first"]).code, 0);
+    assert_eq!(may("reporter"), "0");
+    assert_eq!(bounded(&workspace, &["check"]).code, 0);
+    let log = "SELECT tgtype, tgqual IS NULL FROM pg_trigger WHERE tgname = 'milescale_log'";
+    assert_eq!(server.psql("defaults", log).trim(), "29|t");
     // And no longer than that.
-    server.psql("defaults", "REVOKE SELECT ON milestones FROM reader");
+    server.psql("defaults", "REVOKE SELECT ON milestones FROM reader CASCADE");
     assert_eq!(bounded(&workspace, &["milestone", "put", "new"]).code, 0);
     assert_eq!(may("reader"), "0");
     // The same where row-level security comes later.

@@ -151,7 +151,14 @@ impl Engine {
 
     /// What cannot be swept, in words: of an engine that only reads, as the last one that writes has found it.
     pub(crate) fn unswept(&self) -> Vec<String> {
-        let problems = if self.mode == Mode::ReadOnly { self.last_unswept() } else { self.sweeps.problems() };
+        let problems = if self.mode == Mode::ReadOnly {
+            self.last_unswept()
+        } else {
+            let mut problems = self.sweeps.problems();
+            // While a switch is being followed, that is so for a moment.
+            problems.retain(|place, why| why != NOT_FOLLOWED || self.state.unswept.contains_key(place));
+            problems
+        };
         problems.into_iter().map(|(place, reason)| format!("{place}: {reason}")).collect()
     }
 

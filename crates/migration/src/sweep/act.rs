@@ -17,7 +17,7 @@ use super::Swept;
 use super::judged::{Filed, Finding, Judged, ToRetired};
 use super::memory::{Memory, OfSide};
 use super::noted::{
-    NOTED_ARCHIVED_GONE, NOTED_ARCHIVED_KEPT, NOTED_BACK, is_noted_archived, noted_archived, noted_unusable,
+    NOTED_ARCHIVED_GONE, NOTED_ARCHIVED_KEPT, NOTED_BACK, is_noted_archived, noted_archived, noted_unusable, unsaid,
 };
 use crate::context::{Context, Error};
 use crate::keeping::InConflict;
@@ -227,9 +227,7 @@ impl<'a, 'b> Act<'a, 'b> {
                 }
                 Ok(true)
             }
-            Err(flaw) => {
-                self.report(judged, "gone", &format!("it is archived there and cannot be archived here: {flaw}"))
-            }
+            Err(flaw) => self.report(judged, "gone", &unsaid("it is archived there and cannot be here", &flaw)),
         }
     }
 
@@ -237,7 +235,7 @@ impl<'a, 'b> Act<'a, 'b> {
     fn keep(&mut self, judged: &Judged) -> Result<bool, Error> {
         let (Some(old), Some(content)) = (&judged.old, judged.content()) else { return Ok(true) };
         let reason = match (&old.value, &judged.current) {
-            (Err(flaw), _) => format!("it cannot be taken over: {flaw}"),
+            (Err(flaw), _) => unsaid("it cannot be taken over", flaw),
             (Ok(_), Some(_)) if judged.filed == Filed::Unclear => {
                 "it lies in the archive, where another one of this id lay when the files were left".to_owned()
             }

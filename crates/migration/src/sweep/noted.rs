@@ -3,6 +3,7 @@
 use milescale_core::base::Base;
 use milescale_document::content::Content;
 use milescale_document::digest::Digest;
+use milescale_document::document::Flaw;
 use milescale_storage::ledger::Known;
 
 /// What is noted of a milestone that was archived because its file was moved to the archive. Where both sides were equal, the
@@ -61,3 +62,9 @@ pub(super) fn base_before(noted: &str) -> Option<Base> {
 
 /// The note of a milestone whose file was moved back from the archive: another move there is a new one.
 pub(super) const NOTED_BACK: &str = "back";
+
+/// What is wrong with a text, for events and notes that all may read who may not read the text: its words are not repeated.
+pub(super) fn unsaid(what: &str, flaw: &Flaw) -> String {
+    let place = flaw.position.map(|at| format!(" (line {}, column {})", at.line, at.column)).unwrap_or_default();
+    format!("{what}: what it says is not what every store keeps{place}")
+}

@@ -3,7 +3,7 @@
 
 use std::collections::{BTreeMap, HashSet};
 use std::path::{Component, Path};
-use std::time::{Duration, SystemTime, UNIX_EPOCH};
+use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
 
 use milescale_document::columns::Columns;
 use milescale_document::milestone::Milestone;
@@ -12,6 +12,8 @@ use milescale_workspace::error::StoreError;
 use milescale_workspace::layout::FOLDER;
 use milescale_workspace::locks;
 use milescale_workspace::read::Stamp;
+use milescale_workspace::readers::Readers;
+use milescale_workspace::ways::Ways;
 
 use super::HybridStore;
 use super::row::IndexRow;
@@ -80,7 +82,18 @@ impl HybridStore {
             self.differing.insert(id, Standing { since, row, wanted });
         }
         let shown = self.workspace.shown(&self.workspace.index_db());
-        let due = self.due.iter().map(|(id, row, wanted)| difference(&shown, id, row.as_ref(), wanted.as_ref()));
+        let mut ways = Ways::default();
+        let index = self.workspace.index_db();
+        let is_for_all = |ways: &mut Ways, place: &Place| {
+            place.status().is_ok_and(|status| !Readers::of(&status).leave_out_some_on(ways, place))
+        };
+        let is_index_for_all = is_for_all(&mut ways, &index);
+        let due = self.due.iter().map(|(id, row, wanted)| {
+            let file = wanted.as_ref().and_then(|wanted| self.place_of(wanted));
+            let is_said = is_index_for_all && file.is_none_or(|file| is_for_all(&mut ways, &file));
+            let told = difference(&shown, id, row.as_ref(), wanted.as_ref());
+            if is_said { told } else { told.without_values() }
+        });
         Ok((due.collect(), again))
     }
 
@@ -97,10 +110,20 @@ impl HybridStore {
     /// When the file of a row was last changed; of one that is gone, the nearest folder that is left of its path.
     fn place_changed(&self, row: &IndexRow) -> Option<SystemTime> {
         let active = self.workspace.active();
+        self.path_of(row)?.ancestors().find_map(|inside| changed_at(&active.join(inside)))
+    }
+
+    /// The path of a row's file in `active/`.
+    fn path_of<'r>(&self, row: &'r IndexRow) -> Option<&'r Path> {
+        let active = self.workspace.active();
         let path = row.file_path.as_deref().map(Path::new)?;
         let is_plain = path.components().all(|part| matches!(part, Component::Normal(_)));
-        let inside = is_plain.then_some(path)?.strip_prefix(Path::new(FOLDER).join(active.inside())).ok()?;
-        inside.ancestors().find_map(|inside| changed_at(&active.join(inside)))
+        is_plain.then_some(path)?.strip_prefix(Path::new(FOLDER).join(active.inside())).ok()
+    }
+
+    /// Where the file of a row is.
+    fn place_of(&self, row: &IndexRow) -> Option<Place> {
+        self.path_of(row).map(|inside| self.workspace.active().join(inside))
     }
 
     /// Mends what is due, where the row still is what it was.
@@ -110,9 +133,12 @@ impl HybridStore {
             if stop.is_asked() {
                 return Err(StoreError::stopped(FOLDER));
             }
+            let began = Instant::now();
             if self.index.mend(&id, row.as_ref(), wanted.as_ref())? {
                 self.differing.remove(&id);
             }
+            // Others get their turn, who may not wait for a lock.
+            stop.sleep(began.elapsed());
         }
         Ok(())
     }

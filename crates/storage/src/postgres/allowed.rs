@@ -146,6 +146,9 @@ const UNOWNED: [&str; 11] = [
     "pg_trigger",
 ];
 
+/// Bytes of the expressions of all tables that are looked through.
+const MOST: u32 = 1 << 20;
+
 fn list(of: &[&str], ending: &str) -> String {
     of.iter().map(|it| format!("'{it}'{ending}")).collect::<Vec<_>>().join(", ")
 }
@@ -162,7 +165,10 @@ pub(super) fn is_anothers(role: &str, milestones: &str) -> String {
              AND EXISTS (SELECT FROM pg_auth_members a JOIN pg_roles u ON u.oid = a.member WHERE a.roleid = o.oid
                AND u.rolname = current_user AND NOT u.rolsuper AND pg_has_role(u.oid, o.oid, 'USAGE'))
              AND NOT EXISTS (SELECT FROM pg_auth_members a JOIN pg_roles u ON u.oid = a.member WHERE a.roleid = o.oid
-               AND a.admin_option AND u.rolname <> current_user AND NOT u.rolsuper)))"
+               AND a.admin_option AND u.rolname <> current_user AND NOT u.rolsuper
+               -- Who may let others into the user's own role can become the user anyway (16 and later: who has made it).
+               AND NOT EXISTS (SELECT FROM pg_auth_members b JOIN pg_roles v ON v.oid = b.roleid WHERE v.rolname = current_user
+                 AND b.member = u.oid AND b.admin_option))))"
     )
 }
 
@@ -193,7 +199,7 @@ fn looked_at() -> String {
          owned AS (SELECT t.oid, t.is_kept, c.relname, {is_anothers_r} AS is_anothers FROM tables t JOIN pg_class c ON c.oid = t.oid
            JOIN pg_roles r ON r.oid = c.relowner),
          -- What each table is made of, with its expressions.
-         parts AS (SELECT 'pg_class'::regclass AS class, t.oid, NULL::text AS tree, t.is_anothers FROM owned t
+         whole AS (SELECT 'pg_class'::regclass AS class, t.oid, NULL::text AS tree, t.is_anothers FROM owned t
            UNION ALL SELECT 'pg_trigger'::regclass, g.oid, g.tgqual::text, true FROM pg_trigger g JOIN owned t ON g.tgrelid = t.oid
            UNION ALL SELECT 'pg_attrdef'::regclass, d.oid, d.adbin::text, t.is_anothers FROM pg_attrdef d JOIN owned t ON d.adrelid = t.oid
            UNION ALL SELECT 'pg_constraint'::regclass, c.oid, c.conbin::text, t.is_anothers FROM pg_constraint c
@@ -204,6 +210,9 @@ fn looked_at() -> String {
              FROM pg_index i JOIN owned t ON i.indrelid = t.oid
            UNION ALL SELECT 'pg_statistic_ext'::regclass, s.oid, to_jsonb(s) ->> 'stxexprs', true FROM pg_statistic_ext s
              JOIN owned t ON s.stxrelid = t.oid),
+         -- To look through them takes time.
+         parts AS (SELECT class, oid, CASE WHEN bytes <= {MOST} THEN tree END AS tree, is_anothers
+           FROM whole, (SELECT sum(length(tree)) AS bytes FROM whole) AS all_of_it),
          -- What they depend on. A domain's constraints, and the columns of a type, depend on it, and it does not say so.
          -- Not each type in an expression is recorded as one that it depends on.
          needed AS (SELECT d.refclassid AS class, d.refobjid AS oid FROM parts p JOIN pg_depend d ON d.classid = p.class AND d.objid = p.oid
@@ -301,11 +310,13 @@ fn told() -> String {
          UNION ALL SELECT 'table ' || t.oid::regclass::text, coalesce(quote_ident(r.rolname), 'everybody'), 'trigger'
            FROM tables t JOIN pg_class c ON c.oid = t.oid CROSS JOIN LATERAL aclexplode(c.relacl) a LEFT JOIN pg_roles r ON r.oid = a.grantee
            WHERE NOT t.is_kept AND a.privilege_type = 'TRIGGER' AND NOT {may_be_locked} AND (r.oid IS NULL OR {is_anothers_r})
-         UNION ALL SELECT 'table ' || t.oid::regclass::text, coalesce(quote_ident(r.rolname), 'everybody'), 'watched'
+         UNION ALL SELECT 'expressions of more than 1 MiB', '', 'kind' FROM whole HAVING sum(length(tree)) > {MOST}
+         UNION ALL SELECT 'table ' || t.oid::regclass::text, string_agg(DISTINCT coalesce(quote_ident(r.rolname), 'PUBLIC'), ', '), 'watched'
            FROM owned t JOIN pg_class c ON c.oid = t.oid CROSS JOIN LATERAL aclexplode(c.relacl) a LEFT JOIN pg_roles r ON r.oid = a.grantee
            WHERE t.is_kept AND a.privilege_type = 'TRIGGER' AND a.grantee <> c.relowner AND {is_anothers_r} AND CASE WHEN r.oid IS NULL
              THEN c.relrowsecurity OR NOT has_table_privilege('public', c.oid, 'SELECT')
              ELSE c.relrowsecurity AND NOT r.rolbypassrls OR NOT has_table_privilege(r.oid, c.oid, 'SELECT') END
+           GROUP BY t.oid
          UNION ALL SELECT 'rule ' || quote_ident(w.rulename) || ' of ' || t.oid::regclass::text, '', 'kind'
            FROM pg_rewrite w JOIN tables t ON w.ev_class = t.oid AND NOT t.is_kept
          UNION ALL SELECT pg_describe_object(d.classid, d.objid, 0), '', 'kind'

@@ -88,7 +88,8 @@ pub(super) async fn has_table(client: &Client, table: &Table) -> Result<bool, Er
 pub(super) async fn is_there(client: &Client, table: &Table) -> Result<bool, Error> {
     let select =
         "SELECT to_regclass($1) IS NOT NULL AND (SELECT count(*) FROM pg_trigger g JOIN pg_proc p ON p.oid = g.tgfoid
-                  WHERE tgrelid = to_regclass($2) AND tgname IN ('milescale_log', 'milescale_log_truncate')
+                  WHERE tgrelid = to_regclass($2) AND tgqual IS NULL AND tgattr = ''
+                  AND (tgname, tgtype) IN (('milescale_log', 29), ('milescale_log_truncate', 32))
                   AND tgenabled <> 'D' AND p.prosrc = $3 AND p.prosecdef
                   AND p.proowner = (SELECT relowner FROM pg_class WHERE oid = to_regclass($1))) = 2";
     let (log, milestones) = (format!("{}milescale_changes", table.prefix()), format!("{}milestones", table.prefix()));

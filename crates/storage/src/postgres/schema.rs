@@ -112,11 +112,13 @@ pub(super) fn own(prefix: &str) -> String {
 /// such rights by itself (`ALTER DEFAULT PRIVILEGES`), and the right to the milestones may have been taken from them since. Where row-level
 /// security hides milestones, it hides all that those tables hold: there is no policy that could be asked about a copy, and a right may come
 /// from a role (`pg_read_all_data`). Nobody else puts triggers on them: those of the log would run with the rights of its owner.
+///
+/// Nobody else writes them either, or draws numbers: what milescale takes for current, and the numbers of its log, are decided by that.
 pub(super) fn close(prefix: &str) -> String {
     let Open { rights, hides } = Open::of(prefix);
     let block = format!(
-        "DECLARE it record; BEGIN FOR it IN SELECT DISTINCT name, grantee, what FROM ({rights}) AS open LOOP \
-         EXECUTE format('REVOKE %s ON TABLE %s FROM %s', it.what, it.name, \
+        "DECLARE it record; BEGIN FOR it IN SELECT DISTINCT name, grantee, kind, what FROM ({rights}) AS open ORDER BY what DESC LOOP \
+         EXECUTE format('REVOKE %s ON %s %s FROM %s CASCADE', it.what, it.kind, it.name, \
          CASE WHEN it.grantee = 0 THEN 'PUBLIC' ELSE quote_ident(pg_get_userbyid(it.grantee)) END); END LOOP; \
          FOR it IN {hides} LOOP EXECUTE format('ALTER TABLE %s ENABLE ROW LEVEL SECURITY', it.name); END LOOP; END"
     );
@@ -131,7 +133,8 @@ pub(super) fn is_open(prefix: &str) -> String {
 
 /// What others may of milescale's own tables and are not to, of those that the user may close: selects.
 struct Open {
-    /// Rights on them that somebody else than their owner has, and that fit: whose, and what to revoke.
+    /// Rights on them, and on their sequences, that somebody else than their owner has, and that fit: whose, and what to revoke. Those to
+    /// give rights on come first: what was given by them goes with them.
     rights: String,
     /// Those that hide less than the milestones do.
     hides: String,
@@ -142,20 +145,29 @@ impl Open {
         let milestones = literal(&format!("{prefix}milestones"));
         let own = format!(
             "FROM pg_class c JOIN pg_class m ON m.oid = to_regclass({milestones}) AND c.relnamespace = m.relnamespace \
-             AND c.relname LIKE 'milescale!_%' ESCAPE '!' AND c.relkind = 'r' AND pg_has_role(c.relowner, 'USAGE')"
+             AND c.relname IN ({OWN_TABLES}) AND c.relkind = 'r' AND pg_has_role(c.relowner, 'USAGE')"
         );
         let rights = format!(
-            "SELECT c.oid::regclass::text AS name, a.grantee, CASE WHEN may.read THEN 'TRIGGER' ELSE 'ALL' END AS what \
-             {own} CROSS JOIN LATERAL aclexplode(c.relacl) a CROSS JOIN LATERAL (SELECT CASE WHEN a.grantee = 0 THEN EXISTS (SELECT \
+            "SELECT o.oid::regclass::text AS name, o.kind, a.grantee, CASE WHEN a.is_grantable THEN 'GRANT OPTION FOR ALL' \
+             WHEN may.read AND o.kind = 'TABLE' THEN 'DELETE, INSERT, REFERENCES, TRIGGER, TRUNCATE, UPDATE' ELSE 'ALL' END AS what \
+             {own} CROSS JOIN LATERAL (SELECT c.oid, c.relacl, c.relowner, 'TABLE' AS kind UNION ALL \
+               SELECT s.oid, s.relacl, s.relowner, 'SEQUENCE' FROM pg_depend d JOIN pg_class s ON s.oid = d.objid AND s.relkind = 'S' \
+               WHERE d.classid = 'pg_class'::regclass AND d.refclassid = 'pg_class'::regclass AND d.refobjid = c.oid) AS o \
+             CROSS JOIN LATERAL aclexplode(o.relacl) a CROSS JOIN LATERAL (SELECT CASE WHEN a.grantee = 0 THEN EXISTS (SELECT \
              FROM aclexplode(m.relacl) p WHERE p.grantee = 0 AND p.privilege_type = 'SELECT') \
              ELSE has_table_privilege(a.grantee, m.oid, 'SELECT') END AS read) AS may \
-             WHERE a.grantee <> c.relowner AND (NOT may.read OR a.privilege_type = 'TRIGGER')"
+             WHERE a.grantee <> o.relowner AND (NOT may.read OR o.kind = 'SEQUENCE' OR a.is_grantable \
+               OR a.privilege_type IN ('DELETE', 'INSERT', 'REFERENCES', 'TRIGGER', 'TRUNCATE', 'UPDATE'))"
         );
         let hides =
             format!("SELECT c.oid::regclass::text AS name {own} WHERE m.relrowsecurity AND NOT c.relrowsecurity");
         Self { rights, hides }
     }
 }
+
+/// milescale's own tables, as they stand in a list of a statement.
+pub(super) const OWN_TABLES: &str = "'milescale_meta', 'milescale_tokens', 'milescale_texts', 'milescale_displaced', 'milescale_base', \
+    'milescale_sides', 'milescale_earlier', 'milescale_changes'";
 
 /// Gives what milescale has made to whom it has to belong: to who makes it, be it another's before, or to the role of those who share the
 /// table of milestones. `of`: the table whose owner says which. Each of `what` is a kind of object with its name.

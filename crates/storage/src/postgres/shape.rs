@@ -8,7 +8,7 @@ use super::allowed::{may_be_locked, others};
 use super::begin::literal;
 use super::connection::{Access, Failed};
 use super::documents::Table;
-use super::schema::{close, is_open};
+use super::schema::{OWN_TABLES, close, is_open};
 
 /// What else may have the name.
 const KINDS: &[(&str, &str)] =
@@ -84,7 +84,7 @@ pub(super) async fn not_used(client: &Client, table: &Table) -> Result<Option<St
                 "{owner} may put triggers on {what}, and may not read all of it: when one fires can tell him what it says; run REVOKE \
                  TRIGGER ON {} FROM {}",
                 what.trim_start_matches("table "),
-                if owner == "everybody" { "PUBLIC" } else { &owner }
+                owner
             ),
             "unlogged" => format!(
                 "its {what} is UNLOGGED, and the server empties it when it crashes; run ALTER TABLE … SET LOGGED first"
@@ -92,7 +92,7 @@ pub(super) async fn not_used(client: &Client, table: &Table) -> Result<Option<St
             _ if what.contains("milescale_") => format!(
                 "its {what} belongs to {owner}, and what that says would run with the rights of {user}; it is milescale's own: give the \
                  table milestones, and all beside it whose names begin with milescale_, to a role without login that all who share it \
-                 are members of"
+                 are members of, and for which nobody else has ADMIN OPTION"
             ),
             _ => format!(
                 "its {what} belongs to {owner}, and what that says would run with the rights of {user}; give it to {user} (ALTER … OWNER TO \
@@ -141,27 +141,28 @@ impl Guard {
         let schema = literal(&table.used);
         let tables = format!(
             "WITH RECURSIVE t AS (SELECT c.oid, c.xmin, c.relowner, c.relkind, true AS is_kept FROM pg_class c
-               JOIN pg_namespace n ON n.oid = c.relnamespace WHERE n.nspname = {schema} AND c.relname IN ('milestones',
-               'milescale_meta', 'milescale_tokens', 'milescale_texts', 'milescale_displaced', 'milescale_base', 'milescale_sides',
-               'milescale_earlier', 'milescale_changes')
+               JOIN pg_namespace n ON n.oid = c.relnamespace WHERE n.nspname = {schema} AND c.relname IN ('milestones', {OWN_TABLES})
                UNION SELECT c.oid, c.xmin, c.relowner, c.relkind, t.is_kept AND i.is_heir FROM t
                JOIN (SELECT inhparent, inhrelid, true FROM pg_inherits
                UNION ALL SELECT confrelid, conrelid, false FROM pg_constraint WHERE contype = 'f') i(whole, part, is_heir) ON i.whole = t.oid
                JOIN pg_class c ON c.oid = i.part)"
         );
+        let is_open = is_open(table.prefix());
         let lockable = format!(
             "{tables} SELECT coalesce(string_agg(DISTINCT name, ', ') FILTER (WHERE may_write), ''),
                coalesce(string_agg(DISTINCT name, ', ') FILTER (WHERE may_read), ''), {}
              FROM (SELECT format('%I.%I', n.nspname, c.relname) AS name, {} AS may_write,
                t.is_kept AND has_table_privilege(t.oid, 'SELECT') AS may_read
                FROM t JOIN pg_class c ON c.oid = t.oid AND c.relkind IN ('r', 'p') JOIN pg_namespace n ON n.oid = c.relnamespace) AS it",
-            is_open(table.prefix()),
+            is_open,
             may_be_locked("t.oid")
         );
         let statement = format!(
             "{tables}
              SELECT coalesce(md5(string_agg(it, ' ' ORDER BY it)), '') FROM (
                SELECT concat('t', oid, '/', xmin, '/', relowner, relkind) FROM t
+               -- Whoever is in which role stands in no table that is looked at here.
+               UNION ALL SELECT concat('o', {is_open})
                UNION ALL SELECT concat('n', n.oid, '/', n.xmin, has_database_privilege(n.nspowner, current_database(), 'CREATE'))
                  FROM pg_namespace n WHERE n.nspname = {schema}
                UNION ALL SELECT concat('a', a.attrelid, '/', a.attnum, '/', a.atttypid, '/', a.xmin) FROM pg_attribute a

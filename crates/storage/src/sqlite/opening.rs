@@ -180,6 +180,9 @@ impl Sqlite {
 
     fn let_in(&self, readers: Readers, (folder, name): (&Pinned, &OsString)) -> Result<(), StoreError> {
         let there = self.place.status().map_err(|error| self.error(Problem::Unavailable, error.to_string()))?;
+        if (there.dev(), there.ino()) != self.identity {
+            return Err(self.error(Problem::Busy, "another file took its name at that instant; try again"));
+        }
         let is_wider = readers.are_exceeded_by(&there);
         self.check_owner(readers, &there)?;
         if !is_wider && readers.are_among(Readers::of(&there)) {

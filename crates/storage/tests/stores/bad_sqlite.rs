@@ -270,6 +270,14 @@ fn differences_of_the_index_are_mended_by_values_and_told_before() {
         "a|A|active|.milestones/active/a.yaml\nnew|N||.milestones/active/new.yaml\nsame|S||.milestones/active/same.yaml\n"
     );
     assert!(store.differing(at(50)).unwrap().0.is_empty());
+    // What not all may read is not told to all who may read the events.
+    let private = std::os::unix::fs::PermissionsExt::from_mode(0o600);
+    fs::set_permissions(bench.path("active/a.yaml"), private).unwrap();
+    shell("UPDATE milestones SET title = 'for one alone' WHERE id = 'a'");
+    store.differing(at(51)).unwrap();
+    let (due, _) = store.differing(at(62)).unwrap();
+    let hidden = Some("…".to_owned());
+    assert_eq!(due[0].overwritten, [("title", hidden.clone(), hidden)], "{due:?}");
 }
 
 #[test]

@@ -5,7 +5,6 @@ use std::fs::File;
 use std::io;
 use std::os::fd::{AsFd, AsRawFd, OwnedFd};
 use std::os::unix::ffi::OsStrExt;
-use std::os::unix::fs::MetadataExt as _;
 use std::path::{Path, PathBuf};
 
 use rustix::fs::{Access, AtFlags, Dir, FileType, Mode, OFlags, RawMode, RenameFlags, Stat, openat, statat};
@@ -204,13 +203,12 @@ impl Place {
             if self.folder().is_named() {
                 return std::fs::create_dir_all(path);
             }
-            rustix::fs::mkdir(path, mode_of(NEW_FOLDER))?;
+            // The folder above is the one that a person has named: no symlink of somebody else's leads to another one meanwhile.
+            let above = self.folder().open_above()?;
+            let name = path.file_name().ok_or(io::ErrorKind::InvalidInput)?;
+            rustix::fs::mkdirat(&above, name, mode_of(NEW_FOLDER))?;
             // Under sudo it belongs to who has called it, whose folder it is made in.
-            let above =
-                path.parent().and_then(|above| Some(File::from(rustix::fs::open(above, HANDLE, Mode::empty()).ok()?)));
-            if let Some(above) = above
-                && Metadata::of(&above).is_ok_and(|above| self.folder().trust().is_own(above.uid()))
-            {
+            if self.folder().trust().is_own(rustix::fs::fstat(&above)?.st_uid) {
                 self.give_new(above);
             }
             return Ok(());
@@ -300,8 +298,7 @@ impl Place {
     /// Waits until the names in the folder of this place are on the disk.
     pub fn sync_parent(&self) -> io::Result<()> {
         if self.inside().as_os_str().is_empty() {
-            let above = self.folder().path().parent().filter(|above| !above.as_os_str().is_empty());
-            return Folder::named(above.unwrap_or(Path::new("."))).place().sync_folder();
+            return Ok(rustix::fs::fsync(self.folder().open_above()?)?);
         }
         Ok(rustix::fs::fsync(self.parent_and_name()?.0)?)
     }

@@ -111,6 +111,11 @@ const LINKS: usize = 8;
 const GUARDED: [&str; 2] = ["config", OWN_FOLDER];
 
 impl Folder {
+    /// Opens the folder that it lies in, or will lie in.
+    pub(super) fn open_above(&self) -> io::Result<OwnedFd> {
+        open_named(self.root(), &|owner| self.trust().is_own(owner))
+    }
+
     pub(super) fn open(&self) -> io::Result<OwnedFd> {
         let (path, above) = (self.path(), self.root());
         let (Some(name), false) = (path.file_name(), self.is_named()) else {

@@ -64,6 +64,9 @@ impl Readers {
     fn let_in(self, file: &File) -> io::Result<()> {
         let now = Metadata::of(file)?;
         if let Some(audience) = self.audience {
+            if now.mode() & 0o077 != 0 {
+                set_mode_of(file, now.mode() & 0o700)?;
+            }
             // Where the file system keeps no lists it stays its owner's.
             let _ = audience.give_to(file, now.uid(), now.gid());
             return Ok(());

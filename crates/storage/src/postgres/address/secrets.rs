@@ -32,10 +32,25 @@ impl Address {
         let passwords = self.hosts.iter().filter_map(|host| self.password(host));
         let mut secrets: Vec<String> = passwords.chain(self.options.iter().cloned()).collect();
         secrets.retain(|secret| secret.chars().count() >= SHORTEST);
+        // As an address spells them, too.
+        let spelled: Vec<String> =
+            secrets.iter().flat_map(|secret| [in_address(secret, true), in_address(secret, false)]).collect();
+        secrets.extend(spelled);
         // The longer ones first: one may be a part of another.
         secrets.sort_by_key(|secret| std::cmp::Reverse(secret.len()));
         secrets.iter().fold(said.to_owned(), |said, secret| said.replace(secret.as_str(), "…"))
     }
+}
+
+/// A text as an address has it: `%` and two digits for what is no letter, digit or one of `-._~`.
+fn in_address(text: &str, is_upper: bool) -> String {
+    let letter = |byte: u8| match byte {
+        b'-' | b'.' | b'_' | b'~' => char::from(byte).to_string(),
+        _ if byte.is_ascii_alphanumeric() => char::from(byte).to_string(),
+        _ if is_upper => format!("%{byte:02X}"),
+        _ => format!("%{byte:02x}"),
+    };
+    text.bytes().map(letter).collect()
 }
 
 impl Gathered {
