@@ -548,6 +548,13 @@ fn users_who_share_a_role_share_the_tables() {
     give("team");
     let said = as_user("bob");
     assert_eq!(said.code, 0, "{said:?}");
+    // Somebody else may let others in: refused, but for who could become the user anyway, as who has made it on a managed server.
+    server.psql("shared", "CREATE ROLE dba LOGIN; GRANT team TO dba WITH ADMIN OPTION");
+    let said = as_user("bob");
+    assert!(said.code != 0 && said.err.contains("for which nobody else has ADMIN OPTION"), "{said:?}");
+    server.psql("shared", "GRANT bob TO dba WITH ADMIN OPTION");
+    let said = as_user("bob");
+    assert_eq!(said.code, 0, "{said:?}");
     // Who is not in it is refused; so is everybody else where the owner may log in.
     let said = as_user("eve");
     assert!(said.code != 0 && said.err.contains("belongs to team"), "{said:?}");
