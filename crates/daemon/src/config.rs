@@ -7,11 +7,12 @@ use milescale_core::config::{ClientEnvironment, Config, Interpreted, KEYS, Probl
 use milescale_document::text::glimpse;
 use milescale_storage::configured;
 use milescale_storage::postgres::{flaw_of_address, shown_address};
+use milescale_workspace::Workspace;
 use milescale_workspace::config_file;
 use milescale_workspace::durable;
 use milescale_workspace::read::read_regular;
 use milescale_workspace::readers::Readers;
-use milescale_workspace::{Place, Workspace};
+use milescale_workspace::ways::leads_elsewhere;
 
 use crate::note::Note;
 
@@ -76,11 +77,15 @@ struct File {
 }
 
 impl File {
-    fn at(place: &Place) -> Seen {
-        let Some((text, metadata)) = config_file::text_and_file(place)? else { return Ok(None) };
+    fn of(workspace: &Workspace) -> Seen {
+        let place = workspace.config_file();
+        let Some((text, metadata)) = config_file::text_and_file(&place)? else { return Ok(None) };
         let readers = Readers::of(&metadata);
-        let is_private = readers.leave_out_some(place);
-        let readers = readers.as_placed(place);
+        let is_private = readers.leave_out_some(&place);
+        let readers = readers.as_placed(&place);
+        // What is copied to behind a symlink is not kept by the folders above the workspace.
+        let is_elsewhere = leads_elsewhere(&workspace.last_good_config());
+        let readers = if is_elsewhere { readers.below_all_of(&place.parent()) } else { readers };
         Ok(Some(Self { text, readers, is_private }))
     }
 
@@ -101,7 +106,7 @@ const NOT_FOR_ALL: &str =
 impl ConfigKeeper {
     /// Reads the configuration. With one that is not valid, the last good one or the defaults, without `auto_migrate`.
     pub fn start(workspace: Workspace, environment: Environment) -> Self {
-        let seen = File::at(&workspace.config_file());
+        let seen = File::of(&workspace);
         let mut keeper = Self {
             workspace,
             environment,
@@ -132,7 +137,7 @@ impl ConfigKeeper {
 
     /// Looks at the file. What changed is noted; also when to look again.
     pub(crate) fn look(&mut self, notes: &mut Vec<Note>) -> Option<Duration> {
-        let seen = File::at(&self.workspace.config_file());
+        let seen = File::of(&self.workspace);
         if self.judged.as_ref() == Some(&seen) {
             self.unsettled = None;
             return None;
@@ -172,7 +177,7 @@ impl ConfigKeeper {
 
     /// Reads the file again at once, for milescale itself has just replaced it whole.
     pub(crate) fn read_again(&mut self, notes: &mut Vec<Note>) {
-        self.unsettled = Some(File::at(&self.workspace.config_file()));
+        self.unsettled = Some(File::of(&self.workspace));
         self.look(notes);
     }
 

@@ -64,6 +64,19 @@ pub struct Flaw {
     pub reason: String,
 }
 
+impl Flaw {
+    /// The same without the words of the text: for events and files that all may read who may not read the text.
+    #[must_use]
+    pub fn without_words(self) -> Self {
+        let quoted = self.reason.find('"').zip(self.reason.rfind('"')).filter(|(first, last)| first < last);
+        let reason = match quoted {
+            Some((first, last)) => format!("{}…{}", &self.reason[..=first], &self.reason[last..]),
+            None => self.reason,
+        };
+        Self { reason, ..self }
+    }
+}
+
 impl std::fmt::Display for Flaw {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
         match self.position {

@@ -68,7 +68,7 @@ pub fn restore(metadata: &Metadata, in_use: InUse, context: &mut Context<'_>) ->
     let displaced = backup::take(&mut *target, (from, from), Some(&source), context, &mut |_, _| None)?;
     let before = Backup::open(context.workspace, &displaced)?;
     let readers = source.readers();
-    target.make_for(readers);
+    target.make_for(readers)?;
     let mut archive = Archive::new(context.workspace);
     archive.make_for(readers);
     let interrupted = note(&metadata.id, &displaced.id, context)?;

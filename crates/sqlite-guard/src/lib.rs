@@ -38,6 +38,9 @@ pub const OPENING: Duration = Duration::from_secs(3);
 /// Bytes of a statement, a definition in a schema among them.
 const STATEMENT: c_int = 4 << 20;
 
+/// Letters of a pattern of LIKE and GLOB.
+const PATTERN: c_int = 10_000;
+
 /// Steps of SQLite's machine between two looks at the clock while a schema is read.
 const STEPS: c_int = 1000;
 
@@ -110,6 +113,8 @@ unsafe extern "C" fn restrict(
     unsafe { ffi::sqlite3_limit(database, ffi::SQLITE_LIMIT_ATTACHED, 0) };
     // SAFETY: as above.
     unsafe { ffi::sqlite3_limit(database, ffi::SQLITE_LIMIT_SQL_LENGTH, STATEMENT) };
+    // SAFETY: as above. Each wildcard is a call within the one before, on a stack of two megabytes.
+    unsafe { ffi::sqlite3_limit(database, ffi::SQLITE_LIMIT_LIKE_PATTERN_LENGTH, PATTERN) };
     // SAFETY: as above. Whoever sets a handler of his own replaces this one.
     unsafe { ffi::sqlite3_progress_handler(database, STEPS, Some(has_taken_too_long), ptr::null_mut()) };
     // SAFETY: as above; this setting takes a number, and a place for the answer or none.

@@ -148,7 +148,12 @@ pub trait Store: fmt::Debug + Send {
     fn may_be_another(&mut self) {}
 
     /// Says who may read what new files are made of from now on: a copy is for nobody else.
-    fn make_for(&mut self, _: Readers) {}
+    ///
+    /// # Errors
+    /// Where the store cannot be narrowed to them.
+    fn make_for(&mut self, _: Readers) -> Result<(), StoreError> {
+        Ok(())
+    }
 
     /// Leaves a mark in a store that is left: one that was copied before, and is put in its place, is known by the lack of it.
     fn leave(&mut self) -> Result<(), StoreError> {

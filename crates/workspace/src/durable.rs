@@ -10,7 +10,7 @@ use std::ffi::CStr;
 use std::io::{self, Seek as _, Write};
 use std::os::fd::AsFd;
 use std::os::unix::fs::{MetadataExt, PermissionsExt as _, fchown};
-use std::time::SystemTime;
+use std::time::{Duration, Instant, SystemTime};
 
 pub use names::{Outcome, can_exchange, exchange, rename_new, second_name};
 use temporary::Temporary;
@@ -316,7 +316,8 @@ fn is_empty(folder: &Place) -> bool {
 /// When it holds something else, and nothing was removed; or when it may not be removed.
 pub fn remove_lock_folder(path: &Place, now: SystemTime) -> io::Result<()> {
     // A milescale before this one wrote its files by way of temporary ones.
-    temporary::remove_leftovers(path, now);
+    let began = Instant::now();
+    temporary::remove_leftovers(path, now, &|| began.elapsed() < LOOKS_FOR);
     let entries = match path.entries() {
         Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(()),
         other => other?,
@@ -337,6 +338,9 @@ pub fn remove_lock_folder(path: &Place, now: SystemTime) -> io::Result<()> {
     }
 }
 
+/// How long is looked for what crashes have left: somebody may have put any number of files there.
+const LOOKS_FOR: Duration = Duration::from_secs(1);
+
 /// What adapters and milescale keep in the folder of a lock.
 const LOCK_FILES: [&str; 2] = ["pid", "timestamp"];
 
@@ -351,8 +355,9 @@ pub fn remove_leftovers(workspace: &Workspace, now: SystemTime) {
         workspace.conflicts(),
         workspace.displaced(),
     ];
+    let goes_on = workspace.stop().goes_on_for(LOOKS_FOR);
     for folder in folders {
-        temporary::remove_leftovers(&folder, now);
+        temporary::remove_leftovers(&folder, now, &goes_on);
     }
 }
 
@@ -428,7 +433,7 @@ mod tests {
         }
         // A left-over may be a second name of what is in use.
         fs::hard_link(path(".milescale-tmp-00ff"), path("n1.yaml")).unwrap();
-        remove_leftovers(&Place::named(folder.path()), now);
+        remove_leftovers(&Place::named(folder.path()), now, &|| true);
         let there = |name: &str| path(name).exists();
         assert!(writing.place().exists(), "what somebody is writing stays");
         let stay = files.iter().map(|(name, _)| there(name)).collect::<Vec<_>>();

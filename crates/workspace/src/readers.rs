@@ -209,7 +209,15 @@ impl Readers {
     pub fn leave_out_some_on(self, ways: &mut Ways, file: &Place) -> bool {
         let readers = ways.readers(self, file);
         // Of whom nothing is known, they may be left out.
-        ways.outer(file).is_none_or(|outer| readers.leave_out_some_of(outer))
+        if ways.outer(file).is_none_or(|outer| readers.leave_out_some_of(outer)) {
+            return true;
+        }
+        // Where messages are kept behind a symlink, the folders above the workspace keep nobody from them.
+        let elsewhere = ways.elsewhere(file);
+        !elsewhere.is_empty() && {
+            let readers = readers.below_all_of(&file.parent());
+            elsewhere.iter().any(|folder| folder.as_ref().is_none_or(|folder| readers.leave_out_some_of(folder)))
+        }
     }
 
     /// Those who may read both.

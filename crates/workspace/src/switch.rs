@@ -242,6 +242,9 @@ pub fn discard(workspace: &Workspace, prepared: &Prepared) -> io::Result<()> {
     durable::discard(&place(workspace, prepared)?)
 }
 
+/// How long prepared files that are not used are dealt with at a time.
+const DISCARDS_FOR: Duration = Duration::from_secs(2);
+
 /// Removes the prepared files of migrations that are over: all but those that are named. A configuration among them may be a
 /// person's edit that came out of an exchange: it is set aside in milescale's own folder, unless it says what the one in use
 /// says. `under_way` is the number of a migration that has not ended: what it did not write down was never exchanged.
@@ -252,11 +255,16 @@ pub fn discard_others(
     now: SystemTime,
 ) -> io::Result<()> {
     let unwritten = under_way.map(|epoch| format!("{PREFIX}{epoch}-"));
+    let goes_on = workspace.stop().goes_on_for(DISCARDS_FOR);
     for replaces in [workspace.marker(), workspace.config_file()] {
         let Ok(folder) = replaces.real().map(|it| it.parent()) else { continue };
         for entry in folder.entries_or_none() {
             let path = folder.join(&entry.name);
             let name = path.name_text();
+            // What takes too long is left for the next time.
+            if !goes_on() {
+                return Ok(());
+            }
             if !name.starts_with(PREFIX) || prepared.iter().any(|prepared| name.starts_with(&prepared.name)) {
                 continue;
             }

@@ -6,6 +6,7 @@ use std::path::PathBuf;
 use std::sync::Arc;
 
 use crate::folder::{Folder, Metadata, Place};
+use crate::layout::OWN_FOLDER;
 use crate::readers::Readers;
 
 /// What the folders on the ways to files of one folder say, for as long as one look lasts.
@@ -19,6 +20,8 @@ struct Of {
     folder: Folder,
     /// The folder itself; `None`: whom it lets in is not known.
     outer: Option<Metadata>,
+    /// The folders in which messages are kept, where a symlink leads to one elsewhere.
+    elsewhere: Vec<Option<Metadata>>,
     /// The folders above it, by device and inode, once a symlink leads elsewhere: they keep others out of all that lies in it.
     above: Option<Vec<(u64, u64)>>,
     /// The ways to folders inside.
@@ -53,11 +56,18 @@ impl Ways {
         self.of(file).outer.as_ref()
     }
 
+    /// The folders in which messages are kept, where a symlink leads to one elsewhere; `None`: whom it lets in is not known.
+    pub(crate) fn elsewhere(&mut self, file: &Place) -> &[Option<Metadata>] {
+        &self.of(file).elsewhere
+    }
+
     fn of(&mut self, file: &Place) -> &mut Of {
         let of = self.of.take().filter(|of| of.folder == *file.folder());
         self.of.insert(of.unwrap_or_else(|| {
             let folder = file.folder().clone();
-            Of { outer: folder.place().status().ok(), folder, above: None, known: HashMap::new() }
+            let kept = [OWN_FOLDER, "config", "logs"].map(|name| folder.place().join(name));
+            let elsewhere = kept.iter().filter(|it| leads_elsewhere(it)).map(|it| it.status().ok()).collect();
+            Of { outer: folder.place().status().ok(), folder, elsewhere, above: None, known: HashMap::new() }
         }))
     }
 }

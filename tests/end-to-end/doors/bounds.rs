@@ -578,6 +578,16 @@ fn what_there_is_much_of_is_left_for_later_and_a_stop_is_heard_meanwhile() {
                 'm-0' FROM c";
     assert!(Command::new("sqlite3").arg(workspace.path("enterprise.db")).arg(rows).status().unwrap().success());
     within("a log of changes", measured(&workspace, &["check"]).2, 5);
+    // Files that moves and crashes seem to have left.
+    let workspace = self::workspace();
+    for number in 0..if long { 150_000 } else { 20_000 } {
+        std::fs::File::create(workspace.path(format!("active/.milescale-tmp-1-{number}"))).unwrap();
+    }
+    for number in 0..5000 {
+        std::fs::File::create(workspace.path(format!("config/.milescale-switch-7-engine-{number}"))).unwrap();
+    }
+    within("what seems to be left over", measured(&workspace, &["check"]).2, 9);
+    within("what seems to be left over, again", asked_to_stop(&workspace, &["check"]), 5);
     // Rows of an index without files.
     let workspace = self::workspace();
     workspace.milestones("m", 3);
@@ -594,7 +604,7 @@ fn what_there_is_much_of_is_left_for_later_and_a_stop_is_heard_meanwhile() {
     door(
         "D12, D13",
         "2,000 sparse files of 15 MiB displaced, a backup left over 1,900 deep, a base of 100,000 rows that are gone, a log of 2 million \
-         changes, an index of 300,000 rows without files, 300 remarks in a folder 1,900 deep; a stop, or to the end",
+         changes, 20,000 files that seem to be left over, an index of 300,000 rows without files, 300 remarks in a folder 1,900 deep; a stop, or to the end",
         format!("at most {longest:.1} s"),
     );
 }

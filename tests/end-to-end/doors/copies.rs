@@ -274,9 +274,20 @@ fn words_of_private_files_stand_in_no_file_that_others_may_read() {
     for (path, mode) in holding(&workspace, "PRIVATE-WORD") {
         assert_eq!(mode & 0o077, 0, "{path} has the mode {mode:o}");
     }
+    // What another program wrote into a private database.
+    let rows = self::workspace();
+    rows.write("active/secret.yaml", "title: a\n");
+    set_mode(&rows, "active/secret.yaml", 0o600);
+    run(&rows, "022", &["migrate", "database", "--yes"]);
+    let row = "INSERT INTO milestones (id, data) VALUES ('odd', '{\"PRIVATE-WORD\":1,\"PRIVATE-WORD\":2}')";
+    assert!(Command::new("sqlite3").arg(rows.path("enterprise.db")).arg(row).status().unwrap().success());
+    super::bounded(&rows, &["check"]);
+    for (path, mode) in holding(&rows, "PRIVATE-WORD") {
+        assert_eq!(mode & 0o077, 0, "{path} has the mode {mode:o}");
+    }
     door(
         "D8",
-        "unknown words of a marker, a configuration and milestones of mode 0600, in an old store too",
+        "unknown words of a marker, a configuration and milestones of mode 0600, in an old store and a row too",
         "0 repeated where others may read",
     );
 }
@@ -388,7 +399,7 @@ fn lists_of_rights_are_kept_and_let_nobody_else_in() {
 }
 
 #[test]
-fn an_index_of_before_is_for_all_who_may_read_the_files_and_stays_the_same_file() {
+fn an_index_of_before_that_not_all_could_read_is_set_aside_and_built_anew() {
     let workspace = workspace();
     workspace.milestones("m", 3);
     assert_eq!(bounded(&workspace, &["migrate", "hybrid", "--yes"]).code, 0);
@@ -397,10 +408,60 @@ fn an_index_of_before_is_for_all_who_may_read_the_files_and_stays_the_same_file(
         |path: &std::path::PathBuf| (fs::metadata(path).unwrap().ino(), fs::metadata(path).unwrap().mode() & 0o777);
     let before = of(&index);
     assert_eq!(bounded(&workspace, &["migrate", "file", "--yes"]).code, 0);
+    assert_eq!(bounded(&workspace, &["migrate", "hybrid", "--yes"]).code, 0);
+    assert_eq!(of(&index), before, "it is the same file, with the rights that it had");
+    assert_eq!(bounded(&workspace, &["migrate", "file", "--yes"]).code, 0);
     fs::set_permissions(&index, fs::Permissions::from_mode(0o600)).unwrap();
     let said = bounded(&workspace, &["migrate", "hybrid", "--yes"]);
     assert_eq!(said.code, 0, "{said:?}");
-    assert_eq!(of(&index), before, "it is the same file, with the rights that it had");
+    assert_eq!(of(&index).1, before.1, "all who may read the files may read it");
+    // What was removed from it while it was private may stand in its free pages.
+    let aside = workspace.path(".milescale/index.before-1.db");
+    assert_eq!((of(&aside).1, of(&aside).0 == of(&index).0), (0o600, false));
+}
+
+#[test]
+fn copies_behind_a_link_out_of_a_private_folder_are_private() {
+    let outside = tempfile::tempdir().unwrap();
+    fs::set_permissions(outside.path(), fs::Permissions::from_mode(0o755)).unwrap();
+    for name in ["enterprise.db", "index.db", "logs", ".milescale/conflicts", ".milescale"] {
+        let workspace = workspace();
+        fs::set_permissions(workspace.root(), fs::Permissions::from_mode(0o700)).unwrap();
+        workspace.write("active/secret.yaml", "title: PRIVATE-TEXT\n");
+        workspace.write("config/storage-config.yaml", "# PRIVATE-TEXT\nstorage: {}\n");
+        run(&workspace, "022", &["check"]);
+        let target = outside.path().join(name.trim_matches('.').replace('/', "-"));
+        if name.ends_with(".db") {
+            fs::write(&target, "").unwrap();
+            fs::set_permissions(&target, fs::Permissions::from_mode(0o600)).unwrap();
+        } else {
+            let _ = fs::remove_dir_all(workspace.path(name));
+            fs::create_dir_all(&target).unwrap();
+            fs::set_permissions(&target, fs::Permissions::from_mode(0o755)).unwrap();
+        }
+        std::os::unix::fs::symlink(&target, workspace.path(name)).unwrap();
+        run(&workspace, "022", &["trust", "--link", name]);
+        for arguments in [&["migrate", "hybrid", "--yes"][..], &["migrate", "database", "--yes"]] {
+            run(&workspace, "022", arguments);
+        }
+        // What cannot be taken over, and is a conflict; what cannot be parsed.
+        set_mode(&workspace, "active/secret.yaml", 0o644);
+        workspace.write("active/secret.yaml", "PRIVATE-TEXT: 1\nPRIVATE-TEXT: 2\n");
+        run(&workspace, "022", &["check"]);
+        run(&workspace, "022", &["migrate", "file", "--yes"]);
+        workspace.write("active/other.yaml", "PRIVATE-TEXT: 1\nPRIVATE-TEXT: 2\n");
+        run(&workspace, "022", &["check"]);
+        let found = Command::new("grep").args(["-rlaF", "PRIVATE-TEXT"]).arg(outside.path()).output().unwrap();
+        for path in String::from_utf8_lossy(&found.stdout).lines() {
+            let mode = fs::metadata(path).unwrap().mode() & 0o777;
+            assert_eq!(mode & 0o077, 0, "{name}: {path} has the mode {mode:o}");
+        }
+    }
+    door(
+        "D8",
+        "databases, logs, conflicts and files of state behind trusted links, out of a folder of mode 0700",
+        "0 copies or words that others may read",
+    );
 }
 
 /// The acts on the rights of the files whose names these are, in the order in which a command does them.
@@ -574,7 +635,24 @@ fn what_takes_the_place_of_a_public_file_stays_as_private_as_it_was() {
     run(&of_database, "022", &["rollback", "--yes"]);
     let of_row = holding(&of_database, "PRIVATE-TEXT");
     assert!(of_row.iter().any(|(path, _)| path.ends_with("active/secret.yaml")), "{of_row:?}");
-    for (path, mode) in of_backup.into_iter().chain(of_row).filter(|(path, _)| !of_backups(path)) {
+    // A private backup into a database for all.
+    let into_database = self::workspace();
+    into_database.write("active/secret.yaml", "title: PRIVATE-TEXT\n");
+    set_mode(&into_database, "active/secret.yaml", 0o600);
+    run(&into_database, "022", &["migrate", "database", "--yes"]);
+    run(&into_database, "022", &["migrate", "file", "--yes"]);
+    let backup = fs::read_dir(into_database.path("backups")).unwrap().map(|it| it.unwrap().file_name());
+    let backup = backup.map(|it| it.into_string().unwrap()).find(|it| it.contains("sqlite-to-file")).unwrap();
+    fs::remove_file(into_database.path("enterprise.db")).unwrap();
+    into_database.write("active/secret.yaml", "title: for all\n");
+    set_mode(&into_database, "active/secret.yaml", 0o644);
+    run(&into_database, "022", &["retire", "sqlite", "--yes"]);
+    run(&into_database, "022", &["migrate", "database", "--yes"]);
+    assert_eq!(fs::metadata(into_database.path("enterprise.db")).unwrap().mode() & 0o777, 0o644);
+    run(&into_database, "022", &["restore", &backup, "--yes"]);
+    let of_restored = holding(&into_database, "PRIVATE-TEXT");
+    assert!(of_restored.iter().any(|(path, _)| path.ends_with("enterprise.db")), "{of_restored:?}");
+    for (path, mode) in of_backup.into_iter().chain(of_row).chain(of_restored).filter(|(path, _)| !of_backups(path)) {
         assert_eq!(mode & 0o077, 0, "{path} has the mode {mode:o}");
     }
     door(

@@ -216,6 +216,49 @@ c.execute('COMMIT')",
 }
 
 #[test]
+fn triggers_and_views_one_within_the_other_are_refused_by_their_number() {
+    let workspace = on_sqlite();
+    let chain = |from: usize, to: usize| -> String {
+        let one = |n: usize| {
+            format!(
+                "CREATE TABLE q{n} (x); CREATE TRIGGER t{n} AFTER INSERT ON q{} BEGIN INSERT INTO q{n} VALUES (1); END;",
+                n - 1
+            )
+        };
+        (from..to).map(one).collect()
+    };
+    let first =
+        "CREATE TABLE q0 (x); CREATE TRIGGER t0 AFTER UPDATE ON milestones BEGIN INSERT INTO q0 VALUES (1); END;";
+    sql(&workspace, &format!("BEGIN; {first}{}COMMIT;", chain(1, 100)));
+    let digest = workspace.run(["milestone", "show", "m-0", "--digest"]).out.trim().to_owned();
+    let said = bounded(&workspace, &["milestone", "put", "m-0", "--if-match", &digest]);
+    assert_eq!(said.code, 0, "what somebody may have is used: {said:?}");
+    for from in (100..1500).step_by(200) {
+        sql(&workspace, &format!("BEGIN; {}COMMIT;", chain(from, from + 200)));
+    }
+    for arguments in [&["milestone", "list"][..], &["milestone", "archive", "m-1"], &["check"], &["status"]] {
+        let (said, _, took) = measured(&workspace, arguments);
+        let told = format!("{}{}", said.out, said.err);
+        assert!(
+            took < Duration::from_secs(10) && told.contains("triggers and views"),
+            "{arguments:?}: {took:?}: {said:?}"
+        );
+    }
+    // Views that are joined with themselves: nobody asks for their columns.
+    let workspace = on_sqlite();
+    let view = |n: usize| format!("CREATE VIEW v{n} AS SELECT a.* FROM v{0} a JOIN v{0} b;", n - 1);
+    let views: String = (1..30).map(view).collect();
+    sql(&workspace, &format!("CREATE VIEW v0 AS SELECT 1 AS x; {views}"));
+    let (said, _, took) = measured(&workspace, &["milestone", "list"]);
+    assert!(said.code == 0 && took < Duration::from_secs(5), "{took:?}: {said:?}");
+    door(
+        "D12",
+        "1,500 triggers, each of which runs the next one; 30 views, each of which joins the one before with itself",
+        "refused by their number; never worked out",
+    );
+}
+
+#[test]
 fn ids_of_any_size_are_no_ids() {
     let (mut most, mut longest) = (0, 0.0_f64);
     // With an index of ids, and without one.

@@ -185,7 +185,23 @@ fn names_mean_the_servers_own_whatever_the_search_path_says() {
         let said = bounded(&workspace, arguments);
         assert!(said.code == 0 && !said.err.contains("pwned"), "{arguments:?}: {said:?}");
     }
-    door("D18", "functions of the server's own names in a schema before it", "0 run");
+    // The same where a move fills a table whose index calls a function of its owner's, which calls one by its name.
+    let workspace = on_postgresql(&server, "filled");
+    server.psql(
+        "filled",
+        "CREATE ROLE neighbour LOGIN; CREATE SCHEMA evil AUTHORIZATION neighbour; GRANT USAGE ON SCHEMA evil TO public; SET ROLE neighbour; \
+         CREATE FUNCTION evil.upper(varchar) RETURNS text LANGUAGE plpgsql AS $$ BEGIN RAISE EXCEPTION 'pwned'; END $$; RESET ROLE; ALTER DATABASE filled SET search_path = public, evil; SET search_path = public; \
+         SET ROLE ada; CREATE FUNCTION norm(v varchar) RETURNS text LANGUAGE plpgsql IMMUTABLE AS $$ BEGIN RETURN upper(v); END $$; \
+         CREATE TABLE milestones (id VARCHAR PRIMARY KEY, data JSONB, created_at TIMESTAMP, updated_at TIMESTAMP); \
+         CREATE INDEX by_norm ON milestones (norm(id))",
+    );
+    let mut logged = workspace.command(["migrate", "database", "--engine", "postgresql", "--yes"]);
+    let said = logged.env("MILESCALE_LOG", "debug").output().unwrap();
+    let err = String::from_utf8_lossy(&said.stderr);
+    assert!(said.status.success() && !err.contains("pwned") && !err.contains("not vacuumed"), "{err}");
+    let known = "SELECT reltuples::int FROM pg_class WHERE oid = 'milestones'::regclass";
+    assert_eq!(server.psql("filled", known).trim(), "3", "it was analyzed");
+    door("D18", "functions of the server's own names in a schema before it, also where a table is analyzed", "0 run");
 }
 
 #[test]
@@ -526,11 +542,13 @@ fn users_who_share_a_role_share_the_tables() {
     );
     let workspace = moved(&server, "shared");
     let url = workspace.read("config/storage-config.yaml");
+    let count = std::cell::Cell::new(0);
     let as_user = |user: &str| {
         let text = url.replace("ada", user);
         assert_ne!(text, url);
         workspace.write("config/storage-config.yaml", text);
-        bounded(&workspace, &["milestone", "put", &format!("of-{user}")])
+        count.set(count.get() + 1);
+        bounded(&workspace, &["milestone", "put", &format!("of-{user}-{}", count.get())])
     };
     let give = |role: &str| {
         server.psql(

@@ -232,6 +232,7 @@ pub(super) fn all_differing(
     }
     let mut after: Option<String> = None;
     loop {
+        context.go_on()?;
         let page = current.ledger()?.page(side, after.as_deref(), AT_ONCE)?;
         let Some((last, _)) = page.last() else { break };
         after = Some(last.clone());

@@ -23,7 +23,19 @@ pub fn readers_of_all(workspace: &Workspace) -> Result<Readers, StoreError> {
     // An index is a copy itself.
     let all = readers_of_files(workspace)?.and(of_database(&workspace.enterprise_db()));
     // What is copied to behind a symlink is not kept by the folders above the workspace any more.
-    let holders = [workspace.own(), workspace.backups(), workspace.active(), workspace.completed()];
+    let holders = [
+        workspace.own(),
+        workspace.backups(),
+        workspace.active(),
+        workspace.completed(),
+        workspace.conflicts(),
+        workspace.displaced(),
+        workspace.retired(),
+        workspace.incoming(),
+        workspace.base_db(),
+        workspace.index_db(),
+        workspace.enterprise_db(),
+    ];
     Ok(if holders.iter().any(leads_elsewhere) { all.below_all_of(&workspace.folder()) } else { all })
 }
 

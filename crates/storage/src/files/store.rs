@@ -127,8 +127,9 @@ impl Store for FileStore {
         self.archived_all_of(id)
     }
 
-    fn make_for(&mut self, readers: Readers) {
+    fn make_for(&mut self, readers: Readers) -> Result<(), StoreError> {
         (self.made_for, self.replaced_for) = (readers, readers);
+        Ok(())
     }
 
     fn bring(&mut self, draft: &Draft, seen: Seen, from: Side) -> Result<(), StoreError> {

@@ -7,6 +7,7 @@ use std::time::Duration;
 use milescale_workspace::durable;
 use milescale_workspace::error::{Problem, StoreError};
 use milescale_workspace::layout::Workspace;
+use milescale_workspace::readers::Readers;
 use sqlx::sqlite::SqliteRow;
 use sqlx::{AssertSqlSafe, QueryBuilder, Row as _, Sqlite as Driver, SqliteConnection};
 
@@ -32,6 +33,9 @@ const COLUMNS: &[&str] = &["id", "title", "status", "priority", "created_at", "u
 
 /// How the name of one begins in `.milescale` that was no database.
 pub const SET_ASIDE: &str = "index.unreadable-";
+
+/// The same of one that not all could read who may read the files.
+const NARROWER: &str = "index.before-";
 
 /// What to do about a damaged one.
 const DAMAGED: &str = "; remove it: the files are the truth, and the next `milescale check` builds it anew";
@@ -74,29 +78,32 @@ impl Index {
         }
     }
 
-    /// Sets a file aside that is no database. It is derived, so it is built anew; what it is, a person may want to see.
-    fn set_aside(&mut self) -> Result<(), StoreError> {
-        if !self.sqlite.is_no_database() {
-            return Ok(());
-        }
+    /// Sets the file aside. It is derived, so it is built anew; what it is, a person may want to see.
+    fn set_aside(&mut self, begin: &str) -> Result<(), StoreError> {
         self.sqlite.close();
         let (index, own) = (self.workspace.index_db(), self.workspace.own());
-        let moved = durable::create_own_folder(&self.workspace)
-            .and_then(|()| durable::set_aside(&index, &own, (SET_ASIDE, ".db")));
+        let moved =
+            durable::create_own_folder(&self.workspace).and_then(|()| durable::set_aside(&index, &own, (begin, ".db")));
         moved.map(drop).map_err(|error| {
-            let action = "it is no database, and cannot be set aside";
+            let action = "it is not used, and cannot be set aside";
             StoreError::io(&self.sqlite.shown, action, &error)
         })
     }
 
-    /// Lets an index of before be for all who may read the files, and nobody else.
+    /// Lets an index of before be for those who may read the files, and nobody else. One that not all of them could read is set aside: what was
+    /// removed from it stands in its free pages still.
     pub(super) fn let_in_only_readers(&mut self) -> Result<(), StoreError> {
         // Once it was read, that was asked.
-        if self.known.is_some() || !self.workspace.index_db().exists() {
+        let Some(index) = self.workspace.index_db().status().ok().filter(|_| self.known.is_none()) else {
             return Ok(());
-        }
+        };
         let readers = readers_of_all(&self.workspace)?;
-        self.set_aside()?;
+        if self.sqlite.is_no_database() {
+            return self.set_aside(SET_ASIDE);
+        }
+        if index.len() > 0 && !readers.are_among(Readers::of(&index)) {
+            return self.set_aside(NARROWER);
+        }
         self.sqlite.open(Make::IfMissing)?;
         self.sqlite.let_in_only(readers)
     }
@@ -119,7 +126,9 @@ impl Index {
 
     /// Makes it where it is not there, and writes these rows, all at once.
     pub(super) fn build(&mut self, rows: &[(String, IndexRow)]) -> Result<(), StoreError> {
-        self.set_aside()?;
+        if self.sqlite.is_no_database() {
+            self.set_aside(SET_ASIDE)?;
+        }
         self.sqlite.open(Make::IfMissing)?;
         let changes = Changes::begin(&mut self.sqlite)?;
         let was_there = self.sqlite.run(async |connection| has_table(connection, "milestones").await)?;

@@ -213,8 +213,8 @@ impl Store for HybridStore {
         self.files.archived_all(id)
     }
 
-    fn make_for(&mut self, readers: Readers) {
-        self.files.make_for(readers);
+    fn make_for(&mut self, readers: Readers) -> Result<(), StoreError> {
+        self.files.make_for(readers)
     }
 
     fn bring(&mut self, draft: &Draft, seen: Seen, from: Side) -> Result<(), StoreError> {

@@ -12,6 +12,7 @@ use tokio_postgres::{Client, Error};
 use super::begin::literal;
 use super::documents::Table;
 use super::schema::{close, own_by_owner_of, quoted};
+use crate::row::has_id;
 use crate::store::Touched;
 
 /// Entries that are kept for others who read the log.
@@ -119,7 +120,8 @@ pub(super) async fn since(client: &Client, table: &Table, mark: &Mark) -> Result
         return Ok((Touched::Everything, begin(client, table).await?));
     }
     let select = format!(
-        "SELECT number, id, by FROM {}milescale_changes WHERE by >= $1 ORDER BY number LIMIT {}",
+        "SELECT number, CASE WHEN {} THEN id END, by, id IS NULL FROM {}milescale_changes WHERE by >= $1 ORDER BY number LIMIT {}",
+        has_id("id"),
         table.prefix(),
         KEPT + 1
     );
@@ -131,6 +133,7 @@ pub(super) async fn since(client: &Client, table: &Table, mark: &Mark) -> Result
     let (mut ids, mut read, mut newest, mut all) = (BTreeSet::new(), BTreeSet::new(), mark.newest, false);
     for row in &rows {
         let (number, id, by): (i64, Option<String>, i64) = (row.try_get(0)?, row.try_get(1)?, row.try_get(2)?);
+        let is_of_all: bool = row.try_get(3)?;
         newest = newest.max(number);
         if by >= oldest {
             read.insert(number);
@@ -138,7 +141,8 @@ pub(super) async fn since(client: &Client, table: &Table, mark: &Mark) -> Result
         if !mark.read.contains(&number) {
             match id {
                 Some(id) => drop(ids.insert(id)),
-                None => all = true,
+                // What is too long for an id is none.
+                None => all |= is_of_all,
             }
         }
     }

@@ -181,7 +181,12 @@ impl Table {
 
     /// Lets figures come from the index alone.
     pub(super) fn vacuum(&self) -> String {
-        format!("VACUUM (ANALYZE) {}milestones", self.prefix)
+        format!("VACUUM (SKIP_LOCKED) {}milestones", self.prefix)
+    }
+
+    /// What lets the server know the table's values.
+    pub(super) fn analyze(&self) -> String {
+        format!("ANALYZE {}milestones", self.prefix)
     }
 
     /// Whether the generated columns are there.

@@ -85,9 +85,11 @@ impl PostgresStore {
         if let Some(owned) = &mut self.owned {
             owned.epoch = number;
         }
-        // Only for speed, and by and by the server does it itself.
-        let vacuum = self.table.vacuum();
-        if let Err(error) = self.connection.outside_transaction(&vacuum) {
+        // Only for speed, and by and by the server does it itself. To look at values runs what the table's indexes call: in a transaction, where
+        // names mean the server's own. To clean pages runs nothing, and waits for nobody's lock.
+        let analyzed = self.write(Hurry::No, async |client, table| Ok(client.batch_execute(&table.analyze()).await?));
+        let vacuumed = analyzed.and_then(|()| self.connection.outside_transaction(&self.table.vacuum()));
+        if let Err(error) = vacuumed {
             tracing::debug!(%error, "the table is not vacuumed yet");
         }
         Ok(count)

@@ -139,7 +139,11 @@ impl Store for SqliteStore {
     }
 
     fn flawed(&self) -> BTreeMap<String, Flaw> {
-        self.remembered.as_ref().map(|read| read.flawed(&self.sqlite.shown)).unwrap_or_default()
+        let flawed = self.remembered.as_ref().map(|read| read.flawed(&self.sqlite.shown)).unwrap_or_default();
+        let place = self.sqlite.place();
+        let is_for_all =
+            flawed.is_empty() || place.status().is_ok_and(|status| !Readers::of(&status).leave_out_some(place));
+        if is_for_all { flawed } else { flawed.into_iter().map(|(row, flaw)| (row, flaw.without_words())).collect() }
     }
 
     fn get(&mut self, id: &Id) -> Result<Milestone, StoreError> {
@@ -272,6 +276,11 @@ impl Store for SqliteStore {
 
     fn may_be_another(&mut self) {
         self.may_be_another = true;
+    }
+
+    fn make_for(&mut self, readers: Readers) -> Result<(), StoreError> {
+        self.open(Make::Never)?;
+        self.sqlite.let_in_no_more_than(readers)
     }
 
     fn nobody_else_uses_it(&mut self) {

@@ -122,6 +122,8 @@ pub(crate) struct Sqlite {
     bound: Bound,
     /// Device and inode of the file that is open: another one may take its name.
     identity: (u64, u64),
+    /// The version of the definitions that were looked at.
+    defined: Option<i64>,
     pub(crate) others: Others,
     pace: Pace,
 }
@@ -133,6 +135,11 @@ impl fmt::Debug for Sqlite {
 }
 
 impl Sqlite {
+    /// Where the file is.
+    pub(super) fn place(&self) -> &Place {
+        &self.place
+    }
+
     /// A file that is opened when it is first needed.
     pub(crate) fn new(workspace: &Workspace, place: Place, remedy: &'static str) -> Result<Self, StoreError> {
         let (shown, stop) = (workspace.shown(&place), workspace.stop().clone());
@@ -150,6 +157,7 @@ impl Sqlite {
             workspace: workspace.clone(),
             stop,
             identity: (0, 0),
+            defined: None,
             others: Others::MayWrite,
             pace: Pace::default(),
         })

@@ -16,7 +16,7 @@ use sqlx::sqlite::{SqliteConnectOptions, SqliteSynchronous};
 use sqlx::{ConnectOptions, Connection, SqliteConnection};
 
 use super::bound::{self, Bound};
-use super::schema::flaw_of_tables;
+use super::schema::{flaw_of_tables, version};
 use super::{BUSY_TIMEOUT, Make, OLDEST, Others, ROWS_ON_THE_WAY, Sqlite, is_no_database, numbers};
 use crate::files::{readers_of_all, readers_of_files};
 
@@ -63,7 +63,7 @@ impl Sqlite {
         }
         self.check_beside()?;
         if self.connection.is_some() && self.identity_now().is_ok_and(|identity| identity == self.identity) {
-            return Ok(false);
+            return self.check_definitions().map(|()| false);
         }
         self.close();
         let (folder, name) = self.folder_to_open(make)?;
@@ -76,11 +76,22 @@ impl Sqlite {
             self.close();
             return Err(self.error(Problem::Busy, "another file took its name at that instant; try again"));
         }
+        self.defined = None;
+        self.check_definitions().map(|()| true)
+    }
+
+    /// Whether what the database defines can be used, where that is not what was looked at last.
+    fn check_definitions(&mut self) -> Result<(), StoreError> {
+        let defined = Some(self.run(async |connection| version(connection).await)?);
+        if defined == self.defined {
+            return Ok(());
+        }
         if let Some(flaw) = self.run(async |connection| flaw_of_tables(connection).await)? {
             self.close();
             return Err(self.error(Problem::Corrupt, flaw));
         }
-        Ok(true)
+        self.defined = defined;
+        Ok(())
     }
 
     /// A connection of this process: bounded before it has read anything. Without a path it has a database of its own, which goes when
@@ -176,6 +187,12 @@ impl Sqlite {
     /// Lets the open file, which was there before, be for its readers and nobody else, before it holds what is theirs.
     pub(crate) fn let_in_only(&self, readers: Readers) -> Result<(), StoreError> {
         self.opened_in.as_ref().map_or(Ok(()), |(folder, name)| self.let_in(readers, (folder, name)))
+    }
+
+    /// Takes the right to read the open file from those who are none of these.
+    pub(super) fn let_in_no_more_than(&self, readers: Readers) -> Result<(), StoreError> {
+        let there = self.place.status().map_err(|error| self.error(Problem::Unavailable, error.to_string()))?;
+        if readers.are_exceeded_by(&there) { self.let_in_only(readers.and(Readers::of(&there))) } else { Ok(()) }
     }
 
     fn let_in(&self, readers: Readers, (folder, name): (&Pinned, &OsString)) -> Result<(), StoreError> {

@@ -88,6 +88,14 @@ pub(super) async fn has_beside_documents(connection: &mut SqliteConnection) -> R
     has(connection, &names).await
 }
 
+/// Triggers and views of a database: SQLite compiles one within the other, and more than a thousand do not fit on the stack of a thread.
+const MOST_DEFINED: i64 = 300;
+
+/// The number that changes with each definition.
+pub(crate) async fn version(connection: &mut SqliteConnection) -> Result<i64, sqlx::Error> {
+    sqlx::query_scalar("SELECT schema_version FROM pragma_schema_version").fetch_one(connection).await
+}
+
 /// Whether the log of changes is there, with all its triggers.
 pub(super) async fn has_log(connection: &mut SqliteConnection) -> Result<bool, sqlx::Error> {
     has(connection, &["milescale_changes", "milescale_inserted", "milescale_updated", "milescale_deleted"]).await
@@ -103,11 +111,21 @@ async fn has(connection: &mut SqliteConnection, names: &[&str]) -> Result<bool, 
 /// Why tables cannot be used, whatever their columns are: one of milestones or of milescale's is none, or names and types are no
 /// text.
 pub(crate) async fn flaw_of_tables(connection: &mut SqliteConnection) -> Result<Option<String>, sqlx::Error> {
-    let select = "SELECT type, lower(name) FROM pragma_table_list WHERE schema = 'main' AND type <> 'table'
+    let select = "SELECT count(*) FROM sqlite_schema WHERE lower(type) IN ('trigger', 'view')";
+    let count: i64 = sqlx::query_scalar(select).fetch_one(&mut *connection).await?;
+    if count > MOST_DEFINED {
+        return Ok(Some(format!(
+            "it has {count} triggers and views; milescale works with {MOST_DEFINED} at most, for each may call the next one"
+        )));
+    }
+    // SQLite itself compares type and name with the definition, and writes one that is a table's in these words. A list of tables is not
+    // asked for: that works out the columns of each view.
+    let select = "SELECT lower(type), lower(name) FROM sqlite_schema WHERE lower(type) IN ('table', 'view')
+                  AND (lower(type) = 'view' OR rootpage = 0 OR coalesce(sql, '') NOT LIKE 'CREATE TABLE%')
                   AND (lower(name) = 'milestones' OR lower(name) GLOB 'milescale_*') LIMIT 1";
     if let Some(row) = sqlx::query(select).fetch_optional(&mut *connection).await? {
         let (kind, name): (String, String) = (row.try_get(0)?, row.try_get(1)?);
-        let kind = if kind == "virtual" { "virtual table" } else { &kind };
+        let kind = if kind == "view" { "view" } else { "virtual table" };
         return Ok(Some(format!(
             "{} is a {kind} and no table; milestones are kept in a table: name another workspace or make it one",
             harmless(&name)

@@ -21,9 +21,10 @@ pub(super) struct Shape {
 
 impl Shape {
     pub(super) async fn of(connection: &mut SqliteConnection) -> Result<Self, sqlx::Error> {
-        let select = "SELECT wr FROM pragma_table_list WHERE schema = 'main' AND name = 'milestones' COLLATE NOCASE";
-        let without_rowids: bool =
-            sqlx::query_scalar(select).fetch_optional(&mut *connection).await?.unwrap_or_default();
+        // The index of its primary key is such a table itself. To ask for a list of tables works out the columns of each view.
+        let select = "SELECT EXISTS (SELECT 1 FROM pragma_index_list('milestones') AS i WHERE origin = 'pk'
+                      AND NOT EXISTS (SELECT 1 FROM sqlite_schema AS s WHERE s.name = i.name))";
+        let without_rowids: bool = sqlx::query_scalar(select).fetch_one(&mut *connection).await?;
         let select = "SELECT upper(type) FROM pragma_table_info('milestones') WHERE name = 'id' COLLATE NOCASE";
         let declared: Option<String> = sqlx::query_scalar(select).fetch_optional(connection).await?;
         let declared = declared.unwrap_or_default();

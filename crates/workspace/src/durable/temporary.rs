@@ -83,8 +83,11 @@ pub(super) fn name(file: &File, place: &Place) -> io::Result<Outcome> {
 }
 
 /// Removes what a crash left in `folder`. Best effort: what stays does no harm. `now` is the wall clock.
-pub(super) fn remove_leftovers(folder: &Place, now: SystemTime) {
+pub(super) fn remove_leftovers(folder: &Place, now: SystemTime, goes_on: &dyn Fn() -> bool) {
     for entry in folder.entries_or_none() {
+        if !goes_on() {
+            return;
+        }
         if let Some(rest) = entry.name.to_str().and_then(|name| name.strip_prefix(PREFIX)) {
             let _ = remove_leftover(&folder.join(&entry.name), rest, now);
         }
