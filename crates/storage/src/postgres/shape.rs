@@ -147,22 +147,21 @@ impl Guard {
                UNION ALL SELECT confrelid, conrelid, false FROM pg_constraint WHERE contype = 'f') i(whole, part, is_heir) ON i.whole = t.oid
                JOIN pg_class c ON c.oid = i.part)"
         );
-        let is_open = is_open(table.prefix());
         let lockable = format!(
             "{tables} SELECT coalesce(string_agg(DISTINCT name, ', ') FILTER (WHERE may_write), ''),
                coalesce(string_agg(DISTINCT name, ', ') FILTER (WHERE may_read), ''), {}
              FROM (SELECT format('%I.%I', n.nspname, c.relname) AS name, {} AS may_write,
                t.is_kept AND has_table_privilege(t.oid, 'SELECT') AS may_read
                FROM t JOIN pg_class c ON c.oid = t.oid AND c.relkind IN ('r', 'p') JOIN pg_namespace n ON n.oid = c.relnamespace) AS it",
-            is_open,
+            is_open(table.prefix()),
             may_be_locked("t.oid")
         );
         let statement = format!(
             "{tables}
              SELECT coalesce(md5(string_agg(it, ' ' ORDER BY it)), '') FROM (
                SELECT concat('t', oid, '/', xmin, '/', relowner, relkind) FROM t
-               -- Whoever is in which role stands in no table that is looked at here.
-               UNION ALL SELECT concat('o', {is_open})
+               -- Who is in which role decides who may read what others own.
+               UNION ALL SELECT concat('m', count(*), '/', sum(roleid::bigint * 7919 + member::bigint * 104729)) FROM pg_auth_members
                UNION ALL SELECT concat('n', n.oid, '/', n.xmin, has_database_privilege(n.nspowner, current_database(), 'CREATE'))
                  FROM pg_namespace n WHERE n.nspname = {schema}
                UNION ALL SELECT concat('a', a.attrelid, '/', a.attnum, '/', a.atttypid, '/', a.xmin) FROM pg_attribute a

@@ -5,6 +5,7 @@ use std::fs::File;
 use std::io;
 use std::os::fd::{AsFd, AsRawFd, OwnedFd};
 use std::os::unix::ffi::OsStrExt;
+use std::os::unix::fs::PermissionsExt;
 use std::path::{Path, PathBuf};
 
 use rustix::fs::{Access, AtFlags, Dir, FileType, Mode, OFlags, RawMode, RenameFlags, Stat, openat, statat};
@@ -345,11 +346,13 @@ pub(crate) fn handle_in(folder: impl AsFd, inside: &CStr) -> io::Result<(File, M
 
 /// Sets the mode of an open file, or of what a handle is of, with which nothing can be read or written.
 pub(crate) fn set_mode_of(handle: &File, mode: u32) -> io::Result<()> {
-    match rustix::fs::fchmod(handle, mode_of(mode)) {
+    match handle.set_permissions(std::fs::Permissions::from_mode(mode)) {
         // A handle sets no mode itself; its name in /proc does.
         #[cfg(target_os = "linux")]
-        Err(Errno::BADF) => Ok(rustix::fs::chmod(by_descriptor(handle), mode_of(mode))?),
-        other => Ok(other?),
+        Err(error) if Errno::from_io_error(&error) == Some(Errno::BADF) => {
+            Ok(rustix::fs::chmod(by_descriptor(handle), mode_of(mode))?)
+        }
+        other => other,
     }
 }
 
