@@ -100,7 +100,7 @@ def an_empty_or_broken_file_replaces_nothing(world, say):
 
 @story('sqlite<file+batch', 'postgresql<file+batch')
 def more_than_five_changes_at_once_wait_for_a_person(world, say):
-    world.daemon(4.6)
+    world.daemon(4.6, waits=lambda: not count(world, 'changes_held'))
     current = world.current()
     waiting = [event['id'] for event in world.events if event['place'] == 'files' and event['seq'] > 9
                and event['id'][0] == 'b' and not event['tokens'] <= tokens(current[event['id']][0])]

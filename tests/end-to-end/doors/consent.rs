@@ -56,7 +56,7 @@ while True:
     try: open(\"heard\", \"ab\").write(c.recv(4096))
     except OSError: pass
     c.close()
-' & L=$!; sleep 0.5;";
+' & L=$!; for i in $(seq 200); do grep -q \":176F 00000000:0000 0A\" /proc/self/net/tcp && break; sleep 0.05; done;";
     let heard = || fs::read(workspace.root().join("heard")).unwrap_or_default();
     for verb in ["check", "status", "doctor", "migrate database --engine postgresql --yes", "milestone list"] {
         let (_, said) = in_a_network(&format!("{listener} \"$0\" {verb}; kill $L"), &workspace);
