@@ -44,8 +44,7 @@ impl Archive {
 
     /// Says who may read what new files of the archive are made of.
     pub fn make_for(&mut self, readers: Readers) {
-        // Files that are made anew; none is narrowed.
-        let _ = self.files.make_for(readers);
+        self.files.make_new_for(readers);
     }
 
     /// Finds a milestone: in the store in use, else in `completed/`, which is not read before.

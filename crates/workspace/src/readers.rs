@@ -220,6 +220,11 @@ impl Readers {
         }
     }
 
+    /// Whether all who read messages may read what is at a place.
+    pub fn are_all_at(place: &Place, ways: &mut Ways) -> bool {
+        place.status().is_ok_and(|status| !Self::of(&status).leave_out_some_on(ways, place))
+    }
+
     /// Those who may read both.
     #[must_use]
     pub fn and(self, other: Self) -> Self {
@@ -262,10 +267,15 @@ impl Readers {
         everybody && !self.everybody || group && !self.everybody && self.group != Some(file.gid())
     }
 
+    /// Whether a file is the process's own user's.
+    pub fn is_ours(file: &Metadata) -> bool {
+        file.uid() == rustix::process::geteuid().as_raw()
+    }
+
     /// Whether the owner of a file in a folder is one of them, or the process's own user: whose it is, reads it, whatever its mode says.
     pub fn let_in_owner_of(self, file: &Metadata, folder: &Metadata) -> bool {
         let owner = file.uid();
-        if owner == rustix::process::geteuid().as_raw() || self.owner == Some(owner) {
+        if Self::is_ours(file) || self.owner == Some(owner) {
             return true;
         }
         if let Some(audience) = self.audience {

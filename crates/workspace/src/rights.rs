@@ -148,6 +148,11 @@ impl People {
         self.groups.values().fold(self.others, |all, may| all & may)
     }
 
+    /// What somebody may at most who has no entry of their own, by the groups that they are in.
+    fn at_most(&self) -> u16 {
+        self.groups.values().fold(self.others, |all, may| all | may)
+    }
+
     fn both(&self, other: &Self) -> Option<Self> {
         let users = self.users.keys().chain(other.users.keys()).map(|it| (*it, self.of_user(*it) & other.of_user(*it)));
         let groups =
@@ -163,15 +168,14 @@ impl People {
         let others = self.others;
         self.groups.retain(|_, may| *may != others);
         let of_others = self.of_others();
-        let most = self.groups.values().fold(others, |all, may| all | may);
+        let most = self.at_most();
         self.users.retain(|_, may| *may != of_others || *may != most);
         (self.users.len() + self.groups.len() <= MOST_ENTRIES).then_some(self)
     }
 
     /// Whether a user reads it by name or, for all that is known, by a group or as all do.
     fn may_read(&self, user: u32) -> bool {
-        let by_a_group = || self.groups.values().fold(self.others, |all, may| all | may);
-        self.users.get(&user).copied().unwrap_or_else(by_a_group) & READS != 0
+        self.users.get(&user).copied().unwrap_or_else(|| self.at_most()) & READS != 0
     }
 
     fn is_among(&self, other: &Self) -> bool {

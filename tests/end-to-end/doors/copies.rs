@@ -27,6 +27,33 @@ fn set_mode(workspace: &Workspace, path: &str, mode: u32) {
     fs::set_permissions(workspace.path(path), fs::Permissions::from_mode(mode)).unwrap();
 }
 
+/// A workspace of two milestones, each for a group.
+fn for_groups(groups: [u32; 2]) -> Workspace {
+    let workspace = workspace();
+    workspace.milestones("m", 2);
+    for (number, group) in groups.into_iter().enumerate() {
+        let name = format!("active/m-{number}.yaml");
+        chown(workspace.path(&name), None, Some(group)).unwrap();
+        set_mode(&workspace, &name, 0o640);
+    }
+    workspace
+}
+
+/// The backup whose name has a word.
+fn backup_of(workspace: &Workspace, word: &str) -> String {
+    let backups = fs::read_dir(workspace.path("backups")).unwrap();
+    let mut names = backups.map(|it| it.unwrap().file_name().into_string().unwrap());
+    names.find(|name| name.contains(word)).unwrap()
+}
+
+/// Nobody but their owners may read these.
+#[track_caller]
+fn are_private(found: impl IntoIterator<Item = (String, u32)>) {
+    for (path, mode) in found {
+        assert_eq!(mode & 0o077, 0, "{path} has the mode {mode:o}");
+    }
+}
+
 /// Every file below a folder whose text has a word, with its mode.
 fn holding(workspace: &Workspace, word: &str) -> Vec<(String, u32)> {
     let found = Command::new("grep").args(["-rlaF", word]).arg(workspace.path("")).output().unwrap();
@@ -90,23 +117,13 @@ fn nothing_that_is_made_may_be_written_by_everybody() {
 
 #[test]
 fn a_copy_goes_to_the_group_of_its_original_or_to_no_group_needs_root() {
-    let workspace = workspace();
-    workspace.milestones("m", 2);
-    for name in ["active/m-0.yaml", "active/m-1.yaml"] {
-        chown(workspace.path(name), None, Some(60001)).unwrap();
-        set_mode(&workspace, name, 0o640);
-    }
+    let workspace = for_groups([60001, 60001]);
     chown(workspace.path("active"), None, Some(60001)).unwrap();
     run(&workspace, "022", &["migrate", "database", "--yes"]);
     let database = fs::metadata(workspace.path("enterprise.db")).unwrap();
     assert_eq!((database.mode() & 0o777, database.gid()), (0o640, 60001));
     // Of two groups no one may read both.
-    let workspace = self::workspace();
-    workspace.milestones("m", 2);
-    for (name, group) in [("active/m-0.yaml", 60001), ("active/m-1.yaml", 60002)] {
-        chown(workspace.path(name), None, Some(group)).unwrap();
-        set_mode(&workspace, name, 0o640);
-    }
+    let workspace = for_groups([60001, 60002]);
     run(&workspace, "022", &["migrate", "database", "--yes"]);
     assert_eq!(fs::metadata(workspace.path("enterprise.db")).unwrap().mode() & 0o777, 0o600);
     door(
@@ -271,9 +288,7 @@ fn words_of_private_files_stand_in_no_file_that_others_may_read() {
     super::bounded(&workspace, &["check"]);
     let said = workspace.run(["conflicts"]).out;
     assert!(said.contains("it cannot be taken over: what it says is not what every store keeps (line 2"), "{said}");
-    for (path, mode) in holding(&workspace, "PRIVATE-WORD") {
-        assert_eq!(mode & 0o077, 0, "{path} has the mode {mode:o}");
-    }
+    are_private(holding(&workspace, "PRIVATE-WORD"));
     // What another program wrote into a private database.
     let rows = self::workspace();
     rows.write("active/secret.yaml", "title: a\n");
@@ -282,9 +297,7 @@ fn words_of_private_files_stand_in_no_file_that_others_may_read() {
     let row = "INSERT INTO milestones (id, data) VALUES ('odd', '{\"PRIVATE-WORD\":1,\"PRIVATE-WORD\":2}')";
     assert!(Command::new("sqlite3").arg(rows.path("enterprise.db")).arg(row).status().unwrap().success());
     super::bounded(&rows, &["check"]);
-    for (path, mode) in holding(&rows, "PRIVATE-WORD") {
-        assert_eq!(mode & 0o077, 0, "{path} has the mode {mode:o}");
-    }
+    are_private(holding(&rows, "PRIVATE-WORD"));
     door(
         "D8",
         "unknown words of a marker, a configuration and milestones of mode 0600, in an old store and a row too",
@@ -485,12 +498,7 @@ fn acts_on_rights(workspace: &Workspace, arguments: &[&str], names: &[&str]) -> 
 
 #[test]
 fn a_copy_belongs_to_its_group_before_that_may_read_it_needs_root() {
-    let workspace = workspace();
-    workspace.milestones("m", 2);
-    for name in ["active/m-0.yaml", "active/m-1.yaml"] {
-        chown(workspace.path(name), None, Some(60001)).unwrap();
-        set_mode(&workspace, name, 0o640);
-    }
+    let workspace = for_groups([60001, 60001]);
     chown(workspace.path("active"), None, Some(60001)).unwrap();
     let names = ["/enterprise.db", "\"enterprise.db\"", "\"index.db\"", "/index.db", "milestones.jsonl", "base.db"];
     let mut seen = 0;
@@ -615,8 +623,7 @@ fn what_takes_the_place_of_a_public_file_stays_as_private_as_it_was() {
     fs::remove_file(workspace.path("active/secret.yaml")).unwrap();
     workspace.write("active/secret.yaml", "title: for all\n");
     set_mode(&workspace, "active/secret.yaml", 0o644);
-    let backup = fs::read_dir(workspace.path("backups")).unwrap().map(|it| it.unwrap().file_name());
-    let backup = backup.map(|it| it.into_string().unwrap()).find(|it| it.contains("file-to-hybrid")).unwrap();
+    let backup = backup_of(&workspace, "file-to-hybrid");
     // What its folder keeps from others counts as well as its mode.
     set_mode(&workspace, &format!("backups/{backup}/milestones.jsonl"), 0o644);
     set_mode(&workspace, "backups", 0o700);
@@ -641,8 +648,7 @@ fn what_takes_the_place_of_a_public_file_stays_as_private_as_it_was() {
     set_mode(&into_database, "active/secret.yaml", 0o600);
     run(&into_database, "022", &["migrate", "database", "--yes"]);
     run(&into_database, "022", &["migrate", "file", "--yes"]);
-    let backup = fs::read_dir(into_database.path("backups")).unwrap().map(|it| it.unwrap().file_name());
-    let backup = backup.map(|it| it.into_string().unwrap()).find(|it| it.contains("sqlite-to-file")).unwrap();
+    let backup = backup_of(&into_database, "sqlite-to-file");
     fs::remove_file(into_database.path("enterprise.db")).unwrap();
     into_database.write("active/secret.yaml", "title: for all\n");
     set_mode(&into_database, "active/secret.yaml", 0o644);
@@ -652,9 +658,7 @@ fn what_takes_the_place_of_a_public_file_stays_as_private_as_it_was() {
     run(&into_database, "022", &["restore", &backup, "--yes"]);
     let of_restored = holding(&into_database, "PRIVATE-TEXT");
     assert!(of_restored.iter().any(|(path, _)| path.ends_with("enterprise.db")), "{of_restored:?}");
-    for (path, mode) in of_backup.into_iter().chain(of_row).chain(of_restored).filter(|(path, _)| !of_backups(path)) {
-        assert_eq!(mode & 0o077, 0, "{path} has the mode {mode:o}");
-    }
+    are_private(of_backup.into_iter().chain(of_row).chain(of_restored).filter(|(path, _)| !of_backups(path)));
     door(
         "D8",
         "a private backup restored, and a private database brought back, over public files",
@@ -697,9 +701,7 @@ fn the_folders_above_the_target_of_a_trusted_link_keep_others_out_of_copies_too(
     }
     let found = holding(&workspace, "PRIVATE-TEXT");
     assert!(found.iter().any(|(path, _)| path.contains("displaced")) && found.len() >= 3, "{found:?}");
-    for (path, mode) in found.into_iter().filter(|(path, _)| !path.contains("/private/")) {
-        assert_eq!(mode & 0o077, 0, "{path} has the mode {mode:o}");
-    }
+    are_private(found.into_iter().filter(|(path, _)| !path.contains("/private/")));
     door(
         "D8",
         "milestones and a configuration behind trusted links, in folders of mode 0755 in ones of 0700: a put, moves",

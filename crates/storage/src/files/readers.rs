@@ -81,6 +81,11 @@ fn of_database(database: &Place) -> Readers {
 const KNOWN_FOR: Duration = Duration::from_secs(5);
 
 impl FileStore {
+    /// Remembers who may read what is made from now on.
+    pub(crate) fn make_new_for(&mut self, readers: Readers) {
+        (self.made_for, self.replaced_for) = (readers, readers);
+    }
+
     /// What comes from another store is for those who may read that one. Who may before.
     pub(super) fn make_for_those_of(&mut self, side: Side) -> (Readers, Readers) {
         let (before, readers) = ((self.made_for, self.replaced_for), self.readers_of(side));

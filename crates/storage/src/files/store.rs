@@ -128,7 +128,7 @@ impl Store for FileStore {
     }
 
     fn make_for(&mut self, readers: Readers) -> Result<(), StoreError> {
-        (self.made_for, self.replaced_for) = (readers, readers);
+        self.make_new_for(readers);
         Ok(())
     }
 

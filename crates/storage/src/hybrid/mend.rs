@@ -84,13 +84,10 @@ impl HybridStore {
         let shown = self.workspace.shown(&self.workspace.index_db());
         let mut ways = Ways::default();
         let index = self.workspace.index_db();
-        let is_for_all = |ways: &mut Ways, place: &Place| {
-            place.status().is_ok_and(|status| !Readers::of(&status).leave_out_some_on(ways, place))
-        };
-        let is_index_for_all = is_for_all(&mut ways, &index);
+        let is_index_for_all = Readers::are_all_at(&index, &mut ways);
         let due = self.due.iter().map(|(id, row, wanted)| {
             let file = wanted.as_ref().and_then(|wanted| self.place_of(wanted));
-            let is_said = is_index_for_all && file.is_none_or(|file| is_for_all(&mut ways, &file));
+            let is_said = is_index_for_all && file.is_none_or(|file| Readers::are_all_at(&file, &mut ways));
             let told = difference(&shown, id, row.as_ref(), wanted.as_ref());
             if is_said { told } else { told.without_values() }
         });

@@ -5,7 +5,8 @@ use std::time::Duration;
 
 use tokio_postgres::{Client, Error, SimpleQueryMessage};
 
-use super::connection::{Access, Hurry, WAITS};
+use super::connection::{Access, Hurry};
+use super::waits::WAITS;
 
 /// How long the server keeps a transaction whose program does not go on: one that is stopped holds nobody for longer.
 pub(super) const IDLE_AT_MOST: Duration = Duration::from_secs(5);

@@ -5,7 +5,6 @@
 //! for a server that is stopped answers nothing.
 
 use std::fmt;
-use std::future::Future;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
@@ -23,7 +22,7 @@ pub(super) use super::failure::{Failed, Outcome, saying_what_became};
 use super::failure::{advice_unreachable, advice_without_code, grant, judge};
 use super::shape::Guard;
 use super::tls;
-use super::waits::{Meter, Patience};
+use super::waits::{Meter, Patience, WAITS, within};
 use super::{begin, consent, silent};
 use crate::runtime::OwnRuntime;
 
@@ -38,9 +37,6 @@ const GRACE: Duration = Duration::from_secs(2);
 
 /// How long the server may clean pages of a table that was just filled.
 const CLEANS_FOR: Duration = Duration::from_mins(10);
-
-/// How often as long as one answer may take, a piece of work with several of them takes at most: a server may say a little at a time.
-pub(super) const WAITS: u32 = 2;
 
 /// What a statement without a time-out may take.
 const UNLIMITED: Duration = Duration::from_hours(24);
@@ -218,15 +214,14 @@ impl Connection {
         let Some(link) = self.link.as_ref() else { return Err(Outcome::NotDone(self.not_connected())) };
         let (client, patience) = (&link.client, self.patience(link.meter.clone()));
         if self.is_held && access == Access::Read {
-            let done = self.runtime.block_on(within(silence * WAITS, patience.wait(silence, work(client))));
+            let done = self.runtime.block_on(patience.bounded(silence, work(client)));
             return done.map_err(|failed| Outcome::NotDone(self.failed(failed)));
         }
         let (begin, path) = (self.begin(link, access, hurry), &link.path);
         let guard = &mut self.guard;
         let done = self.runtime.block_on(async {
-            let found = within(silence * WAITS, patience.wait(silence, begin::on(client, &begin, path)))
-                .await
-                .map_err(|failed| (failed, false))?;
+            let found =
+                patience.bounded(silence, begin::on(client, &begin, path)).await.map_err(|failed| (failed, false))?;
             let work = async {
                 if let Some(guard) = guard {
                     guard.check(client, access, found, &self.address.shown).await?;
@@ -235,19 +230,18 @@ impl Connection {
             };
             // Each statement has its time-out on the server; a time-out here is for a server that is silent.
             let worked = match hurry {
-                Hurry::Yes => within(silence * WAITS, patience.wait(silence, work)).await,
+                Hurry::Yes => patience.bounded(silence, work).await,
                 Hurry::No => patience.wait(silence, work).await,
                 Hurry::Unlimited => patience.wait(UNLIMITED, work).await,
             };
             match worked {
                 Ok(done) => {
-                    let committed = patience.wait(silence, client.batch_execute("COMMIT"));
-                    within(silence * WAITS, committed).await.map_err(|failed| (failed, true))?;
+                    patience.bounded(silence, client.batch_execute("COMMIT")).await.map_err(|failed| (failed, true))?;
                     Ok(done)
                 }
                 Err(failed) => {
                     if !matches!(failed, Failed::Silent(_) | Failed::Stopped) {
-                        let _ = within(silence * WAITS, patience.wait(silence, client.batch_execute("ROLLBACK"))).await;
+                        let _ = patience.bounded(silence, client.batch_execute("ROLLBACK")).await;
                     }
                     Err((failed, false))
                 }
@@ -316,8 +310,8 @@ impl Connection {
         self.is_held = false;
         if let Some(link) = self.link.as_ref() {
             let patience = self.patience(link.meter.clone());
-            let ended = patience.wait(self.silence(), link.client.batch_execute("ROLLBACK"));
-            if let Err(failed) = self.runtime.block_on(within(self.silence() * WAITS, ended)) {
+            let ended = patience.bounded(self.silence(), link.client.batch_execute("ROLLBACK"));
+            if let Err(failed) = self.runtime.block_on(ended) {
                 let error = self.failed(failed);
                 tracing::debug!(%error, "the lock goes with its connection");
             }
@@ -372,9 +366,4 @@ impl Connection {
         }
         error
     }
-}
-
-/// Bounds work that bounds each of its waits itself.
-async fn within<R>(most: Duration, work: impl Future<Output = Result<R, Failed>>) -> Result<R, Failed> {
-    tokio::time::timeout(most, work).await.unwrap_or(Err(Failed::Silent(most)))
 }

@@ -44,6 +44,14 @@ impl Meter {
     }
 }
 
+/// How often as long as one answer may take, a piece of work with several of them takes at most: a server may say a little at a time.
+pub(super) const WAITS: u32 = 2;
+
+/// Bounds work that bounds each of its waits itself.
+pub(super) async fn within<R>(most: Duration, work: impl Future<Output = Result<R, Failed>>) -> Result<R, Failed> {
+    tokio::time::timeout(most, work).await.unwrap_or(Err(Failed::Silent(most)))
+}
+
 /// What ends a wait before the answer comes.
 #[derive(Debug, Clone)]
 pub(super) struct Patience {
@@ -52,6 +60,18 @@ pub(super) struct Patience {
 }
 
 impl Patience {
+    /// Waits as [`Patience::wait`] does, and for [`WAITS`] times as long at most: who says a little at a time is not silent.
+    pub(super) async fn bounded<R, E>(
+        &self,
+        silence: Duration,
+        work: impl Future<Output = Result<R, E>>,
+    ) -> Result<R, Failed>
+    where
+        Failed: From<E>,
+    {
+        within(silence * WAITS, self.wait(silence, work)).await
+    }
+
     /// Waits for work with a server, as long as bytes move at least once in `silence`.
     pub(super) async fn wait<R, E>(
         &self,

@@ -13,6 +13,7 @@ use milescale_document::milestone::{Draft, Milestone, Packed};
 use milescale_workspace::Workspace;
 use milescale_workspace::error::{Problem, StoreError};
 use milescale_workspace::readers::Readers;
+use milescale_workspace::ways::Ways;
 
 use super::changes::Changes;
 use super::facts::{NAMED, NAMELESS_ADVICE, Remembered, nameless};
@@ -140,9 +141,7 @@ impl Store for SqliteStore {
 
     fn flawed(&self) -> BTreeMap<String, Flaw> {
         let flawed = self.remembered.as_ref().map(|read| read.flawed(&self.sqlite.shown)).unwrap_or_default();
-        let place = self.sqlite.place();
-        let is_for_all =
-            flawed.is_empty() || place.status().is_ok_and(|status| !Readers::of(&status).leave_out_some(place));
+        let is_for_all = flawed.is_empty() || Readers::are_all_at(self.sqlite.place(), &mut Ways::default());
         if is_for_all { flawed } else { flawed.into_iter().map(|(row, flaw)| (row, flaw.without_words())).collect() }
     }
 
