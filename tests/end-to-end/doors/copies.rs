@@ -595,6 +595,16 @@ fn a_database_that_was_there_lets_nobody_else_in_needs_root() {
         run(&workspace, "022", &["migrate", "hybrid", "--yes"]);
         assert_eq!(rights(&workspace).0, 0o600);
     }
+    // One that is put there while hybrid is in use, with nothing of an index in it yet.
+    let workspace = private();
+    run(&workspace, "022", &["migrate", "hybrid", "--yes"]);
+    fs::remove_file(workspace.path("index.db")).unwrap();
+    let made = Command::new("sqlite3").arg(workspace.path("index.db")).arg("CREATE TABLE other (x)").status().unwrap();
+    assert!(made.success());
+    chown(workspace.path("index.db"), Some(65534), Some(65534)).unwrap();
+    set_mode(&workspace, "index.db", 0o666);
+    bounded(&workspace, &["check"]);
+    assert_eq!(as_nobody_reads(&workspace, "PRIVATE-TEXT"), Vec::<String>::new());
     // In a folder of the group's, a file of somebody else's belongs to the group too; he is not in it.
     let workspace = self::workspace();
     workspace.write("active/secret.yaml", "title: PRIVATE-TEXT\n");

@@ -97,10 +97,10 @@ impl Index {
         let Some(index) = self.workspace.index_db().status().ok().filter(|_| self.known.is_none()) else {
             return Ok(());
         };
-        let readers = readers_of_all(&self.workspace)?;
         if self.sqlite.is_no_database() {
             return self.set_aside(SET_ASIDE);
         }
+        let readers = readers_of_all(&self.workspace)?;
         if index.len() > 0 && !readers.are_among(Readers::of(&index)) {
             return self.set_aside(NARROWER);
         }
@@ -126,9 +126,7 @@ impl Index {
 
     /// Makes it where it is not there, and writes these rows, all at once.
     pub(super) fn build(&mut self, rows: &[(String, IndexRow)]) -> Result<(), StoreError> {
-        if self.sqlite.is_no_database() {
-            self.set_aside(SET_ASIDE)?;
-        }
+        self.let_in_only_readers()?;
         self.sqlite.open(Make::IfMissing)?;
         let changes = Changes::begin(&mut self.sqlite)?;
         let was_there = self.sqlite.run(async |connection| has_table(connection, "milestones").await)?;
