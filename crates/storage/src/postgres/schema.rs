@@ -117,7 +117,7 @@ pub(super) fn own(prefix: &str) -> String {
 pub(super) fn close(prefix: &str) -> String {
     let Open { rights, hides } = Open::of(prefix);
     let block = format!(
-        "DECLARE it record; BEGIN FOR it IN SELECT DISTINCT name, grantee, kind, what FROM ({rights}) AS open ORDER BY what DESC LOOP \
+        "DECLARE it record; BEGIN FOR it IN SELECT DISTINCT name, grantee, kind, what FROM ({rights}) AS open LOOP \
          EXECUTE format('REVOKE %s ON %s %s FROM %s CASCADE', it.what, it.kind, it.name, \
          CASE WHEN it.grantee = 0 THEN 'PUBLIC' ELSE quote_ident(pg_get_userbyid(it.grantee)) END); END LOOP; \
          FOR it IN {hides} LOOP EXECUTE format('ALTER TABLE %s ENABLE ROW LEVEL SECURITY', it.name); END LOOP; END"
@@ -133,8 +133,8 @@ pub(super) fn is_open(prefix: &str) -> String {
 
 /// What others may of milescale's own tables and are not to, of those that the user may close: selects.
 struct Open {
-    /// Rights on them, and on their sequences, that somebody else than their owner has, and that fit: whose, and what to revoke. Those to
-    /// give rights on come first: what was given by them goes with them.
+    /// Rights on them, and on their sequences, that somebody else than their owner has, and that fit: whose, and what to revoke. Who may read
+    /// the milestones keeps `SELECT` alone, whatever else there is in a later PostgreSQL (`MAINTAIN` since 17).
     rights: String,
     /// Those that hide less than the milestones do.
     hides: String,
@@ -148,16 +148,16 @@ impl Open {
              AND c.relname IN ({OWN_TABLES}) AND c.relkind = 'r' AND pg_has_role(c.relowner, 'USAGE')"
         );
         let rights = format!(
-            "SELECT o.oid::regclass::text AS name, o.kind, a.grantee, CASE WHEN a.is_grantable THEN 'GRANT OPTION FOR ALL' \
-             WHEN may.read AND o.kind = 'TABLE' THEN 'DELETE, INSERT, REFERENCES, TRIGGER, TRUNCATE, UPDATE' ELSE 'ALL' END AS what \
+            "SELECT o.oid::regclass::text AS name, o.kind, a.grantee, take.what \
              {own} CROSS JOIN LATERAL (SELECT c.oid, c.relacl, c.relowner, 'TABLE' AS kind UNION ALL \
                SELECT s.oid, s.relacl, s.relowner, 'SEQUENCE' FROM pg_depend d JOIN pg_class s ON s.oid = d.objid AND s.relkind = 'S' \
                WHERE d.classid = 'pg_class'::regclass AND d.refclassid = 'pg_class'::regclass AND d.refobjid = c.oid) AS o \
              CROSS JOIN LATERAL aclexplode(o.relacl) a CROSS JOIN LATERAL (SELECT CASE WHEN a.grantee = 0 THEN EXISTS (SELECT \
              FROM aclexplode(m.relacl) p WHERE p.grantee = 0 AND p.privilege_type = 'SELECT') \
              ELSE has_table_privilege(a.grantee, m.oid, 'SELECT') END AS read) AS may \
-             WHERE a.grantee <> o.relowner AND (NOT may.read OR o.kind = 'SEQUENCE' OR a.is_grantable \
-               OR a.privilege_type IN ('DELETE', 'INSERT', 'REFERENCES', 'TRIGGER', 'TRUNCATE', 'UPDATE'))"
+             CROSS JOIN LATERAL (SELECT 'GRANT OPTION FOR ALL' AS what WHERE a.is_grantable UNION ALL \
+               SELECT 'ALL' WHERE NOT may.read OR o.kind = 'SEQUENCE' UNION ALL \
+               SELECT a.privilege_type WHERE a.privilege_type <> 'SELECT') AS take WHERE a.grantee <> o.relowner"
         );
         let hides =
             format!("SELECT c.oid::regclass::text AS name {own} WHERE m.relrowsecurity AND NOT c.relrowsecurity");
