@@ -4,12 +4,13 @@
 //! [`Address::password`] alone, when a host is connected to.
 
 mod files;
+mod gathered;
 mod hosts;
 mod parameters;
 mod secrets;
 mod text;
+mod workspaces;
 
-use std::collections::BTreeMap;
 use std::path::PathBuf;
 use std::time::Duration;
 
@@ -21,6 +22,7 @@ use milescale_workspace::trust::Server;
 use tokio_postgres::Config;
 use tokio_postgres::config::{ChannelBinding, SslNegotiation};
 
+use gathered::Gathered;
 pub(super) use hosts::{Host, Place};
 use secrets::Secrets;
 
@@ -167,104 +169,6 @@ pub(super) fn read(url: &str, from: UrlFrom, client: &ClientEnvironment) -> Resu
         database,
         options: given.words_of_options(),
     })
-}
-
-/// What parameters of a service come from.
-const SERVICE: &str = "the service file";
-
-/// All parameters, and what each comes from.
-struct Gathered {
-    values: BTreeMap<&'static str, (String, String)>,
-    from: UrlFrom,
-}
-
-impl Gathered {
-    /// The address first, then the service that it or the environment names, then the environment.
-    fn of(url: &str, from: UrlFrom, client: &ClientEnvironment) -> Result<Self, StoreError> {
-        let mut given = Self { values: BTreeMap::new(), from };
-        let parsed = text::parse(url);
-        let refused = |cause| StoreError::new(Problem::Refused, from.as_str(), format!("it cannot be read: {cause}"));
-        // Of a parameter that stands twice, the last one counts.
-        for (name, value) in parsed.map_err(refused)?.into_iter().rev() {
-            given.add(name, value, from.as_str());
-        }
-        for name in ["service", "servicefile"] {
-            given.add_variable(name, client);
-        }
-        if let Some((service, from)) = given.values.get("service").cloned() {
-            let own = given.get("servicefile").map(PathBuf::from);
-            let own = own.or_else(|| Some(client.home.as_ref()?.join(".pg_service.conf")));
-            let files = files::ServiceFiles { own, system: client.get("PGSYSCONFDIR").map(PathBuf::from) };
-            let found = files.find(&service);
-            let refused = |cause| StoreError::new(Problem::Refused, from, format!("service: {cause}"));
-            for (name, value) in found.map_err(refused)?.into_iter().rev() {
-                given.add(name, value, SERVICE);
-            }
-            given.keep_secrets_of_the_service();
-        }
-        for (name, _) in parameters::KNOWN {
-            given.add_variable(name, client);
-        }
-        Ok(given)
-    }
-
-    /// Whether the environment names no server, or this one: a password beside its name is for nobody else.
-    fn is_where_the_environment_says(&self, client: &ClientEnvironment) -> bool {
-        let is_the_same = |(name, variable)| client.get(variable).is_none_or(|said| self.get(name) == Some(said));
-        [("host", "PGHOST"), ("hostaddr", "PGHOSTADDR")].into_iter().all(is_the_same)
-    }
-
-    /// A password that a service has is for the server of the service: where somebody else says another one, it is not sent there.
-    fn keep_secrets_of_the_service(&mut self) {
-        let is_of_service = |(_, from): &(String, String)| from == SERVICE;
-        let is_another =
-            ["host", "hostaddr", "port"].iter().any(|name| self.values.get(name).is_some_and(|it| !is_of_service(it)));
-        if is_another {
-            for name in ["password", "passfile", "sslkey"] {
-                if self.values.get(name).is_some_and(is_of_service) {
-                    self.values.remove(name);
-                }
-            }
-        }
-    }
-
-    fn add(&mut self, name: &'static str, value: String, from: &str) {
-        if !value.is_empty() {
-            self.values.entry(name).or_insert_with(|| (value, from.to_owned()));
-        }
-    }
-
-    fn add_variable(&mut self, name: &'static str, client: &ClientEnvironment) {
-        let variable = parameters::KNOWN.iter().find(|(known, _)| *known == name).and_then(|(_, variable)| *variable);
-        if let Some((variable, value)) = variable.and_then(|variable| Some((variable, client.get(variable)?))) {
-            self.add(name, value.to_owned(), variable);
-        }
-    }
-
-    fn get(&self, name: &str) -> Option<&str> {
-        self.values.get(name).map(|(value, _)| value.as_str())
-    }
-
-    /// An error that blames what the parameter comes from. Its value is not shown.
-    fn error(&self, name: &str, cause: &str) -> StoreError {
-        let from = self.values.get(name).map_or(self.from.as_str(), |(_, from)| from);
-        StoreError::new(Problem::Refused, from, format!("{name}: {cause}"))
-    }
-
-    /// A parameter that is one of some words.
-    fn word<T: Copy>(&self, name: &str, words: &[(&str, T)]) -> Result<Option<T>, StoreError> {
-        let Some(value) = self.get(name) else { return Ok(None) };
-        let found = words.iter().find(|(word, _)| *word == value).map(|(_, meant)| *meant);
-        let expected = || words.iter().map(|(word, _)| *word).collect::<Vec<_>>().join(", ");
-        found.map(Some).ok_or_else(|| self.error(name, &format!("it is none of {}", expected())))
-    }
-
-    /// A parameter that is a whole number; `None` where it is missing, or not above 0, which means the default.
-    fn number(&self, name: &str) -> Result<Option<u32>, StoreError> {
-        let Some(value) = self.get(name) else { return Ok(None) };
-        let number: i32 = value.trim().parse().map_err(|_| self.error(name, "it is not a whole number"))?;
-        Ok(u32::try_from(number).ok().filter(|number| *number > 0))
-    }
 }
 
 fn config(given: &Gathered, user: &str, database: &str) -> Result<Config, StoreError> {
