@@ -43,13 +43,20 @@ fn as_server_user(program: &Path) -> Command {
     command
 }
 
+/// Gives a folder to that user: the server makes its data below, and a socket for everybody.
+fn for_server_user(folder: &Path) {
+    fs::set_permissions(folder, std::os::unix::fs::PermissionsExt::from_mode(0o755)).unwrap();
+    let user = as_server_user(Path::new("id")).arg("-u").stdout(Stdio::piped()).output().unwrap();
+    let user = String::from_utf8(user.stdout).unwrap().trim().parse().expect("the number of a user");
+    std::os::unix::fs::chown(folder, Some(user), None).unwrap();
+}
+
 impl Postgres {
     /// A fresh server with the users `postgres` and `ada` (with [`PASSWORD`], needed on the port) and the database `plans`.
     pub fn start() -> Self {
         let folder = tempfile::Builder::new().prefix("milescale-pg-").tempdir().unwrap();
         let path = folder.path();
-        // The server's user makes its data below; the socket's folder is for everybody.
-        fs::set_permissions(path, std::os::unix::fs::PermissionsExt::from_mode(0o777)).unwrap();
+        for_server_user(path);
         let data = path.join("data");
         let made = as_server_user(&programs().join("initdb"))
             .args(["--no-sync", "--no-instructions", "-A", "trust", "-U", "postgres", "-E", "UTF8", "-D"])
@@ -139,7 +146,7 @@ impl Postgres {
     #[must_use]
     pub fn standby(&self) -> Self {
         let folder = tempfile::Builder::new().prefix("milescale-pg-").tempdir().unwrap();
-        fs::set_permissions(folder.path(), std::os::unix::fs::PermissionsExt::from_mode(0o777)).unwrap();
+        for_server_user(folder.path());
         let copied = as_server_user(&programs().join("pg_basebackup"))
             .args([
                 "-R",

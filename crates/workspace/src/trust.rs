@@ -68,13 +68,41 @@ pub struct Server {
     pub database: String,
     /// As whom.
     pub user: String,
+    /// How the connection is protected at least, as libpq names it; `prefer`, where nothing was said.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub sslmode: Option<String>,
+    /// Who may have signed its certificate, where the workspace says so.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub sslrootcert: Option<String>,
+}
+
+/// The ways of `sslmode`, from the least to the most.
+pub const SSL_MODES: [&str; 6] = ["disable", "allow", "prefer", "require", "verify-ca", "verify-full"];
+
+impl Server {
+    /// Whether both are the same server, however it is talked to.
+    pub fn is_same(&self, other: &Self) -> bool {
+        (&self.host, self.port, &self.database, &self.user) == (&other.host, other.port, &other.database, &other.user)
+    }
+
+    /// Whether consent to this one is consent to another, to which a connection is protected in a way of [`SSL_MODES`].
+    fn covers(&self, other: &Self, sslmode: &str) -> bool {
+        let rank = |mode: &str| SSL_MODES.iter().position(|it| *it == mode);
+        self.is_same(other)
+            && rank(sslmode) >= rank(self.sslmode.as_deref().unwrap_or("prefer"))
+            && (other.sslrootcert.is_none() || other.sslrootcert == self.sslrootcert)
+    }
 }
 
 impl std::fmt::Display for Server {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
         let (user, host, database) = (encoded(&self.user), encoded(&self.host), encoded(&self.database));
         let host = if self.host.contains(':') { format!("[{}]", harmless(&self.host)) } else { host };
-        write!(f, "postgresql://{user}@{host}:{}/{database}", self.port)
+        write!(f, "postgresql://{user}@{host}:{}/{database}", self.port)?;
+        let more = [("sslmode", &self.sslmode), ("sslrootcert", &self.sslrootcert)];
+        let more = more.iter().filter_map(|(name, value)| Some(format!("{name}={}", encoded(value.as_deref()?))));
+        let more = more.collect::<Vec<_>>().join("&");
+        if more.is_empty() { Ok(()) } else { write!(f, "?{more}") }
     }
 }
 
@@ -232,9 +260,9 @@ impl Trust {
             })
     }
 
-    /// Whether a server may be connected to for a workspace.
-    pub fn has_server(&self, root: &Path, server: &Server) -> bool {
-        self.any(root, |entry| entry.server.as_ref() == Some(server))
+    /// Whether a server may be connected to for a workspace, in a way of [`SSL_MODES`].
+    pub fn has_server(&self, root: &Path, server: &Server, sslmode: &str) -> bool {
+        self.any(root, |entry| entry.server.as_ref().is_some_and(|known| known.covers(server, sslmode)))
     }
 
     /// All that the files say, or all that they say of one workspace, in order.
@@ -311,7 +339,14 @@ mod tests {
     use std::path::Path;
 
     fn entries() -> Vec<Entry> {
-        let server = Server { host: "db".into(), port: 5432, database: "plans".into(), user: "ada".into() };
+        let server = Server {
+            host: "db".into(),
+            port: 5432,
+            database: "plans".into(),
+            user: "ada".into(),
+            sslmode: Some("require".into()),
+            sslrootcert: None,
+        };
         vec![
             Entry::owner("/srv/p"),
             Entry { link: Some("logs".into()), target: Some("/var/log/p".into()), ..Entry::owner("/srv/q") },
@@ -350,8 +385,11 @@ mod tests {
         assert!(link(q, "logs", "/var/log/p") && !link(p, "logs", "/var/log/p"));
         assert!(!link(q, "logs", "/var/log/other") && !link(q, "config", "/var/log/p"));
         let server = entries()[2].server.clone().unwrap();
-        assert!(trust.has_server(q, &server) && !trust.has_server(p, &server));
-        assert!(!trust.has_server(q, &Server { port: 5433, ..server }));
+        assert!(trust.has_server(q, &server, "require") && !trust.has_server(p, &server, "require"));
+        assert!(!trust.has_server(q, &Server { port: 5433, ..server.clone() }, "require"));
+        // Nor one that is less protected, or signed by somebody else.
+        assert!(trust.has_server(q, &server, "verify-full") && !trust.has_server(q, &server, "prefer"));
+        assert!(!trust.has_server(q, &Server { sslrootcert: Some("ca.pem".into()), ..server }, "verify-full"));
         write("nonsense\n");
         assert!(!trust.has_workspace(p) && trust.problems()[0].contains("line 1"));
     }

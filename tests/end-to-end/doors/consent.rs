@@ -150,14 +150,23 @@ fn a_server_on_this_machine_needs_no_consent() {
 
 #[test]
 fn what_is_connected_to_is_what_is_consented_to() {
-    // The name says this machine, the address another one.
-    let workspace = configured("postgresql://plans@localhost/plans?hostaddr=203.0.113.9");
-    let said = bounded(&workspace, &["migrate", "database", "--engine", "postgresql", "--yes"]);
-    assert!(said.err.contains("--server postgresql://plans@203.0.113.9:5432/plans`"), "{said:?}");
-    // The name says another machine, by which a password is looked up; the address this one.
-    let workspace = configured("postgresql://plans@db.example.org/plans?hostaddr=127.0.0.1");
-    let said = bounded(&workspace, &["migrate", "database", "--engine", "postgresql", "--yes"]);
-    assert!(said.err.contains("--server postgresql://plans@db.example.org:5432/plans`"), "{said:?}");
+    // The name says this machine, the address another one; or the other way round, where the name is what a password is looked up by.
+    for url in [
+        "postgresql://plans@localhost/plans?hostaddr=203.0.113.9",
+        "postgresql://plans@db.example.org/plans?hostaddr=127.0.0.1",
+    ] {
+        let workspace = configured(url);
+        let said = bounded(&workspace, &["migrate", "database", "--engine", "postgresql", "--yes"]);
+        assert!(said.err.contains("take one of host and hostaddr out"), "{said:?}");
+        // A person may say so.
+        let said = workspace
+            .command(["migrate", "database", "--engine", "postgresql", "--yes"])
+            .env("DATABASE_URL", url)
+            .output()
+            .unwrap();
+        let err = String::from_utf8_lossy(&said.stderr);
+        assert!(err.contains("milescale trust "), "{err}");
+    }
     // Of several hosts each.
     let workspace = configured("postgresql://plans@127.0.0.1:1,203.0.113.9:5432/plans");
     let said = bounded(&workspace, &["migrate", "database", "--engine", "postgresql", "--yes"]);
@@ -171,7 +180,7 @@ fn what_is_connected_to_is_what_is_consented_to() {
 
 /// A server that is called another machine's, and is reached on this one.
 fn elsewhere(server: &Postgres) -> String {
-    server.tcp_url().replace("@127.0.0.1:", "@db.example.org:") + "?hostaddr=127.0.0.1"
+    server.tcp_url().replace("@127.0.0.1:", "@db.example.org:")
 }
 
 #[test]
@@ -180,7 +189,7 @@ fn consent_that_is_taken_back_ends_the_connection_of_a_daemon() {
     let mut workspace = configured(&elsewhere(&server));
     let config = workspace.read("config/storage-config.yaml").replace("auto_migrate: true", "auto_migrate: false");
     workspace.write("config/storage-config.yaml", config);
-    workspace.environment.push(("DATABASE_URL".to_owned(), elsewhere(&server)));
+    workspace.environment.push(("PGHOSTADDR".to_owned(), "127.0.0.1".to_owned()));
     let trust = |also: &[&str]| {
         let said = workspace.run([&["trust", "--server", &elsewhere(&server)][..], also].concat());
         assert_eq!(said.code, 0, "{said:?}");
@@ -234,6 +243,112 @@ fn a_terminal_is_asked_and_yes_answers_nothing_of_it() {
         assert!(output.status.code() != Some(124), "{arguments}: {said}");
         assert!(!is_asked || said.contains(".config-of-the-person/milescale/trust"), "{said}");
     }
+}
+
+#[test]
+fn consent_is_to_the_protection_that_was_there() {
+    let workspace = configured("postgresql://plans@203.0.113.9/plans?sslmode=verify-full&connect_timeout=1");
+    let move_it = || bounded(&workspace, &["migrate", "database", "--engine", "postgresql", "--yes"]).err;
+    let sentence = "--server postgresql://plans@203.0.113.9:5432/plans?sslmode=verify-full`";
+    let said = move_it();
+    // In the words of a shell.
+    assert!(said.replace('\'', "").contains(sentence), "{said}");
+    let given = ["trust", "--server", "postgresql://plans@203.0.113.9:5432/plans?sslmode=verify-full"];
+    assert_eq!(bounded(&workspace, &given).code, 0);
+    assert!(!move_it().contains("milescale trust"));
+    let say = |what: &str| {
+        let before = workspace.read("config/storage-config.yaml");
+        let url = before.split("sslmode=").nth(1).and_then(|rest| rest.split('&').next()).unwrap().to_owned();
+        workspace.write("config/storage-config.yaml", before.replace(&url, what));
+    };
+    for weaker in ["disable", "prefer", "require", "verify-ca"] {
+        say(weaker);
+        let said = move_it();
+        assert!(said.contains("milescale trust") && said.contains(&format!("sslmode={weaker}")), "{weaker}: {said}");
+        // What the environment asks for at least is what it is.
+        let mut stronger = workspace.command(["migrate", "database", "--engine", "postgresql", "--yes"]);
+        let said = stronger.env("PGSSLMODE", "verify-full").output().unwrap();
+        assert!(!String::from_utf8_lossy(&said.stderr).contains("milescale trust"), "{weaker}: {said:?}");
+    }
+    say("verify-full&sslrootcert=.milestones/config/ca.pem");
+    assert!(move_it().contains("milescale trust"));
+    let given = [given[0], given[1], &format!("{}&sslrootcert=.milestones/config/ca.pem", given[2])];
+    assert_eq!(bounded(&workspace, &given).code, 0);
+    assert!(move_it().contains("sslrootcert lies in the workspace"));
+    door(
+        "D10",
+        "a workspace that asks for less protection than was consented to, or brings an authority of its own",
+        "refused",
+    );
+}
+
+#[test]
+fn what_listens_on_a_socket_is_looked_at_before_anything_is_sent_needs_root() {
+    let folder = tempfile::Builder::new().prefix("milescale-sockets-").tempdir().unwrap();
+    let at = |name: &str| folder.path().join(name);
+    let everybody = |name: &str| {
+        fs::create_dir(at(name)).unwrap();
+        fs::set_permissions(at(name), std::os::unix::fs::PermissionsExt::from_mode(0o1777)).unwrap();
+    };
+    fs::set_permissions(folder.path(), std::os::unix::fs::PermissionsExt::from_mode(0o755)).unwrap();
+    for name in ["of-all", "linked"] {
+        everybody(name);
+    }
+    let heard_in = at("of-all").join("heard");
+    let heard = || fs::read(&heard_in).unwrap_or_default();
+    let script = "import socket, sys\ns = socket.socket(socket.AF_UNIX); s.bind(sys.argv[1]); s.listen(20)\nwhile True:\n \
+                  c, _ = s.accept(); c.settimeout(2); open(sys.argv[2], 'ab').write(c.recv(4096)); c.close()";
+    let socket = at("of-all").join(".s.PGSQL.5432");
+    let mut listener = Command::new("setpriv")
+        .args(["--pdeathsig=KILL", "--reuid=65534", "--regid=65534", "--clear-groups", "python3", "-c", script])
+        .args([&socket, &heard_in])
+        .env("PATH", "/usr/bin:/bin")
+        .spawn()
+        .unwrap();
+    until("it listens", || socket.exists().then_some(()));
+    std::os::unix::fs::symlink(&socket, at("linked").join(".s.PGSQL.5432")).unwrap();
+    for (name, why) in [("of-all", "every user may make a socket in"), ("linked", "is a symlink")] {
+        let workspace = configured(&format!("host={} user=plans dbname=plans connect_timeout=1", at(name).display()));
+        for arguments in [&["migrate", "database", "--engine", "postgresql", "--yes"][..], &["status"], &["doctor"]] {
+            let said = bounded(&workspace, arguments);
+            assert!(heard().is_empty(), "{arguments:?}: {said:?}");
+            assert!(arguments.len() < 4 || said.err.contains(why), "{said:?}");
+        }
+    }
+    // The person knows whose it is.
+    let workspace = configured(&format!("host={} user=plans dbname=plans connect_timeout=1", at("of-all").display()));
+    let also = |peer: &str| {
+        let mut command = workspace.command(["migrate", "database", "--engine", "postgresql", "--yes"]);
+        String::from_utf8(command.env("PGREQUIREPEER", peer).output().unwrap().stderr).unwrap()
+    };
+    assert!(also("root").contains("requirepeer names another user") && heard().is_empty());
+    also("65534");
+    assert!(!heard().is_empty());
+    listener.kill().unwrap();
+    listener.wait().unwrap();
+    door("D10", "a socket of another user where everybody may make one, or behind a symlink", "nothing is sent");
+}
+
+#[test]
+fn a_workspace_gives_no_orders_to_a_program_on_this_machine() {
+    let server = Postgres::start();
+    let url = server.url();
+    for (parameter, why) in [
+        ("options=-c%20session_preload_libraries%3D/tmp/evil", "write it into PGOPTIONS"),
+        ("options=-c%20search_path%3Dpublic%20--dynamic-library-path%3D/tmp", "write it into PGOPTIONS"),
+        ("user=x%0ADELETE_KEY%0A", "there is a control character in it"),
+        ("application_name=x%0D%0Aflush_all%0D%0A", "there is a control character in it"),
+    ] {
+        let workspace = configured(&format!("{url}?{parameter}"));
+        let said = bounded(&workspace, &["migrate", "database", "--engine", "postgresql", "--yes"]);
+        assert!(said.code != 0 && said.err.contains(why), "{parameter}: {said:?}");
+    }
+    let many = ["127.0.0.1"; 4000].join(",");
+    let said = bounded(&configured(&format!("host={many} user=u dbname=d")), &["status"]);
+    assert!(said.out.len() + said.err.len() < 100_000, "{} bytes", said.out.len() + said.err.len());
+    let workspace = configured(&format!("{url}?options=-c%20search_path%3Dpublic%20-c%20app.tenant%3D7"));
+    assert_eq!(bounded(&workspace, &["migrate", "database", "--engine", "postgresql", "--yes"]).code, 0);
+    door("D10", "settings of a session, ends of lines and lists of hosts in an address of a workspace", "refused");
 }
 
 /// A password that is said beside a host is for that host: in a service, and in the environment.

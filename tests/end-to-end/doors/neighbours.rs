@@ -462,7 +462,9 @@ fn milescales_own_tables_are_for_nobody_who_may_not_read_the_milestones() {
     let writes = "SELECT count(*) FROM pg_class WHERE relname LIKE 'milescale!_%' ESCAPE '!' AND CASE relkind WHEN 'S' THEN \
                   has_sequence_privilege('reader', oid, 'UPDATE') WHEN 'r' THEN has_table_privilege('reader', oid, \
                   'INSERT, UPDATE, DELETE, TRUNCATE') END";
-    let nobody_writes = || assert_eq!(server.psql("defaults", writes).trim(), "0", "what milescale takes for current is its own to write");
+    let nobody_writes = || {
+        assert_eq!(server.psql("defaults", writes).trim(), "0", "what milescale takes for current is its own to write")
+    };
     nobody_writes();
     // What was given on by somebody goes as well; and a log that others have blinded is made anew.
     server.psql(

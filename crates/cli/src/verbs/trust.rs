@@ -83,12 +83,17 @@ fn say_done(wanted: &[Entry], is_removed: bool, is_all: bool, file: &Path) {
     terminal::line(&format!("written down in {}", file.display()));
 }
 
-/// Whether two entries are about the same thing, wherever a link leads.
+/// Whether two entries are about the same thing, wherever a link leads, and however a server is talked to.
 fn is_same(one: &Entry, other: &Entry) -> bool {
     // As paths: one that a person has written may end in a slash.
     let path = |text: &String| Path::new(text).to_owned();
-    (path(&one.workspace), one.link.as_ref().map(path), &one.server)
-        == (path(&other.workspace), other.link.as_ref().map(path), &other.server)
+    let is_same_server = match (&one.server, &other.server) {
+        (Some(one), Some(other)) => one.is_same(other),
+        (one, other) => one.is_none() && other.is_none(),
+    };
+    is_same_server
+        && (path(&one.workspace), one.link.as_ref().map(path))
+            == (path(&other.workspace), other.link.as_ref().map(path))
 }
 
 fn named(entry: &Entry) -> String {
@@ -161,7 +166,8 @@ fn servers(url: &str) -> Result<Vec<Server>, Failure> {
     let database = Database {
         engine: Engine::Postgresql,
         url: url.to_owned(),
-        url_from: UrlFrom::File,
+        // The person says it.
+        url_from: UrlFrom::Environment,
         client,
         ..Database::default()
     };

@@ -5,6 +5,7 @@ use std::time::Duration;
 
 use tokio_postgres::{Client, Error, SimpleQueryMessage};
 
+use super::allowed::is_anothers;
 use super::connection::{Access, Hurry};
 use super::waits::WAITS;
 
@@ -69,28 +70,27 @@ const OWN_NAMES: &str = "SET LOCAL search_path = pg_catalog, pg_temp; SET LOCAL 
      SET LOCAL standard_conforming_strings = on";
 
 /// Functions of triggers may rely on the search path of the session. They get what of it nobody else may put anything into, and where
-/// nobody else has.
-fn path_for_triggers(path: &[String]) -> String {
+/// nobody else has, up to the first schema of which that is not true: behind that, a name would mean something else than to whoever wrote
+/// the function. `milestones`: an expression for the oid of the table.
+fn path_for_triggers(path: &[String], milestones: &str) -> String {
     let path: Vec<String> = path.iter().map(|name| literal(name)).collect();
     if path.is_empty() {
         return String::new();
     }
     format!(
-        "SELECT set_config('search_path', concat('pg_catalog, ', string_agg(quote_ident(n.nspname) || ', ', '' ORDER BY it.at),
-           'pg_temp'), true)
-         FROM unnest(ARRAY[{}]::text[]) WITH ORDINALITY it(name, at) JOIN pg_namespace n ON n.nspname = it.name
-              JOIN pg_roles owner ON owner.oid = n.nspowner
-         WHERE (owner.rolname = current_user OR owner.rolsuper OR owner.rolname = 'pg_database_owner' AND EXISTS (SELECT FROM
-                  pg_database b JOIN pg_roles r ON r.oid = b.datdba WHERE b.datname = current_database()
-                  AND (r.rolname = current_user OR r.rolsuper)))
-           AND NOT EXISTS (SELECT FROM aclexplode(n.nspacl) a LEFT JOIN pg_roles r ON r.oid = a.grantee
-                  WHERE a.privilege_type = 'CREATE' AND a.grantee <> n.nspowner
-                  AND (r.oid IS NULL OR r.rolname <> current_user AND NOT r.rolsuper))
-           AND NOT EXISTS (SELECT FROM (SELECT proowner FROM pg_proc WHERE pronamespace = n.oid
-                  UNION ALL SELECT oprowner FROM pg_operator WHERE oprnamespace = n.oid
-                  UNION ALL SELECT relowner FROM pg_class WHERE relnamespace = n.oid AND relkind IN ('r', 'p', 'v', 'm', 'f')
-                  UNION ALL SELECT typowner FROM pg_type WHERE typnamespace = n.oid AND typrelid = 0 AND typelem = 0) it(owner)
-                  JOIN pg_roles r ON r.oid = it.owner WHERE r.rolname <> current_user AND NOT r.rolsuper); ",
+        "WITH own AS (SELECT r.oid FROM pg_roles r WHERE NOT ({}))
+         SELECT set_config('search_path', concat('pg_catalog, ',
+           string_agg(quote_ident(it.name) || ', ', '' ORDER BY it.at) FILTER (WHERE it.is_own), 'pg_temp'), true)
+         FROM (SELECT it.name, it.at, bool_and(n.nspowner IN (SELECT oid FROM own)
+             AND NOT EXISTS (SELECT FROM aclexplode(n.nspacl) a WHERE a.privilege_type = 'CREATE' AND a.grantee <> n.nspowner
+               AND a.grantee NOT IN (SELECT oid FROM own))
+             AND NOT EXISTS (SELECT FROM (SELECT proowner FROM pg_proc WHERE pronamespace = n.oid
+               UNION ALL SELECT oprowner FROM pg_operator WHERE oprnamespace = n.oid
+               UNION ALL SELECT relowner FROM pg_class WHERE relnamespace = n.oid AND relkind IN ('r', 'p', 'v', 'm', 'f')
+               UNION ALL SELECT typowner FROM pg_type WHERE typnamespace = n.oid AND typrelid = 0 AND typelem = 0) made(owner)
+               WHERE made.owner NOT IN (SELECT oid FROM own))) OVER (ORDER BY it.at) AS is_own
+           FROM unnest(ARRAY[{}]::text[]) WITH ORDINALITY it(name, at) JOIN pg_namespace n ON n.nspname = it.name) it; ",
+        is_anothers("r", milestones),
         path.join(", ")
     )
 }
@@ -108,9 +108,10 @@ pub(super) fn literal(text: &str) -> String {
 const WAIT_FOR_THE_DISK: &str = "SELECT set_config('synchronous_commit', 'local', true) \
      WHERE current_setting('synchronous_commit') = 'off'";
 
-/// What begins a transaction. Its time-outs are its own, and go with it.
+/// What begins a transaction. Its time-outs are its own, and go with it. `milestones`: an expression for the oid of the table of milestones.
 pub(super) fn statements(
     (version, path): (u32, &[String]),
+    milestones: &str,
     access: Access,
     hurry: Hurry,
     statement: Duration,
@@ -121,15 +122,18 @@ pub(super) fn statements(
     // Whatever the database says: with a snapshot of before, what a lock has waited for would not be seen.
     let (begin, rest) = match access {
         Access::Read => ("BEGIN READ ONLY, ISOLATION LEVEL READ COMMITTED, NOT DEFERRABLE", String::new()),
-        Access::Write => {
-            ("BEGIN ISOLATION LEVEL READ COMMITTED, NOT DEFERRABLE", path_for_triggers(path) + WAIT_FOR_THE_DISK)
-        }
+        Access::Write => (
+            "BEGIN ISOLATION LEVEL READ COMMITTED, NOT DEFERRABLE",
+            path_for_triggers(path, milestones) + WAIT_FOR_THE_DISK,
+        ),
     };
     // Also while its program sends one statement after the other: 17 is the first version that can say so.
     let whole = match hurry {
         Hurry::Yes if version >= 17 => {
             format!("SET LOCAL transaction_timeout = {}; ", (silence * WAITS).as_millis())
         }
+        // What the database says of it would end a move.
+        _ if version >= 17 => "SET LOCAL transaction_timeout = 0; ".to_owned(),
         _ => String::new(),
     };
     format!(

@@ -274,7 +274,8 @@ impl Connection {
             .map_or_else(String::new, |guard| format!("{}; {}", guard.lock(access), guard.statement));
         let schemas = link.path.schemas();
         let session = (link.version, schemas.as_slice());
-        let begin = begin::statements(session, access, hurry, self.timeouts.statement, self.silence());
+        let milestones = self.guard.as_ref().map_or_else(|| "NULL::oid".to_owned(), Guard::milestones);
+        let begin = begin::statements(session, &milestones, access, hurry, self.timeouts.statement, self.silence());
         format!("{begin}; {guard}")
     }
 

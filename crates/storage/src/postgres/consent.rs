@@ -6,6 +6,7 @@ use milescale_core::config::Database;
 use milescale_document::text::{glimpse, harmless, in_command};
 use milescale_workspace::Workspace;
 use milescale_workspace::error::{Problem, StoreError};
+use milescale_workspace::folder::system;
 use milescale_workspace::trust::Server;
 
 use super::address::{self, Address};
@@ -40,7 +41,7 @@ pub fn servers_without_consent(workspace: &Workspace, database: &Database) -> Re
 /// # Errors
 /// The sentence that gives consent.
 pub(super) fn check(workspace: &Workspace, address: &Address) -> Result<(), StoreError> {
-    match sentence(workspace, address) {
+    match sentence(workspace, address).or_else(|| brings_an_authority(workspace, address)) {
         Some(sentence) => Err(StoreError::new(Problem::Refused, &address.shown, sentence)),
         None => Ok(()),
     }
@@ -50,6 +51,17 @@ pub(super) fn check(workspace: &Workspace, address: &Address) -> Result<(), Stor
 /// address cannot be understood.
 pub fn waits_for_consent(workspace: &Workspace, database: &Database) -> Option<String> {
     sentence(workspace, &address::read(&database.url, database.url_from, &database.client).ok()?)
+}
+
+/// Why the authority that the workspace names is none: whoever may write there can exchange it, and so be any server.
+fn brings_an_authority(workspace: &Workspace, address: &Address) -> Option<String> {
+    let authority = address.workspaces_authority.as_ref().filter(|path| path.as_os_str() != "system")?;
+    let whole = system::real_path(authority).or_else(|_| std::path::absolute(authority)).ok()?;
+    (whole.starts_with(workspace.root()) && !address.servers_elsewhere().is_empty()).then(|| {
+        "sslrootcert lies in the workspace, which may come to hold another one; put it elsewhere, such as into \
+         ~/.postgresql/root.crt, and take sslrootcert out"
+            .to_owned()
+    })
 }
 
 fn sentence(workspace: &Workspace, address: &Address) -> Option<String> {
@@ -67,6 +79,7 @@ fn sentence(workspace: &Workspace, address: &Address) -> Option<String> {
 fn lacking(workspace: &Workspace, address: &Address) -> Vec<Server> {
     let trust = workspace.capability().trust();
     let mut lacking = address.servers_elsewhere();
-    lacking.retain(|server| !trust.has_server(workspace.root(), server));
+    let mode = address.security.mode.as_str();
+    lacking.retain(|server| !trust.has_server(workspace.root(), server, mode));
     lacking
 }

@@ -2,10 +2,12 @@
 
 use std::io;
 use std::net::SocketAddr;
+use std::path::Path;
 use std::sync::Arc;
 use std::time::Duration;
 
 use milescale_workspace::error::{Problem, StoreError};
+use milescale_workspace::folder::{Socket, system};
 use rustix::net::sockopt;
 use tokio::net::{TcpStream, UnixStream, lookup_host};
 use tokio::task::{JoinHandle, JoinSet};
@@ -144,10 +146,41 @@ impl Dialer {
         }
     }
 
+    /// Connects to a socket, whoever runs the server of which is looked at before anything is sent.
+    async fn socket(&self, path: &Path) -> Result<UnixStream, Failed> {
+        let refused = |cause: String| Failed::Store(StoreError::new(Problem::Refused, "", cause));
+        let socket = Socket::at(path).map_err(|error| match error.kind() {
+            io::ErrorKind::InvalidInput => {
+                refused(format!("{error}; no server has made it, and it is not connected to"))
+            }
+            _ => error.into(),
+        })?;
+        let stream = UnixStream::connect(socket.path()).await?;
+        let runs_it = stream.peer_cred()?.uid();
+        if let Some(peer) = &self.address.peer {
+            if system::user_called(&peer.name) != Some(runs_it) {
+                let runs_it = system::name_of_user(runs_it);
+                let cause = format!("{runs_it} runs the server, and requirepeer names another user; nothing was sent");
+                return Err(refused(cause));
+            }
+            if peer.is_the_persons {
+                return Ok(stream);
+            }
+        }
+        if socket.may_be_anybodys(runs_it) {
+            let (folder, runs_it) = (path.parent().unwrap_or(path).display(), system::name_of_user(runs_it));
+            return Err(refused(format!(
+                "{runs_it} runs the server, and every user may make a socket in {folder}; nothing was sent; if it is yours, set \
+                 PGREQUIREPEER to the name of that user"
+            )));
+        }
+        Ok(stream)
+    }
+
     async fn with_mode(&self, host: &Host, peer: &Peer, mode: SslMode) -> Result<Link, Failed> {
         let meter = Meter::default();
         let stream = match peer {
-            Peer::Socket(path) => Metered::socket(UnixStream::connect(path).await?, meter.clone()),
+            Peer::Socket(path) => Metered::socket(self.socket(path).await?, meter.clone()),
             Peer::Network(address) => {
                 let stream = TcpStream::connect(address).await?;
                 set_up(&stream, self.address.keepalives)?;

@@ -181,7 +181,8 @@ impl Table {
 
     /// Lets figures come from the index alone.
     pub(super) fn vacuum(&self) -> String {
-        format!("VACUUM (SKIP_LOCKED) {}milestones", self.prefix)
+        // To clean indexes, or cut the table, waits for whoever reads a page meanwhile, however long that is.
+        format!("VACUUM (SKIP_LOCKED, INDEX_CLEANUP off, TRUNCATE off) {}milestones", self.prefix)
     }
 
     /// What lets the server know the table's values.

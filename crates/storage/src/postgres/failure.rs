@@ -98,7 +98,11 @@ pub(super) fn judge(code: &SqlState) -> (Problem, &'static str) {
         (Problem::Unavailable, means)
     } else if is(&[SqlState::DISK_FULL]) {
         (Problem::Unavailable, "; the server's disk is full: make room there, and try again")
-    } else if is(&[SqlState::UNDEFINED_TABLE, SqlState::UNDEFINED_COLUMN, SqlState::DATATYPE_MISMATCH]) {
+    } else if is(&[SqlState::UNDEFINED_TABLE, SqlState::UNDEFINED_FUNCTION]) {
+        let means = "; where a trigger says that name, let it say the schema too: milescale looks for names in no schema that others may \
+                     change, nor in what comes after it in search_path; else its tables are not those of milestones";
+        (Problem::Corrupt, means)
+    } else if is(&[SqlState::UNDEFINED_COLUMN, SqlState::DATATYPE_MISMATCH]) {
         (Problem::Corrupt, "; its tables are not those of milestones")
     } else {
         (Problem::Unavailable, "")

@@ -194,7 +194,7 @@ pub(super) fn refuse(prefix: &str, message: Option<&str>) -> String {
     let own = own_by_owner_of(&milestones, &milestones, &[("FUNCTION", &function)]);
     format!(
         "CREATE OR REPLACE FUNCTION {function} RETURNS trigger LANGUAGE plpgsql AS $refuse$ \
-         BEGIN RAISE EXCEPTION '%', TG_ARGV[0]; END $refuse$; {own}; {drop}; \
+         BEGIN RAISE EXCEPTION '%', TG_ARGV[0]; END $refuse$; REVOKE EXECUTE ON FUNCTION {function} FROM PUBLIC; {own}; {drop}; \
          CREATE TRIGGER milescale_refuse BEFORE INSERT OR UPDATE OR DELETE OR TRUNCATE ON {milestones} \
          FOR EACH STATEMENT EXECUTE FUNCTION {prefix}milescale_refuse({})",
         literal(message)

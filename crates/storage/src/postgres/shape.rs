@@ -24,16 +24,15 @@ pub(super) async fn not_used(client: &Client, table: &Table) -> Result<Option<St
     client.batch_execute("SET LOCAL jit = off").await?;
     let used = [(&table.used as &(dyn ToSql + Sync), Type::TEXT)];
     let select = "SELECT c.relname::text, c.relkind::text, c.relkind IN ('r', 'p') AND row_security_active(c.oid), c.relforcerowsecurity AND pg_has_role(c.relowner, 'USAGE'),
-                  ARRAY(SELECT rulename::text FROM pg_rewrite WHERE ev_class = c.oid AND rulename <> '_RETURN'), current_user::text
+                  ARRAY(SELECT rulename::text FROM pg_rewrite WHERE ev_class = c.oid AND rulename <> '_RETURN')
                   FROM pg_class c JOIN pg_namespace n ON n.oid = c.relnamespace WHERE n.nspname = $1
                   AND (c.relname = 'milestones' OR c.relname LIKE 'milescale!_%' ESCAPE '!' AND c.relkind IN ('r', 'p', 'v', 'm', 'f'))
                   ORDER BY c.relname <> 'milestones', c.relname";
-    let mut user = String::new();
+    let user: String = client.query_typed_one("SELECT current_user::text", &[]).await?.try_get(0)?;
     let mut found = Vec::new();
     for row in client.query_typed(select, &used).await? {
         let (name, kind, hides, is_forced, rules): (String, String, bool, bool, Vec<String>) =
             (row.try_get(0)?, row.try_get(1)?, row.try_get(2)?, row.try_get(3)?, row.try_get(4)?);
-        user = row.try_get(5)?;
         if let Some((_, kind)) = KINDS.iter().find(|(letter, _)| *letter == kind) {
             return Ok(Some(format!(
                 "{name} is {kind} and no table; milestones are kept in a table: name the schema or database where that is"
@@ -73,8 +72,9 @@ pub(super) async fn not_used(client: &Client, table: &Table) -> Result<Option<St
                 "it has {what}, which is none of what milescale knows to run nothing; drop that, or use a plain table"
             ),
             "schema" => format!(
-                "its {what} belongs to {owner}, who may rename it and put another in its place while {user} writes; give it to {user} (ALTER \
-                 SCHEMA … OWNER TO {user}), or name one of {user}'s own in storage.database.schema"
+                "its {what} belongs to {owner}, who may rename it and put another in its place while {user} writes; let its owner \
+                 give it to {user} (ALTER SCHEMA … OWNER TO {user}), or make one for it (CREATE SCHEMA … AUTHORIZATION {user}) and name that \
+                 in storage.database.schema"
             ),
             "trigger" => format!(
                 "{owner} may put triggers on {what}, whose rows go with milestones, and {user} may not lock it meanwhile; GRANT UPDATE ON \
@@ -96,7 +96,7 @@ pub(super) async fn not_used(client: &Client, table: &Table) -> Result<Option<St
             ),
             _ => format!(
                 "its {what} belongs to {owner}, and what that says would run with the rights of {user}; give it to {user} (ALTER … OWNER TO \
-                 {user}), or to a role without login that all who share it are members of, or drop what uses it"
+                 {user}), or to a role without login that all who share it are members of, with INHERIT, or drop what uses it"
             ),
         }));
     }
@@ -108,7 +108,8 @@ pub(super) async fn not_used(client: &Client, table: &Table) -> Result<Option<St
 async fn somebody_else(client: &Client) -> Result<Option<String>, Error> {
     let select = "SELECT current_user::text, session_user::text, current_database()::text FROM pg_roles r
                   WHERE r.rolname = session_user AND current_user <> session_user AND (r.rolsuper OR EXISTS (SELECT
-                  FROM pg_db_role_setting s, unnest(s.setconfig) AS it WHERE s.setrole = 0 AND it ILIKE 'role=%'))";
+                  FROM pg_db_role_setting s, unnest(s.setconfig) AS it WHERE s.setrole = 0 AND it ILIKE 'role=%'
+                    AND s.setdatabase IN (0, (SELECT d.oid FROM pg_database d WHERE d.datname = current_database()))))";
     let Some(row) = client.query_typed_opt(select, &[]).await? else { return Ok(None) };
     let (now, user, database): (String, String, String) = (row.try_get(0)?, row.try_get(1)?, row.try_get(2)?);
     Ok(Some(format!(
@@ -187,6 +188,11 @@ impl Guard {
         let row = client.query_typed_one(&self.lockable, &[]).await?;
         (self.written, self.read, self.is_open) = (row.try_get(0)?, row.try_get(1)?, row.try_get(2)?);
         Ok(())
+    }
+
+    /// An expression for the oid of the table of milestones.
+    pub(super) fn milestones(&self) -> String {
+        format!("pg_catalog.to_regclass({})", literal(&format!("{}milestones", self.table.prefix)))
     }
 
     /// Locks the tables for a transaction, before they are looked at; empty: there is none.

@@ -12,6 +12,7 @@ mod files;
 mod kinds;
 mod metadata;
 mod opening;
+mod socket;
 pub mod system;
 mod walk;
 
@@ -36,6 +37,7 @@ pub use acts::{set_mode_in, status_in};
 pub use kinds::{Entry, Kind, Use, is_about_trust};
 pub use metadata::Metadata;
 pub use opening::below;
+pub use socket::Socket;
 pub use walk::real_folder;
 
 /// A folder that everything is reached through. Clones are the same folder.

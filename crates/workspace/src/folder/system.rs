@@ -100,6 +100,16 @@ pub fn is_in_group(user: u32, group: u32) -> bool {
             .is_some_and(|it| it.get(3).is_some_and(|all| all.split(',').any(|one| one == known[0])))
 }
 
+/// The number of a user whom the system knows by a name, or whose number it is.
+pub fn user_called(name: &str) -> Option<u32> {
+    let known = text("/etc/passwd").unwrap_or_default();
+    let found = known.lines().find_map(|line| {
+        let mut fields = line.split(':');
+        (fields.next()? == name).then(|| fields.nth(1)?.parse().ok())?
+    });
+    found.or_else(|| name.parse().ok())
+}
+
 /// The name that the system knows a user by, with its number.
 pub fn name_of_user(user: u32) -> String {
     let known = text("/etc/passwd").unwrap_or_default();

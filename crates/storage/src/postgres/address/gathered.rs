@@ -9,7 +9,10 @@ use milescale_workspace::error::{Problem, StoreError};
 use super::{files, parameters, text};
 
 /// What parameters of a service come from.
-const SERVICE: &str = "the service file";
+pub(super) const SERVICE: &str = "the service file";
+
+/// The port of a server, where nothing else is said.
+const DEFAULT_PORT: &str = "5432";
 
 /// All parameters, and what each comes from.
 pub(super) struct Gathered {
@@ -44,13 +47,20 @@ impl Gathered {
         for (name, _) in parameters::KNOWN {
             given.add_variable(name, client);
         }
+        given.protect(client);
         Ok(given)
     }
 
-    /// Whether the environment names no server, or this one: a password beside its name is for nobody else.
+    /// Whether the environment names no server, or this one: a password beside its name is for nobody else. Where it names one, what it does
+    /// not say of it is as it is by itself: the address that its name leads to, and the port of all servers.
     pub(super) fn is_where_the_environment_says(&self, client: &ClientEnvironment) -> bool {
-        let is_the_same = |(name, variable)| client.get(variable).is_none_or(|said| self.get(name) == Some(said));
-        [("host", "PGHOST"), ("hostaddr", "PGHOSTADDR")].into_iter().all(is_the_same)
+        let [host, address, port] = ["PGHOST", "PGHOSTADDR", "PGPORT"].map(|variable| client.get(variable));
+        if host.or(address).or(port).is_none() {
+            return true;
+        }
+        host.is_none_or(|host| self.get("host") == Some(host))
+            && (host.or(address).is_none() || self.get("hostaddr") == address)
+            && self.get("port").unwrap_or(DEFAULT_PORT) == port.unwrap_or(DEFAULT_PORT)
     }
 
     /// A password that a service has is for the server of the service: where somebody else says another one, it is not sent there.
@@ -105,4 +115,3 @@ impl Gathered {
         Ok(u32::try_from(number).ok().filter(|number| *number > 0))
     }
 }
-

@@ -11,6 +11,9 @@ use super::Gathered;
 /// The port of a server that says nothing else.
 const PORT: u16 = 5432;
 
+/// The most hosts of an address: they are all tried at once.
+const MOST: usize = 16;
+
 /// Folders in which builds of PostgreSQL make their sockets.
 const SOCKET_FOLDERS: [&str; 3] = ["/var/run/postgresql", "/run/postgresql", "/tmp"];
 
@@ -86,6 +89,9 @@ pub(super) fn hosts(given: &Gathered) -> Result<Vec<Host>, StoreError> {
         |name| given.get(name).map(|list| list.split(',').map(str::trim).collect::<Vec<_>>()).unwrap_or_default();
     let (names, addresses, ports) = (list("host"), list("hostaddr"), list("port"));
     let count = names.len().max(addresses.len()).max(1);
+    if count > MOST {
+        return Err(given.error("host", &format!("there are {count}; name at most {MOST}")));
+    }
     for (name, list) in [("host", &names), ("hostaddr", &addresses)] {
         if !list.is_empty() && list.len() != count {
             let cause = format!("{} names and {count} addresses of hosts; there must be as many", list.len());

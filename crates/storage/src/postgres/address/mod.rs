@@ -18,7 +18,7 @@ use milescale_core::config::{ClientEnvironment, UrlFrom};
 use milescale_document::text::harmless;
 use milescale_workspace::error::{Problem, StoreError};
 use milescale_workspace::folder::system;
-use milescale_workspace::trust::Server;
+use milescale_workspace::trust::{SSL_MODES, Server};
 use tokio_postgres::Config;
 use tokio_postgres::config::{ChannelBinding, SslNegotiation};
 
@@ -42,6 +42,11 @@ pub(super) struct Address {
     pub(super) keepalives: Keepalives,
     pub(super) connect_timeout: Duration,
     pub(super) wanted: Wanted,
+    /// `requirepeer`.
+    pub(super) peer: Option<RequiredPeer>,
+    said: Said,
+    /// The authority that the workspace names for the server's certificate.
+    pub(super) workspaces_authority: Option<PathBuf>,
     /// For display: without the password.
     pub(super) shown: String,
     user: String,
@@ -49,6 +54,21 @@ pub(super) struct Address {
     secrets: Secrets,
     /// Words of its options, which nobody is shown.
     options: Vec<String>,
+}
+
+/// What the address itself says of how a connection is protected.
+#[derive(Debug, Default)]
+struct Said {
+    sslmode: Option<String>,
+    sslrootcert: Option<String>,
+}
+
+/// The user who has to run a server that is reached by a socket.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(super) struct RequiredPeer {
+    pub(super) name: String,
+    /// Whether it is the person who says so, and not the workspace.
+    pub(super) is_the_persons: bool,
 }
 
 /// Which of several servers is meant.
@@ -94,12 +114,36 @@ pub(super) struct Keepalives {
     pub(super) user_timeout: u32,
 }
 
+/// The ways of `sslmode` by their names.
+const MODES: [(&str, Mode); 6] = [
+    (SSL_MODES[0], Mode::Disable),
+    (SSL_MODES[1], Mode::Allow),
+    (SSL_MODES[2], Mode::Prefer),
+    (SSL_MODES[3], Mode::Require),
+    (SSL_MODES[4], Mode::VerifyCa),
+    (SSL_MODES[5], Mode::VerifyFull),
+];
+
+impl Mode {
+    /// Its name.
+    pub(super) fn as_str(self) -> &'static str {
+        MODES.iter().find(|(_, mode)| *mode == self).map_or("", |(name, _)| name)
+    }
+}
+
 impl Address {
     /// Its servers that are not on this machine, as they are consented to.
     pub(super) fn servers_elsewhere(&self) -> Vec<Server> {
         let servers = |host: &Host| {
             let port = host.port;
-            let server = move |host| Server { host, port, database: self.database.clone(), user: self.user.clone() };
+            let server = move |host| Server {
+                host,
+                port,
+                database: self.database.clone(),
+                user: self.user.clone(),
+                sslmode: self.said.sslmode.clone(),
+                sslrootcert: self.said.sslrootcert.clone(),
+            };
             host.elsewhere().into_iter().map(server)
         };
         self.hosts.iter().flat_map(servers).collect()
@@ -132,6 +176,10 @@ pub(super) fn read(url: &str, from: UrlFrom, client: &ClientEnvironment) -> Resu
         if let Some(why) = parameters::unsupported(name, value) {
             return Err(given.error(name, why));
         }
+        // All but the password is sent before it is known what program listens: a line of it might be an order to that.
+        if *name != "password" && value.contains(char::is_control) {
+            return Err(given.error(name, "there is a control character in it, such as the end of a line; take it out"));
+        }
     }
     let user = given.get("user").unwrap_or(&client.login).to_owned();
     if user.is_empty() {
@@ -139,6 +187,7 @@ pub(super) fn read(url: &str, from: UrlFrom, client: &ClientEnvironment) -> Resu
     }
     let database = given.get("dbname").unwrap_or(&user).to_owned();
     let hosts = hosts::hosts(&given)?;
+    given.check_what_the_workspace_says(&hosts)?;
     // Both are shown; what looks like more than a name may hold a password.
     if user.contains([':', '=']) {
         return Err(given.error("user", "there is a : or = in it, as in an address; write the name alone"));
@@ -154,6 +203,14 @@ pub(super) fn read(url: &str, from: UrlFrom, client: &ClientEnvironment) -> Resu
         keepalives: keepalives(&given)?,
         connect_timeout: connect_timeout(&given)?,
         wanted: wanted(&given, hosts.len())?,
+        said: Said { sslmode: given.of_address("sslmode"), sslrootcert: given.of_address("sslrootcert") },
+        workspaces_authority: given
+            .get("sslrootcert")
+            .filter(|_| given.is_workspaces("sslrootcert"))
+            .map(PathBuf::from),
+        peer: given
+            .get("requirepeer")
+            .map(|name| RequiredPeer { name: name.to_owned(), is_the_persons: !given.is_workspaces("requirepeer") }),
         shown: harmless(&format!("postgresql://{user}@{}/{database}", shown.join(","))),
         hosts,
         secrets: Secrets {
@@ -195,15 +252,7 @@ fn config(given: &Gathered, user: &str, database: &str) -> Result<Config, StoreE
 }
 
 fn security(given: &Gathered, client: &ClientEnvironment) -> Result<Security, StoreError> {
-    let words = [
-        ("disable", Mode::Disable),
-        ("allow", Mode::Allow),
-        ("prefer", Mode::Prefer),
-        ("require", Mode::Require),
-        ("verify-ca", Mode::VerifyCa),
-        ("verify-full", Mode::VerifyFull),
-    ];
-    let mode = given.word("sslmode", &words)?.unwrap_or(Mode::Prefer);
+    let mode = given.word("sslmode", &MODES)?.unwrap_or(Mode::Prefer);
     let own = |name: &str| {
         let path = client.home.as_ref()?.join(".postgresql").join(name);
         system::exists(&path).then_some(path)

@@ -56,7 +56,6 @@ const UNSUPPORTED: &[(&str, &[&str], &str)] = &[
     ),
     ("replication", &["false", "off", "no", "0"], "it is for replication; take it out"),
     ("require_auth", &[], "it is not supported; take it out, and say in pg_hba.conf how users prove who they are"),
-    ("requirepeer", &[], "it is not supported; take it out"),
     ("sslcertmode", &["allow", "disable"], "it is not supported; take it out, and name sslcert and sslkey"),
     ("sslcrl", &[], "lists of revoked certificates are not supported; take it out"),
     ("sslcrldir", &[], "lists of revoked certificates are not supported; take it out"),

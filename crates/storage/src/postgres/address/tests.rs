@@ -34,7 +34,7 @@ fn what_libpq_knows_is_understood() {
         ("postgres://h", "postgresql://lin@h:5432/lin"),
         ("postgresql://[::1]:77,h/d", "postgresql://lin@[::1]:77,h:5432/d"),
         ("  host = 'h' user='a\\'b' port=1 ", "postgresql://a'b@h:1/a'b"),
-        ("postgresql://u:p%40%2f@h/d?host=x&hostaddr=127.0.0.1&port=9", "postgresql://u@x:9/d"),
+        ("postgresql://u:p%40%2f@h/d?host=localhost&hostaddr=127.0.0.1&port=9", "postgresql://u@localhost:9/d"),
         (
             "postgresql://h/d?ssl=true&sslcompression=0&krbsrvname=x&load_balance_hosts=random",
             "postgresql://lin@h:5432/d",
@@ -72,6 +72,12 @@ fn errors_say_which_part_is_wrong_and_no_more() {
         ("postgresql://h/d?target_session_attrs=standby", "target_session_attrs: milescale writes"),
         ("postgresql://h/d?gssencmode=require", "gssencmode: encryption by GSSAPI"),
         ("postgresql://h/d?sslcert=/c", "sslcert: its key is missing"),
+        ("host=h hostaddr=127.0.0.1", "take one of host and hostaddr out"),
+        ("host=localhost hostaddr=10.0.0.1", "take one of host and hostaddr out"),
+        ("user='a\nb'", "user: there is a control character"),
+        ("application_name='a\rb'", "application_name: there is a control character"),
+        ("host=127.0.0.1,1,2,3,4,5,6,7,8,9,10,11,12,13,14,15,16", "host: there are 17"),
+        ("options='-c session_preload_libraries=/s3cret'", "write it into PGOPTIONS"),
         ("postgresql://h,i/d?port=1,2,3", "port: 3 ports for 2 hosts"),
         ("postgresql://h/d?keepalives_count=s3cret", "keepalives_count: it is not a whole number"),
     ] {
@@ -90,6 +96,19 @@ fn the_environment_and_services_say_what_the_address_does_not() {
     let variables = [("PGPORT", "22"), ("PGDATABASE", "of-variable"), ("PGSSLMODE", "disable"), ("PGHOST", "unused")];
     let client = client(&variables, home.path());
     let shown = |url: &str| read(url, UrlFrom::File, &client).map(|address| address.shown);
+    let theirs = home.path().join("theirs.conf");
+    fs::write(&theirs, "[plans]\nhost=h\noptions=-c session_preload_libraries=/x\n").unwrap();
+    let error = shown(&format!("service=plans servicefile={}", theirs.display())).unwrap_err().to_string();
+    assert!(error.starts_with("the service file: options: it makes a setting"), "{error}");
+    let mine = super::tests::client(&[("PGSERVICEFILE", theirs.to_str().unwrap())], home.path());
+    assert_eq!(read("service=plans user=me", UrlFrom::File, &mine).unwrap().shown, "postgresql://me@h:5432/me");
+    let url = "host=h hostaddr=127.0.0.1 options='-c work_mem=1MB'";
+    assert_eq!(
+        read(url, UrlFrom::Environment, &ClientEnvironment { login: "lin".to_owned(), ..Default::default() })
+            .unwrap()
+            .shown,
+        "postgresql://lin@h:5432/lin"
+    );
     assert_eq!(shown("service=plans user=me").unwrap(), "postgresql://me@of-service:11/of-variable");
     assert_eq!(shown("postgresql:///?service=plans").unwrap(), "postgresql://of-service@of-service:11/of-variable");
     assert_eq!(shown("postgresql://h").unwrap(), "postgresql://lin@h:22/of-variable");
@@ -112,6 +131,28 @@ fn passwords_come_from_the_address_then_the_environment_then_a_file() {
     };
     assert_eq!(password("postgresql://lin:own@h/plans", &[("PGPASSWORD", "v")]).as_deref(), Some("own"));
     assert_eq!(password("postgresql://h/plans", &[("PGPASSWORD", "v")]).as_deref(), Some("v"));
+    // It is for the server that the environment names beside it.
+    let is_sent = |url: &str, also: &[(&str, &str)]| {
+        let variables: Vec<_> = [("PGPASSWORD", "v")].iter().chain(also).copied().collect();
+        password(url, &variables).as_deref() == Some("v")
+    };
+    assert!(
+        is_sent("postgresql://h/other", &[("PGHOST", "h")]) && is_sent("dbname=x", &[("PGHOST", "h"), ("PGPORT", "7")])
+    );
+    assert!(
+        is_sent("host=h port=7", &[("PGPORT", "7")]) && is_sent("hostaddr=127.0.0.1", &[("PGHOSTADDR", "127.0.0.1")])
+    );
+    assert!(is_sent("port=5432", &[("PGHOST", "h")]));
+    for (url, also) in [
+        ("host=i", &[("PGHOST", "h")][..]),
+        ("host=h port=7", &[("PGHOST", "h")]),
+        ("host=h", &[("PGHOST", "h"), ("PGPORT", "7")].as_slice()[..1]),
+        ("host=h port=8", &[("PGPORT", "7")]),
+        ("hostaddr=127.0.0.2", &[("PGHOSTADDR", "127.0.0.1")]),
+        ("host=localhost hostaddr=127.0.0.2", &[("PGHOST", "localhost")]),
+    ] {
+        assert_eq!(is_sent(url, also), url == "host=h", "{url}");
+    }
     assert_eq!(password("postgresql://h/plans", &[]).as_deref(), Some("of:file"));
     assert_eq!(password("postgresql://h/another", &[]), None);
     assert_eq!(password("host=/var/run/postgresql", &[]).as_deref(), Some("local"));
