@@ -336,12 +336,30 @@ pub(crate) fn keep_private(from: &Place, to: &Place) -> io::Result<()> {
     if file.list().is_some() && hidden & GROUP != 0 {
         List::take_from(&handle);
     }
-    set_mode_of(&handle, file.mode() & 0o777 & !hidden)
+    set_mode_of(&handle, file.mode() & 0o777 & !hidden).map_err(|error| match error.kind() {
+        io::ErrorKind::PermissionDenied => io::Error::new(error.kind(), format!("{}; {}", stays(&file), CLOSE_ALL)),
+        _ => error,
+    })
 }
+
+/// Why a file stays in its folder.
+pub(crate) fn stays(file: &Metadata) -> String {
+    format!(
+        "its folder lets in fewer users than the workspace does, and only {} may take from it what those others would get with it",
+        system::name_of_user(file.uid())
+    )
+}
+
+/// What to do about a file that stays in its folder.
+pub(crate) const CLOSE_ALL: &str = "run milescale as that user, or close the whole workspace instead of that folder (chmod o-rwx .milestones, which its owner may)";
 
 /// The bits of a file's mode that its folder, and those above it, make nothing of, and those of another place would not.
 pub(crate) fn hidden(file: &Metadata, from: &Place, to: &Place) -> Option<u32> {
-    let readers = Readers::of(file);
+    narrows(Readers::of(file), from, to)
+}
+
+/// The same of a file with these readers.
+pub(crate) fn narrows(readers: Readers, from: &Place, to: &Place) -> Option<u32> {
     if readers.are_among(Readers::NONE) {
         return None;
     }

@@ -16,6 +16,7 @@ use rustix::io::Errno;
 use crate::durable;
 use crate::folder::{File, Kind, Metadata};
 use crate::random;
+use crate::readers::{CLOSE_ALL, Readers, hidden, narrows, stays};
 use crate::{Place, Workspace};
 use mounts::{held_in_place, mount};
 
@@ -90,7 +91,10 @@ pub fn hindrances(workspace: &Workspace, uses: &[Use]) -> Vec<Hindrance> {
     for it in uses {
         match it {
             Use::Marker => trial.replaced(&workspace.marker()),
-            Use::Configuration => trial.replaced(&workspace.config_file()),
+            Use::Configuration => {
+                trial.replaced(&workspace.config_file());
+                trial.stays(&workspace.config_file());
+            }
             Use::Milestones => trial.milestones(),
             Use::Note => {
                 trial.folder(&workspace.active(), false);
@@ -228,7 +232,11 @@ impl Trial<'_> {
         self.exchanged_with_own(&completed);
         self.reached(&self.workspace.displaced());
         let of_active = mount(&active);
-        for folder in folders_below(&active, &|| !self.workspace.stop().is_asked()) {
+        let below = folders_below(&active, &|| !self.workspace.stop().is_asked());
+        for folder in [&active, &completed].into_iter().chain(&below) {
+            self.kept(folder);
+        }
+        for folder in below {
             if mount(&folder) != of_active {
                 self.exchanged_with_own(&folder);
             } else if let Err(error) = folder.access(Access::WRITE_OK | Access::EXEC_OK) {
@@ -267,6 +275,33 @@ impl Trial<'_> {
         if folder.status().is_ok_and(|it| is_kept_by_sticky_bit(&it, None)) {
             self.sticky(&folder);
         }
+    }
+
+    /// Looks whether files of others stay in their folder, which lets in fewer users than the workspace does.
+    fn kept(&mut self, folder: &Place) {
+        let (out, any) = (self.workspace.own().join("out"), folder.join("any"));
+        let Ok(there) = folder.status() else { return };
+        let all = Readers::of_mode(0o664, there.uid(), there.gid());
+        if rustix::process::geteuid().is_root() || narrows(all, &any, &out).is_none() {
+            return;
+        }
+        for entry in folder.entries_or_none().into_iter().take_while(|_| !self.workspace.stop().is_asked()) {
+            if self.stays(&folder.join(&entry.name)) {
+                return;
+            }
+        }
+    }
+
+    /// Whether a file of another user stays where it is.
+    fn stays(&mut self, place: &Place) -> bool {
+        let Ok(file) = place.status_of_name() else { return false };
+        let own = self.workspace.own().join("out");
+        let is_free = rustix::process::geteuid().is_root() || Readers::is_ours(&file) || !file.is_file();
+        let stays_there = !is_free && hidden(&file, place, &own).is_some();
+        if stays_there {
+            self.found.push(Hindrance::new(self.workspace.shown(place), stays(&file), CLOSE_ALL));
+        }
+        stays_there
     }
 
     fn sticky(&mut self, folder: &Place) {

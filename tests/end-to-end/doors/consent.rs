@@ -343,7 +343,7 @@ fn a_workspace_gives_no_orders_to_a_program_on_this_machine() {
         let said = bounded(&workspace, &["migrate", "database", "--engine", "postgresql", "--yes"]);
         assert!(said.code != 0 && said.err.contains(why), "{parameter}: {said:?}");
     }
-    let many = ["127.0.0.1"; 4000].join(",");
+    let many = vec!["127.0.0.1"; 4000].join(",");
     let said = bounded(&configured(&format!("host={many} user=u dbname=d")), &["status"]);
     assert!(said.out.len() + said.err.len() < 100_000, "{} bytes", said.out.len() + said.err.len());
     let workspace = configured(&format!("{url}?options=-c%20search_path%3Dpublic%20-c%20app.tenant%3D7"));

@@ -323,6 +323,56 @@ fn a_session_that_begins_as_somebody_else_is_refused() {
 }
 
 #[test]
+fn what_another_database_begins_its_sessions_as_is_its_own() {
+    let server = Postgres::start();
+    server.psql("postgres", "CREATE ROLE neighbour; CREATE ROLE plans_owner; GRANT plans_owner TO ada");
+    server.psql("postgres", "CREATE DATABASE his");
+    let workspace = on_postgresql(&server, "roles");
+    server.psql(
+        "roles",
+        "ALTER ROLE ada IN DATABASE roles SET role = plans_owner; ALTER DATABASE his SET role = neighbour",
+    );
+    server.psql("roles", "ALTER SCHEMA public OWNER TO plans_owner");
+    let said = bounded(&workspace, &["migrate", "database", "--engine", "postgresql", "--yes"]);
+    assert_eq!(said.code, 0, "{said:?}");
+}
+
+/// A name in a trigger means what it meant to whoever wrote it, or nothing.
+#[test]
+fn a_trigger_looks_for_names_in_its_owners_schemas_in_their_order() {
+    let server = Postgres::start();
+    server.psql("postgres", "CREATE ROLE team; GRANT team TO ada; CREATE ROLE eve LOGIN");
+    let workspace = on_postgresql(&server, "names");
+    let noted = "CREATE TABLE audit (id TEXT); CREATE TABLE milestones (id TEXT PRIMARY KEY, data JSONB, created_at TIMESTAMP, \
+                 updated_at TIMESTAMP); CREATE FUNCTION noted() RETURNS trigger LANGUAGE plpgsql AS $$ BEGIN INSERT INTO audit (id) \
+                 VALUES (new.id); RETURN NULL; END $$; CREATE TRIGGER noted AFTER INSERT OR UPDATE ON milestones FOR EACH ROW EXECUTE \
+                 FUNCTION noted()";
+    // Of a role that users share, as well as of one's own.
+    server.psql(
+        "names",
+        &format!("ALTER SCHEMA public OWNER TO team; GRANT CREATE ON DATABASE names TO team; SET ROLE team; {noted}"),
+    );
+    server.psql("names", "SET ROLE team; CREATE SCHEMA shared; CREATE TABLE shared.audit (id TEXT); RESET ROLE; ALTER DATABASE names SET search_path = public, shared");
+    let said = bounded(&workspace, &["migrate", "database", "--engine", "postgresql", "--yes"]);
+    assert_eq!(said.code, 0, "{said:?}");
+    let count = |table: &str| server.psql("names", &format!("SELECT count(*) FROM {table}")).trim().to_owned();
+    assert_eq!((count("public.audit"), count("shared.audit")), ("3".into(), "0".into()));
+    // Where others may put something into the first one, nothing goes to the second.
+    server.psql("names", "GRANT USAGE, CREATE ON SCHEMA public TO eve");
+    let said = bounded(&workspace, &["milestone", "put", "new"]);
+    assert!(said.code != 0 && said.err.contains("let it say the schema too"), "{said:?}");
+    assert_eq!((count("public.audit"), count("shared.audit")), ("3".into(), "0".into()));
+    server.psql("names", "REVOKE CREATE ON SCHEMA public FROM eve");
+    assert_eq!(bounded(&workspace, &["milestone", "put", "new"]).code, 0);
+    assert_eq!((count("public.audit"), count("shared.audit")), ("4".into(), "0".into()));
+    door(
+        "D18",
+        "a trigger that names a table, where others may write into the schema before",
+        "refused; no other table",
+    );
+}
+
+#[test]
 fn rows_too_large_are_named_and_stop_no_other() {
     let server = Postgres::start();
     let workspace = moved(&server, "large");
@@ -463,7 +513,7 @@ fn milescales_own_tables_are_for_nobody_who_may_not_read_the_milestones() {
                   has_sequence_privilege('reader', oid, 'UPDATE') WHEN 'r' THEN has_table_privilege('reader', oid, \
                   'INSERT, UPDATE, DELETE, TRUNCATE') END";
     let nobody_writes = || {
-        assert_eq!(server.psql("defaults", writes).trim(), "0", "what milescale takes for current is its own to write")
+        assert_eq!(server.psql("defaults", writes).trim(), "0", "what milescale takes for current is its own to write");
     };
     nobody_writes();
     // What was given on by somebody goes as well; and a log that others have blinded is made anew.
