@@ -240,6 +240,7 @@ impl Moving<'_, '_> {
 
     /// `file` and `hybrid` have the same files: only the index is brought up to date.
     fn same_files(&mut self, target: &mut dyn Store, pace: &mut Pace) -> Result<(u64, Duration), Error> {
+        target.nobody_else_uses_it();
         target.derive((self.context.clock)())?;
         self.advance(Ended::Done)?;
         let count = target.ids()?.len() as u64;
@@ -270,6 +271,9 @@ impl Moving<'_, '_> {
         }
         let number = self.intent().map_or(0, |intent| intent.epoch);
         target.prepare()?;
+        if target_was_old || self.take_over().is_some() {
+            target.let_in_only_readers()?;
+        }
         // Files stay read-only until they are in use: an exchange needs no right to write them.
         if to != Side::Files {
             target.refuse_writes(None)?;

@@ -27,8 +27,11 @@ use crate::{Place, Workspace};
 /// Bytes of what is noted of a conflict.
 const NOTE_AT_MOST: u64 = 64 << 10;
 
-/// Bytes of its reason that are kept in memory, about.
-const REASON_AT_MOST: usize = 2000;
+/// Letters of each of its words that are kept in memory where there are many conflicts.
+const WORD_AT_MOST: usize = 1000;
+
+/// Of the others in the archive, the same.
+const OTHERS_AT_MOST: usize = 100;
 
 /// How a name begins, as names of displaced contents do: the second in which it was kept.
 const STAMP: &str = "%Y%m%dT%H%M%SZ";
@@ -109,7 +112,7 @@ impl Keeper {
         text: &[u8],
         now: Timestamp,
     ) -> io::Result<(Place, bool)> {
-        let known = |path: &Place| read_about(path).is_some_and(|known| known.reason == conflict.reason);
+        let known = |path: &Place| read_about(path).is_ok_and(|known| known.reason == conflict.reason);
         let there = self.kept(conflict, text).find(|path| known(path));
         match there {
             Some(there) => Ok((there, false)),
@@ -187,18 +190,20 @@ pub fn count(workspace: &Workspace) -> io::Result<u64> {
     Ok(names(workspace)?.len() as u64)
 }
 
-/// Every conflict, oldest first.
+/// Every conflict, oldest first. Long words in them are cut; [`one`] has all of it.
 pub fn list(workspace: &Workspace) -> io::Result<Vec<Conflict>> {
     let stop = workspace.stop();
     let goes_on = |_: &String| !stop.is_asked();
-    let found = names(workspace)?.into_iter().take_while(goes_on).map(|name| one(workspace, name)).collect();
+    let found =
+        names(workspace)?.into_iter().take_while(goes_on).map(|name| one(workspace, name).shortened()).collect();
     if stop.is_asked() { Err(io::ErrorKind::Interrupted.into()) } else { Ok(found) }
 }
 
 /// The one of a name.
 pub fn one(workspace: &Workspace, name: String) -> Conflict {
     let path = workspace.conflicts().join(&name);
-    let known = read_about(&path).unwrap_or_else(|| unknown(workspace, &name, path.status_of_name().ok()));
+    let known =
+        read_about(&path).unwrap_or_else(|why| unknown(workspace, &name, path.status_of_name().ok(), why.as_ref()));
     Conflict { name, ..known }
 }
 
@@ -224,6 +229,12 @@ pub fn text(workspace: &Workspace, name: &str) -> io::Result<Vec<u8>> {
     read_regular(&workspace.conflicts().join(name), yaml::SIZE_LIMIT).map(|(text, _)| text)
 }
 
+/// Those who may read the content of a conflict.
+pub fn readers(workspace: &Workspace, name: &str) -> io::Result<Readers> {
+    let place = workspace.conflicts().join(name);
+    Ok(Readers::of(&place.status_of_name()?).as_placed(&place))
+}
+
 /// Takes a conflict that a person has dealt with off the list. Its content is kept among what was displaced, for as long as
 /// if it had been replaced now. `seen`: the content that was dealt with; where a program has written into it since, that is
 /// found there as a conflict of its own.
@@ -231,7 +242,7 @@ pub fn settle(workspace: &Workspace, name: &str, seen: Option<Digest>, now: Time
     durable::create_folder(&workspace.displaced())?;
     let path = workspace.conflicts().join(name);
     // The days count from now, and its digest is that of what is kept: what a program has written into it since is none of that.
-    let kept = key_of(name).map(|(digits, _)| digits).filter(|_| read_about(&path).is_some());
+    let kept = key_of(name).map(|(digits, _)| digits).filter(|_| read_about(&path).is_ok());
     let seen = match (seen, kept) {
         (Some(seen), _) => short::digits(seen),
         (None, Some(kept)) => kept,
@@ -250,20 +261,32 @@ pub fn settle(workspace: &Workspace, name: &str, seen: Option<Digest>, now: Time
     }
 }
 
-/// What is known of a conflict, where something was noted.
-fn read_about(path: &Place) -> Option<Conflict> {
-    let mut known: Conflict = read_json(&about(path), NOTE_AT_MOST).ok().flatten()?;
-    if known.reason.len() > REASON_AT_MOST {
-        known.reason = known.reason.chars().take(REASON_AT_MOST).collect();
+/// What is known of a conflict, where something was noted; else why it cannot be read, where that is the reason.
+fn read_about(path: &Place) -> Result<Conflict, Option<io::Error>> {
+    read_json(&about(path), NOTE_AT_MOST).map_err(Some)?.ok_or(None)
+}
+
+impl Conflict {
+    fn shortened(mut self) -> Self {
+        for word in [&mut self.id, &mut self.at, &mut self.place, &mut self.reason].into_iter().chain(&mut self.backup)
+        {
+            if word.len() > WORD_AT_MOST {
+                *word = word.chars().take(WORD_AT_MOST).chain(['…']).collect();
+            }
+        }
+        if let Some(others) = &mut self.others {
+            others.truncate(OTHERS_AT_MOST);
+            others.shrink_to_fit();
+        }
+        self
     }
-    Some(known)
 }
 
 fn about(path: &Place) -> Place {
     path.with_name(format!("{}.json", path.name_text()))
 }
 
-fn unknown(workspace: &Workspace, name: &str, metadata: Option<Metadata>) -> Conflict {
+fn unknown(workspace: &Workspace, name: &str, metadata: Option<Metadata>, why: Option<&io::Error>) -> Conflict {
     let id = name.strip_suffix(".yaml").and_then(|name| name.split_once('.')).map_or(name, |(_, id)| id);
     let modified = metadata.and_then(|it| it.modified().ok()).and_then(|it| Timestamp::try_from(it).ok());
     Conflict {
@@ -272,7 +295,10 @@ fn unknown(workspace: &Workspace, name: &str, metadata: Option<Metadata>) -> Con
         at: modified.map(timestamp::to_text).unwrap_or_default(),
         side: None,
         place: String::new(),
-        reason: "it was written to after milescale had replaced it".to_owned(),
+        reason: why.map_or_else(
+            || "it was written to after milescale had replaced it".to_owned(),
+            |why| format!("what is noted of it cannot be read: {why}"),
+        ),
         current: None,
         backup: None,
         others: None,

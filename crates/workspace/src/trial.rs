@@ -60,6 +60,8 @@ pub enum Use {
     Note,
     /// The index is written.
     Index,
+    /// An index is made, or one of before used again.
+    NewIndex,
     /// The documents in SQLite are written.
     Documents,
     /// A backup is written.
@@ -102,6 +104,14 @@ pub fn hindrances(workspace: &Workspace, uses: &[Use]) -> Vec<Hindrance> {
                 trial.reached(&workspace.completed());
             }
             Use::Index => trial.database(&workspace.index_db()),
+            Use::NewIndex => {
+                trial.folder(&workspace.folder(), false);
+                if let (Ok(folder), Ok(index)) = (workspace.folder().status(), workspace.index_db().status_of_name())
+                    && is_kept_by_sticky_bit(&folder, Some(&index))
+                {
+                    trial.sticky(&workspace.folder());
+                }
+            }
             Use::Documents => trial.database(&workspace.enterprise_db()),
             Use::Backup => trial.folder(&workspace.backups(), false),
         }

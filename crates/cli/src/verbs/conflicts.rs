@@ -77,8 +77,7 @@ fn resolve(workspace: &Workspace, options: &ResolveOptions) -> Result<ExitCode, 
     let name = &options.name;
     // Two who decide the same one at once: the second finds it decided.
     let _alone = alone(workspace)?;
-    let conflict = all(workspace)?.into_iter().find(|it| it.name == *name);
-    let conflict = conflict.ok_or_else(|| none(name))?;
+    let conflict = named(workspace, name)?;
     is_to_stay(workspace, &conflict)?;
     let text = conflicts::text(workspace, name).map_err(|error| failed(name, &error));
     let (what, other, seen) = if options.take_kept {
@@ -141,6 +140,13 @@ fn where_current(workspace: &Workspace, conflict: &Conflict, text: &[u8]) -> Opt
 }
 
 /// Makes what was kept current, in place of what is current now. Where that is kept, where there is something.
+/// The conflict of a name.
+fn named(workspace: &Workspace, name: &str) -> Result<Conflict, Failure> {
+    let shown = workspace.shown(&workspace.conflicts());
+    let names = conflicts::names(workspace).map_err(|error| Failure::Failed(format!("{shown}: {error}")))?;
+    if names.iter().any(|it| it == name) { Ok(conflicts::one(workspace, name.to_owned())) } else { Err(none(name)) }
+}
+
 fn take(workspace: &Workspace, conflict: &Conflict, text: Vec<u8>) -> Result<Option<String>, Failure> {
     let id: Id = conflict.id.parse().map_err(|bad| Failure::Failed(format!("{bad}")))?;
     let draft = Draft::new(id.clone(), text, Context::now()).map_err(|flaw| {
@@ -154,7 +160,11 @@ fn take(workspace: &Workspace, conflict: &Conflict, text: Vec<u8>) -> Result<Opt
     if access.is_moving {
         switch::note_dirty(workspace, &id).map_err(|error| failed(".milescale/dirty.jsonl", &error))?;
     }
+    // What was kept from others stays so.
+    let readers = conflicts::readers(workspace, &conflict.name).map_err(|error| failed(&conflict.name, &error))?;
+    access.store.make_for(readers)?;
     let mut archive = Archive::new(workspace);
+    archive.make_for(readers);
     // Where nobody noted what lay in the archive, it stays there, unless it is what was current.
     let noted = conflict.others.clone();
     let others = noted.or_else(|| archive.others(&id, &|it| Some(it.digest()) == conflict.current));

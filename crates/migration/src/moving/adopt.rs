@@ -175,10 +175,12 @@ impl Moving<'_, '_> {
         }
         let from = self.from.side();
         let mut target = self.context.open(self.to)?;
-        let kept = conflicts::list(self.context.workspace)
+        let kept = conflicts::names(self.context.workspace)
             .map_err(|error| Error::own(".milescale/conflicts", &error))?
             .into_iter()
-            .filter(|it| intent.gives_back(it));
+            .map(|name| conflicts::one(self.context.workspace, name))
+            .filter(|it| intent.gives_back(it))
+            .collect::<Vec<_>>();
         for it in kept {
             let Ok(id) = it.id.parse::<Id>() else { continue };
             let now = there(target.get(&id))?;

@@ -4,7 +4,7 @@ use milescale_core::backend::Backend;
 use milescale_core::base::Side;
 use milescale_core::config::FilesAfter;
 use milescale_document::text::counted;
-use milescale_storage::files::{files_of_others, odd_names};
+use milescale_storage::files::{files_of_others, odd_names, unreadable_files};
 use milescale_workspace::trial::{Hindrance, Use, hindrances};
 
 use super::NAMED;
@@ -15,6 +15,14 @@ use crate::plan::{Plan, Wish};
 pub(super) fn look(plan: &mut Plan, wish: &Wish, context: &Context<'_>) -> Result<(), Error> {
     let found = hindrances(context.workspace, &uses(plan, wish, context));
     plan.hindered(&found);
+    // Where they go elsewhere, each is read below.
+    if wish.from.side() == Side::Files && !moves(wish) {
+        let hinders = |place| {
+            Hindrance::new(place, "this user may not read it", "run milescale as a user who may read all of them")
+        };
+        let unreadable: Vec<_> = unreadable_files(context.workspace)?.into_iter().take(NAMED).map(hinders).collect();
+        plan.hindered(&unreadable);
+    }
     if leaves_files(wish) {
         way_back(plan, &found, context);
         others(plan, context)?;
@@ -42,7 +50,7 @@ fn uses(plan: &Plan, wish: &Wish, context: &Context<'_>) -> Vec<Use> {
         uses.push(Use::Configuration);
     }
     if to.backend == Backend::Hybrid {
-        uses.push(Use::Index);
+        uses.push(Use::NewIndex);
     }
     if moves(wish) && [from.side(), to.side()].contains(&Side::Sqlite) {
         uses.push(Use::Documents);

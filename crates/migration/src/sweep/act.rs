@@ -349,6 +349,9 @@ pub(super) fn note_under_way(
     memory.save(context.workspace).map_err(Error::Own)
 }
 
+/// Bases that are asked for at once.
+const ASKED_AT_ONCE: usize = 1000;
+
 /// Tells what a process that died had brought over: its base says so.
 pub(super) fn tell_what_was_under_way(
     side: Side,
@@ -359,15 +362,24 @@ pub(super) fn tell_what_was_under_way(
     if memory.under_way.is_empty() && memory.archiving.is_empty() {
         return Ok(());
     }
-    let ids: Vec<String> = memory.under_way.keys().chain(&memory.archiving).cloned().collect();
-    let bases = current.ledger()?.bases(side, &ids)?;
-    let is_brought = |id: &String| {
-        bases.get(id).is_some_and(|known| match memory.under_way.get(id) {
-            Some(value) => known.content.value == *value,
-            None => is_noted_archived(known.noted.as_deref()),
-        })
-    };
-    let brought: Vec<String> = ids.into_iter().filter(is_brought).collect();
+    let mut brought = Vec::new();
+    let mut ids = memory.under_way.keys().chain(&memory.archiving);
+    // Whoever may write in the workspace may have written down any number of them.
+    loop {
+        let some: Vec<String> = ids.by_ref().take(ASKED_AT_ONCE).cloned().collect();
+        if some.is_empty() {
+            break;
+        }
+        let bases = current.ledger()?.bases(side, &some)?;
+        let is_brought = |id: &String| {
+            bases.get(id).is_some_and(|known| match memory.under_way.get(id) {
+                Some(value) => known.content.value == *value,
+                None => is_noted_archived(known.noted.as_deref()),
+            })
+        };
+        brought.extend(some.into_iter().filter(is_brought));
+        context.go_on()?;
+    }
     if !brought.is_empty() {
         (context.tell)(Told::Imported(side, brought));
     }

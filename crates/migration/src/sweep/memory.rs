@@ -27,15 +27,22 @@ pub type Held = BTreeMap<String, Option<Digest>>;
 #[derive(Debug, Clone, Default)]
 pub struct Memory {
     sides: BTreeMap<Side, OfSide>,
-    /// What the files say.
-    saved: BTreeMap<Side, OfSide>,
+    /// What the files say, by its digest: it may be much.
+    saved: Saved,
+}
+
+/// Digests of what the two files say.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+struct Saved {
+    held: Option<Digest>,
+    sweeps: Option<Digest>,
 }
 
 /// The shape of `sweeps.json`.
 #[derive(Debug, Serialize, Deserialize)]
-struct File {
+struct File<S = OfSide> {
     version: u32,
-    sides: BTreeMap<Side, OfSide>,
+    sides: BTreeMap<Side, S>,
 }
 
 /// What is remembered of one old store.
@@ -63,6 +70,16 @@ pub struct OfSide {
 pub(crate) const NAMELESS: &str = "what has no id";
 
 impl OfSide {
+    /// Whether it says nothing but what is held.
+    fn has_only_held(&self) -> bool {
+        let Self { held: _, failing, nameless, under_way, archiving, recent } = self;
+        failing.is_empty()
+            && nameless.is_none()
+            && under_way.is_empty()
+            && archiving.is_empty()
+            && *recent == Recent::default()
+    }
+
     /// How many milestones cannot be brought over; rows without ids are one thing that is said.
     pub fn failing_count(&self) -> u64 {
         self.failing.len() as u64 + u64::from(self.nameless.is_some())
@@ -106,23 +123,30 @@ impl Memory {
         for (side, held) in read::<BTreeMap<Side, Held>>(workspace, &workspace.held())?.unwrap_or_default() {
             sides.entry(side).or_default().held = held;
         }
-        Ok(Self { saved: sides.clone(), sides })
+        let failed = |error: serde_json::Error| error.to_string();
+        let held = held_of(&sides).map_err(failed)?;
+        let saved = Saved { held: digest(held.as_deref()), sweeps: digest(Some(&sweeps_of(&sides).map_err(failed)?)) };
+        Ok(Self { sides, saved })
     }
 
     /// Writes what differs from what the files say. Only under the migration's lock.
     pub(super) fn save(&mut self, workspace: &Workspace) -> Result<(), String> {
-        let (held, rest) = (held_of(&self.sides), rest_of(&self.sides));
-        if held != held_of(&self.saved) {
+        let failed = |path: &Place, error: io::Error| format!("{}: {error}", workspace.shown(path));
+        let held = held_of(&self.sides).map_err(|error| failed(&workspace.held(), error.into()))?;
+        let now = digest(held.as_deref());
+        if now != self.saved.held {
             let path = workspace.held();
-            let written = if held.is_empty() { durable::remove(&path) } else { replace(&path, &held) };
-            written.map_err(|error| format!("{}: {error}", workspace.shown(&path)))?;
+            let written = held.map_or_else(|| durable::remove(&path), |held| durable::replace(&path, &held));
+            written.map_err(|error| failed(&path, error))?;
+            self.saved.held = now;
         }
-        if rest != rest_of(&self.saved) {
+        let sweeps = sweeps_of(&self.sides).map_err(|error| failed(&workspace.sweeps(), error.into()))?;
+        let now = digest(Some(&sweeps));
+        if now != self.saved.sweeps {
             let path = workspace.sweeps();
-            let written = replace(&path, &File { version: VERSION, sides: rest });
-            written.map_err(|error| format!("{}: {error}", workspace.shown(&path)))?;
+            durable::replace(&path, &sweeps).map_err(|error| failed(&path, error))?;
+            self.saved.sweeps = now;
         }
-        self.saved = self.sides.clone();
         Ok(())
     }
 
@@ -159,14 +183,22 @@ impl Memory {
     }
 }
 
-fn held_of(sides: &BTreeMap<Side, OfSide>) -> BTreeMap<Side, Held> {
+/// What `held.json` is to say; `None` where nothing is held.
+fn held_of(sides: &BTreeMap<Side, OfSide>) -> serde_json::Result<Option<Vec<u8>>> {
     let held = sides.iter().filter(|(_, of)| !of.held.is_empty());
-    held.map(|(side, of)| (*side, of.held.clone())).collect()
+    let held: BTreeMap<Side, &Held> = held.map(|(side, of)| (*side, &of.held)).collect();
+    (!held.is_empty()).then(|| serde_json::to_vec(&held)).transpose()
 }
 
-fn rest_of(sides: &BTreeMap<Side, OfSide>) -> BTreeMap<Side, OfSide> {
-    let rest = sides.iter().map(|(side, of)| (*side, OfSide { held: Held::new(), ..of.clone() }));
-    rest.filter(|(_, of)| *of != OfSide::default()).collect()
+/// What `sweeps.json` is to say.
+fn sweeps_of(sides: &BTreeMap<Side, OfSide>) -> serde_json::Result<Vec<u8>> {
+    let sides: BTreeMap<Side, &OfSide> =
+        sides.iter().filter(|(_, of)| !of.has_only_held()).map(|(side, of)| (*side, of)).collect();
+    serde_json::to_vec(&File { version: VERSION, sides })
+}
+
+fn digest(text: Option<&[u8]>) -> Option<Digest> {
+    text.map(Digest::of)
 }
 
 fn read<T: for<'a> Deserialize<'a>>(workspace: &Workspace, path: &Place) -> Result<Option<T>, String> {
@@ -176,8 +208,4 @@ fn read<T: for<'a> Deserialize<'a>>(workspace: &Workspace, path: &Place) -> Resu
         Err(error) => Err(failed(error.to_string())),
         Ok((text, _)) => from_json(&text).map(Some).map_err(failed),
     }
-}
-
-fn replace(path: &Place, content: &impl Serialize) -> io::Result<()> {
-    durable::replace(path, &serde_json::to_vec(content)?)
 }

@@ -229,7 +229,7 @@ fn is_not_ours(error: &io::Error) -> bool {
 
 fn modes(workspace: &Workspace) -> io::Result<BTreeMap<String, u32>> {
     let step = "remove it: files get the mode 0644 when they are made writable";
-    let read = read_json(&workspace.modes(), 64 << 20);
+    let read = read_json(&workspace.modes(), 16 << 20);
     let read = read.map_err(|error| unreadable(&error, &workspace.shown(&workspace.modes()), step))?;
     Ok(read.unwrap_or_default())
 }

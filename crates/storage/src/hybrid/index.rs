@@ -1,6 +1,7 @@
 //! `index.db`: an index that is derived from the files, and that other programs read and write too.
 
 use std::collections::BTreeMap;
+use std::io;
 use std::ops::ControlFlow;
 use std::time::Duration;
 
@@ -8,6 +9,7 @@ use milescale_workspace::durable;
 use milescale_workspace::error::{Problem, StoreError};
 use milescale_workspace::layout::Workspace;
 use milescale_workspace::readers::Readers;
+use rustix::fs::Access;
 use sqlx::sqlite::SqliteRow;
 use sqlx::{AssertSqlSafe, QueryBuilder, Row as _, Sqlite as Driver, SqliteConnection};
 
@@ -35,7 +37,7 @@ const COLUMNS: &[&str] = &["id", "title", "status", "priority", "created_at", "u
 pub const SET_ASIDE: &str = "index.unreadable-";
 
 /// The same of one that not all could read who may read the files.
-const NARROWER: &str = "index.before-";
+const BEFORE: &str = "index.before-";
 
 /// What to do about a damaged one.
 const DAMAGED: &str = "; remove it: the files are the truth, and the next `milescale check` builds it anew";
@@ -54,12 +56,14 @@ pub(super) struct Index {
     known: Option<Known>,
     /// How often a look has found something changed.
     pub(super) changes: u64,
+    /// Whether others may rely on the file that is there.
+    pub(super) is_in_use: bool,
 }
 
 impl Index {
     pub(super) fn new(workspace: &Workspace) -> Result<Self, StoreError> {
         let sqlite = Sqlite::new(workspace, workspace.index_db(), DAMAGED)?;
-        Ok(Self { workspace: workspace.clone(), sqlite, known: None, changes: 0 })
+        Ok(Self { workspace: workspace.clone(), sqlite, known: None, changes: 0, is_in_use: true })
     }
 
     pub(super) fn with_timeout(self, timeout: Duration) -> Self {
@@ -101,8 +105,19 @@ impl Index {
             return self.set_aside(SET_ASIDE);
         }
         let readers = readers_of_all(&self.workspace)?;
-        if index.len() > 0 && !readers.are_among(Readers::of(&index)) {
-            return self.set_aside(NARROWER);
+        let is_narrower = index.len() > 0 && !readers.are_among(Readers::of(&index));
+        // Nor is one used that its owner may not read any more; or, before a move, one that this user may not write.
+        let folder = self
+            .workspace
+            .folder()
+            .status()
+            .map_err(|error| StoreError::io(&self.sqlite.shown, "its folder cannot be looked at", &error))?;
+        let is_closed = || {
+            let open = self.workspace.index_db().access(Access::READ_OK | Access::WRITE_OK);
+            open.is_err_and(|error| error.kind() == io::ErrorKind::PermissionDenied)
+        };
+        if is_narrower || !readers.let_in_owner_of(&index, &folder) || !self.is_in_use && is_closed() {
+            return self.set_aside(BEFORE);
         }
         self.sqlite.open(Make::IfMissing)?;
         self.sqlite.let_in_only(readers)

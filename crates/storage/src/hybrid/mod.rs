@@ -263,6 +263,10 @@ impl Store for HybridStore {
         Ok(count)
     }
 
+    fn nobody_else_uses_it(&mut self) {
+        self.index.is_in_use = false;
+    }
+
     fn derive(&mut self, now: SystemTime) -> Result<(), StoreError> {
         self.index.let_in_only_readers()?;
         if !self.index.is_there()? {

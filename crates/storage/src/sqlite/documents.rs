@@ -282,6 +282,11 @@ impl Store for SqliteStore {
         self.sqlite.let_in_no_more_than(readers)
     }
 
+    fn let_in_only_readers(&mut self) -> Result<(), StoreError> {
+        self.open(Make::Never)?;
+        self.sqlite.let_in_no_more_than(self.sqlite.readers_of_what_comes()?)
+    }
+
     fn nobody_else_uses_it(&mut self) {
         self.sqlite.others = Others::AreNotThere;
         // What is loaded is read ahead: from here on it is noted whose it is.

@@ -23,6 +23,10 @@ use crate::files::{readers_of_all, readers_of_files};
 /// The bits of a mode by which others than the owner read and write.
 const RIGHTS_OF_OTHERS: u32 = 0o077;
 
+/// Why a file that was there before is not filled.
+const OF_A_STRANGER: &str = "it belongs to somebody who may not read the milestones";
+const FOR_OTHERS: &str = "others may read it than may read the milestones";
+
 impl Sqlite {
     /// Whether there is a file with something in it.
     ///
@@ -168,8 +172,7 @@ impl Sqlite {
         }
         let before = self.place.status().map_err(|error| self.error(Problem::Unavailable, error.to_string()))?;
         if !Readers::is_ours(&before) {
-            let readers = readers_of_files(&self.workspace)?;
-            self.check_owner(if readers == Readers::ALL { Readers::OWN } else { readers }, &before)?;
+            self.check_owner(self.readers_of_what_comes()?, &before)?;
         }
         self.set_mode(before.mode() & !RIGHTS_OF_OTHERS)?;
         Ok(Some((before.mode(), Readers::of(&before))))
@@ -194,7 +197,28 @@ impl Sqlite {
     /// Takes the right to read the open file from those who are none of these.
     pub(super) fn let_in_no_more_than(&self, readers: Readers) -> Result<(), StoreError> {
         let there = self.place.status().map_err(|error| self.error(Problem::Unavailable, error.to_string()))?;
-        if readers.are_exceeded_by(&there) { self.let_in_only(readers.and(Readers::of(&there))) } else { Ok(()) }
+        if readers.are_exceeded_by(&there) {
+            return self.let_in_only(readers.and(Readers::of(&there)));
+        }
+        self.check_owner(readers, &there)
+    }
+
+    /// Those who may read what the file is to be filled with: the milestone files that there are, or for want of any what is the user's own.
+    pub(super) fn readers_of_what_comes(&self) -> Result<Readers, StoreError> {
+        let readers = readers_of_files(&self.workspace)?;
+        Ok(if readers == Readers::ALL { Readers::OWN } else { readers })
+    }
+
+    /// Why the file, which was there before, cannot be for its readers alone.
+    pub(super) fn stays_for_others(&self, readers: Readers) -> Result<Option<&'static str>, StoreError> {
+        let failed = |error: io::Error| self.error(Problem::Unavailable, error.to_string());
+        let (there, folder) = (self.place.status().map_err(failed)?, self.place.parent().status().map_err(failed)?);
+        let may_change = Readers::is_ours(&there) || rustix::process::geteuid().is_root();
+        Ok(if !readers.let_in_owner_of(&there, &folder) {
+            Some(OF_A_STRANGER)
+        } else {
+            (readers.are_exceeded_by(&there) && !may_change).then_some(FOR_OTHERS)
+        })
     }
 
     fn let_in(&self, readers: Readers, (folder, name): (&Pinned, &OsString)) -> Result<(), StoreError> {
@@ -208,7 +232,7 @@ impl Sqlite {
             return Ok(());
         }
         match self.give_in(readers, (folder, name)) {
-            Err(_) if is_wider => Err(self.is_anothers("others may read it than may read the milestones")),
+            Err(_) if is_wider => Err(self.is_anothers(FOR_OTHERS)),
             other => other,
         }
     }
@@ -220,7 +244,7 @@ impl Sqlite {
         if readers.let_in_owner_of(there, &folder) {
             return Ok(());
         }
-        Err(self.is_anothers("it belongs to somebody who may not read the milestones"))
+        Err(self.is_anothers(OF_A_STRANGER))
     }
 
     fn is_anothers(&self, why: &str) -> StoreError {

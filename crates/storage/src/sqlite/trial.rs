@@ -44,6 +44,9 @@ impl SqliteStore {
         let mut hinders = |reason: String, do_this: &str| {
             against.hindrances.push(Hindrance::new(&place, reason, do_this));
         };
+        if let Some(why) = self.sqlite.stays_for_others(self.sqlite.readers_of_what_comes()?)? {
+            hinders(why.to_owned(), "move it away");
+        }
         if !self.shape.keeps_texts {
             hinders("its column id is not declared as TEXT, and ids are texts".to_owned(), "make it TEXT PRIMARY KEY");
         }

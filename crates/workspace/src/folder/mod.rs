@@ -38,7 +38,7 @@ pub use kinds::{Entry, Kind, Use, is_about_trust};
 pub use metadata::Metadata;
 pub use opening::below;
 pub use socket::Socket;
-pub use walk::real_folder;
+pub use walk::{read_named, real_folder};
 
 /// A folder that everything is reached through. Clones are the same folder.
 #[derive(Clone)]

@@ -14,9 +14,12 @@ use rustix::fs::{CWD, FileType, Mode, Stat, fstat, openat};
 use rustix::io::Errno;
 
 use super::acts::{HANDLE, by_descriptor};
+use super::files::no_regular_file;
 use super::kinds::NotTrusted;
 use super::opening::{FOLDER, PLAIN_FOLDER, open_searchable, target_of};
-use super::{File, Metadata, Place, system};
+use super::{File, Folder, Metadata, Place, system};
+use crate::durable;
+use crate::read::read_regular;
 use crate::trust::Trust;
 
 /// Symlinks on one way at most, as the kernel's.
@@ -81,18 +84,53 @@ fn push(parts: &mut VecDeque<OsString>, path: &Path) {
 /// Opens the folder at the end of an absolute or relative path that a person has named, or that was found from there: a symlink on the way
 /// is followed where root or the caller has made it, for any other user could have put it there since.
 pub(super) fn open_named(path: &Path, is_own: &dyn Fn(u32) -> bool) -> io::Result<OwnedFd> {
+    open_end(&walk_named(path, is_own)?)
+}
+
+fn walk_named(path: &Path, is_own: &dyn Fn(u32) -> bool) -> io::Result<End> {
     let may_follow = |_: BorrowedFd<'_>, _: &OsStr, link: &Stat| {
         if is_own(link.st_uid) {
             return Ok(());
         }
         let message = format!(
-            "{} leads through a symlink of {}, and is not followed; name the folder that you mean by itself",
+            "{} leads through a symlink of {}, and is not followed; name what you mean by itself",
             harmless(&path.to_string_lossy()),
             system::name_of_user(link.st_uid)
         );
         Err(io::Error::new(io::ErrorKind::PermissionDenied, NotTrusted(message)))
     };
-    open_end(&walk(CWD, path, &may_follow)?)
+    walk(CWD, path, &may_follow)
+}
+
+/// Reads a regular file that a person has named; it leads through no symlink that another user could have put there.
+///
+/// # Errors
+/// As [`system::read`]; when it does lead through one.
+pub fn read_named(path: &Path, trust: &Trust, limit: u64) -> io::Result<(Vec<u8>, Metadata)> {
+    let End { folder, name } = walk_named(path, &|owner| trust.is_own(owner))?;
+    let name = name.ok_or_else(|| no_regular_file(true))?;
+    let folder = Folder::opened_as(path.parent().unwrap_or(Path::new("/")).to_owned(), folder);
+    read_regular(&folder.place().join(name), limit)
+}
+
+impl Place {
+    /// A folder that a person has named, to write into: it is made where it is not there. It leads through no symlink that another user could
+    /// have put there, now or later.
+    ///
+    /// # Errors
+    /// When it does lead through one, or cannot be made.
+    pub fn of_folder_named(path: &Path, trust: &Trust) -> io::Result<Self> {
+        match open_named(path, &|owner| trust.is_own(owner)) {
+            Err(error) if error.kind() == io::ErrorKind::NotFound => {
+                let above = path.parent().filter(|above| !above.as_os_str().is_empty()).unwrap_or(Path::new("."));
+                let name = path.file_name().ok_or(error)?;
+                let folder = Self::of_folder_named(above, trust)?.join(name);
+                durable::create_folder(&folder)?;
+                Ok(folder)
+            }
+            opened => Ok(Folder::opened_as(path.to_owned(), opened?).place()),
+        }
+    }
 }
 
 /// The path without symlinks of a folder that a person has named; it leads through no symlink that another user could have put there.

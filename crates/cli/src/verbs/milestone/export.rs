@@ -5,12 +5,13 @@ use std::io;
 use std::ops::ControlFlow;
 use std::path::{Component, Path, PathBuf};
 
+use milescale_core::base::Side;
 use milescale_document::id::Id;
 use milescale_document::milestone::Milestone;
 use milescale_document::text::harmless;
 use milescale_document::value::Value;
 use milescale_storage::archive::Archive;
-use milescale_storage::files::readers_of_all;
+use milescale_storage::files::{readers_of_a_server, readers_of_all};
 use milescale_workspace::durable::{self, Outcome};
 use milescale_workspace::folder::Folder;
 use milescale_workspace::readers::Readers;
@@ -35,12 +36,17 @@ struct Exported {
 const BESIDE: &str = "completed";
 
 pub(super) fn run(desk: &mut Desk, options: &ExportOptions) -> Result<(), Failure> {
-    let folder = options.dir.as_ref().map(|folder| Folder::named(folder).place());
-    if let Some(folder) = &folder {
-        durable::create_folder(folder).map_err(|error| failed(folder, &error))?;
-    }
+    let named = |folder: &PathBuf| {
+        let opened = Place::of_folder_named(folder, desk.workspace.capability().trust());
+        opened.map_err(|error| failed(&Folder::named(folder).place(), &error))
+    };
+    let folder = options.dir.as_ref().map(named).transpose()?;
     // A copy is for those who may read every milestone.
-    let readers = if folder.is_some() { readers_of_all(&desk.workspace)? } else { Readers::ALL };
+    let readers = match (&folder, desk.access.in_use.side()) {
+        (None, _) => Readers::ALL,
+        (_, Side::Postgresql) => readers_of_a_server(&desk.workspace),
+        _ => readers_of_all(&desk.workspace)?,
+    };
     let (mut left_out, mut result, mut exported) = (0_u64, Ok(()), HashSet::new());
     let mut export = |milestone: Milestone, is_beside: bool| {
         let done = match &folder {

@@ -13,14 +13,16 @@ use milescale_document::yaml;
 use milescale_storage::archive::{Found, only_archived};
 use milescale_storage::store::Seen;
 use milescale_workspace::error::{Problem, StoreError};
-use milescale_workspace::folder::system;
+use milescale_workspace::folder::read_named;
 use milescale_workspace::locks;
+use milescale_workspace::trust::Trust;
 use serde::Serialize;
 
 use super::Desk;
 use crate::args::PutOptions;
 use crate::context::{Context, Failure};
 use crate::terminal;
+use crate::trust::sources;
 
 /// How long a lock of another program is waited for.
 const PATIENCE: Duration = Duration::from_secs(5);
@@ -43,7 +45,7 @@ pub(super) enum Done {
 
 /// Reads what is to be written.
 pub(super) fn draft(options: &PutOptions) -> Result<Draft, Failure> {
-    let (name, text) = input(options.file.as_deref())?;
+    let (name, text) = input(options.file.as_deref(), &Trust::of(sources()))?;
     let bad = |flaw| Failure::Failed(format!("{name}: {flaw}; nothing was written"));
     let text = as_yaml(text).map_err(bad)?;
     Draft::new(options.id.clone(), text, Context::now()).map_err(bad)
@@ -87,11 +89,11 @@ pub(super) fn say(id: &Id, digest: Digest, done: Done, json: bool) {
 }
 
 /// The text, and what it is called in messages.
-fn input(file: Option<&Path>) -> Result<(String, Vec<u8>), Failure> {
+fn input(file: Option<&Path>, trust: &Trust) -> Result<(String, Vec<u8>), Failure> {
     let failed = |name: &str, error: io::Error| Failure::Failed(format!("{name}: it cannot be read: {error}"));
     if let Some(file) = file.filter(|file| *file != Path::new("-")) {
         let name = file.display().to_string();
-        let read = system::read(file, yaml::SIZE_LIMIT);
+        let read = read_named(file, trust, yaml::SIZE_LIMIT);
         return read.map_err(|error| failed(&name, error)).map(|(text, _)| (name, text));
     }
     let mut text = Vec::new();
