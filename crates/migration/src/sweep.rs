@@ -13,6 +13,7 @@ mod judged;
 pub(crate) mod memory;
 pub(crate) mod noted;
 pub(crate) mod pending;
+mod under_way;
 
 use std::collections::{BTreeSet, HashMap};
 use std::time::{Duration, Instant};
@@ -181,7 +182,7 @@ impl Sweeper {
     ) -> Result<Swept, Error> {
         current.finish()?;
         let of_side = memory.of(self.side());
-        act::tell_what_was_under_way(self.side(), current, of_side, context)?;
+        under_way::tell_what_was(self.side(), current, of_side, context)?;
         // Without a base, all that differs in a retired database would seem to have appeared there: only a person asks for it.
         let is_asked = holding == Holding::Nothing;
         if !is_asked
@@ -249,7 +250,7 @@ impl Sweeper {
             self.store.standing()?;
         }
         let due = self.hold_batches(due, holding, memory.of(old.side), context);
-        act::note_under_way(&due, old.side, memory, context)?;
+        under_way::note(&due, old.side, memory, context)?;
         let mut act = Act::new(&old, self.to, current, context);
         let ended = self.carry_out(due, &mut judging, &mut act, &mut failed, memory.of(old.side));
         // Also where the pass ends here: what was done is told.

@@ -242,6 +242,8 @@ impl Archive {
         if is_row || !store.archives_by_status() {
             store.unarchive(&draft, digest)?;
         } else {
+            // What was kept from others stays so.
+            store.make_for(self.files.archived_readers(id, digest)?)?;
             store.put(&draft, Seen::Nothing)?;
         }
         if store.archives_by_status() {
@@ -341,6 +343,7 @@ impl Archive {
         if there.text != draft.text {
             self.files.replace_archived(draft, there.digest())?;
         }
+        store.make_for(self.files.archived_readers(&draft.id, Digest::of(&draft.text))?)?;
         store.put(draft, Seen::Nothing)?;
         self.leave(draft, there)
     }

@@ -284,8 +284,13 @@ impl Readers {
         match self.of {
             Of::Nothing => true,
             Of::Own => owner == folder.uid(),
-            // Those who share a folder by its group make databases in turn. What group a file has says nothing of its owner.
-            Of::Originals => self.everybody || self.group.is_some_and(|group| system::is_in_group(owner, group)),
+            // Those who share a folder by its group make databases in turn. What group a file has says nothing of its owner; what folder it
+            // lies in does: there he could make it.
+            Of::Originals => {
+                let makes_files = |group| folder.mode() & 0o022 == 0o020 && folder.gid() == group;
+                let is_member = |group| system::is_in_group(owner, group).unwrap_or_else(|| makes_files(group));
+                self.everybody || self.group.is_some_and(is_member)
+            }
         }
     }
 

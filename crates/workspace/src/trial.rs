@@ -2,6 +2,7 @@
 //!
 //! Each trial works in a scratch folder with a hidden name, which counts for nobody, and takes it away again.
 
+mod leftovers;
 mod mounts;
 
 use std::cell::Cell;
@@ -14,17 +15,16 @@ use rustix::fs::Access;
 use rustix::io::Errno;
 
 use crate::durable;
-use crate::folder::{File, Kind, Metadata};
+use crate::folder::{File, Metadata};
 use crate::random;
 use crate::readers::{CLOSE_ALL, Readers, hidden, narrows, stays};
 use crate::{Place, Workspace};
+pub use leftovers::clear_leftovers;
+use leftovers::{folders_below, remove_leftovers};
 use mounts::{held_in_place, mount};
 
 /// How the name of a scratch folder begins.
 const SCRATCH: &str = ".milescale-try-";
-
-/// Folders below `active/` that are looked at.
-const FOLDERS: usize = 10_000;
 
 /// The bit of a folder's mode that keeps files of others from being renamed.
 const STICKY: u32 = 0o1000;
@@ -379,62 +379,4 @@ fn nearest(folder: &Place) -> Place {
         nearest = nearest.parent();
     }
     nearest
-}
-
-/// The folders that may hold milestones, below `active/`.
-fn folders_below(active: &Place, goes_on: &dyn Fn() -> bool) -> Vec<Place> {
-    let (mut found, mut open) = (Vec::new(), vec![active.clone()]);
-    while let Some(folder) = open.pop().filter(|_| goes_on()) {
-        for entry in folder.entries_or_none() {
-            let is_hidden = entry.name.as_encoded_bytes().starts_with(b".");
-            if !is_hidden && entry.kind == Kind::Folder && found.len() < FOLDERS {
-                open.push(folder.join(&entry.name));
-                found.push(folder.join(&entry.name));
-            }
-        }
-    }
-    found
-}
-
-/// Removes what trials that died have left in a workspace, where nobody tries anything just now. Whether nothing is left that it can
-/// remove: what takes too long, or goes on when a stop is asked for, is left for the next time.
-pub fn clear_leftovers(workspace: &Workspace) -> bool {
-    if !workspace.trying().exists() {
-        return true;
-    }
-    let own = workspace.own();
-    // Held until all is removed: nobody begins a trial meanwhile.
-    let Some(_alone) = own.open_folder().ok().map(File::from).filter(|lock| lock.try_lock().is_ok()) else {
-        return true;
-    };
-    let active = workspace.active();
-    let goes_on = workspace.stop().goes_on_for(CLEARS_FOR);
-    let below = folders_below(&active, &goes_on);
-    let folders = [
-        active,
-        workspace.completed(),
-        workspace.config_folder(),
-        workspace.displaced(),
-        workspace.retired(),
-        workspace.backups(),
-        workspace.folder(),
-        own,
-    ];
-    for folder in folders.iter().chain(&below) {
-        remove_leftovers(folder, &goes_on);
-    }
-    let is_done = goes_on();
-    if is_done {
-        let _ = durable::remove(&workspace.trying());
-    }
-    is_done
-}
-
-/// Removes what a trial that died has left in a folder.
-fn remove_leftovers(folder: &Place, goes_on: &dyn Fn() -> bool) {
-    for entry in folder.entries_or_none() {
-        if goes_on() && entry.name.as_encoded_bytes().starts_with(SCRATCH.as_bytes()) {
-            let _ = durable::remove_folder(&folder.join(&entry.name), goes_on);
-        }
-    }
 }

@@ -561,12 +561,18 @@ fn a_database_that_was_there_lets_nobody_else_in_needs_root() {
             set_mode(&workspace, name, 0o666);
             chown(workspace.path(name), Some(65534), Some(65534)).unwrap();
             let said = bounded(&workspace, &["migrate", to, "--yes"]);
-            let refused =
-                "it belongs to somebody who may not read the milestones, and nothing was written into it; move it away";
-            assert!(said.code == 1 && said.err.contains(refused), "{name}: {said:?}");
+            // An index is derived: a new one takes its place.
+            if to == "database" {
+                let refused = "it belongs to somebody who may not read the milestones, and nothing was written into it; move it away";
+                assert!(said.code == 1 && said.err.contains(refused), "{name}: {said:?}");
+                fs::remove_file(workspace.path(name)).unwrap();
+                assert_eq!(bounded(&workspace, &["migrate", to, "--yes"]).code, 0);
+            } else {
+                assert_eq!(said.code, 0, "{name}: {said:?}");
+            }
+            let made = fs::metadata(workspace.path(name)).unwrap();
+            assert_eq!((made.mode() & 0o777, made.uid()), (0o600, 0), "{name}");
             assert_eq!(as_nobody_reads(&workspace, "PRIVATE-TEXT"), Vec::<String>::new());
-            fs::remove_file(workspace.path(name)).unwrap();
-            assert_eq!(bounded(&workspace, &["migrate", to, "--yes"]).code, 0);
             count += 1;
         }
     }
@@ -614,12 +620,47 @@ fn a_database_that_was_there_lets_nobody_else_in_needs_root() {
     chown(workspace.path("index.db"), Some(65534), Some(60001)).unwrap();
     set_mode(&workspace, "index.db", 0o660);
     let said = bounded(&workspace, &["migrate", "hybrid", "--yes"]);
-    assert!(said.code == 1 && said.err.contains("it belongs to somebody who may not read"), "{said:?}");
+    assert_eq!(said.code, 0, "{said:?}");
+    assert_eq!((rights(&workspace), fs::metadata(workspace.path("index.db")).unwrap().uid()), ((0o640, 60001), 0));
     door(
         "D8",
         "databases that are there before a move, empty or with a table, one's own and another user's",
-        format!("{count} of {count} of another user refused; 0 copies that others may read"),
+        format!("{count} of {count} of another user not filled; 0 copies that others may read"),
     );
+}
+
+#[test]
+fn what_was_kept_from_others_as_a_conflict_stays_so_when_it_is_taken() {
+    for database in [false, true] {
+        let workspace = workspace();
+        workspace.milestones("m", 1);
+        workspace.write("active/secret.yaml", "id: secret\ntitle: S\nsecret: PRIVATE-TEXT\n");
+        set_mode(&workspace, "active/secret.yaml", 0o600);
+        run(&workspace, "022", &["migrate", "database", "--yes"]);
+        run(&workspace, "022", &["migrate", "file", "--yes"]);
+        // Both sides are changed: what the old one has is kept as a conflict.
+        fs::remove_file(workspace.path("active/secret.yaml")).unwrap();
+        let change = "UPDATE milestones SET data = json_set(data, '$.secret', 'PRIVATE-TEXT-2'), updated_at = '2030-01-01T00:00:00Z' \
+                      WHERE id = 'secret'";
+        assert!(Command::new("sqlite3").arg(workspace.path("enterprise.db")).arg(change).status().unwrap().success());
+        let conflict = milescale_testkit::until("a conflict", || {
+            bounded(&workspace, &["check"]);
+            let listed: serde_json::Value =
+                serde_json::from_str(&bounded(&workspace, &["conflicts", "list", "--json"]).out).ok()?;
+            Some(listed[0]["name"].as_str()?.to_owned())
+        });
+        if database {
+            // What is in use by then was made without it.
+            fs::remove_file(workspace.path("enterprise.db")).unwrap();
+            run(&workspace, "022", &["migrate", "database", "--yes"]);
+            set_mode(&workspace, "enterprise.db", 0o644);
+        }
+        let said = bounded(&workspace, &["conflicts", "resolve", &conflict, "--take-kept"]);
+        assert_eq!(said.code, 0, "{said:?}");
+        assert!(bounded(&workspace, &["milestone", "show", "secret"]).out.contains("PRIVATE-TEXT-2"));
+        assert_eq!(as_nobody_reads(&workspace, "PRIVATE-TEXT"), Vec::<String>::new());
+    }
+    door("D8", "a private conflict that is taken, into files and into a database", "0 copies that others may read");
 }
 
 #[test]

@@ -9,6 +9,7 @@ mod neighbours;
 mod races;
 mod rights;
 mod secrets;
+mod shared;
 mod state;
 mod text;
 mod whose;

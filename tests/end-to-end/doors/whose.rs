@@ -128,64 +128,6 @@ fn roots_own_is_everybodys_and_ones_own_needs_no_home_as_under_cron_needs_root()
 }
 
 #[test]
-fn a_workspace_that_a_group_shares_is_used_by_all_who_trust_it_needs_root() {
-    let folder = tempfile::tempdir().unwrap();
-    let root = folder.path().join("plans");
-    fs::create_dir(&root).unwrap();
-    fs::set_permissions(folder.path(), fs::Permissions::from_mode(0o755)).unwrap();
-    chown(&root, Some(65532), Some(60000)).unwrap();
-    fs::set_permissions(&root, fs::Permissions::from_mode(0o2775)).unwrap();
-    let homes = [tempfile::tempdir().unwrap(), tempfile::tempdir().unwrap()];
-    let users = ["65532", "65531"];
-    for (home, user) in homes.iter().zip(users) {
-        chown(home.path(), Some(user.parse().unwrap()), None).unwrap();
-    }
-    let as_user = |number: usize, arguments: &[&str]| {
-        // By setpriv itself, which root's rights leave first after: this checkout may lie in a folder of root's alone.
-        let script = r#"umask 002; exec setpriv --reuid="$0" --regid=60000 --clear-groups -- "$@""#;
-        let output = Command::new("sh")
-            .args(["-c", script, users[number], crate::BINARY])
-            .args(arguments)
-            .current_dir(&root)
-            .env("XDG_CONFIG_HOME", homes[number].path())
-            .stdin(std::process::Stdio::null())
-            .output()
-            .unwrap();
-        (output.status.code().unwrap_or(-1), String::from_utf8_lossy(&output.stderr).into_owned())
-    };
-    assert_eq!(as_user(0, &["init"]).0, 0);
-    fs::write(root.join("doc.yaml"), "title: x\n").unwrap();
-    let (code, said) = as_user(1, &["status"]);
-    assert!(code == 1 && said.contains("milescale trust"), "{said}");
-    assert_eq!(as_user(1, &["trust", root.to_str().unwrap()]).0, 0);
-    // What one has made the other one writes to, in turn.
-    for (round, user) in [1, 0, 1, 0].into_iter().enumerate() {
-        let id = format!("m-{round}");
-        for arguments in [&["milestone", "put", &id, "doc.yaml"][..], &["check"], &["milestone", "list"]] {
-            let (code, said) = as_user(user, arguments);
-            assert_eq!(code, 0, "{user}, {arguments:?}: {said}");
-        }
-    }
-    // Folders that the other one has made count as trusted.
-    assert_eq!(as_user(0, &["status"]).0, 0);
-    for arguments in [&["migrate", "hybrid", "--yes"][..], &["migrate", "database", "--yes"]] {
-        let (code, said) = as_user(0, arguments);
-        assert_eq!(code, 0, "{arguments:?}: {said}");
-    }
-    let (code, said) = as_user(1, &["milestone", "list"]);
-    assert_eq!(code, 0, "{said}");
-    // Whoever moves back, each writes each file again.
-    let (code, said) = as_user(1, &["rollback", "--yes"]);
-    assert_eq!(code, 0, "{said}");
-    for entry in fs::read_dir(root.join(".milestones/active")).unwrap() {
-        let file = entry.unwrap();
-        let mode = std::os::unix::fs::MetadataExt::mode(&file.metadata().unwrap());
-        assert_eq!(mode & 0o060, 0o060, "{}: {mode:o}", file.path().display());
-    }
-    door("D9", "two accounts of a group, who take turns", "each writes what the other one made, after one `trust`");
-}
-
-#[test]
 fn trust_is_read_from_each_of_its_places_needs_root() {
     let workspace = of_nobody();
     let root = workspace.root().to_str().unwrap();
@@ -320,7 +262,30 @@ fn a_name_that_leads_through_a_link_of_somebody_else_is_no_name_needs_root() {
     assert!(list(&own).code == 0 && list(&own).out.contains("m-0"));
     let said = list(&theirs);
     assert!(said.code != 0 && said.err.contains("leads through a symlink of nobody"), "{said:?}");
-    door("D9", "a workspace named by a path through another user's symlink", "refused");
+    // So are a folder to export into, and a file to read.
+    let victim = tempfile::tempdir().unwrap();
+    fs::write(victim.path().join("plan.yaml"), "title: PRIVATE-TEXT\n").unwrap();
+    fs::remove_file(&theirs).unwrap();
+    std::os::unix::fs::symlink(victim.path(), &theirs).unwrap();
+    std::os::unix::fs::lchown(&theirs, Some(NOBODY), None).unwrap();
+    let below = |name: &str| theirs.join(name).to_str().unwrap().to_owned();
+    for arguments in [
+        &["milestone", "export", "--dir", theirs.to_str().unwrap()][..],
+        &["milestone", "export", "--dir", &below("new/below")],
+        &["milestone", "put", "plan", &below("plan.yaml")],
+    ] {
+        let said = bounded(&workspace, arguments);
+        assert!(said.code != 0 && said.err.contains("leads through a symlink of nobody"), "{arguments:?}: {said:?}");
+    }
+    assert_eq!(fs::read_dir(victim.path()).unwrap().count(), 1);
+    let to = shared.path().join("new/below");
+    assert_eq!(bounded(&workspace, &["milestone", "export", "--dir", to.to_str().unwrap()]).code, 0);
+    assert_eq!(fs::read_dir(&to).unwrap().count(), 2);
+    door(
+        "D9",
+        "a workspace, a folder to export into and a file to put, named by a path through another user's symlink",
+        "refused",
+    );
 }
 
 #[test]

@@ -4,7 +4,8 @@ use milescale_core::backend::Backend;
 use milescale_core::base::Side;
 use milescale_core::config::FilesAfter;
 use milescale_document::text::counted;
-use milescale_storage::files::{files_of_others, odd_names, unreadable_files};
+use milescale_storage::files::{files_of_others, odd_names, readers_of_a_server, unreadable_files};
+use milescale_workspace::readers::Readers;
 use milescale_workspace::trial::{Hindrance, Use, hindrances};
 
 use super::NAMED;
@@ -22,6 +23,9 @@ pub(super) fn look(plan: &mut Plan, wish: &Wish, context: &Context<'_>) -> Resul
         };
         let unreadable: Vec<_> = unreadable_files(context.workspace)?.into_iter().take(NAMED).map(hinders).collect();
         plan.hindered(&unreadable);
+    }
+    if moves(wish) && wish.to.side() == Side::Files {
+        private_files(plan, wish, context);
     }
     if leaves_files(wish) {
         way_back(plan, &found, context);
@@ -73,6 +77,29 @@ fn way_back(plan: &mut Plan, found: &[Hindrance], context: &Context<'_>) {
     for it in hindrances(context.workspace, &[Use::Milestones]).iter().filter(|it| !found.contains(it)) {
         let Hindrance { place, reason, do_this } = it;
         plan.notes.push(format!("{place}: {reason}; before the milestones can come back to files, {do_this}"));
+    }
+}
+
+/// What comes back from a store that not all may read is not for all either.
+fn private_files(plan: &mut Plan, wish: &Wish, context: &Context<'_>) {
+    let (from, place) = (wish.from.side(), context.workspace.active().join("any.yaml"));
+    let database = context.workspace.enterprise_db();
+    let readers = match from {
+        Side::Postgresql => readers_of_a_server(context.workspace),
+        _ => database.status().map_or(Readers::ALL, |status| Readers::of(&status).as_placed(&database)),
+    };
+    if readers.leave_out_some(&place) {
+        let before = if from == Side::Sqlite {
+            format!(" (or give them the right to read {} before)", context.workspace.shown(&database))
+        } else {
+            String::new()
+        };
+        plan.notes.push(format!(
+            "milestones that are new or changed in {from} become files that not all may read who may read {}; give those the right \
+             afterwards (chmod g+rw, o+r){before}",
+            context.workspace.shown(&context.workspace.active()),
+            from = from.as_str()
+        ));
     }
 }
 

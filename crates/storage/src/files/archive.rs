@@ -21,6 +21,7 @@ use milescale_workspace::Place;
 use milescale_workspace::durable;
 use milescale_workspace::error::{Problem, StoreError};
 use milescale_workspace::read::Stamp;
+use milescale_workspace::readers::Readers;
 
 use super::walk::{self, Batch, ByName};
 use super::{FileStore, id_at};
@@ -140,6 +141,13 @@ impl FileStore {
             |path: &Place| self.content(path).is_ok_and(|it| it.is_some_and(|(text, _)| Digest::of(&text) == seen));
         let number = if paths.len() > 1 { paths.iter().position(is_it) } else { None };
         Ok((!paths.is_empty()).then(|| paths.swap_remove(number.unwrap_or_default())))
+    }
+
+    /// Those who may read the archived file of an id that holds what was seen.
+    pub(crate) fn archived_readers(&mut self, id: &Id, seen: Digest) -> Result<Readers, StoreError> {
+        let path = self.archived_path_of(id, seen)?;
+        let status = path.as_ref().and_then(|path| Some((path, path.status_of_name().ok()?)));
+        Ok(status.map_or(Readers::ALL, |(path, status)| Readers::of(&status).as_placed(path)))
     }
 
     /// Every archived milestone of an id, the one that lies nearest to `completed/` first.

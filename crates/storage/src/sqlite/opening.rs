@@ -214,10 +214,10 @@ impl Sqlite {
         let failed = |error: io::Error| self.error(Problem::Unavailable, error.to_string());
         let (there, folder) = (self.place.status().map_err(failed)?, self.place.parent().status().map_err(failed)?);
         let may_change = Readers::is_ours(&there) || rustix::process::geteuid().is_root();
-        Ok(if !readers.let_in_owner_of(&there, &folder) {
-            Some(OF_A_STRANGER)
-        } else {
+        Ok(if readers.let_in_owner_of(&there, &folder) {
             (readers.are_exceeded_by(&there) && !may_change).then_some(FOR_OTHERS)
+        } else {
+            Some(OF_A_STRANGER)
         })
     }
 

@@ -86,18 +86,21 @@ pub fn has_terminal() -> bool {
     fs::File::open("/dev/tty").is_ok()
 }
 
-/// Whether the system knows a user as one of a group: by its own files, for to ask other services would be to load their code.
-pub fn is_in_group(user: u32, group: u32) -> bool {
+/// Whether a user is one of a group, by the system's own files, for to ask other services would be to load their code; `None` where they know
+/// not both.
+pub fn is_in_group(user: u32, group: u32) -> Option<bool> {
     fn fields(file: &str, number: usize, which: u32) -> Option<Vec<&str>> {
         file.lines()
             .map(|line| line.split(':').collect::<Vec<_>>())
             .find(|it| it.get(number).is_some_and(|it| it.parse() == Ok(which)))
     }
     let (users, groups) = (text("/etc/passwd").unwrap_or_default(), text("/etc/group").unwrap_or_default());
-    let Some(known) = fields(&users, 2, user) else { return false };
-    known.get(3).is_some_and(|own| own.parse() == Ok(group))
-        || fields(&groups, 2, group)
-            .is_some_and(|it| it.get(3).is_some_and(|all| all.split(',').any(|one| one == known[0])))
+    let known = fields(&users, 2, user)?;
+    if known.get(3).is_some_and(|own| own.parse() == Ok(group)) {
+        return Some(true);
+    }
+    let members = fields(&groups, 2, group)?;
+    Some(members.get(3).is_some_and(|all| all.split(',').any(|one| one == known[0])))
 }
 
 /// The number of a user whom the system knows by a name, or whose number it is.

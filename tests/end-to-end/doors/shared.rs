@@ -1,0 +1,218 @@
+//! A workspace that a group shares: its members work in turns, and none gets what another one keeps for himself.
+
+use std::fs;
+use std::os::unix::fs::{MetadataExt, PermissionsExt, chown};
+use std::path::PathBuf;
+use std::process::Command;
+
+use tempfile::TempDir;
+
+use super::door;
+
+/// The group.
+const GROUP: u32 = 60000;
+
+/// Its members.
+const USERS: [u32; 2] = [65532, 65531];
+
+/// A folder of the first of two users, for the group of both.
+struct Shared {
+    root: PathBuf,
+    homes: [TempDir; 2],
+    _folder: TempDir,
+}
+
+impl Shared {
+    /// One that both have trusted, with a milestone of each.
+    fn new() -> Self {
+        let new = Self::empty();
+        assert_eq!(new.run(0, &["init"]).0, 0);
+        assert_eq!(new.run(1, &["trust", new.root.to_str().unwrap()]).0, 0);
+        for (user, id) in ["of-one", "of-two"].into_iter().enumerate() {
+            let (code, said) = new.run(user, &["milestone", "put", id, "doc.yaml"]);
+            assert_eq!(code, 0, "{said}");
+        }
+        new
+    }
+
+    fn empty() -> Self {
+        let folder = tempfile::tempdir().unwrap();
+        let root = folder.path().join("plans");
+        fs::create_dir(&root).unwrap();
+        fs::set_permissions(folder.path(), fs::Permissions::from_mode(0o755)).unwrap();
+        chown(&root, Some(USERS[0]), Some(GROUP)).unwrap();
+        fs::set_permissions(&root, fs::Permissions::from_mode(0o2775)).unwrap();
+        fs::write(root.join("doc.yaml"), "title: x\n").unwrap();
+        let homes = [tempfile::tempdir().unwrap(), tempfile::tempdir().unwrap()];
+        for (home, user) in homes.iter().zip(USERS) {
+            chown(home.path(), Some(user), None).unwrap();
+        }
+        Self { root, homes, _folder: folder }
+    }
+
+    fn command(&self, user: usize, program: &str, arguments: &[&str]) -> (i32, String) {
+        // By setpriv itself, which root's rights leave first after: this checkout may lie in a folder of root's alone.
+        let script = r#"umask 002; exec setpriv --reuid="$0" --regid=60000 --clear-groups -- "$@""#;
+        let output = Command::new("sh")
+            .args(["-c", script, &USERS[user].to_string(), program])
+            .args(arguments)
+            .current_dir(&self.root)
+            .env("XDG_CONFIG_HOME", self.homes[user].path())
+            .stdin(std::process::Stdio::null())
+            .output()
+            .unwrap();
+        let text = [output.stdout, output.stderr].concat();
+        (output.status.code().unwrap_or(-1), String::from_utf8_lossy(&text).into_owned())
+    }
+
+    /// Runs milescale as one of the users.
+    fn run(&self, user: usize, arguments: &[&str]) -> (i32, String) {
+        self.command(user, crate::BINARY, arguments)
+    }
+
+    /// The same, which has to succeed.
+    fn does(&self, user: usize, arguments: &[&str]) {
+        let (code, said) = self.run(user, arguments);
+        assert_eq!(code, 0, "{user}, {arguments:?}: {said}");
+    }
+
+    /// The same, which has to be refused for a reason.
+    fn refuses(&self, user: usize, arguments: &[&str], why: &str) {
+        let (code, said) = self.run(user, arguments);
+        assert!(code == 1 && said.contains(why), "{user}, {arguments:?}: {said}");
+    }
+
+    /// A milestone of one user that nobody else may read.
+    fn private(&self, user: usize) {
+        let script = "umask 077; echo 'title: PRIVATE-TEXT' > .milestones/active/private.yaml";
+        assert_eq!(self.command(user, "sh", &["-c", script]).0, 0);
+    }
+
+    fn path(&self, inside: &str) -> PathBuf {
+        self.root.join(".milestones").join(inside)
+    }
+
+    /// Mode and owner.
+    fn rights(&self, inside: &str) -> (u32, u32) {
+        let metadata = fs::metadata(self.path(inside)).unwrap();
+        (metadata.mode() & 0o777, metadata.uid())
+    }
+
+    /// Whether somebody who is in no group finds the private text anywhere.
+    fn is_told_to_others(&self) -> bool {
+        let found = Command::new("setpriv")
+            .args(["--reuid=65530", "--regid=65530", "--clear-groups", "grep", "-rl", "PRIVATE-TEXT", ".milestones"])
+            .current_dir(&self.root)
+            .output()
+            .unwrap();
+        !found.stdout.is_empty()
+    }
+}
+
+#[test]
+fn a_workspace_that_a_group_shares_is_used_by_all_who_trust_it_needs_root() {
+    let shared = Shared::empty();
+    shared.does(0, &["init"]);
+    shared.refuses(1, &["status"], "milescale trust");
+    shared.does(1, &["trust", shared.root.to_str().unwrap()]);
+    // What one has made the other one writes to, in turn.
+    for (round, user) in [1, 0, 1, 0].into_iter().enumerate() {
+        let id = format!("m-{round}");
+        for arguments in [&["milestone", "put", &id, "doc.yaml"][..], &["check"], &["milestone", "list"]] {
+            shared.does(user, arguments);
+        }
+    }
+    // Folders that the other one has made count as trusted.
+    shared.does(0, &["status"]);
+    for arguments in [&["migrate", "hybrid", "--yes"][..], &["migrate", "database", "--yes"]] {
+        shared.does(0, arguments);
+    }
+    shared.does(1, &["milestone", "list"]);
+    // Whoever moves back, each writes each file again.
+    shared.does(1, &["rollback", "--yes"]);
+    for entry in fs::read_dir(shared.path("active")).unwrap() {
+        let file = entry.unwrap();
+        let mode = file.metadata().unwrap().mode();
+        assert_eq!(mode & 0o060, 0o060, "{}: {mode:o}", file.path().display());
+    }
+    door("D9", "two accounts of a group, who take turns", "each writes what the other one made, after one `trust`");
+}
+
+/// A database and an index that a colleague has made, and that he keeps.
+#[test]
+fn a_store_of_a_colleague_is_not_filled_with_what_he_may_not_read_needs_root() {
+    let shared = Shared::new();
+    shared.does(1, &["migrate", "database", "--yes"]);
+    shared.does(1, &["migrate", "file", "--yes"]);
+    shared.does(1, &["migrate", "hybrid", "--yes"]);
+    shared.does(1, &["migrate", "file", "--yes"]);
+    assert_eq!((shared.rights("enterprise.db"), shared.rights("index.db")), ((0o664, USERS[1]), (0o664, USERS[1])));
+    shared.private(0);
+    let refused = "it belongs to somebody who may not read the milestones";
+    shared.refuses(0, &["migrate", "database", "--dry-run"], refused);
+    shared.refuses(0, &["migrate", "database", "--yes"], refused);
+    // An index is derived: a new one takes its place.
+    shared.does(0, &["migrate", "hybrid", "--dry-run"]);
+    shared.does(0, &["migrate", "hybrid", "--yes"]);
+    assert_eq!(shared.rights("index.db"), (0o600, USERS[0]));
+    shared.does(0, &["migrate", "file", "--yes"]);
+    // Who may not read all of them moves none, and changes nothing.
+    shared.refuses(1, &["migrate", "hybrid", "--dry-run"], "private.yaml: this user may not read it");
+    shared.refuses(1, &["migrate", "hybrid", "--yes"], "private.yaml: this user may not read it");
+    assert_eq!(shared.rights("index.db"), (0o600, USERS[0]));
+    // And one's own database of before is narrowed.
+    fs::rename(shared.path("enterprise.db"), shared.path("his.db")).unwrap();
+    fs::rename(shared.path("active/private.yaml"), shared.root.join("aside")).unwrap();
+    shared.does(0, &["migrate", "database", "--yes"]);
+    shared.does(0, &["migrate", "file", "--yes"]);
+    assert_eq!(shared.rights("enterprise.db"), (0o664, USERS[0]));
+    fs::rename(shared.root.join("aside"), shared.path("active/private.yaml")).unwrap();
+    shared.does(0, &["migrate", "database", "--yes"]);
+    assert_eq!(shared.rights("enterprise.db"), (0o600, USERS[0]));
+    assert!(!shared.is_told_to_others());
+    door(
+        "D8",
+        "a database and an index of a colleague, of before a milestone was private",
+        "refused; made anew; 0 told",
+    );
+}
+
+/// What leaves such a folder would be for more users, and only its owner may take that from it.
+#[test]
+fn files_stay_in_a_folder_that_lets_in_fewer_users_than_the_workspace_needs_root() {
+    let shared = Shared::new();
+    let close = |folder: &str| fs::set_permissions(shared.path(folder), fs::Permissions::from_mode(0o2770)).unwrap();
+    close("active");
+    let stays = "its folder lets in fewer users than the workspace does, and only";
+    let digest = shared.run(1, &["milestone", "show", "of-one", "--digest"]).1;
+    let put = |user: usize| {
+        let digest = digest.trim();
+        shared.run(user, &["milestone", "put", "of-one", "doc.yaml", "--if-match", digest])
+    };
+    let (code, said) = put(1);
+    assert!(code == 1 && said.contains(stays), "{said}");
+    let (code, said) = shared.run(1, &["migrate", "database", "--dry-run"]);
+    assert!(code == 0 && said.contains("before the milestones can come back to files"), "{said}");
+    fs::write(shared.path("config/storage-config.yaml"), "storage:\n  migration: {files_after: retire}\n").unwrap();
+    shared.refuses(1, &["migrate", "database", "--dry-run"], stays);
+    // Its owner takes it from them by writing it.
+    assert_eq!(put(0).0, 0);
+    assert_eq!(shared.rights("active/of-one.yaml"), (0o660, USERS[0]));
+    fs::set_permissions(shared.path("active/of-one.yaml"), fs::Permissions::from_mode(0o664)).unwrap();
+    // The whole workspace instead of that folder: then nothing is for more users than before.
+    fs::set_permissions(shared.path(""), fs::Permissions::from_mode(0o2770)).unwrap();
+    shared.does(1, &["migrate", "database", "--yes"]);
+    shared.does(1, &["rollback", "--yes"]);
+    // The configuration is exchanged as well, where the engine is another one.
+    fs::set_permissions(shared.path(""), fs::Permissions::from_mode(0o2775)).unwrap();
+    fs::set_permissions(shared.path("active"), fs::Permissions::from_mode(0o2775)).unwrap();
+    let config = "storage:\n  database: {type: postgresql, url: postgresql://a@127.0.0.1/x}\n";
+    fs::write(shared.path("config/storage-config.yaml"), config).unwrap();
+    chown(shared.path("config/storage-config.yaml"), Some(USERS[0]), Some(GROUP)).unwrap();
+    close("config");
+    for how in ["--dry-run", "--yes"] {
+        shared.refuses(1, &["migrate", "database", "--engine", "sqlite", how], stays);
+    }
+    assert_eq!(fs::read_to_string(shared.path("config/storage-config.yaml")).unwrap(), config);
+    door("D8", "files of a colleague in a folder that is closed to others", "named before a move; 0 left half moved");
+}
