@@ -2,7 +2,7 @@
 //!
 //! There nothing is followed, and only a regular file is opened: SQLite would wait for a FIFO for ever.
 
-use std::ffi::{CStr, c_char, c_int};
+use std::ffi::{CStr, c_char, c_int, c_void};
 use std::os::fd::{AsFd, AsRawFd};
 use std::sync::{OnceLock, PoisonError};
 
@@ -19,6 +19,11 @@ type Any = unsafe extern "C" fn();
 type Fchown = unsafe extern "C" fn(c_int, libc::uid_t, libc::gid_t) -> c_int;
 type Fchmod = unsafe extern "C" fn(c_int, libc::mode_t) -> c_int;
 type Unlink = unsafe extern "C" fn(*const c_char) -> c_int;
+type Mmap = unsafe extern "C" fn(*mut c_void, usize, c_int, c_int, c_int, libc::off_t) -> *mut c_void;
+
+/// How much of the file that is shared beside a database in WAL mode is mapped, which whoever has the database open can make as large as he
+/// likes: as much as 32 GiB of a write-ahead log need.
+const SHARED_AT_MOST: u64 = 64 << 20;
 
 /// SQLite's own calls, for all other paths.
 struct Own {
@@ -28,6 +33,7 @@ struct Own {
     unlink: Unlink,
     fchown: Fchown,
     fchmod: Fchmod,
+    mmap: Mmap,
 }
 
 static OWN: OnceLock<Own> = OnceLock::new();
@@ -62,11 +68,15 @@ pub(crate) unsafe fn exchange(vfs: *mut ffi::sqlite3_vfs) -> Result<(), c_int> {
         fchown: unsafe { std::mem::transmute::<unsafe extern "C" fn(), Fchown>(call(c"fchown")?) },
         // SAFETY: as above.
         fchmod: unsafe { std::mem::transmute::<unsafe extern "C" fn(), Fchmod>(call(c"fchmod")?) },
+        // SAFETY: as above.
+        mmap: unsafe { std::mem::transmute::<unsafe extern "C" fn(), Mmap>(call(c"mmap")?) },
     };
     if OWN.set(own).is_err() {
         return Ok(());
     }
-    let ours: [(&CStr, Any); 6] = [
+    let ours: [(&CStr, Any); 7] = [
+        // SAFETY: os_unix.c calls it with the types that it has.
+        (c"mmap", unsafe { std::mem::transmute::<Mmap, Any>(mmap) }),
         // SAFETY: os_unix.c calls it with the types that it has.
         (c"fchown", unsafe { std::mem::transmute::<Fchown, Any>(fchown) }),
         // SAFETY: as above.
@@ -174,6 +184,23 @@ thread_local! {
 }
 
 /// Gives a file away that was just made. One that was there stays whose it is: it may be another file of that name.
+unsafe extern "C" fn mmap(
+    at: *mut c_void,
+    bytes: usize,
+    access: c_int,
+    flags: c_int,
+    file: c_int,
+    begin: libc::off_t,
+) -> *mut c_void {
+    let end = u64::try_from(begin).ok().and_then(|begin| begin.checked_add(bytes as u64));
+    let (Some(own), true) = (OWN.get(), end.is_some_and(|end| end <= SHARED_AT_MOST)) else {
+        fail(libc::ENOMEM);
+        return libc::MAP_FAILED;
+    };
+    // SAFETY: what SQLite asks for, of the call that it would ask.
+    unsafe { (own.mmap)(at, bytes, access, flags, file, begin) }
+}
+
 unsafe extern "C" fn fchown(file: c_int, user: libc::uid_t, group: libc::gid_t) -> c_int {
     match (OWN.get(), MADE.get()) {
         (Some(own), Some((made, _))) if made == file => {

@@ -340,10 +340,10 @@ impl Archive {
     /// Makes an archived file a row of a database, with the text of a draft. The file gets that text first, so that a death in
     /// between leaves one milestone twice, not two.
     fn unarchive_into(&mut self, store: &mut dyn Store, draft: &Draft, there: &Milestone) -> Result<(), StoreError> {
+        store.make_for(self.files.archived_readers(&draft.id, there.digest())?)?;
         if there.text != draft.text {
             self.files.replace_archived(draft, there.digest())?;
         }
-        store.make_for(self.files.archived_readers(&draft.id, Digest::of(&draft.text))?)?;
         store.put(draft, Seen::Nothing)?;
         self.leave(draft, there)
     }

@@ -13,7 +13,8 @@ pub const PASSWORD: &str = "s3cret-Pa55";
 /// A server that runs; it goes when this is dropped, and with the test's process.
 #[derive(Debug)]
 pub struct Postgres {
-    folder: tempfile::TempDir,
+    folder: PathBuf,
+    _outer: tempfile::TempDir,
     port: u16,
     child: Child,
 }
@@ -43,21 +44,25 @@ fn as_server_user(program: &Path) -> Command {
     command
 }
 
-/// Gives a folder to that user: the server makes its data below, and a socket for everybody.
-fn for_server_user(folder: &Path) {
-    fs::set_permissions(folder, std::os::unix::fs::PermissionsExt::from_mode(0o755)).unwrap();
+/// A folder of that user's, in one that nobody else writes: the server makes its data there, and a socket for everybody.
+fn folder() -> (tempfile::TempDir, PathBuf) {
+    let outer = tempfile::Builder::new().prefix("milescale-pg-").tempdir().unwrap();
+    let folder = outer.path().join("pg");
+    fs::create_dir(&folder).unwrap();
+    for path in [outer.path(), &folder] {
+        fs::set_permissions(path, std::os::unix::fs::PermissionsExt::from_mode(0o755)).unwrap();
+    }
     let user = as_server_user(Path::new("id")).arg("-u").stdout(Stdio::piped()).output().unwrap();
     let user = String::from_utf8(user.stdout).unwrap().trim().parse().expect("the number of a user");
-    std::os::unix::fs::chown(folder, Some(user), None).unwrap();
+    std::os::unix::fs::chown(&folder, Some(user), None).unwrap();
+    (outer, folder)
 }
 
 impl Postgres {
     /// A fresh server with the users `postgres` and `ada` (with [`PASSWORD`], needed on the port) and the database `plans`.
     pub fn start() -> Self {
-        let folder = tempfile::Builder::new().prefix("milescale-pg-").tempdir().unwrap();
-        let path = folder.path();
-        for_server_user(path);
-        let data = path.join("data");
+        let (outer, folder) = folder();
+        let data = folder.join("data");
         let made = as_server_user(&programs().join("initdb"))
             .args(["--no-sync", "--no-instructions", "-A", "trust", "-U", "postgres", "-E", "UTF8", "-D"])
             .arg(&data)
@@ -70,19 +75,19 @@ impl Postgres {
             "local all all trust\nhost all all 127.0.0.1/32 scram-sha-256\nlocal replication all trust\n",
         )
         .unwrap();
-        let server = Self::started(folder);
+        let server = Self::started(outer, folder);
         server.psql("postgres", &format!("CREATE ROLE ada LOGIN PASSWORD '{PASSWORD}'"));
         server.psql("postgres", "CREATE DATABASE plans OWNER ada");
         server
     }
 
     /// Starts a server on data that is there. A port that was free may be taken before the server has it: then another.
-    fn started(folder: tempfile::TempDir) -> Self {
+    fn started(outer: tempfile::TempDir, folder: PathBuf) -> Self {
         let port = free_port();
-        let mut server = Self { child: spawn(folder.path(), port), folder, port };
+        let mut server = Self { child: spawn(&folder, port), folder, _outer: outer, port };
         while !server.is_ready() {
             server.port = free_port();
-            server.child = spawn(server.folder.path(), server.port);
+            server.child = spawn(&server.folder, server.port);
         }
         server
     }
@@ -98,7 +103,7 @@ impl Postgres {
 
     /// Its URL over the socket, as `ada`.
     pub fn url(&self) -> String {
-        let socket = self.folder.path().to_str().unwrap().replace('/', "%2F");
+        let socket = self.folder.to_str().unwrap().replace('/', "%2F");
         format!("postgresql://ada@{socket}:{}/plans", self.port)
     }
 
@@ -124,14 +129,14 @@ impl Postgres {
 
     /// The server's folder: `data` and the socket are in it.
     pub fn folder(&self) -> &Path {
-        self.folder.path()
+        &self.folder
     }
 
     /// `psql` as the superuser, ready for its arguments.
     pub fn client(&self, database: &str) -> Command {
         let mut command = Command::new("psql");
         command.args(["-X", "-q", "-A", "-t", "-v", "ON_ERROR_STOP=1", "-U", "postgres", "-d", database, "-h"]);
-        command.arg(self.folder.path()).args(["-p", &self.port.to_string()]).stdin(Stdio::null());
+        command.arg(&self.folder).args(["-p", &self.port.to_string()]).stdin(Stdio::null());
         command
     }
 
@@ -145,8 +150,7 @@ impl Postgres {
     /// A standby of it, that follows it.
     #[must_use]
     pub fn standby(&self) -> Self {
-        let folder = tempfile::Builder::new().prefix("milescale-pg-").tempdir().unwrap();
-        for_server_user(folder.path());
+        let (outer, folder) = folder();
         let copied = as_server_user(&programs().join("pg_basebackup"))
             .args([
                 "-R",
@@ -161,20 +165,20 @@ impl Postgres {
                 &self.port.to_string(),
                 "-h",
             ])
-            .arg(self.folder.path())
+            .arg(&self.folder)
             .arg("-D")
-            .arg(folder.path().join("data"))
+            .arg(folder.join("data"))
             .stderr(Stdio::piped())
             .output()
             .unwrap();
         assert!(copied.status.success(), "pg_basebackup: {}", String::from_utf8_lossy(&copied.stderr));
-        Self::started(folder)
+        Self::started(outer, folder)
     }
 
     /// Gives it a certificate that an authority of the test's own has signed for `localhost`, and starts it anew with TLS
     /// on. The authority's certificate; beside it lie `ada.crt` and `ada.key`, which prove the client.
     pub fn with_tls(&mut self) -> PathBuf {
-        let folder = self.folder.path();
+        let folder = &self.folder;
         let script = "set -e; cd \"$1\"
             openssl req -x509 -newkey rsa:2048 -nodes -days 2 -subj /CN=test-authority -keyout ca.key -out ca.pem
             openssl req -newkey rsa:2048 -nodes -subj /CN=ada -keyout ada.key -out ada.csr
@@ -210,12 +214,12 @@ impl Postgres {
     pub fn start_again(&mut self) {
         let mut tries = 0;
         loop {
-            self.child = spawn(self.folder.path(), self.port);
+            self.child = spawn(&self.folder, self.port);
             if self.is_ready() {
                 return;
             }
             tries += 1;
-            assert!(tries < 100, "its port is taken: {}", fs::read_to_string(self.folder.path().join("log")).unwrap());
+            assert!(tries < 100, "its port is taken: {}", fs::read_to_string(self.folder.join("log")).unwrap());
         }
     }
 }

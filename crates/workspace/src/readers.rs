@@ -2,7 +2,7 @@
 
 mod giving;
 
-pub(crate) use giving::give_to_owner_of;
+pub(crate) use giving::{give_to_owner_of, let_group_write};
 
 use std::ffi::CStr;
 use std::io;

@@ -71,13 +71,16 @@ pub struct Server {
     /// How the connection is protected at least, as libpq names it; `prefer`, where nothing was said.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub sslmode: Option<String>,
-    /// Who may have signed its certificate, where the workspace says so.
+    /// Who may have signed its certificate, where something else was said than the system's authorities.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub sslrootcert: Option<String>,
 }
 
-/// The ways of `sslmode`, from the least to the most.
-pub const SSL_MODES: [&str; 6] = ["disable", "allow", "prefer", "require", "verify-ca", "verify-full"];
+/// How much a way of `sslmode` protects. `require` checks as much as `verify-full` here; `verify-ca` takes a certificate for any name.
+pub fn protection(sslmode: &str) -> Option<usize> {
+    let rank = ["disable", "allow", "prefer", "verify-ca", "require"].iter().position(|it| *it == sslmode);
+    rank.or_else(|| (sslmode == "verify-full").then_some(4))
+}
 
 impl Server {
     /// Whether both are the same server, however it is talked to.
@@ -85,12 +88,11 @@ impl Server {
         (&self.host, self.port, &self.database, &self.user) == (&other.host, other.port, &other.database, &other.user)
     }
 
-    /// Whether consent to this one is consent to another, to which a connection is protected in a way of [`SSL_MODES`].
+    /// Whether consent to this one is consent to another, to which a connection is protected in this way.
     fn covers(&self, other: &Self, sslmode: &str) -> bool {
-        let rank = |mode: &str| SSL_MODES.iter().position(|it| *it == mode);
         self.is_same(other)
-            && rank(sslmode) >= rank(self.sslmode.as_deref().unwrap_or("prefer"))
-            && (other.sslrootcert.is_none() || other.sslrootcert == self.sslrootcert)
+            && protection(sslmode) >= protection(self.sslmode.as_deref().unwrap_or("prefer"))
+            && other.sslrootcert == self.sslrootcert
     }
 }
 
@@ -260,7 +262,7 @@ impl Trust {
             })
     }
 
-    /// Whether a server may be connected to for a workspace, in a way of [`SSL_MODES`].
+    /// Whether a server may be connected to for a workspace, protected in this way.
     pub fn has_server(&self, root: &Path, server: &Server, sslmode: &str) -> bool {
         self.any(root, |entry| entry.server.as_ref().is_some_and(|known| known.covers(server, sslmode)))
     }

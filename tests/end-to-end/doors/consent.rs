@@ -261,20 +261,51 @@ fn consent_is_to_the_protection_that_was_there() {
         let url = before.split("sslmode=").nth(1).and_then(|rest| rest.split('&').next()).unwrap().to_owned();
         workspace.write("config/storage-config.yaml", before.replace(&url, what));
     };
-    for weaker in ["disable", "prefer", "require", "verify-ca"] {
+    // It checks as much.
+    say("require");
+    assert!(!move_it().contains("milescale trust"));
+    for weaker in ["disable", "prefer", "verify-ca"] {
         say(weaker);
         let said = move_it();
-        assert!(said.contains("milescale trust") && said.contains(&format!("sslmode={weaker}")), "{weaker}: {said}");
+        let named = weaker == "prefer" || said.contains(&format!("sslmode={weaker}"));
+        assert!(said.contains("milescale trust") && named, "{weaker}: {said}");
         // What the environment asks for at least is what it is.
         let mut stronger = workspace.command(["migrate", "database", "--engine", "postgresql", "--yes"]);
         let said = stronger.env("PGSSLMODE", "verify-full").output().unwrap();
         assert!(!String::from_utf8_lossy(&said.stderr).contains("milescale trust"), "{weaker}: {said:?}");
     }
-    say("verify-full&sslrootcert=.milestones/config/ca.pem");
-    assert!(move_it().contains("milescale trust"));
-    let given = [given[0], given[1], &format!("{}&sslrootcert=.milestones/config/ca.pem", given[2])];
-    assert_eq!(bounded(&workspace, &given).code, 0);
-    assert!(move_it().contains("sslrootcert lies in the workspace"));
+    say("verify-full");
+    std::os::unix::fs::symlink("/etc/ssl/certs/ca-certificates.crt", workspace.path("config/linked.pem")).unwrap();
+    let inside = workspace.path("config/ca.pem").display().to_string();
+    let linked = workspace.path("config/linked.pem").display().to_string();
+    let before = workspace.read("config/storage-config.yaml");
+    for (authority, why) in [
+        (".milestones/config/ca.pem", "sslrootcert is no whole path"),
+        (&inside, "sslrootcert lies in the workspace"),
+        (&linked, "sslrootcert lies in the workspace"),
+    ] {
+        workspace.write(
+            "config/storage-config.yaml",
+            before.replace("sslmode=verify-full", &format!("sslmode=verify-full&sslrootcert={authority}")),
+        );
+        assert!(move_it().contains("milescale trust"), "{authority}");
+        let given = [given[0], given[1], &format!("{}&sslrootcert={authority}", given[2])];
+        assert_eq!(bounded(&workspace, &given).code, 0);
+        let said = move_it();
+        assert!(said.contains(why), "{authority}: {said}");
+    }
+    // And what the environment says of it is written down, so that consent is given once.
+    let workspace = configured("postgresql://plans@203.0.113.9/plans?connect_timeout=1");
+    let unprotected = |arguments: &[&str]| {
+        let said = workspace.command(arguments).env("PGSSLMODE", "disable").output().unwrap();
+        String::from_utf8_lossy(&said.stderr).replace('\'', "")
+    };
+    let migrate = ["migrate", "database", "--engine", "postgresql", "--yes"];
+    let said = unprotected(&migrate);
+    let named = said.split("--server ").nth(1).and_then(|rest| rest.split('`').next()).unwrap_or_default().to_owned();
+    assert!(named.ends_with("?sslmode=disable"), "{said}");
+    unprotected(&["trust", "--server", &named]);
+    assert!(!unprotected(&migrate).contains("milescale trust"));
     door(
         "D10",
         "a workspace that asks for less protection than was consented to, or brings an authority of its own",

@@ -655,7 +655,15 @@ fn what_was_kept_from_others_as_a_conflict_stays_so_when_it_is_taken() {
             run(&workspace, "022", &["migrate", "database", "--yes"]);
             set_mode(&workspace, "enterprise.db", 0o644);
         }
-        let said = bounded(&workspace, &["conflicts", "resolve", &conflict, "--take-kept"]);
+        let take = || bounded(&workspace, &["conflicts", "resolve", &conflict, "--take-kept"]);
+        if database {
+            // It is neither closed to those who use it, nor filled with what is not for them.
+            let said = take();
+            assert!(said.code == 1 && said.err.contains("not all who may read this database"), "{said:?}");
+            assert_eq!(fs::metadata(workspace.path("enterprise.db")).unwrap().mode() & 0o777, 0o644);
+            set_mode(&workspace, "enterprise.db", 0o600);
+        }
+        let said = take();
         assert_eq!(said.code, 0, "{said:?}");
         assert!(bounded(&workspace, &["milestone", "show", "secret"]).out.contains("PRIVATE-TEXT-2"));
         assert_eq!(as_nobody_reads(&workspace, "PRIVATE-TEXT"), Vec::<String>::new());

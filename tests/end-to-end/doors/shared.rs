@@ -177,6 +177,46 @@ fn a_store_of_a_colleague_is_not_filled_with_what_he_may_not_read_needs_root() {
     );
 }
 
+/// As `sudo` and cron are: of root, with a umask that lets no group write.
+#[test]
+fn what_root_makes_in_a_folder_that_a_group_shares_stays_the_groups_needs_root() {
+    let shared = Shared::new();
+    let as_root = |arguments: &[&str]| {
+        let output = Command::new("sh")
+            .args(["-c", "umask 022; exec \"$0\" \"$@\"", crate::BINARY])
+            .args(arguments)
+            .current_dir(&shared.root)
+            .env("XDG_CONFIG_HOME", shared.homes[0].path().join("of-root"))
+            .output()
+            .unwrap();
+        assert!(output.status.success(), "{arguments:?}: {output:?}");
+    };
+    let changes = |user: usize, id: &str| {
+        let digest = shared.run(user, &["milestone", "show", id, "--digest"]).1;
+        shared.does(user, &["milestone", "put", id, "doc.yaml", "--if-match", digest.trim()]);
+        shared.does(user, &["check"]);
+    };
+    as_root(&["trust", shared.root.to_str().unwrap()]);
+    for logs in fs::read_dir(shared.path("logs")).unwrap() {
+        fs::remove_file(logs.unwrap().path()).unwrap();
+    }
+    shared.does(0, &["milestone", "put", "third", "doc.yaml"]);
+    as_root(&["check"]);
+    as_root(&["milestone", "archive", "third"]);
+    for (user, id) in [(0, "of-two"), (1, "of-one")] {
+        changes(user, id);
+    }
+    for to in ["hybrid", "database"] {
+        as_root(&["migrate", to, "--yes"]);
+        for (user, id) in [(0, "of-two"), (1, "of-one")] {
+            changes(user, id);
+        }
+    }
+    shared.does(1, &["migrate", "file", "--yes"]);
+    changes(0, "of-one");
+    door("D9", "root with umask 022 in a folder that a group shares: check, archive, moves", "the group writes on");
+}
+
 /// What leaves such a folder would be for more users, and only its owner may take that from it.
 #[test]
 fn files_stay_in_a_folder_that_lets_in_fewer_users_than_the_workspace_needs_root() {

@@ -62,7 +62,7 @@ impl FileStore {
         let before = self.archive.as_ref().map(|watched| &watched.stamps);
         let (completed, mut stamps, mut changed) = (self.workspace.completed(), HashMap::new(), BTreeSet::new());
         walk::walk_below(&self.workspace, &completed, &mut |batch| {
-            for inside in self.documents(batch) {
+            for inside in self.documents(batch)? {
                 let path = completed.join(&inside);
                 let Ok(metadata) = path.status_of_name() else { continue };
                 let stamp = Stamp::of(&metadata);
@@ -197,10 +197,11 @@ impl FileStore {
     pub(crate) fn archived_files(&self) -> Result<Vec<(String, Place)>, StoreError> {
         let (completed, mut paths) = (self.workspace.completed(), Vec::new());
         walk::walk_below(&self.workspace, &completed, &mut |batch| {
-            paths.extend(self.documents(batch).into_iter().map(|inside| completed.join(inside)));
+            paths.extend(self.documents(batch)?.into_iter().map(|inside| completed.join(inside)));
             Ok(())
         })?;
-        let mut files: Vec<_> = paths.into_iter().map(|path| (self.id_in_archive(&path), path)).collect();
+        let named = |path: Place| self.goes_on().map(|()| (self.id_in_archive(&path), path));
+        let mut files = paths.into_iter().map(named).collect::<Result<Vec<_>, _>>()?;
         let depth = |path: &Place| path.inside().components().count();
         files.sort_by(|(id, path), (other, other_path)| {
             (id, depth(path), path).cmp(&(other, depth(other_path), other_path))
@@ -209,7 +210,7 @@ impl FileStore {
     }
 
     /// The documents of milestones among the files of one folder, by their paths in the archive.
-    fn documents(&self, batch: &Batch<'_>) -> Vec<PathBuf> {
+    fn documents(&self, batch: &Batch<'_>) -> Result<Vec<PathBuf>, StoreError> {
         let mut scratch = PathBuf::new();
         let all: Vec<PathBuf> = (0..batch.len()).map(|number| batch.path(number, &mut scratch).to_owned()).collect();
         let folder = batch.inside.file_name().filter(|folder| !is_year(folder));
@@ -217,9 +218,22 @@ impl FileStore {
             folder.is_some() && (path.file_name().is_some_and(|name| name == DEFINITION) || path.file_stem() == folder)
         };
         if !all.iter().any(is_own) {
-            return all;
+            return Ok(all);
         }
-        all.into_iter().filter(|path| is_own(path) || self.says_its_name(path)).collect()
+        let mut documents = Vec::new();
+        for path in all {
+            self.goes_on()?;
+            if is_own(&path) || self.says_its_name(&path) {
+                documents.push(path);
+            }
+        }
+        Ok(documents)
+    }
+
+    /// What is looked for may stand in any number of large files.
+    fn goes_on(&self) -> Result<(), StoreError> {
+        let completed = || self.workspace.shown(&self.workspace.completed());
+        if self.workspace.stop().is_asked() { Err(StoreError::stopped(completed())) } else { Ok(()) }
     }
 
     /// Whether a file beside a milestone's own document is a milestone too: its name is the id that it says.

@@ -78,7 +78,9 @@ fn path_for_triggers(path: &[String], milestones: &str) -> String {
         return String::new();
     }
     format!(
-        "WITH own AS (SELECT r.oid FROM pg_roles r WHERE NOT ({}))
+        "WITH own AS (SELECT oid FROM pg_roles WHERE rolname = current_user OR rolsuper
+           UNION ALL SELECT r.oid FROM pg_roles r WHERE (r.rolname = 'pg_database_owner'
+             OR r.oid = (SELECT relowner FROM pg_class WHERE oid = {milestones})) AND NOT ({}))
          SELECT set_config('search_path', concat('pg_catalog, ',
            string_agg(quote_ident(it.name) || ', ', '' ORDER BY it.at) FILTER (WHERE it.is_own), 'pg_temp'), true)
          FROM (SELECT it.name, it.at, bool_and(n.nspowner IN (SELECT oid FROM own)

@@ -35,9 +35,6 @@ const OTHERS_AT_MOST: Duration = Duration::from_secs(1);
 /// What a server that is alive needs beyond its own time-out to say so.
 const GRACE: Duration = Duration::from_secs(2);
 
-/// How long the server may clean pages of a table that was just filled.
-const CLEANS_FOR: Duration = Duration::from_mins(10);
-
 /// What a statement without a time-out may take.
 const UNLIMITED: Duration = Duration::from_hours(24);
 
@@ -321,15 +318,6 @@ impl Connection {
 
     fn not_connected(&self) -> StoreError {
         StoreError::new(Problem::Unavailable, self.shown(), "there is no connection")
-    }
-
-    /// Runs a statement that has no transaction, and no settings of one: it may evaluate nothing. The server may be silent for some minutes.
-    pub(super) fn outside_transaction(&mut self, statement: &str) -> Result<(), StoreError> {
-        let Some(link) = self.link.as_ref() else { return Ok(()) };
-        let patience = self.patience(link.meter.clone());
-        let work = patience.wait(CLEANS_FOR, link.client.batch_execute(statement));
-        let done = self.runtime.block_on(work);
-        done.map_err(|failed| self.failed(failed))
     }
 
     /// An error for the caller. A connection that failed or is silent is given up.

@@ -2,6 +2,8 @@
 //! travels with a repository says where plans are kept, never that they may be sent there. Nor does anything else in the workspace: what
 //! says there that a server was used before, whoever may write there can write.
 
+use std::path::{Component, Path};
+
 use milescale_core::config::Database;
 use milescale_document::text::{glimpse, harmless, in_command};
 use milescale_workspace::Workspace;
@@ -56,8 +58,21 @@ pub fn waits_for_consent(workspace: &Workspace, database: &Database) -> Option<S
 /// Why the authority that the workspace names is none: whoever may write there can exchange it, and so be any server.
 fn brings_an_authority(workspace: &Workspace, address: &Address) -> Option<String> {
     let authority = address.workspaces_authority.as_ref().filter(|path| path.as_os_str() != "system")?;
-    let whole = system::real_path(authority).or_else(|_| std::path::absolute(authority)).ok()?;
-    (whole.starts_with(workspace.root()) && !address.servers_elsewhere().is_empty()).then(|| {
+    if address.servers_elsewhere().is_empty() {
+        return None;
+    }
+    if !authority.is_absolute() {
+        return Some(
+            "sslrootcert is no whole path, and could be any file of that name; write where it lies from / on"
+                .to_owned(),
+        );
+    }
+    // As it is written, and where it leads.
+    let real = [system::real_path(authority).ok(), system::real_path(authority.parent()?).ok()];
+    let paths = real.into_iter().flatten().chain([authority.clone()]);
+    let lies_in =
+        |path: &Path| path.starts_with(workspace.root()) || path.components().any(|part| part == Component::ParentDir);
+    paths.into_iter().any(|path| lies_in(&path)).then(|| {
         "sslrootcert lies in the workspace, which may come to hold another one; put it elsewhere, such as into \
          ~/.postgresql/root.crt, and take sslrootcert out"
             .to_owned()

@@ -7,7 +7,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use milescale_workspace::error::{Problem, StoreError};
-use milescale_workspace::folder::{Socket, system};
+use milescale_workspace::folder::{Socket, system, unknown_user};
 use rustix::net::sockopt;
 use tokio::net::{TcpStream, UnixStream, lookup_host};
 use tokio::task::{JoinHandle, JoinSet};
@@ -18,7 +18,7 @@ use tokio_postgres::tls::MakeTlsConnect;
 use tokio_postgres::{Client, SimpleQueryMessage};
 use tokio_postgres_rustls::MakeRustlsConnect;
 
-use super::address::{Address, Host, Keepalives, Mode, Place, Wanted};
+use super::address::{Address, Host, Keepalives, Mode, Place, Wanted, is_folder_of_the_system};
 use super::begin::{self, SearchPath};
 use super::connection::Failed;
 use super::messages::{Bounded, BoundedTls};
@@ -134,7 +134,10 @@ impl Dialer {
         let (first, second) = match (peer, self.address.security.mode) {
             (Peer::Socket(_), _) | (_, Mode::Disable) => (SslMode::Disable, None),
             (_, Mode::Allow) => (SslMode::Disable, Some(SslMode::Require)),
-            (_, Mode::Prefer) => (SslMode::Prefer, Some(SslMode::Disable)),
+            // A certificate that is none of the authority that was named is no reason to go without.
+            (_, Mode::Prefer) => {
+                (SslMode::Prefer, self.address.security.authority.is_none().then_some(SslMode::Disable))
+            }
             _ => (SslMode::Require, None),
         };
         match (self.with_mode(host, peer, first).await, second) {
@@ -149,7 +152,9 @@ impl Dialer {
     /// Connects to a socket, whoever runs the server of which is looked at before anything is sent.
     async fn socket(&self, path: &Path) -> Result<UnixStream, Failed> {
         let refused = |cause: String| Failed::Store(StoreError::new(Problem::Refused, "", cause));
-        let socket = Socket::at(path).map_err(|error| match error.kind() {
+        let is_of_system = path.parent().is_some_and(is_folder_of_the_system);
+        let socket = if is_of_system { Socket::in_folder_of_the_system(path) } else { Socket::at(path) };
+        let socket = socket.map_err(|error| match error.kind() {
             io::ErrorKind::InvalidInput => {
                 refused(format!("{error}; no server has made it, and it is not connected to"))
             }
@@ -158,6 +163,11 @@ impl Dialer {
         let stream = UnixStream::connect(socket.path()).await?;
         let runs_it = stream.peer_cred()?.uid();
         if let Some(peer) = &self.address.peer {
+            if runs_it == unknown_user() {
+                let cause = "who runs the server has no number here (as in a user namespace), so that requirepeer cannot be kept; connect by \
+                             the loopback; nothing was sent";
+                return Err(refused(cause.to_owned()));
+            }
             if system::user_called(&peer.name) != Some(runs_it) {
                 let runs_it = system::name_of_user(runs_it);
                 let cause = format!("{runs_it} runs the server, and requirepeer names another user; nothing was sent");
@@ -170,7 +180,7 @@ impl Dialer {
         if socket.may_be_anybodys(runs_it) {
             let (folder, runs_it) = (path.parent().unwrap_or(path).display(), system::name_of_user(runs_it));
             return Err(refused(format!(
-                "{runs_it} runs the server, and every user may make a socket in {folder}; nothing was sent; if it is yours, set \
+                "{runs_it} runs the server, and every user may make a socket in {folder}, or a folder on the way; nothing was sent; if it is yours, set \
                  PGREQUIREPEER to the name of that user"
             )));
         }

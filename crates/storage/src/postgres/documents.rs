@@ -179,15 +179,9 @@ impl Table {
         schema::generate(&self.prefix)
     }
 
-    /// Lets figures come from the index alone.
-    pub(super) fn vacuum(&self) -> String {
-        // To clean indexes, or cut the table, waits for whoever reads a page meanwhile, however long that is.
-        format!("VACUUM (SKIP_LOCKED, INDEX_CLEANUP off, TRUNCATE off) {}milestones", self.prefix)
-    }
-
     /// What lets the server know the table's values.
     pub(super) fn analyze(&self) -> String {
-        format!("ANALYZE {}milestones", self.prefix)
+        format!("SET LOCAL vacuum_cost_delay = 0; ANALYZE {}milestones", self.prefix)
     }
 
     /// Whether the generated columns are there.

@@ -133,7 +133,7 @@ pub(super) fn advice_without_code(cause: &str) -> &'static str {
     } else if cause.contains("does not support TLS") {
         "; let the server take TLS, or write sslmode=prefer to go without it"
     } else if cause.contains("UnknownIssuer") {
-        "; name who has signed it with sslrootcert, or write sslmode=prefer to go without the check"
+        "; name who has signed it with sslrootcert, or write sslmode=prefer, without sslrootcert, to go without the check"
     } else {
         ""
     }

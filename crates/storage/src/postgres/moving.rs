@@ -86,11 +86,10 @@ impl PostgresStore {
             owned.epoch = number;
         }
         // Only for speed, and by and by the server does it itself. To look at values runs what the table's indexes call: in a transaction, where
-        // names mean the server's own. To clean pages runs nothing, and waits for nobody's lock.
-        let analyzed = self.write(Hurry::No, async |client, table| Ok(client.batch_execute(&table.analyze()).await?));
-        let vacuumed = analyzed.and_then(|()| self.connection.outside_transaction(&self.table.vacuum()));
-        if let Err(error) = vacuumed {
-            tracing::debug!(%error, "the table is not vacuumed yet");
+        // names mean the server's own. Pages are left to the server to clean: that has no transaction, and waits for whoever reads them.
+        let analyzed = self.write(Hurry::Yes, async |client, table| Ok(client.batch_execute(&table.analyze()).await?));
+        if let Err(error) = analyzed {
+            tracing::debug!(%error, "the table is not analyzed yet");
         }
         Ok(count)
     }

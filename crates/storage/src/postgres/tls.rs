@@ -41,6 +41,8 @@ pub(super) fn config(address: &Address) -> Result<ClientConfig, StoreError> {
             strict.map_err(|error| refused(format!("no authority is known ({error}); name one: sslrootcert")))?;
         match security.mode {
             Mode::Require | Mode::VerifyFull => strict,
+            // Of an authority of the system's, anybody has a certificate for some name.
+            Mode::VerifyCa if security.authority.is_none() => strict,
             _ => Arc::new(Lenient { chain: Some(strict), provider }),
         }
     } else {

@@ -279,7 +279,7 @@ impl Store for SqliteStore {
 
     fn make_for(&mut self, readers: Readers) -> Result<(), StoreError> {
         self.open(Make::Never)?;
-        self.sqlite.let_in_no_more_than(readers)
+        self.sqlite.is_for_no_more_than(readers)
     }
 
     fn let_in_only_readers(&mut self) -> Result<(), StoreError> {

@@ -221,6 +221,21 @@ impl Sqlite {
         })
     }
 
+    /// Whether the file, which is in use, is read by none but these: it is neither closed to those who use it, nor filled with what is not
+    /// for them.
+    pub(super) fn is_for_no_more_than(&self, readers: Readers) -> Result<(), StoreError> {
+        let failed = |error: io::Error| self.error(Problem::Unavailable, error.to_string());
+        let (there, folder) = (self.place.status().map_err(failed)?, self.place.parent().status().map_err(failed)?);
+        if readers.let_in_owner_of(&there, &folder) && !readers.are_exceeded_by(&there) {
+            return Ok(());
+        }
+        Err(self.error(
+            Problem::Refused,
+            "not all who may read this database may read what is to be written, and nothing was written; let them read that (chmod, chgrp), \
+             or take the right to read the database from the others (chmod o-r, g-r), and try again",
+        ))
+    }
+
     fn let_in(&self, readers: Readers, (folder, name): (&Pinned, &OsString)) -> Result<(), StoreError> {
         let there = self.place.status().map_err(|error| self.error(Problem::Unavailable, error.to_string()))?;
         if (there.dev(), there.ino()) != self.identity {

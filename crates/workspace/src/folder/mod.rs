@@ -37,7 +37,7 @@ pub use acts::{set_mode_in, status_in};
 pub use kinds::{Entry, Kind, Use, is_about_trust};
 pub use metadata::Metadata;
 pub use opening::below;
-pub use socket::Socket;
+pub use socket::{Socket, unknown_user};
 pub use walk::{read_named, real_folder};
 
 /// A folder that everything is reached through. Clones are the same folder.

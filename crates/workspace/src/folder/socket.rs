@@ -14,7 +14,10 @@ pub struct Socket {
     #[cfg(target_os = "linux")]
     handle: rustix::fd::OwnedFd,
     path: PathBuf,
+    /// Whose the folder is that it lies in, where nobody else could have made that; who may make a socket there.
     folder: Stat,
+    /// Whether every user may make a socket of that name, once it is gone, or one of the folders on the way to it.
+    is_anybodys: bool,
 }
 
 impl Socket {
@@ -39,7 +42,21 @@ impl Socket {
             handle,
             path: path.to_owned(),
             folder: rustix::fs::stat(path.parent().unwrap_or(Path::new("/")))?,
+            is_anybodys: is_anybodys(path)?,
         })
+    }
+
+    /// The same in a folder that no workspace brings: there a symlink of root's is followed, as people make them between the folders in which
+    /// clients and servers look.
+    ///
+    /// # Errors
+    /// As [`Socket::at`].
+    pub fn in_folder_of_the_system(path: &Path) -> io::Result<Self> {
+        let status = rustix::fs::lstat(path)?;
+        if kind(&status) == FileType::Symlink && status.st_uid == 0 {
+            return Self::at(&super::system::real_path(path)?);
+        }
+        Self::at(path)
     }
 
     /// Where to connect to.
@@ -54,12 +71,32 @@ impl Socket {
         self.path.clone()
     }
 
-    /// Whether somebody who listens there may be anybody: every user may make a socket there, once the one before is gone, and it is neither
-    /// the folder's owner, nor root, nor the process's own user who runs it.
+    /// Whether somebody who listens there may be anybody: every user may make it, or a folder on the way, once the one before is gone, and it is
+    /// neither root, nor the process's own user who runs it, nor the owner of a folder that nobody else could have made.
     pub fn may_be_anybodys(&self, runs_it: u32) -> bool {
-        let known = [0, rustix::process::geteuid().as_raw(), self.folder.st_uid];
-        self.folder.st_mode & 0o002 != 0 && !known.contains(&runs_it)
+        let is_open = self.folder.st_mode & 0o002 != 0;
+        let is_owners = !self.is_anybodys && runs_it == self.folder.st_uid && runs_it != unknown_user();
+        (self.is_anybodys || is_open) && ![0, rustix::process::geteuid().as_raw()].contains(&runs_it) && !is_owners
     }
+}
+
+/// Whether every user could have made one of the folders on the way to a socket: it lies in one that all may write, and is neither root's nor the
+/// process's own user's.
+fn is_anybodys(path: &Path) -> io::Result<bool> {
+    let path = super::system::real_path(path.parent().unwrap_or(Path::new("/")))?;
+    let own = [0, rustix::process::geteuid().as_raw()];
+    for folder in path.ancestors() {
+        let Some(above) = folder.parent() else { continue };
+        if rustix::fs::stat(above)?.st_mode & 0o002 != 0 && !own.contains(&rustix::fs::stat(folder)?.st_uid) {
+            return Ok(true);
+        }
+    }
+    Ok(false)
+}
+
+/// Who all users are who have no number in this process's namespace.
+pub fn unknown_user() -> u32 {
+    super::system::text("/proc/sys/kernel/overflowuid").ok().and_then(|it| it.trim().parse().ok()).unwrap_or(65534)
 }
 
 #[allow(clippy::useless_conversion, reason = "the types differ by platform")]
@@ -88,6 +125,8 @@ mod tests {
             assert!(error.ends_with(why), "{error}");
         }
         assert!(Socket::at(&at("none")).is_err());
+        let of_root = Socket::in_folder_of_the_system(&at("link"));
+        assert_eq!(of_root.is_ok(), rustix::process::geteuid().is_root());
         std::fs::set_permissions(folder.path(), PermissionsExt::from_mode(0o1777)).unwrap();
         let socket = Socket::at(&at("s")).unwrap();
         let own = rustix::process::geteuid().as_raw();

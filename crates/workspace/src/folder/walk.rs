@@ -84,13 +84,25 @@ fn push(parts: &mut VecDeque<OsString>, path: &Path) {
 /// Opens the folder at the end of an absolute or relative path that a person has named, or that was found from there: a symlink on the way
 /// is followed where root or the caller has made it, for any other user could have put it there since.
 pub(super) fn open_named(path: &Path, is_own: &dyn Fn(u32) -> bool) -> io::Result<OwnedFd> {
-    open_end(&walk_named(path, is_own)?)
+    open_end(&walk_named(path, is_own, &|_| Ok(false))?)
 }
 
-fn walk_named(path: &Path, is_own: &dyn Fn(u32) -> bool) -> io::Result<End> {
-    let may_follow = |_: BorrowedFd<'_>, _: &OsStr, link: &Stat| {
+/// The same to the folder that its last part lies in. Nor is a symlink followed that lies where whoever has prepared a workspace could put it.
+fn walk_named(
+    path: &Path,
+    is_own: &dyn Fn(u32) -> bool,
+    may_be_brought: &dyn Fn(BorrowedFd<'_>) -> io::Result<bool>,
+) -> io::Result<End> {
+    let may_follow = |folder: BorrowedFd<'_>, _: &OsStr, link: &Stat| {
         if is_own(link.st_uid) {
-            return Ok(());
+            if !may_be_brought(folder)? {
+                return Ok(());
+            }
+            let message = format!(
+                "{} leads through a symlink in the workspace, which may have come with it, and is not followed; name what you mean by itself",
+                harmless(&path.to_string_lossy())
+            );
+            return Err(io::Error::new(io::ErrorKind::PermissionDenied, NotTrusted(message)));
         }
         let message = format!(
             "{} leads through a symlink of {}, and is not followed; name what you mean by itself",
@@ -102,29 +114,37 @@ fn walk_named(path: &Path, is_own: &dyn Fn(u32) -> bool) -> io::Result<End> {
     walk(CWD, path, &may_follow)
 }
 
-/// Reads a regular file that a person has named; it leads through no symlink that another user could have put there.
+/// Reads a regular file that a person has named; it leads through no symlink that another user could have put there, or that may have come with
+/// the workspace of this folder.
 ///
 /// # Errors
 /// As [`system::read`]; when it does lead through one.
-pub fn read_named(path: &Path, trust: &Trust, limit: u64) -> io::Result<(Vec<u8>, Metadata)> {
-    let End { folder, name } = walk_named(path, &|owner| trust.is_own(owner))?;
+pub fn read_named(path: &Path, workspace: &Folder, limit: u64) -> io::Result<(Vec<u8>, Metadata)> {
+    let End { folder, name } = workspace.walk_named(path)?;
     let name = name.ok_or_else(|| no_regular_file(true))?;
     let folder = Folder::opened_as(path.parent().unwrap_or(Path::new("/")).to_owned(), folder);
     read_regular(&folder.place().join(name), limit)
 }
 
+impl Folder {
+    fn walk_named(&self, path: &Path) -> io::Result<End> {
+        let above = self.open_above().and_then(identity).ok();
+        walk_named(path, &|owner| self.trust().is_own(owner), &|folder| lies_beneath(folder, above))
+    }
+}
+
 impl Place {
     /// A folder that a person has named, to write into: it is made where it is not there. It leads through no symlink that another user could
-    /// have put there, now or later.
+    /// have put there, now or later, or that may have come with the workspace of this folder.
     ///
     /// # Errors
     /// When it does lead through one, or cannot be made.
-    pub fn of_folder_named(path: &Path, trust: &Trust) -> io::Result<Self> {
-        match open_named(path, &|owner| trust.is_own(owner)) {
+    pub fn of_folder_named(path: &Path, workspace: &Folder) -> io::Result<Self> {
+        match workspace.walk_named(path).and_then(|end| open_end(&end)) {
             Err(error) if error.kind() == io::ErrorKind::NotFound => {
                 let above = path.parent().filter(|above| !above.as_os_str().is_empty()).unwrap_or(Path::new("."));
                 let name = path.file_name().ok_or(error)?;
-                let folder = Self::of_folder_named(above, trust)?.join(name);
+                let folder = Self::of_folder_named(above, workspace)?.join(name);
                 durable::create_folder(&folder)?;
                 Ok(folder)
             }

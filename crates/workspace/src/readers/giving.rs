@@ -18,10 +18,12 @@ impl Readers {
 
     /// Lets a file that nobody else could read be theirs, once it is whole.
     pub(crate) fn open_to(self, file: &File, folder: impl AsFd) -> io::Result<()> {
+        self.settle(file, &folder)?;
         if self.of == Of::Nothing {
-            file.set_permissions(Permissions::from_mode(self.mode() & !umask()))?;
+            let taken = taken_in(folder, Metadata::of(file)?.gid());
+            file.set_permissions(Permissions::from_mode(self.mode() & !taken))?;
         }
-        self.settle(file, folder)
+        Ok(())
     }
 
     /// Lets a file beneath an open folder be theirs, where it is the one that is meant, by its handle alone.
@@ -29,7 +31,7 @@ impl Readers {
     /// # Errors
     /// When its rights cannot be set.
     pub fn take_over_in(self, folder: impl AsFd, name: &CStr, is_it: impl FnOnce(&Metadata) -> bool) -> io::Result<()> {
-        let (handle, now) = handle_in(folder, name)?;
+        let (handle, now) = handle_in(&folder, name)?;
         if !is_it(&now) {
             return Ok(());
         }
@@ -38,13 +40,14 @@ impl Readers {
             set_mode_of(&handle, now.mode() & 0o700)?;
             List::take_from(&handle);
         }
-        self.let_in(&handle)
+        self.let_in(&handle, folder)
     }
 
     /// Lets a new file, made with [`Readers::mode_at_first`] in a folder, be theirs.
     pub(crate) fn settle(self, file: &File, folder: impl AsFd) -> io::Result<()> {
         if self.of == Of::Nothing {
-            give_to_owner_of(folder, file);
+            give_to_owner_of(&folder, file);
+            let_group_write(folder, file);
             return Ok(());
         }
         List::take_from(file);
@@ -56,12 +59,12 @@ impl Readers {
         if self.of == Of::Own {
             give_to_owner_of(&folder, file);
         }
-        self.let_in(file)
+        self.let_in(file, folder)
     }
 
     /// Lets them read a file that has its owner: first it belongs to their group, then that may read it. What another group could read
     /// for an instant, it could open. Where it cannot be their group's, it is for no group.
-    fn let_in(self, file: &File) -> io::Result<()> {
+    fn let_in(self, file: &File, folder: impl AsFd) -> io::Result<()> {
         let now = Metadata::of(file)?;
         if let Some(audience) = self.audience {
             if now.mode() & 0o077 != 0 {
@@ -72,17 +75,13 @@ impl Readers {
             return Ok(());
         }
         let is_groups = |group| now.gid() == group || set_group_of(file, group).is_ok();
-        let kept = match self.group.filter(|_| !self.everybody || self.group_writes) {
-            Some(group) if !is_groups(group) => {
-                if self.everybody {
-                    0o744
-                } else {
-                    0o700
-                }
-            }
-            _ => 0o777,
+        let (kept, group) = match self.group.filter(|_| !self.everybody || self.group_writes) {
+            Some(group) if is_groups(group) => (0o777, group),
+            Some(_) if self.everybody => (0o744, now.gid()),
+            Some(_) => (0o700, now.gid()),
+            None => (0o777, now.gid()),
         };
-        let mode = self.mode() & kept & !umask();
+        let mode = self.mode() & kept & !taken_in(folder, group);
         if now.mode() & 0o777 == mode { Ok(()) } else { set_mode_of(file, mode) }
     }
 }
@@ -96,6 +95,27 @@ fn umask() -> u32 {
         let said = status.lines().find_map(|line| u32::from_str_radix(line.strip_prefix("Umask:")?.trim(), 8).ok());
         said.unwrap_or(0o022)
     })
+}
+
+/// The bits that a new file of a group does not get in a folder. Of a group that may write there, the umask of root takes nothing: its members
+/// can put another file into the place anyway, and those that they share have to stay theirs.
+fn taken_in(folder: impl AsFd, group: u32) -> u32 {
+    if shares(folder, group) { umask() & !0o020 } else { umask() }
+}
+
+/// Whether root makes something in a folder that a group shares, for that group.
+fn shares(folder: impl AsFd, group: u32) -> bool {
+    rustix::process::geteuid().is_root()
+        && rustix::fs::fstat(folder).is_ok_and(|it| it.st_mode & 0o020 != 0 && it.st_gid == group)
+}
+
+/// Lets a group that shares a folder write what root has just made in it for all who may read it, whatever root's umask is.
+pub(crate) fn let_group_write(folder: impl AsFd, made: impl AsFd) {
+    let Ok(ours) = rustix::fs::fstat(&made) else { return };
+    if ours.st_mode & 0o060 == 0o040 && shares(folder, ours.st_gid) {
+        let mode = rustix::fs::Mode::from_raw_mode(ours.st_mode & 0o7777 | 0o020);
+        let _ = rustix::fs::fchmod(made, mode);
+    }
 }
 
 /// Gives what root has made to the owner of the folder that it lies in: a command that root has run once, for a workspace of somebody

@@ -37,7 +37,7 @@ const BESIDE: &str = "completed";
 
 pub(super) fn run(desk: &mut Desk, options: &ExportOptions) -> Result<(), Failure> {
     let named = |folder: &PathBuf| {
-        let opened = Place::of_folder_named(folder, desk.workspace.capability().trust());
+        let opened = Place::of_folder_named(folder, desk.workspace.capability());
         opened.map_err(|error| failed(&Folder::named(folder).place(), &error))
     };
     let folder = options.dir.as_ref().map(named).transpose()?;
@@ -47,6 +47,8 @@ pub(super) fn run(desk: &mut Desk, options: &ExportOptions) -> Result<(), Failur
         (_, Side::Postgresql) => readers_of_a_server(&desk.workspace),
         _ => readers_of_all(&desk.workspace)?,
     };
+    // The folders above keep nobody out of what lies elsewhere.
+    let readers = readers.below_all_of(&desk.workspace.folder());
     let (mut left_out, mut result, mut exported) = (0_u64, Ok(()), HashSet::new());
     let mut export = |milestone: Milestone, is_beside: bool| {
         let done = match &folder {

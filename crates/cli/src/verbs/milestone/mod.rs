@@ -77,7 +77,7 @@ pub(crate) fn run(context: &Context, command: &MilestoneCommand) -> Result<ExitC
     };
     // Before any lock: what comes through a pipe may take its time.
     let draft = match command {
-        MilestoneCommand::Put(options) => Some(put::draft(options)),
+        MilestoneCommand::Put(options) => Some(put::draft(&workspace, options)),
         _ => None,
     };
     // Until it is written, no switch makes another store the one in use.
@@ -106,7 +106,7 @@ pub(crate) fn run(context: &Context, command: &MilestoneCommand) -> Result<ExitC
         MilestoneCommand::Search(options) => list::search(&mut desk, options),
         MilestoneCommand::Show(options) => show::run(&mut desk, options),
         MilestoneCommand::Put(options) => {
-            let draft = draft.unwrap_or_else(|| put::draft(options));
+            let draft = draft.unwrap_or_else(|| put::draft(&desk.workspace, options));
             draft.and_then(|draft| put::put(&mut desk, options, &draft))
         }
         MilestoneCommand::Archive(options) => archive::archive(&mut desk, options),

@@ -12,17 +12,16 @@ use milescale_document::value::Value;
 use milescale_document::yaml;
 use milescale_storage::archive::{Found, only_archived};
 use milescale_storage::store::Seen;
+use milescale_workspace::Workspace;
 use milescale_workspace::error::{Problem, StoreError};
-use milescale_workspace::folder::read_named;
+use milescale_workspace::folder::{Folder, read_named};
 use milescale_workspace::locks;
-use milescale_workspace::trust::Trust;
 use serde::Serialize;
 
 use super::Desk;
 use crate::args::PutOptions;
 use crate::context::{Context, Failure};
 use crate::terminal;
-use crate::trust::sources;
 
 /// How long a lock of another program is waited for.
 const PATIENCE: Duration = Duration::from_secs(5);
@@ -44,8 +43,8 @@ pub(super) enum Done {
 }
 
 /// Reads what is to be written.
-pub(super) fn draft(options: &PutOptions) -> Result<Draft, Failure> {
-    let (name, text) = input(options.file.as_deref(), &Trust::of(sources()))?;
+pub(super) fn draft(workspace: &Workspace, options: &PutOptions) -> Result<Draft, Failure> {
+    let (name, text) = input(options.file.as_deref(), workspace.capability())?;
     let bad = |flaw| Failure::Failed(format!("{name}: {flaw}; nothing was written"));
     let text = as_yaml(text).map_err(bad)?;
     Draft::new(options.id.clone(), text, Context::now()).map_err(bad)
@@ -89,11 +88,15 @@ pub(super) fn say(id: &Id, digest: Digest, done: Done, json: bool) {
 }
 
 /// The text, and what it is called in messages.
-fn input(file: Option<&Path>, trust: &Trust) -> Result<(String, Vec<u8>), Failure> {
+fn input(file: Option<&Path>, workspace: &Folder) -> Result<(String, Vec<u8>), Failure> {
     let failed = |name: &str, error: io::Error| Failure::Failed(format!("{name}: it cannot be read: {error}"));
     if let Some(file) = file.filter(|file| *file != Path::new("-")) {
         let name = file.display().to_string();
-        let read = read_named(file, trust, yaml::SIZE_LIMIT);
+        let read = read_named(file, workspace, yaml::SIZE_LIMIT);
+        if read.is_err() && ["/dev", "/proc"].iter().any(|system| file.starts_with(system)) {
+            let why = "it is no regular file; to put what a program writes, write - for the file";
+            return Err(Failure::Failed(format!("{name}: {why}")));
+        }
         return read.map_err(|error| failed(&name, error)).map(|(text, _)| (name, text));
     }
     let mut text = Vec::new();

@@ -30,6 +30,10 @@ impl Gathered {
         for (name, value) in parsed.map_err(refused)?.into_iter().rev() {
             given.add(name, value, from.as_str());
         }
+        if given.is_workspaces("servicefile") {
+            let cause = "a workspace names a service, and you say in which file it stands: set PGSERVICEFILE";
+            return Err(given.error("servicefile", cause));
+        }
         for name in ["service", "servicefile"] {
             given.add_variable(name, client);
         }
@@ -37,9 +41,12 @@ impl Gathered {
             let own = given.get("servicefile").map(PathBuf::from);
             let own = own.or_else(|| Some(client.home.as_ref()?.join(".pg_service.conf")));
             let files = files::ServiceFiles { own, system: client.get("PGSYSCONFDIR").map(PathBuf::from) };
-            let found = files.find(&service);
             let refused = |cause| StoreError::new(Problem::Refused, from, format!("service: {cause}"));
-            for (name, value) in found.map_err(refused)?.into_iter().rev() {
+            let found = files.find(&service).map_err(refused)?;
+            given.protect(|name| {
+                found.iter().rev().find(|(it, _)| *it == name).map(|(_, value)| (value.as_str(), SERVICE))
+            });
+            for (name, value) in found.into_iter().rev() {
                 given.add(name, value, SERVICE);
             }
             given.keep_secrets_of_the_service();
@@ -47,7 +54,10 @@ impl Gathered {
         for (name, _) in parameters::KNOWN {
             given.add_variable(name, client);
         }
-        given.protect(client);
+        given.protect(|name| {
+            let variable = parameters::variable_of(name)?;
+            Some((client.get(variable)?, variable))
+        });
         Ok(given)
     }
 
@@ -55,6 +65,12 @@ impl Gathered {
     /// not say of it is as it is by itself: the address that its name leads to, and the port of all servers.
     pub(super) fn is_where_the_environment_says(&self, client: &ClientEnvironment) -> bool {
         let [host, address, port] = ["PGHOST", "PGHOSTADDR", "PGPORT"].map(|variable| client.get(variable));
+        // A service that it names says where the server is.
+        if client.get("PGSERVICE").is_some()
+            && ["service", "host", "hostaddr", "port"].iter().any(|name| self.is_workspaces(name))
+        {
+            return false;
+        }
         if host.or(address).or(port).is_none() {
             return true;
         }
@@ -84,7 +100,7 @@ impl Gathered {
     }
 
     fn add_variable(&mut self, name: &'static str, client: &ClientEnvironment) {
-        let variable = parameters::KNOWN.iter().find(|(known, _)| *known == name).and_then(|(_, variable)| *variable);
+        let variable = parameters::variable_of(name);
         if let Some((variable, value)) = variable.and_then(|variable| Some((variable, client.get(variable)?))) {
             self.add(name, value.to_owned(), variable);
         }

@@ -17,6 +17,11 @@ const MOST: usize = 16;
 /// Folders in which builds of PostgreSQL make their sockets.
 const SOCKET_FOLDERS: [&str; 3] = ["/var/run/postgresql", "/run/postgresql", "/tmp"];
 
+/// Whether it is one of them.
+pub(in crate::postgres) fn is_folder_of_the_system(folder: &Path) -> bool {
+    SOCKET_FOLDERS.iter().any(|it| Path::new(it) == folder)
+}
+
 /// Where a server listens.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(in crate::postgres) enum Place {
@@ -31,7 +36,7 @@ impl Place {
     pub(super) fn names(&self) -> Vec<String> {
         match self {
             Self::Socket(folder) => {
-                let local = SOCKET_FOLDERS.iter().any(|it| Path::new(it) == folder).then(|| "localhost".to_owned());
+                let local = is_folder_of_the_system(folder).then(|| "localhost".to_owned());
                 std::iter::once(folder.display().to_string()).chain(local).collect()
             }
             Self::Network(name, _) => vec![name.clone()],

@@ -18,12 +18,12 @@ use milescale_core::config::{ClientEnvironment, UrlFrom};
 use milescale_document::text::harmless;
 use milescale_workspace::error::{Problem, StoreError};
 use milescale_workspace::folder::system;
-use milescale_workspace::trust::{SSL_MODES, Server};
+use milescale_workspace::trust::Server;
 use tokio_postgres::Config;
 use tokio_postgres::config::{ChannelBinding, SslNegotiation};
 
 use gathered::Gathered;
-pub(super) use hosts::{Host, Place};
+pub(super) use hosts::{Host, Place, is_folder_of_the_system};
 use secrets::Secrets;
 
 /// How long a connection to one host may take to come about, authentication included.
@@ -44,7 +44,8 @@ pub(super) struct Address {
     pub(super) wanted: Wanted,
     /// `requirepeer`.
     pub(super) peer: Option<RequiredPeer>,
-    said: Said,
+    /// `sslrootcert`, as it is said.
+    authority_said: Option<String>,
     /// The authority that the workspace names for the server's certificate.
     pub(super) workspaces_authority: Option<PathBuf>,
     /// For display: without the password.
@@ -54,13 +55,6 @@ pub(super) struct Address {
     secrets: Secrets,
     /// Words of its options, which nobody is shown.
     options: Vec<String>,
-}
-
-/// What the address itself says of how a connection is protected.
-#[derive(Debug, Default)]
-struct Said {
-    sslmode: Option<String>,
-    sslrootcert: Option<String>,
 }
 
 /// The user who has to run a server that is reached by a socket.
@@ -116,12 +110,12 @@ pub(super) struct Keepalives {
 
 /// The ways of `sslmode` by their names.
 const MODES: [(&str, Mode); 6] = [
-    (SSL_MODES[0], Mode::Disable),
-    (SSL_MODES[1], Mode::Allow),
-    (SSL_MODES[2], Mode::Prefer),
-    (SSL_MODES[3], Mode::Require),
-    (SSL_MODES[4], Mode::VerifyCa),
-    (SSL_MODES[5], Mode::VerifyFull),
+    ("disable", Mode::Disable),
+    ("allow", Mode::Allow),
+    ("prefer", Mode::Prefer),
+    ("require", Mode::Require),
+    ("verify-ca", Mode::VerifyCa),
+    ("verify-full", Mode::VerifyFull),
 ];
 
 impl Mode {
@@ -141,8 +135,8 @@ impl Address {
                 port,
                 database: self.database.clone(),
                 user: self.user.clone(),
-                sslmode: self.said.sslmode.clone(),
-                sslrootcert: self.said.sslrootcert.clone(),
+                sslmode: (self.security.mode != Mode::Prefer).then(|| self.security.mode.as_str().to_owned()),
+                sslrootcert: self.authority_said.clone(),
             };
             host.elsewhere().into_iter().map(server)
         };
@@ -161,7 +155,8 @@ impl Address {
 
 /// What is wrong with the address of a server as the configuration's file gives it; no part of it is shown.
 pub fn flaw_of_address(url: &str, client: &ClientEnvironment) -> Option<String> {
-    read(url, UrlFrom::File, client).err().map(|error| error.cause)
+    let error = read(url, UrlFrom::File, client).err()?;
+    Some(if error.place == UrlFrom::File.as_str() { error.cause } else { format!("{}: {}", error.place, error.cause) })
 }
 
 /// Reads an address. An error says which part of it is wrong, blames what the part comes from, and shows none of it.
@@ -203,7 +198,7 @@ pub(super) fn read(url: &str, from: UrlFrom, client: &ClientEnvironment) -> Resu
         keepalives: keepalives(&given)?,
         connect_timeout: connect_timeout(&given)?,
         wanted: wanted(&given, hosts.len())?,
-        said: Said { sslmode: given.of_address("sslmode"), sslrootcert: given.of_address("sslrootcert") },
+        authority_said: given.get("sslrootcert").map(str::to_owned),
         workspaces_authority: given
             .get("sslrootcert")
             .filter(|_| given.is_workspaces("sslrootcert"))

@@ -69,6 +69,11 @@ pub(super) fn known(name: &str) -> Option<&'static str> {
     KNOWN.iter().find(|(known, _)| *known == name).map(|(known, _)| *known)
 }
 
+/// The variable that is a parameter's default.
+pub(super) fn variable_of(name: &str) -> Option<&'static str> {
+    KNOWN.iter().find(|(known, _)| *known == name).and_then(|(_, variable)| *variable)
+}
+
 /// Why a value cannot be honoured, where that is so.
 pub(super) fn unsupported(name: &str, value: &str) -> Option<&'static str> {
     let (_, harmless, why) = UNSUPPORTED.iter().find(|(unsupported, ..)| *unsupported == name)?;

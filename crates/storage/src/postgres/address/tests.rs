@@ -42,6 +42,19 @@ fn what_libpq_knows_is_understood() {
     ] {
         assert_eq!(of(url).unwrap().shown, shown, "{url}");
     }
+    // What protects, the environment has the last word on.
+    for (variable, value, url) in [
+        ("PGGSSENCMODE", "require", "host=h gssencmode=disable"),
+        ("PGREQUIREAUTH", "none", "host=h require_auth=scram-sha-256"),
+        ("PGSSLMINPROTOCOLVERSION", "TLSv1.3", "host=h ssl_min_protocol_version=TLSv1"),
+    ] {
+        let error = read(url, UrlFrom::File, &client(&[(variable, value)], Path::new("/nowhere"))).unwrap_err();
+        assert_eq!(error.place, variable, "{error}");
+    }
+    let peer = read("host=h requirepeer=mallory", UrlFrom::File, &client(&[("PGREQUIREPEER", "root")], Path::new("/")))
+        .unwrap()
+        .peer;
+    assert_eq!(peer.map(|it| (it.name, it.is_the_persons)), Some(("root".to_owned(), true)));
     for (word, mode) in [("disable", Mode::Disable), ("allow", Mode::Allow), ("prefer", Mode::Prefer)] {
         assert_eq!(of(&format!("postgresql://h/d?sslmode={word}")).unwrap().security.mode, mode);
     }
@@ -99,7 +112,26 @@ fn the_environment_and_services_say_what_the_address_does_not() {
     let theirs = home.path().join("theirs.conf");
     fs::write(&theirs, "[plans]\nhost=h\noptions=-c session_preload_libraries=/x\n").unwrap();
     let error = shown(&format!("service=plans servicefile={}", theirs.display())).unwrap_err().to_string();
-    assert!(error.starts_with("the service file: options: it makes a setting"), "{error}");
+    assert!(error.contains("servicefile: ") && error.contains("PGSERVICEFILE"), "{error}");
+    // How a connection is protected, a service of one's own says at least.
+    fs::write(home.path().join("own.conf"), "[plans]\nhost=h\nsslmode=verify-full\nsslrootcert=/own.pem\n").unwrap();
+    let path = home.path().join("own.conf").display().to_string();
+    let own = super::tests::client(&[("PGSERVICEFILE", &path)], home.path());
+    let security = |url: &str| {
+        let address = read(url, UrlFrom::File, &own).unwrap();
+        let server = address.servers_elsewhere().remove(0).to_string();
+        (address.security.mode, address.security.authority, server)
+    };
+    let protected = (Mode::VerifyFull, Some("/own.pem".into()));
+    for url in [
+        "service=plans user=me",
+        "service=plans user=me sslmode=disable sslrootcert=/theirs.pem",
+        "service=plans user=me sslmode=prefer",
+    ] {
+        let (mode, authority, server) = security(url);
+        assert_eq!((mode, authority), protected, "{url}");
+        assert_eq!(server, "postgresql://me@h:5432/me?sslmode=verify-full&sslrootcert=%2Fown.pem");
+    }
     let mine = super::tests::client(&[("PGSERVICEFILE", theirs.to_str().unwrap())], home.path());
     assert_eq!(read("service=plans user=me", UrlFrom::File, &mine).unwrap().shown, "postgresql://me@h:5432/me");
     let url = "host=h hostaddr=127.0.0.1 options='-c work_mem=1MB'";
@@ -143,15 +175,17 @@ fn passwords_come_from_the_address_then_the_environment_then_a_file() {
         is_sent("host=h port=7", &[("PGPORT", "7")]) && is_sent("hostaddr=127.0.0.1", &[("PGHOSTADDR", "127.0.0.1")])
     );
     assert!(is_sent("port=5432", &[("PGHOST", "h")]));
+    let services = home.path().join(".pg_service.conf");
+    fs::write(&services, "[s]\nhost=h\n").unwrap();
+    assert!(is_sent("dbname=x", &[("PGSERVICE", "s")]) && !is_sent("host=localhost", &[("PGSERVICE", "s")]));
     for (url, also) in [
-        ("host=i", &[("PGHOST", "h")][..]),
+        ("host=i", &[("PGHOST", "h")]),
         ("host=h port=7", &[("PGHOST", "h")]),
-        ("host=h", &[("PGHOST", "h"), ("PGPORT", "7")].as_slice()[..1]),
         ("host=h port=8", &[("PGPORT", "7")]),
         ("hostaddr=127.0.0.2", &[("PGHOSTADDR", "127.0.0.1")]),
         ("host=localhost hostaddr=127.0.0.2", &[("PGHOST", "localhost")]),
     ] {
-        assert_eq!(is_sent(url, also), url == "host=h", "{url}");
+        assert!(!is_sent(url, also), "{url}");
     }
     assert_eq!(password("postgresql://h/plans", &[]).as_deref(), Some("of:file"));
     assert_eq!(password("postgresql://h/another", &[]), None);

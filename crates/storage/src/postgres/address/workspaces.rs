@@ -1,10 +1,10 @@
 //! What an address may say that came with a workspace: it is not whose who wrote it that the programs and passwords of this machine are.
 
-use milescale_core::config::{ClientEnvironment, UrlFrom};
+use milescale_core::config::UrlFrom;
 use milescale_workspace::error::StoreError;
-use milescale_workspace::trust::SSL_MODES;
+use milescale_workspace::trust::protection;
 
-use super::gathered::{Gathered, SERVICE};
+use super::gathered::Gathered;
 use super::hosts::{Host, Place};
 
 /// The settings of a session that a workspace may make. Others name libraries that a server loads, or turn off what keeps data safe, where
@@ -34,31 +34,34 @@ const SETTINGS: [&str; 20] = [
     "app.",
 ];
 
+/// Parameters that say how a connection is protected.
+const PROTECTING: [&str; 9] = [
+    "sslmode",
+    "sslrootcert",
+    "sslcrl",
+    "sslcrldir",
+    "channel_binding",
+    "gssencmode",
+    "requirepeer",
+    "require_auth",
+    "ssl_min_protocol_version",
+];
+
 impl Gathered {
     /// Whether it is the workspace that says a parameter.
     pub(super) fn is_workspaces(&self, name: &str) -> bool {
-        let is_its_own = |name: &str| self.values.get(name).is_some_and(|(_, from)| from == UrlFrom::File.as_str());
-        self.from == UrlFrom::File
-            && (is_its_own(name)
-                // A file of services that the workspace names may be one that it brings.
-                || is_its_own("servicefile") && self.values.get(name).is_some_and(|(_, from)| from == SERVICE))
+        self.from == UrlFrom::File && self.values.get(name).is_some_and(|(_, from)| from == UrlFrom::File.as_str())
     }
 
-    /// What the address itself says of a parameter.
-    pub(super) fn of_address(&self, name: &str) -> Option<String> {
-        self.values.get(name).filter(|(_, from)| from == self.from.as_str()).map(|(value, _)| value.clone())
-    }
-
-    /// How a connection is protected, the person has the last word on: where the environment asks for more than the workspace says, it
-    /// is more.
-    pub(super) fn protect(&mut self, client: &ClientEnvironment) {
-        let rank = |mode: &str| SSL_MODES.iter().position(|it| *it == mode);
-        for (name, variable) in
-            [("sslmode", "PGSSLMODE"), ("sslrootcert", "PGSSLROOTCERT"), ("channel_binding", "PGCHANNELBINDING")]
-        {
-            let Some(own) = client.get(variable).filter(|_| self.is_workspaces(name)) else { continue };
-            if name != "sslmode" || rank(own) > self.get(name).and_then(rank) {
-                self.values.insert(name, (own.to_owned(), variable.to_owned()));
+    /// How a connection is protected, the person has the last word on: where a service or the environment asks for more than the workspace
+    /// says, it is more. What the person says of a parameter, and where.
+    pub(super) fn protect<'a>(&mut self, said: impl Fn(&str) -> Option<(&'a str, &'a str)>) {
+        for name in PROTECTING {
+            let Some((own, from)) = said(name).filter(|_| self.is_workspaces(name)) else { continue };
+            // A word that is none is refused where it stands.
+            let is_more = protection(own).is_none() || protection(own) > self.get(name).and_then(protection);
+            if name != "sslmode" || is_more {
+                self.values.insert(name, (own.to_owned(), from.to_owned()));
             }
         }
     }
@@ -67,7 +70,7 @@ impl Gathered {
     pub(super) fn check_what_the_workspace_says(&self, hosts: &[Host]) -> Result<(), StoreError> {
         let other = self.get("options").filter(|_| self.is_workspaces("options")).and_then(other_setting);
         if other.is_some() {
-            let cause = "it makes a setting that is not for a workspace to make (search_path, times out, the time zone and app.NAME \
+            let cause = "it makes a setting that is not for a workspace to make (search_path, time-outs, the time zone and app.NAME \
                          are); write it into PGOPTIONS, or the whole address into DATABASE_URL";
             return Err(self.error("options", cause));
         }
