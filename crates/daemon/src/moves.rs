@@ -293,7 +293,7 @@ impl Mover {
         let begun = self.begin_unless_stuck(said, tell)?;
         let mut after = begun.now;
         let gone = after.gone()?;
-        let is_anew = gone.is_some();
+        let (is_anew, before) = (gone.is_some(), after.in_use().ok());
         if let Some(gone) = gone {
             if gone.is_in_the_way {
                 return Err(format!("{}. {}", gone.what(), gone.do_this()));
@@ -313,7 +313,8 @@ impl Mover {
             tracing::warn!(error, "what was written to old stores is not brought over before the restore");
         }
         let mut tell = after.saying(tell);
-        restore(metadata, into, &mut after.context(stop, &mut tell)).map_err(|error| {
+        let is_new = is_anew || before != Some(into);
+        restore(metadata, into, is_new, &mut after.context(stop, &mut tell)).map_err(|error| {
             let half_done = Restoring::load(&after.workspace).ok().flatten();
             half_done.map_or_else(|| error.to_string(), |restoring| format!("{error}\n{}", restoring.sentence()))
         })

@@ -58,17 +58,20 @@ pub fn store_of(word: &str) -> Option<InUse> {
 /// Makes the store in use what a backup says. The caller holds the migration's lock and has moved the milestones to the
 /// store that the backup was taken of.
 ///
+/// `is_new`: the store came into use for this, and nobody relies on who may read it.
+///
 /// # Errors
-/// When the backup is damaged, or what is there cannot be backed up: then nothing was changed. Later, some milestones are
+/// When the backup is damaged, what is there cannot be backed up, or not all may read the backup who may read the store in use: then nothing was
+/// changed. Later, some milestones are
 /// restored and others not; [`Restoring`] says so, and it can be repeated.
-pub fn restore(metadata: &Metadata, in_use: InUse, context: &mut Context<'_>) -> Result<Restored, Error> {
+pub fn restore(metadata: &Metadata, in_use: InUse, is_new: bool, context: &mut Context<'_>) -> Result<Restored, Error> {
     let source = Backup::open(context.workspace, metadata)?;
     let mut target = context.open(in_use)?;
+    let readers = source.readers();
+    if is_new { target.narrow_for(readers) } else { target.make_for(readers) }?;
     let from = word(in_use);
     let displaced = backup::take(&mut *target, (from, from), Some(&source), context, &mut |_, _| None)?;
     let before = Backup::open(context.workspace, &displaced)?;
-    let readers = source.readers();
-    target.make_for(readers)?;
     let mut archive = Archive::new(context.workspace);
     archive.make_for(readers);
     let interrupted = note(&metadata.id, &displaced.id, context)?;

@@ -147,12 +147,20 @@ pub trait Store: fmt::Debug + Send {
     /// is neither read nor written where [`Store::is_another`] has a reason.
     fn may_be_another(&mut self) {}
 
-    /// Says who may read what new files are made of from now on: a copy is for nobody else.
+    /// Says who may read what is written from now on: a copy is for nobody else.
     ///
     /// # Errors
-    /// Where the store cannot be narrowed to them.
+    /// Where others may read the store: it is neither filled with that, nor closed to those who use it.
     fn make_for(&mut self, _: Readers) -> Result<(), StoreError> {
         Ok(())
+    }
+
+    /// The same of a store that nobody uses yet: the right to read it is taken from others.
+    ///
+    /// # Errors
+    /// Where it cannot be narrowed to them.
+    fn narrow_for(&mut self, readers: Readers) -> Result<(), StoreError> {
+        self.make_for(readers)
     }
 
     /// Leaves a mark in a store that is left: one that was copied before, and is put in its place, is known by the lack of it.

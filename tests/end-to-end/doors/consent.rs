@@ -331,7 +331,7 @@ fn what_listens_on_a_socket_is_looked_at_before_anything_is_sent_needs_root() {
                   c, _ = s.accept(); c.settimeout(2); open(sys.argv[2], 'ab').write(c.recv(4096)); c.close()";
     let socket = at("of-all").join(".s.PGSQL.5432");
     let mut listener = Command::new("setpriv")
-        .args(["--pdeathsig=KILL", "--reuid=65534", "--regid=65534", "--clear-groups", "python3", "-c", script])
+        .args(["--pdeathsig=KILL", "--reuid=65533", "--regid=65533", "--clear-groups", "python3", "-c", script])
         .args([&socket, &heard_in])
         .env("PATH", "/usr/bin:/bin")
         .spawn()
@@ -353,7 +353,7 @@ fn what_listens_on_a_socket_is_looked_at_before_anything_is_sent_needs_root() {
         String::from_utf8(command.env("PGREQUIREPEER", peer).output().unwrap().stderr).unwrap()
     };
     assert!(also("root").contains("requirepeer names another user") && heard().is_empty());
-    also("65534");
+    also("65533");
     assert!(!heard().is_empty());
     listener.kill().unwrap();
     listener.wait().unwrap();

@@ -714,6 +714,11 @@ fn what_takes_the_place_of_a_public_file_stays_as_private_as_it_was() {
     run(&into_database, "022", &["retire", "sqlite", "--yes"]);
     run(&into_database, "022", &["migrate", "database", "--yes"]);
     assert_eq!(fs::metadata(into_database.path("enterprise.db")).unwrap().mode() & 0o777, 0o644);
+    // It is in use: neither filled with what is not for all of them, nor closed to them unasked.
+    let said = bounded(&into_database, &["restore", &backup, "--yes"]);
+    assert!(said.code == 1 && said.err.contains("not all who may read this database"), "{said:?}");
+    assert_eq!(fs::metadata(into_database.path("enterprise.db")).unwrap().mode() & 0o777, 0o644);
+    set_mode(&into_database, "enterprise.db", 0o600);
     run(&into_database, "022", &["restore", &backup, "--yes"]);
     let of_restored = holding(&into_database, "PRIVATE-TEXT");
     assert!(of_restored.iter().any(|(path, _)| path.ends_with("enterprise.db")), "{of_restored:?}");

@@ -237,15 +237,9 @@ impl Store for SqliteStore {
         match part {
             // All that it takes are the rights of the file and its folder, which are tried as files.
             Part::InUse => Ok(Against::default()),
-            Part::Source => {
-                self.open(Make::Never)?;
-                self.against_leaving()
-            }
+            Part::Source => self.against_leaving(),
             Part::Target if !self.exists()? => Ok(Against::default()),
-            Part::Target => {
-                self.open(Make::Never)?;
-                self.against_filling()
-            }
+            Part::Target => self.against_filling(),
         }
     }
 
@@ -282,9 +276,13 @@ impl Store for SqliteStore {
         self.sqlite.is_for_no_more_than(readers)
     }
 
-    fn let_in_only_readers(&mut self) -> Result<(), StoreError> {
+    fn narrow_for(&mut self, readers: Readers) -> Result<(), StoreError> {
         self.open(Make::Never)?;
-        self.sqlite.let_in_no_more_than(self.sqlite.readers_of_what_comes()?)
+        self.sqlite.let_in_no_more_than(readers)
+    }
+
+    fn let_in_only_readers(&mut self) -> Result<(), StoreError> {
+        self.narrow_for(self.sqlite.readers_of_what_comes()?)
     }
 
     fn nobody_else_uses_it(&mut self) {

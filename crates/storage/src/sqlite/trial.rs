@@ -24,6 +24,7 @@ const OURS: &str = "('id', 'data', 'created_at', 'updated_at')";
 impl SqliteStore {
     /// Rows that no other store could keep, for they have no name.
     pub(super) fn against_leaving(&mut self) -> Result<Against, StoreError> {
+        self.open(super::Make::Never)?;
         let (mut count, mut numbers) = (0, Vec::new());
         self.nameless_rows(|number, _| {
             count += 1;
@@ -39,6 +40,7 @@ impl SqliteStore {
 
     /// What keeps a table of other programs from being filled, as its definition says.
     pub(super) fn against_filling(&mut self) -> Result<Against, StoreError> {
+        self.open(super::Make::Never)?;
         let place = format!("{}, table milestones", self.sqlite.shown);
         let mut against = Against::default();
         let mut hinders = |reason: String, do_this: &str| {

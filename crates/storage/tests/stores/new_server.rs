@@ -1,7 +1,6 @@
 //! A server that another one follows at its address, with what was dumped.
 
 use std::fs;
-use std::os::unix::fs::symlink;
 use std::process::Stdio;
 use std::time::{Duration, SystemTime};
 
@@ -20,7 +19,7 @@ fn what_is_written_on_a_new_server_at_the_same_address_is_told() {
     let address = tempfile::tempdir().unwrap();
     let socket = address.path().join(".s.PGSQL.5432");
     let at = |server: &Postgres| server.folder().join(format!(".s.PGSQL.{}", server.port()));
-    symlink(at(&before), &socket).unwrap();
+    fs::hard_link(at(&before), &socket).unwrap();
     let url = format!("postgresql://ada@{}:5432/plans", address.path().to_str().unwrap().replace('/', "%2F"));
     let mut store = PostgresStore::new(&bench.workspace(), &url, "", Duration::from_secs(5)).unwrap();
     store.prepare().unwrap();
@@ -39,7 +38,7 @@ fn what_is_written_on_a_new_server_at_the_same_address_is_told() {
     assert!(restored.status.success(), "{restored:?}");
     after.psql("plans", write);
     fs::remove_file(&socket).unwrap();
-    symlink(at(&after), &socket).unwrap();
+    fs::hard_link(at(&after), &socket).unwrap();
     drop(before);
     let told = until("the new server", || store.touched(SystemTime::now()).ok());
     assert!(matches!(&told, Touched::Everything), "{told:?}");

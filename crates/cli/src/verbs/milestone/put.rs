@@ -93,7 +93,7 @@ fn input(file: Option<&Path>, workspace: &Folder) -> Result<(String, Vec<u8>), F
     if let Some(file) = file.filter(|file| *file != Path::new("-")) {
         let name = file.display().to_string();
         let read = read_named(file, workspace, yaml::SIZE_LIMIT);
-        if read.is_err() && ["/dev", "/proc"].iter().any(|system| file.starts_with(system)) {
+        if read.is_err() && ["/dev/fd", "/dev/stdin", "/proc"].iter().any(|system| file.starts_with(system)) {
             let why = "it is no regular file; to put what a program writes, write - for the file";
             return Err(Failure::Failed(format!("{name}: {why}")));
         }
