@@ -21,6 +21,7 @@ fn main() -> ExitCode {
         Ok(arguments) => arguments,
         Err(error) => std::process::exit(terminal::wrong_arguments(&error)),
     };
+    milescale_daemon::outlive_limits();
     match dispatch(arguments) {
         Ok(code) => code,
         Err(failure) => failure.report(),

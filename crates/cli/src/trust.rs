@@ -32,7 +32,8 @@ pub(crate) fn sources() -> Sources {
     let own = own_file().into_iter();
     Sources {
         files: own.chain([PathBuf::from(OF_THE_MACHINE)]).chain(given).collect(),
-        named: std::env::var_os("MILESCALE_TRUST").filter(|file| !file.is_empty()).map(PathBuf::from),
+        // Any other one could be a file that a workspace brings.
+        named: std::env::var_os("MILESCALE_TRUST").map(PathBuf::from).filter(|file| file.is_absolute()),
         callers: callers(),
     }
 }

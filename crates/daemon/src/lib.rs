@@ -25,5 +25,5 @@ pub use engine::{Cycle, Engine, Mode, Stop};
 pub use moves::{Gone, Mover, Unproven};
 
 pub use run::{Options, RunError, run, take_lock};
-pub use signals::stop_on_signals;
+pub use signals::{outlive_limits, stop_on_signals};
 pub use sources::Patience;

@@ -62,6 +62,14 @@ fn ignores_hangups() -> bool {
     ignored & (1 << (SIGHUP - 1)) != 0
 }
 
+/// Lets a write beyond the limit of a file's size (`ulimit -f`) fail like any other one: the signal would end the process without a word.
+pub fn outlive_limits() {
+    let is_noted = std::sync::Arc::new(std::sync::atomic::AtomicBool::new(false));
+    if let Err(error) = signal_hook::flag::register(signal_hook::consts::SIGXFSZ, is_noted) {
+        tracing::debug!(%error, "SIGXFSZ ends the process");
+    }
+}
+
 /// Takes SIGTERM and SIGINT from now on as the word to stop: for commands that can be stopped in order. A second one ends the
 /// process at once.
 pub fn stop_on_signals(stop: &Stop) -> io::Result<()> {

@@ -272,7 +272,7 @@ impl Moving<'_, '_> {
         let number = self.intent().map_or(0, |intent| intent.epoch);
         target.prepare()?;
         if target_was_old || self.take_over().is_some() {
-            target.let_in_only_readers()?;
+            target.let_in_only_readers(from)?;
         }
         // Files stay read-only until they are in use: an exchange needs no right to write them.
         if to != Side::Files {

@@ -398,11 +398,11 @@ pub trait Store: fmt::Debug + Send {
     /// Says that nobody else uses this store yet, so that reading it need not make room for other writers.
     fn nobody_else_uses_it(&mut self) {}
 
-    /// Lets a store that was there before hold no more readers than the milestone files have, before it is filled with those.
+    /// Lets a store that was there before be read by none but those who may read the milestones of a side, before it is filled with those.
     ///
     /// # Errors
     /// When it is kept for somebody who may not read them: nothing was written into it.
-    fn let_in_only_readers(&mut self) -> Result<(), StoreError> {
+    fn let_in_only_readers(&mut self, _: Side) -> Result<(), StoreError> {
         Ok(())
     }
 

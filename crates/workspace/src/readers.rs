@@ -2,7 +2,7 @@
 
 mod giving;
 
-pub(crate) use giving::{give_to_owner_of, let_group_write};
+pub(crate) use giving::{give_to_owner_of, let_group_in};
 
 use std::ffi::CStr;
 use std::io;
@@ -178,6 +178,13 @@ impl Readers {
         Self { group, everybody: self.everybody && enters(EVERYBODY), ..self }
     }
 
+    /// The same in a folder whose group writes there: it may put another file into the place of each, and so may write what is made of them.
+    #[must_use]
+    pub fn shared_in(self, folder: &Metadata) -> Self {
+        let shares = self.group == Some(folder.gid()) && folder.mode() & 0o020 != 0 && folder.list().is_none();
+        Self { group_writes: self.group_writes || shares, ..self }
+    }
+
     /// Those of a file at a place, as far as the folders on the way to it let them in ([`Ways`]).
     #[must_use]
     pub fn as_placed(self, place: &Place) -> Self {
@@ -287,7 +294,8 @@ impl Readers {
             // Those who share a folder by its group make databases in turn. What group a file has says nothing of its owner; what folder it
             // lies in does: there he could make it.
             Of::Originals => {
-                let makes_files = |group| folder.mode() & 0o022 == 0o020 && folder.gid() == group;
+                let makes_files =
+                    |group| folder.mode() & 0o022 == 0o020 && folder.gid() == group && folder.list().is_none();
                 let is_member = |group| system::is_in_group(owner, group).unwrap_or_else(|| makes_files(group));
                 self.everybody || self.group.is_some_and(is_member)
             }

@@ -99,7 +99,9 @@ impl Server {
 impl std::fmt::Display for Server {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
         let (user, host, database) = (encoded(&self.user), encoded(&self.host), encoded(&self.database));
-        let host = if self.host.contains(':') { format!("[{}]", harmless(&self.host)) } else { host };
+        // The name of an interface stands behind a %.
+        let host =
+            if self.host.contains(':') { format!("[{}]", harmless(&self.host).replace('%', "%25")) } else { host };
         write!(f, "postgresql://{user}@{host}:{}/{database}", self.port)?;
         let more = [("sslmode", &self.sslmode), ("sslrootcert", &self.sslrootcert)];
         let more = more.iter().filter_map(|(name, value)| Some(format!("{name}={}", encoded(value.as_deref()?))));

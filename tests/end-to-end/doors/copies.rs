@@ -563,7 +563,7 @@ fn a_database_that_was_there_lets_nobody_else_in_needs_root() {
             let said = bounded(&workspace, &["migrate", to, "--yes"]);
             // An index is derived: a new one takes its place.
             if to == "database" {
-                let refused = "it belongs to somebody who may not read the milestones, and nothing was written into it; move it away";
+                let refused = "it belongs to somebody who may not read the milestones, and nothing was written into it";
                 assert!(said.code == 1 && said.err.contains(refused), "{name}: {said:?}");
                 fs::remove_file(workspace.path(name)).unwrap();
                 assert_eq!(bounded(&workspace, &["migrate", to, "--yes"]).code, 0);
@@ -627,6 +627,22 @@ fn a_database_that_was_there_lets_nobody_else_in_needs_root() {
         "databases that are there before a move, empty or with a table, one's own and another user's",
         format!("{count} of {count} of another user not filled; 0 copies that others may read"),
     );
+}
+
+/// SQLite removes what lies beside a database that is empty.
+#[test]
+fn what_a_program_has_written_last_is_not_removed_with_a_database_that_was_moved_away() {
+    let workspace = workspace();
+    workspace.milestones("m", 2);
+    run(&workspace, "022", &["migrate", "database", "--yes"]);
+    run(&workspace, "022", &["migrate", "file", "--yes"]);
+    fs::remove_file(workspace.path("enterprise.db")).unwrap();
+    workspace.write("enterprise.db-wal", "what was written last");
+    let said = bounded(&workspace, &["migrate", "database", "--yes"]);
+    assert!(said.code == 1 && said.err.contains("would be lost; move it to that database"), "{said:?}");
+    assert_eq!(workspace.read("enterprise.db-wal"), "what was written last");
+    fs::remove_file(workspace.path("enterprise.db-wal")).unwrap();
+    run(&workspace, "022", &["migrate", "database", "--yes"]);
 }
 
 #[test]

@@ -8,6 +8,7 @@ use std::process::Command;
 use tempfile::TempDir;
 
 use super::door;
+use super::rights::{LIST, NOBODY, give_list, list_of_rights};
 
 /// The group.
 const GROUP: u32 = 60000;
@@ -181,9 +182,10 @@ fn a_store_of_a_colleague_is_not_filled_with_what_he_may_not_read_needs_root() {
 #[test]
 fn what_root_makes_in_a_folder_that_a_group_shares_stays_the_groups_needs_root() {
     let shared = Shared::new();
+    let umask = std::cell::Cell::new("022");
     let as_root = |arguments: &[&str]| {
         let output = Command::new("sh")
-            .args(["-c", "umask 022; exec \"$0\" \"$@\"", crate::BINARY])
+            .args(["-c", &format!("umask {}; exec \"$0\" \"$@\"", umask.get()), crate::BINARY])
             .args(arguments)
             .current_dir(&shared.root)
             .env("XDG_CONFIG_HOME", shared.homes[0].path().join("of-root"))
@@ -214,7 +216,73 @@ fn what_root_makes_in_a_folder_that_a_group_shares_stays_the_groups_needs_root()
     }
     shared.does(1, &["migrate", "file", "--yes"]);
     changes(0, "of-one");
-    door("D9", "root with umask 022 in a folder that a group shares: check, archive, moves", "the group writes on");
+    // The same with a umask that lets no group read either, where a member has left a file that only its owner may write.
+    umask.set("077");
+    fs::set_permissions(shared.path("active/of-one.yaml"), fs::Permissions::from_mode(0o644)).unwrap();
+    as_root(&["milestone", "archive", "of-two"]);
+    as_root(&["pause"]);
+    as_root(&["resume"]);
+    for to in ["hybrid", "database"] {
+        as_root(&["migrate", to, "--yes"]);
+        for user in [0, 1] {
+            changes(user, "of-one");
+        }
+    }
+    shared.does(1, &["migrate", "file", "--yes"]);
+    changes(0, "of-one");
+    door(
+        "D9",
+        "root with umask 022 and 077 in a folder that a group shares: check, archive, moves",
+        "the group writes on",
+    );
+}
+
+/// In a folder with a list, the bit of the group says what the list allows at most.
+#[test]
+fn who_may_only_read_by_a_list_is_not_let_write_by_root_needs_root() {
+    let shared = Shared::empty();
+    // The second user by name; the group reads.
+    let list = list_of_rights(&[(1, 7, NOBODY), (2, 7, USERS[1]), (4, 5, NOBODY), (16, 7, NOBODY), (32, 5, NOBODY)]);
+    shared.does(0, &["init"]);
+    let closed = Command::new("chmod").args(["-R", "g-w"]).arg(shared.path("")).status().unwrap();
+    assert!(closed.success());
+    let mut folders = vec![shared.path("")];
+    while let Some(folder) = folders.pop() {
+        if !give_list(&folder, LIST, &list) {
+            return;
+        }
+        let below = fs::read_dir(&folder).unwrap().map(|entry| entry.unwrap().path());
+        folders.extend(below.filter(|path| path.is_dir()));
+    }
+    fs::write(shared.path("active/of-root.yaml"), "title: x\n").unwrap();
+    for arguments in [&["trust", shared.root.to_str().unwrap()][..], &["check"], &["migrate", "hybrid", "--yes"]] {
+        let output = Command::new("sh")
+            .args(["-c", "umask 022; exec \"$0\" \"$@\"", crate::BINARY])
+            .args(arguments)
+            .current_dir(&shared.root)
+            .env("XDG_CONFIG_HOME", shared.homes[0].path().join("of-root"))
+            .output()
+            .unwrap();
+        assert!(output.status.success(), "{arguments:?}: {output:?}");
+    }
+    // Another member of the group.
+    let writable = Command::new("setpriv")
+        .args([
+            "--reuid=65529",
+            "--regid=60000",
+            "--clear-groups",
+            "find",
+            ".milestones",
+            "-writable",
+            "-not",
+            "-type",
+            "l",
+        ])
+        .current_dir(&shared.root)
+        .output()
+        .unwrap();
+    assert_eq!(String::from_utf8_lossy(&writable.stdout), "");
+    door("D9", "root in folders whose list lets the group read", "the group writes nothing");
 }
 
 /// What leaves such a folder would be for more users, and only its owner may take that from it.

@@ -162,7 +162,9 @@ fn link(workspace: &Workspace, root: &str, name: &str, is_removed: bool) -> Resu
 
 /// The servers of an address that are not on this machine.
 fn servers(url: &str) -> Result<Vec<Server>, Failure> {
-    let client = Context::environment().client;
+    let mut client = Context::environment().client;
+    // The sentence that names the command has said all of it: what the environment says is no part of that.
+    client.variables.retain(|name, _| ["PGSERVICEFILE", "PGSYSCONFDIR"].contains(&name.as_str()));
     let database = Database {
         engine: Engine::Postgresql,
         url: url.to_owned(),

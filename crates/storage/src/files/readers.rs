@@ -52,7 +52,7 @@ pub(crate) fn readers_of_files(workspace: &Workspace) -> Result<Readers, StoreEr
             Ok(())
         })?;
     }
-    Ok(all)
+    Ok(workspace.folder().status().map_or(all, |folder| all.shared_in(&folder)))
 }
 
 /// Those for whom what comes from a server is. Who may read what is there, that says itself: it is for those who may read all that is here, or

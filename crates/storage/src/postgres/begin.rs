@@ -42,7 +42,9 @@ pub(super) async fn on(client: &Client, statements: &str, path: &SearchPath) -> 
     let said = client.simple_query(statements).await?;
     let rows = said.iter().filter_map(|it| if let SimpleQueryMessage::Row(row) = it { row.get(0) } else { None });
     let (first, last) = (rows.clone().next(), rows.last());
-    if let Some(found) = first.and_then(|text| serde_json::from_str(text).ok()) {
+    if let Some(mut found) = first.and_then(|text| serde_json::from_str::<Vec<String>>(text).ok()) {
+        // What is made there goes with the session.
+        found.retain(|schema| !schema.starts_with("pg_temp"));
         *path.0.lock().unwrap_or_else(PoisonError::into_inner) = found;
     }
     Ok(last.map(str::to_owned))

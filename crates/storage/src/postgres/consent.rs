@@ -43,7 +43,7 @@ pub fn servers_without_consent(workspace: &Workspace, database: &Database) -> Re
 /// # Errors
 /// The sentence that gives consent.
 pub(super) fn check(workspace: &Workspace, address: &Address) -> Result<(), StoreError> {
-    match sentence(workspace, address).or_else(|| brings_an_authority(workspace, address)) {
+    match brings_an_authority(workspace, address).or_else(|| sentence(workspace, address)) {
         Some(sentence) => Err(StoreError::new(Problem::Refused, &address.shown, sentence)),
         None => Ok(()),
     }

@@ -156,18 +156,19 @@ impl Dialer {
         let socket = if is_of_system { Socket::in_folder_of_the_system(path) } else { Socket::at(path) };
         let socket = socket.map_err(|error| match error.kind() {
             io::ErrorKind::InvalidInput => {
-                refused(format!("{error}; no server has made it, and it is not connected to"))
+                let why = "no server has made it, and it is not connected to; name the folder of the socket itself";
+                refused(format!("{error}; {why}"))
             }
             _ => error.into(),
         })?;
         let stream = UnixStream::connect(socket.path()).await?;
         let runs_it = stream.peer_cred()?.uid();
+        if runs_it == unknown_user() && (self.address.peer.is_some() || socket.may_be_anybodys(runs_it)) {
+            let cause = "who runs the server has no number here (as in a user namespace), and may be anybody; connect by the loopback; nothing \
+                         was sent";
+            return Err(refused(cause.to_owned()));
+        }
         if let Some(peer) = &self.address.peer {
-            if runs_it == unknown_user() {
-                let cause = "who runs the server has no number here (as in a user namespace), so that requirepeer cannot be kept; connect by \
-                             the loopback; nothing was sent";
-                return Err(refused(cause.to_owned()));
-            }
             if system::user_called(&peer.name) != Some(runs_it) {
                 let runs_it = system::name_of_user(runs_it);
                 let cause = format!("{runs_it} runs the server, and requirepeer names another user; nothing was sent");
@@ -265,7 +266,12 @@ async fn peers(host: &Host) -> io::Result<Vec<Peer>> {
     Ok(match &host.place {
         Place::Socket(folder) => vec![Peer::Socket(folder.join(format!(".s.PGSQL.{}", host.port)))],
         Place::Network(_, Some(address)) => vec![Peer::Network((*address, host.port).into())],
-        Place::Network(name, None) => lookup_host((name.as_str(), host.port)).await?.map(Peer::Network).collect(),
+        Place::Network(name, None) => {
+            let found = lookup_host((name.as_str(), host.port)).await?;
+            // What needs no consent is this machine, whatever says where its name leads.
+            let is_here = host.elsewhere().is_empty();
+            found.filter(|address| !is_here || address.ip().is_loopback()).map(Peer::Network).collect()
+        }
     })
 }
 

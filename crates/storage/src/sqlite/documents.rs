@@ -43,8 +43,7 @@ pub struct SqliteStore {
 }
 
 /// What to do about a damaged file.
-pub(super) const DAMAGED: &str =
-    "; move it away, which milescale never does, and see `milescale doctor` for the ways on without it";
+pub(super) const DAMAGED: &str = "; move it away with its -wal and -journal, which milescale never does, and see `milescale doctor` for the ways on without it";
 
 impl SqliteStore {
     /// The store in `enterprise.db`. It is opened when it is first needed.
@@ -281,8 +280,8 @@ impl Store for SqliteStore {
         self.sqlite.let_in_no_more_than(readers)
     }
 
-    fn let_in_only_readers(&mut self) -> Result<(), StoreError> {
-        self.narrow_for(self.sqlite.readers_of_what_comes()?)
+    fn let_in_only_readers(&mut self, from: Side) -> Result<(), StoreError> {
+        self.narrow_for(self.sqlite.readers_of_side(from)?)
     }
 
     fn nobody_else_uses_it(&mut self) {

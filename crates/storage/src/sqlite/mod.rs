@@ -4,6 +4,7 @@
 //! is one row in a transaction of its own, and the journal stays as the file has it (a rollback journal where milescale
 //! makes the file), with `synchronous=EXTRA`: the one setting with which no acknowledged commit was lost by a power cut.
 
+mod audience;
 mod bound;
 mod changes;
 mod displaced;

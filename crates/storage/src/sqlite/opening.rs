@@ -8,7 +8,6 @@ use std::path::Path;
 
 use milescale_sqlite_guard::{OPENING, Pinned};
 use milescale_workspace::Place;
-use milescale_workspace::durable::set_mode_in;
 use milescale_workspace::error::{Problem, StoreError};
 use milescale_workspace::folder::{Metadata, status_in};
 use milescale_workspace::readers::Readers;
@@ -17,15 +16,8 @@ use sqlx::{ConnectOptions, Connection, SqliteConnection};
 
 use super::bound::{self, Bound};
 use super::schema::{flaw_of_tables, version};
-use super::{BUSY_TIMEOUT, Make, OLDEST, Others, ROWS_ON_THE_WAY, Sqlite, is_no_database, numbers};
-use crate::files::{readers_of_all, readers_of_files};
-
-/// The bits of a mode by which others than the owner read and write.
-const RIGHTS_OF_OTHERS: u32 = 0o077;
-
-/// Why a file that was there before is not filled.
-const OF_A_STRANGER: &str = "it belongs to somebody who may not read the milestones";
-const FOR_OTHERS: &str = "others may read it than may read the milestones";
+use super::{BUSY_TIMEOUT, Make, OLDEST, ROWS_ON_THE_WAY, Sqlite, is_no_database, numbers};
+use crate::files::readers_of_all;
 
 impl Sqlite {
     /// Whether there is a file with something in it.
@@ -165,126 +157,21 @@ impl Sqlite {
         Ok(())
     }
 
-    /// Takes the rights of all others from the open file, where nobody knows of it yet. Its mode before, and whose it is.
-    pub(super) fn close_to_others(&mut self) -> Result<Option<(u32, Readers)>, StoreError> {
-        if self.others != Others::AreNotThere {
-            return Ok(None);
-        }
-        let before = self.place.status().map_err(|error| self.error(Problem::Unavailable, error.to_string()))?;
-        if !Readers::is_ours(&before) {
-            self.check_owner(self.readers_of_what_comes()?, &before)?;
-        }
-        self.set_mode(before.mode() & !RIGHTS_OF_OTHERS)?;
-        Ok(Some((before.mode(), Readers::of(&before))))
-    }
-
-    /// Gives them back, as far as what was read meanwhile is for those who had them.
-    pub(super) fn open_to_others(&mut self, before: Option<(u32, Readers)>) -> Result<(), StoreError> {
-        let Some((mode, readers)) = before else { return Ok(()) };
-        let both = readers.and(Readers::noted());
-        if readers.has_list() {
-            // Its list is there still; the bits of the group say what that allows at most.
-            return if readers.are_among(both) { self.set_mode(mode) } else { self.give_to(both) };
-        }
-        self.set_mode(mode & (both.mode() | !RIGHTS_OF_OTHERS))
-    }
-
-    /// Lets the open file, which was there before, be for its readers and nobody else, before it holds what is theirs.
-    pub(crate) fn let_in_only(&self, readers: Readers) -> Result<(), StoreError> {
-        self.opened_in.as_ref().map_or(Ok(()), |(folder, name)| self.let_in(readers, (folder, name)))
-    }
-
-    /// Takes the right to read the open file from those who are none of these.
-    pub(super) fn let_in_no_more_than(&self, readers: Readers) -> Result<(), StoreError> {
-        let there = self.place.status().map_err(|error| self.error(Problem::Unavailable, error.to_string()))?;
-        if readers.are_exceeded_by(&there) {
-            return self.let_in_only(readers.and(Readers::of(&there)));
-        }
-        self.check_owner(readers, &there)
-    }
-
-    /// Those who may read what the file is to be filled with: the milestone files that there are, or for want of any what is the user's own.
-    pub(super) fn readers_of_what_comes(&self) -> Result<Readers, StoreError> {
-        let readers = readers_of_files(&self.workspace)?;
-        Ok(if readers == Readers::ALL { Readers::OWN } else { readers })
-    }
-
-    /// Why the file, which was there before, cannot be for its readers alone.
-    pub(super) fn stays_for_others(&self, readers: Readers) -> Result<Option<&'static str>, StoreError> {
-        let failed = |error: io::Error| self.error(Problem::Unavailable, error.to_string());
-        let (there, folder) = (self.place.status().map_err(failed)?, self.place.parent().status().map_err(failed)?);
-        let may_change = Readers::is_ours(&there) || rustix::process::geteuid().is_root();
-        Ok(if readers.let_in_owner_of(&there, &folder) {
-            (readers.are_exceeded_by(&there) && !may_change).then_some(FOR_OTHERS)
-        } else {
-            Some(OF_A_STRANGER)
-        })
-    }
-
-    /// Whether the file, which is in use, is read by none but these: it is neither closed to those who use it, nor filled with what is not
-    /// for them.
-    pub(super) fn is_for_no_more_than(&self, readers: Readers) -> Result<(), StoreError> {
-        let failed = |error: io::Error| self.error(Problem::Unavailable, error.to_string());
-        let (there, folder) = (self.place.status().map_err(failed)?, self.place.parent().status().map_err(failed)?);
-        if readers.let_in_owner_of(&there, &folder) && !readers.are_exceeded_by(&there) {
+    /// Whether what another program has written lies beside a database that is not there any more: SQLite would remove it. An index is derived.
+    fn check_what_was_left(&self) -> Result<(), StoreError> {
+        let is_gone = self.place.status().map_or(true, |there| there.len() == 0);
+        if !is_gone || self.place != self.workspace.enterprise_db() {
             return Ok(());
         }
-        Err(self.error(
-            Problem::Refused,
-            "not all who may read this database may read what is to be written, and nothing was written; let them read that (chmod, chgrp), \
-             or take the right to read the database from the others (chmod o-r, g-r), and try again",
-        ))
-    }
-
-    fn let_in(&self, readers: Readers, (folder, name): (&Pinned, &OsString)) -> Result<(), StoreError> {
-        let there = self.place.status().map_err(|error| self.error(Problem::Unavailable, error.to_string()))?;
-        if (there.dev(), there.ino()) != self.identity {
-            return Err(self.error(Problem::Busy, "another file took its name at that instant; try again"));
+        for suffix in ["-wal", "-journal"] {
+            let beside = self.place.with_name(format!("{}{suffix}", self.place.name_text()));
+            if beside.status_of_name().is_ok_and(|it| it.len() > 0) {
+                let cause = "what a program has written last into a database that is not here any more stands in it, and would be lost; move it \
+                             to that database, and open that once with `sqlite3`";
+                return Err(StoreError::new(Problem::Refused, self.workspace.shown(&beside), cause));
+            }
         }
-        let is_wider = readers.are_exceeded_by(&there);
-        self.check_owner(readers, &there)?;
-        if !is_wider && readers.are_among(Readers::of(&there)) {
-            return Ok(());
-        }
-        match self.give_in(readers, (folder, name)) {
-            Err(_) if is_wider => Err(self.is_anothers(FOR_OTHERS)),
-            other => other,
-        }
-    }
-
-    /// Whether the owner of the file may read what is written into it.
-    fn check_owner(&self, readers: Readers, there: &Metadata) -> Result<(), StoreError> {
-        let folder = self.place.parent().status();
-        let folder = folder.map_err(|error| self.error(Problem::Unavailable, error.to_string()))?;
-        if readers.let_in_owner_of(there, &folder) {
-            return Ok(());
-        }
-        Err(self.is_anothers(OF_A_STRANGER))
-    }
-
-    fn is_anothers(&self, why: &str) -> StoreError {
-        self.error(Problem::Refused, format!("{why}, and nothing was written into it; move it away, and try again"))
-    }
-
-    /// Gives the open file to its readers.
-    pub(crate) fn give_to(&self, readers: Readers) -> Result<(), StoreError> {
-        self.opened_in.as_ref().map_or(Ok(()), |(folder, name)| self.give_in(readers, (folder, name)))
-    }
-
-    fn give_in(&self, readers: Readers, (folder, name): (&Pinned, &OsString)) -> Result<(), StoreError> {
-        let failed = |error: io::Error| self.error(Problem::Unavailable, format!("its rights cannot be set: {error}"));
-        let name = CString::new(name.as_bytes()).map_err(|error| failed(error.into()))?;
-        let is_it = |now: &Metadata| (now.dev(), now.ino()) == self.identity;
-        readers.take_over_in(folder.folder(), &name, is_it).map_err(failed)
-    }
-
-    /// Sets the mode of the open file; it is not opened for that: to close it would be to let SQLite's locks go.
-    fn set_mode(&self, mode: u32) -> Result<(), StoreError> {
-        let failed = |error: io::Error| self.error(Problem::Unavailable, format!("its mode cannot be set: {error}"));
-        let Some((folder, name)) = &self.opened_in else { return Ok(()) };
-        let name = CString::new(name.as_bytes()).map_err(|error| failed(error.into()))?;
-        let is_it = |now: &Metadata| (now.dev(), now.ino()) == self.identity;
-        set_mode_in(folder.folder(), &name, |now| is_it(now).then_some(mode)).map_err(failed)
+        Ok(())
     }
 
     /// Device and inode of the file that has the name now.
@@ -299,6 +186,9 @@ impl Sqlite {
     /// The folder that SQLite is to open the file in, and its name there; it was made or looked at through the workspace's folder.
     fn folder_to_open(&mut self, make: Make) -> Result<(Pinned, OsString), StoreError> {
         let unavailable = |this: &Self, error: &io::Error| this.error(Problem::Unavailable, error.to_string());
+        if make != Make::Never {
+            self.check_what_was_left()?;
+        }
         // One that is there and empty, somebody may have made for this.
         let filled_for = match self.place.status() {
             _ if make == Make::Never => None,

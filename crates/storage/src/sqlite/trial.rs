@@ -2,6 +2,7 @@
 
 use std::path::Path;
 
+use milescale_core::base::Side;
 use milescale_document::milestone::Packed;
 use milescale_document::timestamp;
 use milescale_workspace::error::{Problem, StoreError};
@@ -9,9 +10,11 @@ use milescale_workspace::trial::Hindrance;
 use sqlx::{AssertSqlSafe, Row as _, SqliteConnection};
 
 use super::Sqlite;
+use super::audience::MOVE_AWAY;
 use super::documents::{DAMAGED, SqliteStore};
 use super::facts::{NAMED, NAMELESS_ADVICE, nameless};
 use super::growth::Growth;
+
 use super::schema::DOCUMENTS;
 use crate::store::Against;
 
@@ -46,8 +49,8 @@ impl SqliteStore {
         let mut hinders = |reason: String, do_this: &str| {
             against.hindrances.push(Hindrance::new(&place, reason, do_this));
         };
-        if let Some(why) = self.sqlite.stays_for_others(self.sqlite.readers_of_what_comes()?)? {
-            hinders(why.to_owned(), "move it away");
+        if let Some(why) = self.sqlite.stays_for_others(self.sqlite.readers_of_side(Side::Files)?)? {
+            hinders(why.to_owned(), MOVE_AWAY);
         }
         if !self.shape.keeps_texts {
             hinders("its column id is not declared as TEXT, and ids are texts".to_owned(), "make it TEXT PRIMARY KEY");

@@ -14,7 +14,7 @@ use super::kinds::Use;
 use super::opening::{Parent, behind};
 use super::walk::End;
 use super::{Metadata, Place};
-use crate::readers::{Readers, give_to_owner_of, let_group_write};
+use crate::readers::{Readers, give_to_owner_of, let_group_in};
 
 /// How every file is opened: nothing waits, no symlink is followed, no terminal becomes ours.
 const ALWAYS: OFlags = OFlags::NONBLOCK.union(OFlags::NOFOLLOW).union(OFlags::NOCTTY).union(OFlags::CLOEXEC);
@@ -57,7 +57,7 @@ impl Place {
                     other => {
                         let file = other?;
                         give_to_owner_of(&parent, &file);
-                        let_group_write(&parent, &file);
+                        let_group_in(&parent, &file, NEW_FILE);
                         return regular(File::from(file));
                     }
                 }
@@ -104,9 +104,7 @@ impl Place {
         let flags = OFlags::WRONLY | OFlags::CREATE | OFlags::EXCL | ALWAYS;
         let file = File::from(openat(&parent, name, flags, mode_of(mode))?);
         give_to_owner_of(&parent, &file);
-        if mode & 0o020 != 0 {
-            let_group_write(parent, &file);
-        }
+        let_group_in(parent, &file, mode);
         Ok(file)
     }
 

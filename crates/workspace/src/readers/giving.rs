@@ -47,7 +47,7 @@ impl Readers {
     pub(crate) fn settle(self, file: &File, folder: impl AsFd) -> io::Result<()> {
         if self.of == Of::Nothing {
             give_to_owner_of(&folder, file);
-            let_group_write(folder, file);
+            let_group_in(folder, file, self.mode());
             return Ok(());
         }
         List::take_from(file);
@@ -100,21 +100,23 @@ fn umask() -> u32 {
 /// The bits that a new file of a group does not get in a folder. Of a group that may write there, the umask of root takes nothing: its members
 /// can put another file into the place anyway, and those that they share have to stay theirs.
 fn taken_in(folder: impl AsFd, group: u32) -> u32 {
-    if shares(folder, group) { umask() & !0o020 } else { umask() }
+    if shares(folder, group) { umask() & !0o060 } else { umask() }
 }
 
 /// Whether root makes something in a folder that a group shares, for that group.
 fn shares(folder: impl AsFd, group: u32) -> bool {
     rustix::process::geteuid().is_root()
-        && rustix::fs::fstat(folder).is_ok_and(|it| it.st_mode & 0o020 != 0 && it.st_gid == group)
+        && rustix::fs::fstat(&folder).is_ok_and(|it| it.st_mode & 0o020 != 0 && it.st_gid == group)
+        // In a list, that bit says what it allows at most, and nothing of the group.
+        && List::of_open(folder).is_none()
 }
 
-/// Lets a group that shares a folder write what root has just made in it for all who may read it, whatever root's umask is.
-pub(crate) fn let_group_write(folder: impl AsFd, made: impl AsFd) {
+/// Lets a group that shares a folder use what root has just made in it with a mode for that group, whatever root's umask is.
+pub(crate) fn let_group_in(folder: impl AsFd, made: impl AsFd, mode: u32) {
     let Ok(ours) = rustix::fs::fstat(&made) else { return };
-    if ours.st_mode & 0o060 == 0o040 && shares(folder, ours.st_gid) {
-        let mode = rustix::fs::Mode::from_raw_mode(ours.st_mode & 0o7777 | 0o020);
-        let _ = rustix::fs::fchmod(made, mode);
+    let mode = ours.st_mode & 0o7777 | mode & 0o070;
+    if mode != ours.st_mode & 0o7777 && shares(folder, ours.st_gid) && List::of_open(&made).is_none() {
+        let _ = rustix::fs::fchmod(made, rustix::fs::Mode::from_raw_mode(mode));
     }
 }
 

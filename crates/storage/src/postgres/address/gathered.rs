@@ -1,6 +1,6 @@
 //! All that is said about where the server is, and by whom.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::path::PathBuf;
 
 use milescale_core::config::{ClientEnvironment, UrlFrom};
@@ -18,12 +18,14 @@ const DEFAULT_PORT: &str = "5432";
 pub(super) struct Gathered {
     pub(super) values: BTreeMap<&'static str, (String, String)>,
     pub(super) from: UrlFrom,
+    /// What the workspace says, and the person has said more.
+    pub(super) overridden: BTreeSet<&'static str>,
 }
 
 impl Gathered {
     /// The address first, then the service that it or the environment names, then the environment.
     pub(super) fn of(url: &str, from: UrlFrom, client: &ClientEnvironment) -> Result<Self, StoreError> {
-        let mut given = Self { values: BTreeMap::new(), from };
+        let mut given = Self { values: BTreeMap::new(), from, overridden: BTreeSet::new() };
         let parsed = text::parse(url);
         let refused = |cause| StoreError::new(Problem::Refused, from.as_str(), format!("it cannot be read: {cause}"));
         // Of a parameter that stands twice, the last one counts.
@@ -31,7 +33,7 @@ impl Gathered {
             given.add(name, value, from.as_str());
         }
         if given.is_workspaces("servicefile") {
-            let cause = "a workspace names a service, and you say in which file it stands: set PGSERVICEFILE";
+            let cause = "a workspace names a service, and you say in which file it stands: set PGSERVICEFILE, and take servicefile out";
             return Err(given.error("servicefile", cause));
         }
         for name in ["service", "servicefile"] {
@@ -79,12 +81,10 @@ impl Gathered {
             && self.get("port").unwrap_or(DEFAULT_PORT) == port.unwrap_or(DEFAULT_PORT)
     }
 
-    /// A password that a service has is for the server of the service: where somebody else says another one, it is not sent there.
+    /// A password that a service has is for the server of the service: where the workspace says another one, it is not sent there.
     fn keep_secrets_of_the_service(&mut self) {
         let is_of_service = |(_, from): &(String, String)| from == SERVICE;
-        let is_another =
-            ["host", "hostaddr", "port"].iter().any(|name| self.values.get(name).is_some_and(|it| !is_of_service(it)));
-        if is_another {
+        if ["host", "hostaddr", "port"].iter().any(|name| self.is_workspaces(name)) {
             for name in ["password", "passfile", "sslkey"] {
                 if self.values.get(name).is_some_and(is_of_service) {
                     self.values.remove(name);

@@ -64,7 +64,7 @@ pub(in crate::postgres) struct Host {
 impl Host {
     /// Its address and its name, as far as they are not of this machine: where both are given, the first is what is connected to,
     /// the second what a password is looked up by.
-    pub(super) fn elsewhere(&self) -> Vec<String> {
+    pub(in crate::postgres) fn elsewhere(&self) -> Vec<String> {
         let Place::Network(name, address) = &self.place else { return Vec::new() };
         let is_here = |name: &str| match name.parse::<IpAddr>() {
             Ok(address) => address.is_loopback(),

@@ -42,6 +42,25 @@ fn what_libpq_knows_is_understood() {
     ] {
         assert_eq!(of(url).unwrap().shown, shown, "{url}");
     }
+    for (word, mode) in [("disable", Mode::Disable), ("allow", Mode::Allow), ("prefer", Mode::Prefer)] {
+        assert_eq!(of(&format!("postgresql://h/d?sslmode={word}")).unwrap().security.mode, mode);
+    }
+    let address = of("host=h keepalives_idle=7 keepalives_count=2 connect_timeout=1").unwrap();
+    assert_eq!((address.keepalives.idle, address.keepalives.count), (Duration::from_secs(7), 2));
+    assert_eq!(address.connect_timeout, Duration::from_secs(2));
+}
+
+#[test]
+fn what_protects_is_the_persons_to_say() {
+    // A port of one's own beside a service of one's own is its server still.
+    let home = tempfile::tempdir().unwrap();
+    fs::write(home.path().join(".pg_service.conf"), "[s]\nhost=h\npassword=p\nsslmode=prefer\n").unwrap();
+    let of = |from, also: &[(&str, &str)]| {
+        read("service=s port=7 sslmode=disable", from, &client(also, home.path())).unwrap()
+    };
+    let (own, theirs) = (of(UrlFrom::Environment, &[]), of(UrlFrom::File, &[("PGSSLMODE", "verify-full")]));
+    assert_eq!(own.password(&own.hosts[0]).as_deref(), Some("p"));
+    assert_eq!((theirs.password(&theirs.hosts[0]), theirs.security.mode), (None, Mode::VerifyFull));
     // What protects, the environment has the last word on.
     for (variable, value, url) in [
         ("PGGSSENCMODE", "require", "host=h gssencmode=disable"),
@@ -55,12 +74,6 @@ fn what_libpq_knows_is_understood() {
         .unwrap()
         .peer;
     assert_eq!(peer.map(|it| (it.name, it.is_the_persons)), Some(("root".to_owned(), true)));
-    for (word, mode) in [("disable", Mode::Disable), ("allow", Mode::Allow), ("prefer", Mode::Prefer)] {
-        assert_eq!(of(&format!("postgresql://h/d?sslmode={word}")).unwrap().security.mode, mode);
-    }
-    let address = of("host=h keepalives_idle=7 keepalives_count=2 connect_timeout=1").unwrap();
-    assert_eq!((address.keepalives.idle, address.keepalives.count), (Duration::from_secs(7), 2));
-    assert_eq!(address.connect_timeout, Duration::from_secs(2));
 }
 
 #[test]

@@ -57,11 +57,13 @@ impl Gathered {
     /// says, it is more. What the person says of a parameter, and where.
     pub(super) fn protect<'a>(&mut self, said: impl Fn(&str) -> Option<(&'a str, &'a str)>) {
         for name in PROTECTING {
-            let Some((own, from)) = said(name).filter(|_| self.is_workspaces(name)) else { continue };
+            let is_workspaces = self.is_workspaces(name) || self.overridden.contains(name);
+            let Some((own, from)) = said(name).filter(|_| is_workspaces) else { continue };
             // A word that is none is refused where it stands.
             let is_more = protection(own).is_none() || protection(own) > self.get(name).and_then(protection);
             if name != "sslmode" || is_more {
                 self.values.insert(name, (own.to_owned(), from.to_owned()));
+                self.overridden.insert(name);
             }
         }
     }
