@@ -165,7 +165,8 @@ impl Sqlite {
         }
         for suffix in ["-wal", "-journal"] {
             let beside = self.place.with_name(format!("{}{suffix}", self.place.name_text()));
-            if beside.status_of_name().is_ok_and(|it| it.len() > 0) {
+            let holds_something = suffix == "-wal" || undoes_something(&beside);
+            if holds_something && beside.status_of_name().is_ok_and(|it| it.len() > 0) {
                 let cause = "what a program has written last into a database that is not here any more stands in it, and would be lost; move it \
                              to that database, and open that once with `sqlite3`";
                 return Err(StoreError::new(Problem::Refused, self.workspace.shown(&beside), cause));
@@ -220,6 +221,9 @@ const ABOVE_IT: [u8; 8] = [0xd9, 0xd5, 0x05, 0xf9, 0x20, 0xa1, 0x63, 0xd7];
 /// Bytes of a journal besides what it keeps of the database.
 const BESIDE_ITS_PAGES: u64 = 16 << 20;
 
+/// Where the number of pages that the database had stands in it.
+const PAGES: u64 = 16;
+
 /// Where the size of a sector stands in it.
 const SECTOR: u64 = 20;
 
@@ -234,6 +238,13 @@ fn may_be_of(journal: &Place, metadata: &Metadata, database: u64) -> bool {
         Ok(()) => matches!(u32::from_be_bytes(begin), 0 | 512..=65_536),
         Err(_) => true,
     }
+}
+
+/// Whether a journal is of a database that had pages before: of one that is made just now there is nothing to undo.
+fn undoes_something(journal: &Place) -> bool {
+    let mut pages = [0; 4];
+    let read = journal.open().and_then(|(file, _)| file.read_exact_at(&mut pages, PAGES));
+    read.is_ok() && pages != [0; 4]
 }
 
 /// Whether a journal names another file. One that is gone names none; of one that cannot be read nothing is known.

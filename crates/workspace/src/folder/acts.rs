@@ -31,7 +31,7 @@ pub(super) const HANDLE: OFlags = OFlags::PATH.union(OFlags::NOFOLLOW).union(OFl
 pub(super) const HANDLE: OFlags = OFlags::from_bits_retain(0x0020_0000).union(OFlags::NONBLOCK).union(OFlags::CLOEXEC);
 
 #[allow(clippy::unnecessary_cast, clippy::cast_possible_truncation, reason = "the types differ by platform")]
-pub(super) fn mode_of(mode: u32) -> Mode {
+pub(crate) fn mode_of(mode: u32) -> Mode {
     Mode::from_raw_mode(mode as RawMode)
 }
 

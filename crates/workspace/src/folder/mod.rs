@@ -32,7 +32,7 @@ use crate::trust::Trust;
 
 pub use std::fs::{File, Permissions, TryLockError};
 
-pub(crate) use acts::{by_descriptor, handle_in, set_group_of, set_mode_of};
+pub(crate) use acts::{by_descriptor, handle_in, mode_of, set_group_of, set_mode_of};
 pub use acts::{set_mode_in, status_in};
 pub use kinds::{Entry, Kind, Use, is_about_trust};
 pub use metadata::Metadata;

@@ -7,7 +7,7 @@ use std::os::unix::fs::{MetadataExt, PermissionsExt, fchown};
 use std::sync::OnceLock;
 
 use super::{Of, Readers};
-use crate::folder::{File, Metadata, Permissions, handle_in, set_group_of, set_mode_of, system};
+use crate::folder::{File, Metadata, Permissions, handle_in, mode_of, set_group_of, set_mode_of, system};
 use crate::rights::List;
 
 impl Readers {
@@ -112,11 +112,13 @@ fn shares(folder: impl AsFd, group: u32) -> bool {
 }
 
 /// Lets a group that shares a folder use what root has just made in it with a mode for that group, whatever root's umask is.
+#[allow(clippy::useless_conversion, reason = "the types differ by platform")]
 pub(crate) fn let_group_in(folder: impl AsFd, made: impl AsFd, mode: u32) {
     let Ok(ours) = rustix::fs::fstat(&made) else { return };
-    let mode = ours.st_mode & 0o7777 | mode & 0o070;
-    if mode != ours.st_mode & 0o7777 && shares(folder, ours.st_gid) && List::of_open(&made).is_none() {
-        let _ = rustix::fs::fchmod(made, rustix::fs::Mode::from_raw_mode(mode));
+    let now = u32::from(ours.st_mode) & 0o7777;
+    let mode = now | mode & 0o070;
+    if mode != now && shares(folder, ours.st_gid) && List::of_open(&made).is_none() {
+        let _ = rustix::fs::fchmod(made, mode_of(mode));
     }
 }
 
