@@ -216,6 +216,22 @@ fn a_private_file_under_the_name_of_a_wal_stays_whose_it_is_needs_root() {
     door("(new)", "a private file under the name of a WAL or a journal", "not given away");
 }
 
+/// A group that may read a file, and may not enter its folder, does not read it.
+#[test]
+fn a_copy_is_for_no_group_that_its_folder_keeps_out_needs_root() {
+    let workspace = workspace();
+    workspace.write("active/team/secret.yaml", "title: PRIVATE-TEXT\n");
+    for (path, group, mode) in [("active/team/secret.yaml", 60001, 0o640), ("active/team", 60002, 0o750)] {
+        chown(workspace.path(path), None, Some(group)).unwrap();
+        set_mode(&workspace, path, mode);
+    }
+    run(&workspace, "022", &["migrate", "hybrid", "--yes"]);
+    run(&workspace, "022", &["migrate", "database", "--yes"]);
+    for name in ["index.db", "enterprise.db"] {
+        assert_eq!(fs::metadata(workspace.path(name)).unwrap().mode() & 0o777, 0o600, "{name}");
+    }
+}
+
 #[test]
 fn two_private_files_of_different_owners_make_a_copy_for_neither_needs_root() {
     let workspace = workspace();
