@@ -293,7 +293,9 @@ impl Mover {
         let begun = self.begin_unless_stuck(said, tell)?;
         let mut after = begun.now;
         let gone = after.gone()?;
-        let (is_anew, before) = (gone.is_some(), after.in_use().ok());
+        let is_anew = gone.is_some();
+        // It comes into use for this: nobody relies on who may read it.
+        let mut is_new = is_anew;
         if let Some(gone) = gone {
             if gone.is_in_the_way {
                 return Err(format!("{}. {}", gone.what(), gone.do_this()));
@@ -304,6 +306,7 @@ impl Mover {
         } else if after.in_use()? != into {
             let wish = Wish { restores: true, ..after.wish(after.in_use()?, into, None) };
             after.noted(&metadata.id, || after.migrate_now(&wish, stop, tell))?;
+            is_new = true;
             // The configuration may have changed with the move.
             after = after.anew();
         }
@@ -313,7 +316,6 @@ impl Mover {
             tracing::warn!(error, "what was written to old stores is not brought over before the restore");
         }
         let mut tell = after.saying(tell);
-        let is_new = is_anew || before != Some(into);
         restore(metadata, into, is_new, &mut after.context(stop, &mut tell)).map_err(|error| {
             let half_done = Restoring::load(&after.workspace).ok().flatten();
             half_done.map_or_else(|| error.to_string(), |restoring| format!("{error}\n{}", restoring.sentence()))

@@ -183,7 +183,7 @@ thread_local! {
     static MADE: std::cell::Cell<Option<(c_int, libc::mode_t)>> = const { std::cell::Cell::new(None) };
 }
 
-/// Gives a file away that was just made. One that was there stays whose it is: it may be another file of that name.
+/// Maps a part of a file, up to [`SHARED_AT_MOST`].
 unsafe extern "C" fn mmap(
     at: *mut c_void,
     bytes: usize,
@@ -201,6 +201,7 @@ unsafe extern "C" fn mmap(
     unsafe { (own.mmap)(at, bytes, access, flags, file, begin) }
 }
 
+/// Gives a file away that was just made. One that was there stays whose it is: it may be another file of that name.
 unsafe extern "C" fn fchown(file: c_int, user: libc::uid_t, group: libc::gid_t) -> c_int {
     match (OWN.get(), MADE.get()) {
         (Some(own), Some((made, _))) if made == file => {

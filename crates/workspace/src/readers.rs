@@ -2,7 +2,7 @@
 
 mod giving;
 
-pub(crate) use giving::{give_to_owner_of, let_group_in};
+pub(crate) use giving::give_new;
 
 use std::ffi::CStr;
 use std::io;
@@ -181,7 +181,7 @@ impl Readers {
     /// The same in a folder whose group writes there: it may put another file into the place of each, and so may write what is made of them.
     #[must_use]
     pub fn shared_in(self, folder: &Metadata) -> Self {
-        let shares = self.group == Some(folder.gid()) && folder.mode() & 0o020 != 0 && folder.list().is_none();
+        let shares = self.group.is_some_and(|group| is_shared_by(group, folder));
         Self { group_writes: self.group_writes || shares, ..self }
     }
 
@@ -294,8 +294,7 @@ impl Readers {
             // Those who share a folder by its group make databases in turn. What group a file has says nothing of its owner; what folder it
             // lies in does: there he could make it.
             Of::Originals => {
-                let makes_files =
-                    |group| folder.mode() & 0o022 == 0o020 && folder.gid() == group && folder.list().is_none();
+                let makes_files = |group| folder.mode() & 0o002 == 0 && is_shared_by(group, folder);
                 let is_member = |group| system::is_in_group(owner, group).unwrap_or_else(|| makes_files(group));
                 self.everybody || self.group.is_some_and(is_member)
             }
@@ -323,6 +322,16 @@ impl Readers {
             _ => 0o600,
         }
     }
+}
+
+/// Whether a group writes in a folder, which has this mode and group. In a list of rights, the bit for that says what the list allows at most,
+/// and nothing of the group.
+fn writes_in(group: u32, (mode, of_folder): (u32, u32), list: impl FnOnce() -> Option<List>) -> bool {
+    mode & 0o020 != 0 && of_folder == group && list().is_none()
+}
+
+fn is_shared_by(group: u32, folder: &Metadata) -> bool {
+    writes_in(group, (folder.mode(), folder.gid()), || folder.list())
 }
 
 /// Those whom a folder lets in, by name.

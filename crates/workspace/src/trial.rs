@@ -106,11 +106,7 @@ pub fn hindrances(workspace: &Workspace, uses: &[Use]) -> Vec<Hindrance> {
             Use::Index => trial.database(&workspace.index_db()),
             Use::NewIndex => {
                 trial.folder(&workspace.folder(), false);
-                if let (Ok(folder), Ok(index)) = (workspace.folder().status(), workspace.index_db().status_of_name())
-                    && is_kept_by_sticky_bit(&folder, Some(&index))
-                {
-                    trial.sticky(&workspace.folder());
-                }
+                trial.kept_by_sticky_bit(&workspace.index_db());
             }
             Use::Documents => trial.database(&workspace.enterprise_db()),
             Use::Backup => trial.folder(&workspace.backups(), false),
@@ -229,6 +225,12 @@ impl Trial<'_> {
         if let Some((reason, do_this)) = held_in_place(&path) {
             self.found.push(Hindrance::new(self.workspace.shown(&path), reason, do_this));
         }
+        self.kept_by_sticky_bit(&path);
+    }
+
+    /// Looks whether the sticky bit of its folder keeps a file from being replaced.
+    fn kept_by_sticky_bit(&mut self, path: &Place) {
+        let folder = path.parent();
         let both = folder.status().and_then(|folder| Ok((folder, path.status()?)));
         if both.is_ok_and(|(folder, file)| is_kept_by_sticky_bit(&folder, Some(&file))) {
             self.sticky(&folder);

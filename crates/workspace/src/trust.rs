@@ -77,9 +77,16 @@ pub struct Server {
 }
 
 /// How much a way of `sslmode` protects. `require` checks as much as `verify-full` here; `verify-ca` takes a certificate for any name.
-pub fn protection(sslmode: &str) -> Option<usize> {
-    let rank = ["disable", "allow", "prefer", "verify-ca", "require"].iter().position(|it| *it == sslmode);
-    rank.or_else(|| (sslmode == "verify-full").then_some(4))
+/// `None` for a word that is none.
+pub fn protection(sslmode: &str) -> Option<u8> {
+    match sslmode {
+        "disable" => Some(0),
+        "allow" => Some(1),
+        "prefer" => Some(2),
+        "verify-ca" => Some(3),
+        "require" | "verify-full" => Some(4),
+        _ => None,
+    }
 }
 
 impl Server {

@@ -19,11 +19,16 @@ fn on_postgresql(server: &Postgres, database: &str) -> Workspace {
     workspace
 }
 
-/// Moves its milestones there.
+/// Moves its milestones there, which has to succeed.
+fn move_there(workspace: &Workspace) {
+    let said = bounded(workspace, &["migrate", "database", "--engine", "postgresql", "--yes"]);
+    assert_eq!(said.code, 0, "{said:?}");
+}
+
+/// One whose milestones are there.
 fn moved(server: &Postgres, database: &str) -> Workspace {
     let workspace = on_postgresql(server, database);
-    let said = bounded(&workspace, &["migrate", "database", "--engine", "postgresql", "--yes"]);
-    assert_eq!(said.code, 0, "{said:?}");
+    move_there(&workspace);
     workspace
 }
 
@@ -144,8 +149,7 @@ fn what_people_have_in_a_table_is_no_reason_to_refuse_it() {
          RESET ROLE; CREATE POLICY own ON milestones USING (true); CREATE PUBLICATION out FOR TABLE milestones; \
          ALTER TABLE milestones OWNER TO ada",
     );
-    let said = bounded(&workspace, &["migrate", "database", "--engine", "postgresql", "--yes"]);
-    assert_eq!(said.code, 0, "{said:?}");
+    move_there(&workspace);
     assert_eq!(bounded(&workspace, &["check"]).code, 0);
     server.psql("rich", "SET ROLE ada; ALTER TABLE milestones ALTER own SET DEFAULT own_default() || 'y'");
     let said = bounded(&workspace, &["milestone", "put", "m-9"]);
@@ -197,8 +201,7 @@ fn names_mean_the_servers_own_whatever_the_search_path_says() {
          CREATE TABLE milestones (id VARCHAR PRIMARY KEY, data JSONB, created_at TIMESTAMP, updated_at TIMESTAMP); \
          CREATE INDEX by_norm ON milestones (norm(id))",
     );
-    let said = bounded(&workspace, &["migrate", "database", "--engine", "postgresql", "--yes"]);
-    assert_eq!(said.code, 0, "{said:?}");
+    move_there(&workspace);
     assert_eq!(server.psql("filled", "SELECT count(*) FROM evil.ran").trim(), "0", "the neighbour's function ran");
     let known = "SELECT reltuples::int FROM pg_class WHERE oid = 'milestones'::regclass";
     assert_eq!(server.psql("filled", known).trim(), "3", "it was analyzed");
@@ -333,8 +336,7 @@ fn what_another_database_begins_its_sessions_as_is_its_own() {
         "ALTER ROLE ada IN DATABASE roles SET role = plans_owner; ALTER DATABASE his SET role = neighbour",
     );
     server.psql("roles", "ALTER SCHEMA public OWNER TO plans_owner");
-    let said = bounded(&workspace, &["migrate", "database", "--engine", "postgresql", "--yes"]);
-    assert_eq!(said.code, 0, "{said:?}");
+    move_there(&workspace);
 }
 
 /// A name in a trigger means what it meant to whoever wrote it, or nothing.
@@ -353,8 +355,7 @@ fn a_trigger_looks_for_names_in_its_owners_schemas_in_their_order() {
         &format!("ALTER SCHEMA public OWNER TO team; GRANT CREATE ON DATABASE names TO team; SET ROLE team; {noted}"),
     );
     server.psql("names", "SET ROLE team; CREATE SCHEMA shared; CREATE TABLE shared.audit (id TEXT); RESET ROLE; ALTER DATABASE names SET search_path = public, shared");
-    let said = bounded(&workspace, &["migrate", "database", "--engine", "postgresql", "--yes"]);
-    assert_eq!(said.code, 0, "{said:?}");
+    move_there(&workspace);
     let count = |table: &str| server.psql("names", &format!("SELECT count(*) FROM {table}")).trim().to_owned();
     assert_eq!((count("public.audit"), count("shared.audit")), ("3".into(), "0".into()));
     // Where others may put something into the first one, nothing goes to the second.
@@ -402,8 +403,7 @@ fn a_schema_that_is_there_is_not_made() {
     server.psql("made", "CREATE SCHEMA plans; GRANT ALL ON SCHEMA plans TO ada; ALTER DATABASE made OWNER TO postgres; REVOKE CREATE ON DATABASE made FROM public");
     let config = workspace.read("config/storage-config.yaml").replace("{type:", "{schema: plans, type:");
     workspace.write("config/storage-config.yaml", config);
-    let said = bounded(&workspace, &["migrate", "database", "--engine", "postgresql", "--yes"]);
-    assert_eq!(said.code, 0, "{said:?}");
+    move_there(&workspace);
 }
 
 /// What is looked at stays so until the transaction ends: a lock comes before the look.
@@ -498,8 +498,7 @@ fn milescales_own_tables_are_for_nobody_who_may_not_read_the_milestones() {
          GRANT SELECT ON milestones TO reader; ALTER DEFAULT PRIVILEGES GRANT ALL ON TABLES TO reporter, reader, PUBLIC; \
          ALTER DEFAULT PRIVILEGES GRANT ALL ON SEQUENCES TO PUBLIC",
     );
-    let said = bounded(&workspace, &["migrate", "database", "--engine", "postgresql", "--yes"]);
-    assert_eq!(said.code, 0, "{said:?}");
+    move_there(&workspace);
     let may = |role: &str| {
         let select = format!(
             "SELECT count(*) FROM pg_class WHERE relname LIKE 'milescale!_%' ESCAPE '!' AND relkind = 'r' \
@@ -557,8 +556,7 @@ fn milescales_own_tables_show_no_row_that_a_policy_of_the_milestones_hides() {
          ALTER DEFAULT PRIVILEGES GRANT SELECT ON TABLES TO one; GRANT SELECT ON milestones TO one; \
          ALTER TABLE milestones ENABLE ROW LEVEL SECURITY; CREATE POLICY p ON milestones FOR SELECT USING (id = 'm-0')",
     );
-    let said = bounded(&workspace, &["migrate", "database", "--engine", "postgresql", "--yes"]);
-    assert_eq!(said.code, 0, "{said:?}");
+    move_there(&workspace);
     let said = bounded(&workspace, &["milestone", "archive", "m-1"]);
     assert_eq!(said.code, 0, "{said:?}");
     let tables = server.psql(
@@ -666,8 +664,7 @@ fn a_configuration_that_its_folder_keeps_private_stays_so_when_it_is_exchanged()
     for (path, mode) in [("config/storage-config.yaml", 0o644), ("config", 0o700)] {
         std::fs::set_permissions(workspace.path(path), std::fs::Permissions::from_mode(mode)).unwrap();
     }
-    let said = bounded(&workspace, &["migrate", "database", "--engine", "postgresql", "--yes"]);
-    assert_eq!(said.code, 0, "{said:?}");
+    move_there(&workspace);
     let displaced: Vec<_> = std::fs::read_dir(workspace.path(".milescale/displaced"))
         .unwrap()
         .map(|it| it.unwrap().path())

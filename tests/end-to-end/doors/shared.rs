@@ -77,6 +77,18 @@ impl Shared {
         assert_eq!(code, 0, "{user}, {arguments:?}: {said}");
     }
 
+    /// The same as root, with this umask.
+    fn does_as_root(&self, umask: &str, arguments: &[&str]) {
+        let output = Command::new("sh")
+            .args(["-c", &format!("umask {umask}; exec \"$0\" \"$@\""), crate::BINARY])
+            .args(arguments)
+            .current_dir(&self.root)
+            .env("XDG_CONFIG_HOME", self.homes[0].path().join("of-root"))
+            .output()
+            .unwrap();
+        assert!(output.status.success(), "{arguments:?}: {output:?}");
+    }
+
     /// The same, which has to be refused for a reason.
     fn refuses(&self, user: usize, arguments: &[&str], why: &str) {
         let (code, said) = self.run(user, arguments);
@@ -182,34 +194,23 @@ fn a_store_of_a_colleague_is_not_filled_with_what_he_may_not_read_needs_root() {
 #[test]
 fn what_root_makes_in_a_folder_that_a_group_shares_stays_the_groups_needs_root() {
     let shared = Shared::new();
-    let umask = std::cell::Cell::new("022");
-    let as_root = |arguments: &[&str]| {
-        let output = Command::new("sh")
-            .args(["-c", &format!("umask {}; exec \"$0\" \"$@\"", umask.get()), crate::BINARY])
-            .args(arguments)
-            .current_dir(&shared.root)
-            .env("XDG_CONFIG_HOME", shared.homes[0].path().join("of-root"))
-            .output()
-            .unwrap();
-        assert!(output.status.success(), "{arguments:?}: {output:?}");
-    };
     let changes = |user: usize, id: &str| {
         let digest = shared.run(user, &["milestone", "show", id, "--digest"]).1;
         shared.does(user, &["milestone", "put", id, "doc.yaml", "--if-match", digest.trim()]);
         shared.does(user, &["check"]);
     };
-    as_root(&["trust", shared.root.to_str().unwrap()]);
+    shared.does_as_root("022", &["trust", shared.root.to_str().unwrap()]);
     for logs in fs::read_dir(shared.path("logs")).unwrap() {
         fs::remove_file(logs.unwrap().path()).unwrap();
     }
     shared.does(0, &["milestone", "put", "third", "doc.yaml"]);
-    as_root(&["check"]);
-    as_root(&["milestone", "archive", "third"]);
+    shared.does_as_root("022", &["check"]);
+    shared.does_as_root("022", &["milestone", "archive", "third"]);
     for (user, id) in [(0, "of-two"), (1, "of-one")] {
         changes(user, id);
     }
     for to in ["hybrid", "database"] {
-        as_root(&["migrate", to, "--yes"]);
+        shared.does_as_root("022", &["migrate", to, "--yes"]);
         for (user, id) in [(0, "of-two"), (1, "of-one")] {
             changes(user, id);
         }
@@ -217,13 +218,12 @@ fn what_root_makes_in_a_folder_that_a_group_shares_stays_the_groups_needs_root()
     shared.does(1, &["migrate", "file", "--yes"]);
     changes(0, "of-one");
     // The same with a umask that lets no group read either, where a member has left a file that only its owner may write.
-    umask.set("077");
     fs::set_permissions(shared.path("active/of-one.yaml"), fs::Permissions::from_mode(0o644)).unwrap();
-    as_root(&["milestone", "archive", "of-two"]);
-    as_root(&["pause"]);
-    as_root(&["resume"]);
+    shared.does_as_root("077", &["milestone", "archive", "of-two"]);
+    shared.does_as_root("077", &["pause"]);
+    shared.does_as_root("077", &["resume"]);
     for to in ["hybrid", "database"] {
-        as_root(&["migrate", to, "--yes"]);
+        shared.does_as_root("077", &["migrate", to, "--yes"]);
         for user in [0, 1] {
             changes(user, "of-one");
         }
@@ -256,14 +256,7 @@ fn who_may_only_read_by_a_list_is_not_let_write_by_root_needs_root() {
     }
     fs::write(shared.path("active/of-root.yaml"), "title: x\n").unwrap();
     for arguments in [&["trust", shared.root.to_str().unwrap()][..], &["check"], &["migrate", "hybrid", "--yes"]] {
-        let output = Command::new("sh")
-            .args(["-c", "umask 022; exec \"$0\" \"$@\"", crate::BINARY])
-            .args(arguments)
-            .current_dir(&shared.root)
-            .env("XDG_CONFIG_HOME", shared.homes[0].path().join("of-root"))
-            .output()
-            .unwrap();
-        assert!(output.status.success(), "{arguments:?}: {output:?}");
+        shared.does_as_root("022", arguments);
     }
     // Another member of the group.
     let writable = Command::new("setpriv")

@@ -139,7 +139,6 @@ fn where_current(workspace: &Workspace, conflict: &Conflict, text: &[u8]) -> Opt
     (found.milestone()?.text == text).then(|| access.store.displaced())
 }
 
-/// Makes what was kept current, in place of what is current now. Where that is kept, where there is something.
 /// The conflict of a name.
 fn named(workspace: &Workspace, name: &str) -> Result<Conflict, Failure> {
     let shown = workspace.shown(&workspace.conflicts());
@@ -147,6 +146,7 @@ fn named(workspace: &Workspace, name: &str) -> Result<Conflict, Failure> {
     if names.iter().any(|it| it == name) { Ok(conflicts::one(workspace, name.to_owned())) } else { Err(none(name)) }
 }
 
+/// Makes what was kept current, in place of what is current now. Where that is kept, where there is something.
 fn take(workspace: &Workspace, conflict: &Conflict, text: Vec<u8>) -> Result<Option<String>, Failure> {
     let id: Id = conflict.id.parse().map_err(|bad| Failure::Failed(format!("{bad}")))?;
     let draft = Draft::new(id.clone(), text, Context::now()).map_err(|flaw| {

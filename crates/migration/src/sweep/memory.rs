@@ -31,7 +31,7 @@ pub struct Memory {
     saved: Saved,
 }
 
-/// Digests of what the two files say.
+/// Digests of the texts of the two files; `None` where there is none.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
 struct Saved {
     held: Option<Digest>,
@@ -113,27 +113,26 @@ impl Memory {
     /// When a file cannot be read, with its name: it is never replaced by an empty one.
     pub fn load(workspace: &Workspace) -> Result<Self, String> {
         let path = workspace.sweeps();
-        let mut sides = match read::<File>(workspace, &path)? {
+        let (read_sweeps, sweeps) = read::<File>(workspace, &path)?.unzip();
+        let mut sides = match read_sweeps {
             Some(file) if file.version > VERSION => {
                 let shown = workspace.shown(&path);
                 return Err(format!("{shown}: it is of version {}, written by a newer milescale", file.version));
             }
             file => file.map(|file| file.sides).unwrap_or_default(),
         };
-        for (side, held) in read::<BTreeMap<Side, Held>>(workspace, &workspace.held())?.unwrap_or_default() {
+        let (read_held, held) = read::<BTreeMap<Side, Held>>(workspace, &workspace.held())?.unzip();
+        for (side, held) in read_held.unwrap_or_default() {
             sides.entry(side).or_default().held = held;
         }
-        let failed = |error: serde_json::Error| error.to_string();
-        let held = held_of(&sides).map_err(failed)?;
-        let saved = Saved { held: digest(held.as_deref()), sweeps: digest(Some(&sweeps_of(&sides).map_err(failed)?)) };
-        Ok(Self { sides, saved })
+        Ok(Self { sides, saved: Saved { held, sweeps } })
     }
 
     /// Writes what differs from what the files say. Only under the migration's lock.
     pub(super) fn save(&mut self, workspace: &Workspace) -> Result<(), String> {
         let failed = |path: &Place, error: io::Error| format!("{}: {error}", workspace.shown(path));
         let held = held_of(&self.sides).map_err(|error| failed(&workspace.held(), error.into()))?;
-        let now = digest(held.as_deref());
+        let now = held.as_deref().map(Digest::of);
         if now != self.saved.held {
             let path = workspace.held();
             let written = held.map_or_else(|| durable::remove(&path), |held| durable::replace(&path, &held));
@@ -141,8 +140,10 @@ impl Memory {
             self.saved.held = now;
         }
         let sweeps = sweeps_of(&self.sides).map_err(|error| failed(&workspace.sweeps(), error.into()))?;
-        let now = digest(Some(&sweeps));
-        if now != self.saved.sweeps {
+        let now = Some(Digest::of(&sweeps));
+        // Where there is no file, and nothing to say, there is none afterwards.
+        let is_to_be = self.saved.sweeps.is_some() || !self.sides.values().all(OfSide::has_only_held);
+        if is_to_be && now != self.saved.sweeps {
             let path = workspace.sweeps();
             durable::replace(&path, &sweeps).map_err(|error| failed(&path, error))?;
             self.saved.sweeps = now;
@@ -197,15 +198,12 @@ fn sweeps_of(sides: &BTreeMap<Side, OfSide>) -> serde_json::Result<Vec<u8>> {
     serde_json::to_vec(&File { version: VERSION, sides })
 }
 
-fn digest(text: Option<&[u8]>) -> Option<Digest> {
-    text.map(Digest::of)
-}
-
-fn read<T: for<'a> Deserialize<'a>>(workspace: &Workspace, path: &Place) -> Result<Option<T>, String> {
+/// What a file says, with the digest of its text.
+fn read<T: for<'a> Deserialize<'a>>(workspace: &Workspace, path: &Place) -> Result<Option<(T, Digest)>, String> {
     let failed = |why: String| format!("{}: {why}", workspace.shown(path));
     match read_regular(path, LIMIT) {
         Err(error) if matches!(error.kind(), io::ErrorKind::NotFound | io::ErrorKind::NotADirectory) => Ok(None),
         Err(error) => Err(failed(error.to_string())),
-        Ok((text, _)) => from_json(&text).map(Some).map_err(failed),
+        Ok((text, _)) => from_json(&text).map(|read| Some((read, Digest::of(&text)))).map_err(failed),
     }
 }

@@ -28,7 +28,6 @@ pub(super) async fn not_used(client: &Client, table: &Table) -> Result<Option<St
                   FROM pg_class c JOIN pg_namespace n ON n.oid = c.relnamespace WHERE n.nspname = $1
                   AND (c.relname = 'milestones' OR c.relname LIKE 'milescale!_%' ESCAPE '!' AND c.relkind IN ('r', 'p', 'v', 'm', 'f'))
                   ORDER BY c.relname <> 'milestones', c.relname";
-    let user: String = client.query_typed_one("SELECT current_user::text", &[]).await?.try_get(0)?;
     let mut found = Vec::new();
     for row in client.query_typed(select, &used).await? {
         let (name, kind, hides, is_forced, rules): (String, String, bool, bool, Vec<String>) =
@@ -49,6 +48,7 @@ pub(super) async fn not_used(client: &Client, table: &Table) -> Result<Option<St
             )));
         }
         if hides {
+            let user = user(client).await?;
             let step = if is_forced {
                 "let it not hold for its owner (ALTER TABLE … NO FORCE ROW LEVEL SECURITY)".to_owned()
             } else {
@@ -62,6 +62,7 @@ pub(super) async fn not_used(client: &Client, table: &Table) -> Result<Option<St
     }
     let select = format!("{} ORDER BY 1 LIMIT 1", others());
     if let Some(row) = client.query_typed_opt(&select, &used).await? {
+        let user = user(client).await?;
         let (what, owner, why): (String, String, String) = (row.try_get(0)?, row.try_get(1)?, row.try_get(2)?);
         return Ok(Some(match why.as_str() {
             "runs" => format!(
@@ -101,6 +102,11 @@ pub(super) async fn not_used(client: &Client, table: &Table) -> Result<Option<St
         }));
     }
     Ok(None)
+}
+
+/// Who is meant in a reason.
+async fn user(client: &Client) -> Result<String, Error> {
+    client.query_typed_one("SELECT current_user::text", &[]).await?.try_get(0)
 }
 
 /// Why the session is not the user's own: whoever owns the database can let it begin as another role, whose functions could then

@@ -18,7 +18,7 @@ use crate::files::readers_of_files;
 /// The bits of a mode by which others than the owner read and write.
 const RIGHTS_OF_OTHERS: u32 = 0o077;
 
-/// What to do about one: what stands in it only is brought over before.
+/// What to do about a file that is not filled: what stands in it alone is brought over before.
 pub(super) const MOVE_AWAY: &str = "run `milescale check`, so that nothing stays in it that was not brought over, and then move it away with its -wal and -journal";
 
 /// Why a file that was there before is not filled.
@@ -31,7 +31,7 @@ impl Sqlite {
         if self.others != Others::AreNotThere {
             return Ok(None);
         }
-        let before = self.place.status().map_err(|error| self.error(Problem::Unavailable, error.to_string()))?;
+        let before = self.status()?;
         if !Readers::is_ours(&before) {
             self.check_owner(self.readers_of_what_comes()?, &before)?;
         }
@@ -57,7 +57,7 @@ impl Sqlite {
 
     /// Takes the right to read the open file from those who are none of these.
     pub(super) fn let_in_no_more_than(&self, readers: Readers) -> Result<(), StoreError> {
-        let there = self.place.status().map_err(|error| self.error(Problem::Unavailable, error.to_string()))?;
+        let there = self.status()?;
         if readers.are_exceeded_by(&there) {
             return self.let_in_only(readers.and(Readers::of(&there)));
         }
@@ -77,10 +77,9 @@ impl Sqlite {
 
     /// Why the file, which was there before, cannot be for its readers alone.
     pub(super) fn stays_for_others(&self, readers: Readers) -> Result<Option<&'static str>, StoreError> {
-        let failed = |error: io::Error| self.error(Problem::Unavailable, error.to_string());
-        let (there, folder) = (self.place.status().map_err(failed)?, self.place.parent().status().map_err(failed)?);
+        let there = self.status()?;
         let may_change = Readers::is_ours(&there) || rustix::process::geteuid().is_root();
-        Ok(if readers.let_in_owner_of(&there, &folder) {
+        Ok(if self.let_in_owner(readers, &there)? {
             (readers.are_exceeded_by(&there) && !may_change).then_some(FOR_OTHERS)
         } else {
             Some(OF_A_STRANGER)
@@ -90,9 +89,8 @@ impl Sqlite {
     /// Whether the file, which is in use, is read by none but these: it is neither closed to those who use it, nor filled with what is not
     /// for them.
     pub(super) fn is_for_no_more_than(&self, readers: Readers) -> Result<(), StoreError> {
-        let failed = |error: io::Error| self.error(Problem::Unavailable, error.to_string());
-        let (there, folder) = (self.place.status().map_err(failed)?, self.place.parent().status().map_err(failed)?);
-        if readers.let_in_owner_of(&there, &folder) && !readers.are_exceeded_by(&there) {
+        let there = self.status()?;
+        if self.let_in_owner(readers, &there)? && !readers.are_exceeded_by(&there) {
             return Ok(());
         }
         Err(self.error(
@@ -102,8 +100,9 @@ impl Sqlite {
         ))
     }
 
+    /// The same of the file of a name in an open folder.
     pub(super) fn let_in(&self, readers: Readers, (folder, name): (&Pinned, &OsString)) -> Result<(), StoreError> {
-        let there = self.place.status().map_err(|error| self.error(Problem::Unavailable, error.to_string()))?;
+        let there = self.status()?;
         if (there.dev(), there.ino()) != self.identity {
             return Err(self.error(Problem::Busy, "another file took its name at that instant; try again"));
         }
@@ -118,14 +117,20 @@ impl Sqlite {
         }
     }
 
+    /// What the system says of the file.
+    fn status(&self) -> Result<Metadata, StoreError> {
+        self.place.status().map_err(|error| self.error(Problem::Unavailable, error.to_string()))
+    }
+
     /// Whether the owner of the file may read what is written into it.
-    fn check_owner(&self, readers: Readers, there: &Metadata) -> Result<(), StoreError> {
+    fn let_in_owner(&self, readers: Readers, there: &Metadata) -> Result<bool, StoreError> {
         let folder = self.place.parent().status();
         let folder = folder.map_err(|error| self.error(Problem::Unavailable, error.to_string()))?;
-        if readers.let_in_owner_of(there, &folder) {
-            return Ok(());
-        }
-        Err(self.is_anothers(OF_A_STRANGER))
+        Ok(readers.let_in_owner_of(there, &folder))
+    }
+
+    fn check_owner(&self, readers: Readers, there: &Metadata) -> Result<(), StoreError> {
+        if self.let_in_owner(readers, there)? { Ok(()) } else { Err(self.is_anothers(OF_A_STRANGER)) }
     }
 
     fn is_anothers(&self, why: &str) -> StoreError {

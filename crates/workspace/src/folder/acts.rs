@@ -16,7 +16,7 @@ use super::opening::{Parent, behind};
 use super::walk::End;
 use super::{Folder, Metadata, Place};
 use crate::layout::OWN_FOLDER;
-use crate::readers::{give_to_owner_of, keep_private, let_group_in};
+use crate::readers::{give_new, keep_private};
 use crate::rights::List;
 use crate::ways::leads_elsewhere;
 
@@ -227,8 +227,7 @@ impl Place {
             && rustix::fs::Dir::read_from(&made)
                 .is_ok_and(|entries| entries.flatten().all(|entry| [c".", c".."].contains(&entry.file_name())))
         {
-            give_to_owner_of(&parent, &made);
-            let_group_in(parent, made, NEW_FOLDER);
+            give_new(parent, made, NEW_FOLDER);
         }
     }
 

@@ -14,7 +14,7 @@ use super::kinds::Use;
 use super::opening::{Parent, behind};
 use super::walk::End;
 use super::{Metadata, Place};
-use crate::readers::{Readers, give_to_owner_of, let_group_in};
+use crate::readers::{Readers, give_new};
 
 /// How every file is opened: nothing waits, no symlink is followed, no terminal becomes ours.
 const ALWAYS: OFlags = OFlags::NONBLOCK.union(OFlags::NOFOLLOW).union(OFlags::NOCTTY).union(OFlags::CLOEXEC);
@@ -56,8 +56,7 @@ impl Place {
                     Err(Errno::EXIST) => statat(&parent, name, AtFlags::SYMLINK_NOFOLLOW)?,
                     other => {
                         let file = other?;
-                        give_to_owner_of(&parent, &file);
-                        let_group_in(&parent, &file, NEW_FILE);
+                        give_new(&parent, &file, NEW_FILE);
                         return regular(File::from(file));
                     }
                 }
@@ -103,8 +102,7 @@ impl Place {
         let (parent, name) = self.parent_and_name()?;
         let flags = OFlags::WRONLY | OFlags::CREATE | OFlags::EXCL | ALWAYS;
         let file = File::from(openat(&parent, name, flags, mode_of(mode))?);
-        give_to_owner_of(&parent, &file);
-        let_group_in(parent, &file, mode);
+        give_new(parent, &file, mode);
         Ok(file)
     }
 

@@ -14,9 +14,9 @@ pub struct Socket {
     #[cfg(target_os = "linux")]
     handle: rustix::fd::OwnedFd,
     path: PathBuf,
-    /// Whose the folder is that it lies in, where nobody else could have made that; who may make a socket there.
+    /// What the system says of the folder that it lies in.
     folder: Stat,
-    /// Whether every user may make a socket of that name, once it is gone, or one of the folders on the way to it.
+    /// Whether every user could have made one of the folders on the way to it.
     is_anybodys: bool,
 }
 

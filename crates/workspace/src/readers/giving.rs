@@ -6,7 +6,7 @@ use std::os::fd::AsFd;
 use std::os::unix::fs::{MetadataExt, PermissionsExt, fchown};
 use std::sync::OnceLock;
 
-use super::{Of, Readers};
+use super::{Of, Readers, writes_in};
 use crate::folder::{File, Metadata, Permissions, handle_in, mode_of, set_group_of, set_mode_of, system};
 use crate::rights::List;
 
@@ -46,8 +46,7 @@ impl Readers {
     /// Lets a new file, made with [`Readers::mode_at_first`] in a folder, be theirs.
     pub(crate) fn settle(self, file: &File, folder: impl AsFd) -> io::Result<()> {
         if self.of == Of::Nothing {
-            give_to_owner_of(&folder, file);
-            let_group_in(folder, file, self.mode());
+            give_new(folder, file, self.mode());
             return Ok(());
         }
         List::take_from(file);
@@ -104,16 +103,22 @@ fn taken_in(folder: impl AsFd, group: u32) -> u32 {
 }
 
 /// Whether root makes something in a folder that a group shares, for that group.
+#[allow(clippy::useless_conversion, reason = "the types differ by platform")]
 fn shares(folder: impl AsFd, group: u32) -> bool {
     rustix::process::geteuid().is_root()
-        && rustix::fs::fstat(&folder).is_ok_and(|it| it.st_mode & 0o020 != 0 && it.st_gid == group)
-        // In a list, that bit says what it allows at most, and nothing of the group.
-        && List::of_open(folder).is_none()
+        && rustix::fs::fstat(&folder)
+            .is_ok_and(|it| writes_in(group, (u32::from(it.st_mode), it.st_gid), || List::of_open(folder)))
+}
+
+/// Gives what was just made in a folder, with a mode, to those who use that folder.
+pub(crate) fn give_new(folder: impl AsFd, made: impl AsFd, mode: u32) {
+    give_to_owner_of(&folder, &made);
+    let_group_in(folder, made, mode);
 }
 
 /// Lets a group that shares a folder use what root has just made in it with a mode for that group, whatever root's umask is.
 #[allow(clippy::useless_conversion, reason = "the types differ by platform")]
-pub(crate) fn let_group_in(folder: impl AsFd, made: impl AsFd, mode: u32) {
+fn let_group_in(folder: impl AsFd, made: impl AsFd, mode: u32) {
     let Ok(ours) = rustix::fs::fstat(&made) else { return };
     let now = u32::from(ours.st_mode) & 0o7777;
     let mode = now | mode & 0o070;
@@ -124,7 +129,7 @@ pub(crate) fn let_group_in(folder: impl AsFd, made: impl AsFd, mode: u32) {
 
 /// Gives what root has made to the owner of the folder that it lies in: a command that root has run once, for a workspace of somebody
 /// else's, keeps nobody out of it.
-pub(crate) fn give_to_owner_of(folder: impl AsFd, made: impl AsFd) {
+fn give_to_owner_of(folder: impl AsFd, made: impl AsFd) {
     if !rustix::process::geteuid().is_root() {
         return;
     }

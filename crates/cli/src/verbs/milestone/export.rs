@@ -41,14 +41,7 @@ pub(super) fn run(desk: &mut Desk, options: &ExportOptions) -> Result<(), Failur
         opened.map_err(|error| failed(&Folder::named(folder).place(), &error))
     };
     let folder = options.dir.as_ref().map(named).transpose()?;
-    // A copy is for those who may read every milestone.
-    let readers = match (&folder, desk.access.in_use.side()) {
-        (None, _) => Readers::ALL,
-        (_, Side::Postgresql) => readers_of_a_server(&desk.workspace),
-        _ => readers_of_all(&desk.workspace)?,
-    };
-    // The folders above keep nobody out of what lies elsewhere.
-    let readers = readers.below_all_of(&desk.workspace.folder());
+    let readers = if folder.is_some() { readers(desk)? } else { Readers::ALL };
     let (mut left_out, mut result, mut exported) = (0_u64, Ok(()), HashSet::new());
     let mut export = |milestone: Milestone, is_beside: bool| {
         let done = match &folder {
@@ -96,6 +89,15 @@ pub(super) fn run(desk: &mut Desk, options: &ExportOptions) -> Result<(), Failur
         return Err(Failure::Failed(format!("{left_out} milestones were left out; they are named above")));
     }
     Ok(())
+}
+
+/// A copy is for those who may read every milestone. The folders above the workspace keep nobody out of what lies elsewhere.
+fn readers(desk: &Desk) -> Result<Readers, Failure> {
+    let readers = match desk.access.in_use.side() {
+        Side::Postgresql => readers_of_a_server(&desk.workspace),
+        _ => readers_of_all(&desk.workspace)?,
+    };
+    Ok(readers.below_all_of(&desk.workspace.folder()))
 }
 
 enum Done {

@@ -1,31 +1,27 @@
 //! All that is said about where the server is, and by whom.
 
-use std::collections::{BTreeMap, BTreeSet};
+use std::collections::BTreeMap;
 use std::path::PathBuf;
 
 use milescale_core::config::{ClientEnvironment, UrlFrom};
 use milescale_workspace::error::{Problem, StoreError};
 
+use super::hosts::PORT;
 use super::{files, parameters, text};
 
 /// What parameters of a service come from.
 pub(super) const SERVICE: &str = "the service file";
 
-/// The port of a server, where nothing else is said.
-const DEFAULT_PORT: &str = "5432";
-
 /// All parameters, and what each comes from.
 pub(super) struct Gathered {
     pub(super) values: BTreeMap<&'static str, (String, String)>,
     pub(super) from: UrlFrom,
-    /// What the workspace says, and the person has said more.
-    pub(super) overridden: BTreeSet<&'static str>,
 }
 
 impl Gathered {
     /// The address first, then the service that it or the environment names, then the environment.
     pub(super) fn of(url: &str, from: UrlFrom, client: &ClientEnvironment) -> Result<Self, StoreError> {
-        let mut given = Self { values: BTreeMap::new(), from, overridden: BTreeSet::new() };
+        let mut given = Self { values: BTreeMap::new(), from };
         let parsed = text::parse(url);
         let refused = |cause| StoreError::new(Problem::Refused, from.as_str(), format!("it cannot be read: {cause}"));
         // Of a parameter that stands twice, the last one counts.
@@ -39,27 +35,22 @@ impl Gathered {
         for name in ["service", "servicefile"] {
             given.add_variable(name, client);
         }
+        let mut of_service = Vec::new();
         if let Some((service, from)) = given.values.get("service").cloned() {
             let own = given.get("servicefile").map(PathBuf::from);
             let own = own.or_else(|| Some(client.home.as_ref()?.join(".pg_service.conf")));
             let files = files::ServiceFiles { own, system: client.get("PGSYSCONFDIR").map(PathBuf::from) };
             let refused = |cause| StoreError::new(Problem::Refused, from, format!("service: {cause}"));
-            let found = files.find(&service).map_err(refused)?;
-            given.protect(|name| {
-                found.iter().rev().find(|(it, _)| *it == name).map(|(_, value)| (value.as_str(), SERVICE))
-            });
-            for (name, value) in found.into_iter().rev() {
-                given.add(name, value, SERVICE);
+            of_service = files.find(&service).map_err(refused)?;
+            for (name, value) in of_service.iter().rev() {
+                given.add(name, value.clone(), SERVICE);
             }
             given.keep_secrets_of_the_service();
         }
         for (name, _) in parameters::KNOWN {
             given.add_variable(name, client);
         }
-        given.protect(|name| {
-            let variable = parameters::variable_of(name)?;
-            Some((client.get(variable)?, variable))
-        });
+        given.protect(&of_service, client);
         Ok(given)
     }
 
@@ -78,7 +69,7 @@ impl Gathered {
         }
         host.is_none_or(|host| self.get("host") == Some(host))
             && (host.or(address).is_none() || self.get("hostaddr") == address)
-            && self.get("port").unwrap_or(DEFAULT_PORT) == port.unwrap_or(DEFAULT_PORT)
+            && self.get("port").unwrap_or(&PORT.to_string()) == port.unwrap_or(&PORT.to_string())
     }
 
     /// A password that a service has is for the server of the service: where the workspace says another one, it is not sent there.

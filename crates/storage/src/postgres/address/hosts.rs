@@ -9,7 +9,7 @@ use milescale_workspace::folder::system;
 use super::Gathered;
 
 /// The port of a server that says nothing else.
-const PORT: u16 = 5432;
+pub(super) const PORT: u16 = 5432;
 
 /// The most hosts of an address: they are all tried at once.
 const MOST: usize = 16;

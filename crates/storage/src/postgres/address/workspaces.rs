@@ -1,11 +1,12 @@
 //! What an address may say that came with a workspace: it is not whose who wrote it that the programs and passwords of this machine are.
 
-use milescale_core::config::UrlFrom;
+use milescale_core::config::{ClientEnvironment, UrlFrom};
 use milescale_workspace::error::StoreError;
 use milescale_workspace::trust::protection;
 
-use super::gathered::Gathered;
+use super::gathered::{Gathered, SERVICE};
 use super::hosts::{Host, Place};
+use super::parameters::variable_of;
 
 /// The settings of a session that a workspace may make. Others name libraries that a server loads, or turn off what keeps data safe, where
 /// the role is a superuser.
@@ -54,16 +55,18 @@ impl Gathered {
     }
 
     /// How a connection is protected, the person has the last word on: where a service or the environment asks for more than the workspace
-    /// says, it is more. What the person says of a parameter, and where.
-    pub(super) fn protect<'a>(&mut self, said: impl Fn(&str) -> Option<(&'a str, &'a str)>) {
-        for name in PROTECTING {
-            let is_workspaces = self.is_workspaces(name) || self.overridden.contains(name);
-            let Some((own, from)) = said(name).filter(|_| is_workspaces) else { continue };
-            // A word that is none is refused where it stands.
-            let is_more = protection(own).is_none() || protection(own) > self.get(name).and_then(protection);
-            if name != "sslmode" || is_more {
-                self.values.insert(name, (own.to_owned(), from.to_owned()));
-                self.overridden.insert(name);
+    /// says, it is more.
+    pub(super) fn protect(&mut self, service: &[(&'static str, String)], client: &ClientEnvironment) {
+        for name in PROTECTING.into_iter().filter(|name| self.is_workspaces(name)).collect::<Vec<_>>() {
+            let of_service = service.iter().rev().find(|(it, _)| *it == name).map(|(_, own)| (own.as_str(), SERVICE));
+            let variable = variable_of(name);
+            let of_variable = variable.and_then(|variable| Some((client.get(variable)?, variable)));
+            for (own, from) in of_service.into_iter().chain(of_variable) {
+                // A word that is none is refused where it stands.
+                let is_more = protection(own).is_none() || protection(own) > self.get(name).and_then(protection);
+                if name != "sslmode" || is_more {
+                    self.values.insert(name, (own.to_owned(), from.to_owned()));
+                }
             }
         }
     }
