@@ -1,7 +1,8 @@
 //! The daemon on hybrid and on databases.
 
 use std::fs;
-use std::process::Command;
+use std::io::{Read, Write};
+use std::process::{Command, Stdio};
 use std::time::Duration;
 
 use milescale_testkit::{Postgres, Workspace, until};
@@ -249,5 +250,28 @@ fn a_marker_is_followed_once_the_store_that_it_names_holds_everything() {
     assert_eq!(event["details"]["adopted"], true);
     daemon.until("current_backend", "database");
     daemon.until("milestone_count", 4);
+    daemon.until("stale", false);
+}
+
+/// What the command that is at work does need change nothing that is watched.
+#[test]
+fn a_store_that_could_not_be_proven_beside_another_command_is_looked_at_again() {
+    let workspace = marked("file", |workspace| workspace.milestones("m", 3));
+    let daemon = workspace.daemon(NEVER);
+    documents(&workspace);
+    workspace.write("config/storage-backend.txt", "database\n");
+    workspace.until_event("backend_changed", 1);
+    let mut command = Command::new("flock");
+    command.arg(workspace.path(".milescale/migration.lock")).arg("cat");
+    let mut command = command.stdin(Stdio::piped()).stdout(Stdio::piped()).spawn().unwrap();
+    let (mut goes_on, mut locked) = (command.stdin.take().unwrap(), [0; 1]);
+    goes_on.write_all(b"x").unwrap();
+    command.stdout.as_mut().unwrap().read_exact(&mut locked).unwrap();
+    let rows: Vec<String> = (0..3).map(|number| format!("('m-{number}', '{{}}', 'x', 'x')")).collect();
+    sqlite3(&workspace, "enterprise.db", &format!("INSERT INTO milestones VALUES {}", rows.join(", ")));
+    until("it is held up", || daemon.published().to_string().contains("another command is at work").then_some(()));
+    drop(goes_on);
+    assert!(command.wait().unwrap().success());
+    daemon.until("current_backend", "database");
     daemon.until("stale", false);
 }

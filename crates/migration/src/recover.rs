@@ -68,8 +68,20 @@ pub fn recover(said: Said, context: &mut Context<'_>) -> Result<Recovered, Error
         Phase::Switching if happened => moving.switched(),
         _ => {}
     }
+    if happened {
+        // Whatever becomes of what follows, everybody goes by the store that is in use.
+        if let Some(intent) = &mut moving.record.intent {
+            intent.phase = Phase::Sweeping;
+        }
+        moving.context.save(&moving.record)?;
+    }
     if happened || intent.phase == Phase::Sweeping {
-        moving.after_switch(None)?;
+        // Nothing can be brought over into what does not exist any more: the store that was left is an old one like any other.
+        if said == Said::IsGone(to.side()) && !is_there(to, moving.context) {
+            moving.end()?;
+        } else {
+            moving.after_switch(None)?;
+        }
         return Ok(Recovered::Finished);
     }
     let gone = match said {

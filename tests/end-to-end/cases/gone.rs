@@ -277,6 +277,30 @@ fn a_dead_move_into_a_store_that_is_gone_is_ended_by_retiring_it() {
     assert_eq!(done(&workspace, "milestone list").lines().count(), 3);
 }
 
+/// A move has switched and died, and then the store that it came to is gone: the ways on that `doctor` names are there.
+#[test]
+fn a_dead_move_that_has_switched_to_a_store_that_is_gone_stands_in_no_way() {
+    for way in ["restore", "follow"] {
+        let workspace = workspace(None);
+        dies(&workspace, "migrate database --yes", "rename:1:killafter", "storage-backend.txt");
+        let backup = newest_backup(&workspace);
+        remove_database(&workspace);
+        // It finds the switch and cannot finish it.
+        said(&workspace, "check");
+        let told = refused(&workspace, "doctor");
+        assert!(told.contains(&format!("milescale restore {backup}")) && told.contains("write file into"), "{told}");
+        if way == "restore" {
+            done(&workspace, &format!("restore {backup} --yes"));
+        } else {
+            workspace.write("config/storage-backend.txt", "file\n");
+            refused(&workspace, "doctor --fix --yes");
+        }
+        assert_eq!(done(&workspace, "milestone list").lines().count(), 3, "{way}");
+        let record = workspace.read(".milescale/migration.json");
+        assert!(record.contains("\"intent\": null"), "{way}: {record}");
+    }
+}
+
 /// A move has switched and died, and the store that it left is gone: no other old store waits for that.
 #[test]
 fn a_store_that_was_left_and_is_gone_keeps_no_other_one_waiting() {

@@ -93,6 +93,8 @@ pub(crate) struct Sources {
     marker_modified: Option<SystemTime>,
     /// There is no `.milestones/`, or what milescale has moved there cannot be read.
     is_blind: bool,
+    /// A store that is named was not proven, for another command was at work: what that does need not be told.
+    is_held_up: bool,
     /// Sources that cannot be read now, and why.
     unavailable: BTreeMap<String, String>,
     /// Of these, those that were said.
@@ -124,6 +126,7 @@ impl Sources {
             figures: state.figures,
             marker_modified: None,
             is_blind: false,
+            is_held_up: false,
             unavailable: BTreeMap::new(),
             said: state.unavailable.clone(),
             flawed_since: BTreeMap::new(),
@@ -185,6 +188,7 @@ impl Sources {
                 self.marker_modified = marker.modified;
                 let engine = config.database.engine;
                 let (standing, again) = self.follower.judge(&marker, engine, moment.instant, moment.wall, notes);
+                self.is_held_up = false;
                 let standing = match standing {
                     Standing::Named(named) => self.prove(named, hints, moment, config, notes),
                     standing => standing,
@@ -193,7 +197,8 @@ impl Sources {
                     self.unavailable.insert(self.shown(&self.workspace.marker()), reason.clone());
                 }
                 self.standing = standing;
-                if self.marker_is_changing() { earlier(again, Some(RETRY_AFTER)) } else { again }
+                let is_due = self.marker_is_changing() || self.is_held_up;
+                if is_due { earlier(again, Some(RETRY_AFTER)) } else { again }
             }
             Err(error) => {
                 let reason = format!("the marker cannot be read: {error}");

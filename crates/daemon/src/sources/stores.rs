@@ -58,6 +58,7 @@ impl Sources {
         // Who only looks writes nothing down: whoever follows for good does.
         let lock = (self.mode == Mode::Writing).then(|| take_lock(&self.workspace, PATIENCE));
         if let Some(Ok(None)) = lock {
+            self.is_held_up = true;
             let reason = format!("the marker names {named}, and another command is at work");
             return Standing::Stale { current: Some(in_use), reason };
         }

@@ -41,6 +41,11 @@ impl Moving<'_, '_> {
                 other => other?,
             }
         }
+        self.end()
+    }
+
+    /// Writes down that the move has ended.
+    pub(crate) fn end(&mut self) -> Result<(), Error> {
         let ended = self.context.stamp();
         if let Some(intent) = self.record.intent.take() {
             let Intent { epoch, backup, automatic, .. } = intent;
