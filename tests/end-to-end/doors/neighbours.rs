@@ -679,3 +679,43 @@ fn a_configuration_that_its_folder_keeps_private_stays_so_when_it_is_exchanged()
         "kept with mode 0600",
     );
 }
+
+/// What runs when rows are written is nobody's matter who may not write. What runs when they are read is, and so is all once he may.
+#[test]
+fn who_may_only_read_reads_beside_what_others_run_at_a_write() {
+    let server = Postgres::start();
+    let workspace = moved(&server, "only_read");
+    server.psql(
+        "only_read",
+        "CREATE ROLE reader LOGIN; GRANT USAGE ON SCHEMA public TO reader; GRANT SELECT ON ALL TABLES IN SCHEMA public TO reader; SET ROLE ada; \
+         CREATE FUNCTION theirs() RETURNS trigger LANGUAGE plpgsql AS $$ BEGIN CREATE TABLE pwned (); RETURN new; END $$; \
+         CREATE TRIGGER t BEFORE INSERT OR UPDATE ON milestones FOR EACH ROW EXECUTE FUNCTION theirs()",
+    );
+    let configuration = workspace.read("config/storage-config.yaml");
+    assert!(configuration.contains("//ada"), "{configuration}");
+    workspace.write("config/storage-config.yaml", configuration.replace("//ada", "//reader"));
+    let list = || bounded(&workspace, &["milestone", "list"]);
+    let reads = || list().out.lines().count() == 3;
+    assert!(reads(), "{:?}", list());
+    let put = || crate::milestones::put(&workspace, &["m-9"], "title: new\n");
+    let is_refused = |said: &milescale_testkit::Said, what: &str| said.code == 1 && said.err.contains(what);
+    assert!(is_refused(&put(), "milescale_log()"), "{:?}", put());
+    let said = bounded(&workspace, &["doctor"]);
+    let ways =
+        ["reader has not the right to INSERT, UPDATE there", "a role without login", "let reader be one of them"];
+    assert!(ways.iter().all(|it| said.out.contains(it)) && !said.out.contains("GRANT INSERT"), "{said:?}");
+
+    server.psql("only_read", "GRANT UPDATE (updated_at) ON milestones TO reader");
+    assert!(is_refused(&list(), "milescale_log()"), "{:?}", list());
+    server.psql("only_read", "REVOKE UPDATE (updated_at) ON milestones FROM reader");
+    assert!(reads(), "{:?}", list());
+    server.psql(
+        "only_read",
+        "SET ROLE ada; CREATE FUNCTION folded(text) RETURNS text IMMUTABLE LANGUAGE sql AS $$ SELECT $1 $$; \
+         CREATE INDEX i ON milestones (folded('x'))",
+    );
+    assert!(is_refused(&list(), "folded(text)"), "{:?}", list());
+    server.psql("only_read", "DROP INDEX i");
+    assert!(reads() && is_refused(&put(), "milescale_log()"));
+    assert_eq!(server.psql("only_read", "SELECT to_regclass('pwned') IS NULL").trim(), "t");
+}

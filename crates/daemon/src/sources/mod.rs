@@ -197,8 +197,7 @@ impl Sources {
                     self.unavailable.insert(self.shown(&self.workspace.marker()), reason.clone());
                 }
                 self.standing = standing;
-                let is_due = self.marker_is_changing() || self.is_held_up;
-                if is_due { earlier(again, Some(RETRY_AFTER)) } else { again }
+                earlier(again, (self.marker_is_changing() || self.is_held_up).then_some(RETRY_AFTER))
             }
             Err(error) => {
                 let reason = format!("the marker cannot be read: {error}");

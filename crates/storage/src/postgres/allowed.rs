@@ -182,7 +182,24 @@ pub(super) fn may_be_locked(oid: &str) -> String {
     )
 }
 
-/// Selects what stands beside the list: what it is, whose, and what is wrong with it: `owner`, `runs` (what somebody else says), `kind`,
+/// Whether milescale's user may write rows of a table of this oid.
+fn may_be_written(oid: &str) -> String {
+    format!(
+        "(has_table_privilege({oid}, 'INSERT, UPDATE, DELETE, TRUNCATE') OR has_any_column_privilege({oid}, 'INSERT, UPDATE'))"
+    )
+}
+
+/// Whether milescale's user may only read the tables of the schema `$1`: what runs when rows are written runs for others only.
+pub(super) fn is_for_reading() -> String {
+    let may_be_written = may_be_written("k.oid");
+    format!(
+        "(SELECT coalesce(bool_or(k.relname = 'milestones') AND NOT bool_or({may_be_written}), false)
+           FROM pg_class k JOIN pg_namespace s ON s.oid = k.relnamespace WHERE s.nspname = $1 AND k.relkind IN ('r', 'p')
+             AND (k.relname = 'milestones' OR k.relname LIKE 'milescale!_%' ESCAPE '!'))"
+    )
+}
+
+/// Selects what stands beside the list, where rows are written (`$2`) and where they are only read: what it is, whose, and what is wrong with it: `owner`, `runs` (what somebody else says), `kind`,
 /// `unlogged`, `schema` (which somebody else may rename), `trigger` (which somebody else may add, while the table cannot be locked),
 /// `watched` (by triggers of somebody who may not read it).
 pub(super) fn others() -> String {
@@ -193,14 +210,18 @@ pub(super) fn others() -> String {
 fn looked_at() -> String {
     let is_anothers_r = &is_anothers("r", MILESTONES);
     let (volatile, simple, unowned) = (list(&VOLATILE, ""), list(&SIMPLE, ""), list(&UNOWNED, "::regclass"));
+    let is_for_reading = is_for_reading();
     format!(
         "WITH RECURSIVE {TABLES},
+         -- Triggers run, and are told anything, where rows are written.
+         wrote AS MATERIALIZED (SELECT $2 OR NOT {is_for_reading} AS rows),
          -- Whoever owns a table decides what its defaults, constraints and indexes call, and with what.
          owned AS (SELECT t.oid, t.is_kept, c.relname, {is_anothers_r} AS is_anothers FROM tables t JOIN pg_class c ON c.oid = t.oid
            JOIN pg_roles r ON r.oid = c.relowner),
          -- What each table is made of, with its expressions.
          whole AS (SELECT 'pg_class'::regclass AS class, t.oid, NULL::text AS tree, t.is_anothers FROM owned t
            UNION ALL SELECT 'pg_trigger'::regclass, g.oid, g.tgqual::text, true FROM pg_trigger g JOIN owned t ON g.tgrelid = t.oid
+             WHERE (SELECT rows FROM wrote)
            UNION ALL SELECT 'pg_attrdef'::regclass, d.oid, d.adbin::text, t.is_anothers FROM pg_attrdef d JOIN owned t ON d.adrelid = t.oid
            UNION ALL SELECT 'pg_constraint'::regclass, c.oid, c.conbin::text, t.is_anothers FROM pg_constraint c
              JOIN owned t ON c.conrelid = t.oid
@@ -252,7 +273,7 @@ fn looked_at() -> String {
            UNION ALL SELECT p.oid, quote_ident(r.rolname), {is_anothers_r},
              l.lanname IN ('internal', 'c') AND NOT (r.rolsuper AND p.proname ~ '{TRIGGERS_IN_C}')
              FROM pg_trigger g JOIN owned t ON g.tgrelid = t.oid JOIN pg_proc p ON p.oid = g.tgfoid
-             JOIN pg_language l ON l.oid = p.prolang JOIN pg_roles r ON r.oid = p.proowner),
+             JOIN pg_language l ON l.oid = p.prolang JOIN pg_roles r ON r.oid = p.proowner WHERE (SELECT rows FROM wrote)),
          owners AS (SELECT class, oid, CASE class
              WHEN 'pg_proc'::regclass THEN (SELECT proowner FROM pg_proc p WHERE p.oid = needed.oid)
              WHEN 'pg_type'::regclass THEN (SELECT typowner FROM pg_type p WHERE p.oid = needed.oid)
@@ -274,7 +295,7 @@ fn told() -> String {
     format!(
         "SELECT 'table ' || t.oid::regclass::text AS what, quote_ident(r.rolname) AS whose, 'owner' AS why
            FROM owned t JOIN pg_class c ON c.oid = t.oid JOIN pg_roles r ON r.oid = c.relowner
-           WHERE t.relname LIKE 'milescale!_%' ESCAPE '!' AND t.is_kept AND t.is_anothers
+           WHERE t.relname LIKE 'milescale!_%' ESCAPE '!' AND t.is_kept AND t.is_anothers AND (SELECT rows FROM wrote)
          UNION ALL SELECT 'table ' || t.oid::regclass::text, 'a table of several', 'owner'
            FROM owned t JOIN pg_class c ON c.oid = t.oid WHERE t.relname LIKE 'milescale!_%' ESCAPE '!' AND t.is_kept AND c.relkind = 'p'
          UNION ALL SELECT 'function ' || oid::regprocedure::text, whose, CASE WHEN is_anothers THEN 'owner' ELSE 'runs' END FROM judged
@@ -306,14 +327,14 @@ fn told() -> String {
                OR NOT EXISTS (SELECT FROM owned t WHERE t.relname = 'milestones' AND t.is_kept AND t.is_anothers))
          UNION ALL SELECT 'function ' || p.oid::regprocedure::text, quote_ident(r.rolname), 'owner'
            FROM pg_proc p JOIN pg_namespace n ON n.oid = p.pronamespace JOIN pg_roles r ON r.oid = p.proowner
-           WHERE n.nspname = $1 AND p.proname IN ('milescale_log', 'milescale_refuse') AND {is_anothers_r}
+           WHERE n.nspname = $1 AND p.proname IN ('milescale_log', 'milescale_refuse') AND {is_anothers_r} AND (SELECT rows FROM wrote)
          UNION ALL SELECT 'table ' || t.oid::regclass::text, coalesce(quote_ident(r.rolname), 'everybody'), 'trigger'
            FROM tables t JOIN pg_class c ON c.oid = t.oid CROSS JOIN LATERAL aclexplode(c.relacl) a LEFT JOIN pg_roles r ON r.oid = a.grantee
-           WHERE NOT t.is_kept AND a.privilege_type = 'TRIGGER' AND NOT {may_be_locked} AND (r.oid IS NULL OR {is_anothers_r})
+           WHERE (SELECT rows FROM wrote) AND NOT t.is_kept AND a.privilege_type = 'TRIGGER' AND NOT {may_be_locked} AND (r.oid IS NULL OR {is_anothers_r})
          UNION ALL SELECT 'expressions of more than 1 MiB', '', 'kind' FROM whole HAVING sum(length(tree)) > {MOST}
          UNION ALL SELECT 'table ' || t.oid::regclass::text, string_agg(DISTINCT coalesce(quote_ident(r.rolname), 'PUBLIC'), ', '), 'watched'
            FROM owned t JOIN pg_class c ON c.oid = t.oid CROSS JOIN LATERAL aclexplode(c.relacl) a LEFT JOIN pg_roles r ON r.oid = a.grantee
-           WHERE t.is_kept AND a.privilege_type = 'TRIGGER' AND a.grantee <> c.relowner AND {is_anothers_r} AND CASE WHEN r.oid IS NULL
+           WHERE (SELECT rows FROM wrote) AND t.is_kept AND a.privilege_type = 'TRIGGER' AND a.grantee <> c.relowner AND {is_anothers_r} AND CASE WHEN r.oid IS NULL
              THEN c.relrowsecurity OR NOT has_table_privilege('public', c.oid, 'SELECT')
              ELSE c.relrowsecurity AND NOT r.rolbypassrls OR NOT has_table_privilege(r.oid, c.oid, 'SELECT') END
            GROUP BY t.oid

@@ -6,7 +6,7 @@ use milescale_workspace::identity::Identity;
 use tokio_postgres::types::{ToSql, Type};
 use tokio_postgres::{Client, Error};
 
-use super::connection::Failed;
+use super::connection::{Access, Failed};
 use super::documents::{Table, time};
 use super::located::FOUND;
 use super::shape;
@@ -60,7 +60,7 @@ impl Table {
         if is_standby {
             return refused("it is a standby, which is never written to: name the primary".to_owned());
         }
-        if let Some(why) = shape::not_used(client, self).await? {
+        if let Some(why) = shape::not_used(client, self, Access::Write).await? {
             return refused(why);
         }
         if self.exists(client).await? {

@@ -4,19 +4,24 @@ use milescale_workspace::error::{Problem, StoreError};
 use tokio_postgres::types::{ToSql, Type};
 use tokio_postgres::{Client, Error};
 
-use super::allowed::{may_be_locked, others};
+use super::allowed::{is_for_reading, may_be_locked, others};
 use super::begin::literal;
 use super::connection::{Access, Failed};
 use super::documents::Table;
 use super::schema::{OWN_TABLES, close, is_open};
+
+/// How several roles write one table.
+pub(super) const SHARE_IT: &str = "give the table milestones, and all beside it whose names begin with milescale_, to a role without login \
+                                   that all who share it are members of, and for which nobody else has ADMIN OPTION";
 
 /// What else may have the name.
 const KINDS: &[(&str, &str)] =
     &[("v", "a view"), ("m", "a materialized view"), ("f", "a foreign table"), ("c", "a type"), ("S", "a sequence")];
 
 /// Why the table is not used, where it is not: what milescale wrote or read there would be somebody else's to decide. The tables
-/// beside it that are milescale's own are looked at in the same way.
-pub(super) async fn not_used(client: &Client, table: &Table) -> Result<Option<String>, Error> {
+/// beside it that are milescale's own are looked at in the same way. What is only run by writes is left out where the user may not
+/// write, and where nothing is to be written.
+pub(super) async fn not_used(client: &Client, table: &Table, access: Access) -> Result<Option<String>, Error> {
     if let Some(why) = somebody_else(client).await? {
         return Ok(Some(why));
     }
@@ -61,7 +66,9 @@ pub(super) async fn not_used(client: &Client, table: &Table) -> Result<Option<St
         }
     }
     let select = format!("{} ORDER BY 1 LIMIT 1", others());
-    if let Some(row) = client.query_typed_opt(&select, &used).await? {
+    let writes = access == Access::Write;
+    let values = [(&table.used as &(dyn ToSql + Sync), Type::TEXT), (&writes, Type::BOOL)];
+    if let Some(row) = client.query_typed_opt(&select, &values).await? {
         let user = user(client).await?;
         let (what, owner, why): (String, String, String) = (row.try_get(0)?, row.try_get(1)?, row.try_get(2)?);
         return Ok(Some(match why.as_str() {
@@ -91,9 +98,7 @@ pub(super) async fn not_used(client: &Client, table: &Table) -> Result<Option<St
                 "its {what} is UNLOGGED, and the server empties it when it crashes; run ALTER TABLE … SET LOGGED first"
             ),
             _ if what.contains("milescale_") => format!(
-                "its {what} belongs to {owner}, and what that says would run with the rights of {user}; it is milescale's own: give the \
-                 table milestones, and all beside it whose names begin with milescale_, to a role without login that all who share it \
-                 are members of, and for which nobody else has ADMIN OPTION"
+                "its {what} belongs to {owner}, and what that says would run with the rights of {user}; it is milescale's own: {SHARE_IT}"
             ),
             _ => format!(
                 "its {what} belongs to {owner}, and what that says would run with the rights of {user}; give it to {user} (ALTER … OWNER TO \
@@ -140,6 +145,8 @@ pub(super) struct Guard {
     seen: String,
     /// Somebody may read milescale's own tables who may not read the milestones.
     is_open: bool,
+    /// Milescale's user may not write, so that what runs at a write was not looked at.
+    is_for_reading: bool,
 }
 
 impl Guard {
@@ -156,11 +163,12 @@ impl Guard {
         );
         let lockable = format!(
             "{tables} SELECT coalesce(string_agg(DISTINCT name, ', ') FILTER (WHERE may_write), ''),
-               coalesce(string_agg(DISTINCT name, ', ') FILTER (WHERE may_read), ''), {}
+               coalesce(string_agg(DISTINCT name, ', ') FILTER (WHERE may_read), ''), {}, {}
              FROM (SELECT format('%I.%I', n.nspname, c.relname) AS name, {} AS may_write,
                t.is_kept AND has_table_privilege(t.oid, 'SELECT') AS may_read
                FROM t JOIN pg_class c ON c.oid = t.oid AND c.relkind IN ('r', 'p') JOIN pg_namespace n ON n.oid = c.relnamespace) AS it",
             is_open(table.prefix()),
+            is_for_reading().replace("$1", &schema),
             may_be_locked("t.oid")
         );
         let statement = format!(
@@ -184,7 +192,16 @@ impl Guard {
         );
         let seen = client.query_typed_one(&statement, &[]).await?.try_get(0)?;
         let (written, read) = (String::new(), String::new());
-        let mut guard = Self { statement, written, read, lockable, table: table.clone(), seen, is_open: false };
+        let mut guard = Self {
+            statement,
+            written,
+            read,
+            lockable,
+            table: table.clone(),
+            seen,
+            is_open: false,
+            is_for_reading: false,
+        };
         guard.look_for_tables(client).await?;
         Ok(guard)
     }
@@ -192,7 +209,8 @@ impl Guard {
     /// Finds which tables there are to lock, and whether they are to be closed.
     async fn look_for_tables(&mut self, client: &Client) -> Result<(), Error> {
         let row = client.query_typed_one(&self.lockable, &[]).await?;
-        (self.written, self.read, self.is_open) = (row.try_get(0)?, row.try_get(1)?, row.try_get(2)?);
+        (self.written, self.read) = (row.try_get(0)?, row.try_get(1)?);
+        (self.is_open, self.is_for_reading) = (row.try_get(2)?, row.try_get(3)?);
         Ok(())
     }
 
@@ -223,8 +241,8 @@ impl Guard {
         found: Option<String>,
         shown: &str,
     ) -> Result<(), Failed> {
-        let closes = self.is_open && access == Access::Write;
-        if found.is_none_or(|found| found == self.seen && !closes) {
+        let is_due = access == Access::Write && (self.is_open || self.is_for_reading);
+        if found.is_none_or(|found| found == self.seen && !is_due) {
             return Ok(());
         }
         // There may be other tables by now.
@@ -234,7 +252,7 @@ impl Guard {
             client.batch_execute(&close(self.table.prefix())).await?;
         }
         let found = client.query_typed_one(&self.statement, &[]).await?.try_get(0)?;
-        if let Some(why) = not_used(client, &self.table).await? {
+        if let Some(why) = not_used(client, &self.table, access).await? {
             return Err(StoreError::new(Problem::Refused, format!("{shown}, table milestones"), why).into());
         }
         self.seen = found;
@@ -246,7 +264,7 @@ impl Guard {
 /// somebody else's, who was quicker.
 pub(super) async fn make(client: &Client, table: &Table, statements: &str, shown: &str) -> Result<(), Failed> {
     client.batch_execute(statements).await?;
-    match not_used(client, table).await? {
+    match not_used(client, table, Access::Write).await? {
         Some(why) => Err(StoreError::new(Problem::Refused, format!("{shown}, table milestones"), why).into()),
         None => Ok(()),
     }

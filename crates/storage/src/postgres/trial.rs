@@ -13,7 +13,7 @@ use super::connection::{Access, Failed, Hurry, Outcome};
 use super::definition::{self, TRIAL};
 use super::documents::Table;
 use super::reading::nameless;
-use super::shape::{self, Guard};
+use super::shape::{self, Guard, SHARE_IT};
 use super::{PostgresStore, bulk, changes, schema};
 use crate::budget::{Room, next_ones};
 use crate::store::{Against, Part, Store as _};
@@ -91,6 +91,8 @@ impl Catalogue<'_> {
     async fn rights(&self, part: Part, against: &mut Against) -> Result<(), Failed> {
         let name = self.table.named("milestones");
         let user: String = self.client.query_typed_one("SELECT current_user::text", &[]).await?.try_get(0)?;
+        // Who is let into them all the same is refused: what they call belongs to another.
+        let is_shared = self.belong_to_another().await?.then(|| format!("{SHARE_IT}; let {user} be one of them"));
         let has_log = changes::is_there(self.client, self.table).await?;
         let mut missing = Vec::new();
         for right in needed(part).iter().chain((!has_log).then_some(&"TRIGGER")) {
@@ -104,7 +106,7 @@ impl Catalogue<'_> {
             let missing = missing.join(", ");
             against.hindrances.push(self.hindrance(
                 format!("{user} has not the right to {missing} there"),
-                format!("GRANT {missing} ON {name} TO {}", schema::quoted(&user)),
+                is_shared.clone().unwrap_or_else(|| format!("GRANT {missing} ON {name} TO {}", schema::quoted(&user))),
             ));
         }
         let needs_tables = !has_log || !self.own_tables().await?;
@@ -120,13 +122,22 @@ impl Catalogue<'_> {
                       AND NOT (has_table_privilege(c.oid, 'SELECT') AND has_table_privilege(c.oid, 'INSERT')
                       AND has_table_privilege(c.oid, 'UPDATE') AND has_table_privilege(c.oid, 'DELETE'))";
         let locked = self.names(select).await?;
-        if !locked.is_empty() {
+        if !locked.is_empty() && (missing.is_empty() || is_shared.is_none()) {
             against.hindrances.push(self.hindrance(
                 format!("{user} may not write milescale's own tables beside it: {}", locked.join(", ")),
-                format!("grant it SELECT, INSERT, UPDATE, DELETE on them, or make {user} their owner"),
+                is_shared.unwrap_or_else(|| {
+                    format!("grant it SELECT, INSERT, UPDATE, DELETE on them, or make {user} their owner")
+                }),
             ));
         }
         Ok(())
+    }
+
+    /// Whether milescale's own tables are there, of a role that its user is no member of.
+    async fn belong_to_another(&self) -> Result<bool, Error> {
+        let select = "SELECT c.relname::text FROM pg_class c JOIN pg_class m ON m.oid = to_regclass($1)
+                      AND c.relnamespace = m.relnamespace WHERE c.relname = 'milescale_meta' AND NOT pg_has_role(c.relowner, 'USAGE')";
+        Ok(!self.names(select).await?.is_empty())
     }
 
     /// Whether milescale's own tables are there.
@@ -276,7 +287,7 @@ impl PostgresStore {
             let refused = |problem, why: String| Err(StoreError::new(problem, place.clone(), why).into());
             // The definitions are those of the table that is looked at, be it on a connection that is newer than the plan's.
             let guard = Guard::of(client, &table).await?;
-            if let Some(why) = shape::not_used(client, &table).await? {
+            if let Some(why) = shape::not_used(client, &table, Access::Write).await? {
                 return refused(Problem::Refused, why);
             }
             let statements = definition::of(client, &table).await?;
