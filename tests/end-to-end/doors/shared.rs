@@ -317,3 +317,17 @@ fn files_stay_in_a_folder_that_lets_in_fewer_users_than_the_workspace_needs_root
     assert_eq!(fs::read_to_string(shared.path("config/storage-config.yaml")).unwrap(), config);
     door("D8", "files of a colleague in a folder that is closed to others", "named before a move; 0 left half moved");
 }
+
+/// A letter box: members may put files into it, and not list it.
+#[test]
+fn a_folder_that_may_be_written_to_and_not_listed_takes_an_export_needs_root() {
+    let shared = Shared::new();
+    let letter_box = shared.root.join("box");
+    fs::create_dir(&letter_box).unwrap();
+    fs::set_permissions(&letter_box, fs::Permissions::from_mode(0o733)).unwrap();
+    let (code, said) = shared.run(1, &["milestone", "export", "--dir", "box"]);
+    assert_eq!(code, 0, "{said}");
+    let mut there: Vec<_> = fs::read_dir(&letter_box).unwrap().map(|it| it.unwrap().file_name()).collect();
+    there.sort();
+    assert_eq!(there, ["of-one.yaml", "of-two.yaml"]);
+}

@@ -12,7 +12,7 @@ use rustix::fs::{Access, AtFlags, Dir, FileType, Mode, OFlags, RawMode, RenameFl
 use rustix::io::Errno;
 
 use super::kinds::{Entry, Kind, is_about_trust};
-use super::opening::{Parent, behind};
+use super::opening::{Parent, behind, wait_for};
 use super::walk::End;
 use super::{Folder, Metadata, Place};
 use crate::layout::OWN_FOLDER;
@@ -299,14 +299,14 @@ impl Place {
     /// Waits until the names in the folder of this place are on the disk.
     pub fn sync_parent(&self) -> io::Result<()> {
         if self.inside().as_os_str().is_empty() {
-            return Ok(rustix::fs::fsync(self.folder().open_above()?)?);
+            return Ok(wait_for(self.folder().open_above()?)?);
         }
-        Ok(rustix::fs::fsync(self.parent_and_name()?.0)?)
+        Ok(wait_for(self.parent_and_name()?.0)?)
     }
 
     /// Waits until the names in a folder are on the disk.
     pub fn sync_folder(&self) -> io::Result<()> {
-        Ok(rustix::fs::fsync(self.opened()?)?)
+        Ok(wait_for(self.opened()?)?)
     }
 
     /// Waits until everything that was written to the file system of a folder is on the disk.

@@ -8,7 +8,7 @@ use std::path::{Component, Path, PathBuf};
 use std::sync::Arc;
 
 use milescale_document::text::{harmless, in_command};
-use rustix::fs::{AtFlags, CWD, Mode, OFlags, openat};
+use rustix::fs::{AtFlags, CWD, Mode, OFlags, fsync, openat, syncfs};
 use rustix::io::Errno;
 
 use super::kinds::NotTrusted;
@@ -41,6 +41,18 @@ pub(super) const PLAIN_FOLDER: OFlags = FOLDER.union(OFlags::NOFOLLOW);
 pub(super) fn open_searchable(at: impl AsFd, name: &OsStr, flags: OFlags) -> Result<OwnedFd, Errno> {
     match openat(&at, name, flags, Mode::empty()) {
         Err(Errno::ACCESS) => openat(at, name, OFlags::PATH | flags, Mode::empty()),
+        other => other,
+    }
+}
+
+/// Waits until the names in an open folder are on the disk. For one that may be written to and not listed, nothing less than all of
+/// its file system can be waited for, through a file without a name.
+pub(super) fn wait_for(folder: impl AsFd) -> Result<(), Errno> {
+    match fsync(&folder) {
+        Err(Errno::BADF) => {
+            let unnamed = OFlags::TMPFILE | OFlags::WRONLY | OFlags::CLOEXEC;
+            syncfs(openat(folder, ".", unnamed, Mode::RUSR | Mode::WUSR)?)
+        }
         other => other,
     }
 }
