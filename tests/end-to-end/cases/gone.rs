@@ -251,6 +251,45 @@ fn a_dead_move_out_of_a_store_that_is_gone_stands_in_no_way() {
     }
 }
 
+/// The same with a table of a server: the unfinished target is left alone, for it may hold all that there is, and doctor names it.
+#[test]
+fn a_dead_move_out_of_a_table_that_is_dropped_leaves_its_target_alone() {
+    let server = Postgres::start();
+    for (number, target) in ["file", "sqlite"].into_iter().enumerate() {
+        let workspace = workspace(None);
+        let database = format!("dropped_{number}");
+        server.psql("postgres", &format!("CREATE DATABASE {database} OWNER ada"));
+        server.psql(&database, "ALTER SCHEMA public OWNER TO ada");
+        let url = server.url();
+        let url = format!("{}/{database}", url.rsplit_once('/').unwrap().0);
+        let configuration = format!(
+            "storage:\n  database: {{type: postgresql, url: {url:?}}}\n  migration: {{backup_before_migration: false}}\n"
+        );
+        workspace.write("config/storage-config.yaml", configuration);
+        done(&workspace, "migrate database --yes");
+        put(&workspace, "m-9", "title: nowhere else\n");
+        if target == "file" {
+            dies(&workspace, "migrate file --yes", "rename:1:kill", "storage-backend.txt");
+        } else {
+            dies(&workspace, "migrate database --engine sqlite --yes", "rename:1:kill", "storage-config.yaml");
+        }
+        server.psql(&database, "DROP TABLE milestones");
+        said(&workspace, "check");
+        let told = refused(&workspace, "doctor");
+        assert!(told.contains("with the 4 milestones that it holds"), "{target}: {told}");
+        if target == "file" {
+            workspace.write("config/storage-backend.txt", "file\n");
+        } else {
+            let text = workspace.read("config/storage-config.yaml");
+            workspace.write("config/storage-config.yaml", text.replace("type: postgresql", "type: sqlite"));
+        }
+        refused(&workspace, "doctor --fix --yes");
+        assert_eq!(done(&workspace, "milestone list").lines().count(), 4, "{target}");
+        let record = workspace.read(".milescale/migration.json");
+        assert!(record.contains("\"intent\": null"), "{target}: {record}");
+    }
+}
+
 /// A move into a store is dead, be it a new or an old one, and then that store is gone: a person ends it.
 #[test]
 fn a_dead_move_into_a_store_that_is_gone_is_ended_by_retiring_it() {

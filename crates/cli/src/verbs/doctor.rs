@@ -86,7 +86,12 @@ const NAMED: usize = 10;
 fn fix(context: &Context, yes: bool) -> Result<(), Failure> {
     let engine = context.looked_at()?;
     if Status::of(&engine).migration.stuck.is_some() {
-        return unstick(context, yes);
+        // Where the store in use is lost, a person who names another one ends the unfinished move as well.
+        let mover = mover(context)?;
+        return match mover.unproven().ok().flatten() {
+            Some(unproven) => follow(&mover, &unproven, yes),
+            None => unstick(context, yes),
+        };
     }
     if let Ok(Some(why)) = mover(context)?.in_question() {
         return Err(Failure::Failed(why));

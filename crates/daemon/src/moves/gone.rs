@@ -117,7 +117,10 @@ impl Mover {
     /// The stores that could be in use in its place: those that were before, and the files.
     fn others(&self, in_use: InUse) -> Result<Vec<InUse>, String> {
         let record = self.record()?;
+        // What an unfinished move has brought somewhere may be all that there is of it.
+        let reached = record.intent.iter().map(|intent| intent.to);
         let mut others: Vec<InUse> = record.old.iter().map(|old| old.was).collect();
+        others.extend(reached.filter(|it| record.old.iter().all(|old| old.side != it.side())));
         if others.iter().all(|other| other.side() != Side::Files) {
             others.push(InUse { backend: Backend::File, engine: None });
         }

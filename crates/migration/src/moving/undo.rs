@@ -13,7 +13,7 @@ use milescale_storage::ledger::{AT_ONCE, Former};
 use milescale_storage::store::Store;
 use milescale_workspace::Workspace;
 use milescale_workspace::conflicts::Keeper;
-use milescale_workspace::error::Problem;
+use milescale_workspace::error::{Problem, StoreError};
 use milescale_workspace::move_journal::{Entry, Journal};
 use milescale_workspace::record::{Intent, Past, Prepared};
 use milescale_workspace::switch;
@@ -70,6 +70,7 @@ impl Moving<'_, '_> {
             self.remember_written(&intent)?;
             journal::discard(self.context.workspace)?;
         } else if self.from.side() != self.to.side() {
+            self.source_is_there()?;
             if intent.target_was_old {
                 self.leave_old_target(&intent)?;
             } else if let Some(adopting) = intent.adopt.filter(|_| !keep) {
@@ -85,6 +86,16 @@ impl Moving<'_, '_> {
         self.record.intent = None;
         self.context.save(&self.record)?;
         Ok(is_filled && keep)
+    }
+
+    /// What an unfinished target holds may be all that there is of it while the source is lost.
+    fn source_is_there(&mut self) -> Result<(), Error> {
+        let mut source = self.context.open(self.from)?;
+        if source.exists()? {
+            return Ok(());
+        }
+        let cause = "it does not exist any more, and what the unfinished target holds may be all that there is of it";
+        Err(StoreError::new(Problem::Unavailable, source.name(), cause).into())
     }
 
     /// Lets the configuration name the engine of before. The way back is written down as the way there was: what comes out of an

@@ -309,7 +309,7 @@ fn told() -> String {
            FROM pg_constraint c JOIN tables t ON t.oid IN (c.confrelid, c.conrelid)
              JOIN pg_class k ON k.oid = CASE WHEN t.oid = c.confrelid THEN c.conrelid ELSE c.confrelid END
              JOIN pg_roles r ON r.oid = k.relowner
-           WHERE c.contype = 'f' AND {is_anothers_r}
+           WHERE (SELECT rows FROM wrote) AND c.contype = 'f' AND {is_anothers_r}
          UNION ALL SELECT 'table ' || i.inhparent::regclass::text || ', of which ' || t.oid::regclass::text || ' is a part,',
              quote_ident(r.rolname), 'owner'
            FROM pg_inherits i JOIN tables t ON i.inhrelid = t.oid AND i.inhparent NOT IN (SELECT oid FROM tables)

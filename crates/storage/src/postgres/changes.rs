@@ -159,11 +159,15 @@ async fn pruned(client: &Client, table: &Table) -> Result<i64, Error> {
     client.query_typed_one(&select, &[]).await?.try_get(0)
 }
 
-/// Whether there are enough entries that are old enough to be dropped.
+/// Whether there are enough entries that are old enough to be dropped, and milescale's user may drop them: who only reads leaves that
+/// to whoever writes.
 pub(super) async fn is_long(client: &Client, table: &Table) -> Result<bool, Error> {
-    let select =
-        format!("SELECT coalesce(max(number) - min(number), 0) >= $1 FROM {}milescale_changes", table.prefix());
-    client.query_typed_one(&select, &[(&(KEPT + DROPPED_AT_ONCE), Type::INT8)]).await?.try_get(0)
+    let name = format!("{}milescale_changes", table.prefix());
+    let select = format!(
+        "SELECT coalesce(max(number) - min(number), 0) >= $1 AND has_table_privilege($2, 'DELETE') FROM {name}"
+    );
+    let values: [(&(dyn ToSql + Sync), Type); 2] = [(&(KEPT + DROPPED_AT_ONCE), Type::INT8), (&name, Type::TEXT)];
+    client.query_typed_one(&select, &values).await?.try_get(0)
 }
 
 /// Drops a few entries that are old enough, and notes of which transactions; `false`: there are none. Entries of a

@@ -63,6 +63,14 @@ pub(super) fn grant(said: &DbError) -> Option<String> {
         return Some(format!("; GRANT USAGE, CREATE ON SCHEMA {schema} TO milescale's user"));
     }
     let table = said.message().strip_prefix("permission denied for table ").filter(|_| refused)?;
+    if table.starts_with("milescale_") {
+        // Others only read these.
+        return Some(
+            "; GRANT SELECT on it, and on all beside it whose names begin with milescale_, TO milescale's user: who may only read needs no \
+             more (`milescale doctor` names what is missing)"
+                .to_owned(),
+        );
+    }
     // A move into it deletes too.
     Some(format!(
         "; GRANT SELECT, INSERT, UPDATE, DELETE ON {table} TO milescale's user (`milescale doctor` names what is missing)"
