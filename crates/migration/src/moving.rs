@@ -17,6 +17,7 @@ mod after;
 mod commit;
 mod journal;
 mod pace;
+mod stays;
 mod turn;
 mod undo;
 
@@ -203,11 +204,15 @@ impl Moving<'_, '_> {
         let compared = compare::compare(&mut pair, self.context, &mut |phase, done| pace.told(phase, done))?;
         copy::refuse_a_shrunk_source(&*pair.source, planned, compared.count)?;
         let mut open = compared.differing;
+        let first = open.clone();
         let old = self.old_target();
         let how = (self.from, self.holding());
         copy::settle_all(&mut pair, self.context, &mut open, &mut |pair, context| {
             sweep_target(old.as_ref(), how, pair, context)
         })?;
+        if to != Side::Files && !first.is_empty() {
+            self.stays(&mut pair, first, (&old, how), pace)?;
+        }
         // Of a target that is taken over nothing is known before the first sweep has compared all of it.
         if self.take_over().is_none() {
             pair.target.ledger()?.complete(from)?;

@@ -4,6 +4,7 @@
 use std::collections::HashSet;
 
 use milescale_core::backend::{Backend, Engine, InUse};
+use milescale_core::base::Side;
 use milescale_document::document::Flaw;
 use milescale_document::id::Id;
 use milescale_document::milestone::{Draft, Milestone};
@@ -42,6 +43,8 @@ pub struct Restored {
     pub failed: Vec<(String, String)>,
     /// Milestones that the backup has not and that stay all the same, and why.
     pub left: Vec<(String, String)>,
+    /// Whether files that were written are for fewer than use the workspace, as the backup is.
+    pub is_for_fewer: bool,
 }
 
 /// The store that a word of BACKUP_ID means.
@@ -68,6 +71,8 @@ pub fn restore(metadata: &Metadata, in_use: InUse, is_new: bool, context: &mut C
     let source = Backup::open(context.workspace, metadata)?;
     let mut target = context.open(in_use)?;
     let readers = source.readers();
+    let is_of_files = in_use.side() == Side::Files;
+    let is_for_fewer = is_of_files && readers.leave_out_some(&context.workspace.active().join("any.yaml"));
     if is_new { target.narrow_for(readers) } else { target.make_for(readers) }?;
     let from = word(in_use);
     let displaced = backup::take(&mut *target, (from, from), Some(&source), context, &mut |_, _| None)?;
@@ -91,6 +96,7 @@ pub fn restore(metadata: &Metadata, in_use: InUse, is_new: bool, context: &mut C
             archived: Vec::new(),
             failed: Vec::new(),
             left: Vec::new(),
+            is_for_fewer,
         },
     };
     run.write_all(context)?;

@@ -11,6 +11,7 @@ use milescale_document::digest::Digest;
 use milescale_document::document::Flaw;
 use milescale_document::id::Id;
 use milescale_document::milestone::{Draft, Milestone, differ_archived};
+use milescale_document::text::in_command;
 use milescale_workspace::Workspace;
 use milescale_workspace::error::{Problem, StoreError};
 use milescale_workspace::readers::Readers;
@@ -419,6 +420,7 @@ fn unedited(there: &Milestone, flaw: &Flaw) -> StoreError {
 
 /// Why a milestone that is only archived is not written.
 pub fn only_archived(id: &Id, there: &Milestone) -> StoreError {
-    let cause = format!("{id} is archived; `milescale milestone unarchive {id}` brings it back");
+    let word = in_command(id.as_str());
+    let cause = format!("{id} is archived; `milescale milestone unarchive {word}` brings it back");
     StoreError::new(Problem::Changed, there.place.clone(), cause)
 }

@@ -7,7 +7,7 @@ use milescale_document::facts::Facts;
 use milescale_document::id::Id;
 use milescale_document::kept;
 use milescale_document::milestone::{Draft, Milestone};
-use milescale_document::text::harmless;
+use milescale_document::text::{harmless, in_command};
 use milescale_document::tree::Tree;
 use milescale_document::value::Value;
 use milescale_document::yaml;
@@ -136,7 +136,8 @@ pub(crate) fn place(table: &str, id: &str) -> String {
 /// That a milestone is there which was to be a new one, and how to replace it.
 pub(crate) fn there_already(id: &str) -> String {
     format!(
-        "{id} is there already; to replace it, pass --if-match with the digest that `milescale milestone show {id} --digest` prints"
+        "{id} is there already; to replace it, pass --if-match with the digest that `milescale milestone show {} --digest` prints",
+        in_command(id)
     )
 }
 
@@ -191,10 +192,11 @@ impl Altered {
     /// It was written all the same, and the caller has to know.
     pub(crate) fn told(&self, place: &str) -> StoreError {
         let cause = format!(
-            "{} was written, and a trigger of the table has made something else of it{}; `milescale milestone show {0}` \
+            "{} was written, and a trigger of the table has made something else of it{}; `milescale milestone show {}` \
              shows what stands there",
             self.id,
-            self.keys()
+            self.keys(),
+            in_command(self.id.as_str())
         );
         StoreError::new(Problem::Altered, place, cause)
     }

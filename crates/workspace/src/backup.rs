@@ -15,7 +15,7 @@ use std::time::Duration;
 use jiff::{SignedDuration, Timestamp};
 use milescale_document::digest::{Digest, Running};
 use milescale_document::milestone::Milestone;
-use milescale_document::text::in_command;
+use milescale_document::text::{harmless, in_command};
 use milescale_document::timestamp;
 use serde::{Deserialize, Serialize};
 use serde_json::json;
@@ -200,6 +200,12 @@ pub fn remove_partial(workspace: &Workspace) -> io::Result<()> {
 /// The characters of a name that say in which second a backup was begun: `migration-YYYYMMDD-HHMMSS`.
 const SECOND: usize = 25;
 
+/// Whether a name may be that of a backup: one plain name, and one plain word of a command.
+pub fn is_id(name: &str) -> bool {
+    name.strip_prefix("migration-")
+        .is_some_and(|rest| rest.chars().all(|it| it.is_ascii_alphanumeric() || "-_.".contains(it)))
+}
+
 /// Every backup, oldest first; one that cannot be read with why. Those of one second are in the order in which they were written.
 pub fn list(workspace: &Workspace) -> io::Result<Vec<(String, Result<Metadata, String>)>> {
     let entries = match workspace.backups().entries() {
@@ -306,7 +312,7 @@ pub fn verify_while(workspace: &Workspace, metadata: &Metadata, goes_on: &dyn Fn
         if !goes_on() {
             return Err(format!(
                 "{shown}: it is too large to be compared now; `milescale backups show {}` compares it",
-                metadata.id
+                in_command(&metadata.id)
             ));
         }
         running.update(&buffer[..count]);
@@ -331,8 +337,11 @@ pub fn remove(workspace: &Workspace, id: &str) -> Result<(), String> {
 }
 
 fn path(workspace: &Workspace, id: &str) -> Result<Place, String> {
-    if !id.starts_with("migration-") || id.contains(['/', '\0']) {
-        return Err(format!("{id:?} is no BACKUP_ID; `milescale backups list` names them"));
+    if !is_id(id) {
+        return Err(format!(
+            "{:?} is no BACKUP_ID, which is migration- and letters, digits, `-`, `_` and `.`; `milescale backups list` names them",
+            harmless(id)
+        ));
     }
     let path = workspace.backups().join(id);
     if path.is_folder() { Ok(path) } else { Err(format!("{}: there is no such backup", workspace.shown(&path))) }

@@ -2,7 +2,7 @@
 
 mod giving;
 
-pub(crate) use giving::give_new;
+pub(crate) use giving::{For, give_new};
 
 use std::ffi::CStr;
 use std::io;

@@ -8,6 +8,7 @@ use milescale_document::timestamp;
 use serde::{Deserialize, Serialize};
 
 use crate::Workspace;
+use crate::backup::is_id;
 use crate::durable;
 use crate::read::{newer, read_json};
 
@@ -45,6 +46,11 @@ impl Restoring {
     pub fn load(workspace: &Workspace) -> io::Result<Option<Self>> {
         match read_json::<Self>(&workspace.restoring(), LIMIT)? {
             Some(it) if it.version > VERSION => Err(newer(it.version)),
+            Some(it) if !it.backups().all(|id| is_id(id)) => {
+                let cause =
+                    "it names what is no BACKUP_ID, and milescale has not written it; look at it, and remove it";
+                Err(io::Error::new(io::ErrorKind::InvalidData, cause))
+            }
             it => Ok(it),
         }
     }
@@ -93,5 +99,11 @@ mod tests {
         fs::write(workspace.restoring().path(), r#"{"version":2,"backup":"b","displaced":[],"began":""}"#).unwrap();
         let error = Restoring::load(&workspace).unwrap_err().to_string();
         assert_eq!(error, "it is of version 2, written by a newer milescale");
+        for (backup, displaced) in [("migration-1;x", "[]"), ("x", "[]"), ("migration-1", r#"["migration-$(x)"]"#)] {
+            let text = format!(r#"{{"version":1,"backup":"{backup}","displaced":{displaced},"began":""}}"#);
+            fs::write(workspace.restoring().path(), text).unwrap();
+            let error = Restoring::load(&workspace).unwrap_err().to_string();
+            assert!(error.contains("no BACKUP_ID"), "{error}");
+        }
     }
 }

@@ -2,6 +2,7 @@
 //!
 //! Each trial works in a scratch folder with a hidden name, which counts for nobody, and takes it away again.
 
+mod closed;
 mod leftovers;
 mod mounts;
 
@@ -87,6 +88,7 @@ pub fn hindrances(workspace: &Workspace, uses: &[Use]) -> Vec<Hindrance> {
     let lock = own.open_folder().map(File::from);
     trial.is_alone = lock.as_ref().is_ok_and(|lock| lock.try_lock().is_ok());
     trial.folder(&own, true);
+    trial.closed(&own);
     if let Ok(lock) = &lock {
         let _ = lock.try_lock_shared();
     }
@@ -320,17 +322,6 @@ impl Trial<'_> {
         let place = self.workspace.shown(folder);
         let reason = "its sticky bit keeps files of other users from being replaced";
         self.found.push(Hindrance::new(place, reason, "take it away: chmod -t"));
-    }
-
-    /// Tries what is written for a file of SQLite, which needs others beside it.
-    fn database(&mut self, path: &Place) {
-        self.folder(&path.parent(), false);
-        match path.access(Access::READ_OK | Access::WRITE_OK) {
-            Err(error) if error.kind() != io::ErrorKind::NotFound => {
-                self.failed(path, "it cannot be read and written", &error);
-            }
-            _ => {}
-        }
     }
 
     fn scratch(&mut self, folder: &Place) -> Option<Scratch> {

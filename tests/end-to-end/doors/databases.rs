@@ -363,3 +363,142 @@ fn a_journal_that_no_database_has_left_is_not_undone() {
     }
     door("D12", "journals of SQLite made of nothing but beginnings", "2 of 2 refused by name");
 }
+
+/// A constraint that lets a row go where another one is in conflict with it (`ON CONFLICT REPLACE`) lets none go for a milestone of milescale's.
+#[test]
+fn no_milestone_takes_the_place_of_another_one() {
+    let table = |more: &str| {
+        format!("CREATE TABLE milestones(id TEXT PRIMARY KEY, data TEXT, created_at TEXT, updated_at TEXT{more})")
+    };
+    let replaces = table(", title TEXT AS (json_extract(data, '$.title')) STORED UNIQUE ON CONFLICT REPLACE");
+    let written =
+        |workspace: &milescale_testkit::Workspace, id: &str| crate::milestones::put(workspace, &[id], "title: Same\n");
+    // A row of another program, and a put.
+    let workspace = workspace();
+    workspace.write("config/storage-backend.txt", "database\n");
+    let row = r#"INSERT INTO milestones (id, data, created_at, updated_at) VALUES ('a', '{"title":"Same","notes":"only here"}', 'x', 'x')"#;
+    sql(&workspace, &format!("{replaces}; {row}"));
+    bounded(&workspace, &["check"]);
+    let said = written(&workspace, "b");
+    assert!(
+        said.code == 1 && said.err.contains("UNIQUE constraint failed") && said.err.contains("what refuses it"),
+        "{said:?}"
+    );
+    let list = bounded(&workspace, &["milestone", "list"]).out;
+    assert!(list.starts_with("a ") && list.lines().count() == 1, "{list}");
+    // A move names it.
+    let workspace = crate::workspace();
+    for id in ["a", "b"] {
+        assert_eq!(written(&workspace, id).code, 0);
+    }
+    sql(&workspace, &replaces);
+    let said = bounded(&workspace, &["migrate", "database", "--yes"]);
+    assert!(said.code == 1 && format!("{}{}", said.out, said.err).contains("UNIQUE constraint failed"), "{said:?}");
+    // So does one whose target has a trigger that takes one out for another.
+    let workspace = crate::workspace();
+    for id in ["a", "b"] {
+        assert_eq!(written(&workspace, id).code, 0);
+    }
+    let trigger = "CREATE TRIGGER t AFTER INSERT ON milestones BEGIN DELETE FROM milestones WHERE id <> new.id; END";
+    sql(&workspace, &format!("{}; {trigger}", table("")));
+    let said = bounded(&workspace, &["migrate", "database", "--yes"]);
+    assert!(said.code == 1 && said.err.contains("not all milestones that were written there stay"), "{said:?}");
+    assert_eq!(bounded(&workspace, &["milestone", "list"]).out.lines().count(), 2);
+    assert!(workspace.path("active/a.yaml").exists() && workspace.path("active/b.yaml").exists());
+    door(
+        "(new)",
+        "a table that lets one milestone go for another: by a constraint, by a trigger; a put and moves",
+        "0 lost",
+    );
+}
+
+/// An index in another order than its definition says leads each reader of pages back to where he was.
+#[test]
+fn rows_in_no_order_end() {
+    let workspace = milescale_testkit::Workspace::empty(crate::BINARY);
+    workspace.write("config/storage-backend.txt", "database\n");
+    forge(
+        &workspace.path("enterprise.db"),
+        "c.execute('PRAGMA page_size = 65536')
+N, probes, low, high = 2500, set(), 0, 2499
+while high >= low:
+    middle = (low + high) >> 1; probes.add(middle); high = middle - 1
+ids = ['z%05d' % i if i in probes else 'a%05d' % (N - i) for i in range(N)]
+place = {id: i for i, id in enumerate(ids)}
+c.create_collation('other', lambda a, b: (place[a] > place[b]) - (place[a] < place[b]))
+c.execute('CREATE TABLE milestones(id TEXT PRIMARY KEY COLLATE other, data TEXT, created_at TEXT, updated_at TEXT)')
+c.executemany('INSERT INTO milestones VALUES (?, ?, ?, ?)', [(id, '{\"title\":\"T\"}', 'x', 'x') for id in ids])
+c.execute('PRAGMA writable_schema = 1')
+c.execute(\"UPDATE sqlite_schema SET sql = replace(sql, ' COLLATE other', '')\")",
+    );
+    let all = [
+        &["status"][..],
+        &["check"],
+        &["doctor"],
+        &["milestone", "list", "--json"],
+        &["milestone", "export"],
+        &["migrate", "file", "--dry-run"],
+    ];
+    let mut longest = Duration::ZERO;
+    for arguments in all {
+        let began = Instant::now();
+        let said = bounded(&workspace, arguments);
+        longest = longest.max(began.elapsed());
+        let text = format!("{}{}", said.out, said.err);
+        assert!(
+            text.contains("its rows are in no order"),
+            "{arguments:?}: {}",
+            &text[text.len().saturating_sub(500)..]
+        );
+        assert!(said.out.len() < 4 << 20, "{arguments:?}: {}", said.out.len());
+    }
+    door("D12", "a database whose index leads in a circle", format!("named; {:.1} s at most", longest.as_secs_f64()));
+}
+
+#[test]
+fn texts_of_another_encoding_are_named_and_never_read_as_nothing() {
+    for (database, backend) in [("enterprise.db", "database"), ("index.db", "hybrid")] {
+        let workspace = milescale_testkit::Workspace::empty(crate::BINARY);
+        workspace.write("config/storage-backend.txt", format!("{backend}\n"));
+        let made = Command::new("sqlite3")
+            .arg(workspace.path(database))
+            .arg("PRAGMA encoding = 'UTF-16'; CREATE TABLE milestones(id TEXT PRIMARY KEY, data TEXT, created_at TEXT, updated_at TEXT)")
+            .status()
+            .unwrap();
+        assert!(made.success());
+        for arguments in [&["check"][..], &["milestone", "list"], &["milestone", "put", "b"], &["doctor"]] {
+            let said = bounded(&workspace, arguments);
+            let text = format!("{}{}", said.out, said.err);
+            // The files are the truth of an index.
+            let is_of_files = backend == "hybrid" && arguments.contains(&"put");
+            assert!(is_of_files || text.contains("its texts are UTF-16le"), "{database}, {arguments:?}: {text}");
+        }
+    }
+}
+
+/// What this user may not read is not called something else, and nobody is told to remove it.
+#[test]
+fn a_journal_that_may_not_be_read_is_named_and_stays_needs_root() {
+    use std::os::unix::fs::PermissionsExt;
+    let workspace = on_sqlite();
+    let everybody =
+        |path: &std::path::Path, mode| std::fs::set_permissions(path, std::fs::Permissions::from_mode(mode)).unwrap();
+    assert!(Command::new("chmod").args(["-R", "a+rwX"]).arg(workspace.root()).status().unwrap().success());
+    let mut somebody = milescale_testkit::Workspace::at(workspace.root(), crate::BINARY);
+    somebody.wrapper =
+        ["setpriv", "--reuid", "65534", "--regid", "65534", "--clear-groups"].map(str::to_owned).to_vec();
+    let home = tempfile::tempdir().unwrap();
+    everybody(home.path(), 0o777);
+    for suffix in ["-journal", "-wal"] {
+        let beside = workspace.path(format!("enterprise.db{suffix}"));
+        std::fs::write(&beside, "what a program has left").unwrap();
+        everybody(&beside, 0o600);
+        let mut command = somebody.command(["milestone", "list"]);
+        let output =
+            command.env("MILESCALE_TRUST", workspace.root()).env("XDG_CONFIG_HOME", home.path()).output().unwrap();
+        let text = String::from_utf8_lossy(&output.stderr).into_owned();
+        assert!(text.contains("you may not read it") && text.contains("Do not remove it"), "{suffix}: {text}");
+        assert!(!text.contains("several databases"), "{text}");
+        std::fs::remove_file(&beside).unwrap();
+    }
+}

@@ -331,3 +331,88 @@ fn a_folder_that_may_be_written_to_and_not_listed_takes_an_export_needs_root() {
     there.sort();
     assert_eq!(there, ["of-one.yaml", "of-two.yaml"]);
 }
+
+/// One member's umask keeps no other one out of what milescale keeps for all; what he keeps from the group for himself stays his.
+#[test]
+fn the_umask_of_one_member_keeps_no_other_one_out_needs_root() {
+    for umask in ["022", "077"] {
+        let shared = Shared::new();
+        let put = |user: usize, umask: &str, id: &str, text: &str| {
+            let script = format!(
+                "umask {umask}; seen=$({0} milestone show {id} --digest 2>/dev/null); echo 'title: {text}' | {0} milestone put {id} \
+                 ${{seen:+--if-match $seen}}",
+                crate::BINARY
+            );
+            shared.command(user, "sh", &["-c", &script])
+        };
+        // What is there stays the group's, and so does what milescale keeps of it.
+        let (code, said) = put(1, umask, "of-one", "written by two");
+        assert_eq!(code, 0, "{said}");
+        assert_eq!(shared.rights("active/of-one.yaml").0, 0o664, "{umask}");
+        assert_eq!(shared.rights(".milescale/displaced").0 & 0o070, 0o070, "{umask}");
+        let (code, said) = put(0, "002", "of-two", "written by one");
+        assert_eq!(code, 0, "{umask}: {said}");
+        // A new one is as he says who writes it.
+        assert_eq!(put(1, umask, "new", "new").0, 0);
+        assert_eq!(shared.rights("active/new.yaml").0 & 0o070, if umask == "022" { 0o060 } else { 0 });
+        fs::remove_file(shared.path("active/new.yaml")).unwrap();
+        // A move, and the way back by the other one.
+        for (user, umask, to) in
+            [(1, umask, "hybrid"), (0, "002", "database"), (1, umask, "file"), (0, "002", "hybrid")]
+        {
+            let script = format!("umask {umask}; exec {} migrate {to} --yes", crate::BINARY);
+            let (code, said) = shared.command(user, "sh", &["-c", &script]);
+            assert_eq!(code, 0, "{umask}, {to}: {said}");
+        }
+        let script = format!("umask {umask}; exec {} check", crate::BINARY);
+        assert_eq!(shared.command(1, "sh", &["-c", &script]).0, 0);
+        shared.does(0, &["check"]);
+        assert!(shared.run(0, &["doctor"]).1.contains("0 wrong"), "{}", shared.run(0, &["doctor"]).1);
+    }
+    door(
+        "D9",
+        "a member with umask 022 and 077: puts, moves, a check",
+        "the others write on; what is new is as private as he says",
+    );
+}
+
+/// A folder that a member has closed is named before a move, by `doctor`, and where a write needs it, with who can open it.
+#[test]
+fn a_closed_folder_of_milescales_own_is_named_with_who_opens_it_needs_root() {
+    let shared = Shared::new();
+    shared.does(1, &["check"]);
+    let displaced = shared.path(".milescale/displaced");
+    fs::create_dir_all(&displaced).unwrap();
+    chown(&displaced, Some(USERS[1]), Some(GROUP)).unwrap();
+    fs::set_permissions(&displaced, fs::Permissions::from_mode(0o2755)).unwrap();
+    let step = format!("let the user {} run `chmod g+rwx .milestones/.milescale/displaced`", USERS[1]);
+    let seen = shared.run(0, &["milestone", "show", "of-one", "--digest"]).1;
+    fs::write(shared.root.join("doc.yaml"), "title: changed\n").unwrap();
+    shared.refuses(0, &["milestone", "put", "of-one", "doc.yaml", "--if-match", seen.trim()], &step);
+    shared.refuses(0, &["migrate", "database", "--yes"], &step);
+    shared.refuses(0, &["doctor"], &step);
+    fs::set_permissions(&displaced, fs::Permissions::from_mode(0o2775)).unwrap();
+    shared.does(0, &["milestone", "put", "of-one", "doc.yaml", "--if-match", seen.trim()]);
+    // A file of state that he keeps to himself.
+    let record = shared.path(".milescale/migration.json");
+    shared.does(1, &["migrate", "hybrid", "--yes"]);
+    fs::set_permissions(&record, fs::Permissions::from_mode(0o600)).unwrap();
+    shared.refuses(0, &["milestone", "list"], "run `chmod g+rw .milestones/.milescale/migration.json`");
+}
+
+/// A database of private milestones is not opened to others by what is said of it, and a restore says for whom its files are.
+#[test]
+fn what_is_said_of_private_milestones_opens_them_to_nobody_needs_root() {
+    let shared = Shared::new();
+    shared.private(0);
+    let (code, plan) = shared.run(0, &["migrate", "database", "--dry-run"]);
+    assert!(code == 0 && plan.contains("enterprise.db will not be for all who use the workspace"), "{plan}");
+    shared.does(0, &["migrate", "database", "--yes"]);
+    let plan = shared.run(0, &["migrate", "file", "--dry-run"]).1;
+    assert!(plan.contains("to those that are not private") && !plan.contains("give them the right to read"), "{plan}");
+    shared.refuses(1, &["milestone", "list"], "where none of them is private");
+    let backup = fs::read_dir(shared.path("backups")).unwrap().next().unwrap().unwrap().file_name();
+    shared.does(0, &["milestone", "archive", "of-one"]);
+    let (code, said) = shared.run(0, &["restore", backup.to_str().unwrap(), "--yes"]);
+    assert!(code == 0 && said.contains("for those who may read the backup"), "{said}");
+}

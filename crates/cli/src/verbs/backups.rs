@@ -158,7 +158,7 @@ fn print_restored(restored: &Restored, json: bool) {
             "into": restored.into.to_string(), "written": restored.written,
             "taken_out": restored.taken_out.len(), "taken_out_ids": restored.taken_out, "archived_ids": restored.archived,
             "backup": restored.displaced, "interrupted": restored.interrupted,
-            "failed": named(&restored.failed), "left": named(&restored.left),
+            "failed": named(&restored.failed), "left": named(&restored.left), "for_fewer": restored.is_for_fewer,
         }));
     }
     for (id, why) in &restored.failed {
@@ -179,6 +179,12 @@ fn print_restored(restored: &Restored, json: bool) {
         "restored on {}, which is in use: {} milestones written, {taken_out} taken out{archived}; what was there: {}",
         restored.into, restored.written, restored.displaced
     ));
+    if restored.is_for_fewer && restored.written > 0 {
+        terminal::error(
+            "what was written is for those who may read the backup, which is not for all: it holds private milestones. Give files that are \
+             for all the right to be read again (chmod g+rw, o+r), and as root to whom they belonged (chown)",
+        );
+    }
     for backup in &restored.interrupted {
         terminal::line(&format!("what was there before the restore that was interrupted: {backup}"));
     }

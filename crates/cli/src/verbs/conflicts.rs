@@ -91,6 +91,10 @@ fn resolve(workspace: &Workspace, options: &ResolveOptions) -> Result<ExitCode, 
         ("what is current stays", Some(DISPLACED.to_owned()), None)
     };
     conflicts::settle(workspace, name, seen, Context::now()).map_err(|error| {
+        if !options.take_kept {
+            let step = "where it is private, let its owner do that, or run this as that user";
+            return Failure::Failed(format!("{name}: it cannot be taken off the list, and nothing was changed: {error}; {step}"));
+        }
         let place = other.as_deref().map(|place| format!(" (the other content is kept in {place})")).unwrap_or_default();
         Failure::Failed(format!(
             "{name}: {what}{place}, and it cannot be taken off the list: {error}; look whether `milescale conflicts list` names it, and then \

@@ -4,6 +4,7 @@ use std::time::{Duration, Instant};
 
 use milescale_core::backend::{Backend, InUse};
 use milescale_core::base::Side;
+use milescale_document::text::in_command;
 use milescale_storage::open::Which;
 use milescale_storage::sqlite::is_no_database;
 use milescale_workspace::backup;
@@ -92,8 +93,9 @@ impl Mover {
         let mut ways = vec!["put it back from a copy of yours: milescale notices by itself".to_owned()];
         ways.extend(self.newest_backup().map(|(id, count, taken)| {
             format!(
-                "`milescale restore {id}` makes it anew with the {count} milestones of {taken} (`milescale backups list` \
-                 names all backups)"
+                "`milescale restore {}` makes it anew with the {count} milestones of {taken} (`milescale backups list` \
+                 names all backups)",
+                in_command(&id)
             )
         }));
         ways.extend(self.others(in_use)?.into_iter().filter_map(|other| self.way_to(other)));

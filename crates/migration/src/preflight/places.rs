@@ -4,7 +4,7 @@ use milescale_core::backend::Backend;
 use milescale_core::base::Side;
 use milescale_core::config::FilesAfter;
 use milescale_document::text::counted;
-use milescale_storage::files::{files_of_others, odd_names, readers_of_a_server, unreadable_files};
+use milescale_storage::files::{files_of_others, odd_names, readers_of_a_server, readers_of_files, unreadable_files};
 use milescale_workspace::readers::Readers;
 use milescale_workspace::trial::{Hindrance, Use, hindrances};
 
@@ -26,6 +26,9 @@ pub(super) fn look(plan: &mut Plan, wish: &Wish, context: &Context<'_>) -> Resul
     }
     if moves(wish) && wish.to.side() == Side::Files {
         private_files(plan, wish, context);
+    }
+    if moves(wish) || wish.to.backend == Backend::Hybrid {
+        private_database(plan, wish, context)?;
     }
     if leaves_files(wish) {
         way_back(plan, &found, context);
@@ -89,18 +92,30 @@ fn private_files(plan: &mut Plan, wish: &Wish, context: &Context<'_>) {
         _ => database.status().map_or(Readers::ALL, |status| Readers::of(&status).as_placed(&database)),
     };
     if readers.leave_out_some(&place) {
-        let before = if from == Side::Sqlite {
-            format!(" (or give them the right to read {} before)", context.workspace.shown(&database))
-        } else {
-            String::new()
-        };
         plan.notes.push(format!(
-            "milestones that are new or changed in {from} become files that not all may read who may read {}; give those the right \
-             afterwards (chmod g+rw, o+r){before}",
+            "milestones that are new or changed in {from} become files that not all may read who may read {}; give the right to read them \
+             (chmod g+rw, o+r) afterwards to those that are not private",
             context.workspace.shown(&context.workspace.active()),
             from = from.as_str()
         ));
     }
+}
+
+/// A database of files that are not for all is not for all either.
+fn private_database(plan: &mut Plan, wish: &Wish, context: &Context<'_>) -> Result<(), Error> {
+    let database = match wish.to {
+        it if it.backend == Backend::Hybrid => context.workspace.index_db(),
+        it if it.side() == Side::Sqlite => context.workspace.enterprise_db(),
+        _ => return Ok(()),
+    };
+    if wish.from.side() == Side::Files && readers_of_files(context.workspace)?.leave_out_some(&database) {
+        plan.notes.push(format!(
+            "{} will not be for all who use the workspace, for some milestones are not: who may not read one of them reaches none through \
+             it. To change that, give the right to read those (chmod g+r, o+r) before, or stay with files",
+            context.workspace.shown(&database)
+        ));
+    }
+    Ok(())
 }
 
 /// Files whose modes only their owners may change.

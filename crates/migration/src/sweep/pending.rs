@@ -61,7 +61,9 @@ pub(crate) fn pending(
                 // Somebody writes it just now: the move looks again.
                 Err(error) if error.is_passing() => {}
                 Err(Error::Store(StoreError { place, cause: reason, .. })) => {
-                    let do_this = "mend it there, or take it out".to_owned();
+                    let do_this = "mend it there; where you may not read it, let its owner do that, or run this as that user. Where nobody \
+                                   needs it, take it out"
+                        .to_owned();
                     pending.in_the_way.push(Hindrance { place, reason, do_this });
                 }
                 Err(error) => return Err(error),

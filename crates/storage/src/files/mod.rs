@@ -37,8 +37,7 @@ pub use look::lost_folder;
 pub use moving::{NOTE_OF_MOVE, NOTE_OF_RETIRING, is_noted_as_moved, retire};
 pub use odd::{Odd, odd_names};
 pub use owners::{files_of_others, unreadable_files};
-pub(crate) use readers::readers_of_files;
-pub use readers::{readers_of_a_server, readers_of_all};
+pub use readers::{readers_of_a_server, readers_of_all, readers_of_files};
 pub use retired::{Retired, Unlooked};
 
 #[derive(Debug, Clone, PartialEq, Eq)]

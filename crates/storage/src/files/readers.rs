@@ -40,7 +40,10 @@ pub fn readers_of_all(workspace: &Workspace) -> Result<Readers, StoreError> {
 }
 
 /// Those who may read every milestone file, whatever databases there are.
-pub(crate) fn readers_of_files(workspace: &Workspace) -> Result<Readers, StoreError> {
+///
+/// # Errors
+/// When the files cannot be listed.
+pub fn readers_of_files(workspace: &Workspace) -> Result<Readers, StoreError> {
     let (mut all, mut ways) = (Readers::ALL, Ways::default());
     for folder in [workspace.active(), workspace.completed(), workspace.retired()] {
         walk::walk_below(workspace, &folder, &mut |batch| {

@@ -17,7 +17,7 @@ use super::known::Known;
 use super::mend::Pair;
 use super::row::IndexRow;
 use crate::files::readers_of_all;
-use crate::sqlite::{Changed, Changes, Growth, INDEX_ROW, Make, Sqlite, has_table, missing_columns};
+use crate::sqlite::{Changed, Changes, Growth, INDEX_ROW, Make, Onward, Sqlite, has_table, missing_columns};
 
 /// The table (contract §2).
 const TABLE: &str = "CREATE TABLE IF NOT EXISTS milestones (id TEXT PRIMARY KEY, title TEXT, status TEXT, priority TEXT, \
@@ -213,12 +213,12 @@ impl Index {
     fn read_everything(&mut self) -> Result<Known, StoreError> {
         self.changes += 1;
         let mut known = Known::since(Changes::begin(&mut self.sqlite)?);
-        let (workspace, mut after) = (&self.workspace, None);
+        let (workspace, mut after) = (&self.workspace, Onward::new());
         self.sqlite.pages(
             ROWS,
             async |connection| {
-                let rows = page(connection, after).await?;
-                after = rows.last().map(|(number, ..)| *number);
+                let rows = page(connection, after.at().copied()).await?;
+                after.to(rows.last().map(|(number, ..)| *number))?;
                 Ok(rows)
             },
             |(_, id, row)| {

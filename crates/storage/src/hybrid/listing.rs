@@ -10,7 +10,7 @@ use sqlx::{AssertSqlSafe, SqliteConnection};
 use super::index::{Index, TEXTS, index_row};
 use super::row::IndexRow;
 use crate::outline::{Outline, Wanted};
-use crate::sqlite::{Others, Sqlite};
+use crate::sqlite::{Onward, Others, Sqlite};
 use crate::threads::ahead;
 
 /// Pages that wait to become outlines.
@@ -46,12 +46,12 @@ fn send_wanted(
     wanted: &Wanted,
     send: &mut dyn FnMut(Vec<(String, IndexRow)>) -> ControlFlow<()>,
 ) -> Result<(), StoreError> {
-    let mut after = i64::MIN;
+    let mut after = Onward::new();
     sqlite.pages(
         1,
         async |connection| {
-            let (rows, last) = list_page(connection, wanted, after).await?;
-            after = last.unwrap_or(after);
+            let (rows, last) = list_page(connection, wanted, after.at().copied().unwrap_or(i64::MIN)).await?;
+            after.to(last)?;
             Ok(last.map(|_| rows).into_iter().collect())
         },
         send,

@@ -8,7 +8,7 @@ use milescale_workspace::error::StoreError;
 use sqlx::{AssertSqlSafe, Row as _, SqliteConnection};
 
 use super::schema::has_log;
-use super::{Sqlite, schema};
+use super::{Onward, Sqlite, schema};
 use crate::row::has_id;
 
 /// Entries read at once: a read lock of well below 2 ms.
@@ -75,6 +75,7 @@ impl Changes {
             return Ok(Changed::Everything);
         }
         let (mut changed, mut nameless, mut to) = (BTreeSet::new(), false, since);
+        let mut onward = Onward::new();
         sqlite.pages(
             ENTRIES,
             async |connection| {
@@ -85,6 +86,7 @@ impl Changes {
                 );
                 let rows = sqlx::query(AssertSqlSafe(select)).bind(to).bind(ENTRIES).fetch_all(connection).await?;
                 to = rows.last().map_or(Ok(to), |row| row.try_get(0))?;
+                onward.to((!rows.is_empty()).then_some(to))?;
                 rows.iter().map(|row| row.try_get(1)).collect()
             },
             |id: Option<Vec<u8>>| {

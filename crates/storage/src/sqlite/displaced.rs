@@ -8,6 +8,7 @@ use milescale_workspace::error::StoreError;
 use sqlx::{QueryBuilder, Row as _, Sqlite as Driver};
 
 use super::documents::SqliteStore;
+use super::onward::Onward;
 use crate::store::Store as _;
 
 /// Rows looked at at once: a read lock of well below 2 ms.
@@ -20,13 +21,14 @@ impl SqliteStore {
     /// Removes those of which `is_over` says that they were kept for long enough.
     pub(super) fn purge(&mut self, is_over: &mut dyn FnMut(&str, Timestamp) -> bool) -> Result<(), StoreError> {
         self.adopt()?;
-        let (mut after, mut over) = (0_i64, Vec::new());
+        let (mut after, mut over) = (Onward::new(), Vec::new());
         self.sqlite.pages(
             LOOKED_AT,
             async |connection| {
                 let select = "SELECT number, at FROM milescale_displaced WHERE number > ? ORDER BY number LIMIT ?";
-                let rows = sqlx::query(select).bind(after).bind(LOOKED_AT).fetch_all(connection).await?;
-                after = rows.last().map_or(Ok(after), |row| row.try_get(0))?;
+                let rows = sqlx::query(select).bind(after.at().copied().unwrap_or(0_i64));
+                let rows = rows.bind(LOOKED_AT).fetch_all(connection).await?;
+                after.to(rows.last().map(|row| row.try_get(0)).transpose()?)?;
                 rows.iter().map(|row| Ok((row.try_get(0)?, row.try_get(1)?))).collect()
             },
             |(number, at): (i64, Option<String>)| {

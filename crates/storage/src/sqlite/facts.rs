@@ -9,10 +9,10 @@ use milescale_document::document::Flaw;
 use milescale_workspace::error::StoreError;
 use sqlx::{AssertSqlSafe, Row as _};
 
-use super::Make;
 use super::changes::{Changed, Changes};
 use super::documents::SqliteStore;
 use super::reading::{Kept, one, range};
+use super::{Make, Onward};
 use crate::row::{Adds, LONGEST_ID, place};
 
 /// Ids read at once from an index: a read lock of well below 2 ms.
@@ -123,16 +123,19 @@ impl SqliteStore {
     /// The ids of all rows, page by page.
     pub(super) fn all_ids(&mut self) -> Result<Vec<String>, StoreError> {
         self.open(Make::Never)?;
-        let (mut ids, mut after) = (Vec::new(), None::<Vec<u8>>);
+        let (mut ids, mut after) = (Vec::new(), Onward::<Vec<u8>>::new());
         self.sqlite.pages(
             KEYS,
             async |connection| {
-                let select =
-                    format!("SELECT CAST(id AS BLOB) FROM milestones WHERE {} LIMIT ?2", range("id", after.as_deref()));
-                let query = sqlx::query(AssertSqlSafe(select)).bind(after.as_deref().unwrap_or_default()).bind(KEYS);
+                let select = format!(
+                    "SELECT CAST(id AS BLOB) FROM milestones WHERE {} LIMIT ?2",
+                    range("id", after.at().map(Vec::as_slice))
+                );
+                let from = after.at().cloned().unwrap_or_default();
+                let query = sqlx::query(AssertSqlSafe(select)).bind(from).bind(KEYS);
                 let rows = query.fetch_all(connection).await?;
                 let page: Vec<Vec<u8>> = rows.iter().map(|row| row.try_get(0)).collect::<Result<_, _>>()?;
-                after = page.last().cloned();
+                after.to(page.last().cloned())?;
                 Ok(page)
             },
             |id| {

@@ -9,7 +9,7 @@ use sqlx::{AssertSqlSafe, Row as _, SqliteConnection};
 
 use super::documents::SqliteStore;
 use super::reading::{Kept, is_large, plain_row, range, several, small_columns};
-use super::{Make, Others};
+use super::{Make, Onward, Others};
 use crate::ledger::AT_ONCE;
 use crate::outline::{Needle, Outline, Wanted};
 use crate::row::{Row, has_id, outlines};
@@ -98,7 +98,7 @@ impl SqliteStore {
         wanted: &Wanted,
         send: &mut dyn FnMut(Found) -> ControlFlow<()>,
     ) -> Result<(), StoreError> {
-        let (mut after, mut limit, mut is_last) = (None::<Vec<u8>>, FIRST, false);
+        let (mut after, mut limit, mut is_last) = (Onward::<Vec<u8>>::new(), FIRST, false);
         self.sqlite.pages(
             1,
             async |connection| {
@@ -106,10 +106,11 @@ impl SqliteStore {
                 if is_last {
                     return Ok(Vec::new());
                 }
-                let last = last_of_page(connection, after.as_deref(), limit).await?;
-                let rows = wanted_rows(connection, wanted, after.as_deref(), last.as_deref()).await?;
+                let from = after.at().map(Vec::as_slice);
+                let last = last_of_page(connection, from, limit).await?;
+                let rows = wanted_rows(connection, wanted, from, last.as_deref()).await?;
                 is_last = last.is_none();
-                after = last.or(after.take());
+                after.to(last)?;
                 limit = if started.elapsed() > LOOK { limit / 2 } else { limit + limit / 4 };
                 limit = limit.clamp(FIRST / 10, AT_MOST);
                 Ok(vec![rows])

@@ -11,10 +11,12 @@ mod displaced;
 mod documents;
 mod expected;
 mod facts;
+mod failure;
 mod growth;
 mod ledger;
 mod listing;
 mod moving;
+mod onward;
 mod opening;
 mod pace;
 mod reading;
@@ -27,11 +29,12 @@ pub(crate) use changes::{Changed, Changes};
 pub use documents::SqliteStore;
 pub(crate) use growth::{Growth, INDEX_ROW};
 pub(crate) use ledger::LedgerFile;
+pub(crate) use onward::Onward;
 pub(crate) use schema::{has_table, missing_columns};
 
 use std::ffi::OsString;
 use std::fmt;
-use std::io::{self, Read};
+use std::io::Read;
 use std::pin::Pin;
 use std::task::{self, Poll};
 use std::time::{Duration, Instant};
@@ -40,7 +43,6 @@ use milescale_sqlite_guard::Pinned;
 use milescale_workspace::error::{Problem, StoreError};
 use milescale_workspace::stop::Stop;
 use milescale_workspace::{Place, Workspace};
-use rustix::fs::Access;
 use sqlx::{Connection, SqliteConnection};
 
 use crate::budget;
@@ -302,39 +304,6 @@ impl Sqlite {
     pub(crate) fn error(&self, problem: Problem, cause: impl Into<String>) -> StoreError {
         StoreError::new(problem, &self.shown, cause)
     }
-
-    fn failed(&self, error: &sqlx::Error) -> StoreError {
-        let code =
-            error.as_database_error().and_then(|error| error.code()?.parse::<u32>().ok()).map(|code| code & 0xff);
-        let message = error.as_database_error().map_or_else(|| error.to_string(), |error| error.message().to_owned());
-        if code == Some(INTERRUPTED) {
-            let problem = if self.stop.is_asked() { Problem::Stopped } else { Problem::Unavailable };
-            return self.error(problem, self.bound.why());
-        }
-        let (problem, advice) = match code {
-            Some(5 | 6) => (Problem::Busy, "; another program holds it; try again"),
-            Some(8 | 3 | 23) => (Problem::Refused, "; give milescale's user the right to write it"),
-            // Some cannot be opened, and SQLite does not say why.
-            Some(14) => match self.place.access(Access::READ_OK | Access::WRITE_OK) {
-                Err(error) if error.kind() == io::ErrorKind::PermissionDenied => {
-                    return self.error(
-                        Problem::Unavailable,
-                        "this user may not read and write it; have its owner give you the right",
-                    );
-                }
-                _ => (Problem::Unavailable, ""),
-            },
-            Some(11 | 26) => (Problem::Corrupt, self.remedy),
-            Some(1) => (Problem::Corrupt, "; its tables are not those of milestones"),
-            Some(13) => return self.is_full(&message),
-            Some(7) => (
-                Problem::Corrupt,
-                "; a row, what a trigger makes of one, or the definitions of its tables need more than 256 MiB",
-            ),
-            _ => (Problem::Unavailable, ""),
-        };
-        self.error(problem, format!("{message}{advice}"))
-    }
 }
 
 /// Works on a database that is locked, where it still has its name.
@@ -350,9 +319,6 @@ async fn work_on_it<R>(
     let cause = "another file has its name by now, and nothing was written; try again";
     Err(WriteError::Store(StoreError::new(Problem::Busy, shown, cause)))
 }
-
-/// SQLite's number for a statement that was interrupted.
-const INTERRUPTED: u32 = 9;
 
 /// How each database of SQLite begins.
 const MAGIC: &[u8] = b"SQLite format 3\0";

@@ -5,6 +5,7 @@ use milescale_core::base::Side;
 use milescale_document::digest::Digest;
 use milescale_document::id::Id;
 use milescale_document::milestone::{Draft, Milestone, Packed};
+use milescale_document::text::in_command;
 use milescale_workspace::error::{Problem, StoreError};
 
 use sqlx::SqliteConnection;
@@ -96,9 +97,10 @@ impl SqliteStore {
             Err(missing) if missing.problem == Problem::NotThere => None,
             Err(unreadable) => {
                 let cause = format!(
-                    "{}; whether {id} was written is not known, for the row cannot be read ({}); `milescale milestone show \
-                     {id}` tells",
-                    error.cause, unreadable.cause
+                    "{}; whether {id} was written is not known, for the row cannot be read ({}); `milescale milestone show {}` tells",
+                    error.cause,
+                    unreadable.cause,
+                    in_command(id.as_str())
                 );
                 return Err(StoreError { problem: Problem::Unknown, cause, ..error });
             }
@@ -109,7 +111,9 @@ impl SqliteStore {
         }
         let was_seen = there.map_or(Seen::Nothing, |there| Seen::Text(Digest::of(&there)));
         let what = if was_seen == seen { "nothing was written" } else { "it has another content by now" };
-        Err(StoreError { cause: format!("{}; {what}; try again", error.cause), ..error })
+        let is_refused = error.cause.contains("constraint failed");
+        let step = if is_refused { "change the milestone, or what refuses it" } else { "try again" };
+        Err(StoreError { cause: format!("{}; {what}; {step}", error.cause), ..error })
     }
 
     pub(super) fn load_all(

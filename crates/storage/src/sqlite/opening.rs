@@ -11,6 +11,7 @@ use milescale_workspace::Place;
 use milescale_workspace::error::{Problem, StoreError};
 use milescale_workspace::folder::{Metadata, status_in};
 use milescale_workspace::readers::Readers;
+use rustix::fs::Access;
 use sqlx::sqlite::{SqliteConnectOptions, SqliteSynchronous};
 use sqlx::{ConnectOptions, Connection, SqliteConnection};
 
@@ -114,11 +115,12 @@ impl Sqlite {
             // What a schema names is read before anything else is asked for, while the guard looks at the clock.
             sqlx::query("SELECT count(*) FROM sqlite_schema").execute(&mut connection).await?;
             let version: String = sqlx::query_scalar("SELECT sqlite_version()").fetch_one(&mut connection).await?;
+            let encoding: String = sqlx::query_scalar("PRAGMA encoding").fetch_one(&mut connection).await?;
             connection.lock_handle().await?.set_progress_handler(bound::STEPS, move || bound.goes_on());
-            Ok((connection, version))
+            Ok((connection, version, encoding))
         }));
         let opened = opened.map_err(|why| self.error(Problem::Unavailable, why))?;
-        let (connection, version) = opened.map_err(|error| {
+        let (connection, version, encoding) = opened.map_err(|error| {
             if is_interrupted(&error) {
                 let limit = OPENING.as_secs();
                 let cause = format!("to read what tables it has takes more than {limit} s; look at it with `sqlite3`");
@@ -126,6 +128,12 @@ impl Sqlite {
             }
             self.failed(&error)
         })?;
+        if encoding != "UTF-8" {
+            let cause = format!(
+                "its texts are {encoding}, and milescale reads UTF-8; write it anew (`sqlite3 FILE .dump`, into a new file) and put that in its place"
+            );
+            return Err(self.error(Problem::Corrupt, cause));
+        }
         if numbers(&version) < numbers(OLDEST) {
             return Err(self.error(Problem::Refused, format!("SQLite {version} is older than {OLDEST}; not used")));
         }
@@ -147,10 +155,17 @@ impl Sqlite {
                      which undoes what was under way, and see whether it is as you expect it",
                 );
             }
+            if beside.access(Access::READ_OK).is_err_and(|error| error.kind() == io::ErrorKind::PermissionDenied) {
+                return refused(
+                    "you may not read it, and what a program has written last may stand in it; let its owner open the database once with \
+                     `sqlite3` and close it, or give you the right to read this file as well. Do not remove it",
+                );
+            }
             if suffix == "-journal" && names_another(&beside) {
                 return refused(
-                    "it belongs to a transaction over several databases, and SQLite would remove the file that it names; look at it \
-                     with `sqlite3`, as the user whose program has left it, or remove it",
+                    "it belongs to a transaction over several databases, and SQLite would remove the file that it names; open the database \
+                     once with `sqlite3`, as the user whose program has left it. Do not remove it: what the transaction has to give back \
+                     stands in nothing else",
                 );
             }
         }

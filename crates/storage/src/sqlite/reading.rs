@@ -8,7 +8,7 @@ use sqlx::sqlite::SqliteRow;
 use sqlx::{AssertSqlSafe, Encode, QueryBuilder, Row as _, Sqlite as Driver, SqliteConnection, Type};
 
 use super::documents::SqliteStore;
-use super::{Others, Page, has_table};
+use super::{Onward, Others, Page, has_table};
 use crate::budget::{Room, fitting};
 use crate::row::{Row, has_id};
 use crate::scan::BATCH;
@@ -31,11 +31,11 @@ impl SqliteStore {
 
     /// Hands over each row whose id is a text, in the order of ids.
     pub(super) fn rows(&mut self, kept: Kept, mut each: impl FnMut(Row) -> ControlFlow<()>) -> Result<(), StoreError> {
-        let (mut after, limit, bytes) = (None::<Vec<u8>>, self.sqlite.page(), self.sqlite.page_bytes());
+        let (mut after, limit, bytes) = (Onward::<Vec<u8>>::new(), self.sqlite.page(), self.sqlite.page_bytes());
         self.sqlite.pages_until_last(
             async |connection| {
-                let page = page(connection, kept, after.as_deref(), limit, bytes).await?;
-                after = page.rows.last().map(|row| row.id.clone());
+                let page = page(connection, kept, after.at().map(Vec::as_slice), limit, bytes).await?;
+                after.to(page.rows.last().map(|row| row.id.clone()))?;
                 Ok(page)
             },
             &mut each,

@@ -5,9 +5,9 @@ use std::ops::ControlFlow;
 use milescale_workspace::error::{Problem, StoreError};
 use sqlx::{AssertSqlSafe, Row as _, SqliteConnection};
 
-use super::Page;
 use super::documents::SqliteStore;
 use super::reading::cut;
+use super::{Onward, Page};
 use crate::row::{Row, has_id};
 
 /// What is known of the table.
@@ -76,18 +76,19 @@ impl SqliteStore {
             (false, true) => at_the_ends(&format!("{number}, CAST(data AS BLOB)")),
             (false, false) => format!("SELECT NULL, CAST(data AS BLOB) FROM milestones WHERE {no_id}"),
         };
-        let mut after = i64::MIN;
+        let mut after = Onward::new();
         self.sqlite.pages_until_last(
             async |connection| {
-                let cut = if in_pages { cut(connection, &sizes, after, limit, bytes).await? } else { None };
+                let from = after.at().copied().unwrap_or(i64::MIN);
+                let cut = if in_pages { cut(connection, &sizes, from, limit, bytes).await? } else { None };
                 let query = sqlx::query(AssertSqlSafe(select.clone()));
-                let query = if in_pages { query.bind(after).bind(cut.unwrap_or(limit)) } else { query };
+                let query = if in_pages { query.bind(from).bind(cut.unwrap_or(limit)) } else { query };
                 let rows = query.fetch_all(connection).await?;
                 let rows: Vec<(Option<i64>, Option<Vec<u8>>)> = rows
                     .iter()
                     .map(|row| Ok((row.try_get(0)?, row.try_get(1)?)))
                     .collect::<Result<_, sqlx::Error>>()?;
-                after = rows.last().and_then(|(number, _)| *number).unwrap_or(after);
+                after.to(rows.last().and_then(|(number, _)| *number))?;
                 Ok(if cut.is_some() {
                     Page::cut(rows)
                 } else {

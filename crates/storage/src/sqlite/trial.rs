@@ -197,7 +197,7 @@ fn is_one_statement(sql: &str) -> bool {
 
 async fn insert(connection: &mut SqliteConnection, row: &Packed) -> Result<(), sqlx::Error> {
     let updated = timestamp::to_text(row.updated);
-    sqlx::query("INSERT INTO milestones (id, data, created_at, updated_at) VALUES (?, ?, ?, ?)")
+    sqlx::query("INSERT OR ABORT INTO milestones (id, data, created_at, updated_at) VALUES (?, ?, ?, ?)")
         .bind(row.id.as_str())
         .bind(&row.data)
         .bind(row.created_at.as_deref().unwrap_or(&updated))

@@ -5,7 +5,7 @@ use milescale_core::base::Side;
 use milescale_document::kept::mark;
 use milescale_document::milestone::{Draft, Milestone, Packed};
 use milescale_document::timestamp;
-use sqlx::{QueryBuilder, Sqlite, SqliteConnection};
+use sqlx::{AssertSqlSafe, QueryBuilder, Sqlite, SqliteConnection};
 
 use super::growth::Growth;
 use super::{WriteError, ledger};
@@ -14,6 +14,16 @@ use crate::row::{Altered, suppressed};
 
 /// Rows in one statement of a bulk load.
 const ROWS: usize = 500;
+
+/// What a statement says that writes milestones: a table may say of a constraint that a row which another one is in conflict with goes
+/// (`ON CONFLICT REPLACE`), and no milestone takes the place of another one. Said only where it has to be, for it holds in triggers as well.
+pub(super) async fn or_abort(connection: &mut SqliteConnection) -> Result<&'static str, sqlx::Error> {
+    let select =
+        "SELECT EXISTS (SELECT 1 FROM sqlite_schema WHERE type = 'table' AND name = 'milestones' COLLATE NOCASE
+                  AND sql LIKE '%conflict%')";
+    let says_so: bool = sqlx::query_scalar(select).fetch_one(connection).await?;
+    Ok(if says_so { "OR ABORT " } else { "" })
+}
 
 /// Writes one row, with its text, and keeps what it replaces. What a trigger of the table makes of it is read back: then the
 /// text is not kept, and the answer says what it is.
@@ -25,14 +35,12 @@ pub(super) async fn put_row(
 ) -> Result<Option<Altered>, WriteError> {
     let (id, data) = (draft.id.as_str(), draft.value.to_json());
     let (now, updated) = (timestamp::to_text(draft.now), timestamp::to_text(draft.updated));
+    let or_abort = or_abort(connection).await?;
     let written = if let Some(before) = before {
-        let written = sqlx::query("UPDATE milestones SET data = ?, updated_at = ? WHERE id = ?")
-            .bind(&data)
-            .bind(&updated)
-            .bind(id)
-            .execute(&mut *connection)
-            .await?;
-        sqlx::query("INSERT INTO milescale_displaced (id, at, text) VALUES (?, ?, ?)")
+        let update = format!("UPDATE {or_abort}milestones SET data = ?, updated_at = ? WHERE id = ?");
+        let written =
+            sqlx::query(AssertSqlSafe(update)).bind(&data).bind(&updated).bind(id).execute(&mut *connection).await?;
+        sqlx::query("INSERT OR ABORT INTO milescale_displaced (id, at, text) VALUES (?, ?, ?)")
             .bind(id)
             .bind(&now)
             .bind(&before.text)
@@ -41,7 +49,8 @@ pub(super) async fn put_row(
         written
     } else {
         let created = draft.columns.created_at.as_deref().unwrap_or(&updated);
-        sqlx::query("INSERT INTO milestones (id, data, created_at, updated_at) VALUES (?, ?, ?, ?)")
+        let insert = format!("INSERT {or_abort}INTO milestones (id, data, created_at, updated_at) VALUES (?, ?, ?, ?)");
+        sqlx::query(AssertSqlSafe(insert))
             .bind(id)
             .bind(&data)
             .bind(created)
@@ -82,7 +91,7 @@ async fn keep_hidden(
     if before.is_some_and(Milestone::says_its_text) {
         return Ok(());
     }
-    let keep = "INSERT INTO milescale_displaced (id, at, text) SELECT id, ?, text FROM milescale_texts \
+    let keep = "INSERT OR ABORT INTO milescale_displaced (id, at, text) SELECT id, ?, text FROM milescale_texts \
                 WHERE id = ? AND instr(text, x'23') > 0 AND text IS NOT ? AND text IS NOT ?";
     let text = before.map(|before| &*before.text);
     let keep = sqlx::query(keep).bind(timestamp::to_text(now)).bind(id).bind(text).bind(after);
@@ -95,7 +104,7 @@ pub(super) async fn remove_row(
     before: &Milestone,
     now: Timestamp,
 ) -> Result<(), WriteError> {
-    sqlx::query("INSERT INTO milescale_displaced (id, at, text) VALUES (?, ?, ?)")
+    sqlx::query("INSERT OR ABORT INTO milescale_displaced (id, at, text) VALUES (?, ?, ?)")
         .bind(&before.id)
         .bind(timestamp::to_text(now))
         .bind(&before.text)
@@ -120,6 +129,7 @@ pub(super) async fn insert_many(
     from: Side,
 ) -> Result<u64, sqlx::Error> {
     let (mut count, mut growth) = (0, Growth::begin(connection).await?);
+    let or_abort = or_abort(connection).await?;
     loop {
         let rows = next_ones(Room::new(ROWS), milestones, Packed::bytes);
         if rows.is_empty() {
@@ -128,7 +138,9 @@ pub(super) async fn insert_many(
         }
         growth.allow(connection, rows.iter().map(Packed::bytes).sum()).await?;
         count += rows.len() as u64;
-        let mut insert = QueryBuilder::<Sqlite>::new("INSERT INTO milestones (id, data, created_at, updated_at) ");
+        let mut insert = QueryBuilder::<Sqlite>::new(format!(
+            "INSERT {or_abort}INTO milestones (id, data, created_at, updated_at) "
+        ));
         insert.push_values(&rows, |mut values, row| {
             let updated = timestamp::to_text(row.updated);
             values.push_bind(row.id.as_str());

@@ -16,7 +16,7 @@ use super::opening::{Parent, behind, wait_for};
 use super::walk::End;
 use super::{Folder, Metadata, Place};
 use crate::layout::OWN_FOLDER;
-use crate::readers::{give_new, keep_private};
+use crate::readers::{For, give_new, keep_private};
 use crate::rights::List;
 use crate::ways::leads_elsewhere;
 
@@ -215,7 +215,7 @@ impl Place {
             return Ok(());
         }
         let (parent, name) = self.parent_and_name()?;
-        rustix::fs::mkdirat(&parent, name, mode_of(NEW_FOLDER))?;
+        rustix::fs::mkdirat(&parent, name, mode_of(NEW_FOLDER)).map_err(|error| self.told(error.into()))?;
         self.give_new(parent);
         Ok(())
     }
@@ -227,7 +227,7 @@ impl Place {
             && rustix::fs::Dir::read_from(&made)
                 .is_ok_and(|entries| entries.flatten().all(|entry| [c".", c".."].contains(&entry.file_name())))
         {
-            give_new(parent, made, NEW_FOLDER);
+            give_new(parent, made, NEW_FOLDER, For::Workspace);
         }
     }
 

@@ -14,10 +14,14 @@ use super::kinds::Use;
 use super::opening::{Parent, behind};
 use super::walk::End;
 use super::{Metadata, Place};
-use crate::readers::{Readers, give_new};
+use crate::layout::OWN_FOLDER;
+use crate::readers::{For, Readers, give_new};
 
 /// How every file is opened: nothing waits, no symlink is followed, no terminal becomes ours.
 const ALWAYS: OFlags = OFlags::NONBLOCK.union(OFlags::NOFOLLOW).union(OFlags::NOCTTY).union(OFlags::CLOEXEC);
+
+/// Folders of what milescale keeps for all who use a workspace.
+const FOR_ALL: [&str; 3] = [OWN_FOLDER, "backups", "logs"];
 
 /// The mode of a new file, before the caller's umask: never one that all may write, whatever that says.
 const NEW_FILE: u32 = 0o664;
@@ -47,6 +51,10 @@ impl Place {
     /// # Errors
     /// Of kind `InvalidInput` for anything else, which is not opened.
     pub fn open_for(&self, what: Use) -> io::Result<(File, Metadata)> {
+        self.opened_for(what).map_err(|error| self.told(error))
+    }
+
+    fn opened_for(&self, what: Use) -> io::Result<(File, Metadata)> {
         let (parent, name) = self.parent_and_name()?;
         let status = match statat(&parent, name, AtFlags::SYMLINK_NOFOLLOW) {
             Err(Errno::NOENT) if what == Use::Append => {
@@ -56,7 +64,7 @@ impl Place {
                     Err(Errno::EXIST) => statat(&parent, name, AtFlags::SYMLINK_NOFOLLOW)?,
                     other => {
                         let file = other?;
-                        give_new(&parent, &file, NEW_FILE);
+                        give_new(&parent, &file, NEW_FILE, For::Workspace);
                         return regular(File::from(file));
                     }
                 }
@@ -101,8 +109,9 @@ impl Place {
     pub fn make_with(&self, mode: u32) -> io::Result<File> {
         let (parent, name) = self.parent_and_name()?;
         let flags = OFlags::WRONLY | OFlags::CREATE | OFlags::EXCL | ALWAYS;
-        let file = File::from(openat(&parent, name, flags, mode_of(mode))?);
-        give_new(parent, &file, mode);
+        let made = openat(&parent, name, flags, mode_of(mode));
+        let file = File::from(made.map_err(|error| self.told(error.into()))?);
+        give_new(parent, &file, mode, self.is_for());
         Ok(file)
     }
 
@@ -115,9 +124,16 @@ impl Place {
     pub fn make_for(&self, readers: Readers) -> io::Result<File> {
         let (parent, name) = self.parent_and_name()?;
         let flags = OFlags::WRONLY | OFlags::CREATE | OFlags::EXCL | ALWAYS;
-        let file = File::from(openat(&parent, name, flags, mode_of(readers.mode_at_first()))?);
-        readers.settle(&file, parent)?;
+        let made = openat(&parent, name, flags, mode_of(readers.mode_at_first()));
+        let file = File::from(made.map_err(|error| self.told(error.into()))?);
+        readers.settle(&file, parent, self.is_for())?;
         Ok(file)
+    }
+
+    /// Whom a new file at this place is for, that is a copy of nothing.
+    fn is_for(&self) -> For {
+        let is_for_all = FOR_ALL.iter().any(|folder| self.inside().starts_with(folder));
+        if is_for_all { For::Workspace } else { For::Readers }
     }
 
     /// Opens a new file without a name in the folder of this place, of which a crash leaves nothing. `None` where the file system
@@ -128,7 +144,7 @@ impl Place {
             let flags = OFlags::TMPFILE | OFlags::WRONLY | OFlags::CLOEXEC;
             let (parent, _) = self.parent_and_name().ok()?;
             let file = File::from(openat(&parent, ".", flags, mode_of(readers.mode_at_first())).ok()?);
-            readers.settle(&file, parent).ok()?;
+            readers.settle(&file, parent, self.is_for()).ok()?;
             // Without /proc it could never get a name.
             rustix::fs::lstat(by_descriptor(&file)).is_ok().then_some(file)
         }

@@ -8,6 +8,7 @@
 //! the matter of [`system`].
 
 mod acts;
+mod closed;
 mod files;
 mod kinds;
 mod metadata;

@@ -18,9 +18,9 @@ impl Readers {
 
     /// Lets a file that nobody else could read be theirs, once it is whole.
     pub(crate) fn open_to(self, file: &File, folder: impl AsFd) -> io::Result<()> {
-        self.settle(file, &folder)?;
+        self.settle(file, &folder, For::Readers)?;
         if self.of == Of::Nothing {
-            let taken = taken_in(folder, Metadata::of(file)?.gid());
+            let taken = taken_in(folder, Metadata::of(file)?.gid(), For::Readers);
             file.set_permissions(Permissions::from_mode(self.mode() & !taken))?;
         }
         Ok(())
@@ -44,9 +44,9 @@ impl Readers {
     }
 
     /// Lets a new file, made with [`Readers::mode_at_first`] in a folder, be theirs.
-    pub(crate) fn settle(self, file: &File, folder: impl AsFd) -> io::Result<()> {
+    pub(crate) fn settle(self, file: &File, folder: impl AsFd, what: For) -> io::Result<()> {
         if self.of == Of::Nothing {
-            give_new(folder, file, self.mode());
+            give_new(folder, file, self.mode(), what);
             return Ok(());
         }
         List::take_from(file);
@@ -80,7 +80,8 @@ impl Readers {
             Some(_) => (0o700, now.gid()),
             None => (0o777, now.gid()),
         };
-        let mode = self.mode() & kept & !taken_in(folder, group);
+        // Those who may read the original may read this, whatever the writer gives of new files.
+        let mode = self.mode() & kept & !taken_in(folder, group, For::Workspace);
         if now.mode() & 0o777 == mode { Ok(()) } else { set_mode_of(file, mode) }
     }
 }
@@ -96,32 +97,59 @@ fn umask() -> u32 {
     })
 }
 
-/// The bits that a new file of a group does not get in a folder. Of a group that may write there, the umask of root takes nothing: its members
-/// can put another file into the place anyway, and those that they share have to stay theirs.
-fn taken_in(folder: impl AsFd, group: u32) -> u32 {
-    if shares(folder, group) { umask() & !0o060 } else { umask() }
+/// Whom something new in a folder is for, where a group shares that.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum For {
+    /// Everybody who uses the workspace: milescale's folders, files of state and logs, and copies of what those may read anyway.
+    Workspace,
+    /// Whoever its writer lets read it, by the umask.
+    Readers,
 }
 
-/// Whether root makes something in a folder that a group shares, for that group.
+impl For {
+    /// The bits of a group that shares the folder which the umask does not take. Its members can put another file into the place anyway, and
+    /// those that they share have to stay theirs: one member's umask is no reason to keep the others out.
+    fn kept(self) -> u32 {
+        match self {
+            Self::Readers if rustix::process::geteuid().is_root() => 0o070,
+            Self::Readers if umask() & 0o040 == 0 => 0o020,
+            Self::Readers => 0,
+            Self::Workspace => 0o070,
+        }
+    }
+}
+
+/// The bits that a new file of a group does not get in a folder.
+fn taken_in(folder: impl AsFd, group: u32, what: For) -> u32 {
+    if shares(folder, group) { umask() & !what.kept() } else { umask() }
+}
+
+/// Whether a group shares a folder. Where its sticky bit is set, no member replaces another one's files.
 #[allow(clippy::useless_conversion, reason = "the types differ by platform")]
 fn shares(folder: impl AsFd, group: u32) -> bool {
-    rustix::process::geteuid().is_root()
-        && rustix::fs::fstat(&folder)
-            .is_ok_and(|it| writes_in(group, (u32::from(it.st_mode), it.st_gid), || List::of_open(folder)))
+    rustix::fs::fstat(&folder).is_ok_and(|it| {
+        let mode = u32::from(it.st_mode);
+        let is_free = mode & 0o1000 == 0 || rustix::process::geteuid().is_root();
+        is_free && writes_in(group, (mode, it.st_gid), || List::of_open(folder))
+    })
 }
 
 /// Gives what was just made in a folder, with a mode, to those who use that folder.
-pub(crate) fn give_new(folder: impl AsFd, made: impl AsFd, mode: u32) {
+pub(crate) fn give_new(folder: impl AsFd, made: impl AsFd, mode: u32, what: For) {
     give_to_owner_of(&folder, &made);
-    let_group_in(folder, made, mode);
+    let_group_in(folder, made, mode, what);
 }
 
-/// Lets a group that shares a folder use what root has just made in it with a mode for that group, whatever root's umask is.
+/// Lets a group that shares a folder use what was just made in it with a mode for that group.
 #[allow(clippy::useless_conversion, reason = "the types differ by platform")]
-fn let_group_in(folder: impl AsFd, made: impl AsFd, mode: u32) {
+fn let_group_in(folder: impl AsFd, made: impl AsFd, mode: u32, what: For) {
     let Ok(ours) = rustix::fs::fstat(&made) else { return };
     let now = u32::from(ours.st_mode) & 0o7777;
-    let mode = now | mode & 0o070;
+    let wanted = mode & 0o070;
+    if now | wanted == now {
+        return;
+    }
+    let mode = now | wanted & what.kept();
     if mode != now && shares(folder, ours.st_gid) && List::of_open(&made).is_none() {
         let _ = rustix::fs::fchmod(made, mode_of(mode));
     }

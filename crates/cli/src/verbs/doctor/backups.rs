@@ -3,6 +3,7 @@
 use std::io::ErrorKind;
 use std::time::{Duration, Instant};
 
+use milescale_document::text::in_command;
 use milescale_workspace::Workspace;
 use milescale_workspace::backup;
 use rustix::fs::Access;
@@ -38,7 +39,7 @@ pub(super) fn all(workspace: &Workspace) -> Vec<Finding> {
                 let what =
                     format!("{shown}/{id}: whether it is what was written was not looked at, for that takes long");
                 let means = "Nothing is known to be wrong with it.";
-                let advice = format!("`milescale backups show {id}` compares it.");
+                let advice = format!("`milescale backups show {}` compares it.", in_command(&id));
                 findings.push(finding(Level::Note, what, means, advice));
                 break;
             }

@@ -233,6 +233,10 @@ fn own(workspace: &Workspace, status: &Status) -> Vec<Finding> {
             ));
         }
     }
+    findings.extend(workspace.own().closed_folders().into_iter().map(|(folder, reason, step)| {
+        let means = "What is to be kept there cannot be: writes are refused, and moves.";
+        finding(Level::Wrong, format!("{}: {reason}", workspace.shown(&folder)), means, format!("To mend it: {step}."))
+    }));
     or_ok(findings, "milescale can write its own folders")
 }
 
