@@ -37,6 +37,7 @@ pub use gone::Gone;
 
 use crate::access::{in_use, lost_files, other_than_the_daemons};
 use crate::config::{ConfigKeeper, Environment};
+use crate::sources::opened::LastIds;
 
 /// How long another command of milescale's is waited for.
 const PATIENCE: Duration = Duration::from_secs(10);
@@ -262,6 +263,9 @@ impl Mover {
         let plan = plan(wish, &record, &mut context).map_err(|error| error.to_string())?;
         if !plan.is_possible() {
             return Err(plan.obstacles_text());
+        }
+        if from.side() == Side::Files {
+            LastIds::note(&self.workspace, from, self.config())?;
         }
         migrate(wish, &plan, &mut context).map_err(|error| error.to_string())
     }

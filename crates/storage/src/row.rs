@@ -136,7 +136,7 @@ pub(crate) fn place(table: &str, id: &str) -> String {
 /// That a milestone is there which was to be a new one, and how to replace it.
 pub(crate) fn there_already(id: &str) -> String {
     format!(
-        "{id} is there already; to replace it, pass --if-match with the digest that `milescale milestone show {} --digest` prints",
+        "{id} is there already; to replace it, pass --if-match with the digest that `milescale milestone show --digest {}` prints",
         in_command(id)
     )
 }

@@ -188,6 +188,14 @@ pub trait Store: fmt::Debug + Send {
         Ok(false)
     }
 
+    /// Milestones that are there and that reading all of it leaves out, as where an index is damaged.
+    ///
+    /// # Errors
+    /// When it cannot be read.
+    fn hidden(&mut self) -> Result<u64, StoreError> {
+        Ok(0)
+    }
+
     /// What its server may lose of what it has acknowledged, as it is set up now.
     ///
     /// # Errors

@@ -13,6 +13,7 @@ use milescale_core::base::Side;
 use milescale_document::digest::Digest;
 use milescale_document::id::Id;
 use milescale_document::milestone::Milestone;
+use milescale_document::text::as_told;
 use milescale_document::timestamp;
 use milescale_document::yaml;
 use serde::{Deserialize, Serialize};
@@ -274,6 +275,7 @@ impl Conflict {
                 *word = word.chars().take(WORD_AT_MOST).chain(['…']).collect();
             }
         }
+        self.reason = as_told(&self.reason);
         if let Some(others) = &mut self.others {
             others.truncate(OTHERS_AT_MOST);
             others.shrink_to_fit();

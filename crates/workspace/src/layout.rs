@@ -15,6 +15,12 @@ pub const FOLDER: &str = ".milestones";
 /// The folder of milescale's own runtime files.
 pub const OWN_FOLDER: &str = ".milescale";
 
+/// The folder of marker and configuration, in the folder of a workspace.
+pub const CONFIG_FOLDER: &str = "config";
+
+/// The marker, in the folder of a workspace.
+pub const MARKER: &str = "config/storage-backend.txt";
+
 /// What `.gitignore` says in it.
 pub const OWN_GITIGNORE: &str = "# milescale's own runtime files\n*\n";
 
@@ -41,7 +47,7 @@ paths! {
     /// Marker, configuration, notification.
     config_folder = "config";
     /// The marker: which backend is in use.
-    marker = "config/storage-backend.txt";
+    marker = MARKER;
     /// What people set.
     config_file = "config/storage-config.yaml";
     /// A recommendation that waits for a person.

@@ -373,7 +373,7 @@ pub(crate) fn stays(file: &Metadata) -> String {
 }
 
 /// What to do about a file that stays in its folder.
-pub(crate) const CLOSE_ALL: &str = "run milescale as that user, or close the whole workspace instead of that folder (chmod o-rwx .milestones, which its owner may)";
+pub(crate) const CLOSE_ALL: &str = "run milescale as that user, or close the whole workspace, as that folder is, to those whom it keeps out (chmod o-rwx .milestones, or g-rwx where its group is kept out; its owner may)";
 
 /// The bits of a file's mode that its folder, and those above it, make nothing of, and those of another place would not.
 pub(crate) fn hidden(file: &Metadata, from: &Place, to: &Place) -> Option<u32> {

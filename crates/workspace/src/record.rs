@@ -7,6 +7,7 @@ use jiff::{SignedDuration, Timestamp};
 use milescale_core::backend::{Engine, InUse};
 use milescale_core::base::Side;
 use milescale_core::migration::{Adopt, Phase};
+use milescale_document::text::as_told;
 use milescale_document::timestamp;
 use serde::{Deserialize, Serialize};
 
@@ -220,9 +221,22 @@ impl Record {
         if record.old.len() > OLD_STORES {
             return Err(damaged(&format!("{} old stores, where {OLD_STORES} are the most", record.old.len())));
         }
+        record.tell_nothing_else();
         let surplus = record.past.len().saturating_sub(REMEMBERED);
         record.past.drain(..surplus);
         Ok(record)
+    }
+
+    /// Its texts, which people read, give no commands but milescale's.
+    fn tell_nothing_else(&mut self) {
+        let told = |text: &mut String| {
+            if text.contains('`') {
+                *text = as_told(text);
+            }
+        };
+        let of_intent = self.intent.iter_mut().flat_map(|it| [&mut it.stuck, &mut it.failed]);
+        let of_past = self.past.iter_mut().map(|it| &mut it.failed);
+        of_intent.chain(of_past).flatten().chain(self.old.iter_mut().map(|it| &mut it.name)).for_each(told);
     }
 
     /// Whether it says nothing: nothing was moved here, or it is lost.

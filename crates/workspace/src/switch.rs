@@ -203,8 +203,24 @@ const ENGINE: &str = "engine";
 /// How the name begins, in milescale's own folder, of a configuration that came out of a switch and is not in force.
 pub const CAME_OUT: &str = "came-out";
 
+/// Whether a name is that of a prepared file.
+fn is_prepared(name: &str) -> bool {
+    let parts = name.strip_prefix(PREFIX).and_then(|rest| rest.split_once('-'));
+    parts.is_some_and(|(epoch, kind)| epoch.parse::<u64>().is_ok() && [BACKEND, ENGINE].contains(&kind))
+}
+
 /// Where a prepared file lies while the switch has not happened.
+///
+/// # Errors
+/// Where the name is none that milescale gives: of a file of state nothing else is touched, wherever a trusted symlink leads.
 fn place(workspace: &Workspace, prepared: &Prepared) -> io::Result<Place> {
+    if !is_prepared(&prepared.name) {
+        let cause = "the prepared file that it names is none of milescale's; put the record back from a copy of yours, or move it away";
+        return Err(io::Error::new(
+            io::ErrorKind::InvalidData,
+            format!("{}: {cause}", workspace.shown(&workspace.record())),
+        ));
+    }
     let replaces = if prepared.name.ends_with(BACKEND) { workspace.marker() } else { workspace.config_file() };
     Ok(replaces.real()?.with_name(&prepared.name))
 }

@@ -163,9 +163,9 @@ fn an_old_database_that_was_removed_is_ended_by_retiring_it() {
     fs::remove_file(workspace.path("enterprise.db")).unwrap();
     done(&workspace, "check");
     let told = refused(&workspace, "doctor");
-    assert!(told.contains("`milescale retire sqlite`") && told.contains("1 wrong"), "{told}");
+    assert!(told.contains("`milescale retire sqlite --gone`") && told.contains("1 wrong"), "{told}");
     assert!(!told.contains("is an old store: what is written there is brought over"), "{told}");
-    let told = done(&workspace, "retire sqlite --yes");
+    let told = done(&workspace, "retire sqlite --gone --yes");
     assert!(told.contains("did not exist any more"), "{told}");
     done(&workspace, "check");
     done(&workspace, "doctor");
@@ -288,6 +288,45 @@ fn a_dead_move_out_of_a_table_that_is_dropped_leaves_its_target_alone() {
         let record = workspace.read(".milescale/migration.json");
         assert!(record.contains("\"intent\": null"), "{target}: {record}");
     }
+}
+
+/// The folder of files is lost while a move out of it is unfinished, and comes back from an older copy: what only the target holds is kept
+/// before that is cleared. Nobody makes the folder anew meanwhile.
+#[test]
+fn what_only_an_unfinished_target_holds_is_kept_when_an_older_source_comes_back() {
+    for is_known in [true, false] {
+        let workspace = crate::workspace();
+        workspace.milestones("m", 30);
+        workspace.write("config/storage-config.yaml", "storage:\n  migration: {backup_before_migration: false}\n");
+        if is_known {
+            done(&workspace, "check");
+        }
+        dies(&workspace, "migrate database --yes", "rename:1:kill", "storage-backend.txt");
+        let (active, aside) = (workspace.path("active"), workspace.path("aside"));
+        fs::rename(&active, &aside).unwrap();
+        let told = refused(&workspace, "migrate hybrid --yes");
+        assert!(told.contains("because file cannot be reached"), "{told}");
+        let told = refused(&workspace, "doctor");
+        assert!(told.contains("write database into") && told.contains("with the 30 milestones"), "{told}");
+        refused(&workspace, "milestone put new");
+        fs::remove_file(aside.join("m-7.yaml")).unwrap();
+        fs::write(aside.join("m-3.yaml"), "title: older\n").unwrap();
+        fs::rename(&aside, &active).unwrap();
+        done(&workspace, "check");
+        let conflicts = done(&workspace, "conflicts list");
+        let kept = |id: &str| conflicts.lines().any(|line| line.contains(&format!("  {id}: ")));
+        assert!(kept("m-7") && kept("m-3") && conflicts.lines().count() == 2, "{conflicts}");
+    }
+}
+
+/// A folder of files that never was holds none: a move that died out of it is undone.
+#[test]
+fn a_dead_move_out_of_a_folder_that_never_was_is_undone() {
+    let workspace = crate::workspace();
+    fs::remove_dir(workspace.path("active")).unwrap();
+    dies(&workspace, "migrate database --yes", "rename:1:kill", "storage-backend.txt");
+    done(&workspace, "check");
+    done(&workspace, "migrate hybrid --yes");
 }
 
 /// A move into a store is dead, be it a new or an old one, and then that store is gone: a person ends it.

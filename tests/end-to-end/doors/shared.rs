@@ -416,3 +416,35 @@ fn what_is_said_of_private_milestones_opens_them_to_nobody_needs_root() {
     let (code, said) = shared.run(0, &["restore", backup.to_str().unwrap(), "--yes"]);
     assert!(code == 0 && said.contains("for those who may read the backup"), "{said}");
 }
+
+/// What a colleague keeps private is in no sentence that says how to open it, nor an empty file of an export; and a folder above that one
+/// may not list is in nobody's way.
+#[test]
+fn what_a_colleague_keeps_private_is_his_in_sentences_and_exports_needs_root() {
+    let shared = Shared::new();
+    shared.private(0);
+    let conflict = shared.path(".milescale/conflicts/one.private.yaml");
+    shared.does(0, &["check"]);
+    fs::create_dir_all(conflict.parent().unwrap()).unwrap();
+    fs::write(&conflict, "title: PRIVATE-TEXT\n").unwrap();
+    chown(&conflict, Some(USERS[0]), Some(GROUP)).unwrap();
+    fs::set_permissions(&conflict, fs::Permissions::from_mode(0o600)).unwrap();
+    for arguments in [&["conflicts", "list"][..], &["conflicts", "show", "one.private.yaml"]] {
+        let said = shared.run(1, arguments).1;
+        assert!(!said.contains("chmod"), "{arguments:?}: {said}");
+    }
+    let (code, said) = shared.run(1, &["milestone", "export", "--dir", "out"]);
+    assert!(code == 1 && said.contains("private.yaml: it cannot be exported"), "{said}");
+    assert!(!shared.root.join("out/private.yaml").exists() && shared.root.join("out/of-one.yaml").exists());
+    // As with `sudo -u plans` out of a folder of root's.
+    let closed = tempfile::tempdir().unwrap();
+    fs::set_permissions(closed.path(), fs::Permissions::from_mode(0o700)).unwrap();
+    let script = r#"cd "$1"; exec setpriv --reuid="$2" --regid=60000 --clear-groups -- "$0" status --workspace "$3""#;
+    let output = Command::new("sh")
+        .args(["-c", script, crate::BINARY])
+        .args([closed.path(), std::path::Path::new(&USERS[1].to_string()), &shared.root])
+        .env("XDG_CONFIG_HOME", shared.homes[1].path())
+        .output()
+        .unwrap();
+    assert!(output.status.success(), "{output:?}");
+}

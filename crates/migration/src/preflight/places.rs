@@ -28,7 +28,7 @@ pub(super) fn look(plan: &mut Plan, wish: &Wish, context: &Context<'_>) -> Resul
         private_files(plan, wish, context);
     }
     if moves(wish) || wish.to.backend == Backend::Hybrid {
-        private_database(plan, wish, context)?;
+        private_database(plan, wish, context);
     }
     if leaves_files(wish) {
         way_back(plan, &found, context);
@@ -102,20 +102,21 @@ fn private_files(plan: &mut Plan, wish: &Wish, context: &Context<'_>) {
 }
 
 /// A database of files that are not for all is not for all either.
-fn private_database(plan: &mut Plan, wish: &Wish, context: &Context<'_>) -> Result<(), Error> {
+fn private_database(plan: &mut Plan, wish: &Wish, context: &Context<'_>) {
     let database = match wish.to {
         it if it.backend == Backend::Hybrid => context.workspace.index_db(),
         it if it.side() == Side::Sqlite => context.workspace.enterprise_db(),
-        _ => return Ok(()),
+        _ => return,
     };
-    if wish.from.side() == Side::Files && readers_of_files(context.workspace)?.leave_out_some(&database) {
+    // What cannot be listed is named elsewhere.
+    let is_private = || readers_of_files(context.workspace).is_ok_and(|readers| readers.leave_out_some(&database));
+    if wish.from.side() == Side::Files && is_private() {
         plan.notes.push(format!(
             "{} will not be for all who use the workspace, for some milestones are not: who may not read one of them reaches none through \
              it. To change that, give the right to read those (chmod g+r, o+r) before, or stay with files",
             context.workspace.shown(&database)
         ));
     }
-    Ok(())
 }
 
 /// Files whose modes only their owners may change.

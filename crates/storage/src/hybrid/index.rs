@@ -17,7 +17,9 @@ use super::known::Known;
 use super::mend::Pair;
 use super::row::IndexRow;
 use crate::files::readers_of_all;
-use crate::sqlite::{Changed, Changes, Growth, INDEX_ROW, Make, Onward, Sqlite, has_table, missing_columns};
+use crate::sqlite::{
+    Changed, Changes, Growth, INDEX_ROW, Make, Onward, Sqlite, flaw_of_ids, has_table, missing_columns,
+};
 
 /// The table (contract §2).
 const TABLE: &str = "CREATE TABLE IF NOT EXISTS milestones (id TEXT PRIMARY KEY, title TEXT, status TEXT, priority TEXT, \
@@ -174,11 +176,15 @@ impl Index {
 
     fn check_shape(&mut self) -> Result<(), StoreError> {
         let missing = self.sqlite.run(async |connection| missing_columns(connection, COLUMNS).await)?;
-        if missing.is_empty() {
-            return Ok(());
+        if !missing.is_empty() {
+            let cause =
+                format!("the table milestones has no column {}; it is no index of milestones", missing.join(", "));
+            return Err(self.sqlite.error(Problem::Corrupt, cause));
         }
-        let cause = format!("the table milestones has no column {}; it is no index of milestones", missing.join(", "));
-        Err(self.sqlite.error(Problem::Corrupt, cause))
+        match self.sqlite.run(async |connection| flaw_of_ids(connection).await)? {
+            Some(flaw) => Err(self.sqlite.error(Problem::Corrupt, format!("{flaw}{DAMAGED}"))),
+            None => Ok(()),
+        }
     }
 
     /// Makes the log of changes where it is not there.

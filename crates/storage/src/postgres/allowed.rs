@@ -310,6 +310,9 @@ fn told() -> String {
              JOIN pg_class k ON k.oid = CASE WHEN t.oid = c.confrelid THEN c.conrelid ELSE c.confrelid END
              JOIN pg_roles r ON r.oid = k.relowner
            WHERE (SELECT rows FROM wrote) AND c.contype = 'f' AND {is_anothers_r}
+         UNION ALL SELECT 'constraint ' || quote_ident(c.conname), '', 'goes' FROM pg_constraint c
+             JOIN owned t ON t.oid = c.conrelid AND t.is_kept JOIN owned o ON o.oid = c.confrelid AND o.is_kept
+           WHERE (SELECT rows FROM wrote) AND c.contype = 'f' AND c.confdeltype NOT IN ('a', 'r')
          UNION ALL SELECT 'table ' || i.inhparent::regclass::text || ', of which ' || t.oid::regclass::text || ' is a part,',
              quote_ident(r.rolname), 'owner'
            FROM pg_inherits i JOIN tables t ON i.inhrelid = t.oid AND i.inhparent NOT IN (SELECT oid FROM tables)

@@ -133,6 +133,10 @@ impl Table {
             None => shape::torn_apart(client, self).await?,
             why => why,
         };
+        let not_used = match not_used {
+            None => shape::flaw_of_texts(client, &name).await?,
+            why => why,
+        };
         let (has_meta, has_own) = (own.try_get(0)?, own.try_get(1)?);
         self.found = Some(Found { oid, columns, has_meta, has_own, not_used });
         Ok(())

@@ -64,12 +64,10 @@ pub(super) fn grant(said: &DbError) -> Option<String> {
     }
     let table = said.message().strip_prefix("permission denied for table ").filter(|_| refused)?;
     if table.starts_with("milescale_") {
-        // Others only read these.
-        return Some(
-            "; GRANT SELECT on it, and on all beside it whose names begin with milescale_, TO milescale's user: who may only read needs no \
-             more (`milescale doctor` names what is missing)"
-                .to_owned(),
-        );
+        return Some(format!(
+            "; GRANT SELECT, INSERT, UPDATE, DELETE ON {table} TO milescale's user; one that only reads milestones needs SELECT alone, on it \
+             and on all beside it whose names begin with milescale_ (`milescale doctor` names what is missing)"
+        ));
     }
     // A move into it deletes too.
     Some(format!(
@@ -100,6 +98,8 @@ pub(super) fn judge(code: &SqlState) -> (Problem, &'static str) {
         (Problem::Busy, "; try again")
     } else if is(&[SqlState::INSUFFICIENT_PRIVILEGE]) {
         (Problem::Refused, "; grant it to milescale's user: `milescale doctor` names what is missing")
+    } else if is(&[SqlState::UNTRANSLATABLE_CHARACTER, SqlState::CHARACTER_NOT_IN_REPERTOIRE]) {
+        (Problem::Refused, "; change the milestone, or make the database anew with ENCODING 'UTF8'")
     } else if is(&[SqlState::READ_ONLY_SQL_TRANSACTION]) {
         let means = "; it is a standby (name the primary, or all hosts with target_session_attrs=read-write), or \
                      default_transaction_read_only is on for this user or database";

@@ -76,6 +76,9 @@ pub(super) async fn not_used(client: &Client, table: &Table, access: Access) -> 
                 "its {what} could run what somebody else says, with the rights of {user}; drop what calls it, or let a function of {user} \
                  do it, in a table of {user}"
             ),
+            "goes" => format!(
+                "its {what} lets one milestone go, or change, when another one goes; drop that, or let it do nothing (ON DELETE NO ACTION)"
+            ),
             "kind" => format!(
                 "it has {what}, which is none of what milescale knows to run nothing; drop that, or use a plain table"
             ),
@@ -268,6 +271,25 @@ pub(super) async fn make(client: &Client, table: &Table, statements: &str, shown
         Some(why) => Err(StoreError::new(Problem::Refused, format!("{shown}, table milestones"), why).into()),
         None => Ok(()),
     }
+}
+
+/// Why its texts cannot be relied on: ids that the server takes for the same though they are not, or bytes that nobody has looked at.
+pub(super) async fn flaw_of_texts(client: &Client, name: &str) -> Result<Option<String>, Error> {
+    let select = "SELECT current_setting('server_encoding') = 'SQL_ASCII', EXISTS (SELECT FROM pg_attribute a
+                  JOIN pg_collation c ON c.oid = a.attcollation WHERE a.attrelid = to_regclass($1) AND a.attname = 'id' AND NOT a.attisdropped
+                  AND NOT c.collisdeterministic)";
+    let row = client.query_typed_one(select, &[(&name, Type::TEXT)]).await?;
+    if row.try_get(0)? {
+        let cause = "the database has the encoding SQL_ASCII, which looks at no byte: a text that is not UTF-8 stops what reads it; make a \
+                     database with ENCODING 'UTF8', and copy the table";
+        return Ok(Some(cause.to_owned()));
+    }
+    if row.try_get(1)? {
+        let cause = "its column id has a collation that is not deterministic, and two milestones would be taken for one; give it one that is \
+                     (ALTER TABLE … ALTER id TYPE text COLLATE \"C\")";
+        return Ok(Some(cause.to_owned()));
+    }
+    Ok(None)
 }
 
 /// Why the table is not used where milescale's own tables, found by the same search path, are of another table of its name.

@@ -18,7 +18,7 @@ use milescale_workspace::ways::Ways;
 use super::changes::Changes;
 use super::facts::{NAMED, NAMELESS_ADVICE, Remembered, nameless};
 use super::reading::{one, several};
-use super::schema::{COLUMNS, DOCUMENTS, has_beside_documents, make_beside_documents, missing_columns, refuse};
+use super::schema::{DOCUMENTS, flaw_of_columns, has_beside_documents, make_beside_documents, refuse};
 use super::shape::{Shape, is_taken};
 use super::{Make, Others, Sqlite, has_table};
 use crate::ledger::{Entry, Ledger};
@@ -91,16 +91,9 @@ impl SqliteStore {
                 Ok(())
             })?;
         }
-        let missing = self.sqlite.run(async |connection| missing_columns(connection, COLUMNS).await)?;
         self.shape = self.sqlite.run(async |connection| Shape::of(connection).await)?;
-        let cause = if missing.is_empty() {
+        let Some(cause) = self.sqlite.run(async |connection| flaw_of_columns(connection).await)? else {
             return Ok(true);
-        } else if missing.len() == COLUMNS.len() {
-            "it has no table milestones: put the file back from a copy of yours; or move it away, with its -wal and \
-             -journal, and `milescale doctor` names the ways on without it"
-                .to_owned()
-        } else {
-            format!("the table milestones has no column {}; it is not one of milestones", missing.join(", "))
         };
         self.sqlite.close();
         Err(self.sqlite.error(Problem::Corrupt, cause))
@@ -240,6 +233,10 @@ impl Store for SqliteStore {
             Part::Target if !self.exists()? => Ok(Against::default()),
             Part::Target => self.against_filling(),
         }
+    }
+
+    fn hidden(&mut self) -> Result<u64, StoreError> {
+        self.astray()
     }
 
     fn filled_from(&mut self) -> Result<Vec<Side>, StoreError> {

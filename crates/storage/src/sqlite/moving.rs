@@ -15,7 +15,7 @@ use super::documents::SqliteStore;
 use super::ledger::{self, OnSqlite};
 use super::reading::{Kept, one};
 use super::schema::{make_log, suspend_log};
-use super::write::{delete_row, insert_many, put_row, remove_row};
+use super::write::{Rows, delete_row, insert_many, put_row, remove_row};
 use super::{Make, Sqlite, WriteError};
 use crate::ledger::{Entry, Ledger as _};
 use crate::row::{TOO_LARGE, changed, place};
@@ -54,7 +54,9 @@ impl SqliteStore {
             }
             // What is to be noted of a text that stands there already changes nothing about it.
             let stays = entry.is_some() && seen == Seen::Text(Digest::of(&draft.text));
+            let rows = Rows::before(connection).await?;
             let altered = if stays { None } else { put_row(connection, draft, there.as_ref(), &shown).await? };
+            rows.are_there(i64::from(there.is_none()), connection, &shown).await?;
             if let Some(entry) = entry {
                 if let Some(altered) = &altered {
                     return Err(WriteError::Store(altered.refused(&shown)));
@@ -78,7 +80,9 @@ impl SqliteStore {
             let there = one_to_change(connection, id.as_str().as_bytes(), &shown).await?;
             let there = there.filter(|there| there.digest() == seen);
             let there = there.ok_or_else(|| WriteError::Store(changed(&shown, id, true, Seen::Text(seen))))?;
-            remove_row(connection, &there, now).await
+            let rows = Rows::before(connection).await?;
+            remove_row(connection, &there, now, &shown).await?;
+            rows.are_there(-1, connection, &shown).await
         });
         written.or_else(|error| self.look_after(error, id, None, Seen::Text(seen)))?;
         self.wrote();
@@ -144,16 +148,17 @@ impl SqliteStore {
             let Some((last, _)) = page.last() else { break };
             after = Some(last.clone());
             left.extend(self.sqlite.write(async |connection| {
-                let mut left = Vec::new();
+                let (rows, mut gone, mut left) = (Rows::before(connection).await?, 0, Vec::new());
                 for (id, known) in &page {
                     let row = one(connection, Kept::With, id.as_bytes()).await?;
                     let Some(there) = row.map(|row| row.milestone(&shown)) else { continue };
                     if there.content().is_same(&known.content) {
-                        delete_row(connection, id).await?;
+                        gone += i64::try_from(delete_row(connection, id).await?).unwrap_or(i64::MAX);
                     } else {
                         left.push(id.clone());
                     }
                 }
+                rows.are_there(-gone, connection, &shown).await?;
                 Ok(left)
             })?);
         }

@@ -78,7 +78,7 @@ async fn make(connection: &mut SqliteConnection, statements: &[&'static str]) ->
 
 /// Whether a table is there.
 pub(crate) async fn has_table(connection: &mut SqliteConnection, name: &str) -> Result<bool, sqlx::Error> {
-    let found = sqlx::query("SELECT 1 FROM sqlite_master WHERE type = 'table' AND name = ?").bind(name);
+    let found = sqlx::query("SELECT 1 FROM sqlite_schema WHERE lower(type) = 'table' AND name = ?").bind(name);
     Ok(found.fetch_optional(connection).await?.is_some())
 }
 
@@ -131,6 +131,9 @@ pub(crate) async fn flaw_of_tables(connection: &mut SqliteConnection) -> Result<
             harmless(&name)
         )));
     }
+    if let Some(flaw) = not_as_it_is_made(connection).await? {
+        return Ok(Some(flaw));
+    }
     // The driver cannot read what is not UTF-8 there.
     let select = "SELECT CAST(name AS BLOB), CAST(type AS BLOB) FROM pragma_table_xinfo('milestones')";
     for row in sqlx::query(select).fetch_all(connection).await? {
@@ -143,8 +146,92 @@ pub(crate) async fn flaw_of_tables(connection: &mut SqliteConnection) -> Result<
     Ok(None)
 }
 
+/// A definition without what may be written in several ways.
+pub(super) fn plain(definition: &str) -> String {
+    let kept: String = definition.chars().filter(|it| !it.is_whitespace() && *it != '"').collect();
+    kept.to_ascii_lowercase().replace("ifnotexists", "")
+}
+
+/// Why milescale's own tables and triggers cannot be relied on: one of their names is not what milescale makes, or somebody has put something
+/// on one. What is in them decides what is kept, what is taken for changed, and what for level.
+async fn not_as_it_is_made(connection: &mut SqliteConnection) -> Result<Option<String>, sqlx::Error> {
+    let select = "SELECT CAST(lower(type) AS BLOB), CAST(name AS BLOB), CAST(sql AS BLOB), lower(tbl_name) GLOB 'milescale_*' FROM sqlite_schema
+                  WHERE (lower(name) GLOB 'milescale_*' OR lower(tbl_name) GLOB 'milescale_*') AND sql NOT NULL";
+    let known: Vec<String> =
+        BESIDE_DOCUMENTS.iter().chain(LOG).chain(super::ledger::TABLES).map(|it| plain(it)).collect();
+    for row in sqlx::query(select).fetch_all(connection).await? {
+        let text =
+            |at: usize| Ok::<_, sqlx::Error>(String::from_utf8_lossy(&row.try_get::<Vec<u8>, _>(at)?).into_owned());
+        let (kind, name, definition, is_on_own): (_, _, _, bool) =
+            (text(0)?, text(1)?, plain(&text(2)?), row.try_get(3)?);
+        let refuses = REFUSALS.iter().any(|(refusal, when)| {
+            let (before, after) = (
+                plain(&format!("CREATE TRIGGER {refusal} {when} ON milestones BEGIN SELECT RAISE(ABORT, '")),
+                "');end",
+            );
+            !is_on_own
+                && definition.strip_prefix(&before).and_then(|it| it.strip_suffix(after)).is_some_and(is_one_text)
+        });
+        if !refuses && !known.contains(&definition) {
+            let name = harmless(&name);
+            let kind =
+                if ["table", "trigger", "index", "view"].contains(&kind.as_str()) { kind } else { "entry".to_owned() };
+            return Ok(Some(format!(
+                "its {kind} {name} is not as milescale makes it, and what milescale's own tables hold cannot be relied on; if you do not know \
+                 it, take it out (`sqlite3 FILE`, DROP {}), and milescale makes what it needs anew",
+                kind.to_ascii_uppercase()
+            )));
+        }
+    }
+    Ok(None)
+}
+
+/// Whether what stands within quotes is one text of SQL: each quote in it is doubled.
+fn is_one_text(inside: &str) -> bool {
+    !inside.replace("''", "").contains('\'')
+}
+
+/// Why ids cannot be told from each other, where the column `id` does not compare texts by their bytes: what is written under one would be
+/// written over another one. A row that is not there has the collation of the column.
+pub(crate) async fn flaw_of_ids(connection: &mut SqliteConnection) -> Result<Option<String>, sqlx::Error> {
+    let probe =
+        "SELECT id = 'A' OR id = 'a ' OR id <= 'B' FROM (SELECT id FROM milestones WHERE 0 UNION ALL SELECT 'a')";
+    let is_another: bool = sqlx::query_scalar(probe).fetch_one(&mut *connection).await?;
+    // The index of a primary key, or another one, may have a collation of its own.
+    let select = "SELECT EXISTS (SELECT 1 FROM pragma_index_list('milestones') AS l, pragma_index_xinfo(l.name) AS x
+                  WHERE x.key AND lower(x.name) = 'id' AND upper(x.coll) <> 'BINARY' AND l.origin IN ('pk', 'u'))";
+    let is_index_of_another: bool = sqlx::query_scalar(select).fetch_one(connection).await?;
+    let cause = "its column id compares texts otherwise than by their bytes (COLLATE), and two milestones would be taken for one; make the \
+                 table anew with id TEXT PRIMARY KEY, and copy the rows";
+    Ok((is_another || is_index_of_another).then(|| cause.to_owned()))
+}
+
+/// Whether the database has nothing but a table of milestones as adapters make it, and milescale's own: then a write changes what it says,
+/// and nothing else.
+pub(super) async fn is_plain(connection: &mut SqliteConnection) -> Result<bool, sqlx::Error> {
+    let select =
+        "SELECT CAST(sql AS BLOB) FROM sqlite_schema WHERE NOT (name GLOB 'milescale_*' OR name GLOB 'sqlite_*')";
+    let others: Vec<Option<Vec<u8>>> = sqlx::query_scalar(select).fetch_all(connection).await?;
+    let is_the_table = |sql: &Vec<u8>| plain(&String::from_utf8_lossy(sql)) == plain(DOCUMENTS);
+    Ok(matches!(others.as_slice(), [Some(sql)] if is_the_table(sql)))
+}
+
 /// The columns that a table of milestones has at least.
-pub(super) const COLUMNS: &[&str] = &["id", "data", "created_at", "updated_at"];
+const COLUMNS: &[&str] = &["id", "data", "created_at", "updated_at"];
+
+/// Why a table of documents is none of milestones.
+pub(super) async fn flaw_of_columns(connection: &mut SqliteConnection) -> Result<Option<String>, sqlx::Error> {
+    let missing = missing_columns(connection, COLUMNS).await?;
+    Ok(if missing.is_empty() {
+        flaw_of_ids(connection).await?
+    } else if missing.len() == COLUMNS.len() {
+        let cause = "it has no table milestones: put the file back from a copy of yours; or move it away, with its -wal and -journal, and \
+                     `milescale doctor` names the ways on without it";
+        Some(cause.to_owned())
+    } else {
+        Some(format!("the table milestones has no column {}; it is not one of milestones", missing.join(", ")))
+    })
+}
 
 /// The columns of a table that should be there and are not.
 pub(crate) async fn missing_columns(

@@ -16,7 +16,7 @@ pub(super) struct Shape {
     /// Its column `id` keeps texts as texts: a text that looks like a number is not made one.
     pub(super) keeps_texts: bool,
     /// Its rows have numbers.
-    has_rowids: bool,
+    pub(super) has_rowids: bool,
 }
 
 impl Shape {
@@ -35,7 +35,8 @@ impl Shape {
 
 /// Whether the table's name is taken, be it by a view.
 pub(super) async fn is_taken(connection: &mut SqliteConnection) -> Result<bool, sqlx::Error> {
-    let select = "SELECT 1 FROM sqlite_master WHERE type IN ('table', 'view') AND name = 'milestones' COLLATE NOCASE";
+    let select =
+        "SELECT 1 FROM sqlite_schema WHERE lower(type) IN ('table', 'view') AND name = 'milestones' COLLATE NOCASE";
     Ok(sqlx::query(select).fetch_optional(connection).await?.is_some())
 }
 

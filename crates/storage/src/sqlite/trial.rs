@@ -1,5 +1,6 @@
 //! What stands against a move out of SQLite or into it: rows without a name, and what other programs have added to the table.
 
+use std::ops::ControlFlow;
 use std::path::Path;
 
 use milescale_core::base::Side;
@@ -9,17 +10,21 @@ use milescale_workspace::error::{Problem, StoreError};
 use milescale_workspace::trial::Hindrance;
 use sqlx::{AssertSqlSafe, Row as _, SqliteConnection};
 
-use super::Sqlite;
 use super::audience::MOVE_AWAY;
 use super::documents::{DAMAGED, SqliteStore};
 use super::facts::{NAMED, NAMELESS_ADVICE, nameless};
 use super::growth::Growth;
+use super::{Onward, Sqlite};
 
-use super::schema::DOCUMENTS;
+use super::schema::{DOCUMENTS, plain};
+use crate::row::has_id;
 use crate::store::Against;
 
 /// Refused milestones after which no more are tried.
 const REFUSED_AT_MOST: usize = 100;
+
+/// Rows that are looked for by their ids at once: a read lock of well below 2 ms.
+const LOOKED_AT: i64 = 500;
 
 /// The columns that milescale writes.
 const OURS: &str = "('id', 'data', 'created_at', 'updated_at')";
@@ -34,11 +39,54 @@ impl SqliteStore {
             numbers.extend(number.filter(|_| numbers.len() < NAMED));
         })?;
         let mut against = Against::default();
+        let place = format!("{}, table milestones", self.sqlite.shown);
         if count > 0 {
-            let place = format!("{}, table milestones", self.sqlite.shown);
-            against.hindrances.push(Hindrance::new(place, nameless(count, &numbers), NAMELESS_ADVICE));
+            against.hindrances.push(Hindrance::new(&place, nameless(count, &numbers), NAMELESS_ADVICE));
+        }
+        let astray = self.astray()?;
+        if astray > 0 {
+            let reason = format!(
+                "{astray} rows are not found by their id: an index of the table is damaged, and reading by it leaves them out"
+            );
+            let do_this = "have it made anew (`sqlite3 FILE`, REINDEX milestones), after a copy of the file";
+            against.hindrances.push(Hindrance::new(place, reason, do_this));
         }
         Ok(against)
+    }
+
+    /// Rows that the table has and that are not found by their id. Where each is found, the index of ids is in order, and reading in
+    /// the order of ids leads to all.
+    pub(super) fn astray(&mut self) -> Result<u64, StoreError> {
+        self.open(super::Make::Never)?;
+        let is_indexed = self.sqlite.run(async |connection| {
+            let select = "SELECT EXISTS (SELECT 1 FROM pragma_index_list('milestones') AS l WHERE NOT partial
+                          AND (SELECT lower(name) FROM pragma_index_info(l.name) WHERE seqno = 0) = 'id')";
+            sqlx::query_scalar::<_, bool>(select).fetch_one(connection).await
+        })?;
+        if !is_indexed || !self.shape.has_rowids || !self.shape.keeps_texts {
+            return Ok(0);
+        }
+        let select = format!(
+            "SELECT rowid, typeof(id) = 'text' AND {} AND NOT EXISTS (SELECT 1 FROM milestones AS m WHERE m.id = s.id)
+             FROM (SELECT rowid, id FROM milestones NOT INDEXED WHERE rowid > ?1 ORDER BY rowid LIMIT ?2) AS s",
+            has_id("id")
+        );
+        let (mut after, mut astray) = (Onward::new(), 0);
+        self.sqlite.pages(
+            LOOKED_AT,
+            async |connection| {
+                let from = after.at().copied().unwrap_or(i64::MIN);
+                let rows = sqlx::query(AssertSqlSafe(select.clone())).bind(from).bind(LOOKED_AT);
+                let rows = rows.fetch_all(connection).await?;
+                after.to(rows.last().map(|row| row.try_get(0)).transpose()?)?;
+                rows.iter().map(|row| row.try_get(1)).collect()
+            },
+            |is_astray: bool| {
+                astray += u64::from(is_astray);
+                ControlFlow::Continue(())
+            },
+        )?;
+        Ok(astray)
     }
 
     /// What keeps a table of other programs from being filled, as its definition says.
@@ -90,8 +138,19 @@ impl SqliteStore {
         for column in self.sqlite.run(foreign)? {
             hinders(format!("its column {column} refers to another table"), "drop that reference");
         }
+        let goes = names(
+            "SELECT \"from\" FROM pragma_foreign_key_list('milestones') WHERE lower(\"table\") = 'milestones'
+             AND upper(on_delete) NOT IN ('NO ACTION', 'RESTRICT')"
+                .to_owned(),
+        );
+        for column in self.sqlite.run(goes)? {
+            hinders(
+                format!("its column {column} lets one milestone go, or change, when another one goes"),
+                "drop that reference, or let it do nothing (ON DELETE NO ACTION)",
+            );
+        }
         let triggers = names(
-            "SELECT name FROM sqlite_master WHERE type = 'trigger' AND tbl_name = 'milestones' COLLATE NOCASE
+            "SELECT name FROM sqlite_schema WHERE lower(type) = 'trigger' AND tbl_name = 'milestones' COLLATE NOCASE
              AND name NOT GLOB 'milescale_*' ORDER BY name"
                 .to_owned(),
         );
@@ -107,10 +166,7 @@ impl SqliteStore {
     /// Whether other programs have given the table more than adapters do.
     pub(super) fn is_of_others(&mut self) -> Result<bool, StoreError> {
         let schema = self.definitions()?;
-        let plain = |sql: &str| -> String {
-            sql.chars().filter(|it| !it.is_whitespace() && *it != '"').collect::<String>().to_ascii_lowercase()
-        };
-        let ours = plain(DOCUMENTS).replace("ifnotexists", "");
+        let ours = plain(DOCUMENTS);
         Ok(schema.iter().any(|(kind, sql)| match kind.as_str() {
             "table" => plain(sql) != ours,
             _ => true,
@@ -122,8 +178,8 @@ impl SqliteStore {
         self.open(super::Make::Never)?;
         let found: Vec<(String, String)> = self.sqlite.run(async |connection| {
             let select =
-                "SELECT type, sql FROM sqlite_master WHERE tbl_name = 'milestones' COLLATE NOCASE AND sql NOT NULL
-                          AND name NOT GLOB 'milescale_*' ORDER BY type = 'trigger', type = 'index'";
+                "SELECT lower(type), sql FROM sqlite_schema WHERE tbl_name = 'milestones' COLLATE NOCASE AND sql NOT NULL
+                          AND name NOT GLOB 'milescale_*' ORDER BY lower(type) = 'trigger', lower(type) = 'index'";
             let rows = sqlx::query(select).fetch_all(connection).await?;
             rows.iter().map(|row| Ok((row.try_get(0)?, row.try_get(1)?))).collect()
         })?;

@@ -5,9 +5,11 @@ use milescale_core::base::Side;
 use milescale_document::kept::mark;
 use milescale_document::milestone::{Draft, Milestone, Packed};
 use milescale_document::timestamp;
+use milescale_workspace::error::{Problem, StoreError};
 use sqlx::{AssertSqlSafe, QueryBuilder, Sqlite, SqliteConnection};
 
 use super::growth::Growth;
+use super::schema::is_plain;
 use super::{WriteError, ledger};
 use crate::budget::{Room, next_ones};
 use crate::row::{Altered, suppressed};
@@ -19,10 +21,56 @@ const ROWS: usize = 500;
 /// (`ON CONFLICT REPLACE`), and no milestone takes the place of another one. Said only where it has to be, for it holds in triggers as well.
 pub(super) async fn or_abort(connection: &mut SqliteConnection) -> Result<&'static str, sqlx::Error> {
     let select =
-        "SELECT EXISTS (SELECT 1 FROM sqlite_schema WHERE type = 'table' AND name = 'milestones' COLLATE NOCASE
+        "SELECT EXISTS (SELECT 1 FROM sqlite_schema WHERE lower(type) = 'table' AND name = 'milestones' COLLATE NOCASE
                   AND sql LIKE '%conflict%')";
     let says_so: bool = sqlx::query_scalar(select).fetch_one(connection).await?;
     Ok(if says_so { "OR ABORT " } else { "" })
+}
+
+/// Whether a write has taken other milestones with it, as a trigger, a constraint or a reference of the table may say: nothing else keeps
+/// them. Asked before it and after, in its transaction.
+#[derive(Debug)]
+pub(super) struct Rows(Option<i64>);
+
+impl Rows {
+    /// How many there are, where a write may do more than it says.
+    pub(super) async fn before(connection: &mut SqliteConnection) -> Result<Self, sqlx::Error> {
+        if is_plain(connection).await? {
+            return Ok(Self(None));
+        }
+        count(connection).await.map(|it| Self(Some(it)))
+    }
+
+    /// # Errors
+    /// When there are fewer than those and `more`.
+    pub(super) async fn are_there(
+        &self,
+        more: i64,
+        connection: &mut SqliteConnection,
+        place: &str,
+    ) -> Result<(), WriteError> {
+        let Self(Some(before)) = self else { return Ok(()) };
+        let lost = before + more - count(connection).await?;
+        if lost <= 0 {
+            return Ok(());
+        }
+        let cause = format!(
+            "a trigger, a constraint or a reference of the table would take {lost} other milestones with it, which are kept nowhere; nothing \
+             was written. Drop that, or use another table"
+        );
+        Err(WriteError::Store(StoreError::new(Problem::Refused, place, cause)))
+    }
+}
+
+async fn count(connection: &mut SqliteConnection) -> Result<i64, sqlx::Error> {
+    sqlx::query_scalar("SELECT count(*) FROM milestones").fetch_one(connection).await
+}
+
+/// That an id stands several times, of which milescale knows one.
+fn several(place: &str, id: &str) -> WriteError {
+    let cause =
+        format!("its id {id} stands several times in the table; nothing was written: rename or remove all but one");
+    WriteError::Store(StoreError::new(Problem::Refused, place, cause))
 }
 
 /// Writes one row, with its text, and keeps what it replaces. What a trigger of the table makes of it is read back: then the
@@ -62,6 +110,9 @@ pub(super) async fn put_row(
         .bind(id)
         .fetch_optional(&mut *connection)
         .await?;
+    if written.rows_affected() > 1 {
+        return Err(several(place, id));
+    }
     let Some(there): Option<Option<Vec<u8>>> = there.filter(|_| written.rows_affected() > 0) else {
         return Err(WriteError::Store(suppressed(place, &draft.id)));
     };
@@ -103,6 +154,7 @@ pub(super) async fn remove_row(
     connection: &mut SqliteConnection,
     before: &Milestone,
     now: Timestamp,
+    place: &str,
 ) -> Result<(), WriteError> {
     sqlx::query("INSERT OR ABORT INTO milescale_displaced (id, at, text) VALUES (?, ?, ?)")
         .bind(&before.id)
@@ -111,15 +163,17 @@ pub(super) async fn remove_row(
         .execute(&mut *connection)
         .await?;
     keep_hidden(connection, &before.id, Some(before), None, now).await?;
-    Ok(delete_row(connection, &before.id).await?)
+    match delete_row(connection, &before.id).await? {
+        0 | 1 => Ok(()),
+        _ => Err(several(place, &before.id)),
+    }
 }
 
-/// Removes a row with its text.
-pub(super) async fn delete_row(connection: &mut SqliteConnection, id: &str) -> Result<(), sqlx::Error> {
-    for delete in ["DELETE FROM milestones WHERE id = ?", "DELETE FROM milescale_texts WHERE id = ?"] {
-        sqlx::query(delete).bind(id).execute(&mut *connection).await?;
-    }
-    Ok(())
+/// Removes a row with its text. How many of its id there were.
+pub(super) async fn delete_row(connection: &mut SqliteConnection, id: &str) -> Result<u64, sqlx::Error> {
+    let deleted = sqlx::query("DELETE FROM milestones WHERE id = ?").bind(id).execute(&mut *connection).await?;
+    sqlx::query("DELETE FROM milescale_texts WHERE id = ?").bind(id).execute(&mut *connection).await?;
+    Ok(deleted.rows_affected())
 }
 
 /// Writes many new rows, and what they are as the base of the side that they come from. How many.

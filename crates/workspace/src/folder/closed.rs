@@ -9,7 +9,7 @@ use rustix::fs::Access;
 
 use super::kinds::{Kind, is_about_trust};
 use super::{Place, system};
-use crate::layout::OWN_FOLDER;
+use crate::layout::{CONFIG_FOLDER, MARKER, OWN_FOLDER};
 
 impl Place {
     /// The folders in this one that this user may not write into, and what is to be done about each: a reason and a step.
@@ -24,11 +24,12 @@ impl Place {
 
     /// An error about a file of milescale's own that this user may not have, with who can change that.
     pub(super) fn told(&self, error: io::Error) -> io::Error {
-        let is_own = self.inside().starts_with(OWN_FOLDER);
+        // A marker or configuration that a member has made for himself is named as well.
+        let is_own = [OWN_FOLDER, CONFIG_FOLDER].iter().any(|folder| self.inside().starts_with(folder));
         if error.kind() != io::ErrorKind::PermissionDenied || !is_own || is_about_trust(&error) {
             return error;
         }
-        let above = self.inside().ancestors().take_while(|it| it.starts_with(OWN_FOLDER));
+        let above = self.inside().ancestors().take_while(|it| !it.as_os_str().is_empty());
         let closed =
             above.map(|inside| self.folder().place().join(inside)).find_map(|place| Some((place.is_closed()?, place)));
         let Some(((reason, step), place)) = closed else { return error };
@@ -39,16 +40,41 @@ impl Place {
     fn is_closed(&self) -> Option<(String, String)> {
         let there = self.status_of_name().ok()?;
         // A file is replaced: it is enough to read it.
-        let (how, bits) =
-            if there.is_dir() { (Access::WRITE_OK | Access::EXEC_OK, "g+rwx") } else { (Access::READ_OK, "g+rw") };
+        let (how, bits, what) = if there.is_dir() {
+            (Access::WRITE_OK | Access::EXEC_OK, "g+rwx", "write there")
+        } else {
+            (Access::READ_OK, "g+rw", "read it")
+        };
         self.access(how).err().filter(|error| error.kind() == io::ErrorKind::PermissionDenied)?;
-        let owner = system::name_of_user(there.uid());
-        let what = if there.is_dir() { "write there" } else { "read it" };
-        Some((
-            format!("it belongs to {owner}, and this user may not {what}"),
-            format!("let {owner} run `chmod {bits} {}`, and use `umask 002`", shown(self.inside())),
-        ))
+        let (owner, place) = (system::name_of_user(there.uid()), shown(self.inside()));
+        let reason = format!("it belongs to {owner}, and this user may not {what}");
+        let step = if !there.is_dir() && self.holds_contents() {
+            // Whoever is told to open it would open what is private.
+            format!("it may hold what {owner} keeps private, and only {owner} can say whether it is for you")
+        } else if is_in(there.gid()) {
+            format!("let {owner} run `chmod {bits} {place}`, and use `umask 002`")
+        } else {
+            format!(
+                "let {owner} give it to a group that you are in (`chgrp GROUP {place}`) and run `chmod {bits} {place}`"
+            )
+        };
+        Some((reason, step))
     }
+
+    /// Whether what is there may hold the text of a milestone.
+    fn holds_contents(&self) -> bool {
+        let contents = ["conflicts", "displaced", "retired", "incoming", "base.db"];
+        let is_kept = |rest: &Path| contents.iter().any(|it| rest.starts_with(it));
+        // A configuration may be private; a marker says one word.
+        let is_configuration = self.inside().starts_with(CONFIG_FOLDER) && self.inside() != Path::new(MARKER);
+        is_configuration || self.inside().strip_prefix(OWN_FOLDER).is_ok_and(is_kept)
+    }
+}
+
+/// Whether this process is in a group.
+fn is_in(group: u32) -> bool {
+    let groups = rustix::process::getgroups().unwrap_or_default();
+    rustix::process::getegid().as_raw() == group || groups.iter().any(|it| it.as_raw() == group)
 }
 
 fn shown(inside: &Path) -> String {

@@ -14,14 +14,14 @@ use super::kinds::Use;
 use super::opening::{Parent, behind};
 use super::walk::End;
 use super::{Metadata, Place};
-use crate::layout::OWN_FOLDER;
+use crate::layout::{MARKER, OWN_FOLDER};
 use crate::readers::{For, Readers, give_new};
 
 /// How every file is opened: nothing waits, no symlink is followed, no terminal becomes ours.
 const ALWAYS: OFlags = OFlags::NONBLOCK.union(OFlags::NOFOLLOW).union(OFlags::NOCTTY).union(OFlags::CLOEXEC);
 
-/// Folders of what milescale keeps for all who use a workspace.
-const FOR_ALL: [&str; 3] = [OWN_FOLDER, "backups", "logs"];
+/// What milescale keeps for all who use a workspace: folders, and the marker.
+const FOR_ALL: [&str; 4] = [OWN_FOLDER, "backups", "logs", MARKER];
 
 /// The mode of a new file, before the caller's umask: never one that all may write, whatever that says.
 const NEW_FILE: u32 = 0o664;

@@ -39,8 +39,10 @@ pub(super) type MayFollow<'a> = &'a dyn Fn(BorrowedFd<'_>, &OsStr, &Stat) -> io:
 /// Follows a path from an open folder to the folder that its last part lies in.
 pub(super) fn walk(at: BorrowedFd<'_>, path: &Path, may_follow: MayFollow<'_>) -> io::Result<End> {
     let mut parts = VecDeque::new();
+    // Where a path says from where it leads, nothing else need be open to this user.
+    let start = if path.is_absolute() { "/" } else { "." };
     let mut folder =
-        openat(at, ".", FOLDER, Mode::empty()).or_else(|_| at.try_clone_to_owned().map_err(|_| Errno::MFILE))?;
+        openat(at, start, FOLDER, Mode::empty()).or_else(|error| at.try_clone_to_owned().map_err(|_| error))?;
     push(&mut parts, path);
     let mut links = 0;
     while let Some(part) = parts.pop_front() {

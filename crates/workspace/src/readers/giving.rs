@@ -9,6 +9,7 @@ use std::sync::OnceLock;
 use super::{Of, Readers, writes_in};
 use crate::folder::{File, Metadata, Permissions, handle_in, mode_of, set_group_of, set_mode_of, system};
 use crate::rights::List;
+use rustix::fs::FileType;
 
 impl Readers {
     /// The mode of a new file until it belongs to those to whom it is to belong: before that, nobody else opens it.
@@ -111,7 +112,6 @@ impl For {
     /// those that they share have to stay theirs: one member's umask is no reason to keep the others out.
     fn kept(self) -> u32 {
         match self {
-            Self::Readers if rustix::process::geteuid().is_root() => 0o070,
             Self::Readers if umask() & 0o040 == 0 => 0o020,
             Self::Readers => 0,
             Self::Workspace => 0o070,
@@ -137,7 +137,19 @@ fn shares(folder: impl AsFd, group: u32) -> bool {
 /// Gives what was just made in a folder, with a mode, to those who use that folder.
 pub(crate) fn give_new(folder: impl AsFd, made: impl AsFd, mode: u32, what: For) {
     give_to_owner_of(&folder, &made);
-    let_group_in(folder, made, mode, what);
+    let_group_in(&folder, &made, mode, what);
+    if what == For::Workspace {
+        let_named_in(folder, made);
+    }
+}
+
+/// Lets those into a new folder of milescale's who are named in the list of rights of the one that it lies in, and that one's owner.
+fn let_named_in(folder: impl AsFd, made: impl AsFd) {
+    let (Ok(above), Ok(ours)) = (rustix::fs::fstat(&folder), rustix::fs::fstat(&made)) else { return };
+    let is_folder = FileType::from_raw_mode(ours.st_mode) == FileType::Directory;
+    if let Some(list) = List::of_open(&folder).filter(|_| is_folder && List::of_open(&made).is_none()) {
+        let _ = list.give_to(made, ours.st_gid != above.st_gid, Some(above.st_uid));
+    }
 }
 
 /// Lets a group that shares a folder use what was just made in it with a mode for that group.

@@ -23,7 +23,11 @@ impl Trial<'_> {
                 let do_this = "run milescale as the user who owns it, or let that user give the group the right (chmod g+rw) where no \
                                milestone in it is private";
                 let place = self.workspace.shown(path);
-                self.found.push(Hindrance::new(place, "this user may not read and write it", do_this));
+                self.found.push(Hindrance::new(
+                    place,
+                    "it cannot be read and written: this user may not write it",
+                    do_this,
+                ));
             }
             Err(error) if error.kind() != io::ErrorKind::NotFound => {
                 self.failed(path, "it cannot be read and written", &error);

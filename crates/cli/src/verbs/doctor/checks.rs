@@ -73,7 +73,7 @@ fn milestones(status: &Status) -> Vec<Finding> {
                 Level::Wrong,
                 format!("{}: {}", it.path, it.flaw),
                 "It counts as a milestone and adds nothing to the other figures.",
-                "Mend the file in an editor; nothing of it was changed.",
+                "Mend the file in an editor, or let whom it belongs to do that; nothing of it was changed.",
             )
         })
         .collect();

@@ -85,6 +85,13 @@ pub(super) fn run(desk: &mut Desk, options: &ExportOptions) -> Result<(), Failur
         })?;
     }
     result?;
+    let hidden = desk.access.store.hidden()?;
+    if hidden > 0 {
+        let name = desk.access.store.name();
+        return Err(Failure::Failed(format!(
+            "{name}: {hidden} rows are not found by their id, and were left out; see `milescale doctor`"
+        )));
+    }
     if left_out > 0 {
         return Err(Failure::Failed(format!("{left_out} milestones were left out; they are named above")));
     }
@@ -132,6 +139,10 @@ fn in_archive(workspace: &Workspace, milestone: &Milestone) -> PathBuf {
 }
 
 fn write_at(path: &Place, readers: Readers, milestone: &Milestone) -> Result<Done, Failure> {
+    // Of what cannot be read there is no text.
+    if let (Err(flaw), true) = (&milestone.value, milestone.text.is_empty()) {
+        return Ok(Done::LeftOut(format!("{}: it cannot be exported: {flaw}", milestone.place)));
+    }
     let folder = path.parent();
     durable::create_folder(&folder).map_err(|error| failed(&folder, &error))?;
     match durable::create_for(path, readers, &milestone.text).and_then(Outcome::durably) {
