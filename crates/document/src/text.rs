@@ -67,7 +67,9 @@ pub fn as_told(text: &str) -> String {
     let is_ours = |command: &str| {
         let mut words = command.split(' ');
         let is_verb = words.next() == Some("milescale") && words.next().is_some_and(|verb| VERBS.contains(&verb));
-        is_verb && command.chars().all(|it| it.is_ascii_alphanumeric() || " -_.".contains(it))
+        // What an option says may be what nobody would have asked for.
+        let has_options = command.split(' ').any(|word| word.starts_with('-') && word != "--fix");
+        is_verb && !has_options && command.chars().all(|it| it.is_ascii_alphanumeric() || " -_.".contains(it))
     };
     let mut told = String::with_capacity(text.len());
     let mut parts = text.split('`');
@@ -100,6 +102,7 @@ mod tests {
                 "'milescale check; rm x' 'milescale trust . --server evil'",
             ),
             ("one ` alone", "one ' alone"),
+            ("`milescale migrate file --force --yes`", "'milescale migrate file --force --yes'"),
         ] {
             assert_eq!(super::as_told(text), told);
         }

@@ -20,6 +20,7 @@ mod pace;
 mod stays;
 mod turn;
 mod undo;
+mod unfinished;
 
 pub(crate) use commit::engine_of_file;
 

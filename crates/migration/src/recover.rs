@@ -88,6 +88,9 @@ pub fn recover(said: Said, context: &mut Context<'_>) -> Result<Recovered, Error
         Said::IsGone(side) => [from, to].into_iter().find(|it| it.side() == side && !is_there(*it, moving.context)),
         Said::Nothing | Said::TryAgain => None,
     };
+    if gone.is_none() {
+        moving.refuses_what_is_in_use()?;
+    }
     moving.undo("it was interrupted before the switch", gone.is_some());
     let was_stopped = moving.context.workspace.stop().is_asked();
     match moving.record.intent.take() {

@@ -294,14 +294,24 @@ fn a_dead_move_out_of_a_table_that_is_dropped_leaves_its_target_alone() {
 /// before that is cleared. Nobody makes the folder anew meanwhile.
 #[test]
 fn what_only_an_unfinished_target_holds_is_kept_when_an_older_source_comes_back() {
-    for is_known in [true, false] {
+    for (is_known, backed_up) in [(true, false), (false, false), (true, true)] {
         let workspace = crate::workspace();
         workspace.milestones("m", 30);
-        workspace.write("config/storage-config.yaml", "storage:\n  migration: {backup_before_migration: false}\n");
+        workspace.write(
+            "config/storage-config.yaml",
+            format!("storage:\n  migration: {{backup_before_migration: {backed_up}}}\n"),
+        );
         if is_known {
             done(&workspace, "check");
         }
         dies(&workspace, "migrate database --yes", "rename:1:kill", "storage-backend.txt");
+        if backed_up {
+            // What came since the backup, as a move brings it over.
+            sqlite(
+                &workspace,
+                "UPDATE milestones SET data = json_set(data, '$.title', 'since') WHERE id IN ('m-7', 'm-3')",
+            );
+        }
         let (active, aside) = (workspace.path("active"), workspace.path("aside"));
         fs::rename(&active, &aside).unwrap();
         let told = refused(&workspace, "migrate hybrid --yes");

@@ -719,3 +719,79 @@ fn who_may_only_read_reads_beside_what_others_run_at_a_write() {
     assert!(reads() && is_refused(&put(), "milescale_log()"));
     assert_eq!(server.psql("only_read", "SELECT to_regclass('pwned') IS NULL").trim(), "t");
 }
+
+/// What is deferred to COMMIT comes too late to be read back, and no time-out holds there; and whose a function is may change meanwhile.
+#[test]
+fn deferred_triggers_and_functions_that_change_hands_are_seen() {
+    let server = Postgres::start();
+    let workspace = moved(&server, "deferred");
+    let trigger = |body: &str| {
+        format!(
+            "SET ROLE ada; CREATE OR REPLACE FUNCTION back() RETURNS trigger LANGUAGE plpgsql AS $$ BEGIN {body} RETURN NULL; END $$; \
+             DROP TRIGGER IF EXISTS t ON milestones; CREATE CONSTRAINT TRIGGER t AFTER INSERT OR UPDATE ON milestones DEFERRABLE \
+             INITIALLY DEFERRED FOR EACH ROW EXECUTE FUNCTION back()"
+        )
+    };
+    server.psql(
+        "deferred",
+        &trigger(
+            "UPDATE milestones SET data = '{\"title\": \"other\"}' WHERE id = NEW.id AND data ->> 'title' = 'new';",
+        ),
+    );
+    let said = crate::milestones::put(&workspace, &["m-9"], "title: new\n");
+    assert!(said.code == 1 && said.err.contains("a trigger of the table has made something else of it"), "{said:?}");
+    server.psql("deferred", &trigger("PERFORM pg_sleep(3600);"));
+    let began = std::time::Instant::now();
+    let said = crate::milestones::put(&workspace, &["m-8"], "title: new\n");
+    assert!(said.code == 1 && said.err.contains("statement timeout"), "{said:?}");
+    assert!(began.elapsed() < std::time::Duration::from_secs(20), "{:?}", began.elapsed());
+    assert_eq!(
+        server
+            .psql("deferred", "SELECT count(*) FROM pg_stat_activity WHERE state = 'active' AND usename = 'ada'")
+            .trim(),
+        "0"
+    );
+    // A function of a superuser's, which becomes a neighbour's while a daemon is connected.
+    server.psql(
+        "deferred",
+        "DROP TRIGGER t ON milestones; CREATE ROLE elder SUPERUSER; CREATE ROLE heir LOGIN; GRANT USAGE, CREATE ON SCHEMA public TO heir; SET ROLE elder; \
+         CREATE FUNCTION audit() RETURNS trigger LANGUAGE plpgsql AS $$ BEGIN RETURN NEW; END $$; RESET ROLE; \
+         CREATE TRIGGER audit BEFORE UPDATE ON milestones FOR EACH ROW EXECUTE FUNCTION audit()",
+    );
+    workspace.save("active/m-1.yaml", "title: by the old way\n");
+    let daemon = workspace.daemon(["--interval", "86400"]);
+    daemon.until("milestone_count", 4);
+    server.psql(
+        "deferred",
+        "ALTER FUNCTION audit() OWNER TO heir; SET ROLE heir; CREATE OR REPLACE FUNCTION audit() RETURNS trigger LANGUAGE plpgsql AS $$ \
+         BEGIN CREATE TABLE pwned (); RETURN NEW; END $$",
+    );
+    workspace.save("active/m-0.yaml", "title: by the old way, later\n");
+    milescale_testkit::until("it is refused", || daemon.published().to_string().contains("audit()").then_some(()));
+    assert_eq!(server.psql("deferred", "SELECT to_regclass('pwned') IS NULL").trim(), "t");
+    door(
+        "D18",
+        "a deferred trigger that alters, and one without end; a function that becomes another user's",
+        "told; bounded; not run",
+    );
+}
+
+/// What a session's time zone is says nothing of an instant.
+#[test]
+fn instants_are_in_utc_whatever_the_time_zone_of_the_database() {
+    let server = Postgres::start();
+    let workspace = on_postgresql(&server, "zoned");
+    server.psql(
+        "zoned",
+        "SET ROLE ada; CREATE TABLE milestones (id TEXT PRIMARY KEY, data JSONB, created_at TIMESTAMPTZ, updated_at TIMESTAMPTZ)",
+    );
+    move_there(&workspace);
+    server.psql("zoned", "INSERT INTO milestones VALUES ('other', '{}', '2020-01-01 12:00+00', '2020-01-01 12:00+00')");
+    let exported = bounded(&workspace, &["milestone", "export"]).out;
+    let other = exported.lines().find(|line| line.contains("\"other\"")).unwrap();
+    assert!(other.contains("2020-01-01T12:00:00Z"), "{other}");
+    let said = crate::milestones::put(&workspace, &["m-9"], "title: new\n");
+    assert_eq!(said.code, 0, "{said:?}");
+    let near = "SELECT abs(extract(epoch FROM now() - updated_at)) < 600 FROM milestones WHERE id = 'm-9'";
+    assert_eq!(server.psql("zoned", near).trim(), "t");
+}

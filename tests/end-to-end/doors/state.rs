@@ -341,3 +341,30 @@ fn a_record_of_moves_removes_nothing_but_prepared_files_of_milescales() {
         format!("{tried} commands, 0 removed"),
     );
 }
+
+/// A record that says that the store in use is the target of an unfinished move empties nothing.
+#[test]
+fn a_store_in_use_is_no_unfinished_target_whatever_a_record_says() {
+    for phase in ["backing_up", "copying", "comparing", "scrapping"] {
+        let workspace = moved();
+        let mut record: Value = serde_json::from_str(&workspace.read(".milescale/migration.json")).unwrap();
+        record["intent"] = json!({ "epoch": 2, "phase": phase, "from": {"backend": "file", "engine": null},
+            "to": {"backend": "database", "engine": "sqlite"}, "workspace": "x", "started": "2026-01-01T00:00:00Z",
+            "backup": "migration-20260101-000000-file-to-sqlite", "target_was_old": false, "prepared": null, "automatic": false,
+            "stuck": null, "failed": null });
+        workspace.write(".milescale/migration.json", record.to_string());
+        for arguments in
+            [&["check"][..], &["doctor", "--fix", "--yes"], &["migrate", "file", "--yes"], &["rollback", "--yes"]]
+        {
+            let said = bounded(&workspace, arguments);
+            let text = format!("{}{}", said.out, said.err);
+            assert!(arguments != ["check"] || text.contains("is named as the store in use"), "{phase}: {text}");
+            assert_eq!(bounded(&workspace, &["milestone", "list"]).out.lines().count(), 3, "{phase}, {arguments:?}");
+        }
+    }
+    door(
+        "(new)",
+        "a record of moves that says the database in use is the target of an unfinished move",
+        "0 milestones cleared",
+    );
+}

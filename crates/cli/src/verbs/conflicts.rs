@@ -6,6 +6,7 @@ use milescale_daemon::Access;
 use milescale_document::digest::Digest;
 use milescale_document::id::Id;
 use milescale_document::milestone::Draft;
+use milescale_document::text::as_told;
 use milescale_storage::archive::Archive;
 use milescale_workspace::Workspace;
 use milescale_workspace::conflicts::{self, Conflict};
@@ -65,7 +66,7 @@ fn list(workspace: &Workspace, json: bool) -> Result<ExitCode, Failure> {
         return Ok(ExitCode::SUCCESS);
     }
     for it in &found {
-        terminal::line(&format!("{}  {}  {}: {}", it.name, it.at, it.id, it.reason));
+        terminal::line(&as_told(&format!("{}  {}  {}: {}", it.name, it.at, it.id, it.reason)));
     }
     if found.is_empty() {
         terminal::line("no conflicts");

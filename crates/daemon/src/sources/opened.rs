@@ -93,7 +93,9 @@ impl LastIds {
         let ids = opened.store.ids().map_err(|error| error.to_string())?;
         let noted = durable::replace_with(&workspace.last_ids(), |file| {
             let mut list = List::new(BufWriter::new(file));
-            ids.iter().for_each(|id| list.add(id));
+            for id in &ids {
+                list.add(id);
+            }
             list.finish()
         });
         noted.map_err(|error| format!("{}: {error}", workspace.shown(&workspace.last_ids())))

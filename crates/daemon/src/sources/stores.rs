@@ -17,6 +17,7 @@ use milescale_workspace::record::Record;
 use super::opened::Opened;
 use super::proof;
 use super::{Moment, RETRY_AFTER, Sources, earlier};
+use crate::access::lost_files;
 use crate::engine::Mode;
 use crate::follow::Standing;
 use crate::note::Note;
@@ -172,6 +173,9 @@ impl Sources {
         moment: Moment,
         config: &Config,
     ) -> Result<Survey, StoreError> {
+        if let Some(lost) = lost_files(&self.workspace, in_use) {
+            return Err(lost);
+        }
         let remembered = self.figures.store.map_or(0, |store| store.milestone_count);
         let opened = Opened::open(self.store.take(), &self.workspace, in_use, config, remembered)?;
         let store = &mut self.store.insert(opened).store;

@@ -1,6 +1,5 @@
 //! What becomes of a migration that failed before its switch: its target is cleared, and where that fails, it is stuck.
 
-use std::collections::HashMap;
 use std::ops::ControlFlow;
 
 use milescale_core::backend::Engine;
@@ -14,13 +13,12 @@ use milescale_storage::ledger::{AT_ONCE, Former};
 use milescale_storage::store::Store;
 use milescale_workspace::Workspace;
 use milescale_workspace::conflicts::Keeper;
-use milescale_workspace::error::{Problem, StoreError};
+use milescale_workspace::error::Problem;
 use milescale_workspace::move_journal::{Entry, Journal};
 use milescale_workspace::record::{Intent, Past, Prepared};
 use milescale_workspace::switch;
 
 use super::{Moving, journal};
-use crate::compare::hash;
 use crate::context::Error;
 use crate::keeping::InConflict;
 use crate::level::{readable, there};
@@ -90,23 +88,6 @@ impl Moving<'_, '_> {
         Ok(is_filled && keep)
     }
 
-    /// What an unfinished target holds may be all that there is of it while the source is lost. A folder of files that is not there holds
-    /// none, where the move has brought none.
-    fn source_is_there(&mut self) -> Result<(), Error> {
-        let mut source = self.context.open(self.from)?;
-        if source.exists()? {
-            return Ok(());
-        }
-        if self.from.side() == Side::Files {
-            let mut target = self.context.open(self.to)?;
-            if !target.exists()? || target.is_foreign()? || target.ids()?.is_empty() {
-                return Ok(());
-            }
-        }
-        let cause = "it does not exist any more, and what the unfinished target holds may be all that there is of it";
-        Err(StoreError::new(Problem::Unavailable, source.name(), cause).into())
-    }
-
     /// Lets the configuration name the engine of before. The way back is written down as the way there was: what comes out of an
     /// exchange may be a person's edit, and a death must not leave it to nobody.
     fn engine_back(&mut self, engine: Engine, prepared: &Prepared, epoch: u64) -> Result<(), Error> {
@@ -142,7 +123,7 @@ impl Moving<'_, '_> {
         }
         let journal = journal::of_move(self.context.workspace, intent.epoch, self.to.side())?;
         let mut keeper = None;
-        if exists && intent.backup.is_none() {
+        if exists {
             self.keep_what_is_nowhere_else(&mut *target, intent, &mut keeper)?;
         }
         if let Some(journal) = journal.filter(|_| self.to.side() == Side::Files) {
@@ -180,40 +161,6 @@ impl Moving<'_, '_> {
             self.name_what_came(&mut *target, intent, &mut keeper)?;
         }
         journal::discard(self.context.workspace)
-    }
-
-    /// Keeps what the target holds and the source does not, or otherwise: without a backup it is nowhere else. The source may have been put
-    /// back from an older copy since.
-    fn keep_what_is_nowhere_else(
-        &mut self,
-        target: &mut dyn Store,
-        intent: &Intent,
-        keeper: &mut Option<Keeper>,
-    ) -> Result<(), Error> {
-        let mut there_too = HashMap::new();
-        let mut source = self.context.open(self.from)?;
-        if source.exists()? {
-            source.scan_contents(&mut |id, content| {
-                there_too.insert(hash(&id), content.value);
-                ControlFlow::Continue(())
-            })?;
-        }
-        let mut alone = Vec::new();
-        target.scan_contents(&mut |id, content| {
-            if there_too.get(&hash(&id)) != Some(&content.value) {
-                alone.push(id);
-            }
-            ControlFlow::Continue(())
-        })?;
-        for id in alone {
-            self.context.go_on()?;
-            let Ok(id) = id.parse::<Id>() else { continue };
-            if let Some(there) = readable(there(target.get(&id)))? {
-                let reason = "it stood in the target of a move that was undone, and not so where it came from";
-                self.keep_left(&there, reason, intent, keeper)?;
-            }
-        }
-        Ok(())
     }
 
     /// Names what came into a new target, and stays there. What has no proper id can only be told.

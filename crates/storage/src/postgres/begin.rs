@@ -69,7 +69,7 @@ pub(super) const FIRST: &str = concat!(
 /// What names mean until the transaction ends: the server's own alone. A function of the same name in another schema would be taken
 /// where its types fit better, wherever that schema stands in the path. Tables are named with their schema.
 const OWN_NAMES: &str = "SET LOCAL search_path = pg_catalog, pg_temp; SET LOCAL quote_all_identifiers = off; \
-     SET LOCAL standard_conforming_strings = on";
+     SET LOCAL standard_conforming_strings = on; SET LOCAL timezone = 'UTC'";
 
 /// Functions of triggers may rely on the search path of the session. They get what of it nobody else may put anything into, and where
 /// nobody else has, up to the first schema of which that is not true: behind that, a name would mean something else than to whoever wrote
@@ -112,6 +112,9 @@ pub(super) fn literal(text: &str) -> String {
 const WAIT_FOR_THE_DISK: &str = "SELECT set_config('synchronous_commit', 'local', true) \
      WHERE current_setting('synchronous_commit') = 'off'";
 
+/// Lets what is deferred to COMMIT run with its statement: what has come of a write is read back before, and no time-out holds at COMMIT.
+const NOTHING_DEFERRED: &str = "; SET CONSTRAINTS ALL IMMEDIATE";
+
 /// What begins a transaction. Its time-outs are its own, and go with it. `milestones`: an expression for the oid of the table of milestones.
 pub(super) fn statements(
     (version, path): (u32, &[String]),
@@ -128,7 +131,7 @@ pub(super) fn statements(
         Access::Read => ("BEGIN READ ONLY, ISOLATION LEVEL READ COMMITTED, NOT DEFERRABLE", String::new()),
         Access::Write => (
             "BEGIN ISOLATION LEVEL READ COMMITTED, NOT DEFERRABLE",
-            path_for_triggers(path, milestones) + WAIT_FOR_THE_DISK,
+            path_for_triggers(path, milestones) + WAIT_FOR_THE_DISK + NOTHING_DEFERRED,
         ),
     };
     // Also while its program sends one statement after the other: 17 is the first version that can say so.

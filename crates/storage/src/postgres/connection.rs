@@ -8,6 +8,7 @@ use std::fmt;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
+use milescale_document::text::as_told;
 use milescale_workspace::Workspace;
 use milescale_workspace::error::{Problem, StoreError};
 use milescale_workspace::stop::Stop;
@@ -338,7 +339,8 @@ impl Connection {
                     let (problem, advice) = judge(said.code());
                     let advice =
                         grant(said).map_or_else(|| advice.to_owned(), |advice| self.address.without_secrets(&advice));
-                    let message = self.address.without_secrets(said.message());
+                    // A trigger may say anything (RAISE).
+                    let message = as_told(&self.address.without_secrets(said.message()));
                     StoreError::new(problem, place, format!("{message}{advice}"))
                 }
                 None => {

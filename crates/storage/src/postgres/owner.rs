@@ -63,6 +63,9 @@ impl Table {
         if let Some(why) = shape::not_used(client, self, Access::Write).await? {
             return refused(why);
         }
+        if let Some(why) = shape::flaw_of_texts(client, &format!("{}milestones", self.prefix)).await? {
+            return refused(why);
+        }
         if self.exists(client).await? {
             let select = "SELECT has_table_privilege(to_regclass($1), 'INSERT, UPDATE, DELETE') AND pg_has_role(relowner, 'USAGE')
                           FROM pg_class WHERE oid = to_regclass($1)";

@@ -175,11 +175,24 @@ impl Guard {
             may_be_locked("t.oid")
         );
         let statement = format!(
-            "{tables}
+            "{tables}, part AS (SELECT 'pg_class'::regclass AS class, oid FROM t
+               UNION ALL SELECT 'pg_attrdef'::regclass, d.oid FROM pg_attrdef d JOIN t ON d.adrelid = t.oid
+               UNION ALL SELECT 'pg_constraint'::regclass, c.oid FROM pg_constraint c JOIN t ON c.conrelid = t.oid
+               UNION ALL SELECT 'pg_class'::regclass, i.indexrelid FROM pg_index i JOIN t ON i.indrelid = t.oid)
              SELECT coalesce(md5(string_agg(it, ' ' ORDER BY it)), '') FROM (
                SELECT concat('t', oid, '/', xmin, '/', relowner, relkind) FROM t
                -- Who is in which role decides who may read what others own.
-               UNION ALL SELECT concat('m', count(*), '/', sum(roleid::bigint * 7919 + member::bigint * 104729)) FROM pg_auth_members
+               UNION ALL SELECT concat('m', count(*), '/', sum((roleid::bigint * 7919 + member::bigint * 104729)
+                   * CASE WHEN admin_option THEN 3 ELSE 1 END)) FROM pg_auth_members
+               -- So does who may do everything, and who may log in.
+               UNION ALL SELECT concat('o', sum(oid::bigint) FILTER (WHERE rolsuper), '/', sum(oid::bigint) FILTER (WHERE rolcanlogin)) FROM pg_roles
+               -- What the table's parts call, and whose that is.
+               UNION ALL SELECT concat('f', p.oid, '/', p.xmin, '/', p.proowner) FROM pg_trigger g JOIN t ON g.tgrelid = t.oid
+                 JOIN pg_proc p ON p.oid = g.tgfoid
+               UNION ALL SELECT concat('f', p.oid, '/', p.xmin, '/', p.proowner) FROM part JOIN pg_depend d ON d.classid = part.class
+                 AND d.objid = part.oid AND d.refclassid = 'pg_proc'::regclass JOIN pg_proc p ON p.oid = d.refobjid
+               UNION ALL SELECT concat('y', y.oid, '/', y.xmin, '/', y.typowner) FROM part JOIN pg_depend d ON d.classid = part.class
+                 AND d.objid = part.oid AND d.refclassid = 'pg_type'::regclass JOIN pg_type y ON y.oid = d.refobjid
                UNION ALL SELECT concat('n', n.oid, '/', n.xmin, has_database_privilege(n.nspowner, current_database(), 'CREATE'))
                  FROM pg_namespace n WHERE n.nspname = {schema}
                UNION ALL SELECT concat('a', a.attrelid, '/', a.attnum, '/', a.atttypid, '/', a.xmin) FROM pg_attribute a
@@ -275,14 +288,16 @@ pub(super) async fn make(client: &Client, table: &Table, statements: &str, shown
 
 /// Why its texts cannot be relied on: ids that the server takes for the same though they are not, or bytes that nobody has looked at.
 pub(super) async fn flaw_of_texts(client: &Client, name: &str) -> Result<Option<String>, Error> {
-    let select = "SELECT current_setting('server_encoding') = 'SQL_ASCII', EXISTS (SELECT FROM pg_attribute a
+    let select = "SELECT current_setting('server_encoding'), EXISTS (SELECT FROM pg_attribute a
                   JOIN pg_collation c ON c.oid = a.attcollation WHERE a.attrelid = to_regclass($1) AND a.attname = 'id' AND NOT a.attisdropped
                   AND NOT c.collisdeterministic)";
     let row = client.query_typed_one(select, &[(&name, Type::TEXT)]).await?;
-    if row.try_get(0)? {
-        let cause = "the database has the encoding SQL_ASCII, which looks at no byte: a text that is not UTF-8 stops what reads it; make a \
-                     database with ENCODING 'UTF8', and copy the table";
-        return Ok(Some(cause.to_owned()));
+    let encoding: String = row.try_get(0)?;
+    if encoding != "UTF8" {
+        return Ok(Some(format!(
+            "the database has the encoding {encoding}, and cannot keep every text of a milestone, or what it keeps may be none; make a database \
+             with ENCODING 'UTF8', and copy the table (pg_dump, psql)"
+        )));
     }
     if row.try_get(1)? {
         let cause = "its column id has a collation that is not deterministic, and two milestones would be taken for one; give it one that is \

@@ -2,6 +2,7 @@
 
 use std::io;
 
+use milescale_document::text::as_told;
 use milescale_workspace::error::{Problem, StoreError};
 use rustix::fs::Access;
 
@@ -16,7 +17,9 @@ impl Sqlite {
     pub(super) fn failed(&self, error: &sqlx::Error) -> StoreError {
         let code =
             error.as_database_error().and_then(|error| error.code()?.parse::<u32>().ok()).map(|code| code & 0xff);
-        let message = error.as_database_error().map_or_else(|| error.to_string(), |error| error.message().to_owned());
+        // A trigger may say anything (RAISE).
+        let message =
+            as_told(&error.as_database_error().map_or_else(|| error.to_string(), |it| it.message().to_owned()));
         if code == Some(INTERRUPTED) {
             let problem = if self.stop.is_asked() { Problem::Stopped } else { Problem::Unavailable };
             return self.error(problem, self.bound.why());

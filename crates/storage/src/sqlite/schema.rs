@@ -146,11 +146,22 @@ pub(crate) async fn flaw_of_tables(connection: &mut SqliteConnection) -> Result<
     Ok(None)
 }
 
-/// A definition without what may be written in several ways.
+/// A definition as SQLite keeps it: with single spaces, and with the names that it puts in quotes where something is renamed without them. Nothing
+/// else may be written in two ways: what is compared with it runs.
 pub(super) fn plain(definition: &str) -> String {
-    let kept: String = definition.chars().filter(|it| !it.is_whitespace() && *it != '"').collect();
-    kept.to_ascii_lowercase().replace("ifnotexists", "")
+    let one_line = definition.split_whitespace().collect::<Vec<_>>().join(" ");
+    let made = |kind: &str| {
+        one_line.strip_prefix(&format!("CREATE {kind} IF NOT EXISTS ")).map(|rest| format!("CREATE {kind} {rest}"))
+    };
+    let mut plain = made("TABLE").or_else(|| made("TRIGGER")).unwrap_or_else(|| one_line.clone());
+    for name in OURS.iter().chain(super::ledger::NAMES) {
+        plain = plain.replace(&format!("\"{name}\""), name);
+    }
+    plain
 }
+
+/// Names of tables that are not in need of quotes.
+const OURS: [&str; 4] = ["milestones", "milescale_texts", "milescale_displaced", "milescale_changes"];
 
 /// Why milescale's own tables and triggers cannot be relied on: one of their names is not what milescale makes, or somebody has put something
 /// on one. What is in them decides what is kept, what is taken for changed, and what for level.
@@ -165,12 +176,9 @@ async fn not_as_it_is_made(connection: &mut SqliteConnection) -> Result<Option<S
         let (kind, name, definition, is_on_own): (_, _, _, bool) =
             (text(0)?, text(1)?, plain(&text(2)?), row.try_get(3)?);
         let refuses = REFUSALS.iter().any(|(refusal, when)| {
-            let (before, after) = (
-                plain(&format!("CREATE TRIGGER {refusal} {when} ON milestones BEGIN SELECT RAISE(ABORT, '")),
-                "');end",
-            );
-            !is_on_own
-                && definition.strip_prefix(&before).and_then(|it| it.strip_suffix(after)).is_some_and(is_one_text)
+            let before = format!("CREATE TRIGGER {refusal} {when} ON milestones BEGIN SELECT RAISE(ABORT, '");
+            let message = definition.strip_prefix(&before).and_then(|it| it.strip_suffix("'); END"));
+            !is_on_own && message.is_some_and(is_one_text)
         });
         if !refuses && !known.contains(&definition) {
             let name = harmless(&name);

@@ -25,7 +25,8 @@ impl Place {
     /// An error about a file of milescale's own that this user may not have, with who can change that.
     pub(super) fn told(&self, error: io::Error) -> io::Error {
         // A marker or configuration that a member has made for himself is named as well.
-        let is_own = [OWN_FOLDER, CONFIG_FOLDER].iter().any(|folder| self.inside().starts_with(folder));
+        let is_own =
+            [OWN_FOLDER, CONFIG_FOLDER, "backups", "logs"].iter().any(|folder| self.inside().starts_with(folder));
         if error.kind() != io::ErrorKind::PermissionDenied || !is_own || is_about_trust(&error) {
             return error;
         }
@@ -48,15 +49,16 @@ impl Place {
         self.access(how).err().filter(|error| error.kind() == io::ErrorKind::PermissionDenied)?;
         let (owner, place) = (system::name_of_user(there.uid()), shown(self.inside()));
         let reason = format!("it belongs to {owner}, and this user may not {what}");
+        let unless = if self.holds_contents() { ", where nothing there is private" } else { "" };
         let step = if !there.is_dir() && self.holds_contents() {
             // Whoever is told to open it would open what is private.
             format!("it may hold what {owner} keeps private, and only {owner} can say whether it is for you")
-        } else if is_in(there.gid()) {
-            format!("let {owner} run `chmod {bits} {place}`, and use `umask 002`")
+        } else if is_in(there.gid()) && there.list().is_none() {
+            format!("let {owner} run `chmod {bits} {place}`{unless}, and use `umask 002`")
         } else {
-            format!(
-                "let {owner} give it to a group that you are in (`chgrp GROUP {place}`) and run `chmod {bits} {place}`"
-            )
+            // A group of its owner's need not be one of this user's, and in a list of rights its bits are those of all who are named.
+            let (user, may) = (rustix::process::geteuid().as_raw(), bits.trim_start_matches("g+"));
+            format!("let {owner} name you there (`setfacl -m u:{user}:{may} {place}`){unless}")
         };
         Some((reason, step))
     }
@@ -67,7 +69,9 @@ impl Place {
         let is_kept = |rest: &Path| contents.iter().any(|it| rest.starts_with(it));
         // A configuration may be private; a marker says one word.
         let is_configuration = self.inside().starts_with(CONFIG_FOLDER) && self.inside() != Path::new(MARKER);
-        is_configuration || self.inside().strip_prefix(OWN_FOLDER).is_ok_and(is_kept)
+        is_configuration
+            || self.inside().starts_with("backups")
+            || self.inside().strip_prefix(OWN_FOLDER).is_ok_and(is_kept)
     }
 }
 

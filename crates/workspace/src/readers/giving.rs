@@ -143,12 +143,16 @@ pub(crate) fn give_new(folder: impl AsFd, made: impl AsFd, mode: u32, what: For)
     }
 }
 
-/// Lets those into a new folder of milescale's who are named in the list of rights of the one that it lies in, and that one's owner.
+/// Lets those into something new of milescale's who are named in the list of rights of the folder that it lies in, and that one's owner.
+#[allow(clippy::useless_conversion, reason = "the types differ by platform")]
 fn let_named_in(folder: impl AsFd, made: impl AsFd) {
     let (Ok(above), Ok(ours)) = (rustix::fs::fstat(&folder), rustix::fs::fstat(&made)) else { return };
     let is_folder = FileType::from_raw_mode(ours.st_mode) == FileType::Directory;
-    if let Some(list) = List::of_open(&folder).filter(|_| is_folder && List::of_open(&made).is_none()) {
-        let _ = list.give_to(made, ours.st_gid != above.st_gid, Some(above.st_uid));
+    let Some(list) = List::of_open(&folder).filter(|_| List::of_open(&made).is_none()) else { return };
+    let given = list.give_to(&made, ours.st_gid != above.st_gid, Some(above.st_uid));
+    if given.is_ok() && !is_folder {
+        // What is done in a folder is none of what is done with a file.
+        let _ = rustix::fs::fchmod(made, mode_of(u32::from(ours.st_mode) & 0o604 | 0o060));
     }
 }
 

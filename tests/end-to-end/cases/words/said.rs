@@ -15,7 +15,7 @@ fn a_milestone_that_is_there_already_is_replaced_by_the_option_that_put_names() 
             text(&workspace, 0, moved);
         }
         let told = text(&workspace, 1, &put);
-        let show = "milestone show m-1 --digest";
+        let show = "milestone show --digest m-1";
         assert!(told.contains("pass --if-match") && told.contains(&format!("`milescale {show}`")), "{told}");
         assert!(told.contains("nothing was written"), "{told}");
         let digest = text(&workspace, 0, show);
