@@ -31,7 +31,7 @@ impl Days {
         };
         let passed = measured.or_else(|| u64::try_from(now.saturating_sub(at)).ok().map(Duration::from_secs));
         match passed {
-            Some(passed) if passed >= ENOUGH => self.counted += 1,
+            Some(passed) if passed >= ENOUGH => self.counted = self.counted.saturating_add(1),
             Some(_) => return false,
             None => {}
         }

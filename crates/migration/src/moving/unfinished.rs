@@ -5,6 +5,7 @@ use std::ops::ControlFlow;
 
 use milescale_core::base::Side;
 use milescale_document::id::Id;
+use milescale_storage::ledger::AT_ONCE;
 use milescale_storage::store::Store;
 use milescale_workspace::backup::{self, Backup};
 use milescale_workspace::conflicts::Keeper;
@@ -81,14 +82,18 @@ impl Moving<'_, '_> {
             }
             ControlFlow::Continue(())
         })?;
-        for id in alone {
+        for ids in alone.chunks(AT_ONCE) {
             self.context.go_on()?;
-            let Ok(id) = id.parse::<Id>() else { continue };
-            if let Some(there) = readable(there(target.get(&id)))?
-                && !backup.as_ref().is_some_and(|backup| backup.holds(&there).unwrap_or(false))
-            {
-                let reason = "it stood in the target of a move that was undone, and not so where it came from";
-                self.keep_left(&there, reason, intent, keeper)?;
+            // What others have written there since is dealt with as that.
+            let brought = target.ledger()?.bases(self.from.side(), ids)?;
+            for (id, base) in ids.iter().filter_map(|id| Some((id.parse::<Id>().ok()?, brought.get(id)?))) {
+                if let Some(there) = readable(there(target.get(&id)))?
+                    && there.content().is_same(&base.content)
+                    && !backup.as_ref().is_some_and(|backup| backup.holds(&there).unwrap_or(false))
+                {
+                    let reason = "it stood in the target of a move that was undone, and not so where it came from";
+                    self.keep_left(&there, reason, intent, keeper)?;
+                }
             }
         }
         Ok(())

@@ -149,7 +149,8 @@ pub(crate) async fn flaw_of_tables(connection: &mut SqliteConnection) -> Result<
 /// A definition as SQLite keeps it: with single spaces, and with the names that it puts in quotes where something is renamed without them. Nothing
 /// else may be written in two ways: what is compared with it runs.
 pub(super) fn plain(definition: &str) -> String {
-    let one_line = definition.split_whitespace().collect::<Vec<_>>().join(" ");
+    // What else is a blank elsewhere is a letter to SQLite.
+    let one_line = definition.split_ascii_whitespace().collect::<Vec<_>>().join(" ");
     let made = |kind: &str| {
         one_line.strip_prefix(&format!("CREATE {kind} IF NOT EXISTS ")).map(|rest| format!("CREATE {kind} {rest}"))
     };
@@ -217,8 +218,10 @@ pub(crate) async fn flaw_of_ids(connection: &mut SqliteConnection) -> Result<Opt
 /// Whether the database has nothing but a table of milestones as adapters make it, and milescale's own: then a write changes what it says,
 /// and nothing else.
 pub(super) async fn is_plain(connection: &mut SqliteConnection) -> Result<bool, sqlx::Error> {
+    // What has no definition is an index that SQLite makes by itself; a name says nothing of what something is.
     let select =
-        "SELECT CAST(sql AS BLOB) FROM sqlite_schema WHERE NOT (name GLOB 'milescale_*' OR name GLOB 'sqlite_*')";
+        "SELECT CAST(sql AS BLOB) FROM sqlite_schema WHERE sql NOT NULL AND NOT (lower(name) GLOB 'milescale_*'
+                  OR lower(type) = 'table' AND name IN ('sqlite_sequence', 'sqlite_stat1', 'sqlite_stat4'))";
     let others: Vec<Option<Vec<u8>>> = sqlx::query_scalar(select).fetch_all(connection).await?;
     let is_the_table = |sql: &Vec<u8>| plain(&String::from_utf8_lossy(sql)) == plain(DOCUMENTS);
     Ok(matches!(others.as_slice(), [Some(sql)] if is_the_table(sql)))

@@ -205,7 +205,7 @@ fn l26_comments_beside_the_same_values_are_brought_or_kept() {
         workspace.write("active/both.yaml", "title: both # of the file\n");
         let rows = ids.iter().map(|id| format!("('{id}', '{{\"title\":\"{id}\",\"status\":\"active\"}}'), "));
         let tables = "CREATE TABLE milestones(id TEXT PRIMARY KEY, data TEXT, created_at TEXT, updated_at TEXT);
-                      CREATE TABLE milescale_texts(id TEXT PRIMARY KEY, text BLOB NOT NULL, data_digest TEXT NOT NULL);
+                      CREATE TABLE milescale_texts (id TEXT PRIMARY KEY, text BLOB NOT NULL, data_digest TEXT NOT NULL);
                       INSERT INTO milescale_texts VALUES('both', CAST('# of the row\ntitle: both\n' AS BLOB), '2:');";
         let rows: String = rows.collect();
         let insert = format!("INSERT INTO milestones(id, data) VALUES {rows} ('both', '{{\"title\":\"both\"}}')");
