@@ -141,6 +141,13 @@ pub(crate) fn there_already(id: &str) -> String {
     )
 }
 
+/// That a row was to go, and a trigger leaves the deletion out.
+pub(crate) fn stays(place: &str, id: &str) -> StoreError {
+    let cause =
+        format!("a trigger of the table does not let {id} go; nothing was written. Drop that, or let it let rows go");
+    StoreError::new(Problem::Refused, place, cause)
+}
+
 /// The error of a compare-and-set that found something else.
 pub(crate) fn changed(place: &str, id: &Id, is_there: bool, seen: Seen) -> StoreError {
     let cause = match (is_there, seen) {

@@ -208,6 +208,19 @@ pub fn one(workspace: &Workspace, name: String) -> Conflict {
     Conflict { name, ..known }
 }
 
+/// The first conflict whose note cannot be read, and why: what it says of backups and moves is not known then.
+///
+/// # Errors
+/// When the folder cannot be listed.
+pub fn unreadable(workspace: &Workspace) -> io::Result<Option<(String, io::Error)>> {
+    let folder = workspace.conflicts();
+    let why = |name: String| match read_about(&folder.join(&name)) {
+        Err(Some(error)) if error.kind() == io::ErrorKind::PermissionDenied => Some((name, error)),
+        _ => None,
+    };
+    Ok(names(workspace)?.into_iter().find_map(why))
+}
+
 /// The names of all contents that are kept, sorted.
 pub fn names(workspace: &Workspace) -> io::Result<Vec<String>> {
     let entries = match workspace.conflicts().entries() {

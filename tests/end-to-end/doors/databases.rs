@@ -503,3 +503,39 @@ fn a_journal_that_may_not_be_read_is_named_and_stays_needs_root() {
         std::fs::remove_file(&beside).unwrap();
     }
 }
+
+/// A deletion that a trigger leaves out is none: the row stays with its text, and whoever asked is told.
+#[test]
+fn a_row_that_a_trigger_keeps_stays_with_its_comments_and_is_named() {
+    let server = milescale_testkit::Postgres::start();
+    for engine in ["sqlite", "postgresql"] {
+        let workspace = workspace();
+        if engine == "postgresql" {
+            let url = server.url();
+            workspace.write(
+                "config/storage-config.yaml",
+                format!("storage:\n  database: {{type: postgresql, url: {url:?}}}\n"),
+            );
+        }
+        workspace.milestones("m", 2);
+        assert_eq!(bounded(&workspace, &["migrate", "database", "--yes"]).code, 0);
+        let backup = std::fs::read_dir(workspace.path("backups")).unwrap().next().unwrap().unwrap().file_name();
+        assert_eq!(crate::milestones::put(&workspace, &["n"], "title: new # mine\n").code, 0);
+        let database = url_of(&server);
+        if engine == "sqlite" {
+            sql(&workspace, "CREATE TRIGGER keep BEFORE DELETE ON milestones BEGIN SELECT RAISE(IGNORE); END");
+        } else {
+            server.psql(&database, "SET ROLE ada; CREATE FUNCTION keep() RETURNS trigger LANGUAGE plpgsql AS $$ BEGIN RETURN NULL; END $$; \
+                CREATE TRIGGER keep BEFORE DELETE ON milestones FOR EACH ROW EXECUTE FUNCTION keep()");
+        }
+        let said = bounded(&workspace, &["restore", backup.to_str().unwrap(), "--yes"]);
+        assert!(format!("{}{}", said.out, said.err).contains("does not let n go"), "{engine}: {said:?}");
+        assert_eq!(bounded(&workspace, &["milestone", "show", "n"]).out, "title: new # mine\n", "{engine}");
+    }
+}
+
+/// The name of a server's database.
+fn url_of(server: &milescale_testkit::Postgres) -> String {
+    let url = server.url();
+    url.rsplit('/').next().unwrap().split('?').next().unwrap().to_owned()
+}

@@ -390,7 +390,7 @@ fn numbers_without_bound_and_times_that_are_none_are_named() {
     ] {
         let workspace = workspace();
         workspace.milestones("m", 3);
-        workspace.write(&format!(".milescale/{file}"), text);
+        workspace.write(format!(".milescale/{file}"), text);
         for arguments in
             [&["check"][..], &["migrate", "database", "--yes"], &["rollback", "--yes"], &["status"], &["doctor"]]
         {

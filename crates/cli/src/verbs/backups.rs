@@ -83,6 +83,10 @@ fn show(workspace: &Workspace, id: &str, json: bool) -> Result<ExitCode, Failure
 }
 
 fn prune(workspace: &Workspace, options: &ConsentOptions) -> Result<ExitCode, Failure> {
+    let unreadable = conflicts::unreadable(workspace).map_err(|error| Failure::Failed(error.to_string()))?;
+    if let Some((name, error)) = unreadable {
+        return Err(Failure::Failed(format!("{name}: {error}; it may refer to a backup, and nothing was removed")));
+    }
     let conflicts = conflicts::list(workspace).map_err(|error| Failure::Failed(error.to_string()))?;
     let mut referred: HashSet<String> = conflicts.into_iter().filter_map(|conflict| conflict.backup).collect();
     let restoring = Restoring::load(workspace)

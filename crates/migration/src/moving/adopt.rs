@@ -15,6 +15,7 @@ use milescale_document::milestone::{Draft, Milestone};
 use milescale_storage::scan::scan_as;
 use milescale_storage::store::{Seen, Store};
 use milescale_workspace::conflicts;
+use milescale_workspace::error::{Problem, StoreError};
 use milescale_workspace::record::{Adopting, Intent, taken_over_by};
 use serde::Serialize;
 
@@ -175,6 +176,14 @@ impl Moving<'_, '_> {
         }
         let from = self.from.side();
         let mut target = self.context.open(self.to)?;
+        let unreadable = conflicts::unreadable(self.context.workspace);
+        if let Some((name, error)) = unreadable.map_err(|error| Error::own(".milescale/conflicts", &error))? {
+            // It may be what is to be given back.
+            let place = format!("{}/{name}", self.context.workspace.shown(&self.context.workspace.conflicts()));
+            let cause =
+                format!("{error}; whoever it belongs to can undo the move (`milescale check`), and nobody else");
+            return Err(StoreError::new(Problem::Unavailable, place, cause).into());
+        }
         let kept = conflicts::names(self.context.workspace)
             .map_err(|error| Error::own(".milescale/conflicts", &error))?
             .into_iter()

@@ -14,7 +14,7 @@ use super::bulk::Time;
 use super::connection::{Access, Failed};
 use super::schema::{self, ACTIVE, FLAWED, KIRO, REQUIRES};
 use super::shape;
-use crate::row::{Altered, Row, has_id};
+use crate::row::{Altered, Row, has_id, stays};
 
 /// The table, as it was found.
 #[derive(Debug, Clone)]
@@ -330,19 +330,20 @@ impl Table {
     }
 
     /// Removes a row, and keeps what it was.
-    pub(super) async fn remove(&self, client: &Client, before: &Milestone, now: Timestamp) -> Result<(), Error> {
+    pub(super) async fn remove(&self, client: &Client, before: &Milestone, now: Timestamp) -> Result<(), Failed> {
         self.keep(client, before, now).await?;
         self.keep_hidden(client, &before.id, Some(before), None, now).await?;
-        self.delete(client, &before.id).await
+        if self.delete(client, &before.id).await? { Ok(()) } else { Err(stays(&before.place, &before.id).into()) }
     }
 
-    /// Removes a row with its text.
-    pub(super) async fn delete(&self, client: &Client, id: &str) -> Result<(), Error> {
-        for name in ["milestones", "milescale_texts"] {
-            let delete = format!("DELETE FROM {}{name} WHERE id = $1", self.prefix);
-            client.execute_typed(&delete, &[(&id, Type::TEXT)]).await?;
+    /// Removes a row with its text; `false`: a trigger of the table leaves that out, and both stay.
+    pub(super) async fn delete(&self, client: &Client, id: &str) -> Result<bool, Error> {
+        let delete = |name: &str| format!("DELETE FROM {}{name} WHERE id = $1", self.prefix);
+        if client.execute_typed(&delete("milestones"), &[(&id, Type::TEXT)]).await? == 0 {
+            return Ok(false);
         }
-        Ok(())
+        client.execute_typed(&delete("milescale_texts"), &[(&id, Type::TEXT)]).await?;
+        Ok(true)
     }
 }
 

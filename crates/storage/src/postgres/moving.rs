@@ -61,7 +61,7 @@ impl PostgresStore {
             let there = table.row(client, id.as_str(), "FOR UPDATE OF m").await?.map(|row| row.milestone(&shown));
             let there = there.filter(|there| there.digest() == seen);
             let there = there.ok_or_else(|| row::changed(&shown, id, true, Seen::Text(seen)))?;
-            Ok(table.remove(client, &there, now).await?)
+            table.remove(client, &there, now).await
         })
     }
 
@@ -107,9 +107,8 @@ impl PostgresStore {
                 for (id, known) in &page {
                     let row = table.row(client, id, "FOR UPDATE OF m").await?;
                     let Some(there) = row.map(|row| row.milestone(&shown)) else { continue };
-                    if there.content().is_same(&known.content) {
-                        table.delete(client, id).await?;
-                    } else {
+                    let is_ours = there.content().is_same(&known.content);
+                    if !is_ours || !table.delete(client, id).await? {
                         left.push(id.clone());
                     }
                 }

@@ -152,10 +152,10 @@ impl SqliteStore {
                 for (id, known) in &page {
                     let row = one(connection, Kept::With, id.as_bytes()).await?;
                     let Some(there) = row.map(|row| row.milestone(&shown)) else { continue };
-                    if there.content().is_same(&known.content) {
-                        gone += i64::try_from(delete_row(connection, id).await?).unwrap_or(i64::MAX);
-                    } else {
-                        left.push(id.clone());
+                    let is_ours = there.content().is_same(&known.content);
+                    match if is_ours { delete_row(connection, id).await? } else { 0 } {
+                        0 => left.push(id.clone()),
+                        count => gone += i64::try_from(count).unwrap_or(i64::MAX),
                     }
                 }
                 rows.are_there(-gone, connection, &shown).await?;

@@ -148,7 +148,7 @@ pub(crate) async fn flaw_of_tables(connection: &mut SqliteConnection) -> Result<
 
 /// A definition as SQLite keeps it: with single spaces, and with the names that it puts in quotes where something is renamed without them. Nothing
 /// else may be written in two ways: what is compared with it runs.
-pub(super) fn plain(definition: &str) -> String {
+fn plain(definition: &str) -> String {
     // What else is a blank elsewhere is a letter to SQLite.
     let one_line = definition.split_ascii_whitespace().collect::<Vec<_>>().join(" ");
     let made = |kind: &str| {

@@ -16,7 +16,7 @@ use super::facts::{NAMED, NAMELESS_ADVICE, nameless};
 use super::growth::Growth;
 use super::{Onward, Sqlite};
 
-use super::schema::{DOCUMENTS, plain};
+use super::schema::DOCUMENTS;
 use crate::row::has_id;
 use crate::store::Against;
 
@@ -166,6 +166,11 @@ impl SqliteStore {
     /// Whether other programs have given the table more than adapters do.
     pub(super) fn is_of_others(&mut self) -> Result<bool, StoreError> {
         let schema = self.definitions()?;
+        // However it is written: where it is none of adapters', rows are tried before they are brought.
+        let plain = |sql: &str| -> String {
+            let kept: String = sql.chars().filter(|it| !it.is_whitespace() && *it != '"').collect();
+            kept.to_ascii_lowercase().replace("ifnotexists", "")
+        };
         let ours = plain(DOCUMENTS);
         Ok(schema.iter().any(|(kind, sql)| match kind.as_str() {
             "table" => plain(sql) != ours,

@@ -12,7 +12,7 @@ use super::growth::Growth;
 use super::schema::is_plain;
 use super::{WriteError, ledger};
 use crate::budget::{Room, next_ones};
-use crate::row::{Altered, suppressed};
+use crate::row::{Altered, stays, suppressed};
 
 /// Rows in one statement of a bulk load.
 const ROWS: usize = 500;
@@ -164,7 +164,8 @@ pub(super) async fn remove_row(
         .await?;
     keep_hidden(connection, &before.id, Some(before), None, now).await?;
     match delete_row(connection, &before.id).await? {
-        0 | 1 => Ok(()),
+        0 => Err(WriteError::Store(stays(place, &before.id))),
+        1 => Ok(()),
         _ => Err(several(place, &before.id)),
     }
 }
@@ -172,6 +173,9 @@ pub(super) async fn remove_row(
 /// Removes a row with its text. How many of its id there were.
 pub(super) async fn delete_row(connection: &mut SqliteConnection, id: &str) -> Result<u64, sqlx::Error> {
     let deleted = sqlx::query("DELETE FROM milestones WHERE id = ?").bind(id).execute(&mut *connection).await?;
+    if deleted.rows_affected() == 0 {
+        return Ok(0);
+    }
     sqlx::query("DELETE FROM milescale_texts WHERE id = ?").bind(id).execute(&mut *connection).await?;
     Ok(deleted.rows_affected())
 }
