@@ -11,7 +11,7 @@ use tokio_postgres::{Client, Error};
 
 use super::begin::{SearchPath, literal};
 use super::bulk::Time;
-use super::connection::{Access, Failed};
+use super::connection::Failed;
 use super::schema::{self, ACTIVE, FLAWED, KIRO, REQUIRES};
 use super::shape;
 use crate::row::{Altered, Row, has_id, stays};
@@ -129,14 +129,7 @@ impl Table {
              FROM (SELECT to_regclass($1 || 'milescale_meta') IS NOT NULL AS meta) AS it";
         let own = client.query_typed_one(select, &[(&self.prefix, Type::TEXT)]).await?;
         let oid = self.oid(client).await?;
-        let not_used = match shape::not_used(client, self, Access::Read).await? {
-            None => shape::torn_apart(client, self).await?,
-            why => why,
-        };
-        let not_used = match not_used {
-            None => shape::flaw_of_texts(client, &name).await?,
-            why => why,
-        };
+        let not_used = shape::flaw(client, self, &name).await?;
         let (has_meta, has_own) = (own.try_get(0)?, own.try_get(1)?);
         self.found = Some(Found { oid, columns, has_meta, has_own, not_used });
         Ok(())

@@ -286,6 +286,17 @@ pub(super) async fn make(client: &Client, table: &Table, statements: &str, shown
     }
 }
 
+/// Why the table of this name is not read, whatever its columns are.
+pub(super) async fn flaw(client: &Client, table: &Table, name: &str) -> Result<Option<String>, Error> {
+    if let Some(why) = not_used(client, table, Access::Read).await? {
+        return Ok(Some(why));
+    }
+    match torn_apart(client, table).await? {
+        None => flaw_of_texts(client, name).await,
+        why => Ok(why),
+    }
+}
+
 /// Why its texts cannot be relied on: ids that the server takes for the same though they are not, or bytes that nobody has looked at.
 pub(super) async fn flaw_of_texts(client: &Client, name: &str) -> Result<Option<String>, Error> {
     let select = "SELECT current_setting('server_encoding'), EXISTS (SELECT FROM pg_attribute a
@@ -308,7 +319,7 @@ pub(super) async fn flaw_of_texts(client: &Client, name: &str) -> Result<Option<
 }
 
 /// Why the table is not used where milescale's own tables, found by the same search path, are of another table of its name.
-pub(super) async fn torn_apart(client: &Client, table: &Table) -> Result<Option<String>, Error> {
+async fn torn_apart(client: &Client, table: &Table) -> Result<Option<String>, Error> {
     let (here, there) = (table.find(client, "milestones").await?, table.find(client, "milescale_meta").await?);
     let (Some((here, _)), Some((there, _))) = (here, there) else { return Ok(None) };
     let select = "SELECT quote_ident($1), quote_ident($2) FROM pg_class c JOIN pg_namespace n ON n.oid = c.relnamespace
