@@ -43,16 +43,7 @@ pub(crate) fn compare(
     context: &mut Context<'_>,
     progress: &mut dyn FnMut(Phase, u64) -> Option<Told>,
 ) -> Result<Compared, Error> {
-    let mut target: HashMap<u64, [u8; 16]> = HashMap::new();
-    let (mut stopped, mut doubled) = (Ok(()), BTreeSet::new());
-    pair.target.scan_contents(&mut |id, content| {
-        if target.insert(hash(&id), short(&content)).is_some() {
-            doubled.insert(id);
-        }
-        stopped = context.go_on();
-        if stopped.is_ok() { ControlFlow::Continue(()) } else { ControlFlow::Break(()) }
-    })?;
-    stopped?;
+    let (mut target, doubled) = contents(&mut *pair.target, context, short)?;
     refuse_doubled(&mut *pair.target, &doubled)?;
     let mut compared = Compared::default();
     let mut stopped = Ok(());
@@ -92,6 +83,27 @@ pub(crate) fn compare(
         compared.differing.extend(pair.target.ids()?.into_iter().filter(|id| target.contains_key(&hash(id))));
     }
     Ok(compared)
+}
+
+/// What is kept of each content of a store, by the [`hash`] of its id.
+pub(crate) type Contents<T> = HashMap<u64, T>;
+
+/// Reads what a store holds, and which ids stand there several times.
+pub(crate) fn contents<T>(
+    store: &mut dyn Store,
+    context: &Context<'_>,
+    kept: impl Fn(&Content) -> T,
+) -> Result<(Contents<T>, BTreeSet<String>), Error> {
+    let (mut contents, mut doubled, mut stopped) = (Contents::new(), BTreeSet::new(), Ok(()));
+    store.scan_contents(&mut |id, content| {
+        if contents.insert(hash(&id), kept(&content)).is_some() {
+            doubled.insert(id);
+        }
+        stopped = context.go_on();
+        if stopped.is_ok() { ControlFlow::Continue(()) } else { ControlFlow::Break(()) }
+    })?;
+    stopped?;
+    Ok((contents, doubled))
 }
 
 /// An id that stands several times in the target could be read as either of its contents.

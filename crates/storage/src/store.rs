@@ -192,8 +192,8 @@ pub trait Store: fmt::Debug + Send {
     ///
     /// # Errors
     /// When it cannot be read.
-    fn hidden(&mut self) -> Result<u64, StoreError> {
-        Ok(0)
+    fn hidden(&mut self) -> Result<Option<Hindrance>, StoreError> {
+        Ok(None)
     }
 
     /// What its server may lose of what it has acknowledged, as it is set up now.

@@ -228,7 +228,7 @@ pub fn read_json<T: DeserializeOwned>(path: &Place, limit: u64) -> io::Result<Op
     match read_regular(path, limit) {
         Err(error) if error.kind() == io::ErrorKind::NotFound => Ok(None),
         other => serde_json::from_slice(&other?.0).map(Some).map_err(|error| {
-            let said = as_told(&shortened(&error.to_string()));
+            let said = said(&error);
             io::Error::new(io::Error::from(error).kind(), said)
         }),
     }
@@ -239,7 +239,7 @@ pub fn read_json<T: DeserializeOwned>(path: &Place, limit: u64) -> io::Result<Op
 /// # Errors
 /// In words, which repeat no more than the beginning of what was read.
 pub fn from_json<T: DeserializeOwned>(text: &[u8]) -> Result<T, String> {
-    serde_json::from_slice(text).map_err(|error| as_told(&shortened(&error.to_string())))
+    serde_json::from_slice(text).map_err(|error| said(&error))
 }
 
 /// What a YAML text says that others may have written, by the one reader that bounds it.
@@ -249,9 +249,12 @@ pub fn from_json<T: DeserializeOwned>(text: &[u8]) -> Result<T, String> {
 pub fn from_yaml<T: DeserializeOwned>(text: &[u8]) -> Result<T, String> {
     let document = yaml::parse(text).map_err(|flaw| flaw.to_string())?;
     let value = Value::of(&document).map_err(|flaw| flaw.to_string())?;
-    serde_json::to_value(&value)
-        .and_then(serde_json::from_value)
-        .map_err(|error| as_told(&shortened(&error.to_string())))
+    serde_json::to_value(&value).and_then(serde_json::from_value).map_err(|error| said(&error))
+}
+
+/// What is said of a text that is not what was expected: it may repeat the text.
+fn said(error: &serde_json::Error) -> String {
+    as_told(&shortened(&error.to_string()))
 }
 
 /// What an error says of a file of milescale's own that has to be read before anything is written.

@@ -98,11 +98,22 @@ mod tests {
         fs::write(workspace.restoring().path(), r#"{"version":2,"backup":"b","displaced":[],"began":""}"#).unwrap();
         let error = Restoring::load(&workspace).unwrap_err().to_string();
         assert_eq!(error, "it is of version 2, written by a newer milescale");
-        for (backup, displaced) in [("migration-1;x", "[]"), ("x", "[]"), ("migration-1", r#"["migration-$(x)"]"#)] {
-            let text = format!(r#"{{"version":1,"backup":"{backup}","displaced":{displaced},"began":""}}"#);
+        let began = "2026-01-01T00:00:00Z";
+        let load = |backup: &str, displaced: &str, began: &str| {
+            let text = format!(r#"{{"version":1,"backup":"{backup}","displaced":{displaced},"began":"{began}"}}"#);
             fs::write(workspace.restoring().path(), text).unwrap();
-            let error = Restoring::load(&workspace).unwrap_err().to_string();
-            assert!(error.contains("no BACKUP_ID or no time"), "{error}");
+            match Restoring::load(&workspace) {
+                Err(error) => {
+                    assert!(error.to_string().contains("no BACKUP_ID or no time"), "{error}");
+                    None
+                }
+                loaded => loaded.unwrap(),
+            }
+        };
+        for (backup, displaced) in [("migration-1;x", "[]"), ("x", "[]"), ("migration-1", r#"["migration-$(x)"]"#)] {
+            assert_eq!(load(backup, displaced, began), None);
         }
+        assert_eq!(load("migration-1", "[]", "x"), None);
+        assert!(load("migration-1", r#"["migration-2"]"#, began).is_some());
     }
 }

@@ -219,6 +219,13 @@ fn dies(workspace: &Workspace, arguments: &str, fault: &str, path: &str) {
     crate::faults::dies(workspace, &arguments, fault, path);
 }
 
+/// The dead move is ended, and so many milestones are there.
+fn is_over(workspace: &Workspace, milestones: usize, way: &str) {
+    assert_eq!(done(workspace, "milestone list").lines().count(), milestones, "{way}");
+    let record = workspace.read(".milescale/migration.json");
+    assert!(record.contains("\"intent\": null"), "{way}: {record}");
+}
+
 fn remove_database(workspace: &Workspace) {
     for ending in ["", "-wal", "-shm", "-journal"] {
         drop(fs::remove_file(workspace.path(format!("enterprise.db{ending}"))));
@@ -245,9 +252,7 @@ fn a_dead_move_out_of_a_store_that_is_gone_stands_in_no_way() {
             // The store that is gone is an old one then.
             refused(&workspace, "doctor --fix --yes");
         }
-        assert_eq!(done(&workspace, "milestone list").lines().count(), 3, "{way}");
-        let record = workspace.read(".milescale/migration.json");
-        assert!(record.contains("\"intent\": null"), "{way}: {record}");
+        is_over(&workspace, 3, way);
     }
 }
 
@@ -284,9 +289,7 @@ fn a_dead_move_out_of_a_table_that_is_dropped_leaves_its_target_alone() {
             workspace.write("config/storage-config.yaml", text.replace("type: postgresql", "type: sqlite"));
         }
         refused(&workspace, "doctor --fix --yes");
-        assert_eq!(done(&workspace, "milestone list").lines().count(), 4, "{target}");
-        let record = workspace.read(".milescale/migration.json");
-        assert!(record.contains("\"intent\": null"), "{target}: {record}");
+        is_over(&workspace, 4, target);
     }
 }
 
@@ -383,9 +386,7 @@ fn a_dead_move_that_has_switched_to_a_store_that_is_gone_stands_in_no_way() {
             workspace.write("config/storage-backend.txt", "file\n");
             refused(&workspace, "doctor --fix --yes");
         }
-        assert_eq!(done(&workspace, "milestone list").lines().count(), 3, "{way}");
-        let record = workspace.read(".milescale/migration.json");
-        assert!(record.contains("\"intent\": null"), "{way}: {record}");
+        is_over(&workspace, 3, way);
     }
 }
 

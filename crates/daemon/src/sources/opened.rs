@@ -45,6 +45,15 @@ impl Opened {
 /// Bytes that the list of ids may have.
 const LIMIT: u64 = 64 << 20;
 
+/// Writes a list of ids in the place of the last one.
+fn write_down(workspace: &Workspace, ids: impl FnOnce(&mut dyn FnMut(&str))) -> io::Result<()> {
+    durable::replace_with(&workspace.last_ids(), |file| {
+        let mut list = List::new(BufWriter::new(file));
+        ids(&mut |id| list.add(id));
+        list.finish()
+    })
+}
+
 /// The ids of the last full reading, kept across restarts.
 #[derive(Debug, Default)]
 pub(crate) struct LastIds {
@@ -73,13 +82,9 @@ impl LastIds {
             Some(ids)
         };
         if self.written != Some(hash) || !workspace.last_ids().exists() {
-            durable::replace_with(&workspace.last_ids(), |file| {
-                let mut list = List::new(BufWriter::new(file));
-                match &asked {
-                    Some(ids) => ids.iter().for_each(|id| list.add(id)),
-                    None => drop(store.each_known_id(&mut |id| list.add(id))),
-                }
-                list.finish()
+            write_down(workspace, |add| match &asked {
+                Some(ids) => ids.iter().for_each(|id| add(id)),
+                None => drop(store.each_known_id(add)),
             })?;
         }
         (self.written, *kept) = (Some(hash), generation);
@@ -91,13 +96,7 @@ impl LastIds {
         let mut opened = Opened::open(None, workspace, in_use, config, 0).map_err(|error| error.to_string())?;
         // One that was just opened remembers none.
         let ids = opened.store.ids().map_err(|error| error.to_string())?;
-        let noted = durable::replace_with(&workspace.last_ids(), |file| {
-            let mut list = List::new(BufWriter::new(file));
-            for id in &ids {
-                list.add(id);
-            }
-            list.finish()
-        });
+        let noted = write_down(workspace, |add| ids.iter().for_each(|id| add(id)));
         noted.map_err(|error| format!("{}: {error}", workspace.shown(&workspace.last_ids())))
     }
 

@@ -1,6 +1,5 @@
 //! What an unfinished target may hold that stands nowhere else, before it is cleared.
 
-use std::collections::HashMap;
 use std::ops::ControlFlow;
 
 use milescale_core::base::Side;
@@ -14,7 +13,7 @@ use milescale_workspace::marker::{self, Word};
 use milescale_workspace::record::Intent;
 
 use super::{Moving, engine_of_file};
-use crate::compare::hash;
+use crate::compare::{Contents, contents, hash};
 use crate::context::Error;
 use crate::level::{readable, there};
 
@@ -35,9 +34,8 @@ impl Moving<'_, '_> {
         let shown = self.context.workspace.shown(&self.context.workspace.record());
         Err(Error::Refused(format!(
             "{shown}: it says that a move from {from} to {to} is unfinished, and {to} is named as the store in use: nothing of it is cleared. If \
-             you have changed the marker or the configuration, write {} there again, and run `milescale check`; else put the record back from \
-             a copy of yours, or move it away and run `milescale doctor --fix`",
-            from.backend
+             you have changed the marker or the configuration, let them name {from} again, and run `milescale check`; else put the record back \
+             from a copy of yours, or move it away and run `milescale doctor --fix`"
         )))
     }
 
@@ -65,23 +63,23 @@ impl Moving<'_, '_> {
         intent: &Intent,
         keeper: &mut Option<Keeper>,
     ) -> Result<(), Error> {
-        let mut there_too = HashMap::new();
         let mut source = self.context.open(self.from)?;
-        if source.exists()? {
-            source.scan_contents(&mut |id, content| {
-                there_too.insert(hash(&id), content.value);
-                ControlFlow::Continue(())
-            })?;
-        }
+        let there_too = if source.exists()? {
+            contents(&mut *source, self.context, |content| content.value)?.0
+        } else {
+            Contents::new()
+        };
         let backup = intent.backup.as_ref().and_then(|id| backup::metadata(self.context.workspace, id).ok());
         let backup = backup.and_then(|metadata| Backup::open(self.context.workspace, &metadata).ok());
-        let mut alone = Vec::new();
+        let (mut alone, mut stopped) = (Vec::new(), Ok(()));
         target.scan_contents(&mut |id, content| {
             if there_too.get(&hash(&id)) != Some(&content.value) {
                 alone.push(id);
             }
-            ControlFlow::Continue(())
+            stopped = self.context.go_on();
+            if stopped.is_ok() { ControlFlow::Continue(()) } else { ControlFlow::Break(()) }
         })?;
+        stopped?;
         for ids in alone.chunks(AT_ONCE) {
             self.context.go_on()?;
             // What others have written there since is dealt with as that.

@@ -199,9 +199,10 @@ pub(super) fn is_for_reading() -> String {
     )
 }
 
-/// Selects what stands beside the list, where rows are written (`$2`) and where they are only read: what it is, whose, and what is wrong with it: `owner`, `runs` (what somebody else says), `kind`,
-/// `unlogged`, `schema` (which somebody else may rename), `trigger` (which somebody else may add, while the table cannot be locked),
-/// `watched` (by triggers of somebody who may not read it).
+/// Selects what stands beside the list, where rows are written (`$2`) and where they are only read: what it is, whose, and what is wrong with
+/// it: `owner`, `runs` (what somebody else says), `kind`, `goes` (one milestone with another), `unlogged`, `schema` (which somebody else may
+/// rename), `trigger` (which somebody else may add, while the table cannot be locked), `watched` (by triggers of somebody who may not read
+/// it).
 pub(super) fn others() -> String {
     format!("{} {}", looked_at(), told())
 }

@@ -99,7 +99,7 @@ pub(super) fn judge(code: &SqlState) -> (Problem, &'static str) {
     } else if is(&[SqlState::INSUFFICIENT_PRIVILEGE]) {
         (Problem::Refused, "; grant it to milescale's user: `milescale doctor` names what is missing")
     } else if is(&[SqlState::UNTRANSLATABLE_CHARACTER, SqlState::CHARACTER_NOT_IN_REPERTOIRE]) {
-        (Problem::Refused, "; change the milestone, or make the database anew with ENCODING 'UTF8'")
+        (Problem::Refused, "; change the milestone")
     } else if is(&[SqlState::READ_ONLY_SQL_TRANSACTION]) {
         let means = "; it is a standby (name the primary, or all hosts with target_session_attrs=read-write), or \
                      default_transaction_read_only is on for this user or database";

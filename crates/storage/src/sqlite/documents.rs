@@ -13,6 +13,7 @@ use milescale_document::milestone::{Draft, Milestone, Packed};
 use milescale_workspace::Workspace;
 use milescale_workspace::error::{Problem, StoreError};
 use milescale_workspace::readers::Readers;
+use milescale_workspace::trial::Hindrance;
 use milescale_workspace::ways::Ways;
 
 use super::changes::Changes;
@@ -235,8 +236,8 @@ impl Store for SqliteStore {
         }
     }
 
-    fn hidden(&mut self) -> Result<u64, StoreError> {
-        self.astray()
+    fn hidden(&mut self) -> Result<Option<Hindrance>, StoreError> {
+        self.rows_astray()
     }
 
     fn filled_from(&mut self) -> Result<Vec<Side>, StoreError> {

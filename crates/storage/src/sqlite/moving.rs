@@ -54,9 +54,14 @@ impl SqliteStore {
             }
             // What is to be noted of a text that stands there already changes nothing about it.
             let stays = entry.is_some() && seen == Seen::Text(Digest::of(&draft.text));
-            let rows = Rows::before(connection).await?;
-            let altered = if stays { None } else { put_row(connection, draft, there.as_ref(), &shown).await? };
-            rows.are_there(i64::from(there.is_none()), connection, &shown).await?;
+            let altered = if stays {
+                None
+            } else {
+                let rows = Rows::before(connection).await?;
+                let altered = put_row(connection, draft, there.as_ref(), (&rows, &shown)).await?;
+                rows.are_there(i64::from(there.is_none()), connection, &shown).await?;
+                altered
+            };
             if let Some(entry) = entry {
                 if let Some(altered) = &altered {
                     return Err(WriteError::Store(altered.refused(&shown)));

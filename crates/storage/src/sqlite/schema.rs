@@ -35,15 +35,18 @@ const REFUSALS: &[(&str, &str)] = &[
     ("milescale_refuse_delete", "BEFORE DELETE"),
 ];
 
+/// The definition of one, with a message as it stands within quotes.
+fn refusal(name: &str, when: &str, message: &str) -> String {
+    format!("CREATE TRIGGER {name} {when} ON milestones BEGIN SELECT RAISE(ABORT, '{message}'); END")
+}
+
 /// Lets the table refuse writes with a message, or take them again.
 pub(super) async fn refuse(connection: &mut SqliteConnection, message: Option<&str>) -> Result<(), sqlx::Error> {
     for (name, when) in REFUSALS {
         let drop = format!("DROP TRIGGER IF EXISTS {name}");
         sqlx::query(AssertSqlSafe(drop)).execute(&mut *connection).await?;
         if let Some(message) = message {
-            let message = message.replace('\'', "''");
-            let create =
-                format!("CREATE TRIGGER {name} {when} ON milestones BEGIN SELECT RAISE(ABORT, '{message}'); END");
+            let create = refusal(name, when, &message.replace('\'', "''"));
             sqlx::query(AssertSqlSafe(create)).execute(&mut *connection).await?;
         }
     }
@@ -176,9 +179,11 @@ async fn not_as_it_is_made(connection: &mut SqliteConnection) -> Result<Option<S
             |at: usize| Ok::<_, sqlx::Error>(String::from_utf8_lossy(&row.try_get::<Vec<u8>, _>(at)?).into_owned());
         let (kind, name, definition, is_on_own): (_, _, _, bool) =
             (text(0)?, text(1)?, plain(&text(2)?), row.try_get(3)?);
-        let refuses = REFUSALS.iter().any(|(refusal, when)| {
-            let before = format!("CREATE TRIGGER {refusal} {when} ON milestones BEGIN SELECT RAISE(ABORT, '");
-            let message = definition.strip_prefix(&before).and_then(|it| it.strip_suffix("'); END"));
+        let refuses = REFUSALS.iter().any(|(name, when)| {
+            let refusal = refusal(name, when, "\0");
+            let message = refusal
+                .split_once('\0')
+                .and_then(|(before, after)| definition.strip_prefix(before).and_then(|rest| rest.strip_suffix(after)));
             !is_on_own && message.is_some_and(is_one_text)
         });
         if !refuses && !known.contains(&definition) {
@@ -215,16 +220,33 @@ pub(crate) async fn flaw_of_ids(connection: &mut SqliteConnection) -> Result<Opt
     Ok((is_another || is_index_of_another).then(|| cause.to_owned()))
 }
 
-/// Whether the database has nothing but a table of milestones as adapters make it, and milescale's own: then a write changes what it says,
-/// and nothing else.
-pub(super) async fn is_plain(connection: &mut SqliteConnection) -> Result<bool, sqlx::Error> {
-    // What has no definition is an index that SQLite makes by itself; a name says nothing of what something is.
-    let select =
-        "SELECT CAST(sql AS BLOB) FROM sqlite_schema WHERE sql NOT NULL AND NOT (lower(name) GLOB 'milescale_*'
-                  OR lower(type) = 'table' AND name IN ('sqlite_sequence', 'sqlite_stat1', 'sqlite_stat4'))";
-    let others: Vec<Option<Vec<u8>>> = sqlx::query_scalar(select).fetch_all(connection).await?;
-    let is_the_table = |sql: &Vec<u8>| plain(&String::from_utf8_lossy(sql)) == plain(DOCUMENTS);
-    Ok(matches!(others.as_slice(), [Some(sql)] if is_the_table(sql)))
+/// What a database defines beside milescale's own, as far as it matters to a write.
+#[derive(Debug, Clone, Copy)]
+pub(super) struct Defined {
+    /// Nothing but a table of milestones as adapters make it: a write changes what it says, and nothing else.
+    pub(super) is_plain: bool,
+    /// The table says what becomes of rows that are in conflict with each other, perhaps that one goes.
+    says_of_conflicts: bool,
+}
+
+impl Defined {
+    pub(super) async fn look(connection: &mut SqliteConnection) -> Result<Self, sqlx::Error> {
+        // What has no definition is an index that SQLite makes by itself; a name says nothing of what something is.
+        let select =
+            "SELECT CAST(sql AS BLOB), lower(type) = 'table' AND lower(name) = 'milestones' AND sql LIKE '%conflict%'
+                      FROM sqlite_schema WHERE sql NOT NULL AND NOT (lower(name) GLOB 'milescale_*'
+                      OR lower(type) = 'table' AND name IN ('sqlite_sequence', 'sqlite_stat1', 'sqlite_stat4'))";
+        let others: Vec<(Vec<u8>, bool)> = sqlx::query_as(select).fetch_all(connection).await?;
+        let is_the_table = |sql: &[u8]| plain(&String::from_utf8_lossy(sql)) == plain(DOCUMENTS);
+        let is_plain = matches!(others.as_slice(), [(sql, _)] if is_the_table(sql));
+        Ok(Self { is_plain, says_of_conflicts: others.iter().any(|(_, says)| *says) })
+    }
+
+    /// What a statement says that writes milestones: no milestone takes the place of another one (`ON CONFLICT REPLACE`). Said only
+    /// where it has to be, for it holds in triggers as well.
+    pub(super) const fn or_abort(self) -> &'static str {
+        if self.says_of_conflicts { "OR ABORT " } else { "" }
+    }
 }
 
 /// The columns that a table of milestones has at least.

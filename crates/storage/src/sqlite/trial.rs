@@ -39,24 +39,31 @@ impl SqliteStore {
             numbers.extend(number.filter(|_| numbers.len() < NAMED));
         })?;
         let mut against = Against::default();
-        let place = format!("{}, table milestones", self.sqlite.shown);
         if count > 0 {
-            against.hindrances.push(Hindrance::new(&place, nameless(count, &numbers), NAMELESS_ADVICE));
+            let place = format!("{}, table milestones", self.sqlite.shown);
+            against.hindrances.push(Hindrance::new(place, nameless(count, &numbers), NAMELESS_ADVICE));
         }
+        against.hindrances.extend(self.rows_astray()?);
+        Ok(against)
+    }
+
+    /// That rows are not found by their id, where that is so.
+    pub(super) fn rows_astray(&mut self) -> Result<Option<Hindrance>, StoreError> {
         let astray = self.astray()?;
-        if astray > 0 {
+        let hindrance = || {
+            let place = format!("{}, table milestones", self.sqlite.shown);
             let reason = format!(
                 "{astray} rows are not found by their id: an index of the table is damaged, and reading by it leaves them out"
             );
             let do_this = "have it made anew (`sqlite3 FILE`, REINDEX milestones), after a copy of the file";
-            against.hindrances.push(Hindrance::new(place, reason, do_this));
-        }
-        Ok(against)
+            Hindrance::new(place, reason, do_this)
+        };
+        Ok((astray > 0).then(hindrance))
     }
 
     /// Rows that the table has and that are not found by their id. Where each is found, the index of ids is in order, and reading in
     /// the order of ids leads to all.
-    pub(super) fn astray(&mut self) -> Result<u64, StoreError> {
+    fn astray(&mut self) -> Result<u64, StoreError> {
         self.open(super::Make::Never)?;
         let is_indexed = self.sqlite.run(async |connection| {
             let select = "SELECT EXISTS (SELECT 1 FROM pragma_index_list('milestones') AS l WHERE NOT partial

@@ -9,7 +9,7 @@ use milescale_workspace::error::{Problem, StoreError};
 use sqlx::{AssertSqlSafe, QueryBuilder, Sqlite, SqliteConnection};
 
 use super::growth::Growth;
-use super::schema::is_plain;
+use super::schema::Defined;
 use super::{WriteError, ledger};
 use crate::budget::{Room, next_ones};
 use crate::row::{Altered, stays, suppressed};
@@ -17,28 +17,20 @@ use crate::row::{Altered, stays, suppressed};
 /// Rows in one statement of a bulk load.
 const ROWS: usize = 500;
 
-/// What a statement says that writes milestones: a table may say of a constraint that a row which another one is in conflict with goes
-/// (`ON CONFLICT REPLACE`), and no milestone takes the place of another one. Said only where it has to be, for it holds in triggers as well.
-pub(super) async fn or_abort(connection: &mut SqliteConnection) -> Result<&'static str, sqlx::Error> {
-    let select =
-        "SELECT EXISTS (SELECT 1 FROM sqlite_schema WHERE lower(type) = 'table' AND name = 'milestones' COLLATE NOCASE
-                  AND sql LIKE '%conflict%')";
-    let says_so: bool = sqlx::query_scalar(select).fetch_one(connection).await?;
-    Ok(if says_so { "OR ABORT " } else { "" })
-}
-
 /// Whether a write has taken other milestones with it, as a trigger, a constraint or a reference of the table may say: nothing else keeps
 /// them. Asked before it and after, in its transaction.
 #[derive(Debug)]
-pub(super) struct Rows(Option<i64>);
+pub(super) struct Rows {
+    defined: Defined,
+    /// How many there were, where a write may do more than it says.
+    before: Option<i64>,
+}
 
 impl Rows {
-    /// How many there are, where a write may do more than it says.
     pub(super) async fn before(connection: &mut SqliteConnection) -> Result<Self, sqlx::Error> {
-        if is_plain(connection).await? {
-            return Ok(Self(None));
-        }
-        count(connection).await.map(|it| Self(Some(it)))
+        let defined = Defined::look(connection).await?;
+        let before = if defined.is_plain { None } else { Some(count(connection).await?) };
+        Ok(Self { defined, before })
     }
 
     /// # Errors
@@ -49,7 +41,7 @@ impl Rows {
         connection: &mut SqliteConnection,
         place: &str,
     ) -> Result<(), WriteError> {
-        let Self(Some(before)) = self else { return Ok(()) };
+        let Some(before) = self.before else { return Ok(()) };
         let lost = before + more - count(connection).await?;
         if lost <= 0 {
             return Ok(());
@@ -79,11 +71,11 @@ pub(super) async fn put_row(
     connection: &mut SqliteConnection,
     draft: &Draft,
     before: Option<&Milestone>,
-    place: &str,
+    (rows, place): (&Rows, &str),
 ) -> Result<Option<Altered>, WriteError> {
     let (id, data) = (draft.id.as_str(), draft.value.to_json());
     let (now, updated) = (timestamp::to_text(draft.now), timestamp::to_text(draft.updated));
-    let or_abort = or_abort(connection).await?;
+    let or_abort = rows.defined.or_abort();
     let written = if let Some(before) = before {
         let update = format!("UPDATE {or_abort}milestones SET data = ?, updated_at = ? WHERE id = ?");
         let written =
@@ -187,7 +179,7 @@ pub(super) async fn insert_many(
     from: Side,
 ) -> Result<u64, sqlx::Error> {
     let (mut count, mut growth) = (0, Growth::begin(connection).await?);
-    let or_abort = or_abort(connection).await?;
+    let or_abort = Defined::look(connection).await?.or_abort();
     loop {
         let rows = next_ones(Room::new(ROWS), milestones, Packed::bytes);
         if rows.is_empty() {

@@ -121,7 +121,9 @@ impl For {
 
 /// The bits that a new file of a group does not get in a folder.
 fn taken_in(folder: impl AsFd, group: u32, what: For) -> u32 {
-    if shares(folder, group) { umask() & !what.kept() } else { umask() }
+    let kept = umask() & what.kept();
+    // Where nothing is to be kept, nothing is asked of the folder.
+    if kept != 0 && shares(folder, group) { umask() & !kept } else { umask() }
 }
 
 /// Whether a group shares a folder. Where its sticky bit is set, no member replaces another one's files.
@@ -146,9 +148,9 @@ pub(crate) fn give_new(folder: impl AsFd, made: impl AsFd, mode: u32, what: For)
 /// Lets those into something new of milescale's who are named in the list of rights of the folder that it lies in, and that one's owner.
 #[allow(clippy::useless_conversion, reason = "the types differ by platform")]
 fn let_named_in(folder: impl AsFd, made: impl AsFd) {
+    let Some(list) = List::of_open(&folder).filter(|_| List::of_open(&made).is_none()) else { return };
     let (Ok(above), Ok(ours)) = (rustix::fs::fstat(&folder), rustix::fs::fstat(&made)) else { return };
     let is_folder = FileType::from_raw_mode(ours.st_mode) == FileType::Directory;
-    let Some(list) = List::of_open(&folder).filter(|_| List::of_open(&made).is_none()) else { return };
     let given = list.give_to(&made, ours.st_gid != above.st_gid, Some(above.st_uid));
     if given.is_ok() && !is_folder {
         // What is done in a folder is none of what is done with a file.

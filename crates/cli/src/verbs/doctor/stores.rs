@@ -73,15 +73,9 @@ pub(super) fn opened(workspace: &Workspace) -> Vec<Finding> {
 
 /// Milestones that nobody finds.
 fn hidden(store: &mut dyn Store) -> Option<Finding> {
-    let hidden = store.hidden().ok().filter(|hidden| *hidden > 0)?;
-    let what = format!("{}: {hidden} rows are not found by their id: an index of the table is damaged", store.name());
+    let Hindrance { place, reason, do_this } = store.hidden().ok().flatten()?;
     let means = "Lists, exports and figures leave them out, and a move out of it is refused.";
-    Some(finding(
-        Level::Wrong,
-        what,
-        means,
-        "Copy the file, and have the index made anew (`sqlite3 FILE`, REINDEX milestones).",
-    ))
+    Some(finding(Level::Wrong, format!("{place}: {reason}"), means, format!("To mend it: {do_this}.")))
 }
 
 /// What the server may lose.

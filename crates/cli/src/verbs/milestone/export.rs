@@ -15,6 +15,7 @@ use milescale_storage::files::{readers_of_a_server, readers_of_all};
 use milescale_workspace::durable::{self, Outcome};
 use milescale_workspace::folder::Folder;
 use milescale_workspace::readers::Readers;
+use milescale_workspace::trial::Hindrance;
 use milescale_workspace::{Place, Workspace};
 use serde::Serialize;
 
@@ -85,12 +86,8 @@ pub(super) fn run(desk: &mut Desk, options: &ExportOptions) -> Result<(), Failur
         })?;
     }
     result?;
-    let hidden = desk.access.store.hidden()?;
-    if hidden > 0 {
-        let name = desk.access.store.name();
-        return Err(Failure::Failed(format!(
-            "{name}: {hidden} rows are not found by their id, and were left out; see `milescale doctor`"
-        )));
+    if let Some(Hindrance { place, reason, do_this }) = desk.access.store.hidden()? {
+        return Err(Failure::Failed(format!("{place}: {reason}; {do_this}")));
     }
     if left_out > 0 {
         return Err(Failure::Failed(format!("{left_out} milestones were left out; they are named above")));
