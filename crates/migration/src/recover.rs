@@ -4,6 +4,7 @@
 use milescale_core::backend::{Backend, InUse};
 use milescale_core::base::Side;
 use milescale_core::migration::Phase;
+use milescale_storage::presence::Presence;
 use milescale_workspace::backup;
 use milescale_workspace::marker::{self, Word};
 use milescale_workspace::record::Intent;
@@ -77,7 +78,7 @@ pub fn recover(said: Said, context: &mut Context<'_>) -> Result<Recovered, Error
     }
     if happened || intent.phase == Phase::Sweeping {
         // Nothing can be brought over into what does not exist any more: the store that was left is an old one like any other.
-        if said == Said::IsGone(to.side()) && !is_there(to, moving.context) {
+        if said == Said::IsGone(to.side()) && presence(to, moving.context).may_be_gone() {
             moving.end()?;
         } else {
             moving.after_switch(None)?;
@@ -85,7 +86,9 @@ pub fn recover(said: Said, context: &mut Context<'_>) -> Result<Recovered, Error
         return Ok(Recovered::Finished);
     }
     let gone = match said {
-        Said::IsGone(side) => [from, to].into_iter().find(|it| it.side() == side && !is_there(*it, moving.context)),
+        Said::IsGone(side) => {
+            [from, to].into_iter().find(|it| it.side() == side && presence(*it, moving.context).may_be_gone())
+        }
         Said::Nothing | Said::TryAgain => None,
     };
     if gone.is_none() {
@@ -101,24 +104,34 @@ pub fn recover(said: Said, context: &mut Context<'_>) -> Result<Recovered, Error
     }
 }
 
-/// Whether the store that this workspace knows can be reached and exists.
-pub(crate) fn is_there(known: InUse, context: &Context<'_>) -> bool {
-    let asked = context.open(known).and_then(|mut store| Ok(store.exists()? && store.is_another()?.is_none()));
-    asked.unwrap_or(false)
+/// Whether a store that this workspace knows exists, as far as this user is told.
+pub(crate) fn presence(known: InUse, context: &Context<'_>) -> Presence {
+    match context.open(known) {
+        Ok(mut store) => Presence::of(&mut *store, known.side()),
+        Err(error) => Presence::Away(error.to_string()),
+    }
 }
 
 /// Why an unfinished target is still there, where nothing is wrong but that a store cannot be reached.
 fn not_yet((from, to): (InUse, InUse), context: &Context<'_>) -> String {
-    let is_away = |it: &InUse| (*it == from || it.side() != Side::Files) && !is_there(*it, context);
+    let of_both = [to, from].map(|it| (it, presence(it, context)));
+    if let Some(why) = of_both.iter().find_map(|(_, it)| if let Presence::Closed(why) = it { Some(why) } else { None })
+    {
+        return format!(
+            "an unfinished migration to {to} cannot be undone yet; the next command or cycle tries again. {why}"
+        );
+    }
+    let is_away =
+        |(it, presence): &&(InUse, Presence)| (*it == from || it.side() != Side::Files) && presence.may_be_gone();
     let ends = |side: Side| match side {
         Side::Files => String::new(),
         side => format!(". Where it is gone for good, `milescale retire {side} --gone` ends that"),
     };
-    let (which, ends) = match [to, from].into_iter().find(is_away) {
-        Some(away) if away == from => {
+    let (which, ends) = match of_both.iter().find(is_away) {
+        Some((away, _)) if *away == from => {
             (from.to_string(), ". Where it is gone for good, `milescale doctor` names the ways on".to_owned())
         }
-        Some(away) => (away.to_string(), ends(away.side())),
+        Some((away, _)) => (away.to_string(), ends(away.side())),
         None => ("the store of its target".to_owned(), ends(to.side())),
     };
     format!(

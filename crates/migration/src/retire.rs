@@ -9,6 +9,7 @@ use milescale_core::base::Side;
 use milescale_document::milestone::Milestone;
 use milescale_storage::files;
 use milescale_storage::ledger::{AT_ONCE, Earlier, Known, was_earlier};
+use milescale_storage::presence::Presence;
 use milescale_storage::store::Store;
 use milescale_workspace::Workspace;
 use milescale_workspace::error::StoreError;
@@ -16,7 +17,7 @@ use milescale_workspace::record::Old;
 
 use crate::context::{Context, Error};
 use crate::level::there_as;
-use crate::recover::is_there;
+use crate::recover::presence;
 use crate::sweep::{Holding, Sweeper};
 
 /// How long what was written last is waited for.
@@ -117,12 +118,14 @@ pub(crate) fn dealt_with(files: &[Milestone], current: &mut dyn Store) -> Result
 }
 
 /// What retiring an old store came to.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[derive(Debug, Clone, PartialEq, Eq)]
 pub enum Retired {
     /// It refuses writes; so many last changes were brought over.
     After(u64),
     /// There was no such store any more: nothing of it could be brought over.
     Gone,
+    /// It could not be asked, for this reason, and is gone as a person says.
+    Unasked(String),
 }
 
 /// Retires an old store, after a last sweep. The caller holds the migration's lock. `is_gone`: a person says that it does not exist
@@ -163,14 +166,15 @@ pub fn retire(
 
 /// One that does not exist any more, as a person says. Another store that stands at its address now is none of ours.
 fn retire_gone(old: &Old, context: &Context<'_>) -> Result<Retired, Error> {
-    if is_there(old.was, context) {
-        let side = old.side;
-        return Err(Error::Refused(format!(
-            "{} is there, and not gone; `milescale retire {side}` retires it",
-            old.name
-        )));
+    let (side, name) = (old.side, &old.name);
+    match presence(old.was, context) {
+        Presence::There => {
+            Err(Error::Refused(format!("{name} is there, and not gone; `milescale retire {side}` retires it")))
+        }
+        Presence::Closed(why) => Err(Error::Refused(format!("{name} is not gone, but closed to this user. {why}"))),
+        Presence::Gone => Ok(Retired::Gone),
+        Presence::Away(why) => Ok(Retired::Unasked(why)),
     }
-    Ok(Retired::Gone)
 }
 
 fn retire_known(old: &Old, in_use: InUse, context: &mut Context<'_>) -> Result<Retired, Error> {

@@ -17,6 +17,7 @@ pub mod ledger;
 pub mod open;
 pub mod outline;
 pub mod postgres;
+pub mod presence;
 mod row;
 mod runtime;
 pub mod scan;

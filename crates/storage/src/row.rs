@@ -20,6 +20,9 @@ use crate::threads::in_threads;
 /// Bytes of an id that a row is read by.
 pub(crate) const LONGEST_ID: u32 = 1024;
 
+/// What follows why a table does not take a row, for a constraint of it or a trigger: tried again, it is refused again.
+pub(crate) const CHANGE_IT: &str = "; nothing was written: change the milestone, or what refuses it";
+
 /// Whether a row has an id, as both databases say it. One that no milestone could have is none: it may be of any length, and many
 /// are read at once.
 pub(crate) fn has_id(column: &str) -> String {

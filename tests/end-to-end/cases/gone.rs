@@ -188,10 +188,37 @@ fn an_old_server_that_is_gone_for_good_is_ended_at_a_persons_word() {
     let told = refused(&workspace, "retire postgresql --yes");
     assert!(told.contains("`milescale retire postgresql --gone` ends it"), "{told}");
     let told = done(&workspace, "retire postgresql --gone --yes");
-    assert!(told.contains("did not exist any more"), "{told}");
+    assert!(told.contains("could not be asked") && told.contains("no server listens there"), "{told}");
     done(&workspace, "check");
     let told = said(&workspace, "doctor").out;
     assert!(told.contains("is an old store, retired since") && !told.contains("--gone"), "{told}");
+}
+
+/// A database that this user may not read is not gone: nobody ends it for that, be it an old store or the one in use.
+#[test]
+fn a_store_that_is_closed_to_who_asks_is_not_taken_for_gone_needs_root() {
+    let workspace = workspace(None);
+    for to in ["database", "file"] {
+        done(&workspace, &format!("migrate {to} --yes"));
+    }
+    assert!(Command::new("chown").args(["-R", "65533:65533"]).arg(workspace.root()).status().unwrap().success());
+    let database = workspace.path("enterprise.db");
+    std::os::unix::fs::chown(&database, Some(0), Some(0)).unwrap();
+    fs::set_permissions(&database, std::os::unix::fs::PermissionsExt::from_mode(0o600)).unwrap();
+    let mut somebody = Workspace::at(workspace.root(), crate::BINARY);
+    let wrapper = ["setpriv", "--reuid", "65533", "--regid", "65533", "--clear-groups"];
+    somebody.wrapper = wrapper.map(str::to_owned).to_vec();
+    let told = refused(&somebody, "retire sqlite --gone --yes");
+    assert!(told.contains("is not gone, but closed to this user") && told.contains("may not read"), "{told}");
+    // In use, with a marker that names the files.
+    std::os::unix::fs::chown(&database, Some(65533), Some(65533)).unwrap();
+    done(&somebody, "migrate database --yes");
+    std::os::unix::fs::chown(&database, Some(0), Some(0)).unwrap();
+    workspace.write("config/storage-backend.txt", "file\n");
+    let told = refused(&somebody, "doctor --fix --yes");
+    assert!(told.contains("this user may not read and write it") && !told.contains("is in use from now on"), "{told}");
+    let named = somebody.run(["status"]).out;
+    assert!(named.contains("database"), "{named}");
 }
 
 /// The folder of an old store goes away: it is named, and nothing that it held is taken for removed; it ends at a person's word.

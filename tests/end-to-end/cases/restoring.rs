@@ -2,6 +2,7 @@
 //! dies half way.
 
 mod older;
+mod refused;
 
 use std::fs;
 use std::process::{Command, Stdio};

@@ -47,7 +47,7 @@ pub(crate) fn retire(context: &Context, options: &RetireOptions) -> Result<ExitC
     if options.consent.json {
         let (imported, gone) = match retired {
             Retired::After(imported) => (imported, false),
-            Retired::Gone => (0, true),
+            Retired::Gone | Retired::Unasked(_) => (0, true),
         };
         terminal::json(&json!({ "retired": side, "imported": imported, "gone": gone }));
         return Ok(ExitCode::SUCCESS);
@@ -56,6 +56,9 @@ pub(crate) fn retire(context: &Context, options: &RetireOptions) -> Result<ExitC
         Retired::After(imported) => format!("{side} is retired; {imported} last changes were brought over"),
         Retired::Gone => format!(
             "{side} is retired; it did not exist any more, and what was not brought over by then is lost with it"
+        ),
+        Retired::Unasked(why) => format!(
+            "{side} is retired, as you say that it is gone: it could not be asked ({why}), and what was not brought over by then is lost with it"
         ),
     });
     Ok(ExitCode::SUCCESS)

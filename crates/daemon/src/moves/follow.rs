@@ -8,6 +8,7 @@ use milescale_core::line::EventName;
 use milescale_migration::Said;
 use milescale_migration::follow_unread;
 use milescale_storage::open::Which;
+use milescale_storage::presence::Presence;
 use serde_json::json;
 
 use super::{Mover, now};
@@ -52,6 +53,10 @@ impl Mover {
         };
         let asked = || lost_files(&self.workspace, last).map_or_else(|| open(last)?.ids(), Err);
         let Err(why) = asked() else { return Ok(None) };
+        // Another user can read it: the one who asks is no measure of what is lost.
+        if let Ok(Presence::Closed(why)) = open(last).map(|mut it| Presence::of(&mut *it, last.side())) {
+            return Err(why);
+        }
         let there = open_named().map_err(|error| error.to_string())?;
         let there: BTreeSet<String> = there.into_iter().collect();
         let missing = self.last_ids()?.map(|ids| ids.into_iter().filter(|id| !there.contains(id)).collect());

@@ -22,7 +22,7 @@ use super::{Moving, journal};
 use crate::context::Error;
 use crate::keeping::InConflict;
 use crate::level::{readable, there};
-use crate::recover::is_there;
+use crate::recover::presence;
 use crate::retire;
 use crate::sweep::memory::NAMELESS;
 use crate::told::Told;
@@ -216,7 +216,7 @@ impl Moving<'_, '_> {
     fn remember_written(&mut self, intent: &Intent) -> Result<(), Error> {
         let to = self.to.side();
         let Some(journal) = journal::of_move(self.context.workspace, intent.epoch, to)? else { return Ok(()) };
-        if !is_there(self.from, self.context) {
+        if presence(self.from, self.context).may_be_gone() {
             return Ok(());
         }
         let of = |(id, entries): (&String, &Vec<Entry>)| {

@@ -2,6 +2,7 @@
 
 use std::collections::{BTreeMap, BTreeSet, HashMap};
 use std::ffi::OsStr;
+use std::io;
 use std::ops::ControlFlow;
 use std::path::Path;
 use std::time::SystemTime;
@@ -116,7 +117,9 @@ impl Store for FileStore {
     }
 
     fn exists(&mut self) -> Result<bool, StoreError> {
-        Ok(self.active.exists())
+        let failed =
+            |error: io::Error| StoreError::io(self.workspace.shown(&self.active), "it cannot be looked for", &error);
+        self.active.is_there().map_err(failed)
     }
 
     fn archived(&mut self, id: &Id) -> Result<Option<Milestone>, StoreError> {

@@ -20,7 +20,7 @@ use super::address::{Address, Host};
 use super::begin::SearchPath;
 use super::dial::{Dialer, Link};
 pub(super) use super::failure::{Failed, Outcome, saying_what_became};
-use super::failure::{advice_unreachable, advice_without_code, grant, judge};
+use super::failure::{advice_unreachable, advice_without_code, grant, in_write, judge};
 use super::shape::Guard;
 use super::tls;
 use super::waits::{Meter, Patience, WAITS, within};
@@ -251,7 +251,11 @@ impl Connection {
             let answered = matches!(&failed, Failed::Server(error) if error.as_db_error().is_some_and(|said| {
                 !matches!(said.parsed_severity(), Some(Severity::Fatal | Severity::Panic))
             }));
-            let error = self.failed(failed);
+            let code = if let Failed::Server(error) = &failed { error.code().cloned() } else { None };
+            let mut error = self.failed(failed);
+            if access == Access::Write {
+                error = in_write(code.as_ref(), error);
+            }
             if is_silent {
                 silent::note(&error);
             }

@@ -6,6 +6,8 @@ use std::time::Duration;
 use milescale_workspace::error::{Problem, StoreError};
 use tokio_postgres::error::{DbError, SqlState};
 
+use crate::row::CHANGE_IT;
+
 /// Why a transaction did not come to its end.
 #[derive(Debug)]
 pub(super) enum Failed {
@@ -112,8 +114,26 @@ pub(super) fn judge(code: &SqlState) -> (Problem, &'static str) {
         (Problem::Corrupt, means)
     } else if is(&[SqlState::UNDEFINED_COLUMN, SqlState::DATATYPE_MISMATCH]) {
         (Problem::Corrupt, "; its tables are not those of milestones")
+    } else if REFUSE_A_ROW.iter().any(|class| code.code().starts_with(class)) {
+        (Problem::Refused, CHANGE_IT)
     } else {
         (Problem::Unavailable, "")
+    }
+}
+
+/// Classes of errors that a row brings about, by a constraint, a trigger or what a trigger runs. Tried again, it is refused again.
+const REFUSE_A_ROW: [&str; 4] = ["23", "27", "44", "P0"];
+
+/// The class of values that a type or an expression does not take. Where a row is written, it is the row that is refused.
+const VALUE: &str = "22";
+
+/// What a write came to, by its error: a value that an index or a column of the table does not take is refused like the rest.
+pub(super) fn in_write(code: Option<&SqlState>, error: StoreError) -> StoreError {
+    match code {
+        Some(code) if code.code().starts_with(VALUE) && error.problem == Problem::Unavailable => {
+            StoreError { problem: Problem::Refused, cause: format!("{}{CHANGE_IT}", error.cause), ..error }
+        }
+        _ => error,
     }
 }
 

@@ -8,6 +8,7 @@ use rustix::fs::Access;
 
 use super::Sqlite;
 use super::onward::goes_round;
+use crate::row::CHANGE_IT;
 
 /// SQLite's number for a statement that was interrupted.
 const INTERRUPTED: u32 = 9;
@@ -41,6 +42,7 @@ impl Sqlite {
             },
             Some(11 | 26) => (Problem::Corrupt, self.remedy),
             Some(1) => (Problem::Corrupt, "; its tables are not those of milestones"),
+            Some(19) => (Problem::Refused, CHANGE_IT),
             Some(13) => return self.is_full(&message),
             Some(7) => (
                 Problem::Corrupt,

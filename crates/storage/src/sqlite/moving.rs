@@ -120,9 +120,7 @@ impl SqliteStore {
         }
         let was_seen = there.map_or(Seen::Nothing, |there| Seen::Text(Digest::of(&there)));
         let what = if was_seen == seen { "nothing was written" } else { "it has another content by now" };
-        let is_refused = error.cause.contains("constraint failed");
-        let step = if is_refused { "change the milestone, or what refuses it" } else { "try again" };
-        Err(StoreError { cause: format!("{}; {what}; {step}", error.cause), ..error })
+        Err(StoreError { cause: format!("{}; {what}; try again", error.cause), ..error })
     }
 
     pub(super) fn load_all(
