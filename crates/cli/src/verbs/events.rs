@@ -9,7 +9,7 @@ use std::time::Duration;
 
 use jiff::{SignedDuration, Timestamp};
 use milescale_core::line::EventName;
-use milescale_document::text::harmless;
+use milescale_document::text::{as_told, harmless};
 use milescale_document::timestamp;
 use milescale_workspace::Place;
 use milescale_workspace::Workspace;
@@ -273,7 +273,8 @@ impl Printer<'_> {
         let details = event.details.map_or("null", RawValue::get);
         let details = if details.trim_matches(['{', '}', ' ']).is_empty() { "" } else { details };
         let plain = format!("{} {name:<27} {move_to}", harmless(&event.timestamp));
-        let fitted = self.screen.fit(format!("{plain}  {details}").trim_end());
+        // Whoever may write the log may have written it.
+        let fitted = self.screen.fit(as_told(&format!("{plain}  {details}")).trim_end());
         terminal::line(match (style, fitted.split_once(&name)) {
             (Some(style), Some((before, after))) => {
                 Line::from(before).then(self.screen.paint(style, &name)).then(after)

@@ -27,7 +27,7 @@ pub(crate) fn import(context: &Context, options: &JsonOptions) -> Result<ExitCod
             terminal::error(&format!("{failing} milestones cannot be brought over; `milescale doctor` names them"));
         }
     }
-    Ok(ExitCode::SUCCESS)
+    Ok(if failing == 0 { ExitCode::SUCCESS } else { ExitCode::FAILURE })
 }
 
 pub(crate) fn retire(context: &Context, options: &RetireOptions) -> Result<ExitCode, Failure> {

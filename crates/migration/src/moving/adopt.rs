@@ -176,6 +176,8 @@ impl Moving<'_, '_> {
         }
         let from = self.from.side();
         let mut target = self.context.open(self.to)?;
+        let mut keeper = None;
+        self.keep_what_is_nowhere_else(&mut *target, intent, &mut keeper)?;
         let unreadable = conflicts::unreadable(self.context.workspace);
         if let Some((name, error)) = unreadable.map_err(|error| Error::own(".milescale/conflicts", &error))? {
             // It may be what is to be given back.
@@ -212,7 +214,6 @@ impl Moving<'_, '_> {
             conflicts::settle(self.context.workspace, &it.name, Some(seen), self.context.now())
                 .map_err(|error| Error::own(".milescale/conflicts", &error))?;
         }
-        let mut keeper = None;
         for id in target.clear(from, self.context.now())? {
             let Ok(named) = id.parse::<Id>() else { continue };
             if let Some(there) = there(target.get(&named))? {

@@ -18,8 +18,9 @@ use crate::files::readers_of_files;
 /// The bits of a mode by which others than the owner read and write.
 const RIGHTS_OF_OTHERS: u32 = 0o077;
 
-/// What to do about a file that is not filled: what stands in it alone is brought over before.
-pub(super) const MOVE_AWAY: &str = "run `milescale check`, so that nothing stays in it that was not brought over, and then move it away with its -wal and -journal";
+/// What to do about a file that is not filled: what stands in it alone is brought over before, or kept in it.
+pub(super) const MOVE_AWAY: &str = "run `milescale check`, so that what can be brought over is, and then move it away with its -wal and -journal, and keep it: rows \
+                                    whose ids no milestone can have are in it alone";
 
 /// Why a file that was there before is not filled.
 const OF_A_STRANGER: &str = "it belongs to somebody who may not read the milestones";
@@ -134,7 +135,7 @@ impl Sqlite {
     }
 
     fn is_anothers(&self, why: &str) -> StoreError {
-        self.error(Problem::Refused, format!("{why}, and nothing was written into it; {MOVE_AWAY}, and try again"))
+        self.error(Problem::Refused, format!("{why}, and nothing was written into it; {MOVE_AWAY}; then try again"))
     }
 
     /// Gives the open file to its readers.

@@ -111,6 +111,25 @@ fn l26_a_move_that_fails_leaves_a_target_of_others_as_it_was() {
 }
 
 /// The source is edited between copying and comparing, so the row is written twice before the death.
+/// The files come back older than what a dead move has taken along: what it brought is kept before the target's own comes back.
+#[test]
+fn what_only_a_target_of_others_holds_is_kept_when_an_older_source_comes_back() {
+    for backed_up in [false, true] {
+        let workspace = filled();
+        let before = rows(&workspace);
+        let text = format!("storage:\n  migration: {{backup_before_migration: {backed_up}}}\n");
+        workspace.write("config/storage-config.yaml", text);
+        fails_at_the_switch(&workspace, "kill");
+        std::fs::remove_file(workspace.path("active/files.yaml")).unwrap();
+        workspace.write("active/other.yaml", "title: older\n");
+        done(&workspace, &["check"]);
+        assert_eq!(rows(&workspace), before, "the target is what it was");
+        let conflicts = done(&workspace, &["conflicts", "list"]).out;
+        let kept = |id: &str| conflicts.contains(&format!("  {id}: it stood in the target of a move that was undone"));
+        assert_eq!((kept("files"), kept("other"), kept("same")), (!backed_up, !backed_up, false), "{conflicts}");
+    }
+}
+
 #[test]
 fn l26_a_move_that_fails_gives_back_what_it_wrote_over_twice() {
     let workspace = filled();
