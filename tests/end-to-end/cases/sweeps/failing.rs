@@ -41,8 +41,10 @@ fn l11_one_milestone_that_cannot_be_brought_over_stops_only_itself() {
     // Said once; and mended, it follows.
     check(&workspace);
     assert_eq!(told(&workspace, "changes_reported"), ["year-0"]);
+    let said = workspace.run(["import", "--json"]);
+    assert_eq!((said.code, &said.json()["failing"]), (1, &1.into()), "{said:?}");
     workspace.save("active/year-0.yaml", "title: mended\n");
-    check(&workspace);
+    assert_eq!(workspace.run(["import"]).code, 0);
     assert!(workspace.run(["milestone", "show", "year-0"]).out.contains("mended"));
     assert!(!is_named(&workspace, "year-0 of files cannot be brought over"));
 }

@@ -109,3 +109,31 @@ fn a_record_that_is_damaged_is_moved_away() {
     assert_eq!(workspace.status()["current_backend"], "database");
     assert!(!said(&workspace, "doctor").out.contains("cannot be read"));
 }
+
+/// An index that leaves a row out hides it from what reads by ids: `list` lacks it, and what takes along all that is there says so first.
+#[test]
+fn rows_that_an_index_hides_are_named_before_anything_is_taken_along() {
+    let workspace = crate::workspace();
+    workspace.write("config/storage-backend.txt", "database\n");
+    let database = |sql: &str| crate::milestones::sqlite3(&workspace, "enterprise.db", sql);
+    database(
+        r#"CREATE TABLE milestones(id TEXT, data JSON, created_at TEXT, updated_at TEXT);
+        CREATE UNIQUE INDEX by_id ON milestones(id) WHERE id <> 'm-1';
+        INSERT INTO milestones(id, data) VALUES ('m-0', '{"title":"a"}'), ('m-1', '{"title":"b"}'), ('m-2', '{"title":"c"}');
+        PRAGMA writable_schema = ON;
+        UPDATE sqlite_schema SET sql = replace(sql, ' WHERE id <> ''m-1''', '') WHERE name = 'by_id'"#,
+    );
+    text(&workspace, 0, "check");
+    assert_eq!(text(&workspace, 0, "milestone list").lines().count(), 2, "the index hides one");
+    for command in ["milestone export", "doctor", "migrate file --yes"] {
+        let told = text(&workspace, 1, command);
+        let is_said = told.contains("rows are not found by their id, 1 in all") && told.contains("REINDEX milestones");
+        assert!(is_said, "{command}: {told}");
+    }
+    assert!(!workspace.path("active/m-0.yaml").exists(), "nothing has moved");
+    database("REINDEX milestones");
+    assert_eq!(text(&workspace, 0, "milestone list").lines().count(), 3);
+    text(&workspace, 0, "doctor");
+    text(&workspace, 0, "migrate file --yes");
+    assert!(workspace.path("active/m-1.yaml").exists());
+}
