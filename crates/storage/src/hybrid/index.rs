@@ -18,7 +18,7 @@ use super::mend::Pair;
 use super::row::IndexRow;
 use crate::files::readers_of_all;
 use crate::sqlite::{
-    Changed, Changes, Growth, INDEX_ROW, Make, Onward, Sqlite, flaw_of_ids, has_table, missing_columns,
+    Changed, Changes, Growth, INDEX_ROW, Make, Onward, Opened, Sqlite, flaw_of_ids, has_table, missing_columns,
 };
 
 /// The table (contract §2).
@@ -131,7 +131,7 @@ impl Index {
             self.known = None;
             return Ok(false);
         }
-        if self.sqlite.open(Make::Never)? {
+        if self.sqlite.open(Make::Never)? == Opened::Anew {
             self.known = None;
         }
         if !self.sqlite.run(async |connection| has_table(connection, "milestones").await)? {

@@ -21,7 +21,7 @@ use super::facts::{NAMED, NAMELESS_ADVICE, Remembered, nameless};
 use super::reading::{one, several};
 use super::schema::{DOCUMENTS, flaw_of_columns, has_beside_documents, make_beside_documents, refuse};
 use super::shape::{Shape, is_taken};
-use super::{Make, Others, Sqlite, has_table};
+use super::{Make, Opened, Others, Sqlite, has_table};
 use crate::ledger::{Entry, Ledger};
 use crate::outline::{Outline, Wanted};
 use crate::row::{TOO_LARGE, place, work_on};
@@ -82,7 +82,8 @@ impl SqliteStore {
 
     /// Opens the file and looks at its shape. Whether it was opened anew.
     pub(super) fn look(&mut self, make: Make) -> Result<bool, StoreError> {
-        if !self.sqlite.open(make)? {
+        let opened = self.sqlite.open(make)?;
+        if opened == Opened::AsItWas {
             return Ok(false);
         }
         (self.remembered, self.watch, self.has_own) = (None, None, false);
@@ -94,7 +95,7 @@ impl SqliteStore {
         }
         self.shape = self.sqlite.run(async |connection| Shape::of(connection).await)?;
         let Some(cause) = self.sqlite.run(async |connection| flaw_of_columns(connection).await)? else {
-            return Ok(true);
+            return Ok(opened == Opened::Anew);
         };
         self.sqlite.close();
         Err(self.sqlite.error(Problem::Corrupt, cause))

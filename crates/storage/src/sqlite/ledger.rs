@@ -10,7 +10,7 @@ use milescale_workspace::error::StoreError;
 use sqlx::sqlite::SqliteRow;
 use sqlx::{QueryBuilder, Row as _, Sqlite as Driver, SqliteConnection};
 
-use super::{Make, Sqlite};
+use super::{Make, Opened, Sqlite};
 use crate::ledger::{Entry, Former, Known, Ledger};
 
 /// The tables. The value of an earlier content is as [`Former`] says.
@@ -217,7 +217,7 @@ impl LedgerFile {
 
 impl OnSqlite for LedgerFile {
     fn ready(&mut self) -> Result<&mut Sqlite, StoreError> {
-        if self.sqlite.open(Make::IfMissing)? {
+        if self.sqlite.open(Make::IfMissing)? != Opened::AsItWas {
             self.sqlite.write(async |connection| {
                 for statement in TABLES {
                     sqlx::query(*statement).execute(&mut *connection).await?;

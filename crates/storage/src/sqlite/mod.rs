@@ -30,6 +30,7 @@ pub use documents::SqliteStore;
 pub(crate) use growth::{Growth, INDEX_ROW};
 pub(crate) use ledger::LedgerFile;
 pub(crate) use onward::Onward;
+pub(crate) use opening::Opened;
 pub(crate) use schema::{flaw_of_ids, has_table, missing_columns};
 
 use std::ffi::OsString;

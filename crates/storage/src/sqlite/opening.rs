@@ -20,6 +20,17 @@ use super::schema::{flaw_of_tables, version};
 use super::{BUSY_TIMEOUT, Make, OLDEST, ROWS_ON_THE_WAY, Sqlite, is_no_database, numbers};
 use crate::files::readers_of_all;
 
+/// How a file is open.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Opened {
+    /// As when it was asked for last.
+    AsItWas,
+    /// It is the same file, and somebody has changed what it defines: what was seen of its tables may not hold any more.
+    Redefined,
+    /// It was not open, or another file had its name.
+    Anew,
+}
+
 impl Sqlite {
     /// Whether there is a file with something in it.
     ///
@@ -48,8 +59,8 @@ impl Sqlite {
         is_no_database(&self.place)
     }
 
-    /// Opens the file where it is not open, or where another file has its name now. Whether it was opened anew.
-    pub(crate) fn open(&mut self, make: Make) -> Result<bool, StoreError> {
+    /// Opens the file where it is not open, or where another file has its name now.
+    pub(crate) fn open(&mut self, make: Make) -> Result<Opened, StoreError> {
         if !self.holds_something()? && make == Make::Never {
             self.close();
             let what =
@@ -60,7 +71,7 @@ impl Sqlite {
         }
         self.check_beside()?;
         if self.connection.is_some() && self.identity_now().is_ok_and(|identity| identity == self.identity) {
-            return self.check_definitions().map(|()| false);
+            return self.check_definitions();
         }
         self.close();
         let (folder, name) = self.folder_to_open(make)?;
@@ -74,21 +85,21 @@ impl Sqlite {
             return Err(self.error(Problem::Busy, "another file took its name at that instant; try again"));
         }
         self.defined = None;
-        self.check_definitions().map(|()| true)
+        self.check_definitions().map(|_| Opened::Anew)
     }
 
     /// Whether what the database defines can be used, where that is not what was looked at last.
-    fn check_definitions(&mut self) -> Result<(), StoreError> {
+    fn check_definitions(&mut self) -> Result<Opened, StoreError> {
         let defined = Some(self.run(async |connection| version(connection).await)?);
         if defined == self.defined {
-            return Ok(());
+            return Ok(Opened::AsItWas);
         }
         if let Some(flaw) = self.run(async |connection| flaw_of_tables(connection).await)? {
             self.close();
             return Err(self.error(Problem::Corrupt, flaw));
         }
         self.defined = defined;
-        Ok(())
+        Ok(Opened::Redefined)
     }
 
     /// A connection of this process: bounded before it has read anything. Without a path it has a database of its own, which goes when

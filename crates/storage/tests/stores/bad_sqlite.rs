@@ -372,3 +372,34 @@ fn a_list_has_every_row_once_whatever_its_pages() {
         assert_eq!(conformance::listed_as_scanned(&bench, &Wanted::default()).len(), count);
     }
 }
+
+/// A table is made anew with ids of which a collation takes two for one: also a store that has the file open writes nothing then, and
+/// goes on once the table compares by bytes again.
+#[test]
+fn a_table_that_is_made_anew_is_looked_at_anew() {
+    let bench = Bench::new(Kind::Sqlite);
+    let mut open = bench.store();
+    put(&mut *open, "a", "title: kept\n");
+    assert_eq!(figures(&mut *open).milestone_count, 1);
+    let made_anew = |collation: &str| {
+        bench.sqlite3(
+            "enterprise.db",
+            &format!(
+                "BEGIN; CREATE TABLE other(id TEXT PRIMARY KEY {collation}, data TEXT, created_at TEXT, updated_at TEXT);
+                 INSERT INTO other SELECT id, data, created_at, updated_at FROM milestones;
+                 DROP TABLE milestones; ALTER TABLE other RENAME TO milestones; COMMIT"
+            ),
+        )
+    };
+    made_anew("COLLATE NOCASE");
+    for mut store in [open, bench.store()] {
+        made_anew("COLLATE NOCASE");
+        let error = store.put(&draft("A", "title: another\n"), Seen::Nothing).unwrap_err();
+        assert!(error.problem == Problem::Corrupt && error.cause.contains("two milestones would be taken"), "{error}");
+        made_anew("");
+        put(&mut *store, "A", "title: another\n");
+        assert_eq!(figures(&mut *store).milestone_count, 2);
+        bench.sqlite3("enterprise.db", "DELETE FROM milestones WHERE id = 'A'");
+        assert_eq!(figures(&mut *store).milestone_count, 1, "what comes and goes in the new table is seen");
+    }
+}
