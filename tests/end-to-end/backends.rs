@@ -12,10 +12,7 @@ use super::BINARY;
 const NEVER: [&str; 2] = ["--interval", "86400"];
 
 fn sqlite3(workspace: &Workspace, file: &str, sql: &str) -> String {
-    let output =
-        Command::new("sqlite3").args(["-cmd", ".timeout 5000"]).arg(workspace.path(file)).arg(sql).output().unwrap();
-    assert!(output.status.success(), "{}", String::from_utf8_lossy(&output.stderr));
-    String::from_utf8(output.stdout).unwrap()
+    workspace.sqlite(file, sql)
 }
 
 /// An initialised workspace whose marker says this.

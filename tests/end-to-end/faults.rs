@@ -151,8 +151,7 @@ fn with_milestone(marker: &str) -> (Workspace, String) {
     workspace.write("config/storage-backend.txt", marker);
     if marker == "database" {
         let table = "CREATE TABLE milestones(id TEXT PRIMARY KEY, data TEXT, created_at TEXT, updated_at TEXT)";
-        let made = Command::new("sqlite3").arg(workspace.path("enterprise.db")).arg(table).status().unwrap();
-        assert!(made.success());
+        workspace.sqlite("enterprise.db", table);
     }
     assert_eq!(workspace.run(["init"]).code, 0);
     fs::write(workspace.root().join("old.yaml"), OLD).unwrap();

@@ -45,14 +45,7 @@ pub(crate) fn benches() -> Vec<Bench> {
 const DOCUMENTS: &str = "CREATE TABLE milestones(id TEXT PRIMARY KEY, data TEXT, created_at TEXT, updated_at TEXT)";
 
 pub(crate) fn sqlite3(workspace: &Workspace, file: &str, sql: &str) -> String {
-    let output = std::process::Command::new("sqlite3")
-        .args(["-cmd", ".timeout 5000"])
-        .arg(workspace.path(file))
-        .arg(sql)
-        .output()
-        .unwrap();
-    assert!(output.status.success(), "{}", String::from_utf8_lossy(&output.stderr));
-    String::from_utf8(output.stdout).unwrap()
+    workspace.sqlite(file, sql)
 }
 
 pub(crate) fn put(workspace: &Workspace, arguments: &[&str], text: &str) -> Said {

@@ -151,6 +151,15 @@ impl Workspace {
         }
     }
 
+    /// What `sqlite3` prints of one of its databases, as another program that waits its turn.
+    pub fn sqlite(&self, file: impl AsRef<Path>, sql: impl AsRef<OsStr>) -> String {
+        let mut shell = Command::new("sqlite3");
+        shell.args(["-cmd", ".timeout 5000"]).arg(self.path(file)).arg(sql);
+        let said = shell.output().unwrap();
+        assert!(said.status.success(), "{shell:?}: {}", String::from_utf8_lossy(&said.stderr));
+        String::from_utf8(said.stdout).unwrap().trim_end().to_owned()
+    }
+
     /// Appends to a file in `.milestones/`.
     pub fn append(&self, path: impl AsRef<Path>, text: impl AsRef<[u8]>) {
         let mut file = fs::File::options().append(true).create(true).open(self.path(path)).unwrap();

@@ -452,7 +452,7 @@ fn a_file_in_the_place_of_the_one_in_use_is_gone_on_with_at_a_persons_word() {
 }
 
 fn sqlite(workspace: &Workspace, sql: &str) {
-    assert!(Command::new("sqlite3").arg(workspace.path("enterprise.db")).arg(sql).status().unwrap().success());
+    workspace.sqlite("enterprise.db", sql);
 }
 
 /// Acts while the database is not there, and puts it back whole.

@@ -3,7 +3,6 @@
 use std::ffi::OsStr;
 use std::fs;
 use std::os::unix::ffi::OsStrExt;
-use std::process::Command;
 
 use milescale_testkit::{Postgres, Workspace};
 
@@ -19,9 +18,7 @@ fn moved(moves: &[&str]) -> Workspace {
 }
 
 fn sql(workspace: &Workspace, statement: &str) -> String {
-    let said = Command::new("sqlite3").arg(workspace.path("enterprise.db")).arg(statement).output().unwrap();
-    assert!(said.status.success(), "{statement}: {}", String::from_utf8_lossy(&said.stderr));
-    String::from_utf8(said.stdout).unwrap()
+    workspace.sqlite("enterprise.db", statement)
 }
 
 /// Whether `status`, `doctor` and one event of this name, and only one after two checks, say a text.

@@ -46,7 +46,5 @@ fn done(workspace: &Workspace, arguments: &[&str]) -> Said {
 
 /// What the `sqlite3` shell answers on the workspace's database.
 fn sqlite(workspace: &Workspace, sql: &str) -> String {
-    let said = std::process::Command::new("sqlite3").arg(workspace.path("enterprise.db")).arg(sql).output().unwrap();
-    assert!(said.status.success(), "{sql}: {}", String::from_utf8_lossy(&said.stderr));
-    String::from_utf8(said.stdout).unwrap().trim_end().to_owned()
+    workspace.sqlite("enterprise.db", sql)
 }

@@ -10,7 +10,6 @@ mod servers;
 mod time;
 
 use std::path::Path;
-use std::process::Command;
 
 use milescale_testkit::Workspace;
 use serde_json::Value;
@@ -53,11 +52,7 @@ fn put_over(workspace: &Workspace, id: &str, text: &str) {
 
 /// A statement in the `sqlite3` shell, as an adapter runs it.
 fn sql(workspace: &Workspace, statement: &str) -> String {
-    let mut shell = Command::new("sqlite3");
-    shell.args(["-cmd", ".timeout 5000"]).arg(workspace.path("enterprise.db")).arg(statement);
-    let said = shell.output().unwrap();
-    assert!(said.status.success(), "{statement}: {}", String::from_utf8_lossy(&said.stderr));
-    String::from_utf8(said.stdout).unwrap().trim_end().to_owned()
+    workspace.sqlite("enterprise.db", statement)
 }
 
 fn data(workspace: &Workspace, id: &str) -> String {

@@ -36,9 +36,7 @@ fn struck(workspace: &Workspace, arguments: &[&str], variables: &[(&str, &str)])
 }
 
 fn sqlite(workspace: &Workspace, sql: &str) {
-    let mut command = Command::new("sqlite3");
-    command.args(["-cmd", ".timeout 5000"]).arg(workspace.path("enterprise.db")).arg(sql);
-    assert!(command.stdout(Stdio::null()).status().unwrap().success(), "{sql}");
+    workspace.sqlite("enterprise.db", sql);
 }
 
 /// Sweeps what was written just now.

@@ -40,9 +40,7 @@ fn exported(workspace: &Workspace) -> Vec<(String, Value)> {
 }
 
 fn sqlite3(workspace: &Workspace, file: &str, sql: &str) -> String {
-    let output = Command::new("sqlite3").arg(workspace.path(file)).arg(sql).output().unwrap();
-    assert!(output.status.success(), "{sql}: {}", String::from_utf8_lossy(&output.stderr));
-    String::from_utf8(output.stdout).unwrap().trim().to_owned()
+    workspace.sqlite(file, sql)
 }
 
 /// What `PyYAML` reads of a file, as JSON.

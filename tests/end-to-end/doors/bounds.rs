@@ -42,8 +42,7 @@ pub(super) fn on_sqlite() -> Workspace {
 }
 
 pub(super) fn sql(workspace: &Workspace, statements: &str) {
-    let done = Command::new("sqlite3").arg(workspace.path("enterprise.db")).arg(statements).status().unwrap();
-    assert!(done.success(), "{statements}");
+    workspace.sqlite("enterprise.db", statements);
 }
 
 pub(super) const ENDLESS: &str = "WITH RECURSIVE c(n) AS (SELECT 1 UNION ALL SELECT n + 1 FROM c)";
@@ -569,14 +568,14 @@ fn what_there_is_much_of_is_left_for_later_and_a_stop_is_heard_meanwhile() {
     let workspace = on_sqlite();
     let rows = "WITH RECURSIVE c(n) AS (SELECT 1 UNION ALL SELECT n + 1 FROM c WHERE n < 100000) INSERT INTO milescale_base (side, id, value, text) \
                 SELECT 'files', 'k' || n, value, text FROM milescale_base, c WHERE id = 'm-0'";
-    assert!(Command::new("sqlite3").arg(workspace.path("enterprise.db")).arg(rows).status().unwrap().success());
+    workspace.sqlite("enterprise.db", rows);
     within("a base of rows that are gone", asked_to_stop(&workspace, &["check"]), 5);
     // A log of one row's changes.
     let workspace = on_sqlite();
     assert_eq!(bounded(&workspace, &["check"]).code, 0);
     let rows = "WITH RECURSIVE c(n) AS (SELECT 1 UNION ALL SELECT n + 1 FROM c WHERE n < 2000000) INSERT INTO milescale_changes (id) SELECT \
                 'm-0' FROM c";
-    assert!(Command::new("sqlite3").arg(workspace.path("enterprise.db")).arg(rows).status().unwrap().success());
+    workspace.sqlite("enterprise.db", rows);
     within("a log of changes", measured(&workspace, &["check"]).2, 5);
     // Files that moves and crashes seem to have left.
     let workspace = self::workspace();
@@ -594,7 +593,7 @@ fn what_there_is_much_of_is_left_for_later_and_a_stop_is_heard_meanwhile() {
     assert_eq!(workspace.run(["migrate", "hybrid", "--yes"]).code, 0);
     let rows = "WITH RECURSIVE c(n) AS (SELECT 1 UNION ALL SELECT n + 1 FROM c WHERE n < 300000) INSERT INTO milestones (id, title, \
                 file_path) SELECT 'r' || n, 't', '.milestones/active/r' || n || '.yaml' FROM c";
-    assert!(Command::new("sqlite3").arg(workspace.path("index.db")).arg(rows).status().unwrap().success());
+    workspace.sqlite("index.db", rows);
     within("rows of an index without files", asked_to_stop(&workspace, &["check"]), 5);
     // Files that something is to be said of, in a deep folder.
     let workspace = self::workspace();

@@ -78,7 +78,7 @@ fn d08_what_holds_a_private_text_is_private_in_all_that_is_made_of_it() {
         }
         // A conflict: both sides change.
         let sql = "UPDATE milestones SET data = '{\"title\":\"PRIVATE-TEXT row\"}' WHERE id = 'secret'";
-        assert!(Command::new("sqlite3").arg(workspace.path("enterprise.db")).arg(sql).status().unwrap().success());
+        workspace.sqlite("enterprise.db", sql);
         set_mode(&workspace, "active/secret.yaml", 0o600);
         fs::write(workspace.path("active/secret.yaml"), "title: PRIVATE-TEXT file\n").unwrap();
         run(&workspace, umask, &["check"]);
@@ -146,7 +146,7 @@ fn what_comes_back_from_a_private_store_is_private() {
     assert_eq!(fs::metadata(workspace.root().join("out/m-0.yaml")).unwrap().mode() & 0o077, 0, "an export");
     run(&workspace, "022", &["migrate", "database", "--yes"]);
     let sql = "INSERT INTO milestones (id, data) VALUES ('new', '{\"title\":\"t\"}')";
-    assert!(Command::new("sqlite3").arg(workspace.path("enterprise.db")).arg(sql).status().unwrap().success());
+    workspace.sqlite("enterprise.db", sql);
     fs::remove_file(workspace.path("active/m-0.yaml")).unwrap();
     run(&workspace, "022", &["rollback", "--yes"]);
     assert_eq!((mode("active/new.yaml"), mode("active/m-0.yaml")), (0o600, 0o600), "what a rollback makes");
@@ -311,7 +311,7 @@ fn words_of_private_files_stand_in_no_file_that_others_may_read() {
     set_mode(&rows, "active/secret.yaml", 0o600);
     run(&rows, "022", &["migrate", "database", "--yes"]);
     let row = "INSERT INTO milestones (id, data) VALUES ('odd', '{\"PRIVATE-WORD\":1,\"PRIVATE-WORD\":2}')";
-    assert!(Command::new("sqlite3").arg(rows.path("enterprise.db")).arg(row).status().unwrap().success());
+    rows.sqlite("enterprise.db", row);
     super::bounded(&rows, &["check"]);
     are_private(holding(&rows, "PRIVATE-WORD"));
     door(
@@ -621,8 +621,7 @@ fn a_database_that_was_there_lets_nobody_else_in_needs_root() {
     let workspace = private();
     run(&workspace, "022", &["migrate", "hybrid", "--yes"]);
     fs::remove_file(workspace.path("index.db")).unwrap();
-    let made = Command::new("sqlite3").arg(workspace.path("index.db")).arg("CREATE TABLE other (x)").status().unwrap();
-    assert!(made.success());
+    workspace.sqlite("index.db", "CREATE TABLE other (x)");
     chown(workspace.path("index.db"), Some(65534), Some(65534)).unwrap();
     set_mode(&workspace, "index.db", 0o666);
     bounded(&workspace, &["check"]);
@@ -674,7 +673,7 @@ fn what_was_kept_from_others_as_a_conflict_stays_so_when_it_is_taken() {
         fs::remove_file(workspace.path("active/secret.yaml")).unwrap();
         let change = "UPDATE milestones SET data = json_set(data, '$.secret', 'PRIVATE-TEXT-2'), updated_at = '2030-01-01T00:00:00Z' \
                       WHERE id = 'secret'";
-        assert!(Command::new("sqlite3").arg(workspace.path("enterprise.db")).arg(change).status().unwrap().success());
+        workspace.sqlite("enterprise.db", change);
         let conflict = milescale_testkit::until("a conflict", || {
             bounded(&workspace, &["check"]);
             let listed: serde_json::Value =
@@ -729,7 +728,7 @@ fn what_takes_the_place_of_a_public_file_stays_as_private_as_it_was() {
     run(&of_database, "022", &["migrate", "database", "--yes"]);
     set_mode(&of_database, "enterprise.db", 0o600);
     let row = "UPDATE milestones SET data = '{\"title\":\"PRIVATE-TEXT\"}' WHERE id = 'secret'";
-    assert!(Command::new("sqlite3").arg(of_database.path("enterprise.db")).arg(row).status().unwrap().success());
+    of_database.sqlite("enterprise.db", row);
     run(&of_database, "022", &["rollback", "--yes"]);
     let of_row = holding(&of_database, "PRIVATE-TEXT");
     assert!(of_row.iter().any(|(path, _)| path.ends_with("active/secret.yaml")), "{of_row:?}");

@@ -144,8 +144,7 @@ fn a_folder_that_is_exchanged_while_a_transaction_lasts_keeps_its_journal() {
     assert_eq!(workspace.run(["migrate", "database", "--yes"]).code, 0);
     let slow = "CREATE TRIGGER slow AFTER INSERT ON milestones BEGIN SELECT (WITH RECURSIVE c(n) AS (SELECT 1 UNION ALL SELECT n + 1 \
                 FROM c WHERE n < 9000000) SELECT count(*) FROM c); END";
-    let made = std::process::Command::new("sqlite3").arg(workspace.path("enterprise.db")).arg(slow).status().unwrap();
-    assert!(made.success());
+    workspace.sqlite("enterprise.db", slow);
     let theirs = outside.path("folder");
     fs::copy(workspace.path("enterprise.db"), theirs.join("enterprise.db")).unwrap();
     fs::write(theirs.join("enterprise.db-journal"), "somebody else's").unwrap();

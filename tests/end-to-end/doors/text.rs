@@ -128,8 +128,7 @@ fn d17_escapes_in_rows_and_in_errors_of_a_server_are_shown_as_escapes() {
          INSERT INTO milestones VALUES ('m-9', {odd}, {odd}, {odd}); UPDATE milestones SET data = json_object('title', {odd}) WHERE id = 'm-0'; \
          CREATE TRIGGER t BEFORE INSERT ON milestones WHEN new.id = 'm-new' BEGIN SELECT RAISE(ABORT, '{ODD}'); END"
     );
-    let done = Command::new("sqlite3").arg(workspace.path("enterprise.db")).arg(statements).status().unwrap();
-    assert!(done.success());
+    workspace.sqlite("enterprise.db", statements);
     none_is_raw(&workspace, "rows");
     let said = bounded(&workspace, &["milestone", "put", "m-new"]);
     assert!(said.code == 1 && raw(&said.err).is_none(), "{said:?}");

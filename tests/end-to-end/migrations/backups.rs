@@ -134,7 +134,7 @@ fn only_old_backups_are_pruned_never_the_last_three_nor_one_that_a_conflict_refe
     let moved = Moved::new(None, "", 3);
     assert_eq!(moved.migrate("sqlite").code, 0);
     let sql = "UPDATE milestones SET data = '{\"title\":\"of the row\"}' WHERE id = 'm-0'";
-    assert!(Command::new("sqlite3").arg(moved.workspace.path("enterprise.db")).arg(sql).status().unwrap().success());
+    moved.workspace.sqlite("enterprise.db", sql);
     moved.workspace.save("active/m-0.yaml", "title: of the file\n");
     moved.workspace.run(["import"]);
     for to in ["hybrid", "file", "hybrid", "file", "hybrid"] {

@@ -129,11 +129,7 @@ impl Moved {
 
 /// What the `sqlite3` shell answers.
 fn shell(moved: &Moved, database: &str, sql: &str) -> String {
-    let said =
-        Command::new("sqlite3").args(["-cmd", ".timeout 5000"]).arg(moved.workspace.path(database)).arg(sql).output();
-    let said = said.unwrap();
-    assert!(said.status.success(), "{sql}: {}", String::from_utf8_lossy(&said.stderr));
-    String::from_utf8(said.stdout).unwrap().trim_end().to_owned()
+    moved.workspace.sqlite(database, sql)
 }
 
 /// A document: of each kind one in a while, with comments, and values that readers of YAML take for different things.

@@ -10,14 +10,7 @@ use super::Moved;
 
 /// A statement in the `sqlite3` shell, as an adapter runs it.
 fn sqlite(moved: &Moved, sql: &str) -> String {
-    let said = Command::new("sqlite3")
-        .args(["-cmd", ".timeout 5000"])
-        .arg(moved.workspace.path("enterprise.db"))
-        .arg(sql)
-        .output()
-        .unwrap();
-    assert!(said.status.success(), "{sql}: {}", String::from_utf8_lossy(&said.stderr));
-    String::from_utf8(said.stdout).unwrap().trim_end().to_owned()
+    moved.workspace.sqlite("enterprise.db", sql)
 }
 
 fn data(moved: &Moved, id: &str) -> String {

@@ -293,7 +293,7 @@ fn l23_a_row_archived_on_the_old_side_is_archived_in_the_files() {
     sqlite3(&workspace, "enterprise.db", archive);
     done(&workspace, &["import"]);
     assert!(workspace.read("completed/n1.yaml").contains("archived") && !workspace.path("active/n1.yaml").exists());
-    assert_eq!(sqlite3(&workspace, "index.db", "SELECT id FROM milestones ORDER BY id"), "h1\nn2\n");
+    assert_eq!(sqlite3(&workspace, "index.db", "SELECT id FROM milestones ORDER BY id"), "h1\nn2");
     // Another one lies there: it stays in its place.
     assert!(workspace.read("active/n2.yaml").contains("archived"));
     assert_eq!(workspace.read("completed/n2.yaml"), "id: n2\nanother: true\n");
