@@ -58,7 +58,9 @@ pub enum RunError {
     #[error("{0}: there is no folder .milestones here; make one with `milescale init`")]
     NoWorkspace(PathBuf),
     /// The one daemon of the workspace runs already.
-    #[error("{path}: another milescale{by} looks after this workspace; stop it first, or leave it to it")]
+    #[error(
+        "{path}: another milescale{by} looks after this workspace; stop it first (see that the process is one: whoever may write that file says its number), or leave it to it"
+    )]
     AlreadyRuns {
         /// The lock's file.
         path: PathBuf,
@@ -122,7 +124,6 @@ pub fn run(workspace: Workspace, options: Options) -> Result<(), RunError> {
     let received = signals::listen().map_err(system("signals cannot be received"))?;
     let runtime = tokio::runtime::Builder::new_current_thread()
         .enable_time()
-        .max_blocking_threads(1)
         .build()
         .map_err(system("the runtime cannot be started"))?;
     let result = runtime.block_on(Daemon::new(workspace, options, received).run(lock));

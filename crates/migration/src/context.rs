@@ -57,6 +57,13 @@ impl Error {
         matches!(self, Self::Store(error) if error.problem == Problem::Refused)
     }
 
+    /// The system lets this process begin no thread.
+    pub(crate) fn no_thread(error: &io::Error) -> Self {
+        Self::Own(format!(
+            "no thread can be begun ({error}): raise the limit of processes (ulimit -u, TasksMax), and try again"
+        ))
+    }
+
     /// A file of milescale's own.
     pub(crate) fn own(what: &str, error: &io::Error) -> Self {
         Self::Own(format!("{what}: {error}"))

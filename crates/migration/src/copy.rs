@@ -51,7 +51,7 @@ pub(crate) fn load(
     let (mut sending, received) = on_the_way(Packed::bytes);
     let mut count = 0;
     thread::scope(|scope| {
-        let reader = scope.spawn(move || -> Result<(), Error> {
+        let reader = thread::Builder::new().spawn_scoped(scope, move || -> Result<(), Error> {
             let pack = |milestone| packed(milestone, now);
             // The other end is gone where it failed or was stopped.
             scan_as(&mut **source, pack, &mut |packed| {
@@ -60,6 +60,7 @@ pub(crate) fn load(
             sending.end();
             Ok(())
         });
+        let reader = reader.map_err(|error| Error::no_thread(&error))?;
         let mut milestones = received.map_while(|packed| {
             context.go_on().ok()?;
             count += 1;

@@ -327,13 +327,14 @@ fn read_and_try(
     let (mut sending, received) =
         on_the_way(|(packed, _): &(Option<Packed>, Seen)| packed.as_ref().map_or(0, Packed::bytes));
     thread::scope(|scope| {
-        let reader = scope.spawn(move || {
+        let reader = thread::Builder::new().spawn_scoped(scope, move || {
             // What no store can keep is an obstacle anyway.
             let both = |it: Milestone| (Draft::of(it.clone(), now).ok().map(Packed::of), Seen::of(it));
             let read = scan_as(source, both, &mut |both| sending.send(both));
             sending.end();
             read
         });
+        let reader = reader.map_err(|error| Error::no_thread(&error))?;
         let mut milestones = received.map_while(|(packed, seen)| keep(seen).is_continue().then_some(packed)).flatten();
         let refused = target.try_out(&mut milestones);
         milestones.for_each(drop);

@@ -193,6 +193,9 @@ fn look_at_target(
     // Where there is none yet, it is made.
     let exists = target.exists()?;
     let ids = if exists { target.ids()? } else { Vec::new() };
+    if exists {
+        plan.hindered(&target.hidden()?);
+    }
     if !is_old && !ids.is_empty() {
         let left_over = another.is_none() && record.has_failed_last(wish.to);
         let strange = strangers(target, wish.from.side(), &ids, left_over)?;

@@ -171,6 +171,11 @@ impl Watch {
                 out.put(Hints::everything());
             }
         };
+        // The watcher begins a thread without a look at whether it could, and panics later where it could not.
+        std::thread::Builder::new()
+            .spawn(|| {})
+            .and_then(|tried| tried.join().map_err(|_| std::io::Error::other("it fell")))
+            .map_err(|error| not_watched(workspace.root(), &notify::Error::io(error)))?;
         let watcher = RecommendedWatcher::new(handler, Config::default().with_follow_symlinks(false))
             .map_err(|error| not_watched(workspace.root(), &error))?;
         Ok(Self { watcher, workspace, has_set: false, armed: BTreeMap::new(), inbox })

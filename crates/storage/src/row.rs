@@ -144,6 +144,32 @@ pub(crate) fn there_already(id: &str) -> String {
     )
 }
 
+/// A name in a statement, which both databases quote alike.
+pub(crate) fn quoted(name: &str) -> String {
+    format!("\"{}\"", name.replace('"', "\"\""))
+}
+
+/// That a write would take milestones with it that it does not mean.
+pub(crate) fn takes_others(place: &str, lost: impl std::fmt::Display) -> StoreError {
+    let cause = format!(
+        "a trigger, a constraint or a reference of the table would take {lost} other milestones with it, which are kept nowhere; nothing \
+         was written. Drop that, or use another table"
+    );
+    StoreError::new(Problem::Refused, place, cause)
+}
+
+/// What a text begins with that keeps what a row had in columns of other programs.
+pub(crate) const COLUMNS_OF_OTHERS: &str = "# columns of other programs that went with it: ";
+
+/// That rows of other tables would go with a row, or change.
+pub(crate) fn takes_along(place: &str, count: impl std::fmt::Display) -> StoreError {
+    let cause = format!(
+        "{count} rows of other tables that refer to it would go with it, or change, and are kept nowhere; nothing was written. Take them \
+         out yourself, or let the reference do nothing (ON DELETE NO ACTION)"
+    );
+    StoreError::new(Problem::Refused, place, cause)
+}
+
 /// That a row was to go, and a trigger leaves the deletion out.
 pub(crate) fn stays(place: &str, id: &str) -> StoreError {
     let cause =

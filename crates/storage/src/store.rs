@@ -188,12 +188,12 @@ pub trait Store: fmt::Debug + Send {
         Ok(false)
     }
 
-    /// Milestones that are there and that reading all of it leaves out, as where an index is damaged.
+    /// Milestones that are there and that reading all of it leaves out: those that no id can name, and those that an index hides.
     ///
     /// # Errors
     /// When it cannot be read.
-    fn hidden(&mut self) -> Result<Option<Hindrance>, StoreError> {
-        Ok(None)
+    fn hidden(&mut self) -> Result<Vec<Hindrance>, StoreError> {
+        Ok(Vec::new())
     }
 
     /// What its server may lose of what it has acknowledged, as it is set up now.

@@ -4,7 +4,8 @@ use std::ops::{ControlFlow, Range};
 use std::panic::resume_unwind;
 use std::sync::atomic::{AtomicU64, AtomicUsize, Ordering};
 use std::sync::mpsc::sync_channel;
-use std::thread;
+use std::sync::{Mutex, PoisonError};
+use std::thread::{self, ScopedJoinHandle};
 
 /// More threads than this wait for the same folder.
 const THREADS: usize = 8;
@@ -27,19 +28,35 @@ fn share(count: usize, bytes: u64) -> usize {
     count.div_ceil(threads(count, bytes)).max(1)
 }
 
-/// Does work on several parts at once, the first on this thread. What each comes to, in their order.
+/// What a thread is to take, and stays where none can be had: a limit of processes is no reason to fail.
+struct Slot<P>(Mutex<Option<P>>);
+
+impl<P> Slot<P> {
+    fn of(part: P) -> Self {
+        Self(Mutex::new(Some(part)))
+    }
+
+    fn take(&self) -> Option<P> {
+        self.0.lock().unwrap_or_else(PoisonError::into_inner).take()
+    }
+}
+
+/// Does work on several parts at once, the first on this thread, and those for which there is no thread. What each comes to, in their order.
 fn at_once<P: Send, R: Send>(parts: impl IntoIterator<Item = P>, work: impl Fn(P) -> R + Sync) -> Vec<R> {
-    let mut parts = parts.into_iter();
-    let Some(first) = parts.next() else { return Vec::new() };
+    let parts: Vec<Slot<P>> = parts.into_iter().map(Slot::of).collect();
+    let work = |slot: &Slot<P>| slot.take().map(&work);
     thread::scope(|scope| {
         let work = &work;
-        let others: Vec<_> = parts.map(|part| scope.spawn(move || work(part))).collect();
-        let mut done = vec![work(first)];
-        for other in others {
-            match other.join() {
-                Ok(found) => done.push(found),
-                Err(panic) => resume_unwind(panic),
-            }
+        let on_another = |slot| thread::Builder::new().spawn_scoped(scope, move || work(slot)).ok();
+        let others: Vec<_> = parts.iter().skip(1).map(on_another).collect();
+        let mut done: Vec<R> = parts.first().and_then(work).into_iter().collect();
+        for (slot, other) in parts.iter().skip(1).zip(others) {
+            let found = match other.map(ScopedJoinHandle::join) {
+                Some(Ok(found)) => found,
+                Some(Err(panic)) => resume_unwind(panic),
+                None => work(slot),
+            };
+            done.extend(found);
         }
         done
     })
@@ -96,13 +113,20 @@ pub(crate) fn ahead<T: Send, E: Send>(
     mut deal_with: impl FnMut(T) -> ControlFlow<()>,
 ) -> Result<(), E> {
     let (sender, receiver) = sync_channel(at_most);
+    let make = Slot::of(make);
     thread::scope(|scope| {
-        let made = scope.spawn(move || {
-            make(&mut |thing| match sender.send(thing) {
+        let ahead = || {
+            let send = &mut |thing| match sender.send(thing) {
                 Ok(()) => ControlFlow::Continue(()),
                 Err(_) => ControlFlow::Break(()),
-            })
-        });
+            };
+            let made = make.take().map_or(Ok(()), |make| make(send));
+            drop(sender);
+            made
+        };
+        let Ok(made) = thread::Builder::new().spawn_scoped(scope, ahead) else {
+            return make.take().map_or(Ok(()), |make| make(&mut deal_with));
+        };
         // The receiver goes with the loop: who makes more is told so.
         for thing in receiver {
             if deal_with(thing).is_break() {

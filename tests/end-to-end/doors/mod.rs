@@ -1,5 +1,6 @@
 //! Doors: what a cloned workspace, a co-worker or a neighbour in the database must not be able to do (contract §10).
 
+mod along;
 mod bounds;
 mod consent;
 mod copies;

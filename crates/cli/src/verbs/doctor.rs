@@ -68,7 +68,8 @@ pub(crate) fn run(context: &Context, options: &DoctorOptions) -> Result<ExitCode
         }
     }
     let mut findings = checks::all(engine.workspace(), &status, &daemon, in_use, gone.as_ref());
-    findings.extend(stores::opened(engine.workspace()));
+    let opened = stores::opened(engine.workspace(), &findings);
+    findings.extend(opened);
     findings.extend(identity::finding(context));
     let wrong = findings.iter().filter(|finding| finding.level == Level::Wrong).count();
     if options.json {

@@ -1,6 +1,8 @@
 //! One piece of work of the engine, on a thread that may block.
 
-use std::sync::Arc;
+use std::panic::{AssertUnwindSafe, catch_unwind};
+use std::sync::{Arc, Mutex, PoisonError};
+use std::thread;
 use std::time::Duration;
 
 use jiff::Timestamp;
@@ -8,7 +10,7 @@ use milescale_core::decision::Verdict;
 use milescale_document::timestamp;
 use milescale_sensing::watch::Hints;
 use milescale_workspace::lock::{Attempt, Held};
-use tokio::task::JoinHandle;
+use tokio::sync::oneshot;
 use tokio::time::Instant;
 
 use super::eyes::Eyes;
@@ -73,7 +75,7 @@ impl Worker {
 #[derive(Debug)]
 pub(super) struct Job {
     pub(super) started: Instant,
-    handle: JoinHandle<Done>,
+    handle: oneshot::Receiver<thread::Result<Done>>,
 }
 
 /// Work done.
@@ -96,7 +98,7 @@ impl Job {
     pub(super) fn start(mut worker: Worker, work: Work, interval: Duration, line: &Arc<Line>) -> Self {
         let line = Arc::clone(line);
         let started = Instant::now();
-        let handle = tokio::task::spawn_blocking(move || {
+        let handle = on_a_thread(move || {
             let was_cycle = matches!(work, Work::Cycle(_));
             let (mut again, mut told) = (None, String::new());
             let mut lock = worker.keep_lock();
@@ -137,14 +139,36 @@ impl Job {
     /// Waits for it; without a job, for ever. An error is the message of a panic.
     pub(super) async fn finished(job: &mut Option<Self>) -> Result<Done, String> {
         let Some(job) = job else { return std::future::pending().await };
-        (&mut job.handle).await.map_err(|error| match error.try_into_panic() {
-            Ok(panic) => panic
-                .downcast_ref::<String>()
-                .cloned()
-                .or_else(|| panic.downcast_ref::<&str>().map(ToString::to_string))
-                .unwrap_or_default(),
-            Err(error) => error.to_string(),
+        let done = (&mut job.handle).await.map_err(|error| error.to_string())?;
+        done.map_err(|panic| {
+            let text = panic.downcast_ref::<String>().cloned();
+            text.or_else(|| panic.downcast_ref::<&str>().map(ToString::to_string)).unwrap_or_default()
         })
+    }
+}
+
+/// Does work on a thread of its own, or on this one where there can be none: a limit of processes ends no daemon. What it comes to, or its panic.
+fn on_a_thread<R: Send + 'static>(work: impl FnOnce() -> R + Send + 'static) -> oneshot::Receiver<thread::Result<R>> {
+    let work = Arc::new(Mutex::new(Some(work)));
+    let begin = |(sender, receiver): (oneshot::Sender<_>, _)| {
+        let work = Arc::clone(&work);
+        let act = move || {
+            let work = work.lock().unwrap_or_else(PoisonError::into_inner).take();
+            if let Some(work) = work {
+                let _ = sender.send(catch_unwind(AssertUnwindSafe(work)));
+            }
+        };
+        (act, receiver)
+    };
+    let (act, receiver) = begin(oneshot::channel());
+    match thread::Builder::new().name("work".to_owned()).spawn(act) {
+        Ok(_) => receiver,
+        Err(error) => {
+            tracing::warn!(%error, "there is no thread for the work: it is done on the loop's, which hears nothing meanwhile");
+            let (act, receiver) = begin(oneshot::channel());
+            act();
+            receiver
+        }
     }
 }
 
@@ -203,7 +227,7 @@ mod tests {
     fn a_panic_is_an_error_with_its_message_and_never_an_end_in_order() {
         let runtime = tokio::runtime::Builder::new_current_thread().enable_time().build().unwrap();
         let message = runtime.block_on(async {
-            let handle = tokio::task::spawn_blocking(|| panic!("the worker fell over a {}", "stone"));
+            let handle = super::on_a_thread(|| panic!("the worker fell over a {}", "stone"));
             Job::finished(&mut Some(Job { started: Instant::now(), handle })).await.unwrap_err()
         });
         assert_eq!(message, "the worker fell over a stone");

@@ -20,6 +20,7 @@ use milescale_storage::store::Store;
 use milescale_workspace::Workspace;
 use milescale_workspace::conflicts::{self, Conflict};
 use milescale_workspace::error::{Problem, StoreError};
+use milescale_workspace::trial::Hindrance;
 
 use super::opened::{LastIds, Opened, is_no_other_old_store};
 use crate::access::lost_files;
@@ -78,6 +79,9 @@ pub(super) fn proves(
     let last = || lost_files(workspace, in_use).map_or_else(|| Opened::open(None, workspace, in_use, config, 0), Err);
     let mut last = last().map_err(unreadable)?;
     let mut before = contents(&mut *last.store).map_err(unreadable)?;
+    if let Some(Hindrance { place, reason, do_this }) = last.store.hidden().map_err(unreadable)?.first() {
+        return Err(format!("{place}: {reason}, and {named} cannot hold them; {do_this}"));
+    }
     let there = contents(&mut *opened.store).map_err(|error| error.to_string())?;
     let ids = expected.into_iter().chain(before.keys().cloned());
     let mut archived = Archived::of(workspace);

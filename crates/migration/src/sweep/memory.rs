@@ -204,6 +204,13 @@ fn read<T: for<'a> Deserialize<'a>>(workspace: &Workspace, path: &Place) -> Resu
     match read_regular(path, LIMIT) {
         Err(error) if matches!(error.kind(), io::ErrorKind::NotFound | io::ErrorKind::NotADirectory) => Ok(None),
         Err(error) => Err(failed(error.to_string())),
-        Ok((text, _)) => from_json(&text).map(|read| Some((read, Digest::of(&text)))).map_err(failed),
+        Ok((text, _)) => {
+            let read = from_json(&text).map(|read| Some((read, Digest::of(&text))));
+            read.map_err(|why| {
+                failed(format!(
+                    "{why}; put it back from a copy of yours, or remove it: what old stores hold is judged anew"
+                ))
+            })
+        }
     }
 }

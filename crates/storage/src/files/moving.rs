@@ -228,7 +228,7 @@ fn is_not_ours(error: &io::Error) -> bool {
 }
 
 fn modes(workspace: &Workspace) -> io::Result<BTreeMap<String, u32>> {
-    let step = "remove it: files get the mode 0644 when they are made writable";
+    let step = "put it back from a copy of yours, or remove it: files that a move has made read-only stay so then, until you say `chmod u+w`";
     let read = read_json(&workspace.modes(), 16 << 20);
     let read = read.map_err(|error| unreadable(&error, &workspace.shown(&workspace.modes()), step))?;
     Ok(read.unwrap_or_default())

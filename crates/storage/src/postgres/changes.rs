@@ -11,8 +11,8 @@ use tokio_postgres::{Client, Error};
 
 use super::begin::literal;
 use super::documents::Table;
-use super::schema::{close, own_by_owner_of, quoted};
-use crate::row::has_id;
+use super::schema::{close, own_by_owner_of};
+use crate::row::{has_id, quoted};
 use crate::store::Touched;
 
 /// Entries that are kept for others who read the log.

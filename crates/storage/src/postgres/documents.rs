@@ -14,7 +14,7 @@ use super::bulk::Time;
 use super::connection::Failed;
 use super::schema::{self, ACTIVE, FLAWED, KIRO, REQUIRES};
 use super::shape;
-use crate::row::{Altered, Row, has_id, stays};
+use crate::row::{Altered, Row, has_id, quoted, stays};
 
 /// The table, as it was found.
 #[derive(Debug, Clone)]
@@ -97,7 +97,7 @@ impl Table {
             String::new()
         } else {
             // Who may make tables in a schema need not have the right to make one.
-            let name = schema::quoted(&self.schema);
+            let name = quoted(&self.schema);
             let make = literal(&format!(
                 "BEGIN IF to_regnamespace({}) IS NULL THEN CREATE SCHEMA {name}; END IF; END",
                 literal(&name)
@@ -326,6 +326,7 @@ impl Table {
     pub(super) async fn remove(&self, client: &Client, before: &Milestone, now: Timestamp) -> Result<(), Failed> {
         self.keep(client, before, now).await?;
         self.keep_hidden(client, &before.id, Some(before), None, now).await?;
+        self.keep_columns(client, &before.id, now).await?;
         if self.delete(client, &before.id).await? { Ok(()) } else { Err(stays(&before.place, &before.id).into()) }
     }
 

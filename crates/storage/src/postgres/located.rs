@@ -5,7 +5,7 @@ use tokio_postgres::{Client, Error};
 
 use super::begin::SearchPath;
 use super::documents::Table;
-use super::schema;
+use crate::row::quoted;
 
 /// The number of the table that the search path `$1` finds.
 pub(super) const FOUND: &str = "(SELECT c.oid FROM unnest($1) WITH ORDINALITY it(name, at) JOIN pg_namespace n ON n.nspname = it.name \
@@ -13,7 +13,7 @@ pub(super) const FOUND: &str = "(SELECT c.oid FROM unnest($1) WITH ORDINALITY it
 
 impl Table {
     pub(super) fn uses(&mut self, schema: String) {
-        self.prefix = if schema.is_empty() { String::new() } else { format!("{}.", schema::quoted(&schema)) };
+        self.prefix = if schema.is_empty() { String::new() } else { format!("{}.", quoted(&schema)) };
         self.used = schema;
     }
 

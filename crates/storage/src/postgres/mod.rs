@@ -2,6 +2,7 @@
 
 mod address;
 mod allowed;
+mod along;
 mod begin;
 mod bulk;
 mod chain;
@@ -47,6 +48,7 @@ use milescale_document::milestone::{Draft, Milestone, Packed};
 use milescale_workspace::Workspace;
 use milescale_workspace::error::{Problem, StoreError};
 use milescale_workspace::tokens::Tokens;
+use milescale_workspace::trial::Hindrance;
 use tokio_postgres::Client;
 
 use crate::ledger::{Entry, Ledger};
@@ -339,6 +341,12 @@ impl Store for PostgresStore {
             ControlFlow::Continue(())
         })?;
         Ok(wrong)
+    }
+
+    fn hidden(&mut self) -> Result<Vec<Hindrance>, StoreError> {
+        let found = self.read(async |client, table| Ok(reading::nameless(client, table).await?))?;
+        let place = format!("{}, table milestones", self.connection.shown());
+        Ok(found.map(|(reason, do_this)| Hindrance::new(&place, reason, do_this)).into_iter().collect())
     }
 
     fn nameless(&mut self) -> Result<Option<String>, StoreError> {

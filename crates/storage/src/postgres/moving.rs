@@ -8,6 +8,7 @@ use milescale_document::milestone::{Draft, Packed};
 use milescale_workspace::error::{Problem, StoreError};
 use milescale_workspace::identity::Identity;
 
+use super::along::Along;
 use super::chain::Claim;
 use super::connection::Hurry;
 use super::documents::Wrote;
@@ -39,6 +40,7 @@ impl PostgresStore {
             }
             // What is to be noted of a text that stands there already changes nothing about it.
             let stays = entry.is_some() && seen == Seen::Text(Digest::of(&draft.text));
+            let along = if stays { None } else { Some(Along::before(client, table).await?) };
             let altered = match if stays { Wrote::All } else { table.put(client, draft, there.as_ref()).await? } {
                 Wrote::All => None,
                 // Somebody else has inserted the row between the look and the insertion.
@@ -47,6 +49,9 @@ impl PostgresStore {
                 Wrote::Altered(altered) if entry.is_some() => return Err(altered.refused(&shown).into()),
                 Wrote::Altered(altered) => Some(altered),
             };
+            if let Some(along) = along {
+                along.is_only(0, client, (table, &shown)).await?;
+            }
             if let Some(entry) = entry {
                 ledger::enter(client, table, draft.id.as_str(), entry).await?;
             }
@@ -61,7 +66,9 @@ impl PostgresStore {
             let there = table.row(client, id.as_str(), "FOR UPDATE OF m").await?.map(|row| row.milestone(&shown));
             let there = there.filter(|there| there.digest() == seen);
             let there = there.ok_or_else(|| row::changed(&shown, id, true, Seen::Text(seen)))?;
-            table.remove(client, &there, now).await
+            let along = Along::before(client, table).await?;
+            table.remove(client, &there, now).await?;
+            along.is_only(1, client, (table, &shown)).await
         })
     }
 
@@ -103,15 +110,18 @@ impl PostgresStore {
             let Some((last, _)) = page.last() else { break };
             after = Some(last.clone());
             let cleared = self.write(Hurry::No, async |client, table| {
-                let mut left = Vec::new();
+                let (along, mut left, mut gone) = (Along::before(client, table).await?, Vec::new(), 0);
                 for (id, known) in &page {
                     let row = table.row(client, id, "FOR UPDATE OF m").await?;
                     let Some(there) = row.map(|row| row.milestone(&shown)) else { continue };
                     let is_ours = there.content().is_same(&known.content);
-                    if !is_ours || !table.delete(client, id).await? {
+                    if is_ours && table.delete(client, id).await? {
+                        gone += 1;
+                    } else {
                         left.push(id.clone());
                     }
                 }
+                along.is_only(gone, client, (table, &shown)).await?;
                 Ok(left)
             });
             left.extend(cleared?);

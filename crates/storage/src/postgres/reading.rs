@@ -163,7 +163,8 @@ pub(super) async fn nameless(client: &Client, table: &Table) -> Result<Option<(S
     let row = client.query_typed_one(&select, &[]).await?;
     let (count, long): (i64, i64) = (row.try_get(0)?, row.try_get(1)?);
     let which = if long > 0 { format!(" ({long} have one of more than {LONGEST_ID} bytes)") } else { String::new() };
-    Ok((count > 0).then(|| (format!("{count} rows have no id{which}"), "give them one, or delete them")))
+    Ok((count > 0)
+        .then(|| (format!("{count} rows have no id{which}"), "give them one, or take them out, after a copy")))
 }
 
 #[cfg(test)]

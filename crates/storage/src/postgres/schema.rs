@@ -201,11 +201,6 @@ pub(super) fn refuse(prefix: &str, message: Option<&str>) -> String {
     )
 }
 
-/// A name as it stands in a statement.
-pub(super) fn quoted(name: &str) -> String {
-    format!("\"{}\"", name.replace('"', "\"\""))
-}
-
 impl Table {
     /// What keeps writers out for the rest of a transaction.
     pub(super) fn lock(&self) -> String {

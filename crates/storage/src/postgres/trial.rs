@@ -14,8 +14,9 @@ use super::definition::{self, TRIAL};
 use super::documents::Table;
 use super::reading::nameless;
 use super::shape::{self, Guard, SHARE_IT};
-use super::{PostgresStore, bulk, changes, schema};
+use super::{PostgresStore, bulk, changes};
 use crate::budget::{Room, next_ones};
+use crate::row::quoted;
 use crate::store::{Against, Part, Store as _};
 
 /// Documents tried at once.
@@ -106,7 +107,7 @@ impl Catalogue<'_> {
             let missing = missing.join(", ");
             against.hindrances.push(self.hindrance(
                 format!("{user} has not the right to {missing} there"),
-                is_shared.clone().unwrap_or_else(|| format!("GRANT {missing} ON {name} TO {}", schema::quoted(&user))),
+                is_shared.clone().unwrap_or_else(|| format!("GRANT {missing} ON {name} TO {}", quoted(&user))),
             ));
         }
         let needs_tables = !has_log || !self.own_tables().await?;

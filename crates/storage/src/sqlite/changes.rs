@@ -141,5 +141,7 @@ async fn has_gap(connection: &mut SqliteConnection, since: i64) -> Result<bool, 
     let ends = "SELECT min(number), ifnull(max(number), 0) FROM milescale_changes";
     let ends = sqlx::query(ends).fetch_one(connection).await?;
     let (oldest, newest): (Option<i64>, i64) = (ends.try_get(0)?, ends.try_get(1)?);
-    Ok(newest < since || newest - since > MANY_ENTRIES || oldest.is_some_and(|oldest| oldest > since + 1))
+    Ok(newest < since
+        || newest.saturating_sub(since) > MANY_ENTRIES
+        || oldest.is_some_and(|oldest| oldest > since.saturating_add(1)))
 }

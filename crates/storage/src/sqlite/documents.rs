@@ -237,8 +237,8 @@ impl Store for SqliteStore {
         }
     }
 
-    fn hidden(&mut self) -> Result<Option<Hindrance>, StoreError> {
-        self.rows_astray()
+    fn hidden(&mut self) -> Result<Vec<Hindrance>, StoreError> {
+        self.hidden_rows()
     }
 
     fn filled_from(&mut self) -> Result<Vec<Side>, StoreError> {

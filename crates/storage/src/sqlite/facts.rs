@@ -22,7 +22,8 @@ const KEYS: i64 = 500;
 pub(super) const NAMED: usize = 10;
 
 /// What to do about rows without a name.
-pub(super) const NAMELESS_ADVICE: &str = "give them one, or delete them";
+pub(super) const NAMELESS_ADVICE: &str =
+    "give them one, in a column id TEXT; or take them out, after a copy of the file";
 
 /// How many rows have no name, with the numbers of the first.
 pub(super) fn nameless(count: usize, numbers: &[i64]) -> String {

@@ -57,7 +57,7 @@ impl Sqlite {
     pub(super) fn is_full(&self, message: &str) -> StoreError {
         let cause = format!(
             "{message}; the disk is full, or what is written, with what the triggers of its tables add to it, would make the file more \
-             than twice as large: look at those triggers"
+             than twice as large: look at those triggers, or make room"
         );
         self.error(milescale_workspace::error::Problem::Unavailable, cause)
     }

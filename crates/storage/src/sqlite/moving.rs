@@ -59,7 +59,7 @@ impl SqliteStore {
             } else {
                 let rows = Rows::before(connection).await?;
                 let altered = put_row(connection, draft, there.as_ref(), (&rows, &shown)).await?;
-                rows.are_there(i64::from(there.is_none()), connection, &shown).await?;
+                rows.are_there_but(&[], connection, &shown).await?;
                 altered
             };
             if let Some(entry) = entry {
@@ -86,8 +86,8 @@ impl SqliteStore {
             let there = there.filter(|there| there.digest() == seen);
             let there = there.ok_or_else(|| WriteError::Store(changed(&shown, id, true, Seen::Text(seen))))?;
             let rows = Rows::before(connection).await?;
-            remove_row(connection, &there, now, &shown).await?;
-            rows.are_there(-1, connection, &shown).await
+            remove_row(connection, &there, now, (&rows, &shown)).await?;
+            rows.are_there_but(&[id.as_str()], connection, &shown).await
         });
         written.or_else(|error| self.look_after(error, id, None, Seen::Text(seen)))?;
         self.wrote();
@@ -151,17 +151,17 @@ impl SqliteStore {
             let Some((last, _)) = page.last() else { break };
             after = Some(last.clone());
             left.extend(self.sqlite.write(async |connection| {
-                let (rows, mut gone, mut left) = (Rows::before(connection).await?, 0, Vec::new());
+                let (rows, mut gone, mut left) = (Rows::before(connection).await?, Vec::new(), Vec::new());
                 for (id, known) in &page {
                     let row = one(connection, Kept::With, id.as_bytes()).await?;
                     let Some(there) = row.map(|row| row.milestone(&shown)) else { continue };
                     let is_ours = there.content().is_same(&known.content);
                     match if is_ours { delete_row(connection, id).await? } else { 0 } {
                         0 => left.push(id.clone()),
-                        count => gone += i64::try_from(count).unwrap_or(i64::MAX),
+                        count => gone.extend((0..count).map(|_| id.as_str())),
                     }
                 }
-                rows.are_there(-gone, connection, &shown).await?;
+                rows.are_there_but(&gone, connection, &shown).await?;
                 Ok(left)
             })?);
         }

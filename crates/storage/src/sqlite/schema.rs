@@ -171,7 +171,8 @@ const OURS: [&str; 4] = ["milestones", "milescale_texts", "milescale_displaced",
 /// on one. What is in them decides what is kept, what is taken for changed, and what for level.
 async fn not_as_it_is_made(connection: &mut SqliteConnection) -> Result<Option<String>, sqlx::Error> {
     let select = "SELECT CAST(lower(type) AS BLOB), CAST(name AS BLOB), CAST(sql AS BLOB), lower(tbl_name) GLOB 'milescale_*' FROM sqlite_schema
-                  WHERE (lower(name) GLOB 'milescale_*' OR lower(tbl_name) GLOB 'milescale_*') AND sql NOT NULL";
+                  WHERE (lower(name) GLOB 'milescale_*' OR lower(tbl_name) GLOB 'milescale_*'
+                    OR sql LIKE '%trigger%' AND sql LIKE '%milescale!_%' ESCAPE '!') AND sql NOT NULL";
     let known: Vec<String> =
         BESIDE_DOCUMENTS.iter().chain(LOG).chain(super::ledger::TABLES).map(|it| plain(it)).collect();
     for row in sqlx::query(select).fetch_all(connection).await? {
@@ -190,8 +191,13 @@ async fn not_as_it_is_made(connection: &mut SqliteConnection) -> Result<Option<S
             let name = harmless(&name);
             let kind =
                 if ["table", "trigger", "index", "view"].contains(&kind.as_str()) { kind } else { "entry".to_owned() };
+            let how = if is_on_own || name.to_ascii_lowercase().starts_with("milescale_") {
+                "is not as milescale makes it"
+            } else {
+                "has to do with milescale's own tables"
+            };
             return Ok(Some(format!(
-                "its {kind} {name} is not as milescale makes it, and what milescale's own tables hold cannot be relied on; if you do not know \
+                "its {kind} {name} {how}, and what milescale's own tables hold cannot be relied on; if you do not know \
                  it, take it out (`sqlite3 FILE`, DROP {}), and milescale makes what it needs anew",
                 kind.to_ascii_uppercase()
             )));
@@ -223,8 +229,8 @@ pub(crate) async fn flaw_of_ids(connection: &mut SqliteConnection) -> Result<Opt
 /// What a database defines beside milescale's own, as far as it matters to a write.
 #[derive(Debug, Clone, Copy)]
 pub(super) struct Defined {
-    /// Nothing but a table of milestones as adapters make it: a write changes what it says, and nothing else.
-    pub(super) is_plain: bool,
+    /// It has a trigger, a reference or a rule for conflicts that is not milescale's: a write may do more than it says.
+    pub(super) may_do_more: bool,
     /// The table says what becomes of rows that are in conflict with each other, perhaps that one goes.
     says_of_conflicts: bool,
 }
@@ -232,14 +238,11 @@ pub(super) struct Defined {
 impl Defined {
     pub(super) async fn look(connection: &mut SqliteConnection) -> Result<Self, sqlx::Error> {
         // What has no definition is an index that SQLite makes by itself; a name says nothing of what something is.
-        let select =
-            "SELECT CAST(sql AS BLOB), lower(type) = 'table' AND lower(name) = 'milestones' AND sql LIKE '%conflict%'
-                      FROM sqlite_schema WHERE sql NOT NULL AND NOT (lower(name) GLOB 'milescale_*'
-                      OR lower(type) = 'table' AND name IN ('sqlite_sequence', 'sqlite_stat1', 'sqlite_stat4'))";
-        let others: Vec<(Vec<u8>, bool)> = sqlx::query_as(select).fetch_all(connection).await?;
-        let is_the_table = |sql: &[u8]| plain(&String::from_utf8_lossy(sql)) == plain(DOCUMENTS);
-        let is_plain = matches!(others.as_slice(), [(sql, _)] if is_the_table(sql));
-        Ok(Self { is_plain, says_of_conflicts: others.iter().any(|(_, says)| *says) })
+        let select = "SELECT ifnull(max(sql LIKE '%trigger%' OR sql LIKE '%references%' OR sql LIKE '%conflict%'), 0),
+                      ifnull(max(lower(type) = 'table' AND lower(name) = 'milestones' AND sql LIKE '%conflict%'), 0)
+                      FROM sqlite_schema WHERE sql NOT NULL AND lower(name) NOT GLOB 'milescale_*'";
+        let (may_do_more, says_of_conflicts) = sqlx::query_as(select).fetch_one(connection).await?;
+        Ok(Self { may_do_more, says_of_conflicts })
     }
 
     /// What a statement says that writes milestones: no milestone takes the place of another one (`ON CONFLICT REPLACE`). Said only

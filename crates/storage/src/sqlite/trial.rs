@@ -30,25 +30,29 @@ const LOOKED_AT: i64 = 500;
 const OURS: &str = "('id', 'data', 'created_at', 'updated_at')";
 
 impl SqliteStore {
-    /// Rows that no other store could keep, for they have no name.
+    /// Rows that no other store could keep, for they have no name, and those that are not found.
     pub(super) fn against_leaving(&mut self) -> Result<Against, StoreError> {
+        Ok(Against { hindrances: self.hidden_rows()?, ..Against::default() })
+    }
+
+    pub(super) fn hidden_rows(&mut self) -> Result<Vec<Hindrance>, StoreError> {
         self.open(super::Make::Never)?;
         let (mut count, mut numbers) = (0, Vec::new());
         self.nameless_rows(|number, _| {
             count += 1;
             numbers.extend(number.filter(|_| numbers.len() < NAMED));
         })?;
-        let mut against = Against::default();
+        let mut hidden = Vec::new();
         if count > 0 {
             let place = format!("{}, table milestones", self.sqlite.shown);
-            against.hindrances.push(Hindrance::new(place, nameless(count, &numbers), NAMELESS_ADVICE));
+            hidden.push(Hindrance::new(place, nameless(count, &numbers), NAMELESS_ADVICE));
         }
-        against.hindrances.extend(self.rows_astray()?);
-        Ok(against)
+        hidden.extend(self.rows_astray()?);
+        Ok(hidden)
     }
 
     /// That rows are not found by their id, where that is so.
-    pub(super) fn rows_astray(&mut self) -> Result<Option<Hindrance>, StoreError> {
+    fn rows_astray(&mut self) -> Result<Option<Hindrance>, StoreError> {
         let astray = self.astray()?;
         let hindrance = || {
             let place = format!("{}, table milestones", self.sqlite.shown);

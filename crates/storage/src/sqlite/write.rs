@@ -1,5 +1,8 @@
 //! Writing documents into SQLite, within a transaction that the caller holds.
 
+use std::hash::{BuildHasher, RandomState};
+
+use futures_util::TryStreamExt;
 use jiff::Timestamp;
 use milescale_core::base::Side;
 use milescale_document::kept::mark;
@@ -12,7 +15,7 @@ use super::growth::Growth;
 use super::schema::Defined;
 use super::{WriteError, ledger};
 use crate::budget::{Room, next_ones};
-use crate::row::{Altered, stays, suppressed};
+use crate::row::{Altered, COLUMNS_OF_OTHERS, quoted, stays, suppressed, takes_along, takes_others};
 
 /// Rows in one statement of a bulk load.
 const ROWS: usize = 500;
@@ -22,40 +25,70 @@ const ROWS: usize = 500;
 #[derive(Debug)]
 pub(super) struct Rows {
     defined: Defined,
-    /// How many there were, where a write may do more than it says.
-    before: Option<i64>,
+    /// Which there were, where a write may do more than it says.
+    before: Option<Ids>,
+}
+
+/// The ids of a table as numbers, in their order. Nobody knows beforehand which number an id has.
+#[derive(Debug)]
+struct Ids {
+    keys: RandomState,
+    numbers: Vec<u64>,
+}
+
+impl Ids {
+    async fn of(connection: &mut SqliteConnection, keys: RandomState) -> Result<Self, sqlx::Error> {
+        let mut numbers = Vec::new();
+        let mut rows = sqlx::query_scalar("SELECT CAST(id AS BLOB) FROM milestones").fetch(connection);
+        while let Some(id) = rows.try_next().await? {
+            let id: Option<Vec<u8>> = id;
+            numbers.push(keys.hash_one(id.unwrap_or_default().as_slice()));
+        }
+        drop(rows);
+        numbers.sort_unstable();
+        Ok(Self { keys, numbers })
+    }
+
+    /// How many of these are not among others, besides one for each of the ids that were meant to go.
+    fn missing(self, others: &Self, gone: &[&str]) -> usize {
+        let mut meant: Vec<u64> = gone.iter().map(|id| self.keys.hash_one(id.as_bytes())).collect();
+        meant.sort_unstable();
+        let (mut others, mut meant) = (others.numbers.iter().peekable(), meant.into_iter().peekable());
+        let is_missing = |number: &u64| {
+            while others.next_if(|other| *other < number).is_some() {}
+            others.next_if_eq(&number).is_none()
+        };
+        let mut lost = 0;
+        for number in self.numbers.into_iter().filter(is_missing) {
+            while meant.next_if(|it| *it < number).is_some() {}
+            lost += usize::from(meant.next_if_eq(&number).is_none());
+        }
+        lost
+    }
 }
 
 impl Rows {
     pub(super) async fn before(connection: &mut SqliteConnection) -> Result<Self, sqlx::Error> {
         let defined = Defined::look(connection).await?;
-        let before = if defined.is_plain { None } else { Some(count(connection).await?) };
+        let before = if defined.may_do_more { Some(Ids::of(connection, RandomState::new()).await?) } else { None };
         Ok(Self { defined, before })
     }
 
     /// # Errors
-    /// When there are fewer than those and `more`.
-    pub(super) async fn are_there(
-        &self,
-        more: i64,
+    /// When one of them is not there any more, but for these, each as often as it was meant to go.
+    pub(super) async fn are_there_but(
+        self,
+        gone: &[&str],
         connection: &mut SqliteConnection,
         place: &str,
     ) -> Result<(), WriteError> {
         let Some(before) = self.before else { return Ok(()) };
-        let lost = before + more - count(connection).await?;
-        if lost <= 0 {
-            return Ok(());
+        let after = Ids::of(connection, before.keys.clone()).await?;
+        match before.missing(&after, gone) {
+            0 => Ok(()),
+            lost => Err(WriteError::Store(takes_others(place, lost))),
         }
-        let cause = format!(
-            "a trigger, a constraint or a reference of the table would take {lost} other milestones with it, which are kept nowhere; nothing \
-             was written. Drop that, or use another table"
-        );
-        Err(WriteError::Store(StoreError::new(Problem::Refused, place, cause)))
     }
-}
-
-async fn count(connection: &mut SqliteConnection) -> Result<i64, sqlx::Error> {
-    sqlx::query_scalar("SELECT count(*) FROM milestones").fetch_one(connection).await
 }
 
 /// That an id stands several times, of which milescale knows one.
@@ -98,7 +131,7 @@ pub(super) async fn put_row(
             .execute(&mut *connection)
             .await?
     };
-    let there = sqlx::query_scalar("SELECT CAST(data AS BLOB) FROM milestones WHERE id = ?")
+    let there = sqlx::query_scalar("SELECT CAST(data AS BLOB) FROM milestones WHERE id = ? AND typeof(id) = 'text'")
         .bind(id)
         .fetch_optional(&mut *connection)
         .await?;
@@ -106,7 +139,14 @@ pub(super) async fn put_row(
         return Err(several(place, id));
     }
     let Some(there): Option<Option<Vec<u8>>> = there.filter(|_| written.rows_affected() > 0) else {
-        return Err(WriteError::Store(suppressed(place, &draft.id)));
+        return Err(WriteError::Store(if written.rows_affected() > 0 && is_number(connection, id).await? {
+            let cause = format!(
+                "its column id makes a number of {id}; nothing was written. Make the table anew with id TEXT PRIMARY KEY"
+            );
+            StoreError::new(Problem::Corrupt, place, cause)
+        } else {
+            suppressed(place, &draft.id)
+        }));
     };
     keep_hidden(connection, id, before, Some(&draft.text), draft.now).await?;
     if let Some(altered) = Altered::of(draft, &there.unwrap_or_default()) {
@@ -120,6 +160,12 @@ pub(super) async fn put_row(
         .execute(&mut *connection)
         .await?;
     Ok(None)
+}
+
+/// Whether the column of ids has made another value of an id than a text.
+async fn is_number(connection: &mut SqliteConnection, id: &str) -> Result<bool, sqlx::Error> {
+    let select = "SELECT EXISTS (SELECT 1 FROM milestones WHERE id = ? AND typeof(id) <> 'text')";
+    sqlx::query_scalar(select).bind(id).fetch_one(connection).await
 }
 
 /// Keeps the text of a row that another program has written since: its values are gone with that, and its comments stand nowhere
@@ -146,7 +192,7 @@ pub(super) async fn remove_row(
     connection: &mut SqliteConnection,
     before: &Milestone,
     now: Timestamp,
-    place: &str,
+    (rows, place): (&Rows, &str),
 ) -> Result<(), WriteError> {
     sqlx::query("INSERT OR ABORT INTO milescale_displaced (id, at, text) VALUES (?, ?, ?)")
         .bind(&before.id)
@@ -155,11 +201,53 @@ pub(super) async fn remove_row(
         .execute(&mut *connection)
         .await?;
     keep_hidden(connection, &before.id, Some(before), None, now).await?;
+    keep_columns(connection, &before.id, now).await?;
+    if rows.defined.may_do_more {
+        let along = referring(connection, &before.id).await?;
+        if along > 0 {
+            return Err(WriteError::Store(takes_along(place, along)));
+        }
+    }
     match delete_row(connection, &before.id).await? {
         0 => Err(WriteError::Store(stays(place, &before.id))),
         1 => Ok(()),
         _ => Err(several(place, &before.id)),
     }
+}
+
+/// Keeps what a row that goes has in columns of other programs, each by itself.
+async fn keep_columns(connection: &mut SqliteConnection, id: &str, now: Timestamp) -> Result<(), sqlx::Error> {
+    let select = "SELECT name FROM pragma_table_xinfo('milestones')
+                  WHERE hidden = 0 AND lower(name) NOT IN ('id', 'data', 'created_at', 'updated_at')";
+    let columns: Vec<String> = sqlx::query_scalar(select).fetch_all(&mut *connection).await?;
+    for column in columns {
+        let value = quoted(&column);
+        let keep = format!(
+            "INSERT OR ABORT INTO milescale_displaced (id, at, text) SELECT id, ?, CAST(? || CASE typeof({value}) WHEN 'blob'
+             THEN json_quote(hex({value})) ELSE json_quote({value}) END || '}}' || char(10) AS BLOB) FROM milestones WHERE id = ? AND {value} NOT NULL"
+        );
+        let name = format!("{COLUMNS_OF_OTHERS}{{{}: ", serde_json::Value::from(column));
+        let keep = sqlx::query(AssertSqlSafe(keep)).bind(timestamp::to_text(now)).bind(name).bind(id);
+        keep.execute(&mut *connection).await?;
+    }
+    Ok(())
+}
+
+/// How many rows of other tables refer to a row so that they go with it, or change.
+async fn referring(connection: &mut SqliteConnection, id: &str) -> Result<i64, sqlx::Error> {
+    let select = "SELECT s.name, f.\"from\", ifnull(f.\"to\", 'id') FROM sqlite_schema AS s, pragma_foreign_key_list(s.name) AS f
+                  WHERE lower(s.type) = 'table' AND lower(s.name) <> 'milestones' AND lower(f.\"table\") = 'milestones'
+                  AND f.on_delete NOT IN ('NO ACTION', 'RESTRICT')";
+    let references: Vec<(String, String, String)> = sqlx::query_as(select).fetch_all(&mut *connection).await?;
+    let mut count = 0_i64;
+    for (table, column, to) in references {
+        let (table, column, to) = (quoted(&table), quoted(&column), quoted(&to));
+        let select =
+            format!("SELECT count(*) FROM {table} WHERE {column} = (SELECT {to} FROM milestones WHERE id = ?)");
+        let found: i64 = sqlx::query_scalar(AssertSqlSafe(select)).bind(id).fetch_one(&mut *connection).await?;
+        count = count.saturating_add(found);
+    }
+    Ok(count)
 }
 
 /// Removes a row with its text. How many of its id there were.

@@ -60,22 +60,25 @@ pub(super) fn marker(workspace: &Workspace, status: &Status) -> Vec<Finding> {
 }
 
 /// What the store in use says of itself: what it may lose, and what keeps milescale from changing milestones in it.
-pub(super) fn opened(workspace: &Workspace) -> Vec<Finding> {
+pub(super) fn opened(workspace: &Workspace, said: &[Finding]) -> Vec<Finding> {
     // A store that cannot be reached is another check's matter.
     let Ok(Access { mut store, .. }) = Access::open_at_once(workspace, Context::environment()) else {
         return Vec::new();
     };
     let mut findings = refusals(&mut *store);
     findings.extend(risks(&mut *store));
-    findings.extend(hidden(&mut *store));
+    findings.extend(hidden(&mut *store, said));
     findings
 }
 
-/// Milestones that nobody finds.
-fn hidden(store: &mut dyn Store) -> Option<Finding> {
-    let Hindrance { place, reason, do_this } = store.hidden().ok().flatten()?;
-    let means = "Lists, exports and figures leave them out, and a move out of it is refused.";
-    Some(finding(Level::Wrong, format!("{place}: {reason}"), means, format!("To mend it: {do_this}.")))
+/// Milestones that nobody finds, but for those that the figures have named.
+fn hidden(store: &mut dyn Store, said: &[Finding]) -> Vec<Finding> {
+    let finding = |Hindrance { place, reason, do_this }| {
+        let means = "Lists and exports leave them out, and a move out of it is refused.";
+        finding(Level::Wrong, format!("{place}: {reason}"), means, format!("To mend it: {do_this}."))
+    };
+    let is_new = |it: &Hindrance| !said.iter().any(|said| said.what.contains(&it.reason));
+    store.hidden().unwrap_or_default().into_iter().filter(is_new).map(finding).collect()
 }
 
 /// What the server may lose.

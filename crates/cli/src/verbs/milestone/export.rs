@@ -69,7 +69,7 @@ pub(super) fn run(desk: &mut Desk, options: &ExportOptions) -> Result<(), Failur
             }
         }
     };
-    let (mut is_stopped, mut rows) = (false, HashSet::new());
+    let (mut is_stopped, mut is_whole, mut rows) = (false, true, HashSet::new());
     desk.access.store.scan(&mut |milestone| {
         rows.insert(milestone.id.clone());
         let flow = export(milestone, false);
@@ -86,8 +86,12 @@ pub(super) fn run(desk: &mut Desk, options: &ExportOptions) -> Result<(), Failur
         })?;
     }
     result?;
-    if let Some(Hindrance { place, reason, do_this }) = desk.access.store.hidden()? {
-        return Err(Failure::Failed(format!("{place}: {reason}; {do_this}")));
+    for Hindrance { place, reason, do_this } in desk.access.store.hidden()? {
+        terminal::error(&format!("{place}: {reason}; {do_this}"));
+        is_whole = false;
+    }
+    if !is_whole {
+        return Err(Failure::Failed("what is named above was left out".to_owned()));
     }
     if left_out > 0 {
         return Err(Failure::Failed(format!("{left_out} milestones were left out; they are named above")));
