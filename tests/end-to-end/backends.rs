@@ -200,10 +200,10 @@ fn the_index_of_hybrid_is_mended_and_that_is_said_before() {
     assert_eq!(mended[1]["mended"], "added", "{mended:?}");
     daemon.until("milestone_count", 3);
     let titles = || sqlite3(&workspace, "index.db", "SELECT id, title FROM milestones ORDER BY id");
-    until("the index is mended", || (titles() == "a|A\nb|B\nn|N\n").then_some(()));
+    until("the index is mended", || (titles() == "a|A\nb|B\nn|N").then_some(()));
     fs::remove_file(workspace.path("active/a.yaml")).unwrap();
     workspace.write("active/c.yaml", "title: C\n");
-    until("the index follows the files", || (titles() == "b|B\nc|C\nn|N\n").then_some(()));
+    until("the index follows the files", || (titles() == "b|B\nc|C\nn|N").then_some(()));
     daemon.until("milestone_count", 3);
     let (code, log) = daemon.stop();
     assert!(code == 0 && !log.contains("ERROR"), "{log}");

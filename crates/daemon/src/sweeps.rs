@@ -77,11 +77,11 @@ impl Sweeps {
         workspace: &Workspace,
         (in_use, current): (InUse, &mut dyn Store),
     ) {
-        let told = if !record.is_blank() {
-            Ok(None)
-        } else if in_use.side() == Side::Files {
+        let told = if in_use.side() == Side::Files && (record.is_blank() || is_of_before(record, in_use)) {
             let noted = is_noted_as_moved(workspace).map_err(|error| error.to_string());
             noted.map(|noted| noted.then(|| left_database(workspace)))
+        } else if !record.is_blank() {
+            Ok(None)
         } else {
             let sides = current.filled_from().map_err(|error| error.to_string());
             sides.map(|sides| sides.first().map(|side| lost_record(workspace, *side, &current.name())))
@@ -156,6 +156,9 @@ impl Sweeps {
             return None;
         }
         self.lost_record = None;
+        if in_use.side() == Side::Files && (hints.everything || hints.cycle) {
+            self.look_for_record(record, workspace, (in_use, &mut *current));
+        }
         let server = record.swept().any(|old| old.side == Side::Postgresql);
         let ask = server && self.asked.is_none_or(|asked| asked.elapsed() >= ASK_SERVER_EVERY);
         self.due |=
@@ -233,6 +236,12 @@ impl Sweeps {
     }
 }
 
+/// Whether a record knows of no move into a database, and of no change by hand: where a note of such a move stands beside the files
+/// all the same, it was put back from a copy of before that.
+fn is_of_before(record: &Record, in_use: InUse) -> bool {
+    record.in_use == Some(in_use) && record.intent.is_none() && record.old.iter().all(|old| old.side == Side::Files)
+}
+
 /// Why a store cannot be swept; its name stands before that already.
 pub(crate) fn not_swept(old: &Old, error: &str) -> String {
     let why = error.strip_prefix(&old.name).and_then(|rest| rest.strip_prefix(": ")).unwrap_or(error);
@@ -276,7 +285,7 @@ fn lost_record(workspace: &Workspace, from: Side, store: &str) -> (String, Strin
 fn left_database(workspace: &Workspace) -> (String, String) {
     let record = workspace.shown(&workspace.record());
     let why = format!(
-        "a move to a database has left these files, as this note says, and milescale's record of its moves, {record}, is gone: what \
+        "a move to a database has left these files, as this note says, and milescale's record of its moves, {record}, is gone or of before that: what \
          was written in the database is not here. Put the record and the marker back from copies of yours; or \
          `milescale migrate database --adopt --dry-run` shows what differs (with `--engine postgresql` where it was on a server), and \
          without --dry-run takes that over; or remove the note, if nothing in the database is wanted"

@@ -211,7 +211,7 @@ fn look_at_target(
         } else if !strange.is_empty() {
             let reason = format!(
                 "it is neither empty nor an old store of this workspace that is not retired: {} milestones stand there that \
-                 milescale has not brought there ({})",
+                 no move that is recorded here has brought there ({})",
                 strange.len(),
                 named(&strange)
             );
@@ -227,8 +227,11 @@ fn look_at_target(
             } else {
                 "--adopt` takes them over as they are"
             };
+            // What a move has filled may hold what is nowhere else, where the record of that move is lost.
+            let is_filled = !was_retired && to != Side::Files && !target.filled_from()?.is_empty();
+            let instead = if is_filled { String::new() } else { format!("; or take them out{another}") };
             let do_this = format!(
-                "`{} {adopt} (--dry-run counts what is equal, missing and different); or take them out{another}",
+                "`{} {adopt} (--dry-run counts what is equal, missing and different){instead}",
                 wish.to.command()
             );
             plan.obstacle(&target.name(), None, reason, &do_this);

@@ -161,14 +161,27 @@ pub(crate) fn takes_others(place: &str, lost: impl std::fmt::Display) -> StoreEr
 /// What a text begins with that keeps what a row had in columns of other programs.
 pub(crate) const COLUMNS_OF_OTHERS: &str = "# columns of other programs that went with it: ";
 
-/// That rows of other tables would go with a row, or change.
-pub(crate) fn takes_along(place: &str, count: impl std::fmt::Display) -> StoreError {
+/// Bytes that a value in a column of another program may have, to be kept where its row goes.
+pub(crate) const LARGEST_BESIDE: i64 = 1 << 20;
+
+/// That a row that is to go has more in a column of another program than is kept.
+pub(crate) fn is_too_large_beside(place: &str, id: &str, column: &str) -> StoreError {
     let cause = format!(
-        "{count} rows of other tables that refer to it would go with it, or change, and are kept nowhere; nothing was written. Take them \
-         out yourself, or let the reference do nothing (ON DELETE NO ACTION)"
+        "what {id} has in {column}, of another program, is larger than 1 MiB, and would be kept nowhere; nothing was written. Take it out yourself"
+    );
+    StoreError::new(Problem::Refused, place, harmless(&cause))
+}
+
+/// That rows of other tables would go with rows that are to go, or change.
+pub(crate) fn takes_along(place: &str, which: &str, count: impl std::fmt::Display) -> StoreError {
+    let cause = format!(
+        "{count} rows of other tables that refer to {which} would go too, or change, and are kept nowhere; nothing was written. {LEAVE_IT}"
     );
     StoreError::new(Problem::Refused, place, cause)
 }
+
+/// What to do about rows of other tables that refer to one that is to go.
+pub(crate) const LEAVE_IT: &str = "Take them out yourself, or let them refer to something else";
 
 /// That a row was to go, and a trigger leaves the deletion out.
 pub(crate) fn stays(place: &str, id: &str) -> StoreError {

@@ -188,6 +188,15 @@ pub trait Store: fmt::Debug + Send {
         Ok(false)
     }
 
+    /// Those of these milestones that cannot go, for rows of other tables refer to them: each with such a table.
+    ///
+    /// # Errors
+    /// When it cannot be read.
+    fn referred(&mut self, ids: &[String]) -> Result<Vec<(String, String)>, StoreError> {
+        let _ = ids;
+        Ok(Vec::new())
+    }
+
     /// Milestones that are there and that reading all of it leaves out: those that no id can name, and those that an index hides.
     ///
     /// # Errors

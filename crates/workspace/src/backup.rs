@@ -83,7 +83,7 @@ impl Writer {
         durable::create_folder(&partial)?;
         // Whose files it comes from is known when all are read: nobody else reads it before.
         let meanwhile = if readers == Readers::OWN { readers } else { Readers::NONE };
-        Readers::forget_noted();
+        Readers::forget_noted(&workspace.folder());
         let file = Growing::create(&milestones(&partial), meanwhile)?;
         Ok(Self { readers, workspace: workspace.clone(), id, partial, file, running: Running::default(), bytes: 0 })
     }

@@ -164,7 +164,7 @@ impl Reader {
         if kind != FileType::RegularFile {
             return Err(no_regular_file(kind == FileType::Directory));
         }
-        Readers::note_open(&file, &status);
+        Readers::note_open(&file, &status, folder);
         let stamp = Stamp::of_status(&status);
         if stamp.size > limit {
             return Err(too_large(limit));
@@ -228,8 +228,9 @@ pub fn read_json<T: DeserializeOwned>(path: &Place, limit: u64) -> io::Result<Op
     match read_regular(path, limit) {
         Err(error) if error.kind() == io::ErrorKind::NotFound => Ok(None),
         other => serde_json::from_slice(&other?.0).map(Some).map_err(|error| {
-            let said = said(&error);
-            io::Error::new(io::Error::from(error).kind(), said)
+            // One that ends too early is damaged like any other.
+            let kind = if error.is_io() { io::ErrorKind::Other } else { io::ErrorKind::InvalidData };
+            io::Error::new(kind, said(&error))
         }),
     }
 }
@@ -284,7 +285,7 @@ pub fn read_regular(path: &Place, limit: u64) -> io::Result<(Vec<u8>, Metadata)>
 /// As [`read_regular`].
 pub fn read_milestone(path: &Place, limit: u64) -> io::Result<(Vec<u8>, Metadata)> {
     let opened = path.open()?;
-    Readers::note_open(&opened.0, &rustix::fs::fstat(&opened.0)?);
+    Readers::note_at(&opened.1, path);
     read_opened(opened, limit)
 }
 

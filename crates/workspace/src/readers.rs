@@ -4,6 +4,7 @@ mod giving;
 
 pub(crate) use giving::{For, give_new};
 
+use std::collections::BTreeMap;
 use std::ffi::CStr;
 use std::io;
 use std::os::fd::AsFd;
@@ -13,7 +14,7 @@ use std::sync::{Mutex, PoisonError};
 
 use rustix::fs::Stat;
 
-use crate::folder::{Metadata, Place, set_mode_of, status_in, system};
+use crate::folder::{File, Metadata, Place, folders_up_to, numbers, set_mode_of, status_in, system};
 use crate::rights::{Audience, List};
 use crate::ways::{Ways, leads_elsewhere};
 
@@ -25,7 +26,7 @@ const EVERYBODY: u32 = 0o004;
 const GROUP_WRITES: u32 = 0o020;
 
 /// Those who may read all of some files.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[derive(Debug, Clone, Copy)]
 pub struct Readers {
     /// The one user that all of them belong to.
     owner: Option<u32>,
@@ -37,7 +38,18 @@ pub struct Readers {
     /// Where one of them has a list of rights: those who may read each by name, and nobody else.
     audience: Option<Audience>,
     of: Of,
+    /// The numbers of the one file whose they are, where that is known: what has its name meanwhile may be another one, in another folder.
+    file: Option<(u64, u64)>,
 }
+
+impl PartialEq for Readers {
+    fn eq(&self, other: &Self) -> bool {
+        let whom = |it: &Self| (it.owner, it.group, it.everybody, it.group_writes, it.audience, it.of);
+        whom(self) == whom(other)
+    }
+}
+
+impl Eq for Readers {}
 
 /// What the readers are those of.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -51,7 +63,16 @@ enum Of {
 }
 
 /// Those who may read all that was read since [`Readers::forget_noted`].
-static NOTED: Mutex<Readers> = Mutex::new(Readers::ALL);
+static NOTED: Mutex<Noted> = Mutex::new(Noted { readers: Readers::ALL, outer: None, known: BTreeMap::new() });
+
+/// What is noted.
+struct Noted {
+    readers: Readers,
+    /// The outermost folder.
+    outer: Option<Metadata>,
+    /// Folders that files were read in, by their numbers, with those that they lie in.
+    known: BTreeMap<(u64, u64), Option<Vec<Metadata>>>,
+}
 
 /// Whether somebody asks for them: to look at a list of rights costs a call for each file.
 static IS_NOTING: AtomicBool = AtomicBool::new(false);
@@ -64,12 +85,21 @@ impl Readers {
     pub const OWN: Self = Self { of: Of::Own, ..Self::NONE };
 
     /// Nobody whom two originals have in common: it stays with the process's user, whoever the folder belongs to.
-    pub const NONE: Self =
-        Self { owner: None, group: None, everybody: false, group_writes: false, audience: None, of: Of::Originals };
+    pub const NONE: Self = Self {
+        owner: None,
+        group: None,
+        everybody: false,
+        group_writes: false,
+        audience: None,
+        of: Of::Originals,
+        file: None,
+    };
 
-    /// Begins to note whose files are read.
-    pub fn forget_noted() {
-        *NOTED.lock().unwrap_or_else(PoisonError::into_inner) = Self::ALL;
+    /// Begins to note whose files are read, in a folder.
+    pub fn forget_noted(folder: &Place) {
+        let outer = folder.status().ok();
+        *NOTED.lock().unwrap_or_else(PoisonError::into_inner) =
+            Noted { readers: Self::ALL, outer, known: BTreeMap::new() };
         IS_NOTING.store(true, Ordering::Relaxed);
     }
 
@@ -79,14 +109,49 @@ impl Readers {
             return;
         }
         let mut noted = NOTED.lock().unwrap_or_else(PoisonError::into_inner);
-        *noted = noted.and(self);
+        noted.readers = noted.readers.and(self);
     }
 
-    /// The same of an open file.
-    pub(crate) fn note_open(file: impl AsFd, status: &Stat) {
+    /// The same of a file that was opened in an open folder: the folders that it lies in count, whatever has their names by now.
+    pub(crate) fn note_open(file: impl AsFd, status: &Stat, folder: impl AsFd) {
         if IS_NOTING.load(Ordering::Relaxed) {
-            Self::of_open(file, status).note();
+            Self::of_open(file, status).in_folder(folder).note();
         }
+    }
+
+    /// The same of a file that was opened at a place.
+    pub(crate) fn note_at(file: &Metadata, place: &Place) {
+        if IS_NOTING.load(Ordering::Relaxed) {
+            Self::of(file).as_placed(place).note();
+        }
+    }
+
+    /// Those of a file in an open folder, as far as that and those above it let them in.
+    fn in_folder(self, folder: impl AsFd) -> Self {
+        let mut noted = NOTED.lock().unwrap_or_else(PoisonError::into_inner);
+        let Noted { outer: Some(outer), known, .. } = &mut *noted else { return self };
+        let Ok(status) = rustix::fs::fstat(&folder) else { return Self::NONE };
+        #[allow(clippy::useless_conversion, reason = "the types differ by platform")]
+        let of_folder = (u64::try_from(status.st_dev).unwrap_or_default(), u64::from(status.st_ino));
+        let folders = known.entry(of_folder).or_insert_with(|| folders_up_to(&folder, numbers(outer)).ok().flatten());
+        // Behind a symlink, which somebody has trusted, what lies above it has been looked at.
+        folders.as_ref().map_or(self, |folders| self.in_folders(folders, outer))
+    }
+
+    /// Those of a file in these folders, of which one that lets in the same as the outermost keeps nobody out.
+    pub(crate) fn in_folders(self, folders: &[Metadata], outer: &Metadata) -> Self {
+        folders.iter().filter(|folder| !folder.lets_in_the_same(outer)).fold(self, Self::within)
+    }
+
+    /// The same, wherever the file lies.
+    #[must_use]
+    pub(crate) fn wherever(self) -> Self {
+        Self { file: None, ..self }
+    }
+
+    /// The numbers of the one file whose they are.
+    pub(crate) fn file(self) -> Option<(u64, u64)> {
+        self.file
     }
 
     /// Those of an open file.
@@ -102,12 +167,13 @@ impl Readers {
     /// Those of all that was read meanwhile; nothing more is noted.
     pub fn noted() -> Self {
         IS_NOTING.store(false, Ordering::Relaxed);
-        *NOTED.lock().unwrap_or_else(PoisonError::into_inner)
+        NOTED.lock().unwrap_or_else(PoisonError::into_inner).readers
     }
 
     /// Those of one file.
     pub fn of(file: &Metadata) -> Self {
-        Self::of_mode(file.mode(), file.uid(), file.gid()).with(file.mode(), file.gid(), || file.list())
+        let readers = Self::of_mode(file.mode(), file.uid(), file.gid());
+        Self { file: Some(numbers(file)), ..readers.with(file.mode(), file.gid(), || file.list()) }
     }
 
     /// The same by its name beneath an open folder; `None` where there is none.
@@ -188,7 +254,7 @@ impl Readers {
     /// Those of a file at a place, as far as the folders on the way to it let them in ([`Ways`]).
     #[must_use]
     pub fn as_placed(self, place: &Place) -> Self {
-        Ways::default().readers(self, place)
+        Ways::default().readers(self, place).wherever()
     }
 
     /// Those of a file in a folder, as far as that and each one above it let them in.
@@ -249,6 +315,7 @@ impl Readers {
                 group_writes: this.group_writes && other.group_writes,
                 audience: None,
                 of: if this.of == other.of { this.of } else { Of::Originals },
+                file: None,
             },
         }
     }
@@ -344,21 +411,16 @@ fn let_in_by(folder: &Metadata) -> Audience {
 ///
 /// # Errors
 /// When its mode cannot be set: then it is not to be moved.
-pub(crate) fn keep_private(from: &Place, to: &Place) -> io::Result<()> {
-    let file = match from.status_of_name() {
+pub(crate) fn keep_private(handle: &File, from: &Place, to: &Place) -> io::Result<()> {
+    let file = match Metadata::of(handle) {
         Ok(file) if file.is_file() => file,
         _ => return Ok(()),
     };
     let Some(hidden) = hidden(&file, from, to) else { return Ok(()) };
-    let handle = from.handle()?;
-    let is_same = Metadata::of(&handle).is_ok_and(|now| (now.dev(), now.ino()) == (file.dev(), file.ino()));
-    if !is_same {
-        return Err(io::Error::new(io::ErrorKind::ResourceBusy, "another file has its name now"));
-    }
     if file.list().is_some() && hidden & GROUP != 0 {
-        List::take_from(&handle);
+        List::take_from(handle);
     }
-    set_mode_of(&handle, file.mode() & 0o777 & !hidden).map_err(|error| match error.kind() {
+    set_mode_of(handle, file.mode() & 0o777 & !hidden).map_err(|error| match error.kind() {
         io::ErrorKind::PermissionDenied => io::Error::new(error.kind(), format!("{}; {}", stays(&file), CLOSE_ALL)),
         _ => error,
     })
@@ -391,6 +453,8 @@ pub(crate) fn narrows(readers: Readers, from: &Place, to: &Place) -> Option<u32>
         if is_elsewhere {
             return readers.below_all_of(&place.parent());
         }
+        // Whether it lies where it comes from, is looked at as well.
+        let readers = if place == from { readers } else { readers.wherever() };
         let placed = readers.as_placed(place);
         // What lies in another folder than the workspace is kept by that one as well.
         let outer = (from.folder() != to.folder()).then(|| place.folder().place().status());

@@ -1,11 +1,12 @@
 //! Whom the folders on the way to a file let in, each of them looked at once.
 
 use std::collections::HashMap;
+use std::os::fd::AsFd;
 use std::os::unix::fs::MetadataExt;
 use std::path::PathBuf;
 use std::sync::Arc;
 
-use crate::folder::{Folder, Metadata, Place};
+use crate::folder::{Folder, Metadata, Place, folders_up_to, numbers};
 use crate::layout::OWN_FOLDER;
 use crate::readers::Readers;
 
@@ -42,6 +43,15 @@ impl Ways {
     /// Those of a file at a place, as far as the folders on the way to it let them in. One that lets in the same as the workspace itself
     /// keeps nobody out of what else lies in that. Behind a trusted symlink the folders above its target count as well.
     pub fn readers(&mut self, readers: Readers, file: &Place) -> Readers {
+        if let Some(numbers_of_it) = readers.file() {
+            // What has its name by now may be another one: then nobody knows where it lies.
+            let Some(outer) = self.outer(file) else { return Readers::NONE };
+            match file.lies_in() {
+                Ok(None) => {}
+                Ok(Some((it, folders))) if numbers(&it) == numbers_of_it => return readers.in_folders(&folders, outer),
+                Ok(Some(_)) | Err(_) => return Readers::NONE,
+            }
+        }
         let way = self.of(file).way_of(file);
         let (mut readers, mut way) = (readers, &way);
         while let Some(step) = way {
@@ -49,6 +59,17 @@ impl Ways {
             way = &step.next;
         }
         readers
+    }
+
+    /// Those of files in an open folder, which was found at a place.
+    pub fn readers_in(&mut self, readers: Readers, folder: impl AsFd, at: &Place) -> Readers {
+        let Some(outer) = self.outer(at) else { return Readers::NONE };
+        match folders_up_to(folder, numbers(outer)) {
+            Ok(Some(folders)) => readers.wherever().in_folders(&folders, outer),
+            // A symlink that is trusted leads there.
+            Ok(None) => self.readers(readers.wherever(), &at.join("any")),
+            Err(_) => Readers::NONE,
+        }
     }
 
     /// What the system says of the outermost folder of a file's; `None`: nobody knows.

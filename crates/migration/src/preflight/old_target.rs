@@ -1,6 +1,9 @@
 //! What stands in a target that is an old store, and was not brought over.
 
+use std::collections::HashSet;
+
 use milescale_core::base::Side;
+use milescale_storage::ledger::AT_ONCE;
 use milescale_storage::store::Store;
 use milescale_workspace::record::Old;
 
@@ -41,6 +44,7 @@ pub(super) fn look(
                        to be gone";
         plan.obstacle(&target.name(), None, reason, do_this);
     }
+    stays_for_others(plan, &changes, (source, target))?;
     if !empty.is_empty() {
         plan.notes.push(format!(
             "{} milestones are empty in {} ({}): they are written over, or taken out where {} has none of that id",
@@ -51,6 +55,34 @@ pub(super) fn look(
         ));
     }
     brought_along(plan, wish, &old, (&changes, target), context)
+}
+
+/// Milestones that the move takes out there, and to which rows of other tables refer: nothing keeps these.
+fn stays_for_others(
+    plan: &mut Plan,
+    changes: &[String],
+    (source, target): (&mut dyn Store, &mut dyn Store),
+) -> Result<(), Error> {
+    let stay: HashSet<String> = source.ids()?.into_iter().chain(changes.iter().cloned()).collect();
+    let go: Vec<String> = target.ids()?.into_iter().filter(|id| !stay.contains(id)).collect();
+    let mut referred = Vec::new();
+    for ids in go.chunks(AT_ONCE) {
+        referred.extend(target.referred(ids)?);
+    }
+    let named = referred.iter().take(NAMED);
+    for (id, table) in named {
+        let reason = format!(
+            "rows of the table {table} there refer to {id}, which is gone in {}, and would go with it, or keep it there",
+            source.name()
+        );
+        plan.obstacle(
+            &target.name(),
+            None,
+            reason,
+            "take these rows out, or let them refer to something else; or put the milestone back",
+        );
+    }
+    Ok(())
 }
 
 /// Changes at which the move would fail, as the last sweep did: they are as they were then.

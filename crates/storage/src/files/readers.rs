@@ -51,7 +51,8 @@ pub fn readers_of_files(workspace: &Workspace) -> Result<Readers, StoreError> {
             let shares = in_shares(batch.len(), |numbers| numbers.filter_map(of).fold(Readers::ALL, Readers::and));
             let found = shares.into_iter().fold(Readers::ALL, Readers::and);
             // All of a batch lie in one folder.
-            all = all.and(ways.readers(found, &folder.join(batch.inside).join("any")));
+            let at = if batch.inside.as_os_str().is_empty() { folder.clone() } else { folder.join(batch.inside) };
+            all = all.and(ways.readers_in(found, batch.folder, &at));
             Ok(())
         })?;
     }

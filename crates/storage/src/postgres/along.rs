@@ -55,7 +55,12 @@ impl Along {
     ///
     /// # Errors
     /// When more has: what, and what to do.
-    pub(super) async fn is_only(self, own: i64, client: &Client, (table, place): (&Table, &str)) -> Result<(), Failed> {
+    pub(super) async fn is_only(
+        self,
+        (own, which): (i64, &str),
+        client: &Client,
+        (table, place): (&Table, &str),
+    ) -> Result<(), Failed> {
         let Some(before) = self.before else { return Ok(()) };
         let row = client
             .query_typed_one(&format!("{TABLES} SELECT {GONE}"), &[(&table.named("milestones"), Type::TEXT)])
@@ -66,20 +71,45 @@ impl Along {
             return Err(takes_others(place, others).into());
         }
         if own > 0 && beside > before.beside {
-            return Err(takes_along(place, beside - before.beside).into());
+            return Err(takes_along(place, which, beside - before.beside).into());
         }
         Ok(())
     }
 }
 
 impl Table {
+    /// Those of these milestones to which rows of other tables refer, each with one of these tables, as far as this user may see that.
+    pub(super) async fn referred(&self, client: &Client, ids: &[String]) -> Result<Vec<(String, String)>, Error> {
+        let select = format!(
+            "{TABLES} SELECT c.conrelid::regclass::text, quote_ident(a.attname), quote_ident(f.attname) FROM pg_constraint c
+             JOIN whole w ON c.contype = 'f' AND c.confrelid = w.oid AND cardinality(c.conkey) = 1
+             JOIN pg_attribute a ON a.attrelid = c.conrelid AND a.attnum = c.conkey[1]
+             JOIN pg_attribute f ON f.attrelid = c.confrelid AND f.attnum = c.confkey[1]
+             WHERE c.conrelid NOT IN (SELECT oid FROM whole) AND has_column_privilege(c.conrelid, a.attnum, 'SELECT')
+               AND NOT row_security_active(c.conrelid)"
+        );
+        let mut found = Vec::new();
+        for row in client.query_typed(&select, &[(&self.named("milestones"), Type::TEXT)]).await? {
+            let (table, column, to): (String, String, String) = (row.try_get(0)?, row.try_get(1)?, row.try_get(2)?);
+            let select = format!(
+                "SELECT m.id::text FROM {} m WHERE m.id = ANY($1) AND EXISTS (SELECT FROM {table} r WHERE r.{column} = m.{to}) ORDER BY m.id",
+                self.named("milestones")
+            );
+            for row in client.query_typed(&select, &[(&ids, Type::TEXT_ARRAY)]).await? {
+                found.push((row.try_get(0)?, table.clone()));
+            }
+        }
+        Ok(found)
+    }
+
     /// Keeps what a row that goes has in columns of other programs.
     pub(super) async fn keep_columns(&self, client: &Client, id: &str, now: Timestamp) -> Result<(), Error> {
         let keep = format!(
             "INSERT INTO {0}milescale_displaced (id, at, text) SELECT m.id, $2::text::timestamp, \
              convert_to('{COLUMNS_OF_OTHERS}' || more::text || chr(10), 'UTF8') FROM {0}milestones m, \
-             LATERAL (SELECT jsonb_strip_nulls(to_jsonb(m) - ARRAY['id', 'data', 'created_at', 'updated_at', 'milescale_active', \
-             'milescale_kiro', 'milescale_requires']) AS more) it WHERE m.id = $1 AND more <> '{{}}'",
+             LATERAL (SELECT jsonb_object_agg(key, value) AS more FROM jsonb_each(to_jsonb(m) - ARRAY['id', 'data', 'created_at', \
+             'updated_at', 'milescale_active', 'milescale_kiro', 'milescale_requires']) WHERE value <> 'null') it \
+             WHERE m.id = $1 AND more IS NOT NULL",
             self.prefix()
         );
         let at = timestamp::to_text(now);

@@ -304,8 +304,8 @@ impl Store for PostgresStore {
         self.load_all(milestones, from, number)
     }
 
-    fn clear(&mut self, from: Side, _: Timestamp) -> Result<Vec<String>, StoreError> {
-        self.clear_all(from)
+    fn clear(&mut self, from: Side, now: Timestamp) -> Result<Vec<String>, StoreError> {
+        self.clear_all(from, now)
     }
 
     fn touched(&mut self, _: SystemTime) -> Result<Touched, StoreError> {
@@ -341,6 +341,10 @@ impl Store for PostgresStore {
             ControlFlow::Continue(())
         })?;
         Ok(wrong)
+    }
+
+    fn referred(&mut self, ids: &[String]) -> Result<Vec<(String, String)>, StoreError> {
+        self.read(async |client, table| Ok(table.referred(client, ids).await?))
     }
 
     fn hidden(&mut self) -> Result<Vec<Hindrance>, StoreError> {

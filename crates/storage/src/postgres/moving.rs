@@ -50,7 +50,7 @@ impl PostgresStore {
                 Wrote::Altered(altered) => Some(altered),
             };
             if let Some(along) = along {
-                along.is_only(0, client, (table, &shown)).await?;
+                along.is_only((0, ""), client, (table, &shown)).await?;
             }
             if let Some(entry) = entry {
                 ledger::enter(client, table, draft.id.as_str(), entry).await?;
@@ -68,7 +68,7 @@ impl PostgresStore {
             let there = there.ok_or_else(|| row::changed(&shown, id, true, Seen::Text(seen)))?;
             let along = Along::before(client, table).await?;
             table.remove(client, &there, now).await?;
-            along.is_only(1, client, (table, &shown)).await
+            along.is_only((1, id.as_str()), client, (table, &shown)).await
         })
     }
 
@@ -102,7 +102,7 @@ impl PostgresStore {
     }
 
     /// Removes rows that still are what they were brought as, a page at a time.
-    pub(super) fn clear_all(&mut self, from: Side) -> Result<Vec<String>, StoreError> {
+    pub(super) fn clear_all(&mut self, from: Side, now: Timestamp) -> Result<Vec<String>, StoreError> {
         let (mut after, mut left) = (None::<String>, Vec::new());
         let shown = self.connection.shown().to_owned();
         loop {
@@ -115,13 +115,16 @@ impl PostgresStore {
                     let row = table.row(client, id, "FOR UPDATE OF m").await?;
                     let Some(there) = row.map(|row| row.milestone(&shown)) else { continue };
                     let is_ours = there.content().is_same(&known.content);
+                    if is_ours {
+                        table.keep_columns(client, id, now).await?;
+                    }
                     if is_ours && table.delete(client, id).await? {
                         gone += 1;
                     } else {
                         left.push(id.clone());
                     }
                 }
-                along.is_only(gone, client, (table, &shown)).await?;
+                along.is_only((gone, "what the move has brought"), client, (table, &shown)).await?;
                 Ok(left)
             });
             left.extend(cleared?);

@@ -21,6 +21,7 @@ use super::facts::{NAMED, NAMELESS_ADVICE, Remembered, nameless};
 use super::reading::{one, several};
 use super::schema::{DOCUMENTS, flaw_of_columns, has_beside_documents, make_beside_documents, refuse};
 use super::shape::{Shape, is_taken};
+use super::write::referred;
 use super::{Make, Opened, Others, Sqlite, has_table};
 use crate::ledger::{Entry, Ledger};
 use crate::outline::{Outline, Wanted};
@@ -237,6 +238,11 @@ impl Store for SqliteStore {
         }
     }
 
+    fn referred(&mut self, ids: &[String]) -> Result<Vec<(String, String)>, StoreError> {
+        self.open(Make::Never)?;
+        self.sqlite.run(async |connection| referred(connection, ids).await)
+    }
+
     fn hidden(&mut self) -> Result<Vec<Hindrance>, StoreError> {
         self.hidden_rows()
     }
@@ -286,7 +292,7 @@ impl Store for SqliteStore {
     fn nobody_else_uses_it(&mut self) {
         self.sqlite.others = Others::AreNotThere;
         // What is loaded is read ahead: from here on it is noted whose it is.
-        Readers::forget_noted();
+        Readers::forget_noted(&self.sqlite.workspace.folder());
     }
 
     fn prepare(&mut self) -> Result<(), StoreError> {
@@ -299,8 +305,8 @@ impl Store for SqliteStore {
         self.load_all(milestones, from)
     }
 
-    fn clear(&mut self, from: Side, _: Timestamp) -> Result<Vec<String>, StoreError> {
-        self.clear_all(from)
+    fn clear(&mut self, from: Side, now: Timestamp) -> Result<Vec<String>, StoreError> {
+        self.clear_all(from, now)
     }
 
     fn touched(&mut self, _: SystemTime) -> Result<Touched, StoreError> {

@@ -57,7 +57,7 @@ impl SqliteStore {
             let altered = if stays {
                 None
             } else {
-                let rows = Rows::before(connection).await?;
+                let rows = Rows::before(connection, false).await?;
                 let altered = put_row(connection, draft, there.as_ref(), (&rows, &shown)).await?;
                 rows.are_there_but(&[], connection, &shown).await?;
                 altered
@@ -85,7 +85,7 @@ impl SqliteStore {
             let there = one_to_change(connection, id.as_str().as_bytes(), &shown).await?;
             let there = there.filter(|there| there.digest() == seen);
             let there = there.ok_or_else(|| WriteError::Store(changed(&shown, id, true, Seen::Text(seen))))?;
-            let rows = Rows::before(connection).await?;
+            let rows = Rows::before(connection, true).await?;
             remove_row(connection, &there, now, (&rows, &shown)).await?;
             rows.are_there_but(&[id.as_str()], connection, &shown).await
         });
@@ -143,7 +143,7 @@ impl SqliteStore {
     }
 
     /// Removes rows that still are what they were brought as, a page at a time.
-    pub(super) fn clear_all(&mut self, from: Side) -> Result<Vec<String>, StoreError> {
+    pub(super) fn clear_all(&mut self, from: Side, now: Timestamp) -> Result<Vec<String>, StoreError> {
         let (mut after, mut left) = (None::<String>, Vec::new());
         let shown = self.sqlite.shown.clone();
         loop {
@@ -151,11 +151,14 @@ impl SqliteStore {
             let Some((last, _)) = page.last() else { break };
             after = Some(last.clone());
             left.extend(self.sqlite.write(async |connection| {
-                let (rows, mut gone, mut left) = (Rows::before(connection).await?, Vec::new(), Vec::new());
+                let (rows, mut gone, mut left) = (Rows::before(connection, true).await?, Vec::new(), Vec::new());
                 for (id, known) in &page {
                     let row = one(connection, Kept::With, id.as_bytes()).await?;
                     let Some(there) = row.map(|row| row.milestone(&shown)) else { continue };
                     let is_ours = there.content().is_same(&known.content);
+                    if is_ours {
+                        rows.keep_beside(connection, (id, now), &shown).await?;
+                    }
                     match if is_ours { delete_row(connection, id).await? } else { 0 } {
                         0 => left.push(id.clone()),
                         count => gone.extend((0..count).map(|_| id.as_str())),

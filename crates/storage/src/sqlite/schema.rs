@@ -172,7 +172,7 @@ const OURS: [&str; 4] = ["milestones", "milescale_texts", "milescale_displaced",
 async fn not_as_it_is_made(connection: &mut SqliteConnection) -> Result<Option<String>, sqlx::Error> {
     let select = "SELECT CAST(lower(type) AS BLOB), CAST(name AS BLOB), CAST(sql AS BLOB), lower(tbl_name) GLOB 'milescale_*' FROM sqlite_schema
                   WHERE (lower(name) GLOB 'milescale_*' OR lower(tbl_name) GLOB 'milescale_*'
-                    OR sql LIKE '%trigger%' AND sql LIKE '%milescale!_%' ESCAPE '!') AND sql NOT NULL";
+                    OR sql NOT LIKE 'CREATE TABLE %' AND sql LIKE '%trigger%' AND sql LIKE '%milescale!_%' ESCAPE '!') AND sql NOT NULL";
     let known: Vec<String> =
         BESIDE_DOCUMENTS.iter().chain(LOG).chain(super::ledger::TABLES).map(|it| plain(it)).collect();
     for row in sqlx::query(select).fetch_all(connection).await? {
@@ -191,11 +191,11 @@ async fn not_as_it_is_made(connection: &mut SqliteConnection) -> Result<Option<S
             let name = harmless(&name);
             let kind =
                 if ["table", "trigger", "index", "view"].contains(&kind.as_str()) { kind } else { "entry".to_owned() };
-            let how = if is_on_own || name.to_ascii_lowercase().starts_with("milescale_") {
-                "is not as milescale makes it"
-            } else {
-                "has to do with milescale's own tables"
-            };
+            let is_own = is_on_own || name.to_ascii_lowercase().starts_with("milescale_");
+            if !is_own && !without_comments(&definition).to_ascii_lowercase().contains("milescale_") {
+                continue;
+            }
+            let how = if is_own { "is not as milescale makes it" } else { "has to do with milescale's own tables" };
             return Ok(Some(format!(
                 "its {kind} {name} {how}, and what milescale's own tables hold cannot be relied on; if you do not know \
                  it, take it out (`sqlite3 FILE`, DROP {}), and milescale makes what it needs anew",
@@ -204,6 +204,24 @@ async fn not_as_it_is_made(connection: &mut SqliteConnection) -> Result<Option<S
         }
     }
     Ok(None)
+}
+
+/// A definition without its comments, as SQLite reads it: what looks like one within quotes is none.
+fn without_comments(definition: &str) -> String {
+    let (mut left, mut rest) = (String::with_capacity(definition.len()), definition);
+    while let Some(first) = rest.chars().next() {
+        let whole = |end: Option<usize>, more: usize| end.map_or(rest.len(), |end| end + more);
+        let (kept, length) = match first {
+            '\'' | '"' | '`' => (true, whole(rest[1..].find(first), 2)),
+            '[' => (true, whole(rest.find(']'), 1)),
+            '-' if rest.starts_with("--") => (false, whole(rest.find('\n'), 0)),
+            '/' if rest.starts_with("/*") => (false, whole(rest[2..].find("*/"), 4)),
+            _ => (true, first.len_utf8()),
+        };
+        left.push_str(if kept { &rest[..length] } else { " " });
+        rest = &rest[length..];
+    }
+    left
 }
 
 /// Whether what stands within quotes is one text of SQL: each quote in it is doubled.
@@ -229,8 +247,12 @@ pub(crate) async fn flaw_of_ids(connection: &mut SqliteConnection) -> Result<Opt
 /// What a database defines beside milescale's own, as far as it matters to a write.
 #[derive(Debug, Clone, Copy)]
 pub(super) struct Defined {
-    /// It has a trigger, a reference or a rule for conflicts that is not milescale's: a write may do more than it says.
-    pub(super) may_do_more: bool,
+    /// A trigger that is not milescale's deletes or replaces rows, or the table lets rows go that are in conflict: a write may take others out.
+    pub(super) takes_out: bool,
+    /// The table refers to rows, of itself or of another table: where one goes, others may.
+    pub(super) refers: bool,
+    /// Another table refers to it: where one of its rows goes, rows of that may.
+    pub(super) is_referred: bool,
     /// The table says what becomes of rows that are in conflict with each other, perhaps that one goes.
     says_of_conflicts: bool,
 }
@@ -238,11 +260,16 @@ pub(super) struct Defined {
 impl Defined {
     pub(super) async fn look(connection: &mut SqliteConnection) -> Result<Self, sqlx::Error> {
         // What has no definition is an index that SQLite makes by itself; a name says nothing of what something is.
-        let select = "SELECT ifnull(max(sql LIKE '%trigger%' OR sql LIKE '%references%' OR sql LIKE '%conflict%'), 0),
-                      ifnull(max(lower(type) = 'table' AND lower(name) = 'milestones' AND sql LIKE '%conflict%'), 0)
-                      FROM sqlite_schema WHERE sql NOT NULL AND lower(name) NOT GLOB 'milescale_*'";
-        let (may_do_more, says_of_conflicts) = sqlx::query_as(select).fetch_one(connection).await?;
-        Ok(Self { may_do_more, says_of_conflicts })
+        // Before BEGIN a trigger only names the deletion that it waits for.
+        let select = "SELECT ifnull(max(sql LIKE '%trigger%' AND (body LIKE '%delete%' OR body LIKE '%replace%')), 0),
+                      ifnull(max(is_it AND sql LIKE '%conflict%'), 0), ifnull(max(is_it AND sql LIKE '%references%'), 0),
+                      ifnull(max(NOT is_it AND sql LIKE '%references%' AND sql LIKE '%milestones%'), 0)
+                      FROM (SELECT sql, substr(sql, max(1, instr(lower(sql), 'begin'))) AS body,
+                        lower(type) = 'table' AND lower(name) = 'milestones' AS is_it
+                        FROM sqlite_schema WHERE sql NOT NULL AND lower(name) NOT GLOB 'milescale_*')";
+        let (triggers, says_of_conflicts, refers, is_referred): (bool, bool, bool, bool) =
+            sqlx::query_as(select).fetch_one(connection).await?;
+        Ok(Self { takes_out: triggers || says_of_conflicts, refers, is_referred, says_of_conflicts })
     }
 
     /// What a statement says that writes milestones: no milestone takes the place of another one (`ON CONFLICT REPLACE`). Said only

@@ -15,7 +15,10 @@ use super::growth::Growth;
 use super::schema::Defined;
 use super::{WriteError, ledger};
 use crate::budget::{Room, next_ones};
-use crate::row::{Altered, COLUMNS_OF_OTHERS, quoted, stays, suppressed, takes_along, takes_others};
+use crate::row::{
+    Altered, COLUMNS_OF_OTHERS, LARGEST_BESIDE, LONGEST_ID, is_too_large_beside, quoted, stays, suppressed,
+    takes_along, takes_others,
+};
 
 /// Rows in one statement of a bulk load.
 const ROWS: usize = 500;
@@ -27,6 +30,8 @@ pub(super) struct Rows {
     defined: Defined,
     /// Which there were, where a write may do more than it says.
     before: Option<Ids>,
+    /// Columns of other programs, where rows are to go.
+    columns: Vec<String>,
 }
 
 /// The ids of a table as numbers, in their order. Nobody knows beforehand which number an id has.
@@ -39,7 +44,9 @@ struct Ids {
 impl Ids {
     async fn of(connection: &mut SqliteConnection, keys: RandomState) -> Result<Self, sqlx::Error> {
         let mut numbers = Vec::new();
-        let mut rows = sqlx::query_scalar("SELECT CAST(id AS BLOB) FROM milestones").fetch(connection);
+        // One that no milestone could have may be of any length: its beginning, and whether there is more, tell it from the others.
+        let select = format!("SELECT substr(CAST(id AS BLOB), 1, {}) FROM milestones", LONGEST_ID + 1);
+        let mut rows = sqlx::query_scalar(AssertSqlSafe(select)).fetch(connection);
         while let Some(id) = rows.try_next().await? {
             let id: Option<Vec<u8>> = id;
             numbers.push(keys.hash_one(id.unwrap_or_default().as_slice()));
@@ -68,10 +75,33 @@ impl Ids {
 }
 
 impl Rows {
-    pub(super) async fn before(connection: &mut SqliteConnection) -> Result<Self, sqlx::Error> {
+    /// `removes`: rows are to go.
+    pub(super) async fn before(connection: &mut SqliteConnection, removes: bool) -> Result<Self, sqlx::Error> {
         let defined = Defined::look(connection).await?;
-        let before = if defined.may_do_more { Some(Ids::of(connection, RandomState::new()).await?) } else { None };
-        Ok(Self { defined, before })
+        let is_asked = defined.takes_out || removes && defined.refers;
+        let before = if is_asked { Some(Ids::of(connection, RandomState::new()).await?) } else { None };
+        let columns = if removes { columns_of_others(connection).await? } else { Vec::new() };
+        Ok(Self { defined, before, columns })
+    }
+
+    /// Keeps what a row that is to go has in columns of other programs.
+    ///
+    /// # Errors
+    /// When that is too large, or rows of other tables refer to the row so that they go with it, or change.
+    pub(super) async fn keep_beside(
+        &self,
+        connection: &mut SqliteConnection,
+        (id, now): (&str, Timestamp),
+        place: &str,
+    ) -> Result<(), WriteError> {
+        let along = if self.defined.is_referred { referring(connection, id).await? } else { 0 };
+        if along > 0 {
+            return Err(WriteError::Store(takes_along(place, id, along)));
+        }
+        for column in &self.columns {
+            keep_column(connection, column, (id, now), place).await?;
+        }
+        Ok(())
     }
 
     /// # Errors
@@ -201,13 +231,7 @@ pub(super) async fn remove_row(
         .execute(&mut *connection)
         .await?;
     keep_hidden(connection, &before.id, Some(before), None, now).await?;
-    keep_columns(connection, &before.id, now).await?;
-    if rows.defined.may_do_more {
-        let along = referring(connection, &before.id).await?;
-        if along > 0 {
-            return Err(WriteError::Store(takes_along(place, along)));
-        }
-    }
+    rows.keep_beside(connection, (&before.id, now), place).await?;
     match delete_row(connection, &before.id).await? {
         0 => Err(WriteError::Store(stays(place, &before.id))),
         1 => Ok(()),
@@ -215,39 +239,88 @@ pub(super) async fn remove_row(
     }
 }
 
-/// Keeps what a row that goes has in columns of other programs, each by itself.
-async fn keep_columns(connection: &mut SqliteConnection, id: &str, now: Timestamp) -> Result<(), sqlx::Error> {
+async fn columns_of_others(connection: &mut SqliteConnection) -> Result<Vec<String>, sqlx::Error> {
     let select = "SELECT name FROM pragma_table_xinfo('milestones')
                   WHERE hidden = 0 AND lower(name) NOT IN ('id', 'data', 'created_at', 'updated_at')";
-    let columns: Vec<String> = sqlx::query_scalar(select).fetch_all(&mut *connection).await?;
-    for column in columns {
-        let value = quoted(&column);
-        let keep = format!(
-            "INSERT OR ABORT INTO milescale_displaced (id, at, text) SELECT id, ?, CAST(? || CASE typeof({value}) WHEN 'blob'
-             THEN json_quote(hex({value})) ELSE json_quote({value}) END || '}}' || char(10) AS BLOB) FROM milestones WHERE id = ? AND {value} NOT NULL"
-        );
-        let name = format!("{COLUMNS_OF_OTHERS}{{{}: ", serde_json::Value::from(column));
-        let keep = sqlx::query(AssertSqlSafe(keep)).bind(timestamp::to_text(now)).bind(name).bind(id);
-        keep.execute(&mut *connection).await?;
+    sqlx::query_scalar(select).fetch_all(connection).await
+}
+
+/// Keeps what a row that goes has in a column of another program.
+async fn keep_column(
+    connection: &mut SqliteConnection,
+    column: &str,
+    (id, now): (&str, Timestamp),
+    place: &str,
+) -> Result<(), WriteError> {
+    let value = quoted(column);
+    let size = format!("SELECT max(octet_length({value})) FROM milestones WHERE id = ?");
+    let size: Option<i64> = sqlx::query_scalar(AssertSqlSafe(size)).bind(id).fetch_one(&mut *connection).await?;
+    let Some(size) = size else { return Ok(()) };
+    if size > LARGEST_BESIDE {
+        return Err(WriteError::Store(is_too_large_beside(place, id, column)));
     }
+    let keep = format!(
+        "INSERT OR ABORT INTO milescale_displaced (id, at, text) SELECT id, ?, CAST(? || CASE typeof({value}) WHEN 'blob'
+         THEN json_quote(hex({value})) ELSE json_quote({value}) END || '}}' || char(10) AS BLOB) FROM milestones WHERE id = ? AND {value} NOT NULL"
+    );
+    let name = format!("{COLUMNS_OF_OTHERS}{{{}: ", serde_json::Value::from(column));
+    let keep = sqlx::query(AssertSqlSafe(keep)).bind(timestamp::to_text(now)).bind(name).bind(id);
+    keep.execute(&mut *connection).await?;
     Ok(())
 }
 
 /// How many rows of other tables refer to a row so that they go with it, or change.
 async fn referring(connection: &mut SqliteConnection, id: &str) -> Result<i64, sqlx::Error> {
-    let select = "SELECT s.name, f.\"from\", ifnull(f.\"to\", 'id') FROM sqlite_schema AS s, pragma_foreign_key_list(s.name) AS f
-                  WHERE lower(s.type) = 'table' AND lower(s.name) <> 'milestones' AND lower(f.\"table\") = 'milestones'
-                  AND f.on_delete NOT IN ('NO ACTION', 'RESTRICT')";
-    let references: Vec<(String, String, String)> = sqlx::query_as(select).fetch_all(&mut *connection).await?;
     let mut count = 0_i64;
-    for (table, column, to) in references {
-        let (table, column, to) = (quoted(&table), quoted(&column), quoted(&to));
-        let select =
-            format!("SELECT count(*) FROM {table} WHERE {column} = (SELECT {to} FROM milestones WHERE id = ?)");
-        let found: i64 = sqlx::query_scalar(AssertSqlSafe(select)).bind(id).fetch_one(&mut *connection).await?;
-        count = count.saturating_add(found);
+    for reference in references(connection).await?.into_iter().filter(|it| !it.refuses) {
+        count = count.saturating_add(reference.count(connection, id).await?);
     }
     Ok(count)
+}
+
+/// A column of another table that refers to milestones.
+struct Reference {
+    table: String,
+    column: String,
+    to: String,
+    /// It lets no milestone go to which it refers.
+    refuses: bool,
+}
+
+impl Reference {
+    /// How many rows refer to this milestone.
+    async fn count(&self, connection: &mut SqliteConnection, id: &str) -> Result<i64, sqlx::Error> {
+        let (table, column, to) = (quoted(&self.table), quoted(&self.column), quoted(&self.to));
+        let select =
+            format!("SELECT count(*) FROM {table} WHERE {column} = (SELECT {to} FROM milestones WHERE id = ?)");
+        sqlx::query_scalar(AssertSqlSafe(select)).bind(id).fetch_one(connection).await
+    }
+}
+
+async fn references(connection: &mut SqliteConnection) -> Result<Vec<Reference>, sqlx::Error> {
+    // Which column is meant where none is named, the key of the table says.
+    let select = "SELECT s.name, f.\"from\", coalesce(f.\"to\", (SELECT k.name FROM pragma_table_info('milestones') AS k WHERE k.pk = f.seq + 1), 'id'),
+                  f.on_delete IN ('NO ACTION', 'RESTRICT') FROM sqlite_schema AS s, pragma_foreign_key_list(s.name) AS f
+                  WHERE lower(s.type) = 'table' AND lower(s.name) <> 'milestones' AND lower(f.\"table\") = 'milestones'";
+    let references: Vec<(String, String, String, bool)> = sqlx::query_as(select).fetch_all(connection).await?;
+    let of = |(table, column, to, refuses)| Reference { table, column, to, refuses };
+    Ok(references.into_iter().map(of).collect())
+}
+
+/// Those of these milestones to which rows of other tables refer, each with one of these tables.
+pub(super) async fn referred(
+    connection: &mut SqliteConnection,
+    ids: &[String],
+) -> Result<Vec<(String, String)>, sqlx::Error> {
+    let (references, mut found) = (references(connection).await?, Vec::new());
+    for reference in &references {
+        for id in ids {
+            if reference.count(connection, id).await? > 0 {
+                found.push((id.clone(), reference.table.clone()));
+            }
+        }
+    }
+    Ok(found)
 }
 
 /// Removes a row with its text. How many of its id there were.

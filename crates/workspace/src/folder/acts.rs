@@ -171,7 +171,12 @@ impl Place {
         {
             return Ok(());
         }
-        keep_private(self, to)
+        let name = self.inside().file_name().unwrap_or(OsStr::new("."));
+        match openat(folder, name, HANDLE, Mode::empty()) {
+            Ok(handle) => keep_private(&File::from(handle), self, to),
+            // Whoever renames it hears of that.
+            Err(_) => Ok(()),
+        }
     }
 
     /// Renames, over whatever has the name `to`.

@@ -15,6 +15,7 @@ mod metadata;
 mod opening;
 mod socket;
 pub mod system;
+mod upward;
 mod walk;
 
 use std::ffi::OsStr;
@@ -39,6 +40,8 @@ pub use kinds::{Entry, Kind, Use, is_about_trust};
 pub use metadata::Metadata;
 pub use opening::below;
 pub use socket::{Socket, unknown_user};
+pub use upward::folders_up_to;
+pub(crate) use upward::numbers;
 pub use walk::{read_named, real_folder};
 
 /// A folder that everything is reached through. Clones are the same folder.

@@ -187,3 +187,39 @@ fn the_way_to_take_a_store_over_names_its_engine() {
     let plan = text(&workspace, 1, "migrate file --dry-run");
     assert!(plan.contains("`milescale migrate file --adopt`") && !plan.contains("another database"), "{plan}");
 }
+
+/// A backup of the folder from before the last move is put over it: the record is a true one of then, and what was written in the database
+/// since is named by the note that the move has left.
+#[test]
+fn a_folder_of_before_the_last_move_hides_nothing_of_the_database() {
+    for files_after in ["keep", "retire"] {
+        let workspace = with_milestones();
+        let text_of_it = format!("storage:\n  migration: {{files_after: {files_after}}}\n");
+        workspace.write("config/storage-config.yaml", text_of_it);
+        text(&workspace, 0, "migrate hybrid --yes");
+        let archive = workspace.root().join("backup.tar");
+        let tar = |how: &str| {
+            let mut command = std::process::Command::new("tar");
+            command.args([how, archive.to_str().unwrap(), "-C", workspace.root().to_str().unwrap(), ".milestones"]);
+            assert!(command.status().unwrap().success());
+        };
+        tar("-cf");
+        text(&workspace, 0, "migrate database --yes");
+        let digest = text(&workspace, 0, "milestone show m-1 --digest").trim().to_owned();
+        let new = workspace.root().join("new.yaml");
+        fs::write(&new, "id: m-1\ntitle: written in the database\n").unwrap();
+        text(&workspace, 0, &format!("milestone put m-1 {} --if-match {digest}", new.display()));
+        tar("-xf");
+        workspace.age_marker(1);
+        for (code, command) in [(0, "check"), (0, "status"), (1, "doctor")] {
+            let told = text(&workspace, code, command);
+            let place = "MOVED-TO-A-DATABASE.txt: a move to a database has left these files";
+            assert!(told.contains(place), "{files_after}, {command}: {told}");
+        }
+        let told = text(&workspace, 1, "migrate database --yes");
+        assert!(!told.contains("move that file away") && !told.contains("take them out"), "{told}");
+        text(&workspace, 0, "migrate database --adopt --yes");
+        assert!(text(&workspace, 0, "milestone show m-1").contains("written in the database"));
+        text(&workspace, 0, "doctor");
+    }
+}

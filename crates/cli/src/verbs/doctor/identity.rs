@@ -55,7 +55,13 @@ pub(super) fn fix(context: &Context, yes: bool) -> Result<(), Failure> {
         )));
     }
     match terminal::chosen(&question, &[ON, SEPARATE])? {
-        Some(ON) => mover.go_on().map_err(Failure::Failed)?,
+        Some(ON) => mover.go_on().map_err(|why| {
+            // Who has lost the server can say nothing there.
+            let gone = format!(
+                "{why}. Where that server is gone for good, answer {SEPARATE}, which asks it nothing, and then see `milescale doctor`"
+            );
+            Failure::Failed(gone)
+        })?,
         Some(_) => {
             mover.separate().map_err(Failure::Failed)?;
             terminal::line(&format!("this workspace has a number of its own now; {separate}"));
