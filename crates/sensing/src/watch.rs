@@ -175,7 +175,12 @@ impl Watch {
         std::thread::Builder::new()
             .spawn(|| {})
             .and_then(|tried| tried.join().map_err(|_| std::io::Error::other("it fell")))
-            .map_err(|error| not_watched(workspace.root(), &notify::Error::io(error)))?;
+            .map_err(|error| NotWatched {
+                path: workspace.root().display().to_string(),
+                cause: format!(
+                    "no thread can be begun for it ({error}); raise the limit of processes (TasksMax, ulimit -u)"
+                ),
+            })?;
         let watcher = RecommendedWatcher::new(handler, Config::default().with_follow_symlinks(false))
             .map_err(|error| not_watched(workspace.root(), &error))?;
         Ok(Self { watcher, workspace, has_set: false, armed: BTreeMap::new(), inbox })

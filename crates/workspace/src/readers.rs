@@ -1,20 +1,18 @@
 //! Who may read what holds a copy of something else: nobody who could not read the original (contract §10).
 
 mod giving;
+mod noted;
 
 pub(crate) use giving::{For, give_new};
 
-use std::collections::BTreeMap;
 use std::ffi::CStr;
 use std::io;
 use std::os::fd::AsFd;
 use std::os::unix::fs::MetadataExt;
-use std::sync::atomic::{AtomicBool, Ordering};
-use std::sync::{Mutex, PoisonError};
 
 use rustix::fs::Stat;
 
-use crate::folder::{File, Metadata, Place, folders_up_to, numbers, set_mode_of, status_in, system};
+use crate::folder::{File, Metadata, Place, numbers, set_mode_of, status_in, system};
 use crate::rights::{Audience, List};
 use crate::ways::{Ways, leads_elsewhere};
 
@@ -62,21 +60,6 @@ enum Of {
     Originals,
 }
 
-/// Those who may read all that was read since [`Readers::forget_noted`].
-static NOTED: Mutex<Noted> = Mutex::new(Noted { readers: Readers::ALL, outer: None, known: BTreeMap::new() });
-
-/// What is noted.
-struct Noted {
-    readers: Readers,
-    /// The outermost folder.
-    outer: Option<Metadata>,
-    /// Folders that files were read in, by their numbers, with those that they lie in.
-    known: BTreeMap<(u64, u64), Option<Vec<Metadata>>>,
-}
-
-/// Whether somebody asks for them: to look at a list of rights costs a call for each file.
-static IS_NOTING: AtomicBool = AtomicBool::new(false);
-
 impl Readers {
     /// Those of nothing: whoever else may.
     pub const ALL: Self = Self { everybody: true, group_writes: true, of: Of::Nothing, ..Self::NONE };
@@ -94,49 +77,6 @@ impl Readers {
         of: Of::Originals,
         file: None,
     };
-
-    /// Begins to note whose files are read, in a folder.
-    pub fn forget_noted(folder: &Place) {
-        let outer = folder.status().ok();
-        *NOTED.lock().unwrap_or_else(PoisonError::into_inner) =
-            Noted { readers: Self::ALL, outer, known: BTreeMap::new() };
-        IS_NOTING.store(true, Ordering::Relaxed);
-    }
-
-    /// Notes those of a file that is open: another one may have had its name when that was looked at, and may have it again.
-    pub fn note(self) {
-        if !IS_NOTING.load(Ordering::Relaxed) {
-            return;
-        }
-        let mut noted = NOTED.lock().unwrap_or_else(PoisonError::into_inner);
-        noted.readers = noted.readers.and(self);
-    }
-
-    /// The same of a file that was opened in an open folder: the folders that it lies in count, whatever has their names by now.
-    pub(crate) fn note_open(file: impl AsFd, status: &Stat, folder: impl AsFd) {
-        if IS_NOTING.load(Ordering::Relaxed) {
-            Self::of_open(file, status).in_folder(folder).note();
-        }
-    }
-
-    /// The same of a file that was opened at a place.
-    pub(crate) fn note_at(file: &Metadata, place: &Place) {
-        if IS_NOTING.load(Ordering::Relaxed) {
-            Self::of(file).as_placed(place).note();
-        }
-    }
-
-    /// Those of a file in an open folder, as far as that and those above it let them in.
-    fn in_folder(self, folder: impl AsFd) -> Self {
-        let mut noted = NOTED.lock().unwrap_or_else(PoisonError::into_inner);
-        let Noted { outer: Some(outer), known, .. } = &mut *noted else { return self };
-        let Ok(status) = rustix::fs::fstat(&folder) else { return Self::NONE };
-        #[allow(clippy::useless_conversion, reason = "the types differ by platform")]
-        let of_folder = (u64::try_from(status.st_dev).unwrap_or_default(), u64::from(status.st_ino));
-        let folders = known.entry(of_folder).or_insert_with(|| folders_up_to(&folder, numbers(outer)).ok().flatten());
-        // Behind a symlink, which somebody has trusted, what lies above it has been looked at.
-        folders.as_ref().map_or(self, |folders| self.in_folders(folders, outer))
-    }
 
     /// Those of a file in these folders, of which one that lets in the same as the outermost keeps nobody out.
     pub(crate) fn in_folders(self, folders: &[Metadata], outer: &Metadata) -> Self {
@@ -162,12 +102,6 @@ impl Readers {
     #[allow(clippy::useless_conversion, reason = "the types differ by platform")]
     fn of_status_and(status: &Stat, list: impl FnOnce() -> Option<List>) -> Self {
         Self::of_status(status).with(u32::from(status.st_mode), status.st_gid, list)
-    }
-
-    /// Those of all that was read meanwhile; nothing more is noted.
-    pub fn noted() -> Self {
-        IS_NOTING.store(false, Ordering::Relaxed);
-        NOTED.lock().unwrap_or_else(PoisonError::into_inner).readers
     }
 
     /// Those of one file.

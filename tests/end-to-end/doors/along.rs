@@ -106,7 +106,7 @@ fn rows_of_others_that_refer_to_a_milestone_do_not_go_with_it() {
              INSERT INTO comments VALUES ('m-9', 'a word');
              ALTER TABLE milestones ADD COLUMN notes TEXT; UPDATE milestones SET notes = 'of ' || id");
         let said = bounded(&workspace, &["restore", &backup, "--yes", "--json"]);
-        let (told, along) = (said.json(), "1 rows of other tables that refer to it would go with it");
+        let (told, along) = (said.json(), "1 rows of other tables that refer to m-9 would go too");
         let left = &told["left"];
         assert!(left[0]["id"] == "m-9" && left[0]["reason"].as_str().unwrap().contains(along), "{engine}: {told}");
         assert_eq!(
@@ -279,4 +279,135 @@ fn a_limit_of_processes_is_an_error_or_none_at_all_needs_root() {
         let (code, log) = daemon.ended();
         assert!((0..2).contains(&code) && !log.contains("panicked"), "{processes}: {log}");
     }
+}
+
+/// What a move has brought is cleared, and what another program has written beside it is kept or stays.
+#[test]
+fn what_is_beside_a_row_is_kept_where_an_unfinished_target_is_cleared() {
+    let server = Postgres::start();
+    for engine in ["sqlite", "postgresql"] {
+        let workspace = workspace();
+        workspace.milestones("m", 3);
+        if engine == "postgresql" {
+            let text = format!("storage:\n  database: {{type: postgresql, url: {:?}}}\n", server.url());
+            workspace.write("config/storage-config.yaml", text);
+        }
+        crate::faults::dies(&workspace, &["migrate", "database", "--yes"], "rename:1:kill", "storage-backend.txt");
+        let sql = |text: &str| match engine {
+            "sqlite" => workspace.sqlite("enterprise.db", text),
+            _ => server.psql("plans", &format!("SET ROLE ada; {text}")),
+        };
+        sql("ALTER TABLE milestones ADD COLUMN notes TEXT; UPDATE milestones SET notes = 'of ' || id");
+        assert_eq!(bounded(&workspace, &["check"]).code, 0);
+        let kept = if engine == "sqlite" { "CAST(text AS TEXT)" } else { "convert_from(text, 'UTF8')" };
+        let kept = sql(&format!("SELECT {kept} FROM milescale_displaced"));
+        assert!((0..3).all(|number| kept.contains(&format!("\"notes\": \"of m-{number}\""))), "{engine}: {kept}");
+    }
+}
+
+/// A reference that names no column means the key, whatever that is; and one large value beside a row stops no other.
+#[test]
+fn references_to_another_key_and_large_values_are_named_one_by_one() {
+    let workspace = workspace();
+    workspace.sqlite(
+        "enterprise.db",
+        "CREATE TABLE milestones(num INTEGER PRIMARY KEY, id TEXT NOT NULL UNIQUE, data TEXT, created_at TEXT, updated_at TEXT, big);
+         CREATE TABLE tasks(t TEXT, m INTEGER REFERENCES milestones ON DELETE CASCADE)",
+    );
+    workspace.milestones("m", 1);
+    for arguments in [
+        &["migrate", "database", "--adopt", "--yes"][..],
+        &["migrate", "file", "--yes"],
+        &["migrate", "database", "--yes"],
+    ] {
+        let said = workspace.run(arguments);
+        assert_eq!(said.code, 0, "{said:?}");
+    }
+    let backups = workspace.run(["backups", "list", "--json"]).json();
+    let names = backups.as_array().unwrap().iter().map(|it| it["id"].as_str().unwrap().to_owned());
+    let backup = names.into_iter().find(|it| it.contains("-sqlite-to-file")).unwrap();
+    for id in ["y1", "z1", "z2"] {
+        assert_eq!(bounded(&workspace, &["milestone", "put", id]).code, 0);
+    }
+    workspace.sqlite(
+        "enterprise.db",
+        "INSERT INTO tasks SELECT 'work', num FROM milestones WHERE id = 'z1'; UPDATE milestones SET big = zeroblob(30000000) WHERE id = 'y1'",
+    );
+    let told = bounded(&workspace, &["restore", &backup, "--yes", "--json"]).json();
+    let left: Vec<_> = told["left"].as_array().unwrap().iter().map(|it| it["id"].as_str().unwrap()).collect();
+    assert_eq!((left.join(" ").as_str(), &told["taken_out_ids"][0]), ("y1 z1", &"z2".into()), "{told}");
+    assert_eq!(workspace.sqlite("enterprise.db", "SELECT count(*) FROM tasks"), "1");
+}
+
+/// What a constraint or a trigger of somebody's in the index refuses is said, once, and leaves no figure that lacks it.
+#[test]
+fn an_index_that_takes_not_what_files_say_is_named() {
+    let workspace = workspace();
+    workspace.milestones("m", 2);
+    assert_eq!(workspace.run(["migrate", "hybrid", "--yes"]).code, 0);
+    workspace.sqlite("index.db", "CREATE UNIQUE INDEX one_title ON milestones(title)");
+    workspace.save("active/n.yaml", "title: m-1\n");
+    workspace.save("active/o.yaml", "title: another\n");
+    let daemon = workspace.daemon(["--interval", "1"]);
+    milescale_testkit::until("that is said", || {
+        daemon.published()["stale_sources"].to_string().contains("takes not what the files say").then_some(())
+    });
+    assert!(workspace.run(["doctor"]).out.contains("n: UNIQUE constraint failed"));
+    milescale_testkit::until("the other one", || {
+        workspace.sqlite("index.db", "SELECT id FROM milestones ORDER BY id").contains('o').then_some(())
+    });
+    let mended = workspace.events_named("index_mended");
+    assert!(mended.iter().filter(|event| event["details"].to_string().contains("\"n\"")).count() <= 1, "{mended:?}");
+    workspace.sqlite("index.db", "DROP INDEX one_title");
+    workspace.until_event("source_recovered", 1);
+    drop(daemon);
+    assert_eq!(ids(&workspace), "m-0 m-1 n o");
+}
+
+/// Relations of somebody else's in the schema are nobody's business, but for the names of milescale's tables; a move that is broken off goes back
+/// into a retired table, which refuses writes as before.
+#[test]
+fn a_neighbours_names_and_a_retired_table_stop_nothing() {
+    let server = Postgres::start();
+    let workspace = in_a_database(Some((&server, "names")));
+    server.psql("names", "CREATE ROLE neighbour; GRANT CREATE ON SCHEMA public TO neighbour; SET ROLE neighbour;
+        CREATE VIEW public.milescale_x AS SELECT 1 AS a; CREATE TABLE public.milescale_y (a int); ALTER TABLE public.milescale_y ENABLE ROW LEVEL SECURITY");
+    for arguments in
+        [&["milestone", "show", "m-1"][..], &["milestone", "put", "m-9"], &["check"], &["migrate", "file", "--yes"]]
+    {
+        let said = bounded(&workspace, arguments);
+        assert_eq!(said.code, 0, "{arguments:?}: {said:?}");
+    }
+    assert_eq!(bounded(&workspace, &["retire", "postgresql", "--yes"]).code, 0);
+    crate::faults::dies(&workspace, &["migrate", "database", "--yes"], "rename:1:kill", "storage-backend.txt");
+    assert_eq!(bounded(&workspace, &["check"]).code, 0);
+    assert!(workspace.status()["migration"]["stuck"].is_null(), "{}", workspace.status()["migration"]);
+    let refused =
+        server.client("names").args(["-c", "INSERT INTO milestones(id, data) VALUES ('x', '{}')"]).output().unwrap();
+    assert!(String::from_utf8_lossy(&refused.stderr).contains("this store is retired"), "{refused:?}");
+    // A name of milescale's own that is taken is named before anything moves.
+    let workspace = workspace_on(&server, "taken");
+    for kind in [
+        "TYPE public.milescale_texts AS (a int)",
+        "TYPE public.milescale_displaced AS ENUM ('a')",
+        "SEQUENCE public.milescale_base",
+    ] {
+        server.psql("taken", &format!("CREATE {kind}"));
+        let plan = bounded(&workspace, &["migrate", "database", "--dry-run"]);
+        assert!(plan.code == 1 && format!("{}{}", plan.out, plan.err).contains("and no table"), "{kind}: {plan:?}");
+        let words: Vec<&str> = kind.split(' ').collect();
+        server.psql("taken", &format!("DROP {} {}", words[0], words[1]));
+    }
+    assert_eq!(bounded(&workspace, &["migrate", "database", "--yes"]).code, 0);
+}
+
+/// A workspace of files that names a database of its own.
+fn workspace_on(server: &Postgres, name: &str) -> Workspace {
+    let workspace = workspace();
+    workspace.milestones("m", 2);
+    server.psql("postgres", &format!("CREATE DATABASE {name} OWNER ada"));
+    let url = server.url().replace("/plans", &format!("/{name}"));
+    workspace
+        .write("config/storage-config.yaml", format!("storage:\n  database: {{type: postgresql, url: {url:?}}}\n"));
+    workspace
 }

@@ -166,3 +166,69 @@ fn a_folder_that_is_exchanged_while_a_transaction_lasts_keeps_its_journal() {
         "its journal stays whole",
     );
 }
+
+/// A folder that keeps others out is exchanged with one that lets them in, while what is in it is copied, moved and replaced: whose a copy
+/// is, is told by where its original lies.
+#[test]
+fn d8_a_private_folder_that_is_exchanged_keeps_its_files_private() {
+    use std::os::unix::fs::PermissionsExt;
+    let workspace = workspace();
+    let (secret, open) = (workspace.path("active/secret"), workspace.path("active/zz"));
+    let mode = |path: &Path, mode| fs::set_permissions(path, fs::Permissions::from_mode(mode)).unwrap();
+    for (folder, bits) in [(&secret, 0o700), (&open, 0o777)] {
+        fs::create_dir(folder).unwrap();
+        mode(folder, bits);
+    }
+    mode(&workspace.path(""), 0o755);
+    let fill = |round: u64| {
+        for number in 0..4 {
+            let path = secret.join(format!("s{round}-{number}.yaml"));
+            let _ = fs::write(&path, format!("title: SECRET {round}\nstatus: active\n"));
+            let _ = fs::set_permissions(&path, fs::Permissions::from_mode(0o644));
+        }
+    };
+    let (mut round, mut found, mut copies) = (0, Vec::new(), 0);
+    let (runs, exchanges) = beside_exchanges(&secret, &open, || {
+        round += 1;
+        fill(round);
+        let first = format!("s{round}-0");
+        let mut ran = 0;
+        for arguments in [
+            &["milestone", "archive", &first][..],
+            &["milestone", "put", &format!("s{round}-1")],
+            &["migrate", "hybrid", "--yes"],
+            &["migrate", "file", "--yes"],
+            &["check"],
+        ] {
+            bounded(&workspace, arguments);
+            ran += 1;
+        }
+        copies += readable_by_others(&workspace.path(""), &[&secret, &open], &mut found);
+        ran
+    });
+    assert!(found.is_empty(), "{found:?}");
+    door(
+        "D8",
+        "a private folder exchanged with an open one without a pause, beside archive, put, moves and backups",
+        format!("{runs} commands beside {exchanges} exchanges, {copies} copies: 0 that others may read"),
+    );
+}
+
+/// How many files outside of these folders hold a secret, and those of them that others may read.
+fn readable_by_others(folder: &Path, but: &[&Path], found: &mut Vec<String>) -> u64 {
+    use std::os::unix::fs::PermissionsExt;
+    let mut count = 0;
+    for entry in fs::read_dir(folder).into_iter().flatten().flatten() {
+        let path = entry.path();
+        let Ok(metadata) = fs::symlink_metadata(&path) else { continue };
+        if metadata.is_dir() {
+            count += if but.contains(&&*path) { 0 } else { readable_by_others(&path, but, found) };
+        } else if fs::read(&path).is_ok_and(|bytes| bytes.windows(6).any(|it| it == b"SECRET")) {
+            count += 1;
+            if metadata.permissions().mode() & 0o044 != 0 {
+                found.push(format!("{} {:o}", path.display(), metadata.permissions().mode()));
+            }
+        }
+    }
+    count
+}

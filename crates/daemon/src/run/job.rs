@@ -11,7 +11,7 @@ use milescale_document::timestamp;
 use milescale_sensing::watch::Hints;
 use milescale_workspace::lock::{Attempt, Held};
 use tokio::sync::oneshot;
-use tokio::time::Instant;
+use tokio::time::{Instant, sleep};
 
 use super::eyes::Eyes;
 use super::line::Line;
@@ -72,10 +72,10 @@ impl Worker {
 }
 
 /// Work under way.
-#[derive(Debug)]
 pub(super) struct Job {
     pub(super) started: Instant,
-    handle: oneshot::Receiver<thread::Result<Done>>,
+    work: Waiting<Done>,
+    handle: Option<oneshot::Receiver<thread::Result<Done>>>,
 }
 
 /// Work done.
@@ -98,7 +98,7 @@ impl Job {
     pub(super) fn start(mut worker: Worker, work: Work, interval: Duration, line: &Arc<Line>) -> Self {
         let line = Arc::clone(line);
         let started = Instant::now();
-        let handle = on_a_thread(move || {
+        let work: Waiting<Done> = Arc::new(Mutex::new(Some(Box::new(move || {
             let was_cycle = matches!(work, Work::Cycle(_));
             let (mut again, mut told) = (None, String::new());
             let mut lock = worker.keep_lock();
@@ -132,14 +132,24 @@ impl Job {
                 was_cycle,
                 again,
             }
-        });
-        Self { started, handle }
+        }))));
+        let handle = on_a_thread(&work);
+        Self { started, work, handle }
     }
 
     /// Waits for it; without a job, for ever. An error is the message of a panic.
     pub(super) async fn finished(job: &mut Option<Self>) -> Result<Done, String> {
         let Some(job) = job else { return std::future::pending().await };
-        let done = (&mut job.handle).await.map_err(|error| error.to_string())?;
+        let handle = loop {
+            match &mut job.handle {
+                Some(handle) => break handle,
+                None => {
+                    sleep(AGAIN).await;
+                    job.handle = on_a_thread(&job.work);
+                }
+            }
+        };
+        let done = handle.await.map_err(|error| error.to_string())?;
         done.map_err(|panic| {
             let text = panic.downcast_ref::<String>().cloned();
             text.or_else(|| panic.downcast_ref::<&str>().map(ToString::to_string)).unwrap_or_default()
@@ -147,27 +157,27 @@ impl Job {
     }
 }
 
-/// Does work on a thread of its own, or on this one where there can be none: a limit of processes ends no daemon. What it comes to, or its panic.
-fn on_a_thread<R: Send + 'static>(work: impl FnOnce() -> R + Send + 'static) -> oneshot::Receiver<thread::Result<R>> {
-    let work = Arc::new(Mutex::new(Some(work)));
-    let begin = |(sender, receiver): (oneshot::Sender<_>, _)| {
-        let work = Arc::clone(&work);
-        let act = move || {
-            let work = work.lock().unwrap_or_else(PoisonError::into_inner).take();
-            if let Some(work) = work {
-                let _ = sender.send(catch_unwind(AssertUnwindSafe(work)));
-            }
-        };
-        (act, receiver)
+/// Work of which nobody has begun the thread yet.
+type Waiting<R> = Arc<Mutex<Option<Box<dyn FnOnce() -> R + Send>>>>;
+
+/// How long to wait where no thread can be begun.
+const AGAIN: Duration = Duration::from_secs(1);
+
+/// Begins work on a thread of its own. What it comes to, or its panic; `None`: there is no thread for it now, and it waits still.
+fn on_a_thread<R: Send + 'static>(work: &Waiting<R>) -> Option<oneshot::Receiver<thread::Result<R>>> {
+    let (sender, receiver) = oneshot::channel();
+    let slot = Arc::clone(work);
+    let act = move || {
+        let work = slot.lock().unwrap_or_else(PoisonError::into_inner).take();
+        if let Some(work) = work {
+            let _ = sender.send(catch_unwind(AssertUnwindSafe(work)));
+        }
     };
-    let (act, receiver) = begin(oneshot::channel());
     match thread::Builder::new().name("work".to_owned()).spawn(act) {
-        Ok(_) => receiver,
+        Ok(_) => Some(receiver),
         Err(error) => {
-            tracing::warn!(%error, "there is no thread for the work: it is done on the loop's, which hears nothing meanwhile");
-            let (act, receiver) = begin(oneshot::channel());
-            act();
-            receiver
+            tracing::warn!(%error, "no thread can be begun for the work: it waits; raise the limit of processes (TasksMax, ulimit -u)");
+            None
         }
     }
 }
@@ -220,6 +230,8 @@ fn summary(status: &Status) -> String {
 
 #[cfg(test)]
 mod tests {
+    use std::sync::{Arc, Mutex};
+
     use super::Job;
     use tokio::time::Instant;
 
@@ -227,8 +239,10 @@ mod tests {
     fn a_panic_is_an_error_with_its_message_and_never_an_end_in_order() {
         let runtime = tokio::runtime::Builder::new_current_thread().enable_time().build().unwrap();
         let message = runtime.block_on(async {
-            let handle = super::on_a_thread(|| panic!("the worker fell over a {}", "stone"));
-            Job::finished(&mut Some(Job { started: Instant::now(), handle })).await.unwrap_err()
+            let falls = || -> super::Done { panic!("the worker fell over a {}", "stone") };
+            let work: super::Waiting<super::Done> = Arc::new(Mutex::new(Some(Box::new(falls))));
+            // The first attempt to begin a thread has failed.
+            Job::finished(&mut Some(Job { started: Instant::now(), work, handle: None })).await.unwrap_err()
         });
         assert_eq!(message, "the worker fell over a stone");
     }

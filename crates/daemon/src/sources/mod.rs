@@ -97,6 +97,8 @@ pub(crate) struct Sources {
     is_held_up: bool,
     /// Sources that cannot be read now, and why.
     unavailable: BTreeMap<String, String>,
+    /// That the index of hybrid does not take what the files say: its place, and why.
+    index_refuses: Option<(String, String)>,
     /// Of these, those that were said.
     said: BTreeMap<String, String>,
     /// Milestones that cannot be parsed, by path as people read it: since when, and those that were said.
@@ -118,6 +120,7 @@ impl Sources {
             fresh: BTreeSet::new(),
             seen_all: None,
             store_missed: true,
+            index_refuses: stores::refused_before(&state.unavailable, &workspace),
             log: EventLog::new(workspace.storage_events(), state.log_reported),
             workspace,
             patience,
@@ -144,7 +147,7 @@ impl Sources {
         config: &Config,
         notes: &mut Vec<Note>,
     ) -> Option<Duration> {
-        self.unavailable.clear();
+        self.unavailable = self.index_refuses.clone().into_iter().collect();
         let mut again = None;
         let folder = self.workspace.look_again();
         let folder_is_there = folder.is_ok();
@@ -257,20 +260,6 @@ impl Sources {
             notes.push(Note::MilestonesUnparsable(due));
         }
         again
-    }
-
-    fn say_unavailable(&mut self, notes: &mut Vec<Note>) {
-        for (source, reason) in &self.unavailable {
-            if self.said.insert(source.clone(), reason.clone()).is_none() {
-                notes.push(Note::SourceUnavailable { source: source.clone(), reason: reason.clone() });
-            }
-        }
-        let recovered: Vec<String> =
-            self.said.keys().filter(|source| !self.unavailable.contains_key(*source)).cloned().collect();
-        for source in recovered {
-            self.said.remove(&source);
-            notes.push(Note::SourceRecovered { source });
-        }
     }
 
     /// The figures at an instant.

@@ -1,5 +1,6 @@
 //! The store in use among the sources: which one it is, looked at, tended.
 
+use std::collections::BTreeMap;
 use std::io;
 use std::time::{Duration, Instant};
 
@@ -8,6 +9,7 @@ use milescale_core::config::Config;
 use milescale_migration::take_lock;
 use milescale_sensing::watch::Hints;
 use milescale_storage::store::{Extent, Occasion, Survey};
+use milescale_workspace::Workspace;
 use milescale_workspace::backup;
 use milescale_workspace::displaced;
 use milescale_workspace::error::{Problem, StoreError};
@@ -33,6 +35,15 @@ const NEW_FOLDER_AFTER: Duration = Duration::from_millis(100);
 
 /// A store whose figures take long to read is read again by itself at most this part of the time.
 const AT_MOST_ONE_IN: u32 = 10;
+
+/// How it begins that the index does not take what the files say.
+const TAKES_NOT: &str = "it takes not what the files say";
+
+/// That the index did not take what the files say, as it was said last: another process may have tried.
+pub(super) fn refused_before(said: &BTreeMap<String, String>, workspace: &Workspace) -> Option<(String, String)> {
+    let place = workspace.shown(&workspace.index_db());
+    said.get(&place).filter(|why| why.starts_with(TAKES_NOT)).map(|why| (place, why.clone()))
+}
 
 impl Sources {
     /// Follows a store that was named, if it holds what the last one did. Asked again whenever that may have changed.
@@ -203,11 +214,32 @@ impl Sources {
         }
     }
 
+    /// Says what has become unavailable, and what has come back.
+    pub(super) fn say_unavailable(&mut self, notes: &mut Vec<Note>) {
+        for (source, reason) in &self.unavailable {
+            if self.said.insert(source.clone(), reason.clone()).is_none() {
+                notes.push(Note::SourceUnavailable { source: source.clone(), reason: reason.clone() });
+            }
+        }
+        let recovered: Vec<String> =
+            self.said.keys().filter(|source| !self.unavailable.contains_key(*source)).cloned().collect();
+        for source in recovered {
+            self.said.remove(&source);
+            notes.push(Note::SourceRecovered { source });
+        }
+    }
+
     /// Mends what was noted.
     pub(crate) fn mend(&mut self) {
         let mended = self.store.as_mut().map_or(Ok(()), |opened| opened.store.mend());
+        self.index_refuses = None;
         if let Err(error) = mended {
             tracing::warn!(%error, "the index is not mended yet");
+            if error.problem == Problem::Refused {
+                let cause = "milestones are missing in it, or stand there as they were; drop what somebody has put there, or remove the file: it is \
+                             built anew";
+                self.index_refuses = Some((error.place, format!("{TAKES_NOT} ({}): {cause}", error.cause)));
+            }
         }
     }
 

@@ -8,7 +8,7 @@ use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
 use milescale_document::columns::Columns;
 use milescale_document::milestone::Milestone;
 use milescale_workspace::Place;
-use milescale_workspace::error::StoreError;
+use milescale_workspace::error::{Problem, StoreError};
 use milescale_workspace::layout::FOLDER;
 use milescale_workspace::locks;
 use milescale_workspace::read::Stamp;
@@ -85,7 +85,10 @@ impl HybridStore {
         let mut ways = Ways::default();
         let index = self.workspace.index_db();
         let is_index_for_all = Readers::are_all_at(&index, &mut ways);
-        let due = self.due.iter().map(|(id, row, wanted)| {
+        let is_new = |(id, row, wanted): &&(String, Option<IndexRow>, Option<IndexRow>)| {
+            self.refused.get(id).is_none_or(|(refused, instead)| (refused, instead) != (row, wanted))
+        };
+        let due = self.due.iter().filter(is_new).map(|(id, row, wanted)| {
             let file = wanted.as_ref().and_then(|wanted| self.place_of(wanted));
             let is_said = is_index_for_all && file.is_none_or(|file| Readers::are_all_at(&file, &mut ways));
             let told = difference(&shown, id, row.as_ref(), wanted.as_ref());
@@ -126,18 +129,30 @@ impl HybridStore {
     /// Mends what is due, where the row still is what it was.
     pub(super) fn mend_index(&mut self) -> Result<(), StoreError> {
         let stop = self.workspace.stop().clone();
+        let mut result = Ok(());
         for (id, row, wanted) in std::mem::take(&mut self.due) {
             if stop.is_asked() {
                 return Err(StoreError::stopped(FOLDER));
             }
             let began = Instant::now();
-            if self.index.mend(&id, row.as_ref(), wanted.as_ref())? {
-                self.differing.remove(&id);
+            match self.index.mend(&id, row.as_ref(), wanted.as_ref()) {
+                Ok(is_mended) => {
+                    self.refused.remove(&id);
+                    if is_mended {
+                        self.differing.remove(&id);
+                    }
+                }
+                // A constraint or a trigger that somebody has put there: the others are mended all the same.
+                Err(error) if error.problem == Problem::Refused => {
+                    result = result.and(Err(StoreError { cause: format!("{id}: {}", error.cause), ..error }));
+                    self.refused.insert(id, (row, wanted));
+                }
+                Err(error) => return Err(error),
             }
             // Others get their turn, who may not wait for a lock.
             stop.sleep(began.elapsed());
         }
-        Ok(())
+        result
     }
 
     /// Every difference as it stands now.

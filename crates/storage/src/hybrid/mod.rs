@@ -43,6 +43,8 @@ pub struct HybridStore {
     differing: HashMap<String, mend::Standing>,
     /// Those of them that are to be mended: id, what the row is, what it should be.
     due: Vec<(String, Option<IndexRow>, Option<IndexRow>)>,
+    /// Those that the index has refused, as they were then: nobody is told again that they are mended.
+    refused: BTreeMap<String, mend::Pair>,
     /// How often the index and the files had changed when both were last compared.
     compared: Option<(u64, u64)>,
 }
@@ -56,6 +58,7 @@ impl HybridStore {
             workspace: workspace.clone(),
             differing: HashMap::new(),
             due: Vec::new(),
+            refused: BTreeMap::new(),
             compared: None,
         })
     }

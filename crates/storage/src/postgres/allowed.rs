@@ -6,13 +6,19 @@
 //! named here, or the table is not used. The server keeps no such record of what is its own: that is read from the expressions, of
 //! which each node and each function is one of those named here.
 
+use super::schema::OWN_TABLES;
+
 /// The tables of the schema `$1` that are written to, those that inherit from them, and those that refer to one of them, whose rows a
 /// deletion may reach. Whether rows of it are milescale's.
-const TABLES: &str = "tables AS (SELECT c.oid, true AS is_kept FROM pg_class c JOIN pg_namespace n ON n.oid = c.relnamespace
+fn tables() -> String {
+    format!(
+        "tables AS (SELECT c.oid, true AS is_kept FROM pg_class c JOIN pg_namespace n ON n.oid = c.relnamespace
            WHERE n.nspname = $1 AND c.relkind IN ('r', 'p')
-           AND (c.relname = 'milestones' OR c.relname LIKE 'milescale!_%' ESCAPE '!')
+           AND c.relname IN ('milestones', {OWN_TABLES})
            UNION SELECT i.part, i.is_heir AND t.is_kept FROM tables t JOIN (SELECT inhparent AS whole, inhrelid AS part, true AS is_heir
-             FROM pg_inherits UNION ALL SELECT confrelid, conrelid, false FROM pg_constraint WHERE contype = 'f') i ON i.whole = t.oid)";
+             FROM pg_inherits UNION ALL SELECT confrelid, conrelid, false FROM pg_constraint WHERE contype = 'f') i ON i.whole = t.oid)"
+    )
+}
 
 /// Nodes of expressions as the server writes them, in the words of versions before 16 and since.
 const NODES: [&str; 40] = [
@@ -195,7 +201,7 @@ pub(super) fn is_for_reading() -> String {
     format!(
         "(SELECT coalesce(bool_or(k.relname = 'milestones') AND NOT bool_or({may_be_written}), false)
            FROM pg_class k JOIN pg_namespace s ON s.oid = k.relnamespace WHERE s.nspname = $1 AND k.relkind IN ('r', 'p')
-             AND (k.relname = 'milestones' OR k.relname LIKE 'milescale!_%' ESCAPE '!'))"
+             AND k.relname IN ('milestones', {OWN_TABLES}))"
     )
 }
 
@@ -211,9 +217,9 @@ pub(super) fn others() -> String {
 fn looked_at() -> String {
     let is_anothers_r = &is_anothers("r", MILESTONES);
     let (volatile, simple, unowned) = (list(&VOLATILE, ""), list(&SIMPLE, ""), list(&UNOWNED, "::regclass"));
-    let is_for_reading = is_for_reading();
+    let (is_for_reading, tables) = (is_for_reading(), tables());
     format!(
-        "WITH RECURSIVE {TABLES},
+        "WITH RECURSIVE {tables},
          -- Triggers run, and are told anything, where rows are written.
          wrote AS MATERIALIZED (SELECT $2 OR NOT {is_for_reading} AS rows),
          -- Whoever owns a table decides what its defaults, constraints and indexes call, and with what.

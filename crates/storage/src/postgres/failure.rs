@@ -60,6 +60,11 @@ impl From<StoreError> for Failed {
 
 /// What to grant where the server refuses a table; which right it is that it misses, the server does not say.
 pub(super) fn grant(said: &DbError) -> Option<String> {
+    // Nobody needs a right on what is the server's own.
+    let is_servers = ["permission denied for schema pg_", "permission denied for table pg_"];
+    if is_servers.iter().any(|it| said.message().starts_with(it)) {
+        return None;
+    }
     let refused = said.code() == &SqlState::INSUFFICIENT_PRIVILEGE;
     if let Some(schema) = said.message().strip_prefix("permission denied for schema ").filter(|_| refused) {
         return Some(format!("; GRANT USAGE, CREATE ON SCHEMA {schema} TO milescale's user"));

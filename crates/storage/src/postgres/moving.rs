@@ -231,6 +231,8 @@ impl PostgresStore {
     }
 
     pub(super) fn refuse(&mut self, message: Option<&str>) -> Result<(), StoreError> {
+        // Which schema is meant, the session says.
+        self.open()?;
         let (statements, place) = (self.table.refuse(message), self.connection.shown().to_owned());
         self.patiently(|store| {
             store.write(Hurry::Yes, async |client, table| {

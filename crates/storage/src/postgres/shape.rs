@@ -15,8 +15,15 @@ pub(super) const SHARE_IT: &str = "give the table milestones, and all beside it 
                                    that all who share it are members of, and for which nobody else has ADMIN OPTION";
 
 /// What else may have the name.
-const KINDS: &[(&str, &str)] =
-    &[("v", "a view"), ("m", "a materialized view"), ("f", "a foreign table"), ("c", "a type"), ("S", "a sequence")];
+const KINDS: &[(&str, &str)] = &[
+    ("v", "a view"),
+    ("m", "a materialized view"),
+    ("f", "a foreign table"),
+    ("c", "a type"),
+    ("S", "a sequence"),
+    ("i", "an index"),
+    ("I", "an index"),
+];
 
 /// Why the table is not used, where it is not: what milescale wrote or read there would be somebody else's to decide. The tables
 /// beside it that are milescale's own are looked at in the same way. What is only run by writes is left out where the user may not
@@ -28,18 +35,24 @@ pub(super) async fn not_used(client: &Client, table: &Table, access: Access) -> 
     // To compile what is asked once takes longer than to do it.
     client.batch_execute("SET LOCAL jit = off").await?;
     let used = [(&table.used as &(dyn ToSql + Sync), Type::TEXT)];
-    let select = "SELECT c.relname::text, c.relkind::text, c.relkind IN ('r', 'p') AND row_security_active(c.oid), c.relforcerowsecurity AND pg_has_role(c.relowner, 'USAGE'),
+    // What else of somebody's begins with milescale_ is nobody's business here.
+    let names = format!("('milestones', {OWN_TABLES})");
+    let select = format!(
+        "SELECT c.relname::text, c.relkind::text, c.relkind IN ('r', 'p') AND row_security_active(c.oid), c.relforcerowsecurity AND pg_has_role(c.relowner, 'USAGE'),
                   ARRAY(SELECT rulename::text FROM pg_rewrite WHERE ev_class = c.oid AND rulename <> '_RETURN')
-                  FROM pg_class c JOIN pg_namespace n ON n.oid = c.relnamespace WHERE n.nspname = $1
-                  AND (c.relname = 'milestones' OR c.relname LIKE 'milescale!_%' ESCAPE '!' AND c.relkind IN ('r', 'p', 'v', 'm', 'f'))
-                  ORDER BY c.relname <> 'milestones', c.relname";
+                  FROM pg_class c JOIN pg_namespace n ON n.oid = c.relnamespace WHERE n.nspname = $1 AND c.relname IN {names}
+                  UNION ALL SELECT y.typname::text, 'c', false, false, ARRAY[]::text[] FROM pg_type y JOIN pg_namespace n ON n.oid = y.typnamespace
+                  WHERE n.nspname = $1 AND y.typrelid = 0 AND y.typname IN {names}
+                  ORDER BY 1"
+    );
     let mut found = Vec::new();
-    for row in client.query_typed(select, &used).await? {
+    for row in client.query_typed(&select, &used).await? {
         let (name, kind, hides, is_forced, rules): (String, String, bool, bool, Vec<String>) =
             (row.try_get(0)?, row.try_get(1)?, row.try_get(2)?, row.try_get(3)?, row.try_get(4)?);
         if let Some((_, kind)) = KINDS.iter().find(|(letter, _)| *letter == kind) {
             return Ok(Some(format!(
-                "{name} is {kind} and no table; milestones are kept in a table: name the schema or database where that is"
+                "{name} is {kind} and no table; milestones, and what milescale keeps beside them, are kept in tables: have it renamed or dropped, or \
+                 name another schema or database"
             )));
         }
         found.push((name, hides, is_forced, rules));
@@ -59,8 +72,9 @@ pub(super) async fn not_used(client: &Client, table: &Table, access: Access) -> 
             } else {
                 format!("make {user} its owner, let it bypass that (ALTER ROLE … BYPASSRLS)")
             };
+            let of_it = if name == "milestones" { "it".to_owned() } else { format!("its table {name}") };
             return Ok(Some(format!(
-                "row-level security hides rows of it from {user}, and none may be missed; {step}, or turn it off (ALTER TABLE … DISABLE \
+                "row-level security hides rows of {of_it} from {user}, and none may be missed; {step}, or turn it off (ALTER TABLE … DISABLE \
                  ROW LEVEL SECURITY)"
             )));
         }

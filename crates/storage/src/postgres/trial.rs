@@ -13,6 +13,7 @@ use super::connection::{Access, Failed, Hurry, Outcome};
 use super::definition::{self, TRIAL};
 use super::documents::Table;
 use super::reading::nameless;
+use super::schema::OWN_TABLES;
 use super::shape::{self, Guard, SHARE_IT};
 use super::{PostgresStore, bulk, changes};
 use crate::budget::{Room, next_ones};
@@ -118,10 +119,12 @@ impl Catalogue<'_> {
                 "grant it CREATE on the schema",
             ));
         }
-        let select = "SELECT c.relname::text FROM pg_class c JOIN pg_class m ON m.oid = to_regclass($1)
-                      AND c.relnamespace = m.relnamespace WHERE c.relname LIKE 'milescale\\_%' AND c.relkind = 'r'
+        let select = &format!(
+            "SELECT c.relname::text FROM pg_class c JOIN pg_class m ON m.oid = to_regclass($1)
+                      AND c.relnamespace = m.relnamespace WHERE c.relname IN ({OWN_TABLES}) AND c.relkind = 'r'
                       AND NOT (has_table_privilege(c.oid, 'SELECT') AND has_table_privilege(c.oid, 'INSERT')
-                      AND has_table_privilege(c.oid, 'UPDATE') AND has_table_privilege(c.oid, 'DELETE'))";
+                      AND has_table_privilege(c.oid, 'UPDATE') AND has_table_privilege(c.oid, 'DELETE'))"
+        );
         let locked = self.names(select).await?;
         if !locked.is_empty() && (missing.is_empty() || is_shared.is_none()) {
             against.hindrances.push(self.hindrance(

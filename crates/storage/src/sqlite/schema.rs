@@ -244,13 +244,22 @@ pub(crate) async fn flaw_of_ids(connection: &mut SqliteConnection) -> Result<Opt
     Ok((is_another || is_index_of_another).then(|| cause.to_owned()))
 }
 
+/// What may take out other milestones than are meant.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum TakesOut {
+    /// Nothing.
+    Nothing,
+    /// A deletion: the table refers to rows, of itself or of another one.
+    Deletion,
+    /// Each write: a trigger that is not milescale's deletes or replaces rows, or the table lets rows go that are in conflict.
+    Write,
+}
+
 /// What a database defines beside milescale's own, as far as it matters to a write.
 #[derive(Debug, Clone, Copy)]
 pub(super) struct Defined {
-    /// A trigger that is not milescale's deletes or replaces rows, or the table lets rows go that are in conflict: a write may take others out.
-    pub(super) takes_out: bool,
-    /// The table refers to rows, of itself or of another table: where one goes, others may.
-    pub(super) refers: bool,
+    /// What may take out other milestones than are meant.
+    pub(super) takes_out: TakesOut,
     /// Another table refers to it: where one of its rows goes, rows of that may.
     pub(super) is_referred: bool,
     /// The table says what becomes of rows that are in conflict with each other, perhaps that one goes.
@@ -269,7 +278,12 @@ impl Defined {
                         FROM sqlite_schema WHERE sql NOT NULL AND lower(name) NOT GLOB 'milescale_*')";
         let (triggers, says_of_conflicts, refers, is_referred): (bool, bool, bool, bool) =
             sqlx::query_as(select).fetch_one(connection).await?;
-        Ok(Self { takes_out: triggers || says_of_conflicts, refers, is_referred, says_of_conflicts })
+        let takes_out = match (triggers || says_of_conflicts, refers) {
+            (true, _) => TakesOut::Write,
+            (false, true) => TakesOut::Deletion,
+            (false, false) => TakesOut::Nothing,
+        };
+        Ok(Self { takes_out, is_referred, says_of_conflicts })
     }
 
     /// What a statement says that writes milestones: no milestone takes the place of another one (`ON CONFLICT REPLACE`). Said only

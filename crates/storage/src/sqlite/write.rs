@@ -12,7 +12,7 @@ use milescale_workspace::error::{Problem, StoreError};
 use sqlx::{AssertSqlSafe, QueryBuilder, Sqlite, SqliteConnection};
 
 use super::growth::Growth;
-use super::schema::Defined;
+use super::schema::{Defined, TakesOut};
 use super::{WriteError, ledger};
 use crate::budget::{Room, next_ones};
 use crate::row::{
@@ -78,7 +78,7 @@ impl Rows {
     /// `removes`: rows are to go.
     pub(super) async fn before(connection: &mut SqliteConnection, removes: bool) -> Result<Self, sqlx::Error> {
         let defined = Defined::look(connection).await?;
-        let is_asked = defined.takes_out || removes && defined.refers;
+        let is_asked = defined.takes_out == TakesOut::Write || removes && defined.takes_out == TakesOut::Deletion;
         let before = if is_asked { Some(Ids::of(connection, RandomState::new()).await?) } else { None };
         let columns = if removes { columns_of_others(connection).await? } else { Vec::new() };
         Ok(Self { defined, before, columns })

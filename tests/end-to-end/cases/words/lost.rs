@@ -220,6 +220,6 @@ fn a_folder_of_before_the_last_move_hides_nothing_of_the_database() {
         assert!(!told.contains("move that file away") && !told.contains("take them out"), "{told}");
         text(&workspace, 0, "migrate database --adopt --yes");
         assert!(text(&workspace, 0, "milestone show m-1").contains("written in the database"));
-        text(&workspace, 0, "doctor");
+        assert!(!said(&workspace, "doctor").out.contains("MOVED-TO"));
     }
 }
