@@ -1,4 +1,4 @@
-//! One piece of work of the engine, on a thread that may block.
+//! One piece of work of the engine, on a thread of its own, which may block.
 
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::sync::{Arc, Mutex, PoisonError};

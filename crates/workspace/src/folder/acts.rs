@@ -175,7 +175,8 @@ impl Place {
         match openat(folder, name, HANDLE, Mode::empty()) {
             Ok(handle) => keep_private(&File::from(handle), self, to),
             // Whoever renames it hears of that.
-            Err(_) => Ok(()),
+            Err(Errno::NOENT) => Ok(()),
+            Err(error) => Err(error.into()),
         }
     }
 

@@ -60,13 +60,16 @@ impl Readers {
     /// Those of a file in an open folder, as far as that and those above it let them in.
     fn in_folder(self, folder: impl AsFd) -> Self {
         let mut noted = NOTED.lock().unwrap_or_else(PoisonError::into_inner);
-        let Noted { outer: Some(outer), known, .. } = &mut *noted else { return self };
+        let Noted { outer: Some(outer), known, .. } = &mut *noted else { return Self::NONE };
         let Ok(status) = rustix::fs::fstat(&folder) else { return Self::NONE };
         #[allow(clippy::useless_conversion, reason = "the types differ by platform")]
         let of_folder = (u64::try_from(status.st_dev).unwrap_or_default(), u64::from(status.st_ino));
-        let folders = known.entry(of_folder).or_insert_with(|| folders_up_to(&folder, numbers(outer)).ok().flatten());
+        if !known.contains_key(&of_folder) {
+            let Ok(folders) = folders_up_to(&folder, numbers(outer)) else { return Self::NONE };
+            known.insert(of_folder, folders);
+        }
         // Behind a symlink, which somebody has trusted, what lies above it has been looked at.
-        folders.as_ref().map_or(self, |folders| self.in_folders(folders, outer))
+        known.get(&of_folder).and_then(Option::as_ref).map_or(self, |folders| self.in_folders(folders, outer))
     }
 
     /// Those of all that was read meanwhile; nothing more is noted.
