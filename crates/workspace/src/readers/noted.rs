@@ -1,6 +1,7 @@
 //! Whose the files are that are read while a copy of all of them is made.
 
 use std::collections::BTreeMap;
+use std::collections::btree_map::Entry;
 use std::os::fd::AsFd;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Mutex, PoisonError};
@@ -64,12 +65,15 @@ impl Readers {
         let Ok(status) = rustix::fs::fstat(&folder) else { return Self::NONE };
         #[allow(clippy::useless_conversion, reason = "the types differ by platform")]
         let of_folder = (u64::try_from(status.st_dev).unwrap_or_default(), u64::from(status.st_ino));
-        if !known.contains_key(&of_folder) {
-            let Ok(folders) = folders_up_to(&folder, numbers(outer)) else { return Self::NONE };
-            known.insert(of_folder, folders);
-        }
+        let folders = match known.entry(of_folder) {
+            Entry::Occupied(known) => known.into_mut(),
+            Entry::Vacant(new) => match folders_up_to(&folder, numbers(outer)) {
+                Ok(folders) => new.insert(folders),
+                Err(_) => return Self::NONE,
+            },
+        };
         // Behind a symlink, which somebody has trusted, what lies above it has been looked at.
-        known.get(&of_folder).and_then(Option::as_ref).map_or(self, |folders| self.in_folders(folders, outer))
+        folders.as_ref().map_or(self, |folders| self.in_folders(folders, outer))
     }
 
     /// Those of all that was read meanwhile; nothing more is noted.
