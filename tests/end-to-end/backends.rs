@@ -52,7 +52,7 @@ fn follows_the_rows_of_a_database_within_a_second() {
     assert_eq!(daemon.published()["current_backend"], "database");
     assert_eq!(
         shell("SELECT group_concat(name) FROM pragma_table_info('milestones')"),
-        "id,data,created_at,updated_at\n"
+        "id,data,created_at,updated_at"
     );
     let (code, log) = daemon.stop();
     assert_eq!(code, 0, "{log}");
