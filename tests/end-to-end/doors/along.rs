@@ -238,16 +238,31 @@ fn the_last_number_of_a_log_of_changes_ends_nothing() {
     }
 }
 
-/// A trigger that takes out what milescale keeps is refused by name.
+/// A trigger that takes out what milescale keeps is refused by name, whatever comments stand before it; one that only speaks of that is not.
 #[test]
 fn a_trigger_on_what_is_kept_is_refused() {
     let workspace = in_a_database(None);
-    workspace.sqlite(
-        "enterprise.db",
-        "CREATE TRIGGER tr AFTER UPDATE ON milestones BEGIN DELETE FROM \"MileScale_Displaced\"; END",
-    );
-    let said = bounded(&workspace, &["milestone", "put", "m-9"]);
-    assert!(said.code == 1 && said.err.contains("trigger tr has to do with milescale's own tables"), "{said:?}");
+    let trigger = |body: &str| {
+        workspace.sqlite("enterprise.db", "DROP TRIGGER IF EXISTS tr");
+        workspace.sqlite("enterprise.db", format!("CREATE TRIGGER tr AFTER INSERT ON milestones BEGIN {body}; END"));
+        bounded(&workspace, &["milestone", "put", &format!("m-{}", body.len())])
+    };
+    for body in [
+        "DELETE FROM \"MileScale_Displaced\"",
+        "SELECT 1; -- a note\n DELETE FROM milescale_displaced",
+        "SELECT '-- no note', \"/*\"; DELETE FROM milescale_displaced; SELECT '*/'",
+        "SELECT 1 /* a note */; DELETE FROM [milescale_displaced]",
+    ] {
+        let said = trigger(body);
+        assert!(
+            said.code == 1 && said.err.contains("trigger tr has to do with milescale's own tables"),
+            "{body}: {said:?}"
+        );
+    }
+    for body in ["SELECT 1; -- as milescale_displaced does\n SELECT 2", "SELECT 1 /* milescale_displaced */"] {
+        let said = trigger(body);
+        assert_eq!(said.code, 0, "{body}: {said:?}");
+    }
 }
 
 /// Where no further process may be begun, the work is done by those that there are.

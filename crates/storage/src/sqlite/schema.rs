@@ -178,8 +178,8 @@ async fn not_as_it_is_made(connection: &mut SqliteConnection) -> Result<Option<S
     for row in sqlx::query(select).fetch_all(connection).await? {
         let text =
             |at: usize| Ok::<_, sqlx::Error>(String::from_utf8_lossy(&row.try_get::<Vec<u8>, _>(at)?).into_owned());
-        let (kind, name, definition, is_on_own): (_, _, _, bool) =
-            (text(0)?, text(1)?, plain(&text(2)?), row.try_get(3)?);
+        let (kind, name, sql, is_on_own): (_, _, _, bool) = (text(0)?, text(1)?, text(2)?, row.try_get(3)?);
+        let definition = plain(&sql);
         let refuses = REFUSALS.iter().any(|(name, when)| {
             let refusal = refusal(name, when, "\0");
             let message = refusal
@@ -192,7 +192,7 @@ async fn not_as_it_is_made(connection: &mut SqliteConnection) -> Result<Option<S
             let kind =
                 if ["table", "trigger", "index", "view"].contains(&kind.as_str()) { kind } else { "entry".to_owned() };
             let is_own = is_on_own || name.to_ascii_lowercase().starts_with("milescale_");
-            if !is_own && !without_comments(&definition).to_ascii_lowercase().contains("milescale_") {
+            if !is_own && !without_comments(&sql).to_ascii_lowercase().contains("milescale_") {
                 continue;
             }
             let how = if is_own { "is not as milescale makes it" } else { "has to do with milescale's own tables" };
@@ -206,7 +206,8 @@ async fn not_as_it_is_made(connection: &mut SqliteConnection) -> Result<Option<S
     Ok(None)
 }
 
-/// A definition without its comments, as SQLite reads it: what looks like one within quotes is none.
+/// A definition without its comments, as SQLite reads it: what looks like one within quotes is none. It has to be as it is kept: a comment may
+/// end with its line.
 fn without_comments(definition: &str) -> String {
     let (mut left, mut rest) = (String::with_capacity(definition.len()), definition);
     while let Some(first) = rest.chars().next() {
