@@ -238,7 +238,7 @@ fn look_at_target(
         }
     }
     if let Some(old) = old.filter(|_| exists) {
-        old_target::look(plan, wish, &old, (&mut *source, &mut *target), context)?;
+        old_target::look(plan, wish, (&old, &ids), (&mut *source, &mut *target), context)?;
     }
     if to == Side::Files {
         archived_ones(plan, source, (target, is_old), archived)?;

@@ -175,13 +175,11 @@ pub(crate) fn is_too_large_beside(place: &str, id: &str, column: &str) -> StoreE
 /// That rows of other tables would go with rows that are to go, or change.
 pub(crate) fn takes_along(place: &str, which: &str, count: impl std::fmt::Display) -> StoreError {
     let cause = format!(
-        "{count} rows of other tables that refer to {which} would go too, or change, and are kept nowhere; nothing was written. {LEAVE_IT}"
+        "{count} rows of other tables that refer to {which} would go too, or change, and are kept nowhere; nothing was written. Take them out \
+         yourself, or let them refer to something else"
     );
     StoreError::new(Problem::Refused, place, cause)
 }
-
-/// What to do about rows of other tables that refer to one that is to go.
-pub(crate) const LEAVE_IT: &str = "Take them out yourself, or let them refer to something else";
 
 /// That a row was to go, and a trigger leaves the deletion out.
 pub(crate) fn stays(place: &str, id: &str) -> StoreError {

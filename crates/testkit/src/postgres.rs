@@ -107,6 +107,13 @@ impl Postgres {
         format!("postgresql://ada@{socket}:{}/plans", self.port)
     }
 
+    /// Makes another database of `ada`'s: its URL over the socket.
+    pub fn database(&self, name: &str) -> String {
+        self.psql("postgres", &format!("CREATE DATABASE {name} OWNER ada"));
+        let url = self.url();
+        format!("{}/{name}", url.rsplit_once('/').map_or(url.as_str(), |(server, _)| server))
+    }
+
     /// Its URL over the loopback, with the password.
     pub fn tcp_url(&self) -> String {
         format!("postgresql://ada:{PASSWORD}@127.0.0.1:{}/plans", self.port)

@@ -2,7 +2,6 @@
 
 use std::collections::HashMap;
 use std::os::fd::AsFd;
-use std::os::unix::fs::MetadataExt;
 use std::path::PathBuf;
 use std::sync::Arc;
 
@@ -130,14 +129,14 @@ impl Of {
         let Ok(real) = link.real() else { return step(None, way) };
         if self.above.is_none() {
             let above = self.folder.place().with_those_above();
-            self.above = above.ok().map(|above| above.iter().map(|it| (it.dev(), it.ino())).collect());
+            self.above = above.ok().map(|above| above.iter().map(numbers).collect());
         }
         let end = if is_folder { real } else { real.parent() };
         let (Some(shared), Ok(folders)) = (&self.above, end.with_those_above()) else {
             return step(None, way);
         };
         let mut way = way;
-        for folder in folders.into_iter().rev().filter(|it| !shared.contains(&(it.dev(), it.ino()))) {
+        for folder in folders.into_iter().rev().filter(|it| !shared.contains(&numbers(it))) {
             way = step(Some(folder), way);
         }
         way

@@ -290,10 +290,8 @@ fn a_dead_move_out_of_a_table_that_is_dropped_leaves_its_target_alone() {
     for (number, target) in ["file", "sqlite"].into_iter().enumerate() {
         let workspace = workspace(None);
         let database = format!("dropped_{number}");
-        server.psql("postgres", &format!("CREATE DATABASE {database} OWNER ada"));
+        let url = server.database(&database);
         server.psql(&database, "ALTER SCHEMA public OWNER TO ada");
-        let url = server.url();
-        let url = format!("{}/{database}", url.rsplit_once('/').unwrap().0);
         let configuration = format!(
             "storage:\n  database: {{type: postgresql, url: {url:?}}}\n  migration: {{backup_before_migration: false}}\n"
         );

@@ -13,8 +13,7 @@ fn in_a_database(server: Option<(&Postgres, &str)>) -> Workspace {
     let workspace = workspace();
     workspace.milestones("m", 3);
     if let Some((server, name)) = server {
-        server.psql("postgres", &format!("CREATE DATABASE {name} OWNER ada"));
-        let url = server.url().replace("/plans", &format!("/{name}"));
+        let url = server.database(name);
         let text = format!("storage:\n  database: {{type: postgresql, url: {url:?}}}\n");
         workspace.write("config/storage-config.yaml", text);
     }
@@ -421,8 +420,7 @@ fn a_neighbours_names_and_a_retired_table_stop_nothing() {
 fn workspace_on(server: &Postgres, name: &str) -> Workspace {
     let workspace = workspace();
     workspace.milestones("m", 2);
-    server.psql("postgres", &format!("CREATE DATABASE {name} OWNER ada"));
-    let url = server.url().replace("/plans", &format!("/{name}"));
+    let url = server.database(name);
     workspace
         .write("config/storage-config.yaml", format!("storage:\n  database: {{type: postgresql, url: {url:?}}}\n"));
     workspace

@@ -74,8 +74,8 @@ impl Worker {
 /// Work under way.
 pub(super) struct Job {
     pub(super) started: Instant,
-    work: Waiting<Done>,
-    handle: Option<oneshot::Receiver<thread::Result<Done>>>,
+    work: Waiting,
+    handle: Option<Receiving>,
 }
 
 /// Work done.
@@ -98,7 +98,7 @@ impl Job {
     pub(super) fn start(mut worker: Worker, work: Work, interval: Duration, line: &Arc<Line>) -> Self {
         let line = Arc::clone(line);
         let started = Instant::now();
-        let work: Waiting<Done> = Arc::new(Mutex::new(Some(Box::new(move || {
+        let work: Waiting = Arc::new(Mutex::new(Some(Box::new(move || {
             let was_cycle = matches!(work, Work::Cycle(_));
             let (mut again, mut told) = (None, String::new());
             let mut lock = worker.keep_lock();
@@ -158,13 +158,16 @@ impl Job {
 }
 
 /// Work of which nobody has begun the thread yet.
-type Waiting<R> = Arc<Mutex<Option<Box<dyn FnOnce() -> R + Send>>>>;
+type Waiting = Arc<Mutex<Option<Box<dyn FnOnce() -> Done + Send>>>>;
+
+/// Where it arrives what work came to, or its panic.
+type Receiving = oneshot::Receiver<thread::Result<Done>>;
 
 /// How long to wait where no thread can be begun.
 const AGAIN: Duration = Duration::from_secs(1);
 
 /// Begins work on a thread of its own. What it comes to, or its panic; `None`: there is no thread for it now, and it waits still.
-fn on_a_thread<R: Send + 'static>(work: &Waiting<R>) -> Option<oneshot::Receiver<thread::Result<R>>> {
+fn on_a_thread(work: &Waiting) -> Option<Receiving> {
     let (sender, receiver) = oneshot::channel();
     let slot = Arc::clone(work);
     let act = move || {
@@ -240,7 +243,7 @@ mod tests {
         let runtime = tokio::runtime::Builder::new_current_thread().enable_time().build().unwrap();
         let message = runtime.block_on(async {
             let falls = || -> super::Done { panic!("the worker fell over a {}", "stone") };
-            let work: super::Waiting<super::Done> = Arc::new(Mutex::new(Some(Box::new(falls))));
+            let work: super::Waiting = Arc::new(Mutex::new(Some(Box::new(falls))));
             // The first attempt to begin a thread has failed.
             Job::finished(&mut Some(Job { started: Instant::now(), work, handle: None })).await.unwrap_err()
         });

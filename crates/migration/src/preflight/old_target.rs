@@ -22,7 +22,7 @@ const NAMED: usize = 20;
 pub(super) fn look(
     plan: &mut Plan,
     wish: &Wish,
-    old: &Old,
+    (old, ids): (&Old, &[String]),
     (source, target): (&mut dyn Store, &mut dyn Store),
     context: &Context<'_>,
 ) -> Result<(), Error> {
@@ -44,7 +44,7 @@ pub(super) fn look(
                        to be gone";
         plan.obstacle(&target.name(), None, reason, do_this);
     }
-    stays_for_others(plan, &changes, (source, target))?;
+    stays_for_others(plan, (ids, &changes), (source, target))?;
     if !empty.is_empty() {
         plan.notes.push(format!(
             "{} milestones are empty in {} ({}): they are written over, or taken out where {} has none of that id",
@@ -60,11 +60,11 @@ pub(super) fn look(
 /// Milestones that the move takes out there, and to which rows of other tables refer: nothing keeps these.
 fn stays_for_others(
     plan: &mut Plan,
-    changes: &[String],
+    (ids, changes): (&[String], &[String]),
     (source, target): (&mut dyn Store, &mut dyn Store),
 ) -> Result<(), Error> {
     let stay: HashSet<String> = source.ids()?.into_iter().chain(changes.iter().cloned()).collect();
-    let go: Vec<String> = target.ids()?.into_iter().filter(|id| !stay.contains(id)).collect();
+    let go: Vec<String> = ids.iter().filter(|id| !stay.contains(*id)).cloned().collect();
     let mut referred = Vec::new();
     for ids in go.chunks(AT_ONCE) {
         referred.extend(target.referred(ids)?);

@@ -3,7 +3,7 @@
 use jiff::Timestamp;
 use milescale_document::timestamp;
 use tokio_postgres::types::Type;
-use tokio_postgres::{Client, Error};
+use tokio_postgres::{Client, Error, Row};
 
 use super::connection::Failed;
 use super::documents::Table;
@@ -41,11 +41,14 @@ const GONE: &str = "(SELECT (sum(taken) - CASE WHEN count(*) > 1 THEN least(sum(
 const MAY: &str = "EXISTS (SELECT FROM pg_trigger g JOIN whole w ON g.tgrelid = w.oid JOIN pg_class k ON k.oid = w.oid JOIN pg_proc p ON p.oid = g.tgfoid
     WHERE NOT (p.pronamespace = k.relnamespace AND p.proname IN ('milescale_log', 'milescale_refuse')))";
 
+/// What the server says of these tables.
+async fn asked(client: &Client, table: &Table, what: &str) -> Result<Row, Error> {
+    client.query_typed_one(&format!("{TABLES} SELECT {what}"), &[(&table.named("milestones"), Type::TEXT)]).await
+}
+
 impl Along {
     pub(super) async fn before(client: &Client, table: &Table) -> Result<Self, Error> {
-        let row = client
-            .query_typed_one(&format!("{TABLES} SELECT {MAY}, {GONE}"), &[(&table.named("milestones"), Type::TEXT)])
-            .await?;
+        let row = asked(client, table, &format!("{MAY}, {GONE}")).await?;
         let gone = Gone { rows: row.try_get(1)?, beside: row.try_get(2)? };
         Ok(Self { before: row.try_get::<_, bool>(0)?.then_some(gone) })
     }
@@ -62,9 +65,7 @@ impl Along {
         (table, place): (&Table, &str),
     ) -> Result<(), Failed> {
         let Some(before) = self.before else { return Ok(()) };
-        let row = client
-            .query_typed_one(&format!("{TABLES} SELECT {GONE}"), &[(&table.named("milestones"), Type::TEXT)])
-            .await?;
+        let row = asked(client, table, GONE).await?;
         let (rows, beside): (i64, i64) = (row.try_get(0)?, row.try_get(1)?);
         let others = rows - before.rows - own;
         if others > 0 {

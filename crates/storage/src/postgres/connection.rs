@@ -20,7 +20,7 @@ use super::address::{Address, Host};
 use super::begin::SearchPath;
 use super::dial::{Dialer, Link};
 pub(super) use super::failure::{Failed, Outcome, saying_what_became};
-use super::failure::{advice_unreachable, advice_without_code, grant, in_write, judge};
+use super::failure::{advice_unreachable, advice_without_code, grant, judge};
 use super::shape::Guard;
 use super::tls;
 use super::waits::{Meter, Patience, WAITS, within};
@@ -251,11 +251,7 @@ impl Connection {
             let answered = matches!(&failed, Failed::Server(error) if error.as_db_error().is_some_and(|said| {
                 !matches!(said.parsed_severity(), Some(Severity::Fatal | Severity::Panic))
             }));
-            let code = if let Failed::Server(error) = &failed { error.code().cloned() } else { None };
-            let mut error = self.failed(failed);
-            if access == Access::Write {
-                error = in_write(code.as_ref(), error);
-            }
+            let error = self.failed_in(access, failed);
             if is_silent {
                 silent::note(&error);
             }
@@ -325,8 +321,13 @@ impl Connection {
         StoreError::new(Problem::Unavailable, self.shown(), "there is no connection")
     }
 
-    /// An error for the caller. A connection that failed or is silent is given up.
+    /// An error for a caller who reads.
     fn failed(&mut self, failed: Failed) -> StoreError {
+        self.failed_in(Access::Read, failed)
+    }
+
+    /// An error for the caller. A connection that failed or is silent is given up.
+    fn failed_in(&mut self, access: Access, failed: Failed) -> StoreError {
         let place = self.address.shown.clone();
         let unavailable = |cause: String| StoreError::new(Problem::Unavailable, place.clone(), cause);
         let error = match failed {
@@ -340,7 +341,7 @@ impl Connection {
             }
             Failed::Server(error) => match error.as_db_error() {
                 Some(said) => {
-                    let (problem, advice) = judge(said.code());
+                    let (problem, advice) = judge(said.code(), access);
                     let advice =
                         grant(said).map_or_else(|| advice.to_owned(), |advice| self.address.without_secrets(&advice));
                     // A trigger may say anything (RAISE).

@@ -6,6 +6,7 @@ use std::time::Duration;
 use milescale_workspace::error::{Problem, StoreError};
 use tokio_postgres::error::{DbError, SqlState};
 
+use super::connection::Access;
 use crate::row::CHANGE_IT;
 
 /// Why a transaction did not come to its end.
@@ -83,7 +84,7 @@ pub(super) fn grant(said: &DbError) -> Option<String> {
 }
 
 /// What a caller does about an error of the server, and what a person can.
-pub(super) fn judge(code: &SqlState) -> (Problem, &'static str) {
+pub(super) fn judge(code: &SqlState, access: Access) -> (Problem, &'static str) {
     let is = |codes: &[SqlState]| codes.contains(code);
     if is(&[SqlState::INVALID_PASSWORD, SqlState::INVALID_AUTHORIZATION_SPECIFICATION]) {
         (
@@ -119,7 +120,9 @@ pub(super) fn judge(code: &SqlState) -> (Problem, &'static str) {
         (Problem::Corrupt, means)
     } else if is(&[SqlState::UNDEFINED_COLUMN, SqlState::DATATYPE_MISMATCH]) {
         (Problem::Corrupt, "; its tables are not those of milestones")
-    } else if REFUSE_A_ROW.iter().any(|class| code.code().starts_with(class)) {
+    } else if REFUSE_A_ROW.iter().any(|class| code.code().starts_with(class))
+        || access == Access::Write && code.code().starts_with(VALUE)
+    {
         (Problem::Refused, CHANGE_IT)
     } else {
         (Problem::Unavailable, "")
@@ -129,18 +132,9 @@ pub(super) fn judge(code: &SqlState) -> (Problem, &'static str) {
 /// Classes of errors that a row brings about, by a constraint, a trigger or what a trigger runs. Tried again, it is refused again.
 const REFUSE_A_ROW: [&str; 4] = ["23", "27", "44", "P0"];
 
-/// The class of values that a type or an expression does not take. Where a row is written, it is the row that is refused.
+/// The class of values that a type or an expression does not take. Where a row is written, it is the row that is refused: a value that an
+/// index or a column of the table does not take is refused like the rest.
 const VALUE: &str = "22";
-
-/// What a write came to, by its error: a value that an index or a column of the table does not take is refused like the rest.
-pub(super) fn in_write(code: Option<&SqlState>, error: StoreError) -> StoreError {
-    match code {
-        Some(code) if code.code().starts_with(VALUE) && error.problem == Problem::Unavailable => {
-            StoreError { problem: Problem::Refused, cause: format!("{}{CHANGE_IT}", error.cause), ..error }
-        }
-        _ => error,
-    }
-}
 
 /// What a person can do where nobody answers at an address.
 pub(super) fn advice_unreachable(error: &io::Error) -> &'static str {

@@ -348,14 +348,11 @@ impl Store for PostgresStore {
     }
 
     fn hidden(&mut self) -> Result<Vec<Hindrance>, StoreError> {
-        let found = self.read(async |client, table| Ok(reading::nameless(client, table).await?))?;
-        let place = format!("{}, table milestones", self.connection.shown());
-        Ok(found.map(|(reason, do_this)| Hindrance::new(&place, reason, do_this)).into_iter().collect())
+        Ok(Vec::from_iter(self.rows_without_id()?))
     }
 
     fn nameless(&mut self) -> Result<Option<String>, StoreError> {
-        let found = self.read(async |client, table| Ok(reading::nameless(client, table).await?))?;
-        Ok(found.map(|(reason, do_this)| format!("{reason}; {do_this}")))
+        Ok(self.rows_without_id()?.map(|it| format!("{}; {}", it.reason, it.do_this)))
     }
 
     fn ids(&mut self) -> Result<Vec<String>, StoreError> {

@@ -244,6 +244,13 @@ impl Catalogue<'_> {
 }
 
 impl PostgresStore {
+    /// Rows that no id can name.
+    pub(super) fn rows_without_id(&mut self) -> Result<Option<Hindrance>, StoreError> {
+        let found = self.read(async |client, table| Ok(nameless(client, table).await?))?;
+        let place = format!("{}, table milestones", self.connection.shown());
+        Ok(found.map(|(reason, do_this)| Hindrance::new(place, reason, do_this)))
+    }
+
     /// What the catalogues say against a part in a move.
     pub(super) fn against_part(&mut self, part: Part) -> Result<Against, StoreError> {
         self.connect()?;

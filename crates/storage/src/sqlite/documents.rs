@@ -17,7 +17,7 @@ use milescale_workspace::trial::Hindrance;
 use milescale_workspace::ways::Ways;
 
 use super::changes::Changes;
-use super::facts::{NAMED, NAMELESS_ADVICE, Remembered, nameless};
+use super::facts::Remembered;
 use super::reading::{one, several};
 use super::schema::{DOCUMENTS, flaw_of_columns, has_beside_documents, make_beside_documents, refuse};
 use super::shape::{Shape, is_taken};
@@ -352,13 +352,7 @@ impl Store for SqliteStore {
     }
 
     fn nameless(&mut self) -> Result<Option<String>, StoreError> {
-        self.open(Make::Never)?;
-        let (mut count, mut numbers) = (0, Vec::new());
-        self.nameless_rows(|number, _| {
-            count += 1;
-            numbers.extend(number.filter(|_| numbers.len() < NAMED));
-        })?;
-        Ok((count > 0).then(|| format!("{}; {NAMELESS_ADVICE}", nameless(count, &numbers))))
+        Ok(self.rows_without_id()?.map(|it| format!("{}; {}", it.reason, it.do_this)))
     }
 
     fn ids(&mut self) -> Result<Vec<String>, StoreError> {

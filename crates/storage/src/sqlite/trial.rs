@@ -36,19 +36,21 @@ impl SqliteStore {
     }
 
     pub(super) fn hidden_rows(&mut self) -> Result<Vec<Hindrance>, StoreError> {
+        let mut hidden = Vec::from_iter(self.rows_without_id()?);
+        hidden.extend(self.rows_astray()?);
+        Ok(hidden)
+    }
+
+    /// Rows that no id can name.
+    pub(super) fn rows_without_id(&mut self) -> Result<Option<Hindrance>, StoreError> {
         self.open(super::Make::Never)?;
         let (mut count, mut numbers) = (0, Vec::new());
         self.nameless_rows(|number, _| {
             count += 1;
             numbers.extend(number.filter(|_| numbers.len() < NAMED));
         })?;
-        let mut hidden = Vec::new();
-        if count > 0 {
-            let place = format!("{}, table milestones", self.sqlite.shown);
-            hidden.push(Hindrance::new(place, nameless(count, &numbers), NAMELESS_ADVICE));
-        }
-        hidden.extend(self.rows_astray()?);
-        Ok(hidden)
+        let place = format!("{}, table milestones", self.sqlite.shown);
+        Ok((count > 0).then(|| Hindrance::new(place, nameless(count, &numbers), NAMELESS_ADVICE)))
     }
 
     /// That rows are not found by their id, where that is so.

@@ -151,12 +151,12 @@ impl Place {
     /// Gives it a second name. Never over anything.
     pub fn link_as(&self, to: &Self) -> io::Result<()> {
         let ((from_folder, from), (to_folder, name)) = (self.parent_and_name()?, to.parent_and_name()?);
-        self.before_it_leaves(&from_folder, to)?;
+        self.before_it_leaves((&from_folder, from), to)?;
         Ok(rustix::fs::linkat(&from_folder, from, &to_folder, name, AtFlags::empty())?)
     }
 
     /// What leaves its folder, which is open, takes the protection of that with it. What gets a second name does, too.
-    fn before_it_leaves(&self, folder: &Parent, to: &Self) -> io::Result<()> {
+    fn before_it_leaves(&self, (folder, name): (&Parent, &OsStr), to: &Self) -> io::Result<()> {
         // In milescale's own folder lies what has the rights that it is to have, whatever the folder's are.
         if self.parent() == to.parent() || self.inside().starts_with(OWN_FOLDER) {
             return Ok(());
@@ -171,7 +171,6 @@ impl Place {
         {
             return Ok(());
         }
-        let name = self.inside().file_name().unwrap_or(OsStr::new("."));
         match openat(folder, name, HANDLE, Mode::empty()) {
             Ok(handle) => keep_private(&File::from(handle), self, to),
             // Whoever renames it hears of that.
@@ -183,16 +182,16 @@ impl Place {
     /// Renames, over whatever has the name `to`.
     pub fn rename(&self, to: &Self) -> io::Result<()> {
         let ((from_folder, from), (to_folder, name)) = (self.parent_and_name()?, to.parent_and_name()?);
-        self.before_it_leaves(&from_folder, to)?;
+        self.before_it_leaves((&from_folder, from), to)?;
         Ok(rustix::fs::renameat(&from_folder, from, &to_folder, name)?)
     }
 
     /// Renames as these flags say.
     pub fn rename_with(&self, to: &Self, flags: RenameFlags) -> io::Result<()> {
         let ((from_folder, from), (to_folder, name)) = (self.parent_and_name()?, to.parent_and_name()?);
-        self.before_it_leaves(&from_folder, to)?;
+        self.before_it_leaves((&from_folder, from), to)?;
         if flags.contains(RenameFlags::EXCHANGE) {
-            to.before_it_leaves(&to_folder, self)?;
+            to.before_it_leaves((&to_folder, name), self)?;
         }
         Ok(rustix::fs::renameat_with(&from_folder, from, &to_folder, name, flags)?)
     }

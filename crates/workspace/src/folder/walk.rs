@@ -6,7 +6,6 @@ use std::collections::VecDeque;
 use std::ffi::{OsStr, OsString};
 use std::io;
 use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
-use std::os::unix::fs::MetadataExt;
 use std::path::{Component, Path, PathBuf};
 
 use milescale_document::text::harmless;
@@ -17,7 +16,7 @@ use super::acts::{HANDLE, by_descriptor};
 use super::files::no_regular_file;
 use super::kinds::NotTrusted;
 use super::opening::{FOLDER, PLAIN_FOLDER, open_searchable, target_of};
-use super::{File, Folder, Metadata, Place, system};
+use super::{Folder, Metadata, Place, system};
 use crate::durable;
 use crate::read::read_regular;
 use crate::trust::Trust;
@@ -164,26 +163,6 @@ pub fn real_folder(path: &Path, trust: &Trust) -> io::Result<PathBuf> {
     std::fs::read_link(by_descriptor(&folder)).or_else(|_| std::fs::canonicalize(path))
 }
 
-impl Place {
-    /// What the system says of the folder that lies there, and of each above it, up to the outermost.
-    ///
-    /// # Errors
-    /// When one cannot be opened.
-    pub(crate) fn with_those_above(&self) -> io::Result<Vec<Metadata>> {
-        let mut folder = File::from(self.open_folder()?);
-        let mut all = vec![Metadata::of(&folder)?];
-        loop {
-            folder = File::from(openat(&folder, "..", HANDLE, Mode::empty())?);
-            let above = Metadata::of(&folder)?;
-            // The outermost is above itself.
-            if all.last().is_some_and(|it| (it.dev(), it.ino()) == (above.dev(), above.ino())) {
-                return Ok(all);
-            }
-            all.push(above);
-        }
-    }
-}
-
 /// Opens the folder at an end.
 pub(super) fn open_end(end: &End) -> io::Result<OwnedFd> {
     match &end.name {
@@ -221,7 +200,7 @@ pub(super) fn identity(folder: impl AsFd) -> io::Result<Identity> {
 }
 
 /// Folders above each other at most.
-const DEPTH: usize = 4096;
+pub(super) const DEPTH: usize = 4096;
 
 /// Whether a folder is another one or lies beneath it. One whose folders above cannot be looked at may.
 fn lies_beneath(folder: BorrowedFd<'_>, root: Option<Identity>) -> io::Result<bool> {

@@ -29,8 +29,7 @@ fn what_a_table_refuses_is_named_and_the_rest_is_restored() {
         let workspace = workspace();
         let name = format!("refusing{number}");
         if engine == "postgresql" {
-            server.psql("postgres", &format!("CREATE DATABASE {name} OWNER ada"));
-            let url = server.url().replace("/plans", &format!("/{name}"));
+            let url = server.database(&name);
             let text = format!("storage:\n  database: {{type: postgresql, url: {url:?}}}\n");
             workspace.write("config/storage-config.yaml", text);
         }

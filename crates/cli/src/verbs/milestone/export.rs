@@ -69,7 +69,7 @@ pub(super) fn run(desk: &mut Desk, options: &ExportOptions) -> Result<(), Failur
             }
         }
     };
-    let (mut is_stopped, mut is_whole, mut rows) = (false, true, HashSet::new());
+    let (mut is_stopped, mut rows) = (false, HashSet::new());
     desk.access.store.scan(&mut |milestone| {
         rows.insert(milestone.id.clone());
         let flow = export(milestone, false);
@@ -86,11 +86,11 @@ pub(super) fn run(desk: &mut Desk, options: &ExportOptions) -> Result<(), Failur
         })?;
     }
     result?;
-    for Hindrance { place, reason, do_this } in desk.access.store.hidden()? {
+    let hidden = desk.access.store.hidden()?;
+    for Hindrance { place, reason, do_this } in &hidden {
         terminal::error(&format!("{place}: {reason}; {do_this}"));
-        is_whole = false;
     }
-    if !is_whole {
+    if !hidden.is_empty() {
         return Err(Failure::Failed("what is named above was left out".to_owned()));
     }
     if left_out > 0 {
