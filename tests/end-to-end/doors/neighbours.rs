@@ -6,12 +6,10 @@ use super::{bounded, door};
 use crate::workspace;
 
 fn on_postgresql(server: &Postgres, database: &str) -> Workspace {
-    server.psql("postgres", &format!("CREATE DATABASE {database} OWNER ada"));
+    let url = server.database(database);
     server.psql(database, "ALTER SCHEMA public OWNER TO ada");
     let workspace = workspace();
     workspace.milestones("m", 3);
-    let url = server.url();
-    let url = format!("{}/{database}", url.rsplit_once('/').unwrap().0);
     workspace.write(
         "config/storage-config.yaml",
         format!("storage:\n  database: {{type: postgresql, url: {url:?}}}\n  performance: {{query_timeout: 2}}\n"),
