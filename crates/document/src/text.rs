@@ -1,5 +1,8 @@
 //! Texts from outside.
 
+use std::ffi::OsStr;
+use std::os::unix::ffi::OsStrExt as _;
+
 /// Whether a character does something to a terminal or to the order of a line's other characters.
 pub fn is_harmful(character: char) -> bool {
     const DIRECTIONS: [char; 12] = [
@@ -48,16 +51,30 @@ pub fn counted(count: u64, one: &str, more: &str) -> String {
 }
 
 /// A word as a shell takes it, for a command that a person is to repeat: none of it is a command itself, nor an option. It comes last.
-pub fn in_command(word: &str) -> String {
-    if word.starts_with('-') {
-        return format!("-- {}", in_quotes(word));
-    }
+/// What cannot be shown as it is stands as an escape, in the quotes of bash, ksh and zsh that say so.
+pub fn in_command<T: AsRef<OsStr> + ?Sized>(word: &T) -> String {
+    let bytes = word.as_ref().as_bytes();
     let is_plain = |letter: char| letter.is_alphanumeric() || "/._-+,:@%".contains(letter);
-    if word.chars().all(is_plain) && !word.is_empty() { word.to_owned() } else { in_quotes(word) }
+    let quoted = match std::str::from_utf8(bytes) {
+        Ok(word) if word.chars().any(is_harmful) => with_escapes(bytes),
+        Ok(word) if word.starts_with('-') || word.is_empty() || !word.chars().all(is_plain) => {
+            format!("'{}'", word.replace('\'', r"'\''"))
+        }
+        Ok(word) => word.to_owned(),
+        Err(_) => with_escapes(bytes),
+    };
+    if bytes.starts_with(b"-") { format!("-- {quoted}") } else { quoted }
 }
 
-fn in_quotes(word: &str) -> String {
-    format!("'{}'", word.replace('\'', r"'\''"))
+/// A word between `$'` and `'`: all but plain letters by the numbers of their bytes, which mean the same in each locale.
+fn with_escapes(bytes: &[u8]) -> String {
+    let escaped = bytes.iter().map(|byte| match byte {
+        b'\'' | b'\\' => format!("\\{}", char::from(*byte)),
+        0x20..0x7f => char::from(*byte).to_string(),
+        // Three octal digits end by themselves, whatever follows.
+        _ => format!("\\{byte:03o}"),
+    });
+    format!("$'{}'", escaped.collect::<String>())
 }
 
 /// A text that a file of state says, for display: what is no plain command of milescale's is no command in it. Whoever brings a workspace
@@ -106,7 +123,31 @@ mod tests {
         ] {
             assert_eq!(super::as_told(text), told);
         }
-        assert_eq!((super::in_command("-x"), super::in_command("a b")), ("-- '-x'".to_owned(), "'a b'".to_owned()));
+    }
+
+    #[test]
+    fn a_word_of_a_command_is_that_word_to_a_shell() {
+        use std::os::unix::ffi::OsStrExt as _;
+
+        for (word, shown) in [
+            (&b"a/b.c"[..], "a/b.c"),
+            (b"-x", "-- '-x'"),
+            (b"a b", "'a b'"),
+            (b"it's", r"'it'\''s'"),
+            (b"a\n1'\\", r"$'a\0121\'\\'"),
+            (b"\xff\xc3\xa9", r"$'\377\303\251'"),
+            ("\u{202e}".as_bytes(), r"$'\342\200\256'"),
+            (b"", "''"),
+        ] {
+            let word = std::ffi::OsStr::from_bytes(word);
+            let told = super::in_command(word);
+            assert_eq!(told, shown);
+            let said = std::process::Command::new("bash")
+                .args(["-c", &format!("it() {{ [ \"$1\" != -- ] || shift; printf %s \"$1\"; }}; it {told}")])
+                .output();
+            let said = said.expect("bash runs").stdout;
+            assert_eq!(said, word.as_bytes(), "{told}");
+        }
     }
 
     #[test]

@@ -227,6 +227,6 @@ impl Workspace {
 
     /// A command line of milescale for this workspace, which works as it stands from any folder: none of the path is a command itself.
     pub fn command(&self, verb: &str) -> String {
-        format!("milescale {verb} --workspace {}", in_command(&self.root.to_string_lossy()))
+        format!("milescale {verb} --workspace {}", in_command(&self.root))
     }
 }

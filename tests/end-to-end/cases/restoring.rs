@@ -63,8 +63,11 @@ fn restore_beside(workspace: &Workspace, backup: &str, meet: &str) -> serde_json
     let mut command = workspace.command(["restore", backup, "--yes", "--json"]);
     command.env("LD_PRELOAD", shim()).env("FAULT", "rename:1:meetafter").env("FAULT_PATH", "/backups/migration-");
     let said = command.env("FAULT_MEET", meet).output().unwrap();
-    assert!(said.status.success(), "{said:?}");
-    serde_json::from_slice(&said.stdout).unwrap()
+    let told: serde_json::Value = serde_json::from_slice(&said.stdout).unwrap_or_else(|_| panic!("{said:?}"));
+    // Only where the milestones are what the backup says is all well.
+    let stays = told["left"].as_array().unwrap().len();
+    assert_eq!(said.status.code(), Some(i32::from(stays > 0)), "{said:?}");
+    told
 }
 
 /// The shell's words that write a milestone with a verb.

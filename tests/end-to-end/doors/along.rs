@@ -107,6 +107,7 @@ fn rows_of_others_that_refer_to_a_milestone_do_not_go_with_it() {
         let said = bounded(&workspace, &["restore", &backup, "--yes", "--json"]);
         let (told, along) = (said.json(), "1 rows of other tables that refer to m-9 would go too");
         let left = &told["left"];
+        assert_eq!(said.code, 1, "one stays: {said:?}");
         assert!(left[0]["id"] == "m-9" && left[0]["reason"].as_str().unwrap().contains(along), "{engine}: {told}");
         assert_eq!(
             (ids(&workspace).as_str(), sql("SELECT said FROM comments").as_str()),

@@ -153,7 +153,8 @@ pub(crate) fn restore(context: &Context, options: &RestoreOptions) -> Result<Exi
     screen.end();
     let restored = restored.map_err(Failure::Failed)?;
     print_restored(&restored, options.consent.json);
-    Ok(if restored.failed.is_empty() { ExitCode::SUCCESS } else { ExitCode::FAILURE })
+    let is_whole = restored.failed.is_empty() && restored.left.is_empty();
+    Ok(if is_whole { ExitCode::SUCCESS } else { ExitCode::FAILURE })
 }
 
 fn print_restored(restored: &Restored, json: bool) {

@@ -86,7 +86,7 @@ fn sentence(workspace: &Workspace, address: &Address) -> Option<String> {
     Some(format!(
         "{} is not this machine, and a connection there needs your consent first: `milescale trust {} --server {}`{problems}",
         harmless(&server.host),
-        in_command(&harmless(&workspace.root().to_string_lossy())),
+        in_command(workspace.root()),
         in_command(&server.to_string()),
     ))
 }

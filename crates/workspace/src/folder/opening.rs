@@ -155,7 +155,7 @@ impl Folder {
             "{} belongs to {}, and may lead you to do what they want; if you trust it, `milescale trust {}`{}",
             shown(&path),
             system::name_of_user(owner),
-            in_command(&shown(self.root())),
+            in_command(self.root()),
             self.problems_of_trust()
         );
         Err(io::Error::new(io::ErrorKind::PermissionDenied, NotTrusted(message)))
@@ -203,8 +203,8 @@ impl Folder {
         } else if !self.is_named() {
             message += &format!(
                 "; put there what it leads to, or, if you trust it, `milescale trust {} --link {}`{}",
-                in_command(&shown(self.root())),
-                in_command(&shown(inside)),
+                in_command(self.root()),
+                in_command(inside),
                 self.problems_of_trust()
             );
         }

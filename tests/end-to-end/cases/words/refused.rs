@@ -43,4 +43,28 @@ fn a_database_that_this_account_may_not_write_is_named_by_doctor_needs_root() {
         ["setpriv", "--reuid", "65533", "--regid", "65533", "--clear-groups"].map(str::to_owned).to_vec();
     let told = text(&somebody, 1, "doctor");
     assert!(told.contains("enterprise.db: it cannot be read and written: this user may not write it"), "{told}");
+    // And so is the folder of backups, which each move needs.
+    for mode in [0o755, 0o555] {
+        fs::set_permissions(workspace.path("backups"), fs::Permissions::from_mode(mode)).unwrap();
+        let told = text(&somebody, 1, "doctor");
+        let is_named = told.contains("backups: nothing can be made there");
+        assert_eq!(is_named, mode == 0o555, "{told}");
+    }
+}
+
+#[test]
+fn a_damaged_file_of_bases_is_named_by_doctor() {
+    let workspace = with_milestones();
+    for to in ["database", "file"] {
+        text(&workspace, 0, &format!("migrate {to} --yes"));
+    }
+    text(&workspace, 0, "doctor");
+    assert!(workspace.path(".milescale/base.db").exists());
+    workspace
+        .write(".milescale/base.db", "no database at all, and longer than what a header of SQLite takes: ".repeat(40));
+    let told = text(&workspace, 1, "doctor");
+    assert!(told.contains(".milescale/base.db") && told.contains("remove it: what differs"), "{told}");
+    fs::remove_file(workspace.path(".milescale/base.db")).unwrap();
+    text(&workspace, 0, "doctor");
+    assert!(!workspace.path(".milescale/base.db").exists(), "a reader makes none");
 }

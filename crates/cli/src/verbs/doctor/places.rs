@@ -34,13 +34,13 @@ pub(super) fn all(workspace: &Workspace, in_use: Option<InUse>) -> Vec<Finding> 
     }
     let means =
         "A move that needs it is refused before anything changes; milestones that cannot be exchanged are not written.";
-    let mut uses = vec![Use::Marker, Use::Configuration, Use::Milestones];
+    let mut uses = vec![Use::Marker, Use::Configuration, Use::Milestones, Use::Backup];
     uses.extend(in_use.and_then(database));
     let found = hindrances(workspace, &uses);
     let found = found.into_iter().map(|Hindrance { place, reason, do_this }| {
         finding(Level::Wrong, format!("{place}: {reason}"), means, format!("To mend it: {do_this}."))
     });
-    or_ok(found.collect(), "milescale can replace marker, configuration and milestone files")
+    or_ok(found.collect(), "milescale can replace marker, configuration and milestone files, and make backups")
 }
 
 /// The database file of the store in use.

@@ -68,7 +68,18 @@ pub(super) fn opened(workspace: &Workspace, said: &[Finding]) -> Vec<Finding> {
     let mut findings = refusals(&mut *store);
     findings.extend(risks(&mut *store));
     findings.extend(hidden(&mut *store, said));
+    findings.extend(bases(workspace, &mut *store));
     findings
+}
+
+/// Whether what milestones had in common with an old store can be read, where it is a file of its own. A reader makes none.
+fn bases(workspace: &Workspace, store: &mut dyn Store) -> Option<Finding> {
+    if !workspace.base_db().exists() {
+        return None;
+    }
+    let error = store.ledger().and_then(|it| it.earlier(None, 1)).err()?;
+    let means = "What an old store still gets is not brought over until then.";
+    Some(finding(Level::Wrong, error.to_string(), means, "Do what the line says."))
 }
 
 /// Milestones that nobody finds, but for those that the figures have named.
