@@ -70,17 +70,26 @@ pub(crate) fn change(change: impl FnOnce(&mut Vec<Entry>)) -> Result<PathBuf, Fa
     let failed = |error: std::io::Error| Failure::Failed(format!("{}: it cannot be written: {error}", file.display()));
     let folder = file.parent().unwrap_or(Path::new("/"));
     let there = folder.ancestors().find(|above| system::is_folder(above)).unwrap_or(folder);
-    let is_callers = system::status(there).is_ok_and(|it| Trust::of(sources()).is_own(it.uid()));
+    let trust = Trust::of(sources());
+    let missing = folder.strip_prefix(there).unwrap_or(Path::new(""));
+    let there = Folder::of_person(there, &trust).map_err(failed)?;
+    let owner = there.place().status().map_err(failed)?.uid();
+    if !trust.is_own(owner) {
+        let (shown, owner) = (there.path().display(), system::name_of_user(owner));
+        return Err(Failure::Failed(format!(
+            "{shown} belongs to {owner}, and is no place for what you trust; set HOME or XDG_CONFIG_HOME to a folder of yours, or write \
+             {OF_THE_MACHINE}"
+        )));
+    }
     // What root makes in the folder of who has called it, under sudo, belongs to that person.
-    let from = if is_callers { there } else { folder };
-    let missing = folder.strip_prefix(from).unwrap_or(Path::new(""));
-    durable::create_folder(&Folder::named(from).place().join(missing)).map_err(failed)?;
+    let folder = there.place().join(missing);
+    durable::create_folder(&folder).map_err(failed)?;
     // Two who change it at once: the second reads what the first has written.
-    let lock = Place::named(&file.with_extension("lock"));
+    let lock = folder.join("trust.lock");
     let held = lock::wait_for(&lock, Share::Alone, PATIENCE, &Stop::default()).map_err(failed)?;
     let busy = "another `milescale trust` is at work; try again once it has ended";
     let _held = held.ok_or_else(|| Failure::Failed(busy.to_owned()))?;
-    let entries = Trust::of(sources()).of_file(&file);
+    let entries = trust.of_file(&file);
     let unused = |why| Failure::Failed(format!("{}: {why}; mend or remove it first", file.display()));
     let mut entries = entries.map_err(unused)?;
     change(&mut entries);
@@ -88,8 +97,8 @@ pub(crate) fn change(change: impl FnOnce(&mut Vec<Entry>)) -> Result<PathBuf, Fa
     entries.dedup();
     let text = text_of(&entries).map_err(failed)?;
     // A person may keep it elsewhere, behind a symlink: that stays one.
-    let real = system::real_path(&file).unwrap_or_else(|_| file.clone());
-    durable::replace_for(&Place::named(&real), Readers::OWN, text.as_bytes()).map_err(failed)?;
+    let place = Place::of_person(&file, &trust).map_err(failed)?;
+    durable::replace_for(&place, Readers::OWN, text.as_bytes()).map_err(failed)?;
     Ok(file)
 }
 

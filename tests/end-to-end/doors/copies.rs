@@ -447,6 +447,8 @@ fn an_index_of_before_that_not_all_could_read_is_set_aside_and_built_anew() {
     // What was removed from it while it was private may stand in its free pages.
     let aside = workspace.path(".milescale/index.before-1.db");
     assert_eq!((of(&aside).1, of(&aside).0 == of(&index).0), (0o600, false));
+    let said = bounded(&workspace, &["doctor"]).out;
+    assert!(said.contains(".milescale/index.before-1.db: the index of before was set aside"), "{said}");
 }
 
 #[test]

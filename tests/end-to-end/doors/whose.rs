@@ -1,7 +1,7 @@
 //! Whose a workspace is, and who is the caller.
 
 use std::fs;
-use std::os::unix::fs::{PermissionsExt, chown};
+use std::os::unix::fs::{PermissionsExt, chown, lchown, symlink};
 use std::path::Path;
 use std::process::Command;
 
@@ -191,6 +191,48 @@ fn what_somebody_else_may_have_written_does_not_become_ones_own_needs_root() {
         assert_eq!(fs::read_to_string(&file).unwrap(), line);
         assert_eq!(bounded(&workspace, &["status"]).code, 1);
     }
+}
+
+#[test]
+fn what_root_trusts_is_not_written_where_somebody_else_leads_it_needs_root() {
+    let folder = tempfile::tempdir().unwrap();
+    let (home, elsewhere) = (folder.path().join("home"), folder.path().join("elsewhere"));
+    for it in [&home, &elsewhere] {
+        fs::create_dir(it).unwrap();
+    }
+    let own = home.join("milescale");
+    let by_name = || {
+        let mut workspace = of_nobody();
+        workspace.environment.push(("XDG_CONFIG_HOME".to_owned(), home.to_str().unwrap().to_owned()));
+        workspace.run(["trust"])
+    };
+    let is_empty = || fs::read_dir(&elsewhere).unwrap().count() == 0;
+    // A folder of configuration that is a symlink of another user's, and one that is another user's.
+    symlink(&elsewhere, &own).unwrap();
+    lchown(&own, Some(NOBODY), None).unwrap();
+    let said = by_name();
+    assert!(said.code == 1 && said.err.contains("symlink of"), "{said:?}");
+    fs::remove_file(&own).unwrap();
+    fs::create_dir(&own).unwrap();
+    chown(&own, Some(NOBODY), None).unwrap();
+    let said = by_name();
+    assert!(said.code == 1 && said.err.contains("is no place for what you trust"), "{said:?}");
+    // The file.
+    chown(&own, Some(0), None).unwrap();
+    symlink(elsewhere.join("trust"), own.join("trust")).unwrap();
+    lchown(own.join("trust"), Some(NOBODY), None).unwrap();
+    let said = by_name();
+    assert!(said.code == 1 && said.err.contains("symlink of") && is_empty(), "{said:?}");
+    // One of one's own is followed: some keep their configuration elsewhere.
+    lchown(own.join("trust"), Some(0), None).unwrap();
+    let said = by_name();
+    assert!(said.code == 0 && elsewhere.join("trust").is_file(), "{said:?}");
+    fs::remove_dir_all(&own).unwrap();
+    fs::remove_file(elsewhere.join("trust")).unwrap();
+    symlink(&elsewhere, &own).unwrap();
+    let said = by_name();
+    assert!(said.code == 0 && elsewhere.join("trust").is_file(), "{said:?}");
+    door("D6", "a folder of configuration, and a file of trust, that another user leads elsewhere", "0 files made");
 }
 
 #[test]

@@ -38,8 +38,8 @@ const COLUMNS: &[&str] = &["id", "title", "status", "priority", "created_at", "u
 /// How the name of one begins in `.milescale` that was no database.
 pub const SET_ASIDE: &str = "index.unreadable-";
 
-/// The same of one that not all could read who may read the files.
-const BEFORE: &str = "index.before-";
+/// The same of one that not all could read who may read the files, or that who moves may not write.
+pub const BEFORE: &str = "index.before-";
 
 /// What to do about a damaged one.
 const DAMAGED: &str = "; remove it: the files are the truth, and the next `milescale check` builds it anew";

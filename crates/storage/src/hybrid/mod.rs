@@ -27,7 +27,7 @@ use crate::ledger::{Entry, Ledger};
 use crate::outline::{Outline, Wanted};
 use crate::store::{Difference, Extent, Occasion, Seen, Store, Survey, Touched};
 use index::Index;
-pub use index::SET_ASIDE;
+pub use index::{BEFORE, SET_ASIDE};
 use row::IndexRow;
 
 /// Differences that are mended in one transaction.

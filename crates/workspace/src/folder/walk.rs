@@ -135,6 +135,17 @@ impl Folder {
 }
 
 impl Place {
+    /// Where a file is, or is to be, which a person may keep elsewhere behind a symlink of theirs. No symlink leads to it that another user
+    /// could have put there.
+    ///
+    /// # Errors
+    /// When one does ([`is_about_trust`](super::is_about_trust)), or its folder is not there.
+    pub fn of_person(path: &Path, trust: &Trust) -> io::Result<Self> {
+        let End { folder, name } = walk_named(path, &|owner| trust.is_own(owner), &|_| Ok(false))?;
+        let name = name.ok_or_else(|| no_regular_file(true))?;
+        Ok(Folder::opened_as(path.parent().unwrap_or(Path::new("/")).to_owned(), folder).place().join(name))
+    }
+
     /// A folder that a person has named, to write into: it is made where it is not there. It leads through no symlink that another user could
     /// have put there, now or later, or that may have come with the workspace of this folder.
     ///
@@ -151,6 +162,16 @@ impl Place {
             }
             opened => Ok(Folder::opened_as(path.to_owned(), opened?).place()),
         }
+    }
+}
+
+impl Folder {
+    /// A folder that is there, where a person keeps what is theirs; no symlink leads to it that another user could have put there.
+    ///
+    /// # Errors
+    /// When one does ([`is_about_trust`](super::is_about_trust)), or there is none.
+    pub fn of_person(path: &Path, trust: &Trust) -> io::Result<Self> {
+        Ok(Self::opened_as(path.to_owned(), open_named(path, &|owner| trust.is_own(owner))?))
     }
 }
 

@@ -259,6 +259,13 @@ fn set_aside(workspace: &Workspace) -> Vec<Finding> {
                 "It was built anew from the files; nothing is lost.",
                 "Look at the file if you like, then remove it.",
             ));
+        } else if name.starts_with(hybrid::BEFORE) {
+            findings.push(finding(
+                Level::Note,
+                format!("{shown}: the index of before was set aside: not all could read it who may read the milestones, or its writer could not write it"),
+                "It was built anew from the files; nothing is lost.",
+                "Look at the file if you like, then remove it.",
+            ));
         } else if name.starts_with(switch::CAME_OUT) {
             findings.push(finding(
                 Level::Wrong,
