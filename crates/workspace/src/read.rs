@@ -284,8 +284,8 @@ pub fn read_regular(path: &Place, limit: u64) -> io::Result<(Vec<u8>, Metadata)>
 /// # Errors
 /// As [`read_regular`].
 pub fn read_milestone(path: &Place, limit: u64) -> io::Result<(Vec<u8>, Metadata)> {
-    let opened = path.open()?;
-    Readers::note_at(&opened.1, path);
+    let (opened, folder) = path.open_in_folder()?;
+    Readers::note_at(&opened.1, folder, path);
     read_opened(opened, limit)
 }
 

@@ -46,6 +46,26 @@ impl Place {
         self.open_for(Use::Read)
     }
 
+    /// The same, with the open folder that it was opened in; none where its name is a symlink.
+    ///
+    /// # Errors
+    /// As [`Place::open`].
+    pub(crate) fn open_in_folder(&self) -> io::Result<((File, Metadata), Option<impl AsFd + use<>>)> {
+        let in_folder = || {
+            let (parent, name) = self.parent_and_name()?;
+            let status = statat(&parent, name, AtFlags::SYMLINK_NOFOLLOW)?;
+            if FileType::from_raw_mode(status.st_mode) != FileType::RegularFile {
+                return Ok(None);
+            }
+            let opened = openat(&parent, name, Use::Read.flags() | ALWAYS, Mode::empty());
+            Ok(Some((self.file(opened, &parent)?, Some(parent))))
+        };
+        match in_folder().map_err(|error| self.told(error))? {
+            Some(opened) => Ok(opened),
+            None => Ok((self.open()?, None)),
+        }
+    }
+
     /// Opens a regular file.
     ///
     /// # Errors

@@ -47,33 +47,37 @@ impl Readers {
     /// The same of a file that was opened in an open folder: the folders that it lies in count, whatever has their names by now.
     pub(crate) fn note_open(file: impl AsFd, status: &Stat, folder: impl AsFd) {
         if IS_NOTING.load(Ordering::Relaxed) {
-            Self::of_open(file, status).in_folder(folder).note();
+            let readers = Self::of_open(file, status);
+            // Behind a symlink, which somebody has trusted, what lies above it has been looked at.
+            readers.in_folder(folder).unwrap_or(readers).note();
         }
     }
 
-    /// The same of a file that was opened at a place.
-    pub(crate) fn note_at(file: &Metadata, place: &Place) {
+    /// The same of a file that was opened at a place; in an open folder, where it is known which.
+    pub(crate) fn note_at(file: &Metadata, folder: Option<impl AsFd>, place: &Place) {
         if IS_NOTING.load(Ordering::Relaxed) {
-            Self::of(file).as_placed(place).note();
+            let readers = Self::of(file);
+            // For each of many files all that it lies in would be asked anew otherwise.
+            let known = folder.and_then(|folder| readers.wherever().in_folder(folder));
+            known.unwrap_or_else(|| readers.as_placed(place)).note();
         }
     }
 
-    /// Those of a file in an open folder, as far as that and those above it let them in.
-    fn in_folder(self, folder: impl AsFd) -> Self {
+    /// Those of a file in an open folder, as far as that and those above it let them in; `None` where it lies behind a symlink.
+    fn in_folder(self, folder: impl AsFd) -> Option<Self> {
         let mut noted = NOTED.lock().unwrap_or_else(PoisonError::into_inner);
-        let Noted { outer: Some(outer), known, .. } = &mut *noted else { return Self::NONE };
-        let Ok(status) = rustix::fs::fstat(&folder) else { return Self::NONE };
+        let Noted { outer: Some(outer), known, .. } = &mut *noted else { return Some(Self::NONE) };
+        let Ok(status) = rustix::fs::fstat(&folder) else { return Some(Self::NONE) };
         #[allow(clippy::useless_conversion, reason = "the types differ by platform")]
         let of_folder = (u64::try_from(status.st_dev).unwrap_or_default(), u64::from(status.st_ino));
         let folders = match known.entry(of_folder) {
             Entry::Occupied(known) => known.into_mut(),
             Entry::Vacant(new) => match folders_up_to(&folder, numbers(outer)) {
                 Ok(folders) => new.insert(folders),
-                Err(_) => return Self::NONE,
+                Err(_) => return Some(Self::NONE),
             },
         };
-        // Behind a symlink, which somebody has trusted, what lies above it has been looked at.
-        folders.as_ref().map_or(self, |folders| self.in_folders(folders, outer))
+        folders.as_ref().map(|folders| self.in_folders(folders, outer))
     }
 
     /// Those of all that was read meanwhile; nothing more is noted.
