@@ -77,6 +77,25 @@ fn check_works_offline_and_prints_places_as_compilers_do() {
 }
 
 #[test]
+fn a_key_with_dots_is_an_unknown_key_and_has_no_effect() {
+    for text in [
+        "storage.backend: file\nstorage.migration.auto_migrate: true\n",
+        "storage:\n  migration.auto_migrate: true\n  \"monitoring.interval\": 7\n",
+        "storage.migration: {auto_migrate: true}\nstorage: {monitoring: {interval: 300}}\n",
+    ] {
+        let workspace = workspace();
+        workspace.write("config/storage-config.yaml", text);
+        let said = workspace.run(["config", "check", "--strict"]);
+        assert!(said.code != 0 && said.out.contains("a dot leads into no section"), "{text}: {said:?}");
+        let shown = workspace.run(["config", "show"]).out;
+        for key in ["storage.backend", "storage.migration.auto_migrate", "storage.monitoring.interval"] {
+            let line = shown.lines().find(|line| line.starts_with(key)).unwrap();
+            assert!(!line.contains("true") && !line.contains(" 7 ") && !line.contains("file "), "{text}: {line}");
+        }
+    }
+}
+
+#[test]
 fn show_tells_where_each_value_comes_from_and_never_a_password() {
     let mut workspace = workspace();
     workspace.write(

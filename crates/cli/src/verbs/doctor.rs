@@ -127,6 +127,19 @@ fn fix(context: &Context, yes: bool) -> Result<(), Failure> {
     access.store.improve().map_err(|error| Failure::Failed(error.to_string()))
 }
 
+/// That milestones are missing in a store, and what is not known of those that are not.
+fn are_missing(ids: &[String]) -> String {
+    let first: Vec<&str> = ids.iter().take(NAMED).map(String::as_str).collect();
+    let more = ids.len() - first.len();
+    let more = if more > 0 { format!(" and {more} more") } else { String::new() };
+    format!(
+        "of what it held when it was read last {} milestones are missing: {}{more}; what was written to it since, and what its milestones \
+         said last, is not known",
+        ids.len(),
+        harmless(&first.join(", "))
+    )
+}
+
 /// Follows a store that was named by hand and that the last one, which is gone, cannot speak for.
 fn follow(mover: &Mover, unproven: &Unproven, yes: bool) -> Result<(), Failure> {
     let Unproven { last, why, named, there, missing } = unproven;
@@ -137,12 +150,7 @@ fn follow(mover: &Mover, unproven: &Unproven, yes: bool) -> Result<(), Failure> 
                      milestones said last, is not known"
                 .to_owned()
         }
-        Some(missing) => {
-            let first: Vec<&str> = missing.iter().take(NAMED).map(String::as_str).collect();
-            let more = missing.len() - first.len();
-            let more = if more > 0 { format!(" and {more} more") } else { String::new() };
-            format!("of what it held {} milestones are missing: {}{more}", missing.len(), harmless(&first.join(", ")))
-        }
+        Some(missing) => are_missing(missing),
     };
     let question = if last == named {
         format!("{why}.\nThe file that lies there has {there} milestones; {lost}.\nGo on with it from now on?")

@@ -95,14 +95,17 @@ impl Reading<'_> {
         for (name, name_node, value) in self.document.entries(node) {
             let path = if prefix.is_empty() { name.to_owned() } else { format!("{prefix}.{name}") };
             let position = self.document.node(name_node).position;
-            if let Some(key) = key(&path) {
+            // A dot in a name leads into no section: other programs would read the key that stands in one.
+            let is_one = !name.contains('.');
+            if let Some(key) = key(&path).filter(|_| is_one) {
                 self.leaf(key, value);
-            } else if is_section(&path) {
+            } else if is_one && is_section(&path) {
                 self.section(value, &path);
             } else {
                 self.unknown += 1;
                 if self.unknown <= MOST_UNKNOWN {
-                    self.found.warnings.push(unknown(&path, position));
+                    let warning = if is_one { unknown(&path, position) } else { dotted(&path, position) };
+                    self.found.warnings.push(warning);
                 }
             }
         }
@@ -168,6 +171,17 @@ fn unknown(path: &str, position: Position) -> Problem {
         // A value without its colon is a part of the key: an address, perhaps.
         key: Some(glimpse(path)),
         message: format!("unknown key, without effect{nearest}"),
+    }
+}
+
+/// That a key is written with dots.
+fn dotted(path: &str, position: Position) -> Problem {
+    Problem {
+        position: Some(position),
+        key: Some(glimpse(path)),
+        message: "unknown key, without effect: a dot leads into no section; write each section on a line of its own, and what is in it \
+                  indented below"
+            .to_owned(),
     }
 }
 

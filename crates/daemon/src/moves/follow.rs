@@ -64,7 +64,7 @@ impl Mover {
     }
 
     /// The ids that the last store held when it was read last, where that is known.
-    fn last_ids(&self) -> Result<Option<Vec<String>>, String> {
+    pub(super) fn last_ids(&self) -> Result<Option<Vec<String>>, String> {
         LastIds::written_down(&self.workspace)
             .map_err(|error| format!("{}: {error}", self.workspace.shown(&self.workspace.last_ids())))
     }

@@ -1,7 +1,10 @@
 //! A workspace that may be a copy: what a person is asked, and what the answer does.
 
+use std::collections::BTreeSet;
+
 use milescale_core::base::Side;
 use milescale_migration::{identity, take_lock};
+use milescale_storage::open::Which;
 use milescale_workspace::lock::Held;
 
 use super::{Mover, PATIENCE};
@@ -28,6 +31,20 @@ impl Mover {
             Ok(in_use) => format!("its milestones are in {in_use}, in this folder"),
             Err(why) => why,
         }
+    }
+
+    /// Milestones that the store in use held when it was read last, and that the table on the server has not: it may be another one. None
+    /// where another store is in use, or nothing is known.
+    pub fn missing_on_the_server(&self) -> Vec<String> {
+        let missing = || {
+            let in_use = self.in_use().ok().filter(|it| it.side() == Side::Postgresql)?;
+            let known = self.last_ids().ok()??;
+            let mut store = Which::of(in_use, self.config()).open(&self.workspace, 0).ok()?;
+            store.may_be_another();
+            let there: BTreeSet<String> = store.ids().ok()?.into_iter().collect();
+            Some(known.into_iter().filter(|id| !there.contains(id)).collect())
+        };
+        missing().unwrap_or_default()
     }
 
     /// This workspace goes on with its number.

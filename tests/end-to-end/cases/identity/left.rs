@@ -43,6 +43,7 @@ fn l07_a_table_that_was_left_is_not_taken_for_the_one_in_use() {
     tables.name("postgresql", "b");
     tables.done(&["migrate", "database", "--yes"]);
     assert_eq!(put(one, "fresh", "title: on b\n", None).code, 0);
+    tables.done(&["check"]);
     for marker in ["database", "file"] {
         tables.name("postgresql", "a");
         one.write("config/storage-backend.txt", format!("{marker}\n"));
@@ -57,9 +58,10 @@ fn l07_a_table_that_was_left_is_not_taken_for_the_one_in_use() {
         one.write("config/storage-backend.txt", "database\n");
         assert!(tables.done(&["milestone", "list"]).contains("fresh"), "{marker}");
     }
-    // A person may go on with it all the same.
+    // A person may go on with it all the same, who is told before what is not there.
     tables.name("postgresql", "a");
-    fix_identity(one, "on");
+    let told = fix_identity(one, "on");
+    assert!(told.contains("1 milestones are missing: fresh") && told.contains("is not brought here"), "{told}");
     assert!(!tables.done(&["milestone", "list"]).contains("fresh"));
 }
 

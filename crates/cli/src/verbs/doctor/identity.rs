@@ -4,7 +4,7 @@ use milescale_workspace::identity::Identity;
 
 use super::super::migrate::mover;
 use super::checks;
-use super::{Finding, Level};
+use super::{Finding, Level, are_missing};
 use crate::context::{Context, Failure};
 use crate::terminal;
 
@@ -42,10 +42,18 @@ pub(super) fn fix(context: &Context, yes: bool) -> Result<(), Failure> {
         return Ok(());
     };
     let separate = mover.data_of_a_separate_one();
+    // Another table than before may be named: what was written to that one is not in this one.
+    let lost = match &*mover.missing_on_the_server() {
+        [] => String::new(),
+        missing => format!("Of the table that was in use: {}.\n", are_missing(missing)),
+    };
     let question = format!(
         "{why}\n\
          {ON}: this workspace goes on. It keeps its number and what is on the server; every copy of it is refused there from \
-         then on. Where another store is in use and the server went back, what differs there is kept as a conflict.\n\
+         then on. Where another store is in use and the server went back, what differs there is kept as a conflict. Where this is another \
+         table than the one in use before, what was written to that one stays there and is not brought here: to go on with that one, put \
+         back what named it in the configuration.\n\
+         {lost}\
          {SEPARATE}: this workspace is another one and gets a new number; {separate}.\n\
          Anything else changes nothing."
     );
