@@ -37,6 +37,10 @@ fn e08_a_lock_that_root_has_made_keeps_nobody_out_needs_root() {
     assert_eq!(said.code, 0, "{said:?}");
     // What root makes is as if the owner had made it.
     fs::remove_file(&lock).unwrap();
+    // In a folder of root's own, for what root trusts is written in no other.
+    let home = workspace.root().join(".config-of-the-person");
+    fs::create_dir_all(&home).unwrap();
+    chown(&home, Some(0), Some(0)).unwrap();
     assert_eq!(as_root(&workspace).run(["trust"]).code, 0);
     assert_eq!(as_root(&workspace).run(["check"]).code, 0);
     assert_eq!(std::os::unix::fs::MetadataExt::uid(&lock.metadata().unwrap()), SOMEBODY);

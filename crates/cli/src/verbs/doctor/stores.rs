@@ -1,5 +1,6 @@
 //! What `doctor` says of the store in use, of what names it, and of the other sources of figures.
 
+use milescale_core::base::Side;
 use milescale_daemon::status::Status;
 use milescale_daemon::{Access, Gone};
 use milescale_storage::store::{Part, Risk, Store};
@@ -62,17 +63,19 @@ pub(super) fn marker(workspace: &Workspace, status: &Status) -> Vec<Finding> {
 /// What the store in use says of itself: what it may lose, and what keeps milescale from changing milestones in it.
 pub(super) fn opened(workspace: &Workspace, said: &[Finding]) -> Vec<Finding> {
     // A store that cannot be reached is another check's matter.
-    let Ok(Access { mut store, .. }) = Access::open_at_once(workspace, Context::environment()) else {
+    let Ok(Access { mut store, in_use, .. }) = Access::open_at_once(workspace, Context::environment()) else {
         return Vec::new();
     };
     let mut findings = refusals(&mut *store);
     findings.extend(risks(&mut *store));
     findings.extend(hidden(&mut *store, said));
-    findings.extend(bases(workspace, &mut *store));
+    if in_use.side() == Side::Files {
+        findings.extend(bases(workspace, &mut *store));
+    }
     findings
 }
 
-/// Whether what milestones had in common with an old store can be read, where it is a file of its own. A reader makes none.
+/// Whether what the files had in common with an old store can be read, which is a file of its own. A reader makes none.
 fn bases(workspace: &Workspace, store: &mut dyn Store) -> Option<Finding> {
     if !workspace.base_db().exists() {
         return None;
