@@ -83,11 +83,14 @@ impl Shared {
 
     /// The same as root, with this umask.
     fn does_as_root(&self, umask: &str, arguments: &[&str]) {
+        // What root trusts is written in a folder of root's own.
+        let home = self.homes[0].path().join("of-root");
+        fs::create_dir_all(&home).unwrap();
         let output = Command::new("sh")
             .args(["-c", &format!("umask {umask}; exec \"$0\" \"$@\""), crate::BINARY])
             .args(arguments)
             .current_dir(&self.root)
-            .env("XDG_CONFIG_HOME", self.homes[0].path().join("of-root"))
+            .env("XDG_CONFIG_HOME", &home)
             .output()
             .unwrap();
         assert!(output.status.success(), "{arguments:?}: {output:?}");

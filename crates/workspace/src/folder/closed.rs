@@ -4,12 +4,12 @@ use std::io;
 use std::os::unix::fs::MetadataExt;
 use std::path::Path;
 
-use milescale_document::text::harmless;
+use milescale_document::text::{harmless, in_command};
 use rustix::fs::Access;
 
 use super::kinds::{Kind, is_about_trust};
 use super::{Place, system};
-use crate::layout::{CONFIG_FOLDER, MARKER, OWN_FOLDER};
+use crate::layout::{CONFIG_FOLDER, FOLDER, MARKER, OWN_FOLDER};
 
 impl Place {
     /// The folders in this one that this user may not write into, and what is to be done about each: a reason and a step.
@@ -47,7 +47,9 @@ impl Place {
             (Access::READ_OK, "g+rw", "read it")
         };
         self.access(how).err().filter(|error| error.kind() == io::ErrorKind::PermissionDenied)?;
-        let (owner, place) = (system::name_of_user(there.uid()), shown(self.inside()));
+        let owner = system::name_of_user(there.uid());
+        // Whoever shares the folder may have named it.
+        let place = in_command(&Path::new(FOLDER).join(self.inside()));
         let reason = format!("it belongs to {owner}, and this user may not {what}");
         let unless = if self.holds_contents() { ", where nothing there is private" } else { "" };
         let step = if !there.is_dir() && self.holds_contents() {
