@@ -85,7 +85,7 @@ pub(crate) fn change(change: impl FnOnce(&mut Vec<Entry>)) -> Result<PathBuf, Fa
     let folder = there.place().join(missing);
     durable::create_folder(&folder).map_err(failed)?;
     // Two who change it at once: the second reads what the first has written.
-    let lock = folder.join("trust.lock");
+    let lock = folder.join(format!("{FILE}.lock"));
     let held = lock::wait_for(&lock, Share::Alone, PATIENCE, &Stop::default()).map_err(failed)?;
     let busy = "another `milescale trust` is at work; try again once it has ended";
     let _held = held.ok_or_else(|| Failure::Failed(busy.to_owned()))?;

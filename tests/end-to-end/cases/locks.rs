@@ -46,6 +46,20 @@ fn e08_a_lock_that_root_has_made_keeps_nobody_out_needs_root() {
     assert_eq!(std::os::unix::fs::MetadataExt::uid(&lock.metadata().unwrap()), SOMEBODY);
 }
 
+/// Whoever shares a folder may name what is in it: what is to be run stays one command.
+#[test]
+fn the_name_of_a_closed_folder_is_one_word_of_the_command_that_opens_it_needs_root() {
+    let workspace = somebodys();
+    let closed = workspace.path(".milescale/x;touch PWNED;");
+    fs::create_dir(&closed).unwrap();
+    fs::set_permissions(&closed, fs::Permissions::from_mode(0o700)).unwrap();
+    for (group, command) in [(SOMEBODY, "chmod g+rwx"), (0, "setfacl -m u:65533:rwx")] {
+        chown(&closed, Some(0), Some(group)).unwrap();
+        let said = workspace.run(["doctor"]).out;
+        assert!(said.contains(&format!("`{command} '.milestones/.milescale/x;touch PWNED;'`")), "{said}");
+    }
+}
+
 #[test]
 fn e08_a_lock_that_cannot_be_opened_is_an_error_with_its_path_needs_root() {
     let workspace = somebodys();

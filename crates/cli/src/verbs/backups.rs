@@ -12,6 +12,7 @@ use milescale_workspace::restoring::Restoring;
 use serde_json::json;
 
 use super::migrate::{Bar, brought_along, mover_of_stores, recovered, stop_on_signal};
+use super::some_of;
 use crate::args::{BackupsCommand, ConsentOptions, RestoreOptions};
 use crate::context::{Context, Failure};
 use crate::terminal;
@@ -177,11 +178,11 @@ fn print_restored(restored: &Restored, json: bool) {
     }
     let archived = match restored.archived.len() {
         0 => String::new(),
-        count => format!(", {count} moved back to the archive ({})", some_of(&restored.archived)),
+        count => format!(", {count} moved back to the archive ({})", some_of(&restored.archived, NAMED)),
     };
     let taken_out = match restored.taken_out.len() {
         0 => "0".to_owned(),
-        count => format!("{count} ({})", some_of(&restored.taken_out)),
+        count => format!("{count} ({})", some_of(&restored.taken_out, NAMED)),
     };
     terminal::line(&format!(
         "restored on {}, which is in use: {} milestones written, {taken_out} taken out{archived}; what was there: {}",
@@ -195,14 +196,5 @@ fn print_restored(restored: &Restored, json: bool) {
     }
     for backup in &restored.interrupted {
         terminal::line(&format!("what was there before the restore that was interrupted: {backup}"));
-    }
-}
-
-/// The first of some ids, and how many more there are.
-fn some_of(ids: &[String]) -> String {
-    let named = ids[..ids.len().min(NAMED)].join(", ");
-    match ids.len().saturating_sub(NAMED) {
-        0 => named,
-        more => format!("{named} and {more} more"),
     }
 }

@@ -17,6 +17,7 @@ use serde::Serialize;
 use serde_json::json;
 
 use super::migrate::mover;
+use super::some_of;
 use super::status::Daemon;
 use crate::args::{DoctorOptions, Fix};
 use crate::context::{Context, Failure};
@@ -129,14 +130,11 @@ fn fix(context: &Context, yes: bool) -> Result<(), Failure> {
 
 /// That milestones are missing in a store, and what is not known of those that are not.
 fn are_missing(ids: &[String]) -> String {
-    let first: Vec<&str> = ids.iter().take(NAMED).map(String::as_str).collect();
-    let more = ids.len() - first.len();
-    let more = if more > 0 { format!(" and {more} more") } else { String::new() };
     format!(
-        "of what it held when it was read last {} milestones are missing: {}{more}; what was written to it since, and what its milestones \
+        "of what it held when it was read last {} milestones are missing: {}; what was written to it since, and what its milestones \
          said last, is not known",
         ids.len(),
-        harmless(&first.join(", "))
+        harmless(&some_of(ids, NAMED))
     )
 }
 

@@ -15,3 +15,12 @@ pub(crate) mod old_stores;
 pub(crate) mod run;
 pub(crate) mod status;
 pub(crate) mod trust;
+
+/// The first of some ids, as many as are named at most, and how many more there are.
+fn some_of(ids: &[String], most: usize) -> String {
+    let named = ids[..ids.len().min(most)].join(", ");
+    match ids.len().saturating_sub(most) {
+        0 => named,
+        more => format!("{named} and {more} more"),
+    }
+}

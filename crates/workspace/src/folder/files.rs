@@ -51,19 +51,7 @@ impl Place {
     /// # Errors
     /// As [`Place::open`].
     pub(crate) fn open_in_folder(&self) -> io::Result<((File, Metadata), Option<impl AsFd + use<>>)> {
-        let in_folder = || {
-            let (parent, name) = self.parent_and_name()?;
-            let status = statat(&parent, name, AtFlags::SYMLINK_NOFOLLOW)?;
-            if FileType::from_raw_mode(status.st_mode) != FileType::RegularFile {
-                return Ok(None);
-            }
-            let opened = openat(&parent, name, Use::Read.flags() | ALWAYS, Mode::empty());
-            Ok(Some((self.file(opened, &parent)?, Some(parent))))
-        };
-        match in_folder().map_err(|error| self.told(error))? {
-            Some(opened) => Ok(opened),
-            None => Ok((self.open()?, None)),
-        }
+        self.opened_for(Use::Read).map_err(|error| self.told(error))
     }
 
     /// Opens a regular file.
@@ -71,10 +59,10 @@ impl Place {
     /// # Errors
     /// Of kind `InvalidInput` for anything else, which is not opened.
     pub fn open_for(&self, what: Use) -> io::Result<(File, Metadata)> {
-        self.opened_for(what).map_err(|error| self.told(error))
+        self.opened_for(what).map(|(opened, _)| opened).map_err(|error| self.told(error))
     }
 
-    fn opened_for(&self, what: Use) -> io::Result<(File, Metadata)> {
+    fn opened_for(&self, what: Use) -> io::Result<((File, Metadata), Option<Parent>)> {
         let (parent, name) = self.parent_and_name()?;
         let status = match statat(&parent, name, AtFlags::SYMLINK_NOFOLLOW) {
             Err(Errno::NOENT) if what == Use::Append => {
@@ -85,27 +73,31 @@ impl Place {
                     other => {
                         let file = other?;
                         give_new(&parent, &file, NEW_FILE, For::Workspace);
-                        return regular(File::from(file));
+                        return Ok((regular(File::from(file))?, Some(parent)));
                     }
                 }
             }
             other => other?,
         };
         match FileType::from_raw_mode(status.st_mode) {
-            FileType::RegularFile => self.file(openat(&parent, name, what.flags() | ALWAYS, Mode::empty()), &parent),
+            FileType::RegularFile => {
+                let opened = openat(&parent, name, what.flags() | ALWAYS, Mode::empty());
+                Ok((self.file(opened, &parent)?, Some(parent)))
+            }
             FileType::Symlink
                 if let followed = self.followed()?
                     && followed != *self =>
             {
                 let opened = followed.open_for(what);
                 // A link to nowhere is not the same as no file.
-                opened.map_err(|error| {
+                let opened = opened.map_err(|error| {
                     if error.kind() == io::ErrorKind::NotFound { behind(followed.inside(), &error) } else { error }
-                })
+                })?;
+                Ok((opened, None))
             }
             FileType::Symlink => {
                 let (end, target) = self.trusted_end(parent.as_fd())?.ok_or(io::ErrorKind::NotFound)?;
-                open_trusted(&end, &target, what)
+                Ok((open_trusted(&end, &target, what)?, None))
             }
             kind => Err(no_regular_file(kind == FileType::Directory)),
         }

@@ -240,6 +240,15 @@ fn own(workspace: &Workspace, status: &Status) -> Vec<Finding> {
     or_ok(findings, "milescale can write its own folders")
 }
 
+/// How the names of indexes begin that were set aside, with why they were.
+const INDEXES: [(&str, &str); 2] = [
+    (hybrid::SET_ASIDE, "the index was no database and was set aside"),
+    (
+        hybrid::BEFORE,
+        "the index of before was set aside: not all could read it who may read the milestones, or its writer could not write it",
+    ),
+];
+
 /// Files that milescale could not use, and keeps for a person.
 fn set_aside(workspace: &Workspace) -> Vec<Finding> {
     let mut findings = Vec::new();
@@ -252,17 +261,10 @@ fn set_aside(workspace: &Workspace) -> Vec<Finding> {
                 "Announcements may have been repeated; figures that could not be read since then have no last value.",
                 "Look at the file if you like, then remove it.",
             ));
-        } else if name.starts_with(hybrid::SET_ASIDE) {
+        } else if let Some((_, why)) = INDEXES.iter().find(|(begin, _)| name.starts_with(begin)) {
             findings.push(finding(
                 Level::Note,
-                format!("{shown}: the index was no database and was set aside"),
-                "It was built anew from the files; nothing is lost.",
-                "Look at the file if you like, then remove it.",
-            ));
-        } else if name.starts_with(hybrid::BEFORE) {
-            findings.push(finding(
-                Level::Note,
-                format!("{shown}: the index of before was set aside: not all could read it who may read the milestones, or its writer could not write it"),
+                format!("{shown}: {why}"),
                 "It was built anew from the files; nothing is lost.",
                 "Look at the file if you like, then remove it.",
             ));
